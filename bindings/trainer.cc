@@ -1,0 +1,78 @@
+#include "genie_env/nn/trainer.h"
+
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "genie_env/nn/memory.h"
+#include "genie_env/nn/vision.h"
+
+namespace genie_env {
+namespace py = pybind11;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+void InitTrainer(py::module_& m) {
+  py::class_<Model, std::shared_ptr<Model>>(m, "Model", "A network with the loss that trains it.");
+
+  py::class_<Vision, Model, std::shared_ptr<Vision>>(
+      m, "Vision", "V of World Models: a convolutional variational autoencoder for 64 x 64 frames.")
+      .def(py::init<int64_t, uint64_t>(), py::kw_only(), py::arg("latents") = 64,
+           py::arg("seed") = 0)
+      .def_property_readonly("latents", &Vision::latents)
+      .def(
+          "encode",
+          [](const Vision& vision, const at::Tensor& frames) {
+            const c10::AutoGradMode no_gradients(false);
+            LatentGaussian gaussian = vision.Encode(frames);
+            return std::pair(gaussian.mu, gaussian.logvar);
+          },
+          py::arg("frames"), Released(),
+          "uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.")
+      .def(
+          "decode",
+          [](const Vision& vision, const at::Tensor& latents) {
+            const c10::AutoGradMode no_gradients(false);
+            return ToFrames(vision.Decode(latents));
+          },
+          py::arg("latents"), Released(), "float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].");
+
+  py::class_<Memory, Model, std::shared_ptr<Memory>>(
+      m, "Memory", "M of World Models: an LSTM with a mixture density output.")
+      .def(py::init([](int64_t latents, int64_t hidden, int64_t components, uint64_t seed) {
+             return std::make_shared<Memory>(MemorySizes{latents, hidden, components}, seed);
+           }),
+           py::kw_only(), py::arg("latents") = 64, py::arg("hidden") = 512,
+           py::arg("components") = 5, py::arg("seed") = 0)
+      .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
+      .def_property_readonly("hidden", [](const Memory& m) { return m.sizes().hidden; })
+      .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; });
+
+  py::class_<Trainer>(m, "Trainer",
+                      "One network, its loss and its optimiser (Adam). The loop around it (data "
+                      "order, schedule, progress, checkpoints) is the caller's.")
+      .def(py::init([](std::shared_ptr<Model> model, double learning_rate, double gradient_clip,
+                       bool bf16, uint64_t seed, const std::string& device) {
+             return std::make_unique<Trainer>(
+                 std::move(model),
+                 TrainerOptions{learning_rate, gradient_clip, bf16, seed, device});
+           }),
+           py::arg("model"), py::kw_only(),
+           py::arg("learning_rate") = TrainerOptions{}.learning_rate,
+           py::arg("gradient_clip") = TrainerOptions{}.gradient_clip,
+           py::arg("bf16") = TrainerOptions{}.bf16, py::arg("seed") = TrainerOptions{}.seed,
+           py::arg("device") = TrainerOptions{}.device)
+      .def("backward", &Trainer::Backward, py::arg("batch"), Released(),
+           "Loss and gradients of one batch; returns the loss and its terms.")
+      .def("evaluate", &Trainer::Evaluate, py::arg("batch"), py::arg("noise_step"), Released(),
+           "The same numbers without gradients; the noise is keyed by `noise_step` alone.")
+      .def("update", &Trainer::Update, Released(), "One optimiser step with the gradients at hand.")
+      .def("set_learning_rate", &Trainer::SetLearningRate, py::arg("learning_rate"))
+      .def("gradients", &Trainer::Gradients, "The gradients themselves, by parameter name.")
+      .def("weights", &Trainer::Weights, "Copies of the parameters, by name.")
+      .def("load_weights", &Trainer::LoadWeights, py::arg("weights"))
+      .def("state", &Trainer::State, "Weights, optimiser moments and step: what resuming needs.")
+      .def("load_state", &Trainer::LoadState, py::arg("state"))
+      .def_property_readonly("step", &Trainer::step, "Updates made.")
+      .def_property_readonly("model", &Trainer::model, py::return_value_policy::reference_internal);
+}
+
+}  // namespace genie_env

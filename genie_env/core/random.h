@@ -1,0 +1,45 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace genie_env {
+
+/// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a pure
+/// function from a key and a counter to 128 random bits.
+std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& counter);
+
+/// Every use of randomness has a stream of its own, so that no two uses can share a draw.
+enum class Stream : uint32_t {
+  kStart = 0,        ///< which stored start a dream begins from
+  kVision = 1,       ///< the Gaussian noise of an encoded or stored latent
+  kMixture = 2,      ///< which component of the mixture density
+  kGaussian = 3,     ///< the noise within the component
+  kTermination = 4,  ///< whether the episode ends here
+  kMaskGitToken = 5,
+  kMaskGitOrder = 6,
+  kTrainingNoise = 7,
+  kInitialWeights = 8,
+};
+
+/// Where one row stands: its draws are a function of these three numbers, the stream and the
+/// element, and of nothing else (not of its place in the batch, its neighbours or threads).
+struct RowCounter {
+  uint64_t seed = 0;
+  uint32_t episode = 0;
+  uint32_t step = 0;
+};
+
+/// One counter a row; the `rng` argument of every world call.
+using RowCounters = std::vector<RowCounter>;
+
+/// Fills `out` with elements 0, 1, 2, ... of the stream, uniform in the open interval (0, 1).
+/// Thread-safe; the first n elements do not depend on how many are asked for.
+void FillUniform(const RowCounter& row, Stream stream, std::span<float> out);
+
+/// The same with standard normal draws (Box and Muller 1958).
+void FillNormal(const RowCounter& row, Stream stream, std::span<float> out);
+
+}  // namespace genie_env

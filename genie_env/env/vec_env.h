@@ -1,0 +1,90 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "genie_env/worlds/world.h"
+
+namespace genie_env {
+
+/// What happens to a row after its episode has ended (Gymnasium's terms).
+enum class AutoresetMode {
+  kNextStep,  ///< the next Step ignores the row's action, resets it and gives reward 0
+  kDisabled,  ///< stepping the row throws ResetNeeded until Reset names it
+};
+
+struct VecEnvOptions {
+  int64_t num_envs = 1;
+  std::string observation;            ///< a name in spec().observations; empty: the first
+  std::optional<double> temperature;  ///< empty: the world's calibrated one
+  AutoresetMode autoreset_mode = AutoresetMode::kNextStep;
+  std::optional<int64_t> max_episode_steps;  ///< empty: the world's; 0: no limit
+};
+
+struct ResetOptions {
+  /// One seed a row of the environment (only rows in `mask` take theirs). A row given a seed
+  /// begins at episode 0; a row given none goes on to its next episode, and before its first reset
+  /// takes a seed from the operating system.
+  std::optional<std::vector<uint64_t>> seeds;
+  std::optional<at::Tensor> mask;    ///< bool [N], the rows to reset; empty: all
+  std::optional<at::Tensor> frames;  ///< uint8 [N, H, W, 3] to begin from; empty: stored starts
+};
+
+/// What a step brought to each of N rows. Fresh tensors on the world's device.
+struct VecEnvStep {
+  at::Tensor observation;  ///< [N, *spec]
+  at::Tensor reward;       ///< float32 [N]
+  at::Tensor terminated;   ///< bool [N], the world says that the episode has ended
+  at::Tensor truncated;    ///< bool [N], the time limit ended it
+  at::Tensor surprise;     ///< float32 [N], see WorldStep
+};
+
+/// N dreams in one frozen world, stepped together. Move-only, thread-compatible. Wrong arguments
+/// throw std::invalid_argument (or InvalidAction, ResetNeeded) and leave the environment as it was;
+/// after any other failure it asks for a reset.
+///
+///     VecEnv env(World::Load(path), {.num_envs = 1024, .observation = "zch"});
+///     at::Tensor observation = env.Reset({.seeds = seeds});
+///     VecEnvStep step = env.Step(actions);
+class VecEnv {
+ public:
+  explicit VecEnv(std::shared_ptr<const World> world, VecEnvOptions options = {});
+  ~VecEnv();
+  VecEnv(VecEnv&&) noexcept;
+  VecEnv& operator=(VecEnv&&) noexcept;
+
+  const World& world() const;
+  const VecEnvOptions& options() const;  ///< with every default filled in
+  int64_t num_envs() const;              ///< rows left (see Keep)
+
+  /// Begins episodes; returns the observation of all rows.
+  at::Tensor Reset(const ResetOptions& options = {});
+
+  /// One dreamt frame a row. actions: int64 [N].
+  VecEnvStep Step(const at::Tensor& actions);
+
+  /// One given frame a row (uint8 [N, H, W, 3]), reality's for instance. `terminated` is then only
+  /// the world's opinion, and `truncated` is false: no row ends or resets by itself.
+  VecEnvStep Follow(const at::Tensor& actions, const at::Tensor& frames);
+
+  /// The current frames: uint8 [R, H, W, 3]. rows: int64 [R]; empty: all.
+  at::Tensor Render(const std::optional<at::Tensor>& rows = std::nullopt) const;
+
+  /// Goes on with only the given rows (int64 [R], without repeats), in that order; no other row is
+  /// computed any more. Their draws do not change.
+  void Keep(const at::Tensor& rows);
+
+  /// float32 [N], above 0: one sampling temperature a row, from the next step on.
+  void SetTemperature(const at::Tensor& temperature);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace genie_env

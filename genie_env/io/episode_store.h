@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace genie_env {
+
+// A directory of recorded episodes, as standard NumPy arrays over all N frames of all E episodes:
+//
+//     frames.npy          uint8   [N, H, W, 3]
+//     actions.npy         int64   [N]
+//     rewards.npy         float32 [N]
+//     terminations.npy    bool    [N]
+//     truncations.npy     bool    [N]
+//     episode_starts.npy  int64   [E + 1]   episode e is starts[e] .. starts[e + 1]
+//     meta.json           how it was recorded
+//
+// Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
+// brought; so an episode's last frame is stored with its flags.
+
+/// T frames of one episode, borrowed from the caller.
+struct EpisodeView {
+  std::span<const uint8_t> frames;  ///< T x H x W x 3
+  std::span<const int64_t> actions;
+  std::span<const float> rewards;
+  std::span<const uint8_t> terminations;  ///< 0 or 1
+  std::span<const uint8_t> truncations;
+};
+
+/// Appends whole episodes. An episode is there once Append has returned; whatever happens before
+/// leaves the episodes before it intact. Not thread-safe; one writer a directory (a lock is held).
+class EpisodeWriter {
+ public:
+  /// Creates the directory, or opens it to go on after its last whole episode (then the frame size
+  /// must be equal). `meta` is the text of meta.json; an existing one is replaced.
+  EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
+                const std::string& meta);
+  ~EpisodeWriter();
+  EpisodeWriter(EpisodeWriter&&) noexcept;
+  EpisodeWriter& operator=(EpisodeWriter&&) noexcept;
+
+  /// Throws std::invalid_argument on lengths that disagree or an episode without an end flag on its
+  /// last frame alone, and std::runtime_error (with what to do) when the disk is full.
+  void Append(const EpisodeView& episode);
+
+  int64_t num_episodes() const;
+  int64_t num_frames() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// A directory of episodes mapped into memory; its spans live as long as it does. Immutable. Sees
+/// the episodes that were whole when it was opened.
+class EpisodeStore {
+ public:
+  /// Checks every array against the others. Throws FormatError naming the file.
+  explicit EpisodeStore(const std::filesystem::path& directory);
+  ~EpisodeStore();
+  EpisodeStore(EpisodeStore&&) noexcept;
+  EpisodeStore& operator=(EpisodeStore&&) noexcept;
+
+  int64_t num_episodes() const;
+  int64_t num_frames() const;
+  int64_t height() const;
+  int64_t width() const;
+  std::span<const uint8_t> frames() const;  ///< N x H x W x 3
+  std::span<const int64_t> actions() const;
+  std::span<const float> rewards() const;
+  std::span<const uint8_t> terminations() const;
+  std::span<const uint8_t> truncations() const;
+  std::span<const int64_t> episode_starts() const;  ///< E + 1
+  const std::string& meta() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace genie_env

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace genie_env {
+
+enum class StoredType { kBool, kUInt8, kInt64, kFloat16, kBFloat16, kFloat32, kFloat64 };
+
+/// Bytes of one element.
+size_t SizeOf(StoredType type);
+
+/// One tensor of a file: row-major, little-endian bytes that someone else owns.
+struct TensorView {
+  StoredType type = StoredType::kFloat32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+/// A safetensors file mapped into memory; its views live as long as it does. Immutable.
+class SafetensorsFile {
+ public:
+  /// Maps and checks the whole header before any tensor can be seen. Throws FormatError naming the
+  /// file and the tensor.
+  explicit SafetensorsFile(const std::filesystem::path& file);
+  ~SafetensorsFile();
+  SafetensorsFile(SafetensorsFile&&) noexcept;
+  SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
+
+  const std::map<std::string, TensorView>& tensors() const;
+  const std::map<std::string, std::string>& metadata() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Writes the file under a temporary name and renames it, so that a reader never sees half of one.
+/// Throws std::runtime_error when the disk does not take it.
+void WriteSafetensors(const std::filesystem::path& file,
+                      const std::map<std::string, TensorView>& tensors,
+                      const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace genie_env

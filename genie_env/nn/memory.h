@@ -1,0 +1,63 @@
+#pragma once
+
+#include "genie_env/nn/model.h"
+
+namespace genie_env {
+
+struct MemorySizes {
+  int64_t latents = 64;
+  int64_t hidden = 512;
+  int64_t components = 5;  ///< of the mixture, for each latent dimension
+
+  /// What M reads at every step: z, the action in [-1, 1], the restart flag.
+  int64_t input() const { return latents + 2; }
+
+  /// What M says after every step: log weights, means and log standard deviations as
+  /// [3][latents][components], then the termination logit.
+  int64_t output() const { return 3 * latents * components + 1; }
+};
+
+/// What M says of the next frame: [..., latents, components] each, and [...] for the logit.
+struct MixtureDensity {
+  at::Tensor log_weight;  ///< normalised over the components
+  at::Tensor mean;
+  at::Tensor log_std;
+  at::Tensor termination_logit;
+};
+
+/// M of World Models (Ha & Schmidhuber 2018, appendix A.2): an LSTM with a mixture density output
+/// (Bishop 1994) and a termination logit. The LSTM has one bias, as in the paper; its gates are in
+/// torch's order (input, forget, cell, output).
+class Memory : public Model {
+ public:
+  /// A death counts this much more than a survived step in the termination loss (appendix A.2).
+  static constexpr double kDeathWeight = 10;
+
+  explicit Memory(MemorySizes sizes = {}, uint64_t seed = 0);
+
+  const MemorySizes& sizes() const { return sizes_; }
+
+  /// input: float32 [N, T, latents + 2]; starts from a zero state. Hidden states: [N, T, hidden].
+  at::Tensor Recur(const at::Tensor& input) const;
+
+  /// hidden: [..., hidden].
+  MixtureDensity Predict(const at::Tensor& hidden) const;
+
+  /// batch: windows of T frames of one episode each, padded at the end to the longest.
+  ///   "mu", "logvar"                          float32 [N, T, latents]; z is sampled at every use
+  ///   "actions"                               float32 [N, T], in [-1, 1]
+  ///   "restarts", "terminations", "mask"      float32 [N, T]: 1 at an episode's first frame; where
+  ///                                           the action ended the episode; where there is a frame
+  /// The negative log likelihood of the next z, per latent dimension, averaged over frames that
+  /// have a next one, plus the cross-entropy of the termination, deaths weighted, averaged over
+  /// frames. Terms: "nll", "termination"; "death_recall" and "false_alarms" at logit 0 (NaN without
+  /// deaths).
+  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+
+ private:
+  MemorySizes sizes_;
+  at::Tensor weight_ih_, weight_hh_, bias_;
+  std::shared_ptr<Affine> output_;
+};
+
+}  // namespace genie_env

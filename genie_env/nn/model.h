@@ -1,0 +1,62 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace genie_env {
+
+using TensorMap = std::map<std::string, at::Tensor>;
+
+/// Keys the noise of one training step, so that a resumed run draws what an unbroken one would.
+struct NoiseKey {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+};
+
+/// Standard normal draws of the training-noise stream: float32 of `shape`, on `device`.
+at::Tensor TrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
+
+/// The weights of one linear map or convolution. Drawn from U(-b, b) with b = 1 / sqrt(fan_in)
+/// (torch's default), but from our own random numbers: torch's generator is never touched.
+struct Affine : torch::nn::Module {
+  /// `layer` tells the layers of one network apart, so that each has draws of its own.
+  Affine(std::vector<int64_t> weight_shape, int64_t outputs, int64_t fan_in, uint64_t seed,
+         uint32_t layer);
+  at::Tensor weight, bias;
+};
+
+/// A parameter of `shape` drawn from U(-bound, bound).
+at::Tensor InitialWeight(at::IntArrayRef shape, double bound, uint64_t seed, uint32_t layer);
+
+struct Loss {
+  at::Tensor total;                         ///< scalar, what is minimised
+  std::map<std::string, at::Tensor> terms;  ///< detached scalars, what is reported
+};
+
+/// A network with the loss that trains it. Thread-compatible.
+class Model : public torch::nn::Module {
+ public:
+  using torch::nn::Module::Module;
+
+  /// Which tensors `batch` holds, and their shapes, is said by each model; a missing or misshapen
+  /// one throws std::invalid_argument.
+  virtual Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) = 0;
+};
+
+/// batch[name], or std::invalid_argument naming what is missing.
+const at::Tensor& Take(const TensorMap& batch, const std::string& name);
+
+/// All parameters by name, without copies.
+TensorMap ParametersOf(const torch::nn::Module& network);
+
+/// Copies `weights` into the network. Throws std::invalid_argument, before anything is written, on
+/// a name that is missing or unknown, a wrong shape, or a value that is not finite.
+void LoadParameters(torch::nn::Module& network, const TensorMap& weights);
+
+}  // namespace genie_env

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "genie_env/core/random.h"
+#include "genie_env/core/spec.h"
+#include "genie_env/worlds/world_state.h"
+
+namespace genie_env {
+
+/// What a world is, fixed when it is loaded.
+struct WorldSpec {
+  std::string name;         ///< for instance "doom-take-cover"
+  std::string family;       ///< for instance "vision-memory"
+  std::string fingerprint;  ///< SHA-256 of config, weights and starts; goes with every result
+  ActionSpec actions;
+  std::vector<TensorSpec> observations;  ///< what Observe can give; the first is the default
+  TensorSpec frame;                      ///< pixels: uint8 [H, W, 3]
+  int64_t frame_skip = 1;                ///< frames of the source that one step stands for
+  int64_t max_episode_steps = 0;         ///< steps after which an episode is truncated
+  int64_t state_bytes_per_row = 0;
+  double temperature = 1;            ///< the calibrated sampling temperature tau
+  bool samples_termination = false;  ///< termination drawn from its probability, or thresholded
+};
+
+/// What one step brought to each of N rows, on the world's device.
+struct WorldStep {
+  at::Tensor reward;      ///< float32 [N]
+  at::Tensor terminated;  ///< bool [N]
+  at::Tensor surprise;    ///< float32 [N], nats a latent dimension or token, at temperature 1
+};
+
+/// Where rows begin: from the world's stored starts, or from `frames`.
+struct Starts {
+  std::optional<at::Tensor> frames;  ///< uint8 [N, H, W, 3], any device; rows not begun are ignored
+};
+
+enum class Termination { kAsCalibrated, kSampled, kThresholded };
+
+struct WorldOptions {
+  std::string device = "cpu";  ///< "cpu", "cuda" or "cuda:1"
+  std::string dtype = "auto";  ///< "float32", "bfloat16", or "auto": bfloat16 where it is faster
+  Termination termination = Termination::kAsCalibrated;
+};
+
+/// A frozen world model: immutable after loading and safe to share between environments and
+/// threads. All that moves is in a WorldState. Tensors given may lie on any device; tensors
+/// returned are fresh and lie on the world's. Wrong shapes and dtypes throw
+/// std::invalid_argument (actions: InvalidAction) before anything is written.
+///
+///     auto world = World::Load("worlds/doom-take-cover");
+///     WorldState state = world->MakeState(64);
+///     world->Begin(state, mask, {}, rng);
+///     at::Tensor features = world->Observe(state, "zch");
+///     WorldStep step = world->Step(state, actions, temperature, rng);
+class World {
+ public:
+  /// Reads a world directory (see io/world_directory.h). Throws FormatError.
+  static std::shared_ptr<const World> Load(const std::filesystem::path& directory,
+                                           const WorldOptions& options = {});
+  virtual ~World() = default;
+
+  virtual const WorldSpec& spec() const = 0;
+  virtual at::Device device() const = 0;
+
+  /// A state of `rows` rows, none of which has begun.
+  virtual WorldState MakeState(int64_t rows) const = 0;
+
+  /// Begins an episode in the rows where `mask` (bool [N]) is true; leaves the others untouched.
+  virtual void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
+                     const RowCounters& rng) const = 0;
+
+  /// Advances every row by one frame that the world samples, in place.
+  /// actions int64 [N]; temperature float32 [N], above 0.
+  virtual WorldStep Step(WorldState& state, const at::Tensor& actions,
+                         const at::Tensor& temperature, const RowCounters& rng) const = 0;
+
+  /// Advances every row by one frame that is given (uint8 [N, H, W, 3]), in place. `surprise` is
+  /// then the world's, of reality.
+  virtual WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
+                           const RowCounters& rng) const = 0;
+
+  /// The observation named `kind` of every row: [N, *shape] as its spec says.
+  virtual at::Tensor Observe(const WorldState& state, const std::string& kind) const = 0;
+
+  /// The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].
+  virtual at::Tensor Render(const WorldState& state, const at::Tensor& rows) const = 0;
+};
+
+}  // namespace genie_env
