@@ -2,12 +2,16 @@
 # own CMake package (which insists on a CUDA toolkit). Defines the target LibTorch::LibTorch, and
 # LibTorch::Python for extension modules.
 #
-# Input:  Python_EXECUTABLE; LibTorch_ROOT (optional): an unpacked libtorch or the torch package.
-# Output: LibTorch_FOUND, LibTorch_VERSION, LibTorch_CUDA (whether this torch has CUDA libraries).
+# Input:  Python_EXECUTABLE, or LibTorch_ROOT: the folder of the torch package or an unpacked libtorch.
+# Output: LibTorch_FOUND, LibTorch_VERSION, LibTorch_CUDA (whether this torch has CUDA libraries),
+#         LibTorch_CUDA_VERSION (for instance 13.0; empty when unknown).
+#
+# Nothing is cached: pip builds in an environment that is gone afterwards, and a kept build folder
+# must look again.
 
-if(NOT LibTorch_ROOT)
-  # The last line also looks beside an isolated build environment, in the environment that asked for
-  # the build.
+set(LibTorch_folder "${LibTorch_ROOT}")
+if(NOT LibTorch_folder AND Python_EXECUTABLE)
+  # The second place looks beside an isolated build environment, in the one that asked for the build.
   execute_process(
     COMMAND
       "${Python_EXECUTABLE}" -c
@@ -15,36 +19,42 @@ if(NOT LibTorch_ROOT)
 sys.path.append(sysconfig.get_path('purelib'))
 spec = importlib.util.find_spec('torch')
 print(os.path.dirname(spec.origin) if spec else '')"
-    OUTPUT_VARIABLE LibTorch_ROOT
+    OUTPUT_VARIABLE LibTorch_folder
     OUTPUT_STRIP_TRAILING_WHITESPACE)
 endif()
 
-find_path(LibTorch_INCLUDE_DIR torch/script.h HINTS "${LibTorch_ROOT}/include" NO_DEFAULT_PATH)
-find_library(LibTorch_torch torch HINTS "${LibTorch_ROOT}/lib" NO_DEFAULT_PATH)
-find_library(LibTorch_torch_cpu torch_cpu HINTS "${LibTorch_ROOT}/lib" NO_DEFAULT_PATH)
-find_library(LibTorch_c10 c10 HINTS "${LibTorch_ROOT}/lib" NO_DEFAULT_PATH)
-find_library(LibTorch_torch_python torch_python HINTS "${LibTorch_ROOT}/lib" NO_DEFAULT_PATH)
-find_library(LibTorch_torch_cuda torch_cuda HINTS "${LibTorch_ROOT}/lib" NO_DEFAULT_PATH)
-find_library(LibTorch_c10_cuda c10_cuda HINTS "${LibTorch_ROOT}/lib" NO_DEFAULT_PATH)
-
-if(LibTorch_INCLUDE_DIR)
-  file(STRINGS "${LibTorch_INCLUDE_DIR}/torch/headeronly/version.h" _version_lines
+set(LibTorch_INCLUDE_DIR "LibTorch_INCLUDE_DIR-NOTFOUND")
+set(LibTorch_version_file "${LibTorch_folder}/include/torch/headeronly/version.h")
+if(EXISTS "${LibTorch_version_file}")
+  set(LibTorch_INCLUDE_DIR "${LibTorch_folder}/include")
+  file(STRINGS "${LibTorch_version_file}" LibTorch_version_lines
        REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH)")
-  string(REGEX MATCHALL "[0-9]+" _version "${_version_lines}")
-  list(JOIN _version "." LibTorch_VERSION)
+  string(REGEX MATCHALL "[0-9]+" LibTorch_VERSION "${LibTorch_version_lines}")
+  list(JOIN LibTorch_VERSION "." LibTorch_VERSION)
 endif()
+foreach(library IN ITEMS torch torch_cpu c10 torch_python torch_cuda c10_cuda)
+  find_library(LibTorch_${library} ${library} PATHS "${LibTorch_folder}/lib" NO_DEFAULT_PATH NO_CACHE)
+endforeach()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
   LibTorch
   REQUIRED_VARS LibTorch_INCLUDE_DIR LibTorch_torch LibTorch_torch_cpu LibTorch_c10
   VERSION_VAR LibTorch_VERSION
-  REASON_FAILURE_MESSAGE "install torch ${LibTorch_FIND_VERSION} into ${Python_EXECUTABLE}, or set LibTorch_ROOT")
+  HANDLE_VERSION_RANGE
+  REASON_FAILURE_MESSAGE
+    "looked in '${LibTorch_folder}'. Its C++ interface changes with every minor version: install \
+torch==${LibTorch_FIND_VERSION_MIN}.* for ${Python_EXECUTABLE}, or set LibTorch_ROOT")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   set(LibTorch_CUDA FALSE)
+  set(LibTorch_CUDA_VERSION "")
   if(LibTorch_torch_cuda)
     set(LibTorch_CUDA TRUE)
+    if(EXISTS "${LibTorch_folder}/version.py")
+      file(STRINGS "${LibTorch_folder}/version.py" LibTorch_cuda_line REGEX "^cuda: .*'[0-9.]+'")
+      string(REGEX MATCH "[0-9]+\\.[0-9]+" LibTorch_CUDA_VERSION "${LibTorch_cuda_line}")
+    endif()
   endif()
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(

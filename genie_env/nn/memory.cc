@@ -1,19 +1,20 @@
 #include "genie_env/nn/memory.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/log_softmax.h>
-#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/lstm.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
-#include <numbers>
 #include <sstream>
 #include <stdexcept>
+#include <vector>
+
+#include "genie_env/nn/mixture.h"
 
 namespace genie_env {
 namespace {
@@ -26,14 +27,6 @@ void CheckShape(const TensorMap& batch, const std::string& name, at::IntArrayRef
             << tensor.scalar_type() << "; M expects float32 " << expected;
     throw std::invalid_argument(message.str());
   }
-}
-
-// log N(x; mean, exp(log_std)) of every component, weighted and summed: log p(x) per dimension.
-at::Tensor LogLikelihood(const MixtureDensity& density, const at::Tensor& x) {
-  const at::Tensor deviations = (x.unsqueeze(-1) - density.mean) * (-density.log_std).exp();
-  const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
-  return at::logsumexp(density.log_weight - density.log_std - 0.5 * deviations.square(), {-1}) -
-         log_sqrt_two_pi;
 }
 
 }  // namespace
@@ -60,15 +53,25 @@ at::Tensor Memory::Recur(const at::Tensor& input) const {
                               /*train=*/false, /*bidirectional=*/false, /*batch_first=*/true));
 }
 
-MixtureDensity Memory::Predict(const at::Tensor& hidden) const {
-  const at::Tensor output = at::linear(hidden, output_->weight, output_->bias).to(at::kFloat);
+Prediction Memory::Predict(const at::Tensor& hidden) const {
+  // The parameters keep a dimension's components together; what is computed over them is faster
+  // with the latents innermost, and to permute the rows of the weights costs next to nothing.
+  const int64_t latents = sizes_.latents, components = sizes_.components;
+  const int64_t mixture_size = sizes_.output() - 1;
+  const at::Tensor weight = output_->weight.narrow(0, 0, mixture_size)
+                                .view({3, latents, components, sizes_.hidden})
+                                .transpose(1, 2)
+                                .reshape({mixture_size, sizes_.hidden});
+  const at::Tensor bias = output_->bias.narrow(0, 0, mixture_size)
+                              .view({3, latents, components})
+                              .transpose(1, 2)
+                              .reshape({mixture_size});
   std::vector<int64_t> shape(hidden.sizes().begin(), hidden.sizes().end() - 1);
-  shape.insert(shape.end(), {3, sizes_.latents, sizes_.components});
-  const at::Tensor mixture = output.narrow(-1, 0, sizes_.output() - 1).reshape(shape);
-  return {.log_weight = at::log_softmax(mixture.select(-3, 0), -1),
-          .mean = mixture.select(-3, 1),
-          .log_std = mixture.select(-3, 2),
-          .termination_logit = output.select(-1, sizes_.output() - 1)};
+  shape.insert(shape.end(), {3, components, latents});
+  const at::Tensor logit = at::linear(hidden, output_->weight.narrow(0, mixture_size, 1),
+                                      output_->bias.narrow(0, mixture_size, 1));
+  return {.mixture = at::linear(hidden, weight, bias).view(shape),
+          .termination_logit = logit.squeeze(-1).to(at::kFloat)};
 }
 
 Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
@@ -80,41 +83,37 @@ Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
   const int64_t rows = mu.size(0), frames = mu.size(1);
   CheckShape(batch, "mu", {rows, frames, sizes_.latents});
   CheckShape(batch, "logvar", {rows, frames, sizes_.latents});
-  for (const char* name : {"actions", "restarts", "terminations", "mask"}) {
+  for (const char* name : {"actions", "restarts", "terminations"}) {
     CheckShape(batch, name, {rows, frames});
   }
   const at::Device device = bias_.device();
   const auto take = [&](const char* name) { return Take(batch, name).to(device); };
-  const at::Tensor terminations = take("terminations"), mask = take("mask");
+  const at::Tensor terminations = take("terminations"), restarts = take("restarts");
   const at::Tensor z =
       take("mu") + (0.5 * take("logvar")).exp() * TrainingNoise(noise, mu.sizes(), device);
 
   const at::Tensor hidden =
-      Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
-  const MixtureDensity density = Predict(hidden);
+      Recur(at::cat({z, take("actions").unsqueeze(-1), restarts.unsqueeze(-1)}, -1));
+  const Prediction prediction = Predict(hidden);
 
-  // The last frame of a window has no next one to predict.
-  const auto before_last = [&](const at::Tensor& x) { return x.narrow(1, 0, frames - 1); };
-  const MixtureDensity next{
-      before_last(density.log_weight), before_last(density.mean), before_last(density.log_std), {}};
-  const at::Tensor has_next = mask.narrow(1, 1, frames - 1);
-  const at::Tensor log_likelihood = LogLikelihood(next, z.narrow(1, 1, frames - 1)).mean(-1);
-  const at::Tensor nll = -(log_likelihood * has_next).sum() / has_next.sum().clamp_min(1);
+  // The last frame of a window or an episode has no next one to predict.
+  const at::Tensor has_next = 1 - restarts.narrow(1, 1, frames - 1);
+  const at::Tensor weight = has_next / has_next.sum().clamp_min(1);
+  const at::Tensor nll =
+      MixtureNegativeLogLikelihood(prediction.mixture.narrow(1, 0, frames - 1).flatten(0, 1),
+                                   z.narrow(1, 1, frames - 1).flatten(0, 1), weight.flatten());
 
-  const at::Tensor frames_given = mask.sum().clamp_min(1);
-  const at::Tensor cross_entropy = at::binary_cross_entropy_with_logits(
-      density.termination_logit, terminations, /*weight=*/mask,
-      /*pos_weight=*/at::full({}, kDeathWeight, bias_.options().requires_grad(false)),
-      at::Reduction::Sum);
-  const at::Tensor termination = cross_entropy / frames_given;
+  const at::Tensor termination = at::binary_cross_entropy_with_logits(
+      prediction.termination_logit, terminations, /*weight=*/{},
+      /*pos_weight=*/at::full({}, kDeathWeight, terminations.options()));
 
-  const at::Tensor deaths = terminations * mask;
-  const at::Tensor alarms = (density.termination_logit.detach() > 0).to(at::kFloat);
+  const at::Tensor survivals = 1 - terminations;
+  const at::Tensor alarms = (prediction.termination_logit.detach() > 0).to(at::kFloat);
   return {.total = nll + termination,
           .terms = {{"nll", nll.detach()},
                     {"termination", termination.detach()},
-                    {"death_recall", (alarms * deaths).sum() / deaths.sum()},
-                    {"false_alarms", (alarms * (mask - deaths)).sum() / (mask - deaths).sum()}}};
+                    {"death_recall", (alarms * terminations).sum() / terminations.sum()},
+                    {"false_alarms", (alarms * survivals).sum() / survivals.sum()}}};
 }
 
 }  // namespace genie_env

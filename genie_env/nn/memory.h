@@ -17,12 +17,11 @@ struct MemorySizes {
   int64_t output() const { return 3 * latents * components + 1; }
 };
 
-/// What M says of the next frame: [..., latents, components] each, and [...] for the logit.
-struct MixtureDensity {
-  at::Tensor log_weight;  ///< normalised over the components
-  at::Tensor mean;
-  at::Tensor log_std;
-  at::Tensor termination_logit;
+/// What M says of the next frame.
+struct Prediction {
+  /// [..., 3, components, latents]: unnormalised log weights, means, log standard deviations.
+  at::Tensor mixture;
+  at::Tensor termination_logit;  ///< float32 [...]
 };
 
 /// M of World Models (Ha & Schmidhuber 2018, appendix A.2): an LSTM with a mixture density output
@@ -41,17 +40,17 @@ class Memory : public Model {
   at::Tensor Recur(const at::Tensor& input) const;
 
   /// hidden: [..., hidden].
-  MixtureDensity Predict(const at::Tensor& hidden) const;
+  Prediction Predict(const at::Tensor& hidden) const;
 
-  /// batch: windows of T frames of one episode each, padded at the end to the longest.
-  ///   "mu", "logvar"                          float32 [N, T, latents]; z is sampled at every use
-  ///   "actions"                               float32 [N, T], in [-1, 1]
-  ///   "restarts", "terminations", "mask"      float32 [N, T]: 1 at an episode's first frame; where
-  ///                                           the action ended the episode; where there is a frame
-  /// The negative log likelihood of the next z, per latent dimension, averaged over frames that
-  /// have a next one, plus the cross-entropy of the termination, deaths weighted, averaged over
-  /// frames. Terms: "nll", "termination"; "death_recall" and "false_alarms" at logit 0 (NaN without
-  /// deaths).
+  /// batch: windows of T frames from a stream of whole episodes, one after another.
+  ///   "mu", "logvar"              float32 [N, T, latents]; z is sampled at every use
+  ///   "actions"                   float32 [N, T], in [-1, 1]
+  ///   "restarts", "terminations"  float32 [N, T]: 1 at an episode's first frame, and where the
+  ///                               action ended the episode
+  /// The negative log likelihood of the next z, per latent dimension, averaged over frames whose
+  /// next one is of the same episode, plus the cross-entropy of the termination, deaths weighted,
+  /// averaged over frames. Terms: "nll", "termination"; and "death_recall" and "false_alarms", the
+  /// shares of deaths and of survived steps with a logit above 0 (recall: NaN without deaths).
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
  private:

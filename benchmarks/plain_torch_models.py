@@ -1,0 +1,121 @@
+"""V and M of World Models in plain Python PyTorch: the independent reference.
+
+Nothing here calls genie_env. The tests compare our C++ networks with these in values and gradients,
+and `train_speed.py` compares the time of a training step. Parameters have the names of ours, except
+that torch's LSTM has a second bias, which `load_ours` sets to zero. Noise is an argument, so that a
+test can pass the draws of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PlainVision(nn.Module):
+    """The variational autoencoder (Ha & Schmidhuber 2018, appendix A.1); frames 64 x 64 x 3."""
+
+    def __init__(self, latents: int = 64) -> None:
+        super().__init__()
+        self.latents = latents
+        self.conv1 = nn.Conv2d(3, 32, 4, stride=2)
+        self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
+        self.conv3 = nn.Conv2d(64, 128, 4, stride=2)
+        self.conv4 = nn.Conv2d(128, 256, 4, stride=2)
+        self.mu = nn.Linear(1024, latents)
+        self.logvar = nn.Linear(1024, latents)
+        self.expand = nn.Linear(latents, 1024)
+        self.deconv1 = nn.ConvTranspose2d(1024, 128, 5, stride=2)
+        self.deconv2 = nn.ConvTranspose2d(128, 64, 5, stride=2)
+        self.deconv3 = nn.ConvTranspose2d(64, 32, 6, stride=2)
+        self.deconv4 = nn.ConvTranspose2d(32, 3, 6, stride=2)
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels in [0, 1], [N, 3, 64, 64], to mu and logvar, [N, latents] each."""
+        x = functional.relu(self.conv1(pixels))
+        x = functional.relu(self.conv2(x))
+        x = functional.relu(self.conv3(x))
+        x = functional.relu(self.conv4(x)).flatten(1)
+        return self.mu(x), self.logvar(x)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents, [N, latents], to pixels in [0, 1], [N, 3, 64, 64]."""
+        x = self.expand(latents)[:, :, None, None]
+        x = functional.relu(self.deconv1(x))
+        x = functional.relu(self.deconv2(x))
+        x = functional.relu(self.deconv3(x))
+        return torch.sigmoid(self.deconv4(x))
+
+    def loss(self, frames: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Frames uint8 [N, 64, 64, 3], noise [N, latents]: the loss and its terms."""
+        pixels = frames.permute(0, 3, 1, 2).to(noise.dtype) / 255
+        mu, logvar = (x.to(noise.dtype) for x in self.encode(pixels))
+        decoded = self.decode(mu + torch.exp(logvar / 2) * noise).to(noise.dtype)
+        squared_error = (decoded - pixels).square().sum((1, 2, 3)).mean()
+        kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
+        floored = kl.clamp(min=0.5 * self.latents).mean()
+        return squared_error + floored, {"squared_error": squared_error, "kl": kl.mean()}
+
+
+class PlainMemory(nn.Module):
+    """The MDN-RNN (appendix A.2): an LSTM, a mixture a latent dimension, a termination logit."""
+
+    def __init__(self, latents: int = 64, hidden: int = 512, components: int = 5) -> None:
+        super().__init__()
+        self.shape = (3, latents, components)
+        self.lstm = nn.LSTM(latents + 2, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, 3 * latents * components + 1)
+
+    def load_ours(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes the weights of our C++ M (one LSTM bias)."""
+        self.load_state_dict(
+            {
+                "lstm.weight_ih_l0": weights["weight_ih"],
+                "lstm.weight_hh_l0": weights["weight_hh"],
+                "lstm.bias_ih_l0": weights["bias"],
+                "lstm.bias_hh_l0": torch.zeros_like(weights["bias"]),
+                "output.weight": weights["output.weight"],
+                "output.bias": weights["output.bias"],
+            }
+        )
+
+    def gradients_as_ours(self) -> dict[str, Tensor | None]:
+        """The gradients under the names of our C++ M."""
+        return {
+            "weight_ih": self.lstm.weight_ih_l0.grad,
+            "weight_hh": self.lstm.weight_hh_l0.grad,
+            "bias": self.lstm.bias_ih_l0.grad,
+            "output.weight": self.output.weight.grad,
+            "output.bias": self.output.bias.grad,
+        }
+
+    def loss(
+        self, batch: Mapping[str, Tensor], noise: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The batch of `genie_env/nn/memory.h`, noise [N, T + 1, latents]: the loss and its terms.
+
+        M reads (z_t, a_t, restart_t) and says z_{t+1} and whether a_t ends the episode.
+        """
+        mask, deaths = batch["mask"], batch["terminations"]
+        z = batch["mu"] + torch.exp(batch["logvar"] / 2) * noise
+        extra = torch.stack([batch["actions"], batch["restarts"]], dim=-1)
+        hidden, _ = self.lstm(torch.cat([z, extra], dim=-1))
+        output = self.output(hidden)
+        logit = output[..., -1]
+
+        log_weight, mean, log_std = output[:, :-1, :-1].unflatten(-1, self.shape).unbind(2)
+        distance = (z[:, 1:, :, None] - mean) * torch.exp(-log_std)
+        log_normal = -0.5 * distance.square() - log_std - 0.5 * math.log(2 * math.pi)
+        log_likelihood = torch.logsumexp(log_weight.log_softmax(-1) + log_normal, dim=-1)
+        has_next = mask[:, 1:]
+        nll = -(log_likelihood.mean(-1) * has_next).sum() / has_next.sum()
+
+        cross_entropy = functional.binary_cross_entropy_with_logits(
+            logit, deaths, pos_weight=torch.full_like(logit[0, 0], 10), reduction="none"
+        )
+        termination = (cross_entropy * mask).sum() / mask.sum()
+        return nll + termination, {"nll": nll, "termination": termination}

@@ -1,0 +1,1 @@
+"""Real games and the policies that play them blind. Importing this costs no torch."""

@@ -1,0 +1,1 @@
+"""Learning the networks of a world from recorded episodes."""

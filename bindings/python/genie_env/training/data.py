@@ -1,0 +1,165 @@
+"""Recorded episodes as training batches.
+
+The order of the data is a function of (seed, epoch), so that a resumed run reads what an unbroken
+one would. Every 20th episode is held out: no network is ever trained on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore
+
+HELD_OUT_EVERY = 20
+
+Batch = dict[str, torch.Tensor]
+
+
+def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
+    """Opens every directory; all must hold frames of one size."""
+    stores = [EpisodeStore(str(directory)) for directory in directories]
+    if not stores:
+        raise ValueError("no data was given: name at least one directory of recorded episodes")
+    sizes = {store.frames.shape[1:] for store in stores}
+    if len(sizes) > 1:
+        raise ValueError(f"the data directories hold frames of different sizes: {sorted(sizes)}")
+    return stores
+
+
+def held_out(store: EpisodeStore) -> NDArray[np.bool_]:
+    """bool [E]: which episodes are never trained on."""
+    return np.arange(len(store.episode_starts) - 1) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+
+def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of 0 .. count - 1 that depends on (seed, epoch) alone."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+
+
+class FrameData:
+    """Single frames, in random order, for V."""
+
+    def __init__(self, stores: Sequence[EpisodeStore], *, held_out_part: bool) -> None:
+        self._frames = [store.frames for store in stores]
+        wanted = []
+        for index, store in enumerate(stores):
+            lengths = np.diff(store.episode_starts)
+            rows = np.flatnonzero(np.repeat(held_out(store) == held_out_part, lengths))
+            wanted.append(np.stack([np.full_like(rows, index), rows], axis=1))
+        self._where = np.concatenate(wanted)  # [M, 2]: store, frame
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """Batch number `step` of an endless sequence of epochs: "frames", uint8 [size, H, W, 3]."""
+        if size > len(self):
+            raise ValueError(
+                f"a batch of {size} frames was asked for, but the data holds only {len(self)}: "
+                "record more episodes or make the batch smaller"
+            )
+        epoch, place = divmod(step, len(self) // size)
+        order = self._order(seed, epoch)[place * size : (place + 1) * size]
+        # In memory order, which is also the order in which a disk likes to be read.
+        frames = [self._frames[s][f] for s, f in self._where[np.sort(order)]]
+        return {"frames": torch.from_numpy(np.stack(frames))}
+
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        if getattr(self, "_cached", (None,))[0] != (seed, epoch):
+            self._cached = ((seed, epoch), shuffled(len(self), seed, epoch))
+        return self._cached[1]
+
+
+Encoder = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
+
+
+class LatentData:
+    """Windows of encoded frames, for M.
+
+    An epoch is all episodes one after another in a new order, from a new phase, cut into windows;
+    a window may hold the end of one episode and the beginning of the next, which the restart flag
+    marks (as in the paper's code).
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[EpisodeStore],
+        latents: Sequence[NDArray[np.float16]],
+        inputs: Sequence[float],
+        *,
+        held_out_part: bool,
+    ) -> None:
+        """`latents`: float16 [frames, 2, L] a store (mu, logvar); `inputs`: M's input by action."""
+        self._latents = latents
+        self._actions = [np.asarray(inputs, np.float32)[store.actions] for store in stores]
+        self._terminations = [store.terminations for store in stores]
+        self._episodes = [
+            (index, int(start), int(stop))
+            for index, store in enumerate(stores)
+            for start, stop, out in zip(
+                store.episode_starts[:-1], store.episode_starts[1:], held_out(store), strict=True
+            )
+            if out == held_out_part
+        ]
+        self.num_frames = sum(stop - start for _, start, stop in self._episodes)
+
+    def batches_an_epoch(self, size: int, window: int) -> int:
+        # One window less than there is room for, so that every phase gives as many.
+        count = (self.num_frames // window - 1) // size
+        if count < 1:
+            raise ValueError(
+                f"a batch of {size} windows of {window} frames was asked for, but the data holds "
+                f"only {self.num_frames} frames: record more episodes or make the batch smaller"
+            )
+        return count
+
+    def batch(self, size: int, window: int, seed: int, step: int) -> Batch:
+        """Batch number `step` of an endless sequence of epochs; see Memory::ComputeLoss."""
+        epoch, place = divmod(step, self.batches_an_epoch(size, window))
+        stream, order = self._epoch(window, seed, epoch)
+        pieces = [
+            self._window(stream, start * window, window)
+            for start in order[place * size : (place + 1) * size]
+        ]
+        return {name: torch.from_numpy(np.stack([p[name] for p in pieces])) for name in pieces[0]}
+
+    def _epoch(
+        self, window: int, seed: int, epoch: int
+    ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]:
+        key = (window, seed, epoch)
+        if getattr(self, "_cached", (None,))[0] != key:
+            order = shuffled(len(self._episodes), seed, epoch)
+            lengths = np.array([self._episodes[e][2] - self._episodes[e][1] for e in order])
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            windows = shuffled(self.num_frames // window - 1, seed + 1, epoch)
+            phase = int(shuffled(window, seed + 2, epoch)[0])
+            self._cached = (key, ((order, starts - phase), windows))
+        return self._cached[1]
+
+    def _window(
+        self, stream: tuple[NDArray[np.int64], NDArray[np.int64]], begin: int, window: int
+    ) -> dict[str, NDArray[np.float32]]:
+        order, starts = stream
+        parts: dict[str, list[NDArray[np.float32]]] = {
+            name: [] for name in ("mu", "logvar", "actions", "restarts", "terminations")
+        }
+        place = int(np.searchsorted(starts, begin, side="right")) - 1
+        position = begin
+        while position < begin + window:
+            store, start, stop = self._episodes[order[place]]
+            first = start + position - int(starts[place])
+            last = min(stop, first + begin + window - position)
+            latents = self._latents[store][first:last].astype(np.float32)
+            parts["mu"].append(latents[:, 0])
+            parts["logvar"].append(latents[:, 1])
+            parts["actions"].append(self._actions[store][first:last])
+            parts["restarts"].append((np.arange(first, last) == start).astype(np.float32))
+            parts["terminations"].append(self._terminations[store][first:last].astype(np.float32))
+            position += last - first
+            place += 1
+        return {name: np.concatenate(values) for name, values in parts.items()}

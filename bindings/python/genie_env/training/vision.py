@@ -1,0 +1,77 @@
+"""`genie-env train vision`: V, from single frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+
+from genie_env._core import Trainer, Vision
+from genie_env.training.data import FrameData, open_stores
+from genie_env.training.loop import Schedule, claim_run, load_weights, train
+
+PICTURED = 16
+
+
+def load_vision(run: Path) -> Vision:
+    """V as a run of `train_vision` left it."""
+    weights = load_weights(run)
+    vision = Vision(latents=len(weights["mu.bias"]))
+    Trainer(vision).load_weights(weights)
+    return vision
+
+
+def train_vision(
+    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
+    steps: Annotated[int, typer.Option(help="updates to make")] = 8000,
+    batch: Annotated[int, typer.Option(help="frames a batch")] = 100,
+    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
+    latents: Annotated[int, typer.Option(help="size of z")] = 64,
+    seed: Annotated[int, typer.Option(help="of weights, noise and data order")] = 0,
+    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Train V, a variational autoencoder, on recorded frames."""
+    stores = open_stores(data)
+    frames = FrameData(stores, held_out_part=False)
+    unseen = FrameData(stores, held_out_part=True)
+    claim_run(
+        out,
+        {
+            "network": "vision",
+            "data": [str(d) for d in data],
+            "frames": len(frames),
+            "steps": steps,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "latents": latents,
+            "seed": seed,
+            "bf16": bf16,
+        },
+    )
+    vision = Vision(latents=latents, seed=seed)
+    held_out = [unseen.batch(min(batch, len(unseen)), seed, i) for i in range(8)]
+
+    def picture(step: int) -> None:
+        # Above: held-out frames; below: what V makes of their means.
+        real = held_out[0]["frames"][:PICTURED]
+        decoded = vision.decode(vision.encode(real)[0])
+        rows = torch.stack([real, decoded]).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+        Image.fromarray(np.asarray(rows)).save(out / "reconstructions.png")
+
+    train(
+        Trainer(vision, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
+        out,
+        Schedule(steps, learning_rate),
+        lambda step: frames.batch(batch, seed, step),
+        held_out,
+        title="vision",
+        items_a_batch=batch,
+        item="frames",
+        picture=picture,
+    )

@@ -1,0 +1,248 @@
+"""Losses and gradients of V and M in C++ against an independent re-computation in PyTorch.
+
+The reference runs in float64, with the noise re-computed by `philox.py`, so what is left over is the
+float32 rounding of ours.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import philox
+from genie_env import _core
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from plain_torch_models import PlainMemory, PlainVision  # noqa: E402
+
+SEED = 7
+
+
+def trainer(kind: str, seed: int = SEED, bf16: bool = False) -> _core.Trainer:
+    network = {"vision": _core.Vision, "memory": _core.Memory}[kind](seed=seed)
+    return _core.Trainer(network, seed=seed, bf16=bf16)
+
+
+def noise(shape: tuple[int, ...], step: int = 0) -> Tensor:
+    """What a training step draws, in float64."""
+    values = philox.training_noise(SEED, step, math.prod(shape))
+    return torch.from_numpy(values.astype(np.float64)).reshape(shape)
+
+
+def doubles(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.double() for name, tensor in tensors.items()}
+
+
+def check_gradients(ours: dict[str, Tensor], reference: dict[str, Tensor | None]) -> None:
+    assert ours.keys() == reference.keys()
+    for name, expected in reference.items():
+        assert expected is not None
+        scale = expected.abs().max().item()
+        assert scale > 0, f"the reference has no gradient for {name}"
+        difference = (ours[name].double() - expected).abs().max().item()
+        assert difference < 1e-4 * scale, f"{name}: off by {difference:.2e} of {scale:.2e}"
+
+
+def random_frames(count: int) -> Tensor:
+    """Smooth pictures: noise at 8 x 8, enlarged."""
+    generator = np.random.default_rng(count)
+    small = generator.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    return torch.from_numpy(small.repeat(8, axis=1).repeat(8, axis=2))
+
+
+def memory_batch(lengths: list[int], deaths: list[bool], frames: int) -> dict[str, Tensor]:
+    """Windows padded to `frames`; padding holds rubbish, which no loss may see."""
+    generator = np.random.default_rng(len(lengths) + frames)
+    rows = len(lengths)
+    mask = np.arange(frames)[None, :] < np.array(lengths)[:, None]
+    terminations = np.zeros((rows, frames))
+    for row, (length, died) in enumerate(zip(lengths, deaths)):
+        terminations[row, length - 1] = died
+    restarts = np.zeros((rows, frames))
+    restarts[0, 0] = 1  # the other windows begin in the middle of an episode
+    batch = {
+        "mu": generator.normal(size=(rows, frames, 64)),
+        "logvar": generator.normal(-1, 0.5, size=(rows, frames, 64)),
+        "actions": generator.integers(-1, 2, (rows, frames)),
+        "restarts": restarts,
+        "terminations": np.where(mask, terminations, generator.integers(0, 2, mask.shape)),
+        "mask": mask,
+    }
+    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in batch.items()}
+
+
+def plain_vision(ours: _core.Trainer) -> PlainVision:
+    reference = PlainVision().double()
+    reference.load_state_dict(doubles(ours.weights()))
+    return reference
+
+
+def plain_memory(ours: _core.Trainer) -> PlainMemory:
+    reference = PlainMemory().double()
+    reference.load_ours(doubles(ours.weights()))
+    return reference
+
+
+@pytest.mark.parametrize(("kind", "count"), [("vision", 4_446_915), ("memory", 1_678_785)])
+def test_parameter_counts_are_the_papers(kind: str, count: int) -> None:
+    assert sum(weight.numel() for weight in trainer(kind).weights().values()) == count
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_vision_loss_and_gradients(images: int) -> None:
+    ours = trainer("vision")
+    reference = plain_vision(ours)
+    frames = random_frames(images)
+    report = ours.backward({"frames": frames})
+    loss, terms = reference.loss(frames, noise((images, 64)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for name, term in terms.items():
+        assert report[name] == pytest.approx(term.item(), rel=1e-4, abs=1e-5)
+    gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
+    # A fresh V's KL is below its floor, so that no gradient of it flows; the next test raises it.
+    assert terms["kl"].item() < 32
+    check_gradients(ours.gradients(), gradients)
+
+
+def test_vision_kl_above_its_floor_in_some_images() -> None:
+    ours = trainer("vision")
+    weights = ours.weights()
+    # Distances from the prior that grow with an image's brightness.
+    weights["mu.weight"] *= 60
+    ours.load_weights(weights)
+    reference = plain_vision(ours)
+    frames = (random_frames(4).float() * torch.tensor([0.02, 0.3, 0.7, 1.0])[:, None, None, None]).byte()
+    report = ours.backward({"frames": frames})
+    loss, terms = reference.loss(frames, noise((4, 64)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        mu, logvar = reference.encode(frames.permute(0, 3, 1, 2).double() / 255)
+        kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
+    assert 0 < (kl > 32).sum() < 4, kl
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert report["kl"] == pytest.approx(terms["kl"].item(), rel=1e-4)
+    gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
+    check_gradients(ours.gradients(), gradients)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "deaths"),
+    [
+        pytest.param([9, 9, 9], [False, True, False], id="whole windows"),
+        pytest.param([9, 5, 1], [True, True, True], id="ragged ends"),
+        pytest.param([9, 4], [False, False], id="no deaths"),
+        pytest.param([2], [True], id="one transition"),
+    ],
+)
+def test_memory_loss_and_gradients(lengths: list[int], deaths: list[bool]) -> None:
+    ours = trainer("memory")
+    reference = plain_memory(ours)
+    batch = memory_batch(lengths, deaths, frames=max(lengths))
+    report = ours.backward(batch)
+    loss, terms = reference.loss(doubles(batch), noise(tuple(batch["mu"].shape)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for name, term in terms.items():
+        assert report[name] == pytest.approx(term.item(), rel=1e-5)
+    check_gradients(ours.gradients(), reference.gradients_as_ours())
+
+
+def test_memory_death_recall_and_false_alarms_are_counted_at_logit_zero() -> None:
+    ours = trainer("memory")
+    batch = memory_batch([9, 5, 7], [True, True, False], frames=9)
+    weights = ours.weights()
+    for bias, recall, false_alarms in [(50.0, 1.0, 1.0), (-50.0, 0.0, 0.0)]:
+        weights["output.bias"][-1] = bias
+        ours.load_weights(weights)
+        report = ours.backward(batch)
+        assert (report["death_recall"], report["false_alarms"]) == (recall, false_alarms)
+    no_deaths = ours.backward(memory_batch([9, 4], [False, False], frames=9))
+    assert math.isnan(no_deaths["death_recall"]) and no_deaths["false_alarms"] == 0
+
+
+def test_memory_never_sees_the_padding() -> None:
+    batch = memory_batch([9, 4, 1], [True, False, True], frames=9)
+    ours = trainer("memory")
+    before = ours.backward(batch)
+    gradients = {name: gradient.clone() for name, gradient in ours.gradients().items()}
+    padding = batch["mask"] == 0
+    for name in ["mu", "actions", "restarts"]:
+        batch[name][padding] += 1.5
+    batch["terminations"][padding] = 1 - batch["terminations"][padding]
+    # Recurrent products are batched over rows, so that rubbish in one row may move the last bits.
+    assert ours.backward(batch) == pytest.approx(before, rel=1e-6)
+    for name, gradient in ours.gradients().items():
+        torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-7)
+
+
+def test_lstm_gates_written_out() -> None:
+    """The reference's LSTM is torch's own; this one is the textbook's equations."""
+    ours = trainer("memory")
+    reference = plain_memory(ours)
+    weights = doubles(ours.weights())
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 4, 66)))
+    h = c = torch.zeros(2, 512, dtype=torch.float64)
+    outputs = []
+    for t in range(x.shape[1]):
+        sums = x[:, t] @ weights["weight_ih"].T + h @ weights["weight_hh"].T + weights["bias"]
+        i, f, g, o = sums.chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        outputs.append(h)
+    torch.testing.assert_close(reference.lstm(x)[0], torch.stack(outputs, dim=1))
+
+
+@pytest.mark.parametrize("kind", ["vision", "memory"])
+def test_noise_follows_the_step(kind: str) -> None:
+    """The second step draws what the key (seed, 1) says, from the updated weights."""
+    ours = trainer(kind)
+    vision = kind == "vision"
+    batch = {"frames": random_frames(2)} if vision else memory_batch([5, 3], [True, False], 5)
+    ours.backward(batch)
+    ours.update()
+    report = ours.backward(batch)
+    reference = plain_vision(ours) if vision else plain_memory(ours)
+    if isinstance(reference, PlainVision):
+        loss, _ = reference.loss(batch["frames"], noise((2, 64), step=1))
+    else:
+        loss, _ = reference.loss(doubles(batch), noise((2, 5, 64), step=1))
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_update_is_adam() -> None:
+    ours = trainer("memory")
+    reference = plain_memory(ours)
+    reference.lstm.bias_hh_l0.requires_grad_(False)
+    ours.set_learning_rate(0.01)
+    adam = torch.optim.Adam(reference.parameters(), lr=0.01)
+    batch = memory_batch([6, 4], [True, False], frames=6)
+    for step in range(3):
+        ours.backward(batch)
+        ours.update()
+        adam.zero_grad()
+        loss, _ = reference.loss(doubles(batch), noise((2, 6, 64), step))
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    expected = reference.lstm.weight_hh_l0.detach()
+    moved = (expected - plain_memory(trainer("memory")).lstm.weight_hh_l0).abs().mean().item()
+    difference = (ours.weights()["weight_hh"].double() - expected).abs().mean().item()
+    assert difference < 1e-3 * moved
+
+
+@pytest.mark.parametrize("kind", ["vision", "memory"])
+def test_bf16_stays_close(kind: str) -> None:
+    vision = kind == "vision"
+    batch = {"frames": random_frames(4)} if vision else memory_batch([9, 5], [True, False], 9)
+    exact, rounded = trainer(kind), trainer(kind, bf16=True)
+    assert rounded.backward(batch)["loss"] == pytest.approx(exact.backward(batch)["loss"], rel=2e-2)
+    for name, gradient in rounded.gradients().items():
+        expected = exact.gradients()[name]
+        cosine = torch.nn.functional.cosine_similarity(gradient.flatten(), expected.flatten(), dim=0)
+        assert cosine > 0.98, name
