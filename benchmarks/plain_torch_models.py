@@ -93,16 +93,15 @@ class PlainMemory(nn.Module):
             "output.bias": self.output.bias.grad,
         }
 
-    def loss(
-        self, batch: Mapping[str, Tensor], noise: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The batch of `genie_env/nn/memory.h`, noise [N, T + 1, latents]: the loss and its terms.
+    def loss(self, batch: Mapping[str, Tensor], noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The batch of `genie_env/nn/memory.h`, noise [N, T, latents]: the loss and its terms.
 
-        M reads (z_t, a_t, restart_t) and says z_{t+1} and whether a_t ends the episode.
+        M reads (z_t, a_t, restart_t) and says z_{t+1} and whether a_t ends the episode. Windows are
+        cut from a stream of episodes; no episode's last frame says anything of the next one's first.
         """
-        mask, deaths = batch["mask"], batch["terminations"]
+        restarts, deaths = batch["restarts"], batch["terminations"]
         z = batch["mu"] + torch.exp(batch["logvar"] / 2) * noise
-        extra = torch.stack([batch["actions"], batch["restarts"]], dim=-1)
+        extra = torch.stack([batch["actions"], restarts], dim=-1)
         hidden, _ = self.lstm(torch.cat([z, extra], dim=-1))
         output = self.output(hidden)
         logit = output[..., -1]
@@ -111,11 +110,9 @@ class PlainMemory(nn.Module):
         distance = (z[:, 1:, :, None] - mean) * torch.exp(-log_std)
         log_normal = -0.5 * distance.square() - log_std - 0.5 * math.log(2 * math.pi)
         log_likelihood = torch.logsumexp(log_weight.log_softmax(-1) + log_normal, dim=-1)
-        has_next = mask[:, 1:]
+        has_next = 1 - restarts[:, 1:]
         nll = -(log_likelihood.mean(-1) * has_next).sum() / has_next.sum()
-
-        cross_entropy = functional.binary_cross_entropy_with_logits(
-            logit, deaths, pos_weight=torch.full_like(logit[0, 0], 10), reduction="none"
+        termination = functional.binary_cross_entropy_with_logits(
+            logit, deaths, pos_weight=torch.full_like(logit[0, 0], 10)
         )
-        termination = (cross_entropy * mask).sum() / mask.sum()
         return nll + termination, {"nll": nll, "termination": termination}

@@ -66,8 +66,8 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   if(LibTorch_CUDA)
     # Nothing names a symbol of these; the linker would drop them, and the device with them.
     target_link_libraries(
-      LibTorch::LibTorch INTERFACE -Wl,--no-as-needed ${LibTorch_torch_cuda} ${LibTorch_c10_cuda}
-                                   -Wl,--as-needed)
+      LibTorch::LibTorch INTERFACE -Wl,--push-state,--no-as-needed ${LibTorch_torch_cuda}
+                                   ${LibTorch_c10_cuda} -Wl,--pop-state)
   endif()
   add_library(LibTorch::Python INTERFACE IMPORTED)
   target_link_libraries(LibTorch::Python INTERFACE LibTorch::LibTorch ${LibTorch_torch_python})

@@ -20,19 +20,20 @@ enum class AutoresetMode {
 
 struct VecEnvOptions {
   int64_t num_envs = 1;
-  std::string observation;            ///< a name in spec().observations; empty: the first
-  std::optional<double> temperature;  ///< empty: the world's calibrated one
+  std::string observation;  ///< a name in spec().observations; empty: the first
+  std::optional<double> temperature = std::nullopt;  ///< empty: the world's calibrated one
   AutoresetMode autoreset_mode = AutoresetMode::kNextStep;
-  std::optional<int64_t> max_episode_steps;  ///< empty: the world's; 0: no limit
+  std::optional<int64_t> max_episode_steps = std::nullopt;  ///< empty: the world's; 0: no limit
 };
 
 struct ResetOptions {
   /// One seed a row of the environment (only rows in `mask` take theirs). A row given a seed
   /// begins at episode 0; a row given none goes on to its next episode, and before its first reset
   /// takes a seed from the operating system.
-  std::optional<std::vector<uint64_t>> seeds;
-  std::optional<at::Tensor> mask;    ///< bool [N], the rows to reset; empty: all
-  std::optional<at::Tensor> frames;  ///< uint8 [N, H, W, 3] to begin from; empty: stored starts
+  std::optional<std::vector<uint64_t>> seeds = std::nullopt;
+  std::optional<at::Tensor> mask = std::nullopt;  ///< bool [N], the rows to reset; empty: all
+  std::optional<at::Tensor> frames =
+      std::nullopt;  ///< uint8 [N, H, W, 3] to begin from; empty: stored starts
 };
 
 /// What a step brought to each of N rows. Fresh tensors on the world's device.

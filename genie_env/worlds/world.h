@@ -38,7 +38,8 @@ struct WorldStep {
 
 /// Where rows begin: from the world's stored starts, or from `frames`.
 struct Starts {
-  std::optional<at::Tensor> frames;  ///< uint8 [N, H, W, 3], any device; rows not begun are ignored
+  std::optional<at::Tensor> frames =
+      std::nullopt;  ///< uint8 [N, H, W, 3], any device; rows not begun are ignored
 };
 
 enum class Termination { kAsCalibrated, kSampled, kThresholded };

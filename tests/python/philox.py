@@ -28,3 +28,30 @@ def philox4x32(key: int, counters: NDArray[np.uint32]) -> NDArray[np.uint32]:
         )
         keys = (keys + _WEYL) & _LOW
     return np.stack([x0, x1, x2, x3], axis=1).astype(np.uint32)
+
+
+TRAINING_NOISE = 7
+"""The number of the stream in `genie_env/core/random.h`."""
+
+
+def uniforms(seed: int, episode: int, step: int, stream: int, count: int) -> NDArray[np.float64]:
+    """Elements 0 .. count - 1 of a stream, in the open interval (0, 1): four to a block of bits, of
+    which the upper 23 count, at the middle of their interval."""
+    blocks = -(-count // 4)
+    counters = np.zeros((blocks, 4), np.uint32)
+    counters[:] = (episode, step, stream, 0)
+    counters[:, 3] = np.arange(blocks)
+    bits = philox4x32(seed, counters).reshape(-1)[:count]
+    return ((bits >> np.uint32(9)).astype(np.float64) + 0.5) * 2.0**-23
+
+
+def normals(seed: int, episode: int, step: int, stream: int, count: int) -> NDArray[np.float64]:
+    """The same, normal: two uniforms (radius, angle) give two draws (cosine, sine)."""
+    pairs = uniforms(seed, episode, step, stream, count + count % 2).reshape(-1, 2)
+    radius, angle = np.sqrt(-2 * np.log(pairs[:, 0])), 2 * np.pi * pairs[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)[:count]
+
+
+def training_noise(seed: int, step: int, count: int) -> NDArray[np.float64]:
+    """What `TrainingNoise` of `genie_env/nn/model.h` draws for one training step."""
+    return normals(seed, step >> 32, step & 0xFFFFFFFF, TRAINING_NOISE, count)

@@ -1,10 +1,10 @@
-"""Files that a kill leaves whole: the old content or the new."""
+"""Files that a kill leaves whole, and the directories of runs that can be resumed."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +20,26 @@ def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
 def write_json(file: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     write_atomically(file, lambda temporary: temporary.write_text(text))
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs, for an error's text: "seed was 1 and is now 2"; empty where nothing does."""
+    return ", ".join(
+        f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    )
+
+
+def claim_run(run: Path, settings: Mapping[str, Any]) -> None:
+    """Makes the run directory, or checks that the run already there had the same settings."""
+    file = run / "settings.json"
+    if not file.exists():
+        write_json(file, settings)
+        return
+    changes = changed_settings(json.loads(file.read_text()), settings)
+    if changes:
+        raise ValueError(
+            f"{run} holds a run with other settings ({changes}); give the same ones to resume it, "
+            "or another --out to begin a new one"
+        )

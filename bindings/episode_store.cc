@@ -1,0 +1,185 @@
+#include "genie_env/io/episode_store.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+
+namespace genie_env {
+namespace {
+
+namespace py = pybind11;
+
+std::string ShapeText(const py::array& array) {
+  return py::str(
+      py::tuple(py::cast(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()))));
+}
+
+/// The array's elements, row-major; `Stored` is how the library holds a `T`.
+template <typename T>
+py::array_t<T, py::array::c_style> Checked(const char* name, const py::array& array,
+                                           const std::vector<py::ssize_t>& shape) {
+  if (!py::dtype::of<T>().equal(array.dtype())) {
+    throw std::invalid_argument(std::string(name) + " has dtype " +
+                                std::string(py::str(array.dtype())) + ", expected " +
+                                std::string(py::str(py::dtype::of<T>())));
+  }
+  if (std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) != shape) {
+    throw std::invalid_argument(std::string(name) + " has the shape " + ShapeText(array) +
+                                ", expected " + std::string(py::str(py::tuple(py::cast(shape)))));
+  }
+  return array;
+}
+
+template <typename Stored, typename T>
+std::span<const Stored> Elements(const py::array_t<T, py::array::c_style>& array) {
+  static_assert(sizeof(Stored) == sizeof(T));
+  return {reinterpret_cast<const Stored*>(array.data()), static_cast<size_t>(array.size())};
+}
+
+/// A writer that Python can close, and that several of its threads may use.
+class PythonEpisodeWriter {
+ public:
+  PythonEpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
+                      const std::string& meta)
+      : writer_(std::in_place, directory, height, width, meta), height_(height), width_(width) {}
+
+  void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
+              const py::array& terminations, const py::array& truncations) {
+    if (actions.ndim() != 1) {
+      throw std::invalid_argument("actions has the shape " + ShapeText(actions) +
+                                  ", expected (T,)");
+    }
+    const py::ssize_t steps = actions.shape(0);
+    const auto f = Checked<uint8_t>("frames", frames, {steps, height_, width_, 3});
+    const auto a = Checked<int64_t>("actions", actions, {steps});
+    const auto r = Checked<float>("rewards", rewards, {steps});
+    const auto d = Checked<bool>("terminations", terminations, {steps});
+    const auto t = Checked<bool>("truncations", truncations, {steps});
+    const EpisodeView episode{Elements<uint8_t>(f), Elements<int64_t>(a), Elements<float>(r),
+                              Elements<uint8_t>(d), Elements<uint8_t>(t)};
+    const py::gil_scoped_release released;
+    const std::scoped_lock lock(mutex_);
+    Writer().Append(episode);
+  }
+
+  int64_t num_episodes() { return Count(&EpisodeWriter::num_episodes); }
+  int64_t num_frames() { return Count(&EpisodeWriter::num_frames); }
+
+  void Close() {
+    const py::gil_scoped_release released;
+    const std::scoped_lock lock(mutex_);
+    writer_.reset();
+  }
+
+ private:
+  EpisodeWriter& Writer() {
+    if (!writer_) throw std::invalid_argument("the episode writer is closed; open a new one");
+    return *writer_;
+  }
+
+  int64_t Count(int64_t (EpisodeWriter::*count)() const) {
+    const py::gil_scoped_release released;
+    const std::scoped_lock lock(mutex_);
+    return (Writer().*count)();
+  }
+
+  std::mutex mutex_;
+  std::optional<EpisodeWriter> writer_;
+  int64_t height_;
+  int64_t width_;
+};
+
+/// A view of `elements` as an array of T that cannot be written and keeps `owner` alive.
+template <typename T, typename Stored>
+py::array_t<T> View(const py::object& owner, std::span<const Stored> elements,
+                    const std::vector<py::ssize_t>& shape) {
+  static_assert(sizeof(Stored) == sizeof(T));
+  // NumPy copies from a null pointer, which is what an empty store has.
+  static const Stored nothing{};
+  const Stored* data = elements.empty() ? &nothing : elements.data();
+  py::array_t<T> view(shape, reinterpret_cast<const T*>(data), owner);
+  view.attr("flags").attr("writeable") = false;
+  return view;
+}
+
+/// The getter of a one-dimensional array.
+template <typename T, typename Stored>
+auto Column(std::span<const Stored> (EpisodeStore::*elements)() const) {
+  return [elements](const py::object& self) {
+    const std::span<const Stored> column = (self.cast<const EpisodeStore&>().*elements)();
+    return View<T>(self, column, {static_cast<py::ssize_t>(column.size())});
+  };
+}
+
+}  // namespace
+
+void InitEpisodeStore(py::module_& m) {
+  py::class_<PythonEpisodeWriter>(m, "EpisodeWriter", R"(
+Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
+
+An episode is there once `append` has returned; a kill loses at most the one in flight. One writer a
+directory. A context manager that closes the files.
+
+    with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
+        writer.append(frames, actions, rewards, terminations, truncations)
+)")
+      .def(py::init<const std::filesystem::path&, int64_t, int64_t, const std::string&>(),
+           py::arg("directory"), py::arg("height"), py::arg("width"), py::arg("meta"), R"(
+Makes the directory, or goes on after its last whole episode (frames must then be of the same size).
+
+`meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
+wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
+the disk is full.
+)")
+      .def("append", &PythonEpisodeWriter::Append, py::arg("frames"), py::arg("actions"),
+           py::arg("rewards"), py::arg("terminations"), py::arg("truncations"), R"(
+Appends one episode of T steps.
+
+frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
+truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+anything else, RuntimeError when the disk is full; the writer then goes on once there is room.
+)")
+      .def_property_readonly("num_episodes", &PythonEpisodeWriter::num_episodes,
+                             "Whole episodes in the directory.")
+      .def_property_readonly("num_frames", &PythonEpisodeWriter::num_frames)
+      .def("close", &PythonEpisodeWriter::Close, "Closes the files; may be called again.")
+      .def("__enter__", [](const py::object& self) { return self; })
+      .def("__exit__", [](PythonEpisodeWriter& self, const py::args&) { self.Close(); });
+
+  py::class_<EpisodeStore>(m, "EpisodeStore", R"(
+A directory of recorded episodes, mapped into memory: N frames of E episodes.
+
+Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
+brought. The arrays are views that cannot be written and stay valid as long as anyone holds them.
+Sees the episodes that were whole when it was opened.
+)")
+      .def(py::init<const std::filesystem::path&>(), py::arg("directory"),
+           py::call_guard<py::gil_scoped_release>(),
+           "Checks every file against the others. Raises FormatError naming the file.")
+      .def_property_readonly("num_episodes", &EpisodeStore::num_episodes)
+      .def_property_readonly("num_frames", &EpisodeStore::num_frames)
+      .def_property_readonly("height", &EpisodeStore::height)
+      .def_property_readonly("width", &EpisodeStore::width)
+      .def_property_readonly(
+          "frames",
+          [](const py::object& self) {
+            const auto& store = self.cast<const EpisodeStore&>();
+            return View<uint8_t>(self, store.frames(),
+                                 {store.num_frames(), store.height(), store.width(), 3});
+          },
+          "uint8 [N, height, width, 3]")
+      .def_property_readonly("actions", Column<int64_t>(&EpisodeStore::actions), "int64 [N]")
+      .def_property_readonly("rewards", Column<float>(&EpisodeStore::rewards), "float32 [N]")
+      .def_property_readonly("terminations", Column<bool>(&EpisodeStore::terminations), "bool [N]")
+      .def_property_readonly("truncations", Column<bool>(&EpisodeStore::truncations), "bool [N]")
+      .def_property_readonly("episode_starts", Column<int64_t>(&EpisodeStore::episode_starts),
+                             "int64 [E + 1]: episode e is frames[starts[e]:starts[e + 1]]")
+      .def_property_readonly("meta", &EpisodeStore::meta,
+                             "The text of meta.json: how the episodes were recorded.");
+}
+
+}  // namespace genie_env

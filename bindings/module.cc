@@ -1,0 +1,16 @@
+#include <pybind11/pybind11.h>
+
+namespace genie_env {
+
+void InitError(pybind11::module_& m);
+void InitEpisodeStore(pybind11::module_& m);
+void InitTrainer(pybind11::module_& m);
+
+}  // namespace genie_env
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "What genie_env does in C++.";
+  genie_env::InitError(m);
+  genie_env::InitEpisodeStore(m);
+  genie_env::InitTrainer(m);
+}

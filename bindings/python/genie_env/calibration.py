@@ -1,0 +1,256 @@
+"""`genie-env calibrate`: does the dream kill as reality does?
+
+Before any controller plays the real game, the sampling temperature and how termination is drawn
+are fixed by policies that learn nothing: those at which such policies live as long in the dream as
+in reality. A dream score alone would choose the world that is easiest to exploit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import Progress
+from rich.table import Table
+
+from genie_env.dreams import TERMINATIONS, Dreams, Schedules, derived_seeds
+from genie_env.evaluation import play_blind
+from genie_env.files import write_atomically, write_json
+from genie_env.games.blind import blind_actions
+from genie_env.games.frames import DOOM, Game
+from genie_env.shipped import find_world
+from genie_env.summary import Summary, summarise
+
+POLICIES = ("random", "held", "left", "right", "still", "sweep:60", "sweep:80", "sweep:100")
+CONSTANT = ("left", "right", "still")
+TEMPERATURES = (0.1, 0.5, 0.75, 1.0, 1.15, 1.3, 1.5)
+HOLE = 1.5
+"""A constant policy that lives this many times longer in the dream than in reality is a hole."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to dream, and how long each policy survives in it."""
+
+    termination: str
+    temperature: float
+    survival: Mapping[str, Summary]
+
+    def error(self, real: Mapping[str, Summary]) -> float:
+        """The mean over policies of |log(dream mean / real mean)|; 0.69 is a factor of two.
+
+        Logarithms, so that twice as long and half as long are equally wrong and a policy that dies
+        early counts as much as one that lives long; a mean of absolutes, so that the policies that
+        live too long cannot hide behind those that die too soon.
+        """
+        return float(np.mean([abs(math.log(self.ratio(real, policy))) for policy in real]))
+
+    def ratio(self, real: Mapping[str, Summary], policy: str) -> float:
+        return self.survival[policy].mean / real[policy].mean
+
+
+def choose(settings: Sequence[Setting], real: Mapping[str, Summary]) -> Setting:
+    """The setting whose error is smallest; of equals the first."""
+    return min(settings, key=lambda setting: setting.error(real))
+
+
+def find_holes(setting: Setting, real: Mapping[str, Summary]) -> list[dict[str, Any]]:
+    """The constant policies that live more than HOLE times longer in the dream than in reality."""
+    return [
+        {
+            "policy": policy,
+            "dream": setting.survival[policy].mean,
+            "real": real[policy].mean,
+            "ratio": setting.ratio(real, policy),
+        }
+        for policy in CONSTANT
+        if policy in real and setting.ratio(real, policy) > HOLE
+    ]
+
+
+def dream_survival(
+    dreams: Dreams, policies: Sequence[str], count: int, seed: int
+) -> dict[str, Summary]:
+    """Plays every policy in `count` dreams, all in one batch; all meet the same dream seeds."""
+    seeds = derived_seeds(seed, count=count)
+    actions = np.stack(
+        [blind_actions(policy, s, dreams.max_steps) for policy in policies for s in seeds]
+    )
+    scores = dreams.play(Schedules(torch.from_numpy(actions)), seeds * len(policies)).scores
+    return {p: summarise(scores[i * count :][:count]) for i, p in enumerate(policies)}
+
+
+def real_survival(
+    file: Path, policies: Sequence[str], episodes: int, *, workers: int, seed: int
+) -> dict[str, Summary]:
+    """Every policy's survival in the real game, from `file` as far as it was played before.
+
+    Plays what is missing and adds it to `file`; episode i is the same whenever it is played.
+    """
+    identity = {"game": Game(DOOM).describe(), "seed": seed}
+    known: dict[str, Any] = {**identity, "scores": {}}
+    if file.exists():
+        known = json.loads(file.read_text())
+        if {k: known.get(k) for k in identity} != identity:
+            raise ValueError(
+                f"{file} holds scores of another game, other settings or another seed than {seed}: "
+                "give the same ones, or another --real"
+            )
+    scores: dict[str, list[float]] = known["scores"]
+    for policy in policies:
+        have = scores.setdefault(policy, [])
+        if len(have) < episodes:
+            missing = range(len(have), episodes)
+            have += [e.score for e in play_blind(policy, missing, workers=workers, seed=seed)]
+            write_json(file, known)
+    return {policy: summarise(scores[policy][:episodes]) for policy in policies}
+
+
+def calibrate(
+    world: Annotated[str, typer.Option(help="a shipped world's name, or a world directory")],
+    out: Annotated[Path, typer.Option(help="directory for calibration.json and calibration.png")],
+    tau: Annotated[list[float], typer.Option(help="temperatures to try")] = list(TEMPERATURES),
+    dreams: Annotated[int, typer.Option(help="dreams a policy, temperature and termination")] = 512,
+    real_scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--real", help="scores in the real game, played where missing [default: OUT/real.json]"
+        ),
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="real episodes a policy")] = 300,
+    workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
+    seed: Annotated[int, typer.Option(help="of the dreams and the real episodes")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Find the temperature at which blind policies live as long in the dream as in reality.
+
+    Fixed policies are played in the dream over a range of temperatures, with termination
+    thresholded and sampled, and in the real game. Names the setting that is closest to reality,
+    and warns of constant policies that live much longer in the dream: a learned controller will.
+    """
+    for name, value in (("dreams", dreams), ("episodes", episodes)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected 1 or more")
+    directory = find_world(world)
+    # Loaded and checked before anything is played, so that what is wrong shows at once.
+    every = [
+        Dreams.load(directory, termination=termination, device=device).at(temperature)
+        for termination in TERMINATIONS
+        for temperature in tau
+    ]
+    console = Console()
+    real = real_survival(
+        real_scores or out / "real.json", POLICIES, episodes, workers=workers, seed=seed
+    )
+    with Progress(console=console, transient=True) as progress:
+        settings = [
+            Setting(d.termination, d.temperature, dream_survival(d, POLICIES, dreams, seed))
+            for d in progress.track(every, description="dreaming")
+        ]
+    chosen = choose(settings, real)
+    holes = find_holes(chosen, real)
+    plot(settings, real, chosen, out / "calibration.png")
+    write_json(
+        out / "calibration.json",
+        {
+            "world": every[0].identity,
+            "seed": seed,
+            "chosen": _head(chosen, real),
+            "holes": holes,
+            "real": {policy: summary.as_json() for policy, summary in real.items()},
+            "dream": [
+                {
+                    **_head(setting, real),
+                    "survival": {p: summary.as_json() for p, summary in setting.survival.items()},
+                }
+                for setting in settings
+            ],
+        },
+    )
+    _show(console, settings, real, chosen, holes)
+    console.print(f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}")
+
+
+def _head(setting: Setting, real: Mapping[str, Summary]) -> dict[str, Any]:
+    return {
+        "temperature": setting.temperature,
+        "termination": setting.termination,
+        "error": setting.error(real),
+    }
+
+
+def plot(
+    settings: Sequence[Setting], real: Mapping[str, Summary], chosen: Setting, file: Path
+) -> None:
+    """A panel a termination: survival by temperature, a colour a policy, reality dashed."""
+    terminations = list(dict.fromkeys(setting.termination for setting in settings))
+    figure = Figure(figsize=(6.5 * len(terminations), 5.5), layout="constrained")
+    panels = figure.subplots(1, len(terminations), sharey=True, squeeze=False)[0]
+    for panel, termination in zip(panels, terminations, strict=True):
+        here = sorted(
+            (s for s in settings if s.termination == termination), key=lambda s: s.temperature
+        )
+        taus = [setting.temperature for setting in here]
+        for index, (policy, summary) in enumerate(real.items()):
+            color = f"C{index}"
+            dreamt = [setting.survival[policy].mean for setting in here]
+            panel.plot(taus, dreamt, "o-", color=color, markersize=4, label=policy)
+            panel.axhline(summary.mean, color=color, linestyle="--", linewidth=1)
+            panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
+        if termination == chosen.termination:
+            panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
+        panel.set(title=f"termination {termination}", xlabel="temperature", yscale="log")
+    panels[0].set_ylabel("survival, tics (dashed: the real game, 95 %)")
+    panels[-1].legend(fontsize="small")
+    write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _show(
+    console: Console,
+    settings: Sequence[Setting],
+    real: Mapping[str, Summary],
+    chosen: Setting,
+    holes: Sequence[Mapping[str, Any]],
+) -> None:
+    table = Table(title="mean survival in tics")
+    for column in ("", "tau", *real, "error"):
+        table.add_column(column, justify="right")
+    table.add_row("real", "", *(f"{s.mean:,.0f}" for s in real.values()), "", end_section=True)
+    for setting in settings:
+        table.add_row(
+            setting.termination,
+            f"{setting.temperature:g}",
+            *(f"{setting.survival[policy].mean:,.0f}" for policy in real),
+            f"{setting.error(real):.3f}",
+            style="bold green" if setting is chosen else None,
+        )
+    console.print(table)
+    console.print(
+        f"Closest to reality: temperature {chosen.temperature:g}, termination "
+        f"{chosen.termination} (survival is off by a factor of "
+        f"{math.exp(chosen.error(real)):.2f} on average)."
+    )
+    if holes:
+        console.print(Panel(hole_warning(holes), title="HOLES IN THE DREAM", style="bold red"))
+
+
+def hole_warning(holes: Sequence[Mapping[str, Any]]) -> str:
+    found = [
+        f"always {hole['policy']}: {hole['dream']:,.0f} tics in the dream, {hole['real']:,.0f} in "
+        f"reality ({hole['ratio']:.1f} times as long)"
+        for hole in holes
+    ]
+    return (
+        "\n".join(found) + "\n\nA controller trained here will find this, live long in the dream and "
+        "die in reality. Record episodes that do what these policies do, and train M again."
+    )

@@ -1,0 +1,64 @@
+"""One recorded episode, and its journey between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+
+@dataclass
+class Episode:
+    """T steps: index t holds frame t, the action chosen on seeing it, and what that brought."""
+
+    index: int
+    seed: int  # the game's
+    frames: np.ndarray | None  # uint8 [T, 64, 64, 3]; None where nobody wants them
+    actions: np.ndarray  # int64 [T]
+    rewards: np.ndarray  # float32 [T]
+    terminated: bool  # at the last step: the game ended
+    truncated: bool  # at the last step: the time limit ended it
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def score(self) -> float:
+        """The sum of rewards; in Doom the tics survived."""
+        return float(self.rewards.sum())
+
+    @property
+    def terminations(self) -> np.ndarray:
+        """bool [T]"""
+        return self._at_the_end(self.terminated)
+
+    @property
+    def truncations(self) -> np.ndarray:
+        """bool [T]"""
+        return self._at_the_end(self.truncated)
+
+    def _at_the_end(self, value: bool) -> np.ndarray:
+        flags = np.zeros(len(self), bool)
+        flags[-1] = value
+        return flags
+
+    def send(self, connection: Connection) -> None:
+        """Frames go as raw bytes: they are nearly all of an episode."""
+        frames, self.frames = self.frames, None
+        connection.send((self, None if frames is None else frames.shape))
+        self.frames = frames
+        if frames is not None:
+            connection.send_bytes(memoryview(frames).cast("B"))
+
+    @staticmethod
+    def receive(connection: Connection) -> Episode | Exception:
+        """What `send` sent, or an exception that was sent in its place."""
+        message = connection.recv()
+        if isinstance(message, Exception):
+            return message
+        episode, shape = message
+        if shape is not None:
+            episode.frames = np.empty(shape, np.uint8)
+            connection.recv_bytes_into(memoryview(episode.frames).cast("B"))
+        return episode

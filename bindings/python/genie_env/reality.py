@@ -1,0 +1,243 @@
+"""Plays the real game: blind, or with an agent that sees it through a world's eyes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genie_env.episode import Episode
+from genie_env.games.blind import blind_actions, explored_actions
+from genie_env.games.doom import FRAME_SIZE
+from genie_env.games.frames import LONGEST_EPISODE, Game, num_actions
+
+if TYPE_CHECKING:
+    from genie_env.workers import Jobs
+
+# Schedules of fixed actions are drawn in pieces that double; longer ones begin with shorter ones.
+_FIRST_SCHEDULE = 2100
+
+
+@dataclass(frozen=True)
+class EpisodeSeeds:
+    """The seeds of one episode; functions of the run's seed and the episode's index alone."""
+
+    game: int
+    policy: int
+    world: int
+
+    @staticmethod
+    def of(seed: int, index: int) -> EpisodeSeeds:
+        words = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(3)
+        return EpisodeSeeds(*(int(word) for word in words))
+
+
+@dataclass(frozen=True)
+class BlindPlayer:
+    """Plays fixed schedules of actions; episode i takes the i-th policy in turn."""
+
+    game: Game
+    seed: int
+    policies: tuple[str, ...]
+    keep_frames: bool = True
+
+    lanes = 1
+
+    def describe(self) -> dict[str, Any]:
+        """What a recording says about who played."""
+        return {"policies": list(self.policies)}
+
+    def play(self, jobs: Jobs) -> None:
+        _one_thread()
+        env = self.game.make()
+        recorder = Recorder(self.keep_frames)
+        try:
+            while (index := jobs.take()) is not None:
+                seeds = EpisodeSeeds.of(self.seed, index)
+                policy = self.policies[index % len(self.policies)]
+                schedule = np.zeros(0, np.int64)
+                frame, _ = env.reset(seed=seeds.game)
+                recorder.begin(index, seeds.game)
+                while not recorder.finished:
+                    if len(recorder) == len(schedule):
+                        length = max(_FIRST_SCHEDULE, 2 * len(schedule))
+                        schedule = blind_actions(policy, seeds.policy, length, num_actions(env))
+                    frame = recorder.step(env, frame, int(schedule[len(recorder)]))
+                    jobs.tick()
+                jobs.give(recorder.episode())
+        finally:
+            env.close()
+
+
+@dataclass(frozen=True)
+class AgentPlayer:
+    """Plays with a learned controller, which sees the game through its world (World::Follow).
+
+    A worker plays several games at a time, one a row of one environment, so that the world's
+    networks see them as one batch. With `explore`, random actions held for 1 to 120 steps overrule
+    the controller for that fraction of the time: data that covers what surrounds it.
+    """
+
+    game: Game
+    seed: int
+    world: str
+    """The world's directory; its frame skip must be the game's."""
+    agent: str
+    """The agent file."""
+    explore: float = 0.0
+    keep_frames: bool = True
+
+    lanes = 8
+
+    def describe(self) -> dict[str, Any]:
+        """What a recording says about who played."""
+        from genie_env.controller import LinearController, file_hash
+
+        agent = Path(self.agent)
+        return {
+            "agent": file_hash(agent),
+            "world": LinearController.load(agent).world,
+            "explore": self.explore,
+        }
+
+    def play(self, jobs: Jobs) -> None:
+        import torch
+
+        import genie_env
+        from genie_env.controller import LinearController
+
+        _one_thread()
+        torch.set_num_threads(1)
+        controller = LinearController.load(Path(self.agent))
+        eyes = genie_env.make_vec(
+            self.world, num_envs=self.lanes, observation=controller.observation
+        )
+        games = [_Lane(self.game.make(), self.keep_frames) for _ in range(self.lanes)]
+        frames = np.zeros((self.lanes, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        actions = np.zeros(self.lanes, np.int64)
+        try:
+            while True:
+                begun = np.zeros(self.lanes, bool)
+                for lane, game in enumerate(games):
+                    if game.playing:
+                        continue
+                    # Wait for an episode only when there is nothing else to do.
+                    index = jobs.take(block=not any(game.playing for game in games))
+                    if index is None:
+                        break
+                    frames[lane] = game.begin(index, self.seed, self.explore)
+                    begun[lane] = True
+                if not any(game.playing for game in games):
+                    return
+                if begun.any():
+                    seeds = [game.seeds.world for game in games]
+                    observation, _ = eyes.reset(
+                        seed=seeds, options={"reset_mask": begun, "frames": frames}
+                    )
+                chosen = controller.act(observation)
+                for lane, game in enumerate(games):
+                    if game.playing:
+                        actions[lane] = game.overruled(int(chosen[lane]))
+                        frames[lane] = game.step(int(actions[lane]))
+                        if game.recorder.finished:
+                            jobs.give(game.recorder.episode())
+                observation, *_ = eyes.follow(actions, frames)
+                jobs.tick()
+        finally:
+            for game in games:
+                game.env.close()
+
+
+class _Lane:
+    """One game of several that are played together."""
+
+    def __init__(self, env: Any, keep_frames: bool) -> None:
+        self.env = env
+        self.recorder = Recorder(keep_frames)
+        self.seeds = EpisodeSeeds(0, 0, 0)
+        self._frame = np.zeros(0, np.uint8)
+        self._schedule = np.zeros(0, np.int64)
+
+    @property
+    def playing(self) -> bool:
+        return not self.recorder.finished
+
+    def begin(self, index: int, seed: int, explore: float) -> np.ndarray:
+        self.seeds = EpisodeSeeds.of(seed, index)
+        self._schedule = explored_actions(
+            explore, self.seeds.policy, LONGEST_EPISODE, num_actions(self.env)
+        )
+        self._frame, _ = self.env.reset(seed=self.seeds.game)
+        self.recorder.begin(index, self.seeds.game)
+        return self._frame
+
+    def overruled(self, action: int) -> int:
+        planned = int(self._schedule[len(self.recorder)])
+        return action if planned < 0 else planned
+
+    def step(self, action: int) -> np.ndarray:
+        self._frame = self.recorder.step(self.env, self._frame, action)
+        return self._frame
+
+
+class Recorder:
+    """Steps a game and keeps what an episode is made of, in buffers that are used again."""
+
+    def __init__(self, keep_frames: bool) -> None:
+        self._keep_frames = keep_frames
+        self._frames = np.empty((0, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        self._index = self._seed = 0
+        self._actions: list[int] = []
+        self._rewards: list[float] = []
+        self._terminated = self._truncated = True
+
+    def begin(self, index: int, seed: int) -> None:
+        self._index, self._seed = index, seed
+        self._actions, self._rewards = [], []
+        self._terminated = self._truncated = False
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the episode has ended, or none has begun."""
+        return self._terminated or self._truncated
+
+    def step(self, env: Any, frame: np.ndarray, action: int) -> np.ndarray:
+        """Plays `action`, chosen on seeing `frame`; returns the next frame."""
+        step = len(self)
+        if self._keep_frames:
+            if step == len(self._frames):
+                more = np.empty((max(512, 2 * step), *frame.shape), np.uint8)
+                more[:step] = self._frames
+                self._frames = more
+            self._frames[step] = frame
+        following, reward, self._terminated, truncated, _ = env.step(action)
+        self._actions.append(action)
+        self._rewards.append(reward)
+        # An environment may report both; the game's own end is the one that the data keeps.
+        cut = truncated or len(self) == LONGEST_EPISODE
+        self._truncated = cut and not self._terminated
+        return following
+
+    def episode(self) -> Episode:
+        """The finished episode. Its frames are borrowed until the next `begin`."""
+        return Episode(
+            index=self._index,
+            seed=self._seed,
+            frames=self._frames[: len(self)] if self._keep_frames else None,
+            actions=np.array(self._actions, np.int64),
+            rewards=np.array(self._rewards, np.float32),
+            terminated=bool(self._terminated),
+            truncated=bool(self._truncated),
+        )
+
+
+def _one_thread() -> None:
+    """Workers are many; none of them shall start threads of its own to resize a frame."""
+    import cv2
+
+    cv2.setNumThreads(0)

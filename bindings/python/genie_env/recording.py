@@ -1,0 +1,198 @@
+"""`genie-env record`: plays a real game and keeps what was seen and done."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genie_env.episode import Episode
+from genie_env.files import changed_settings
+from genie_env.games.blind import POLICIES, check_policy
+from genie_env.games.doom import FRAME_SIZE
+from genie_env.games.frames import DOOM, Game
+from genie_env.reality import AgentPlayer, BlindPlayer
+from genie_env.workers import play_episodes
+
+_SEEDING = "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
+_POLICY_HELP = "; ".join(f"{name}: {meaning}" for name, meaning in POLICIES.items())
+
+
+def record_episodes(
+    player: BlindPlayer | AgentPlayer,
+    directory: Path,
+    episodes: int,
+    workers: int,
+    on_episode: Callable[[Episode], None] = lambda episode: None,
+    on_start: Callable[[int], None] = lambda recorded: None,
+) -> None:
+    """Records until `directory` holds `episodes` episodes, going on after those already there.
+
+    The same player gives the same files, whatever the number of workers and wherever an earlier
+    recording was broken off. Raises ValueError where the episodes there were recorded otherwise.
+    `on_start` is told how many there were, `on_episode` sees each new one once it is on the disk.
+    """
+    from genie_env._core import EpisodeWriter
+
+    meta = describe(player)
+    _check_same(directory, meta)
+    text = json.dumps(meta, indent=2) + "\n"
+    with EpisodeWriter(directory, FRAME_SIZE, FRAME_SIZE, text) as writer:
+        on_start(writer.num_episodes)
+        missing = range(writer.num_episodes, episodes)
+        with contextlib.closing(play_episodes(player, missing, workers)) as played:
+            for episode in played:
+                writer.append(
+                    episode.frames,
+                    episode.actions,
+                    episode.rewards,
+                    episode.terminations,
+                    episode.truncations,
+                )
+                on_episode(episode)
+
+
+def describe(player: BlindPlayer | AgentPlayer) -> dict[str, Any]:
+    """meta.json: all that decides what an episode of this player looks like, and by whose software."""
+    packages = ["genie_env", "gymnasium", "numpy", "opencv-python-headless"]
+    return {
+        "format_version": 1,
+        **player.game.describe(),
+        **player.describe(),
+        "seed": player.seed,
+        "seeding": _SEEDING,
+        "versions": {package: _version(package) for package in packages},
+    }
+
+
+def _check_same(directory: Path, meta: dict[str, Any]) -> None:
+    file = directory / "meta.json"
+    if not file.exists():
+        return
+    try:
+        old = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON ({error}); give another --out") from error
+    # Other versions of the software may go on with a recording; its meta.json then names the last.
+    changes = changed_settings({**old, "versions": None}, {**meta, "versions": None})
+    if changes:
+        raise ValueError(
+            f"{directory} holds episodes that were recorded otherwise ({changes}); "
+            "give the same arguments to go on, or another --out"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def record(
+    game: Annotated[
+        str,
+        typer.Argument(
+            help="doom-take-cover, or the id of a Gymnasium environment with image frames "
+            "(module:Name-v0 where a module of yours registers it)"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="directory to record into; one already there goes on")],
+    episodes: Annotated[int, typer.Option(help="episodes in the directory when done", min=1)] = 1500,
+    workers: Annotated[int, typer.Option(help="processes that play", min=1)] = 2,
+    frame_skip: Annotated[
+        int, typer.Option(help="tics that an action is held for; one frame is kept of them", min=1)
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="of games and policies", min=0)] = 0,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"blind behaviour; several are taken in turn. {_POLICY_HELP}. "
+            f"[default: mixture in {DOOM}, held elsewhere]"
+        ),
+    ] = None,
+    agent: Annotated[
+        Path | None, typer.Option(help="agent file: a learned controller plays, with --world")
+    ] = None,
+    world: Annotated[
+        str | None, typer.Option(help="the agent's world: a shipped name or a directory")
+    ] = None,
+    explore: Annotated[
+        float,
+        typer.Option(help="fraction of the time that random holds overrule the agent", min=0, max=1),
+    ] = 0.0,
+    env_args: Annotated[
+        str, typer.Option(help='further arguments of gymnasium.make, as JSON: \'{"level": 3}\'')
+    ] = "{}",
+) -> None:
+    """Play a real game and record every frame, action, reward and end."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    played = Game(game, frame_skip, _json_object(env_args))
+    player: BlindPlayer | AgentPlayer
+    if agent is None:
+        if world is not None or explore:
+            raise ValueError("--world and --explore belong to an agent; give --agent as well")
+        policies = tuple(policy or (["mixture"] if game == DOOM else ["held"]))
+        actions = len(played.describe()["actions"])
+        for name in policies:
+            check_policy(name, actions)
+        player = BlindPlayer(played, seed, policies)
+    else:
+        if policy or world is None:
+            raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
+        from genie_env.shipped import find_world
+
+        player = AgentPlayer(played, seed, str(find_world(world)), str(agent), explore)
+
+    columns = (
+        TextColumn("recording"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes, {task.fields[frames]:,} frames, {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("recording", total=episodes, frames=0, rate=0.0)
+        frames, timed, since = 0, 0, time.perf_counter()
+
+        def on_start(recorded: int) -> None:
+            progress.update(task, completed=recorded)
+            progress.console.print(f"{out} holds {recorded:,} of {episodes:,} episodes")
+
+        def on_episode(episode: Episode) -> None:
+            nonlocal frames, timed, since
+            # The rate begins after the first episode: starting the workers is not playing.
+            if frames == 0:
+                since = time.perf_counter()
+            else:
+                timed += len(episode)
+            frames += len(episode)
+            rate = timed / max(time.perf_counter() - since, 1e-9)
+            progress.update(task, advance=1, frames=frames, rate=rate)
+
+        record_episodes(player, out, episodes, workers, on_episode, on_start)
+        rate = progress.tasks[task].fields["rate"]
+        progress.console.print(f"recorded {frames:,} frames, {rate:,.0f}/s")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--env-args {text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"--env-args {text!r} is not a JSON object; expected {{\"name\": value}}")
+    return value

@@ -1,0 +1,163 @@
+#include "genie_env/io/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "genie_env/core/error.h"
+
+namespace genie_env {
+namespace {
+
+std::string Reason(int error) { return std::generic_category().message(error); }
+
+int OpenDescriptor(const std::filesystem::path& file, OutputFile::Mode mode) {
+  int flags = O_RDWR | O_CLOEXEC;
+  if (mode != OutputFile::Mode::kExisting) flags |= O_CREAT;
+  if (mode == OutputFile::Mode::kReplace) flags |= O_TRUNC;
+  const int descriptor = open(file.c_str(), flags, 0666);
+  if (descriptor < 0) {
+    throw std::runtime_error("cannot open " + file.string() + " for writing: " + Reason(errno));
+  }
+  return descriptor;
+}
+
+// A name that no other writer of the same file, in this process or another, uses at the same time.
+std::filesystem::path TemporaryName(const std::filesystem::path& file) {
+  static std::atomic<unsigned> count = 0;
+  std::filesystem::path name = file;
+  name += "." + std::to_string(getpid()) + "-" + std::to_string(count++) + ".tmp";
+  return name;
+}
+
+void SyncDirectory(const std::filesystem::path& directory) {
+  const int descriptor = open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return;  // The file itself is safe; not every directory can be opened.
+  fsync(descriptor);
+  close(descriptor);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& file) {
+  // Without O_NONBLOCK a pipe of this name would be waited for.
+  const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) throw FormatError(file.string() + ": " + Reason(errno));
+  struct stat status {};
+  void* address = nullptr;
+  int error = 0;
+  if (fstat(descriptor, &status) != 0) {
+    error = errno;
+  } else if (S_ISREG(status.st_mode) && status.st_size > 0) {
+    address =
+        mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, descriptor, 0);
+    if (address == MAP_FAILED) error = errno;
+  }
+  close(descriptor);
+  if (error != 0) throw FormatError(file.string() + " cannot be mapped: " + Reason(error));
+  if (!S_ISREG(status.st_mode)) throw FormatError(file.string() + " is not a regular file");
+  if (address != nullptr) {
+    bytes_ = {static_cast<const std::byte*>(address), static_cast<size_t>(status.st_size)};
+  }
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+OutputFile::OutputFile(const std::filesystem::path& file, Mode mode)
+    : path_(file), descriptor_(OpenDescriptor(file, mode)) {}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+void OutputFile::Write(int64_t offset, std::span<const std::byte> bytes) {
+  const size_t wanted = bytes.size();
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(descriptor_, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) {
+      throw std::runtime_error(
+          "cannot write " + path_.string() + ": " + Reason(written < 0 ? errno : ENOSPC) + "; " +
+          std::to_string(bytes.size()) + " of " + std::to_string(wanted) + " bytes are missing");
+    }
+    offset += written;
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void OutputFile::Truncate(int64_t size) {
+  if (ftruncate(descriptor_, size) != 0) {
+    throw std::runtime_error("cannot set the length of " + path_.string() + ": " + Reason(errno));
+  }
+}
+
+void OutputFile::Sync() {
+  if (fsync(descriptor_) != 0) {
+    throw std::runtime_error("cannot write " + path_.string() + ": " + Reason(errno));
+  }
+}
+
+bool OutputFile::TryLock() {
+  if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return true;
+  if (errno == EWOULDBLOCK) return false;
+  throw std::runtime_error("cannot lock " + path_.string() + ": " + Reason(errno));
+}
+
+void WriteFileAtomically(const std::filesystem::path& file,
+                         std::span<const std::span<const std::byte>> pieces) {
+  const std::filesystem::path temporary = TemporaryName(file);
+  std::error_code ignored;
+  try {
+    OutputFile output(temporary, OutputFile::Mode::kReplace);
+    int64_t offset = 0;
+    for (const std::span<const std::byte> piece : pieces) {
+      output.Write(offset, piece);
+      offset += static_cast<int64_t>(piece.size());
+    }
+    output.Sync();
+  } catch (...) {
+    std::filesystem::remove(temporary, ignored);
+    throw;
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, file, error);
+  if (error) {
+    std::filesystem::remove(temporary, ignored);
+    throw std::runtime_error("cannot replace " + file.string() + ": " + error.message());
+  }
+  SyncDirectory(file.parent_path());
+}
+
+void WriteFileAtomically(const std::filesystem::path& file, std::string_view text) {
+  const std::span<const std::byte> piece = std::as_bytes(std::span(text));
+  WriteFileAtomically(file, std::span(&piece, 1));
+}
+
+}  // namespace genie_env

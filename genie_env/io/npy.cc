@@ -1,0 +1,231 @@
+#include "genie_env/io/npy.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "genie_env/core/error.h"
+#include "genie_env/io/json_text.h"
+
+namespace genie_env {
+namespace {
+
+constexpr std::string_view kMagic = "\x93NUMPY";
+constexpr size_t kMaxHeaderBytes = 65536;
+
+/// Reads the dictionary, which may have its keys in any order.
+class HeaderParser {
+ public:
+  HeaderParser(std::string_view text, std::string file) : text_(text), file_(std::move(file)) {}
+
+  std::string type;
+  std::vector<int64_t> shape;
+
+  void Parse() {
+    std::vector<std::string> keys;
+    Expect('{');
+    while (!Accept('}')) {
+      keys.push_back(String());
+      Expect(':');
+      if (keys.back() == "descr") {
+        type = String();
+      } else if (keys.back() == "fortran_order") {
+        if (Word() != "False") Fail("fortran_order is not False; store the array row-major");
+      } else if (keys.back() == "shape") {
+        shape = Tuple();
+      } else {
+        Fail("the header has the unknown key " + Quoted(keys.back()));
+      }
+      if (!Accept(',')) {
+        Expect('}');
+        break;
+      }
+    }
+    SkipSpaces();
+    if (at_ != text_.size()) Fail("the header goes on behind its dictionary");
+    std::sort(keys.begin(), keys.end());
+    if (keys != std::vector<std::string>{"descr", "fortran_order", "shape"}) {
+      Fail("the header does not have the keys descr, fortran_order and shape, once each");
+    }
+  }
+
+ private:
+  [[noreturn]] void Fail(const std::string& what) const { throw FormatError(file_ + ": " + what); }
+
+  void SkipSpaces() {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
+  }
+
+  bool Accept(char wanted) {
+    SkipSpaces();
+    if (at_ == text_.size() || text_[at_] != wanted) return false;
+    ++at_;
+    return true;
+  }
+
+  void Expect(char wanted) {
+    if (!Accept(wanted)) {
+      Fail("the header is not a dictionary: " + Quoted(std::string(1, wanted)) +
+           " was expected at its byte " + std::to_string(at_));
+    }
+  }
+
+  std::string String() {
+    const char quote = Accept('"') ? '"' : '\'';
+    if (quote == '\'') Expect('\'');
+    const size_t end = text_.find(quote, at_);
+    if (end == std::string_view::npos) Fail("a string of the header does not end");
+    const size_t begin = std::exchange(at_, end + 1);
+    return std::string(text_.substr(begin, end - begin));
+  }
+
+  std::string_view Word() {
+    SkipSpaces();
+    const size_t begin = at_;
+    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) != 0)) ++at_;
+    return text_.substr(begin, at_ - begin);
+  }
+
+  std::vector<int64_t> Tuple() {
+    std::vector<int64_t> numbers;
+    Expect('(');
+    while (!Accept(')')) {
+      const std::string_view word = Word();
+      int64_t number = 0;
+      const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+      if (word.empty() || error != std::errc() || end != word.data() + word.size()) {
+        Fail("the shape in the header holds something that is not a count");
+      }
+      numbers.push_back(number);
+      if (!Accept(',')) {
+        Expect(')');
+        break;
+      }
+    }
+    return numbers;
+  }
+
+  std::string_view text_;
+  std::string file_;
+  size_t at_ = 0;
+};
+
+size_t LittleEndian(std::string_view bytes) {
+  size_t number = 0;
+  for (size_t i = bytes.size(); i-- > 0;) number = number << 8 | static_cast<uint8_t>(bytes[i]);
+  return number;
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  std::string text = "(";
+  for (const int64_t size : shape) text += std::to_string(size) + ", ";
+  if (shape.size() > 1) text.resize(text.size() - 2);
+  if (shape.size() == 1) text.pop_back();
+  return text + ")";
+}
+
+std::string HeaderText(const NpyType& type, const std::vector<int64_t>& shape, size_t bytes) {
+  std::string header(kMagic);
+  header += '\x01';
+  header += '\x00';
+  header += static_cast<char>((bytes - 10) & 0xFF);
+  header += static_cast<char>((bytes - 10) >> 8);
+  header += "{'descr': '" + std::string(type.code) +
+            "', 'fortran_order': False, 'shape': " + ShapeText(shape) + ", }";
+  if (header.size() + 1 > bytes) {
+    throw std::runtime_error("the header has no room for the shape " + ShapeText(shape));
+  }
+  header.resize(bytes - 1, ' ');
+  return header + '\n';
+}
+
+/// Bytes of all elements; empty where they would not fit into memory.
+std::optional<size_t> SizeOfArray(const NpyType& type, const std::vector<int64_t>& shape) {
+  size_t size = type.size;
+  for (const int64_t length : shape) {
+    if (__builtin_mul_overflow(size, static_cast<size_t>(length), &size)) return std::nullopt;
+  }
+  return size;
+}
+
+}  // namespace
+
+NpyArray::NpyArray(const std::filesystem::path& file, const NpyType& type, size_t dimensions)
+    : path_(file), file_(file) {
+  const std::string name = file.string();
+  const std::span<const std::byte> bytes = file_.bytes();
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.substr(0, kMagic.size()) != kMagic || text.size() < 12) {
+    throw FormatError(name + " is not a .npy file: it does not begin as one");
+  }
+  const int version = text[6];
+  if (version < 1 || version > 3 || text[7] != 0) {
+    throw FormatError(name + " has version " + std::to_string(version) + "." +
+                      std::to_string(text[7]) + " of the .npy format; 1.0 to 3.0 can be read");
+  }
+  const size_t prefix = version == 1 ? 10 : 12;
+  header_bytes_ = prefix + LittleEndian(text.substr(8, prefix - 8));
+  if (header_bytes_ > std::min(text.size(), kMaxHeaderBytes)) {
+    throw FormatError(name + ": a header of " + std::to_string(header_bytes_) +
+                      " bytes is promised, but the file has " + std::to_string(text.size()) +
+                      " bytes (and a header at most " + std::to_string(kMaxHeaderBytes) + ")");
+  }
+  HeaderParser parser(text.substr(prefix, header_bytes_ - prefix), name);
+  parser.Parse();
+  shape_ = parser.shape;
+
+  if (parser.type != type.code) {
+    throw FormatError(name + " has elements of type " + Quoted(parser.type) + ", expected \"" +
+                      std::string(type.code) + "\" (" + std::string(type.name) + ")");
+  }
+  if (shape_.size() != dimensions) {
+    throw FormatError(name + " has the shape " + ShapeText(shape_) + ", expected " +
+                      std::to_string(dimensions) + " dimension" + (dimensions == 1 ? "" : "s"));
+  }
+  if (header_bytes_ % type.size != 0) {
+    throw FormatError(name + ": a header of " + std::to_string(header_bytes_) +
+                      " bytes leaves the elements unaligned; save the array again with NumPy");
+  }
+  const std::optional<size_t> wanted = SizeOfArray(type, shape_);
+  const size_t present = bytes.size() - header_bytes_;
+  if (!wanted || *wanted > present) {
+    throw FormatError(name + " is cut short: the shape " + ShapeText(shape_) + " needs " +
+                      (wanted ? std::to_string(*wanted) : "too many") + " bytes, but only " +
+                      std::to_string(present) + " are there");
+  }
+  data_ = bytes.subspan(header_bytes_, *wanted);
+}
+
+NpyAppender::NpyAppender(OutputFile file, const NpyType& type, std::vector<int64_t> row_shape,
+                         size_t header_bytes)
+    : file_(std::move(file)),
+      type_(type),
+      row_shape_(std::move(row_shape)),
+      row_bytes_(static_cast<int64_t>(SizeOfArray(type, row_shape_).value())),
+      header_bytes_(header_bytes) {}
+
+void NpyAppender::Write(int64_t first, std::span<const std::byte> rows) {
+  file_.Write(Offset(first), rows);
+}
+
+void NpyAppender::SetRows(int64_t rows) {
+  std::vector<int64_t> shape{rows};
+  shape.insert(shape.end(), row_shape_.begin(), row_shape_.end());
+  const std::string header = HeaderText(type_, shape, header_bytes_);
+  file_.Write(0, std::as_bytes(std::span(header)));
+}
+
+void NpyAppender::Truncate(int64_t rows) {
+  // In this order, so that the header never promises more than there is.
+  SetRows(rows);
+  file_.Truncate(Offset(rows));
+}
+
+int64_t NpyAppender::Offset(int64_t row) const {
+  return static_cast<int64_t>(header_bytes_) + row * row_bytes_;
+}
+
+}  // namespace genie_env

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the tests need into the active virtual environment (GoogleTest from the system's
+# packages, when it is missing), then runs all tests, C++ and Python. Writes nowhere but there, to
+# build/ and to the temporary folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=python3
+if ! "$python" -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'; then
+  echo "tests/run.sh: no virtual environment is active. Make one and activate it:" >&2
+  echo "    python3 -m venv .venv && . .venv/bin/activate" >&2
+  exit 1
+fi
+
+# System packages, only when what they bring is missing.
+packages=()
+[ -e /usr/include/gtest/gtest.h ] || packages+=(libgtest-dev)
+include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -e "$include/Python.h" ] || packages+=(python3-dev)
+if [ ${#packages[@]} -gt 0 ]; then
+  as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  "${as_root[@]}" apt-get update
+  "${as_root[@]}" apt-get install -y --no-install-recommends "${packages[@]}"
+fi
+
+# torch comes first: the build then links this one, and need not download another (see
+# cmake/build_backend.py). The tests compile with the package, from the same objects.
+"$python" -m pip install "$(grep -o '"torch==[^"]*"' pyproject.toml | tr -d '"')"
+"$python" -m pip install '.[doom,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON
+command -v ctest >/dev/null || "$python" -m pip install cmake
+
+build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
+export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib GENIE_ENV_BUILD=$PWD/$build
+failed=0
+ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error || failed=1
+"$python" -m pytest || failed=1
+exit $failed
