@@ -13,27 +13,33 @@ namespace {
 
 namespace py = pybind11;
 
-std::string ShapeText(const py::array& array) {
-  return py::str(
-      py::tuple(py::cast(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()))));
+using Shape = std::vector<py::ssize_t>;
+
+Shape ShapeOf(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+std::string Text(const Shape& shape) {
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-/// The array's elements, row-major; `Stored` is how the library holds a `T`.
+/// The array, row-major (a copy where it was not), of just this dtype and shape.
 template <typename T>
 py::array_t<T, py::array::c_style> Checked(const char* name, const py::array& array,
-                                           const std::vector<py::ssize_t>& shape) {
+                                           const Shape& shape) {
   if (!py::dtype::of<T>().equal(array.dtype())) {
     throw std::invalid_argument(std::string(name) + " has dtype " +
                                 std::string(py::str(array.dtype())) + ", expected " +
                                 std::string(py::str(py::dtype::of<T>())));
   }
-  if (std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) != shape) {
-    throw std::invalid_argument(std::string(name) + " has the shape " + ShapeText(array) +
-                                ", expected " + std::string(py::str(py::tuple(py::cast(shape)))));
+  if (ShapeOf(array) != shape) {
+    throw std::invalid_argument(std::string(name) + " has the shape " + Text(ShapeOf(array)) +
+                                ", expected " + Text(shape));
   }
   return array;
 }
 
+/// Its elements as the library holds them: flags as bytes.
 template <typename Stored, typename T>
 std::span<const Stored> Elements(const py::array_t<T, py::array::c_style>& array) {
   static_assert(sizeof(Stored) == sizeof(T));
@@ -50,7 +56,7 @@ class PythonEpisodeWriter {
   void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
               const py::array& terminations, const py::array& truncations) {
     if (actions.ndim() != 1) {
-      throw std::invalid_argument("actions has the shape " + ShapeText(actions) +
+      throw std::invalid_argument("actions has the shape " + Text(ShapeOf(actions)) +
                                   ", expected (T,)");
     }
     const py::ssize_t steps = actions.shape(0);
@@ -95,8 +101,7 @@ class PythonEpisodeWriter {
 
 /// A view of `elements` as an array of T that cannot be written and keeps `owner` alive.
 template <typename T, typename Stored>
-py::array_t<T> View(const py::object& owner, std::span<const Stored> elements,
-                    const std::vector<py::ssize_t>& shape) {
+py::array_t<T> View(const py::object& owner, std::span<const Stored> elements, const Shape& shape) {
   static_assert(sizeof(Stored) == sizeof(T));
   // NumPy copies from a null pointer, which is what an empty store has.
   static const Stored nothing{};

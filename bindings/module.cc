@@ -2,6 +2,7 @@
 
 namespace genie_env {
 
+void InitBuildInfo(pybind11::module_& m);
 void InitError(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
 void InitTrainer(pybind11::module_& m);
@@ -11,6 +12,7 @@ void InitTrainer(pybind11::module_& m);
 PYBIND11_MODULE(_core, m) {
   m.doc() = "What genie_env does in C++.";
   genie_env::InitError(m);
+  genie_env::InitBuildInfo(m);
   genie_env::InitEpisodeStore(m);
   genie_env::InitTrainer(m);
 }

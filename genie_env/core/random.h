@@ -26,6 +26,7 @@ enum class Stream : uint32_t {
 
 /// Where one row stands: its draws are a function of these three numbers, the stream and the
 /// element, and of nothing else (not of its place in the batch, its neighbours or threads).
+/// Element i is word i % 4 of Philox(seed, {i / 4, stream, step, episode}).
 struct RowCounter {
   uint64_t seed = 0;
   uint32_t episode = 0;
@@ -35,11 +36,13 @@ struct RowCounter {
 /// One counter a row; the `rng` argument of every world call.
 using RowCounters = std::vector<RowCounter>;
 
-/// Fills `out` with elements 0, 1, 2, ... of the stream, uniform in the open interval (0, 1).
-/// Thread-safe; the first n elements do not depend on how many are asked for.
+/// Fills `out` with elements 0, 1, 2, ... of the stream, uniform in the open interval (0, 1): the
+/// upper 23 bits n of the word as (n + 1/2) / 2^23. Thread-safe; the first n elements do not depend
+/// on how many are asked for, nor on the processor.
 void FillUniform(const RowCounter& row, Stream stream, std::span<float> out);
 
-/// The same with standard normal draws (Box and Muller 1958).
+/// The same with standard normal draws (Box and Muller 1958): uniform elements u, v of an even and
+/// the next number become sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v).
 void FillNormal(const RowCounter& row, Stream stream, std::span<float> out);
 
 }  // namespace genie_env

@@ -24,14 +24,16 @@ struct VecEnvOptions {
   std::optional<double> temperature = std::nullopt;  ///< empty: the world's calibrated one
   AutoresetMode autoreset_mode = AutoresetMode::kNextStep;
   std::optional<int64_t> max_episode_steps = std::nullopt;  ///< empty: the world's; 0: no limit
+  /// Row i has the seed `seed + i` until a Reset gives it another; empty: from the operating
+  /// system.
+  std::optional<uint64_t> seed = std::nullopt;
 };
 
 struct ResetOptions {
   /// One seed a row of the environment (only rows in `mask` take theirs). A row given a seed
-  /// begins at episode 0; a row given none goes on to its next episode, and before its first reset
-  /// takes a seed from the operating system.
+  /// begins at episode 0; a row given none goes on to its next episode.
   std::optional<std::vector<uint64_t>> seeds = std::nullopt;
-  std::optional<at::Tensor> mask = std::nullopt;  ///< bool [N], the rows to reset; empty: all
+  std::optional<at::Tensor> mask = std::nullopt;  ///< bool [N], the rows to begin; empty: all
   std::optional<at::Tensor> frames =
       std::nullopt;  ///< uint8 [N, H, W, 3] to begin from; empty: stored starts
 };
@@ -42,7 +44,8 @@ struct VecEnvStep {
   at::Tensor reward;       ///< float32 [N]
   at::Tensor terminated;   ///< bool [N], the world says that the episode has ended
   at::Tensor truncated;    ///< bool [N], the time limit ended it
-  at::Tensor surprise;     ///< float32 [N], see WorldStep
+  at::Tensor surprise;     ///< float32 [N], see WorldStep; 0 where `began`
+  at::Tensor began;        ///< bool [N], rows that began an episode here instead of going on
 };
 
 /// N dreams in one frozen world, stepped together. Move-only, thread-compatible. Wrong arguments
@@ -63,7 +66,8 @@ class VecEnv {
   const VecEnvOptions& options() const;  ///< with every default filled in
   int64_t num_envs() const;              ///< rows left (see Keep)
 
-  /// Begins episodes; returns the observation of all rows.
+  /// Begins episodes; returns the observation of all rows (of a row that has never begun: zeros or
+  /// anything else).
   at::Tensor Reset(const ResetOptions& options = {});
 
   /// One dreamt frame a row. actions: int64 [N].

@@ -171,15 +171,15 @@ void EpisodeWriter::Append(const EpisodeView& episode) {
   try {
     impl_->Write(episode);
   } catch (const std::runtime_error& error) {
-    const std::string safe = std::to_string(impl_->num_episodes);
     try {
       impl_->DropEpisodeInFlight();
     } catch (const std::runtime_error&) {
       // Readers do not look at what is left over, and the next Append writes over it.
     }
-    throw std::runtime_error(error.what() + (". The " + safe) +
-                             " episodes recorded before are safe: make room on the disk, then go "
-                             "on recording into the same directory");
+    throw std::runtime_error(std::string(error.what()) + ". The episodes recorded before (" +
+                             std::to_string(impl_->num_episodes) +
+                             ") are safe: make room on the disk, then go on recording into the "
+                             "same directory");
   }
 }
 

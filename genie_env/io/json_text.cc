@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxDepth = 32;
-constexpr size_t kMaxQuoted = 80;
+constexpr size_t kMaxShown = 80;
 
 // Walks over the text without building a document, so that a hostile one costs no memory.
 class Checker : public nlohmann::json_sax<json> {
@@ -79,18 +79,17 @@ void CheckJsonObject(std::string_view text, const std::string& name) {
   }
 }
 
-std::string Quoted(std::string_view text) {
-  std::string quoted = "\"";
+std::string Shortened(std::string_view text) {
+  std::string shown;
   for (size_t i = 0; i < text.size(); ++i) {
     // Never ends within a character.
-    if (i >= kMaxQuoted && !IsContinuation(text[i])) {
-      quoted += "...";
-      break;
-    }
+    if (i >= kMaxShown && !IsContinuation(text[i])) return shown + "...";
     const bool control = static_cast<unsigned char>(text[i]) < 0x20 || text[i] == 0x7F;
-    quoted += control ? '?' : text[i];
+    shown += control ? '?' : text[i];
   }
-  return quoted + "\"";
+  return shown;
 }
+
+std::string Quoted(std::string_view text) { return '"' + Shortened(text) + '"'; }
 
 }  // namespace genie_env

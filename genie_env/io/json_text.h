@@ -10,7 +10,10 @@ namespace genie_env {
 /// can be parsed without surprises.
 void CheckJsonObject(std::string_view text, const std::string& name);
 
-/// `text` in quotation marks for an error: at most 80 bytes of it, control characters replaced.
+/// `text` as an error may show it: at most 80 bytes, control characters replaced.
+std::string Shortened(std::string_view text);
+
+/// The same in quotation marks.
 std::string Quoted(std::string_view text);
 
 }  // namespace genie_env

@@ -16,7 +16,8 @@ struct WorldDirectory {
   std::string config;       ///< the text of config.json; a JSON object with a known format_version
   std::string family;       ///< config["family"]
   std::string name;         ///< config["name"]
-  std::string fingerprint;  ///< SHA-256 over config.json, model.safetensors and starts.safetensors
+  std::string fingerprint;  ///< SHA-256 over config.json, model.safetensors and starts.safetensors:
+                            ///< what `sha256sum` prints for the three, in this order, hashed again
 
   std::filesystem::path weights_file() const { return path / "model.safetensors"; }
   std::filesystem::path starts_file() const { return path / "starts.safetensors"; }

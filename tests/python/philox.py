@@ -38,9 +38,9 @@ def uniforms(seed: int, episode: int, step: int, stream: int, count: int) -> NDA
     """Elements 0 .. count - 1 of a stream, in the open interval (0, 1): four to a block of bits, of
     which the upper 23 count, at the middle of their interval."""
     blocks = -(-count // 4)
-    counters = np.zeros((blocks, 4), np.uint32)
-    counters[:] = (episode, step, stream, 0)
-    counters[:, 3] = np.arange(blocks)
+    counters = np.empty((blocks, 4), np.uint32)
+    counters[:, 0] = np.arange(blocks)
+    counters[:, 1:] = (stream, step, episode)
     bits = philox4x32(seed, counters).reshape(-1)[:count]
     return ((bits >> np.uint32(9)).astype(np.float64) + 0.5) * 2.0**-23
 

@@ -7,7 +7,6 @@ in reality. A dream score alone would choose the world that is easiest to exploi
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import Progress
+from rich.progress import track
 from rich.table import Table
 
-from genie_env.dreams import TERMINATIONS, Dreams, Schedules, derived_seeds
-from genie_env.evaluation import play_blind
+from genie_env.dreams import TERMINATIONS, Dreams, derived_seeds
+from genie_env.evaluation import FRESH_GAMES, RealScores, blind_player
 from genie_env.files import write_atomically, write_json
-from genie_env.games.blind import blind_actions
-from genie_env.games.frames import DOOM, Game
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 
@@ -78,42 +74,28 @@ def find_holes(setting: Setting, real: Mapping[str, Summary]) -> list[dict[str, 
     ]
 
 
-def dream_survival(
-    dreams: Dreams, policies: Sequence[str], count: int, seed: int
-) -> dict[str, Summary]:
-    """Plays every policy in `count` dreams, all in one batch; all meet the same dream seeds."""
-    seeds = derived_seeds(seed, count=count)
-    actions = np.stack(
-        [blind_actions(policy, s, dreams.max_steps) for policy in policies for s in seeds]
-    )
-    scores = dreams.play(Schedules(torch.from_numpy(actions)), seeds * len(policies)).scores
-    return {p: summarise(scores[i * count :][:count]) for i, p in enumerate(policies)}
+def measure(dreams: Dreams, seeds: Sequence[int]) -> Setting:
+    """Plays every policy in the dream, an episode a seed."""
+    scores = dreams.play_blind(POLICIES, seeds)
+    survival = {policy: summarise(values) for policy, values in scores.items()}
+    return Setting(dreams.termination, dreams.temperature, survival)
 
 
 def real_survival(
-    file: Path, policies: Sequence[str], episodes: int, *, workers: int, seed: int
+    directory: Path, policies: Sequence[str], episodes: int, workers: int
 ) -> dict[str, Summary]:
-    """Every policy's survival in the real game, from `file` as far as it was played before.
+    """Every policy's survival in the real game; `directory` keeps the scores, a file a policy.
 
-    Plays what is missing and adds it to `file`; episode i is the same whenever it is played.
+    Plays only what is missing there. `genie-env evaluate --policy left --json` writes the same file.
     """
-    identity = {"game": Game(DOOM).describe(), "seed": seed}
-    known: dict[str, Any] = {**identity, "scores": {}}
-    if file.exists():
-        known = json.loads(file.read_text())
-        if {k: known.get(k) for k in identity} != identity:
-            raise ValueError(
-                f"{file} holds scores of another game, other settings or another seed than {seed}: "
-                "give the same ones, or another --real"
-            )
-    scores: dict[str, list[float]] = known["scores"]
+    survival = {}
     for policy in policies:
-        have = scores.setdefault(policy, [])
-        if len(have) < episodes:
-            missing = range(len(have), episodes)
-            have += [e.score for e in play_blind(policy, missing, workers=workers, seed=seed)]
-            write_json(file, known)
-    return {policy: summarise(scores[policy][:episodes]) for policy in policies}
+        player = blind_player(policy, FRESH_GAMES)
+        real = RealScores(player, directory / f"{policy.replace(':', '-')}.json")
+        for _ in track(real.play(episodes, workers), policy, episodes - len(real.scores)):
+            pass
+        survival[policy] = summarise(real.scores[:episodes])
+    return survival
 
 
 def calibrate(
@@ -124,12 +106,13 @@ def calibrate(
     real_scores: Annotated[
         Path | None,
         typer.Option(
-            "--real", help="scores in the real game, played where missing [default: OUT/real.json]"
+            "--real",
+            help="directory of scores in the real game, played where missing [default: OUT/real]",
         ),
     ] = None,
     episodes: Annotated[int, typer.Option(help="real episodes a policy")] = 300,
     workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
-    seed: Annotated[int, typer.Option(help="of the dreams and the real episodes")] = 0,
+    seed: Annotated[int, typer.Option(help="of the dreams")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
     """Find the temperature at which blind policies live as long in the dream as in reality.
@@ -149,21 +132,17 @@ def calibrate(
         for temperature in tau
     ]
     console = Console()
-    real = real_survival(
-        real_scores or out / "real.json", POLICIES, episodes, workers=workers, seed=seed
-    )
-    with Progress(console=console, transient=True) as progress:
-        settings = [
-            Setting(d.termination, d.temperature, dream_survival(d, POLICIES, dreams, seed))
-            for d in progress.track(every, description="dreaming")
-        ]
+    real = real_survival(real_scores or out / "real", POLICIES, episodes, workers)
+    settings = [
+        measure(setting, derived_seeds(seed, count=dreams)) for setting in track(every, "dreaming")
+    ]
     chosen = choose(settings, real)
     holes = find_holes(chosen, real)
     plot(settings, real, chosen, out / "calibration.png")
     write_json(
         out / "calibration.json",
         {
-            "world": every[0].identity,
+            "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
             "seed": seed,
             "chosen": _head(chosen, real),
             "holes": holes,

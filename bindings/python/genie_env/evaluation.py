@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genie_env.controller import LinearController, file_hash
+from genie_env.controller import LinearController
 from genie_env.dreams import Dreams
-from genie_env.episode import Episode
-from genie_env.files import write_json
+from genie_env.files import changed_settings, write_json
 from genie_env.games.blind import check_policy
 from genie_env.games.frames import DOOM, Game
 from genie_env.reality import AgentPlayer, BlindPlayer
@@ -21,22 +23,147 @@ from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 from genie_env.workers import play_episodes
 
+FRESH_GAMES = 1_000_000
+"""The default seed of evaluations: data is recorded with others, so no world has seen these games."""
 
-def play_blind(policy: str, episodes: range, *, workers: int, seed: int) -> Iterator[Episode]:
-    """Plays episodes of a run with `seed` in real Doom, by a policy of `games.blind`."""
+Player = AgentPlayer | BlindPlayer
+
+
+def blind_player(policy: str, seed: int) -> BlindPlayer:
+    """Plays real Doom by a policy of `games.blind`. Raises ValueError for an unknown one."""
     check_policy(policy)
-    player = BlindPlayer(Game(DOOM), seed, (policy,), keep_frames=False)
-    return play_episodes(player, episodes, workers)
+    return BlindPlayer(Game(DOOM), seed, (policy,), keep_frames=False)
 
 
-def play_agent(
-    world: Path, agent: Path, episodes: range, *, workers: int, seed: int
-) -> Iterator[Episode]:
-    """Plays them by a controller that sees the game through its world (World::Follow).
+def agent_player(world: str | Path, agent: Path, seed: int) -> AgentPlayer:
+    """Plays the real game of a world by a controller that sees it through World::Follow.
 
-    Raises ValueError where the agent was not trained in this world.
+    Raises ValueError where the agent was not trained in this world, or no real game is known.
     """
-    dreams = Dreams.load(world)
+    directory = find_world(world)
+    dreams = Dreams.load(directory)
     LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
-    player = AgentPlayer(dreams.game, seed, str(world), str(agent), keep_frames=False)
-    return play_episodes(player, episodes, workers)
+    name = json.loads((directory / "config.json").read_text()).get("real_game")
+    if name is None:
+        raise ValueError(f'{directory / "config.json"} names no "real_game" that could be played')
+    game = Game(name, dreams.world.spec.frame_skip)
+    return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False)
+
+
+class RealScores:
+    """Scores of episodes 0, 1, 2, ... of one player, and the file in which they grow.
+
+    Episode i is the same whenever it is played, so a broken-off evaluation goes on and a finished
+    one can be extended.
+    """
+
+    def __init__(self, player: Player, file: Path | None = None) -> None:
+        """Raises ValueError where `file` holds another player's scores, or another seed's."""
+        self._player = player
+        self._file = file
+        self._identity = {**player.game.describe(), **player.describe(), "seed": player.seed}
+        self.scores: list[float] = []
+        self._seeds: list[int] = []
+        if file is not None and file.exists():
+            known = json.loads(file.read_text())
+            changes = changed_settings({k: known.get(k) for k in self._identity}, self._identity)
+            if changes:
+                raise ValueError(
+                    f"{file} holds other scores ({changes}); give the same arguments to go on, or "
+                    "another file"
+                )
+            self.scores, self._seeds = known["scores"], known["seeds"]
+
+    def play(self, episodes: int, workers: int) -> Iterator[float]:
+        """Plays until there are `episodes` scores, and yields the new ones.
+
+        Writes the file at the end, also when it is left early.
+        """
+        missing = range(len(self.scores), episodes)
+        try:
+            with contextlib.closing(play_episodes(self._player, missing, workers)) as played:
+                for episode in played:
+                    self.scores.append(episode.score)
+                    self._seeds.append(episode.seed)
+                    yield episode.score
+        finally:
+            if self._file is not None and self.scores:
+                write_json(self._file, self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """What is published: the summary, who played what, and every episode's score and seed."""
+        return {
+            **summarise(self.scores).as_json(),
+            **self._identity,
+            "scores": self.scores,
+            "seeds": self._seeds,
+        }
+
+
+def evaluate(
+    episodes: Annotated[int, typer.Option(help="real episodes to play")] = 100,
+    world: Annotated[
+        str | None, typer.Option(help="the agent's world: a shipped name or a directory")
+    ] = None,
+    agent: Annotated[Path | None, typer.Option(help="agent file")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="instead of an agent: random, held, left, right, still, sweep:100, ..."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="processes that play")] = 2,
+    seed: Annotated[int, typer.Option(help="of the games")] = FRESH_GAMES,
+    json_file: Annotated[Path | None, typer.Option("--json", help="file for every score")] = None,
+) -> None:
+    """Play the real game, with an agent or a policy that never looks.
+
+    Prints the scores, and keeps them in --json; a file that is there already is gone on with.
+    Ctrl-C keeps the episodes played so far: they come in order, so they are no selection.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}; expected 1 or more")
+    player: Player
+    if policy is not None and agent is None and world is None:
+        player, who = blind_player(policy, seed), policy
+    elif policy is None and agent is not None and world is not None:
+        player, who = agent_player(world, agent, seed), agent.name
+    else:
+        raise ValueError("give either --policy, or both --world and --agent")
+    console = Console()
+    real = RealScores(player, json_file)
+    columns = (
+        TextColumn("playing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes, mean {task.fields[mean]:,.0f} tics"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=episodes, completed=len(real.scores), mean=0.0)
+            for _ in real.play(episodes, workers):
+                progress.update(task, advance=1, mean=sum(real.scores) / len(real.scores))
+    except KeyboardInterrupt:
+        if not real.scores:
+            raise
+        console.print(f"stopped after {len(real.scores)} of {episodes} episodes")
+    show_scores(console, {who: summarise(real.scores)})
+    if json_file is not None:
+        console.print(f"wrote {json_file}")
+
+
+def show_scores(console: Console, rows: Mapping[str, Summary]) -> None:
+    """A table of survival in the real game."""
+    table = Table(title="survival in the real game, tics")
+    table.add_column("")
+    for column in ("mean", "std", "95 % interval", "episodes"):
+        table.add_column(column, justify="right")
+    for name, summary in rows.items():
+        low, high = summary.ci95
+        table.add_row(
+            name,
+            f"{summary.mean:,.0f}",
+            f"{summary.std:,.0f}",
+            f"{low:,.0f} to {high:,.0f}",
+            f"{summary.n:,}",
+        )
+    console.print(table)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cma
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from genie_env.controller import LinearController
-from genie_env.dreams import Controllers, Dreams, Progress, derived_seeds
+from genie_env.controller import KIND, LinearController
+from genie_env.dreams import Dreams, Played, Progress, derived_seeds
 from genie_env.files import claim_run, write_atomically
 
 SCORE_EVERY = 5
@@ -25,7 +25,6 @@ SCORE_EVERY = 5
 SCORED_DREAMS = 256
 
 Weights = NDArray[np.float32]
-Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -76,16 +75,9 @@ class Generation:
     """The distribution's mean that has the highest score so far."""
 
 
-class Arena(Protocol):
-    """Where controllers are tried: the dream or, for a baseline, the real game."""
-
-    def __call__(
-        self, weights: Weights, owners: NDArray[np.int64], seeds: list[int]
-    ) -> tuple[Scores, int]:
-        """The score of every episode, float32 [N], and the steps that all took together.
-
-        `weights`: [P, F], the controllers; `owners`: [N], who plays which episode; `seeds`: N.
-        """
+Arena = Callable[[Weights, NDArray[np.int64], list[int]], Played]
+"""Where controllers are tried (the dream or, for a baseline, the real game): given controllers
+[P, F], who plays which episode [N] and the episodes' seeds, plays them all."""
 
 
 def train_controller(
@@ -109,29 +101,34 @@ def train_controller(
     settings.check()
     if warm is not None:
         warm.check_fits(dreams.features)
-    start = np.zeros(dreams.num_features, np.float32) if warm is None else warm.weight
+        dreams = replace(dreams, observation=warm.observation)
+    size = dreams.features[dreams.observation]
+    start = np.zeros(size, np.float32) if warm is None else warm.weight
+    how = {
+        "temperature": dreams.temperature,
+        "termination": dreams.termination,
+        "seed": settings.seed,
+    }
     first = LinearController(
-        start,
-        dreams.observation,
-        dreams.fingerprint,
-        {
-            "world_name": dreams.world.spec.name,
-            "temperature": str(dreams.temperature),
-            "termination": dreams.termination,
-            "seed": str(settings.seed),
-        },
+        start, dreams.observation, dreams.fingerprint, {k: str(v) for k, v in how.items()}
     )
     if out is not None:
-        identity = {k: v for k, v in asdict(settings).items() if k not in ("steps", "minutes")}
-        warmth = hashlib.sha256(start.tobytes()).hexdigest() if warm else None
-        claim_run(out, {"agent": KIND, **asdict(dreams.settings), **identity, "warm": warmth})
+        claim_run(
+            out,
+            {
+                "agent": KIND,
+                "observation": dreams.observation,
+                "world": dreams.fingerprint,
+                **how,
+                "population": settings.population,
+                "dreams": settings.dreams,
+                "sigma": settings.sigma,
+                "warm": hashlib.sha256(start.tobytes()).hexdigest() if warm else None,
+            },
+        )
 
-    def arena(
-        weights: Weights, owners: NDArray[np.int64], seeds: list[int]
-    ) -> tuple[Scores, int]:
-        controllers = Controllers(torch.from_numpy(weights), torch.from_numpy(owners))
-        played = dreams.play(controllers, seeds, progress=progress)
-        return played.scores, played.steps
+    def arena(weights: Weights, owners: NDArray[np.int64], seeds: list[int]) -> Played:
+        return dreams.play_controllers(weights, owners, seeds, progress)
 
     return evolve(arena, first, settings, out)
 
@@ -261,11 +258,11 @@ def _try_out(
         episodes.append(SCORED_DREAMS)
         seeds = seeds + derived_seeds(settings.seed, index, 1, count=SCORED_DREAMS)
     owners = np.repeat(np.arange(len(weights)), episodes)
-    scores, steps = arena(np.stack(weights).astype(np.float32), owners, seeds)
-    means = np.bincount(owners, scores) / episodes
+    played = arena(np.stack(weights).astype(np.float32), owners, seeds)
+    means = np.bincount(owners, played.scores) / episodes
     return {
         "generation": index,
-        "steps": steps,
+        "steps": played.steps,
         "seconds": time.perf_counter() - began,
         "candidates": means[: len(population)].tolist(),
         "score": float(means[-1]) if mean is not None else None,

@@ -20,6 +20,7 @@ from genie_env.games.frames import DOOM, Game
 from genie_env.reality import AgentPlayer, BlindPlayer
 from genie_env.workers import play_episodes
 
+_SECONDS_A_LINE = 30.0
 _SEEDING = "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
 _POLICY_HELP = "; ".join(f"{name}: {meaning}" for name, meaning in POLICIES.items())
 
@@ -132,14 +133,6 @@ def record(
     ] = "{}",
 ) -> None:
     """Play a real game and record every frame, action, reward and end."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     played = Game(game, frame_skip, _json_object(env_args))
     player: BlindPlayer | AgentPlayer
     if agent is None:
@@ -157,35 +150,78 @@ def record(
 
         player = AgentPlayer(played, seed, str(find_world(world)), str(agent), explore)
 
-    columns = (
-        TextColumn("recording"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes, {task.fields[frames]:,} frames, {task.fields[rate]:,.0f}/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task("recording", total=episodes, frames=0, rate=0.0)
-        frames, timed, since = 0, 0, time.perf_counter()
+    progress = RecordingProgress(out, episodes)
+    try:
+        record_episodes(player, out, episodes, workers, progress.episode, progress.start)
+    except KeyboardInterrupt:
+        progress.close("stopped; the same command goes on from here")
+        raise typer.Exit(130) from None
+    finally:
+        progress.close()
 
-        def on_start(recorded: int) -> None:
-            progress.update(task, completed=recorded)
-            progress.console.print(f"{out} holds {recorded:,} of {episodes:,} episodes")
 
-        def on_episode(episode: Episode) -> None:
-            nonlocal frames, timed, since
-            # The rate begins after the first episode: starting the workers is not playing.
-            if frames == 0:
-                since = time.perf_counter()
-            else:
-                timed += len(episode)
-            frames += len(episode)
-            rate = timed / max(time.perf_counter() - since, 1e-9)
-            progress.update(task, advance=1, frames=frames, rate=rate)
+class RecordingProgress:
+    """Shows how a recording goes: a bar on a terminal, now and then a line anywhere else."""
 
-        record_episodes(player, out, episodes, workers, on_episode, on_start)
-        rate = progress.tasks[task].fields["rate"]
-        progress.console.print(f"recorded {frames:,} frames, {rate:,.0f}/s")
+    def __init__(self, directory: Path, episodes: int) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._directory = directory
+        self._progress = Progress(
+            TextColumn("recording"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes, {task.fields[frames]:,} frames, {task.fields[rate]:,.0f}/s"),
+            TimeRemainingColumn(),
+        )
+        self._task = self._progress.add_task("recording", total=episodes, frames=0, rate=0.0)
+        self._frames = self._timed = 0
+        self._since = self._said = time.perf_counter()
+
+    def start(self, recorded: int) -> None:
+        """Of a recording that holds `recorded` episodes already."""
+        self._progress.update(self._task, completed=recorded)
+        self._progress.start()
+        self._say(f"{self._directory} holds {recorded:,} episodes")
+
+    def episode(self, episode: Episode) -> None:
+        """Another episode is on the disk."""
+        now = time.perf_counter()
+        # The rate begins after the first episode: starting the workers is not playing.
+        if self._frames == 0:
+            self._since = now
+        else:
+            self._timed += len(episode)
+        self._frames += len(episode)
+        rate = self._timed / max(now - self._since, 1e-9)
+        self._progress.update(self._task, advance=1, frames=self._frames, rate=rate)
+        if not self._progress.console.is_terminal and now - self._said > _SECONDS_A_LINE:
+            self._say(self._report())
+
+    def close(self, last_words: str = "") -> None:
+        """May be called again."""
+        if self._progress.live.is_started:
+            self._say(self._report())
+            self._progress.stop()
+        if last_words:
+            self._say(last_words)
+
+    def _report(self) -> str:
+        task = self._progress.tasks[self._task]
+        rate = f"{task.fields['rate']:,.0f} frames/s"
+        return (
+            f"{task.completed:,.0f} of {task.total:,.0f} episodes, {self._frames:,} new frames, {rate}"
+        )
+
+    def _say(self, text: str) -> None:
+        self._said = time.perf_counter()
+        self._progress.console.print(text, soft_wrap=True)
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -7,12 +7,14 @@ is named, and however the caller leaves (Ctrl-C included), no process stays behi
 from __future__ import annotations
 
 import collections
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
 import traceback
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -120,7 +122,14 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.playing: set[int] = set()
         self._process = context.Process(target=_work, args=(player, theirs), daemon=True)
-        self._process.start()
+        # Ctrl-C is for the caller, which then closes the connection; a worker begins, and stays,
+        # with it blocked. (Starting the tracker would unblock it, so that is done before.)
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def ask(self, index: int) -> None:
@@ -147,14 +156,15 @@ class _Worker:
 
     def stop(self) -> None:
         self._process.join(_PATIENCE)
-        if self._process.is_alive():
-            # Its games are in its process group; see _work.
-            os.killpg(self._process.pid or 0, signal.SIGKILL)
+        if self._process.exitcode != 0:
+            # Its games are in its process group (see _work), and may have outlived it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid or 0, signal.SIGKILL)
             self._process.join()
 
 
 def _work(player: Player, connection: Connection) -> None:
-    # A session of its own: Ctrl-C reaches the caller alone, which then closes the connection.
+    # A process group of its own, which takes its games along when it has to be killed.
     os.setsid()
     # The games are processes too, and must not keep the connection open when this one dies.
     os.set_inheritable(connection.fileno(), False)

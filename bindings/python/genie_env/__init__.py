@@ -1,0 +1,53 @@
+"""Frozen world models, served as batched, Gym-like simulators.
+
+    import genie_env
+
+    env = genie_env.make_vec("doom-take-cover", num_envs=1024)
+    observations, infos = env.reset(seed=0)
+    observations, rewards, terminations, truncations, infos = env.step(actions)
+
+Importing this package also registers its environments with Gymnasium.
+"""
+
+from __future__ import annotations
+
+import torch  # comes first: it loads the libraries that the compiled part is linked to
+
+
+def _check_torch() -> None:
+    """Raises ImportError unless the compiled part was built against this torch."""
+    try:
+        from genie_env._core import build_info
+    except ImportError as error:
+        raise ImportError(
+            f"the compiled part of genie_env does not load with torch {torch.__version__}: {error}. "
+            "It needs the minor version of torch that it was built against: install genie_env "
+            "again (pip install --force-reinstall genie-env), which brings that torch"
+        ) from error
+    built = build_info()["torch"].split(".")[:2]
+    if torch.__version__.split(".")[:2] != built:
+        wanted = f"{'.'.join(built)}.*"
+        raise ImportError(
+            f"genie_env was built against torch {wanted}, but this is torch {torch.__version__}; "
+            "torch's C++ interface changes with every minor version: install the right one "
+            f"(pip install 'torch=={wanted}')"
+        )
+
+
+_check_torch()
+
+import gymnasium  # noqa: E402  (what follows would not load with another torch)
+
+from genie_env._core import FormatError, build_info  # noqa: E402
+from genie_env.single_env import DreamEnv  # noqa: E402
+from genie_env.vector_env import DreamVectorEnv, make_vec  # noqa: E402
+
+__all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
+
+# The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
+gymnasium.register(
+    id="genie_env/DoomTakeCover-v0",
+    entry_point="genie_env.single_env:DreamEnv",
+    vector_entry_point="genie_env.vector_env:make_vec",
+    kwargs={"world": "doom-take-cover"},
+)

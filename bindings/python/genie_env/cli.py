@@ -1,0 +1,94 @@
+"""The `genie-env` command.
+
+Every command is a function in a module of its own, which is imported when the command runs: help
+that first imports torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from genie_env.several_values import SeveralValues
+
+
+class LazyCommand(TyperCommand):
+    """A command known by its name and one line of help until it runs, or its own help is asked for.
+
+    `where` is "module:function" within this package; `help` repeats the first line of the
+    function's docstring.
+    """
+
+    def __init__(self, name: str, where: str, help: str) -> None:
+        super().__init__(name=name, help=help)
+        self.where = where
+
+    def load(self) -> Any:
+        """The function behind the command."""
+        module, _, function = self.where.partition(":")
+        return getattr(importlib.import_module(f"genie_env.{module}"), function)
+
+    def make_context(self, info_name: str | None, args: list[str], **rest: Any) -> Any:
+        app = typer.Typer(add_completion=False)
+        app.command(self.name, cls=SeveralValues)(self.load())
+        return typer.main.get_command(app).make_context(info_name, args, **rest)
+
+
+TRAIN = TyperGroup(
+    name="train",
+    help="Train the parts of a world, or an agent inside one.",
+    no_args_is_help=True,
+    commands=[
+        LazyCommand(
+            "vision",
+            "training.vision:train_vision",
+            "Train V, a variational autoencoder, on recorded frames.",
+        ),
+        LazyCommand("memory", "training.memory:train_memory", ""),
+        LazyCommand("controller", "training.controller:train_controller", ""),
+    ],
+)
+
+APP = TyperGroup(
+    name="genie-env",
+    help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
+    no_args_is_help=True,
+    commands=[
+        LazyCommand("demo", "demo:demo", ""),
+        LazyCommand(
+            "record",
+            "recording:record",
+            "Play a real game and record every frame, action, reward and end.",
+        ),
+        LazyCommand(
+            "inspect",
+            "inspection:inspect",
+            "Print what recorded episodes hold, and write a contact sheet of their frames.",
+        ),
+        TRAIN,
+        LazyCommand("freeze", "training.freeze:freeze", ""),
+        LazyCommand("calibrate", "calibration:calibrate", ""),
+        LazyCommand("evaluate", "evaluation:evaluate", ""),
+        LazyCommand("bench", "bench:bench", ""),
+    ],
+)
+
+
+def main() -> None:
+    """Runs the command line; the errors that a user meets are one line, without a traceback."""
+    try:
+        APP.main(prog_name="genie-env")
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
+        print(f"genie-env: {error}", file=sys.stderr)
+        # What a worker process adds: which episode, and where in the user's own environment.
+        for note in getattr(error, "__notes__", []):
+            print(note, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

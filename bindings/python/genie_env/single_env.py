@@ -1,0 +1,94 @@
+"""One dream, as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from genie_env import _core
+from genie_env.vector_env import DreamVectorEnv
+
+
+class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
+    """One dream in a frozen world: a batch of one, so many at once are cheaper in DreamVectorEnv.
+
+        env = DreamEnv("doom-take-cover", render_mode="rgb_array")
+        observation, info = env.reset(seed=0)
+        observation, reward, terminated, truncated, info = env.step(action)
+
+    `info["surprise"]` says how unlikely the world itself finds the new frame, in nats a latent
+    dimension. The arguments are those of DreamVectorEnv.
+    """
+
+    metadata: dict[str, Any] = DreamVectorEnv.metadata
+
+    action_space: gymnasium.spaces.Discrete
+    observation_space: gymnasium.spaces.Box
+
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        temperature: float | None = None,
+        termination: str = "calibrated",
+        observation: str | None = None,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        self._recipe = functools.partial(type(self), **arguments)
+        self._env = DreamVectorEnv(num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **arguments)
+        self.world = self._env.world
+        self.render_mode = render_mode
+        self.metadata = dict(type(self).metadata)  # vector environments write into it
+        self.action_space = self._env.single_action_space
+        self.observation_space = self._env.single_observation_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Begins an episode: the first of the given seed, or the next one. There are no options."""
+        if options:
+            raise ValueError(f"options: {sorted(options)} was given, expected none")
+        observations, infos = self._env.reset(seed=seed)
+        super().reset(seed=seed)
+        return observations[0], infos
+
+    def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """One dreamt frame. `action`: an integer."""
+        try:
+            actions = [operator.index(action)]
+        except TypeError:
+            raise TypeError(f"action: {action!r} was given, expected an integer") from None
+        observations, rewards, terminations, truncations, infos = self._env.step(actions)
+        return (
+            observations[0],
+            float(rewards[0]),
+            bool(terminations[0]),
+            bool(truncations[0]),
+            {"surprise": float(infos["surprise"][0])},
+        )
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The current frame, uint8 [H, W, 3], where the render mode is "rgb_array"."""
+        frames = self._env.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        self._env.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An environment is pickled as its arguments: the copy must be reset."""
+        return self._recipe, ()
+
+    def __repr__(self) -> str:
+        return f"DreamEnv({self.world.spec.name!r})"

@@ -1,0 +1,322 @@
+"""N dreams at once, as a Gymnasium vector environment."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from genie_env import _core
+from genie_env.shipped import find_world
+
+Array = Any
+"""What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
+
+Given = Any
+"""What it takes: np.ndarray, torch.Tensor or a list, whatever its output is."""
+
+
+class DreamVectorEnv(VectorEnv[Array, Given, Array]):
+    """N dreams in one frozen world, stepped together.
+
+        env = DreamVectorEnv("doom-take-cover", num_envs=1024, temperature=1.15)
+        observations, infos = env.reset(seed=0)
+        observations, rewards, terminations, truncations, infos = env.step(actions)
+
+    Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]` is
+    float32 [N]: how unlikely the world itself finds the new frame, in nats a latent dimension;
+    `infos["_surprise"]` is false in rows that this step reset. Not for several threads at a time.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}
+
+    single_observation_space: gymnasium.spaces.Box
+    single_action_space: gymnasium.spaces.Discrete
+
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        num_envs: int = 1,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        temperature: float | None = None,
+        termination: str = "calibrated",
+        observation: str | None = None,
+        output: str = "numpy",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Loads the world and makes `num_envs` dreams in it, none of which has begun.
+
+        Args:
+            world: a shipped world's name, the path of a world directory, or a loaded world (which
+                environments may share).
+            device: "cpu", "cuda" or "cuda:1".
+            dtype: "float32", "bfloat16", or "auto": bfloat16 where it is faster.
+            temperature: of sampling; None: the world's calibrated one.
+            termination: "sampled" from its probability, "thresholded" at one half, or
+                "calibrated": whichever of the two the world's config names.
+            observation: one of the world's; None: its first.
+            output: "numpy" arrays, or "torch" tensors on the world's device.
+            autoreset_mode: NEXT_STEP or DISABLED.
+            max_episode_steps: steps after which an episode is truncated; None: the world's; 0: no
+                limit.
+            render_mode: None or "rgb_array".
+            seed: row i has the seed `seed + i` until a reset gives it another; None: from the
+                operating system.
+        """
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        self._recipe = functools.partial(type(self), **arguments)
+        mode = _autoreset_mode(autoreset_mode)
+        for name, value, known in (
+            ("output", output, ("numpy", "torch")),
+            ("render_mode", render_mode, (None, "rgb_array")),
+        ):
+            if value not in known:
+                expected = " or ".join(repr(k) for k in known)
+                raise ValueError(f"{name}: {value!r} was given, expected {expected}")
+
+        if not isinstance(world, _core.World):
+            loaded = _core.World.load(
+                find_world(world), device=device, dtype=dtype, termination=termination
+            )
+        elif (device, dtype, termination) == ("cpu", "auto", "calibrated"):
+            loaded = world
+        else:
+            raise ValueError(
+                "device, dtype and termination are chosen when a world is loaded: give them to "
+                "World.load, or give the path of the world here"
+            )
+        self.world = loaded
+        """The frozen world; `world.spec` says what it is."""
+        self._env: _core.VecEnv | None = _core.VecEnv(
+            loaded,
+            num_envs=num_envs,
+            observation=observation or "",
+            temperature=temperature,
+            autoreset_mode=_core.AutoresetMode[mode.name],
+            max_episode_steps=max_episode_steps,
+            seed=seed,
+        )
+        self.options = self._env.options
+        """What the environment was made with, every default filled in."""
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.metadata = {**type(self).metadata, "autoreset_mode": mode}
+        self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
+
+        spec = loaded.spec
+        self.single_action_space = gymnasium.spaces.Discrete(spec.actions.count)
+        self.single_observation_space = next(
+            _box(kind) for kind in spec.observations if kind.name == self.options.observation
+        )
+
+    # Batched bounds take as much memory as a batch of observations: they are made when asked for.
+    @functools.cached_property
+    def action_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+        return batch_space(self.single_action_space, self.num_envs)
+
+    @functools.cached_property
+    def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the world computes."""
+        return torch.device(self.world.device)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begins episodes; returns the observations of all rows.
+
+        Args:
+            seed: int s: row i takes the seed s + i; a list: one a row. A row given a seed begins at
+                its first episode; None: rows go on to their next.
+            options: "reset_mask", bool [N]: the rows to reset, by default all (only they take their
+                seeds); "frames", uint8 [N, H, W, 3]: begin from these instead of stored starts.
+        """
+        env = self._open("reset")
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        frames = options.pop("frames", None)
+        if options:
+            raise ValueError(
+                f"options: {sorted(options)} was given, expected 'reset_mask' or 'frames'"
+            )
+        observation = env.reset(
+            seeds=None if seed is None else _row_seeds(seed, self.num_envs),
+            mask=None if mask is None else _boolean("reset_mask", mask),
+            frames=None if frames is None else _pixels("frames", frames),
+        )
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        return self._give(observation), {}
+
+    def step(self, actions: Given) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """One dreamt frame a row.
+
+        `actions`: integers [N]. Returns observations, rewards (float32), terminations, truncations
+        (bool) and infos. A row whose episode has ended ignores its action and begins the next one
+        (NEXT_STEP), or must be reset (DISABLED).
+        """
+        return self._results(self._open("step").step(_integers("actions", actions)))
+
+    def follow(
+        self, actions: Given, frames: Given
+    ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """One given frame a row, reality's for instance: uint8 [N, H, W, 3].
+
+        The observations are then what the world makes of these frames, and the surprise is its
+        surprise at them. `terminations` are only its opinion: no row ends or resets by itself.
+        """
+        env = self._open("follow")
+        return self._results(env.follow(_integers("actions", actions), _pixels("frames", frames)))
+
+    def keep(self, rows: Given) -> None:
+        """Goes on with only the given rows (integers [R], without repeats), in that order.
+
+        No other row is computed any more; what the rows dream does not change.
+        """
+        env = self._open("keep")
+        env.keep(_integers("rows", rows))
+        self.num_envs = env.num_envs
+        for space in ("action_space", "observation_space"):
+            self.__dict__.pop(space, None)
+
+    def set_temperature(self, temperature: Given) -> None:
+        """The sampling temperature from the next step on: one number, or one a row (floats [N])."""
+        env = self._open("set_temperature")
+        rows = torch.as_tensor(temperature, dtype=torch.float32)
+        env.set_temperature(rows.expand(self.num_envs) if rows.ndim == 0 else rows)
+
+    def frames(self, rows: Given | None = None) -> Array:
+        """The current frames of the given rows (integers [R]), or of all: uint8 [R, H, W, 3]."""
+        env = self._open("frames")
+        return self._give(env.render(None if rows is None else _integers("rows", rows)))
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """The current frame of every row, where the render mode is "rgb_array"."""
+        env = self._open("render")
+        if self.render_mode is None:
+            gymnasium.logger.warn("render does nothing: the render mode is None, not 'rgb_array'")
+            return None
+        return tuple(_as_numpy(env.render()))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self._env = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An environment is pickled as its arguments: the copy must be reset."""
+        return self._recipe, ()
+
+    def __repr__(self) -> str:
+        return f"DreamVectorEnv({self.world.spec.name!r}, num_envs={self.num_envs})"
+
+    def _open(self, call: str) -> _core.VecEnv:
+        if self._env is None:
+            raise gymnasium.error.ClosedEnvironmentError(
+                f"{call}: the environment was closed; make another one"
+            )
+        return self._env
+
+    def _results(
+        self, step: _core.VecEnvStep
+    ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        give = self._give
+        infos = {"surprise": give(step.surprise), "_surprise": give(~step.began)}
+        return (
+            give(step.observation),
+            give(step.reward),
+            give(step.terminated),
+            give(step.truncated),
+            infos,
+        )
+
+
+make_vec = DreamVectorEnv
+"""Makes a vector environment; also the entry point of gymnasium.make_vec."""
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()
+
+
+def _box(spec: _core.TensorSpec) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(spec.low, spec.high, tuple(spec.shape), np.dtype(spec.dtype).type)
+
+
+def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
+    supported = (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
+    if given in supported or given in [mode.value for mode in supported]:
+        return AutoresetMode(given)
+    raise ValueError(
+        f"autoreset_mode: {given!r} was given, but only AutoresetMode.NEXT_STEP and "
+        "AutoresetMode.DISABLED are supported"
+    )
+
+
+def _row_seeds(seed: int | Sequence[int], rows: int) -> list[int]:
+    try:
+        if isinstance(seed, (int, np.integer)):
+            seeds = [int(seed) + row for row in range(rows)]
+        else:
+            seeds = [operator.index(s) for s in seed]
+    except TypeError:
+        raise TypeError(
+            f"seed: {seed!r} was given, expected an integer, a list of one integer a row, or None"
+        ) from None
+    wrong = [s for s in seeds if not 0 <= s < 2**64]
+    if wrong:
+        raise ValueError(f"seed: {wrong[0]} was given, expected integers from 0 to 2**64 - 1")
+    return seeds
+
+
+def _tensor(
+    name: str, given: Given, expected: str, accepts: Callable[[torch.dtype], bool]
+) -> torch.Tensor:
+    """`given` as a tensor, copied unless it is one. Raises TypeError unless its dtype will do."""
+    dtype: Any = None
+    try:
+        array = given if isinstance(given, torch.Tensor) else np.array(given)
+        dtype = array.dtype
+        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
+    except (TypeError, ValueError):  # rows of several lengths, objects
+        tensor = None
+    if tensor is None or not accepts(tensor.dtype):
+        what = type(given).__name__ if dtype is None else str(dtype).removeprefix("torch.")
+        raise TypeError(f"{name}: {what} was given, expected {expected}")
+    return tensor
+
+
+def _integers(name: str, given: Given) -> torch.Tensor:
+    def is_integer(dtype: torch.dtype) -> bool:
+        return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
+
+    return _tensor(name, given, "integers", is_integer).to(torch.int64)
+
+
+def _boolean(name: str, given: Given) -> torch.Tensor:
+    return _tensor(name, given, "bool", lambda dtype: dtype == torch.bool)
+
+
+def _pixels(name: str, given: Given) -> torch.Tensor:
+    return _tensor(name, given, "uint8", lambda dtype: dtype == torch.uint8)

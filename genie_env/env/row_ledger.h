@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "genie_env/core/random.h"
+
+namespace genie_env {
+
+/// Which episode every row of an environment is in, and how far. A row's counter.step is the index
+/// of its current frame: 0 where an episode begins, and frame t is drawn with step t, so that no
+/// two frames share a draw. Thread-compatible.
+///
+/// A call asks for the counters that it would bring, hands them to the world, and has them adopted
+/// when the world has done its part.
+class RowLedger {
+ public:
+  /// Row i has the seed `seed + i`.
+  RowLedger(int64_t rows, uint64_t seed);
+
+  int64_t rows() const { return static_cast<int64_t>(phases_.size()); }
+
+  /// Rows whose episode has ended.
+  std::vector<int64_t> Ended() const;
+
+  /// Throws ResetNeeded, its text beginning with `call`, where a row (of `rows`) has no episode.
+  void CheckBegun(const std::string& call) const;
+  void CheckBegun(const std::string& call, std::span<const int64_t> rows) const;
+
+  /// Chosen rows begin: with a new seed at episode 0, or at the next episode of their own.
+  RowCounters ToBegin(std::span<const bool> chosen,
+                      const std::optional<std::vector<uint64_t>>& seeds) const;
+  void Begun(RowCounters counters, std::span<const bool> chosen);
+
+  /// Rows that have ended begin their next episode, the others advance by one frame.
+  RowCounters ToStep() const;
+  /// `terminated` is false where a row began. Sets `truncated` where an episode has `limit` steps
+  /// (0: no limit); returns whether there is any.
+  bool Stepped(RowCounters counters, std::span<const bool> terminated, int64_t limit,
+               std::span<bool> truncated);
+
+  /// All rows advance by one frame.
+  RowCounters ToFollow() const;
+  void Followed(RowCounters counters) { counters_ = std::move(counters); }
+
+  /// The given rows alone, in that order.
+  RowLedger Select(std::span<const int64_t> rows) const;
+
+  /// A call failed half way: no row has an episode any more.
+  void Lose();
+
+ private:
+  enum class Phase : uint8_t {
+    kNew,      ///< it has never begun
+    kRunning,  ///< its episode goes on
+    kEnded,    ///< its episode has ended
+    kLost,     ///< it had an episode when a call failed
+  };
+
+  RowCounter NextEpisode(size_t row) const;
+
+  RowCounters counters_;
+  std::vector<Phase> phases_;
+};
+
+/// "row 3", "rows 3 and 7", "rows 3, 7 and 12 others"; `rows` is not empty.
+std::string NameRows(std::span<const int64_t> rows);
+
+}  // namespace genie_env

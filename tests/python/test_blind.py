@@ -1,0 +1,91 @@
+"""Schedules of actions that never look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genie_env.games.blind import (
+    LEFT,
+    POLICIES,
+    RIGHT,
+    STAY,
+    blind_actions,
+    check_policy,
+    explored_actions,
+)
+
+NAMES = [name.replace("K", "60") for name in POLICIES]
+
+
+def runs(actions: np.ndarray) -> np.ndarray:
+    """The lengths of stretches of equal actions."""
+    changes = np.flatnonzero(np.diff(actions)) + 1
+    return np.diff([0, *changes, len(actions)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_depends_on_name_and_seed_and_grows_at_the_end(name: str) -> None:
+    actions = blind_actions(name, 7, 2100)
+    assert actions.dtype == np.int64 and actions.shape == (2100,)
+    assert set(actions) <= {LEFT, STAY, RIGHT}
+    assert np.array_equal(blind_actions(name, 7, 100), actions[:100])
+
+
+@pytest.mark.parametrize("name", ["random", "held", "long-held", "sweeps"])
+def test_seeds_differ(name: str) -> None:
+    assert not np.array_equal(blind_actions(name, 1, 200), blind_actions(name, 2, 200))
+
+
+def test_constants_and_sweeps() -> None:
+    assert set(blind_actions("left", 0, 9)) == {LEFT}
+    assert set(blind_actions("right", 0, 9)) == {RIGHT}
+    assert set(blind_actions("still", 0, 9)) == {STAY}
+    assert blind_actions("sweep:2", 0, 7).tolist() == [LEFT, LEFT, RIGHT, RIGHT, LEFT, LEFT, RIGHT]
+    for seed in range(20):
+        inner = runs(blind_actions("sweeps", seed, 2100))[1:-1]
+        assert len(set(inner)) == 1 and 20 <= inner[0] <= 150
+
+
+def test_held_actions_are_uniform_and_last_1_to_10() -> None:
+    actions = blind_actions("held", 0, 100_000)
+    assert np.bincount(actions) / 100_000 == pytest.approx(np.full(3, 1 / 3), abs=0.02)
+    # Two holds in a row are of the same action a third of the time, so runs are 1.5 times as long.
+    assert runs(actions).mean() == pytest.approx(5.5 * 1.5, rel=0.03)
+
+
+def test_long_holds_are_log_uniform() -> None:
+    lengths = runs(blind_actions("long-held", 0, 100_000, num_actions=1000))
+    assert lengths.max() <= 121 * 2
+    # As many of 1 to 10 as of 11 to 120.
+    assert (lengths <= 10).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_mixture_has_its_parts() -> None:
+    schedules = [blind_actions("mixture", seed, 400) for seed in range(1500)]
+    constant = np.mean([len(runs(s)) == 1 for s in schedules])
+    sweeps = np.mean([len(runs(s)) > 1 and STAY not in s for s in schedules])
+    assert constant == pytest.approx(0.05, abs=0.02)
+    assert sweeps == pytest.approx(0.20, abs=0.03)
+
+
+def test_explored_actions_take_their_part_of_the_time() -> None:
+    schedule = explored_actions(0.3, 5, 100_000)
+    assert (schedule >= 0).mean() == pytest.approx(0.3, abs=0.03)
+    assert set(schedule) == {-1, LEFT, STAY, RIGHT}
+    assert (explored_actions(0, 5, 100) == -1).all()
+    assert (explored_actions(1, 5, 100) >= 0).all()
+    with pytest.raises(ValueError, match="explore is 1.5; expected a fraction of the time, 0 to 1"):
+        explored_actions(1.5, 0, 10)
+
+
+@pytest.mark.parametrize("name", ["", "sweep", "sweep:0", "sweep:-3", "sweep:K", "hold"])
+def test_unknown_names_are_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"unknown policy '{name}'; expected one of random, held"):
+        blind_actions(name, 0, 10)
+
+
+def test_games_without_left_and_right_have_only_random_policies() -> None:
+    assert set(blind_actions("held", 0, 1000, num_actions=5)) == set(range(5))
+    with pytest.raises(ValueError, match="this game has 5 actions; expected random, held or long"):
+        check_policy("left", num_actions=5)
