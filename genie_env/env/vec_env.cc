@@ -196,8 +196,8 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   const std::vector<int64_t> ended = ledger.Ended();
   if (!ended.empty() && options.autoreset_mode == AutoresetMode::kDisabled) {
     throw ResetNeeded("step: " + NameRows(ended) + (ended.size() == 1 ? " has" : " have") +
-                      " ended, and autoreset is disabled; reset with a mask of the ended rows "
-                      "first");
+                      " ended, and autoreset is disabled; reset " +
+                      (ended.size() == 1 ? "it" : "them") + " first");
   }
 
   // A world steps every row. Those that begin take a step that Begin overwrites, and their action

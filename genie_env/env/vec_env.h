@@ -20,7 +20,7 @@ enum class AutoresetMode {
 
 struct VecEnvOptions {
   int64_t num_envs = 1;
-  std::string observation;  ///< a name in spec().observations; empty: the first
+  std::string observation = "";  ///< a name in spec().observations; empty: the first
   std::optional<double> temperature = std::nullopt;  ///< empty: the world's calibrated one
   AutoresetMode autoreset_mode = AutoresetMode::kNextStep;
   std::optional<int64_t> max_episode_steps = std::nullopt;  ///< empty: the world's; 0: no limit

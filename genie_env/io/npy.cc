@@ -26,6 +26,9 @@ class HeaderParser {
 
   void Parse() {
     std::vector<std::string> keys;
+    for (const char byte : text_) {
+      if ((byte < ' ' || byte > '~') && byte != '\n') Fail("the header is not text");
+    }
     Expect('{');
     while (!Accept('}')) {
       keys.push_back(String());
@@ -85,7 +88,7 @@ class HeaderParser {
   std::string_view Word() {
     SkipSpaces();
     const size_t begin = at_;
-    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) != 0)) ++at_;
+    while (at_ < text_.size() && std::isalnum(static_cast<unsigned char>(text_[at_])) != 0) ++at_;
     return text_.substr(begin, at_ - begin);
   }
 

@@ -17,14 +17,14 @@ import torch  # comes first: it loads the libraries that the compiled part is li
 def _check_torch() -> None:
     """Raises ImportError unless the compiled part was built against this torch."""
     try:
-        from genie_env._core import build_info
+        from genie_env._core import TORCH_VERSION
     except ImportError as error:
         raise ImportError(
             f"the compiled part of genie_env does not load with torch {torch.__version__}: {error}. "
             "It needs the minor version of torch that it was built against: install genie_env "
             "again (pip install --force-reinstall genie-env), which brings that torch"
         ) from error
-    built = build_info()["torch"].split(".")[:2]
+    built = TORCH_VERSION.split(".")[:2]
     if torch.__version__.split(".")[:2] != built:
         wanted = f"{'.'.join(built)}.*"
         raise ImportError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from genie_env._core import World
 from genie_env.files import write_json
 from genie_env.shipped import find_world
 from genie_env.vector_env import DreamVectorEnv, make_vec
@@ -114,19 +116,18 @@ def repeat(step: Callable[[], object], seconds: float, device: torch.device) -> 
 def interleaved(
     steps: dict[Any, Callable[[], object]],
     seconds: float,
-    repeats: int,
     device: torch.device,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[Any, list[float]]:
-    """Calls a second of every cell, `repeats` times, in turns: what else the machine does, and its
-    heat, then fall on all cells alike. `seconds` is the time of a cell, all repeats together."""
+    """Calls a second of every cell, REPEATS times, in turns, so that whatever else the machine does
+    falls on all cells alike. `seconds` is the time of a cell, all its repeats together."""
     rates: dict[Any, list[float]] = {cell: [] for cell in steps}
     for step in steps.values():
         repeat(step, _WARM_UP, device)
         tick()
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         for cell, step in steps.items():
-            rates[cell].append(repeat(step, seconds / repeats, device))
+            rates[cell].append(repeat(step, seconds / REPEATS, device))
             tick()
     return rates
 
@@ -137,20 +138,13 @@ def _wait(device: torch.device) -> None:
 
 
 def _stepper(env: DreamVectorEnv, tier: str) -> Callable[[], object]:
-    """A call that steps the environment with random actions, which end episodes now and then."""
+    """A call that steps the environment with random actions; rows that have ended begin anew."""
     env.reset(seed=0)
     generator = torch.Generator().manual_seed(0)
     shape = (64, env.num_envs)
-    actions = torch.randint(env.single_action_space.n, shape, generator=generator)
-    turns = list(actions.numpy()) if tier == "numpy" else list(actions.to(env.device))
-    turn = 0
-
-    def step() -> object:
-        nonlocal turn
-        turn = (turn + 1) % len(turns)
-        return env.step(turns[turn])
-
-    return step
+    actions = torch.randint(int(env.single_action_space.n), shape, generator=generator)
+    turns = itertools.cycle(actions.numpy() if tier == "numpy" else actions.to(env.device))
+    return lambda: env.step(next(turns))
 
 
 def _multiplier(
@@ -197,3 +191,198 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured: environment steps of a tier, or ("products of ...") what they multiply."""
+
+    dtype: str
+    batch: int
+    what: str
+
+
+def measure(
+    world: Path,
+    batches: Sequence[int],
+    dtypes: Sequence[str],
+    seconds: float,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[list[Result], dict[str, float]]:
+    """All cells, interleaved. Returns the results, and the machine's peak (FLOP/s) by dtype."""
+    config = json.loads((world / "config.json").read_text())
+    products = {"latents": step_products(config)}
+    products["numpy"] = products["latents"]
+    products["pixels"] = products["latents"] + decoding_products(config)
+
+    steps: dict[Cell, Callable[[], object]] = {}
+    for name in dtypes:
+        loaded = World.load(world, device=str(device), dtype=name)
+        dtype = getattr(torch, loaded.dtype)
+        steps[Cell(loaded.dtype, _PEAK, "peak")] = _multiplier(
+            [Product(1, _PEAK, _PEAK)], _PEAK, dtype, device
+        )
+        for batch in batches:
+            for tier in TIERS:
+                env = make_vec(
+                    loaded,
+                    num_envs=batch,
+                    observation="pixels" if tier == "pixels" else None,
+                    output="numpy" if tier == "numpy" else "torch",
+                )
+                steps[Cell(loaded.dtype, batch, tier)] = _stepper(env, tier)
+            for tier in ("latents", "pixels"):
+                steps[Cell(loaded.dtype, batch, f"products of {tier}")] = _multiplier(
+                    products[tier], batch, dtype, device
+                )
+
+    task = progress.add_task("measuring", total=len(steps) * (REPEATS + 1))
+    rates = interleaved(steps, seconds, device, tick=lambda: progress.advance(task))
+    peak_flops = Product(_PEAK, _PEAK, _PEAK).flops
+    peaks = {
+        cell.dtype: peak_flops * statistics.median(rate)
+        for cell, rate in rates.items()
+        if cell.what == "peak"
+    }
+    results = []
+    for cell, rate in rates.items():
+        if cell.what not in TIERS:
+            continue
+        tier = "pixels" if cell.what == "pixels" else "latents"
+        multiplied = statistics.median(rates[replace(cell, what=f"products of {tier}")])
+        flops = sum(product.flops for product in products[tier])
+        median = statistics.median(rate) * cell.batch
+        results.append(
+            Result(
+                batch=cell.batch,
+                tier=cell.what,
+                dtype=cell.dtype,
+                steps_per_s=round(median, 1),
+                best=round(max(rate) * cell.batch, 1),
+                products_per_s=round(multiplied * cell.batch, 1),
+                products_share=round(median / (multiplied * cell.batch), 4),
+                peak_share=round(median * flops / peaks[cell.dtype], 4),
+            )
+        )
+    return results, peaks
+
+
+def show(console: Console, results: Sequence[Result], title: str) -> None:
+    """The table: a line a batch and tier."""
+    table = Table(title=title)
+    for column in ("batch", "tier", "dtype", "steps/s", "best", "of its products", "of the peak"):
+        table.add_column(column, justify="left" if column in ("tier", "dtype") else "right")
+    for batch, lines in itertools.groupby(results, key=lambda result: result.batch):
+        for line in lines:
+            table.add_row(
+                f"{batch:,}",
+                line.tier,
+                line.dtype,
+                f"{line.steps_per_s:,.0f}",
+                f"{line.best:,.0f}",
+                f"{line.products_share:.0%}",
+                f"{line.peak_share:.0%}",
+            )
+        table.add_section()
+    console.print(table)
+
+
+def plot(file: Path, results: Sequence[Result], title: str) -> None:
+    """Steps a second against the batch, beside what the step's matrix products alone would do."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.5, 5), layout="constrained")
+    colours = dict(zip(TIERS, ("tab:blue", "tab:red", "tab:green"), strict=True))
+    dtypes = list(dict.fromkeys(result.dtype for result in results))
+    for dtype, marker in zip(dtypes, "osv", strict=False):
+        for tier, colour in colours.items():
+            line = [r for r in results if (r.tier, r.dtype) == (tier, dtype)]
+            batches = [r.batch for r in line]
+            axes.plot(
+                batches,
+                [r.steps_per_s for r in line],
+                color=colour,
+                marker=marker,
+                label=f"{tier}, {dtype}",
+            )
+            if tier != "numpy":
+                axes.plot(
+                    batches,
+                    [r.products_per_s for r in line],
+                    color=colour,
+                    marker=marker,
+                    markersize=3,
+                    linestyle=":",
+                    label=f"matrix products of {tier} alone, {dtype}",
+                )
+    axes.set(xscale="log", yscale="log", xlabel="dreams a batch", ylabel="steps/s", title=title)
+    ticks = sorted({result.batch for result in results})
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    pyplot.close(figure)
+
+
+def bench(
+    world: Annotated[str, typer.Argument(help="a shipped world's name, or a world directory")],
+    batch: Annotated[list[int], typer.Option(help="dreams stepped together; several numbers")] = [
+        1,
+        16,
+        64,
+        256,
+        1024,
+    ],
+    dtype: Annotated[
+        list[str], typer.Option(help="float32, bfloat16 or auto; may be repeated")
+    ] = ["auto"],
+    seconds: Annotated[float, typer.Option(help="time of every cell, its repeats together")] = 2.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    json_file: Annotated[Path | None, typer.Option("--json", help="file for all figures")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="file for a picture")] = None,
+) -> None:
+    """Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.
+
+    Every cell runs five times, in turns with all others; the table has the median and the best.
+    Beside them stands the share of what the step's own matrix products allow at that batch, and of
+    the machine's peak, both measured in the same run.
+    """
+    for value in batch:
+        if value < 1:
+            raise ValueError(f"batch is {value}; expected 1 or more")
+    if not seconds > 0:
+        raise ValueError(f"seconds is {seconds}; expected a number above 0")
+    directory = find_world(world)
+    console = Console()
+    where = torch.device(device)
+    with Progress(console=console, transient=True) as progress:
+        results, peaks = measure(
+            directory, sorted(set(batch)), list(dict.fromkeys(dtype)), seconds, where, progress
+        )
+    facts = machine(where)
+    spec = World.load(directory).spec
+    title = f"{spec.name} on {facts.get('gpu', facts['cpu'])}, {facts['threads']} threads"
+    show(console, results, title)
+    for name, peak in peaks.items():
+        console.print(f"peak: {peak / 1e9:,.0f} GFLOP/s in {name} ({_PEAK} x {_PEAK} matrices)")
+    if json_file is not None:
+        write_json(
+            json_file,
+            {
+                "results": [asdict(result) for result in results],
+                "machine": {**facts, "peak_flops_per_s": peaks},
+                "world": {"name": spec.name, "fingerprint": spec.fingerprint},
+                "seconds": seconds,
+                "repeats": REPEATS,
+            },
+        )
+        console.print(f"wrote {json_file}")
+    if plot_file is not None:
+        plot(plot_file, results, title)
+        console.print(f"wrote {plot_file}")

@@ -48,8 +48,12 @@ TRAIN = TyperGroup(
             "training.vision:train_vision",
             "Train V, a variational autoencoder, on recorded frames.",
         ),
-        LazyCommand("memory", "training.memory:train_memory", ""),
-        LazyCommand("controller", "training.controller:train_controller", ""),
+        LazyCommand(
+            "memory",
+            "training.memory:train_memory",
+            "Train M, an LSTM with a mixture density output, on what V makes of recorded episodes.",
+        ),
+        LazyCommand("controller", "training.controller:train_controller_command", ""),
     ],
 )
 
@@ -70,9 +74,22 @@ APP = TyperGroup(
             "Print what recorded episodes hold, and write a contact sheet of their frames.",
         ),
         TRAIN,
-        LazyCommand("freeze", "training.freeze:freeze", ""),
-        LazyCommand("calibrate", "calibration:calibrate", ""),
-        LazyCommand("evaluate", "evaluation:evaluate", ""),
+        LazyCommand(
+            "freeze",
+            "training.freeze:freeze",
+            "Freeze trained networks into a world directory.",
+        ),
+        LazyCommand(
+            "calibrate",
+            "calibration:calibrate",
+            "Find the temperature at which blind policies live as long in the dream as in reality.",
+        ),
+        LazyCommand(
+            "evaluate",
+            "evaluation:evaluate",
+            "Play the real game, with an agent or a policy that never looks.",
+        ),
+        LazyCommand("table", "table:table", ""),
         LazyCommand("bench", "bench:bench", ""),
     ],
 )

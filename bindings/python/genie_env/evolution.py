@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cma
+import cma  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,7 +94,8 @@ def train_controller(
     is called at every step of a batch. A run in `out` that was stopped goes on; its steps and
     minutes may have been raised. Raises ValueError if the run there had other settings.
 
-        for generation in train_controller(Dreams("doom-take-cover"), ControllerSettings()):
+        dreams = Dreams.load("doom-take-cover")
+        for generation in train_controller(dreams, ControllerSettings(minutes=3)):
             print(generation.index, generation.mean, generation.best_score)
         generation.controller.save(Path("agent.safetensors"))
     """
@@ -188,7 +189,7 @@ def evolve(
     strategy = cma.CMAEvolutionStrategy(
         first.weight.astype(np.float64),
         settings.sigma,
-        {"popsize": settings.population, "randn": normal, "seed": None, "verbose": -9},
+        {"popsize": settings.population, "randn": normal, "seed": math.nan, "verbose": -9},
     )
     steps, seconds, scored = 0, 0.0, False
     best_score, controller = -math.inf, first
@@ -233,7 +234,7 @@ def evolve(
             steps_per_s=line["steps"] / line["seconds"],
             mean=float(np.mean(candidates)),
             best=max(candidates),
-            sigma=strategy.sigma,
+            sigma=float(strategy.sigma),
             score=line["score"],
             best_score=best_score,
             controller=controller,

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,9 +147,16 @@ def record(
     else:
         if policy or world is None:
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
-        from genie_env.shipped import find_world
+        from genie_env.evaluation import agent_player
 
-        player = AgentPlayer(played, seed, str(find_world(world)), str(agent), explore)
+        player = replace(
+            agent_player(world, agent, seed), explore=explore, keep_frames=True
+        )
+        if player.game != played:
+            raise ValueError(
+                f"the agent's world is of {player.game.name} at {player.game.frame_skip} tics a "
+                f"frame, but {game} at {frame_skip} is to be recorded"
+            )
 
     progress = RecordingProgress(out, episodes)
     try:

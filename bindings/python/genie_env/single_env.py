@@ -46,12 +46,12 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._recipe = functools.partial(type(self), **arguments)
-        self._env = DreamVectorEnv(num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **arguments)
-        self.world = self._env.world
+        self._dream = DreamVectorEnv(num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **arguments)
+        self.world = self._dream.world
         self.render_mode = render_mode
         self.metadata = dict(type(self).metadata)  # vector environments write into it
-        self.action_space = self._env.single_action_space
-        self.observation_space = self._env.single_observation_space
+        self.action_space = self._dream.single_action_space
+        self.observation_space = self._dream.single_observation_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -59,7 +59,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         """Begins an episode: the first of the given seed, or the next one. There are no options."""
         if options:
             raise ValueError(f"options: {sorted(options)} was given, expected none")
-        observations, infos = self._env.reset(seed=seed)
+        observations, infos = self._dream.reset(seed=seed)
         super().reset(seed=seed)
         return observations[0], infos
 
@@ -69,7 +69,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
             actions = [operator.index(action)]
         except TypeError:
             raise TypeError(f"action: {action!r} was given, expected an integer") from None
-        observations, rewards, terminations, truncations, infos = self._env.step(actions)
+        observations, rewards, terminations, truncations, infos = self._dream.step(actions)
         return (
             observations[0],
             float(rewards[0]),
@@ -80,11 +80,11 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The current frame, uint8 [H, W, 3], where the render mode is "rgb_array"."""
-        frames = self._env.render()
+        frames = self._dream.render()
         return None if frames is None else frames[0]
 
     def close(self) -> None:
-        self._env.close()
+        self._dream.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An environment is pickled as its arguments: the copy must be reset."""

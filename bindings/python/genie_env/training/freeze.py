@@ -12,8 +12,9 @@ import typer
 from rich import print as show
 from safetensors.torch import save_file
 
+from genie_env.files import write_atomically, write_json
 from genie_env.training.data import held_out, open_stores
-from genie_env.training.loop import load_weights, write_atomically, write_json
+from genie_env.training.loop import load_weights
 from genie_env.training.memory import ACTION_INPUTS, encoded_stores
 from genie_env.training.vision import load_vision
 

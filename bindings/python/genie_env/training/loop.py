@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.progress import (
@@ -24,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from genie_env._core import Trainer
+from genie_env.files import write_atomically
 from genie_env.training.data import Batch
 
 FINAL_LEARNING_RATE = 0.05
@@ -40,37 +39,6 @@ class Schedule:
     def learning_rate_at(self, step: int) -> float:
         cosine = 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1.0)))
         return self.learning_rate * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
-
-
-def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
-    """Writes under a temporary name and renames, so that a kill leaves the old file or the new."""
-    temporary = file.with_name(file.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, file)
-
-
-def write_json(file: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2) + "\n"
-    write_atomically(file, lambda temporary: temporary.write_text(text) and None)
-
-
-def claim_run(run: Path, settings: Mapping[str, Any]) -> None:
-    """Makes the run directory, or checks that the run already there had the same settings."""
-    run.mkdir(parents=True, exist_ok=True)
-    file = run / "settings.json"
-    if not file.exists():
-        write_json(file, settings)
-        return
-    old = json.loads(file.read_text())
-    differing = [k for k in {*old, *settings} if old.get(k) != settings.get(k)]
-    if differing:
-        changes = ", ".join(
-            f"{k} was {old.get(k)!r} and is now {settings.get(k)!r}" for k in sorted(differing)
-        )
-        raise ValueError(
-            f"{run} holds a run with other settings ({changes}); give the same ones to resume it, "
-            "or another --out to begin a new one"
-        )
 
 
 def train(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from genie_env._core import EpisodeStore, Memory, Trainer, Vision
+from genie_env.files import claim_run, write_atomically
 from genie_env.training.data import LatentData, open_stores
-from genie_env.training.loop import Schedule, claim_run, load_weights, train, write_atomically
+from genie_env.training.loop import Schedule, load_weights, train
 from genie_env.training.vision import load_vision
 
 ENCODED_AT_ONCE = 512

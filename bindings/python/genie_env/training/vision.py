@@ -11,8 +11,9 @@ import typer
 from PIL import Image
 
 from genie_env._core import Trainer, Vision
+from genie_env.files import claim_run
 from genie_env.training.data import FrameData, open_stores
-from genie_env.training.loop import Schedule, claim_run, load_weights, train
+from genie_env.training.loop import Schedule, load_weights, train
 
 PICTURED = 16
 

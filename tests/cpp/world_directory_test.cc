@@ -1,0 +1,140 @@
+#include "genie_env/io/world_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "genie_env/core/error.h"
+#include "genie_env/io/sha256.h"
+#include "tests/cpp/files.h"
+
+namespace genie_env {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kConfig =
+    R"({"format_version": 1, "family": "vision-memory", "name": "doom-take-cover"})";
+
+std::string HashOf(std::string_view text) { return Sha256(std::as_bytes(std::span(text))); }
+
+/// A directory as it should be; the tests then spoil it.
+class WorldDirectoryTest : public testing::Test {
+ protected:
+  WorldDirectoryTest() {
+    WriteBytes(path() / "config.json", kConfig);
+    WriteBytes(path() / "model.safetensors", "weights");
+    WriteBytes(path() / "starts.safetensors", "starts");
+  }
+
+  const std::filesystem::path& path() const { return directory_.path(); }
+
+  std::string ErrorWith(const std::string& config) const {
+    WriteBytes(path() / "config.json", config);
+    return Error();
+  }
+
+  std::string Error() const {
+    return TextOf<FormatError>([this] { OpenWorldDirectory(path()); });
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+TEST_F(WorldDirectoryTest, ReadsTheConfiguration) {
+  const WorldDirectory world = OpenWorldDirectory(path());
+  EXPECT_EQ(world.path, path());
+  EXPECT_EQ(world.config, kConfig);
+  EXPECT_EQ(world.family, "vision-memory");
+  EXPECT_EQ(world.name, "doom-take-cover");
+  EXPECT_EQ(world.weights_file(), path() / "model.safetensors");
+  EXPECT_EQ(world.starts_file(), path() / "starts.safetensors");
+}
+
+// As `sha256sum config.json model.safetensors starts.safetensors | sha256sum` gives it.
+TEST_F(WorldDirectoryTest, TheFingerprintCoversEveryFile) {
+  const std::string fingerprint = OpenWorldDirectory(path()).fingerprint;
+  EXPECT_EQ(fingerprint,
+            HashOf(HashOf(kConfig) + "  config.json\n" + HashOf("weights") +
+                   "  model.safetensors\n" + HashOf("starts") + "  starts.safetensors\n"));
+  WriteBytes(path() / "README.md", "the model card does not count");
+  EXPECT_EQ(OpenWorldDirectory(path()).fingerprint, fingerprint);
+  for (const char* file : {"config.json", "model.safetensors", "starts.safetensors"}) {
+    const std::string before = ReadBytes(path() / file);
+    WriteBytes(path() / file, before + " ");
+    EXPECT_NE(OpenWorldDirectory(path()).fingerprint, fingerprint) << file;
+    WriteBytes(path() / file, before);
+  }
+  EXPECT_EQ(OpenWorldDirectory(path()).fingerprint, fingerprint);
+}
+
+TEST_F(WorldDirectoryTest, HostileConfigurationsAreRefused) {
+  const std::string file = (path() / "config.json").string();
+  const std::string rest = R"("family": "f", "name": "n"})";
+  EXPECT_EQ(ErrorWith(""), file + " is not valid JSON at byte 1");
+  EXPECT_EQ(ErrorWith("{"), file + " is not valid JSON at byte 2");
+  EXPECT_EQ(ErrorWith("[]"), file + " is not a JSON object");
+  EXPECT_EQ(ErrorWith("3"), file + " is not a JSON object");
+  EXPECT_EQ(ErrorWith("{\"a\": \xC0}"), file + " is not valid JSON at byte 7");
+  EXPECT_EQ(ErrorWith(R"({"name": "a", "name": "b"})"), file + " has the key \"name\" twice");
+  EXPECT_EQ(ErrorWith(R"({"a": )" + std::string(1000, '[')), file + " is nested more than 32 deep");
+  EXPECT_EQ(ErrorWith("{" + rest), file + " has no \"format_version\"");
+  EXPECT_EQ(ErrorWith(R"({"format_version": 2, )" + rest),
+            file +
+                ": \"format_version\" is 2, but this genie_env reads 1: install one that matches "
+                "the world, or freeze the world again");
+  EXPECT_THAT(ErrorWith(R"({"format_version": "1", )" + rest),
+              HasSubstr("\"format_version\" is \"1\", but"));
+  EXPECT_EQ(ErrorWith(R"({"format_version": 1, "name": "n"})"), file + " has no \"family\"");
+  EXPECT_EQ(ErrorWith(R"({"format_version": 1, "family": 7, "name": "n"})"),
+            file + ": \"family\" is 7, expected a text that is not empty");
+  EXPECT_EQ(ErrorWith(R"({"format_version": 1, "family": "f"})"), file + " has no \"name\"");
+  EXPECT_EQ(ErrorWith(R"({"format_version": 1, "family": "f", "name": ""})"),
+            file + ": \"name\" is \"\", expected a text that is not empty");
+  EXPECT_THAT(ErrorWith(kConfig + std::string((16 << 20) + 1, ' ')),
+              HasSubstr("bytes; a configuration has at most 16777216"));
+}
+
+TEST_F(WorldDirectoryTest, MissingFilesAreNamed) {
+  for (const char* file : {"config.json", "model.safetensors", "starts.safetensors"}) {
+    const std::string before = ReadBytes(path() / file);
+    std::filesystem::remove(path() / file);
+    EXPECT_EQ(Error(), (path() / file).string() + ": No such file or directory");
+    WriteBytes(path() / file, before);
+  }
+  EXPECT_EQ(TextOf<FormatError>([this] { OpenWorldDirectory(path() / "nowhere"); }),
+            (path() / "nowhere").string() + " is not a world directory: No such file or directory");
+  EXPECT_EQ(TextOf<FormatError>([this] { OpenWorldDirectory(path() / "config.json"); }),
+            (path() / "config.json").string() + " is not a world directory: it is a file");
+}
+
+// FIPS 180-4's examples, and lengths on both sides of every boundary of the padding.
+TEST(Sha256, GivesThePublishedAnswers) {
+  EXPECT_EQ(HashOf(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(HashOf("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(HashOf("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(
+      HashOf("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopq"
+             "klmnopqrlmnopqrsmnopqrstnopqrstu"),
+      "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
+  EXPECT_EQ(HashOf(std::string(1'000'000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(HashOf(std::string(55, 'a')),
+            "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318");
+  EXPECT_EQ(HashOf(std::string(56, 'a')),
+            "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a");
+  EXPECT_EQ(HashOf(std::string(63, 'a')),
+            "7d3e74a05d7db15bce4ad9ec0658ea98e3f06eeecf16b4c6fff2da457ddc2f34");
+  EXPECT_EQ(HashOf(std::string(64, 'a')),
+            "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb");
+  EXPECT_EQ(HashOf(std::string(65, 'a')),
+            "635361c48bb9eab14198e76ea8ab7f1a41685d6ad62aa9146d301d4f17eb0ae0");
+  EXPECT_EQ(HashOf(std::string(119, 'a')),
+            "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb");
+  EXPECT_EQ(HashOf(std::string(120, 'a')),
+            "2f3d335432c70b580af0e8e1b3674a7c020d683aa5f73aaaedfdc55af904c21c");
+}
+
+}  // namespace
+}  // namespace genie_env
