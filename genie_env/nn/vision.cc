@@ -79,7 +79,8 @@ LatentGaussian Vision::EncodePixels(const at::Tensor& pixels) const {
 }
 
 LatentGaussian Vision::Encode(const at::Tensor& frames) const {
-  return EncodePixels(ToPixels(frames).to(conv1_->weight.device()));
+  const at::Tensor& weight = conv1_->weight;  // bfloat16 in some frozen worlds
+  return EncodePixels(ToPixels(frames).to(weight.device(), weight.scalar_type()));
 }
 
 at::Tensor Vision::Decode(const at::Tensor& latents) const {

@@ -97,7 +97,7 @@ def test_frame_skip_holds_the_action_and_sums_rewards(game: DoomTakeCover) -> No
 
 
 def test_pictures_and_dynamics_are_those_of_the_large_screen(game: DoomTakeCover) -> None:
-    """Another game at 640x480, as in 2016, cropped and resized: the same game, pictures within 4 of 255."""
+    """Beside a game at 640x480, cropped and resized: the same end, pictures within 4 of 255."""
     large = vizdoom.DoomGame()
     large.load_config("take_cover.cfg")
     large.set_doom_config_path("/dev/null")

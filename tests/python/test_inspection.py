@@ -21,12 +21,12 @@ def directory(tmp_path: Path) -> Path:
     with EpisodeWriter(tmp_path, 8, 8, json.dumps(meta)) as writer:
         for number, actions in enumerate(schedules):
             steps = np.arange(len(actions))
-            values = np.broadcast_to((10 * number + steps)[:, None, None, None], (len(steps), 8, 8, 3))
-            last = steps == len(steps) - 1
+            frames = np.empty((len(steps), 8, 8, 3), np.uint8)
+            frames[:] = (10 * number + steps)[:, None, None, None]
             rewards = np.full(len(steps), 0.5, np.float32)
-            writer.append(
-                values.astype(np.uint8), np.array(actions), rewards, last & (number < 2), last & (number == 2)
-            )
+            last = steps == len(steps) - 1
+            cut = number == 2
+            writer.append(frames, np.array(actions), rewards, last & (not cut), last & cut)
     return tmp_path
 
 

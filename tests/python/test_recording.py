@@ -36,7 +36,8 @@ def toy(seed: int = 0, policies: tuple[str, ...] = ("held",), **game: Any) -> Bl
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in directory.iterdir() if file.suffix in (".npy", ".json")}
+    files = [file for file in directory.iterdir() if file.suffix in (".npy", ".json")]
+    return {file.name: file.read_bytes() for file in files}
 
 
 def episodes_of(store: EpisodeStore) -> Iterator[dict[str, np.ndarray]]:

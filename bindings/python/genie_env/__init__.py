@@ -11,11 +11,43 @@ Importing this package also registers its environments with Gymnasium.
 
 from __future__ import annotations
 
-import torch  # comes first: it loads the libraries that the compiled part is linked to
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from genie_env._core import FormatError, build_info
+    from genie_env.single_env import DreamEnv
+    from genie_env.vector_env import DreamVectorEnv, make_vec
+
+__all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
+
+_HOMES = {
+    "DreamEnv": "single_env",
+    "DreamVectorEnv": "vector_env",
+    "FormatError": "_core",
+    "build_info": "_core",
+    "make_vec": "vector_env",
+}
 
 
-def _check_torch() -> None:
+def __getattr__(name: str) -> Any:
+    """Loads a name when it is first asked for.
+
+    Torch takes seconds to import, and help texts and the workers that play real games do without.
+    """
+    if name not in _HOMES and name != "_core":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    check_torch()
+    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, name)}")
+    return getattr(module, name) if name in _HOMES else module
+
+
+def check_torch() -> None:
     """Raises ImportError unless the compiled part was built against this torch."""
+    import torch  # comes first: it loads the libraries that the compiled part is linked to
+
     try:
         from genie_env._core import TORCH_VERSION
     except ImportError as error:
@@ -33,16 +65,6 @@ def _check_torch() -> None:
             f"(pip install 'torch=={wanted}')"
         )
 
-
-_check_torch()
-
-import gymnasium  # noqa: E402  (what follows would not load with another torch)
-
-from genie_env._core import FormatError, build_info  # noqa: E402
-from genie_env.single_env import DreamEnv  # noqa: E402
-from genie_env.vector_env import DreamVectorEnv, make_vec  # noqa: E402
-
-__all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
 
 # The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
 gymnasium.register(

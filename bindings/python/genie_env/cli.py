@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+import genie_env
 from genie_env.several_values import SeveralValues
 
 
@@ -29,13 +30,21 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """The function behind the command."""
-        module, _, function = self.where.partition(":")
-        return getattr(importlib.import_module(f"genie_env.{module}"), function)
+        name, _, function = self.where.partition(":")
+        try:
+            module = importlib.import_module(f"genie_env.{name}")
+        finally:
+            # Whether or not the compiled part loads with it, another torch is the thing to tell.
+            if "torch" in sys.modules:
+                genie_env.check_torch()
+        return getattr(module, function)
 
-    def make_context(self, info_name: str | None, args: list[str], **rest: Any) -> Any:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
         app = typer.Typer(add_completion=False)
         app.command(self.name, cls=SeveralValues)(self.load())
-        return typer.main.get_command(app).make_context(info_name, args, **rest)
+        return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
 
 
 TRAIN = TyperGroup(

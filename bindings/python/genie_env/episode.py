@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass
@@ -14,9 +15,9 @@ class Episode:
 
     index: int
     seed: int  # the game's
-    frames: np.ndarray | None  # uint8 [T, 64, 64, 3]; None where nobody wants them
-    actions: np.ndarray  # int64 [T]
-    rewards: np.ndarray  # float32 [T]
+    frames: NDArray[np.uint8] | None  # uint8 [T, 64, 64, 3]; None where nobody wants them
+    actions: NDArray[np.int64]  # int64 [T]
+    rewards: NDArray[np.float32]  # float32 [T]
     terminated: bool  # at the last step: the game ended
     truncated: bool  # at the last step: the time limit ended it
 
@@ -29,16 +30,16 @@ class Episode:
         return float(self.rewards.sum())
 
     @property
-    def terminations(self) -> np.ndarray:
+    def terminations(self) -> NDArray[np.bool_]:
         """bool [T]"""
         return self._at_the_end(self.terminated)
 
     @property
-    def truncations(self) -> np.ndarray:
+    def truncations(self) -> NDArray[np.bool_]:
         """bool [T]"""
         return self._at_the_end(self.truncated)
 
-    def _at_the_end(self, value: bool) -> np.ndarray:
+    def _at_the_end(self, value: bool) -> NDArray[np.bool_]:
         flags = np.zeros(len(self), bool)
         flags[-1] = value
         return flags
@@ -49,7 +50,7 @@ class Episode:
         connection.send((self, None if frames is None else frames.shape))
         self.frames = frames
         if frames is not None:
-            connection.send_bytes(memoryview(frames).cast("B"))
+            connection.send_bytes(frames.data.cast("B"))
 
     @staticmethod
     def receive(connection: Connection) -> Episode | Exception:
@@ -57,8 +58,8 @@ class Episode:
         message = connection.recv()
         if isinstance(message, Exception):
             return message
-        episode, shape = message
-        if shape is not None:
-            episode.frames = np.empty(shape, np.uint8)
-            connection.recv_bytes_into(memoryview(episode.frames).cast("B"))
+        episode: Episode = message[0]
+        if message[1] is not None:
+            episode.frames = np.empty(message[1], np.uint8)
+            connection.recv_bytes_into(episode.frames.data.cast("B"))
         return episode

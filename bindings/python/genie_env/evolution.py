@@ -63,7 +63,7 @@ class Generation:
     """Since the beginning of the run, interruptions left out."""
     steps_per_s: float
     mean: float
-    """Of the whole population."""
+    """Of the whole population; of the last one where this generation only scores."""
     best: float
     """Of the best candidate: lucky, since it is chosen among many."""
     sigma: float

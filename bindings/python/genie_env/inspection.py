@@ -83,9 +83,9 @@ def inspect(
     from PIL import Image
     from rich.console import Console
 
-    from genie_env._core import EpisodeStore
+    from genie_env import _core
 
-    store = EpisodeStore(directory)
+    store = _core.EpisodeStore(directory)
     meta = json.loads(store.meta)
     console = Console(highlight=False, markup=False)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_env.episode import Episode
 from genie_env.games.blind import blind_actions, explored_actions
@@ -50,8 +52,8 @@ class BlindPlayer:
         return {"policies": list(self.policies)}
 
     def play(self, jobs: Jobs) -> None:
-        _one_thread()
         env = self.game.make()
+        _one_thread()
         recorder = Recorder(self.keep_frames)
         try:
             while (index := jobs.take()) is not None:
@@ -108,13 +110,13 @@ class AgentPlayer:
         import genie_env
         from genie_env.controller import LinearController
 
-        _one_thread()
         torch.set_num_threads(1)
         controller = LinearController.load(Path(self.agent))
         eyes = genie_env.make_vec(
             self.world, num_envs=self.lanes, observation=controller.observation
         )
         games = [_Lane(self.game.make(), self.keep_frames) for _ in range(self.lanes)]
+        _one_thread()
         frames = np.zeros((self.lanes, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         actions = np.zeros(self.lanes, np.int64)
         try:
@@ -164,7 +166,7 @@ class _Lane:
     def playing(self) -> bool:
         return not self.recorder.finished
 
-    def begin(self, index: int, seed: int, explore: float) -> np.ndarray:
+    def begin(self, index: int, seed: int, explore: float) -> NDArray[np.uint8]:
         self.seeds = EpisodeSeeds.of(seed, index)
         self._schedule = explored_actions(
             explore, self.seeds.policy, LONGEST_EPISODE, num_actions(self.env)
@@ -177,7 +179,7 @@ class _Lane:
         planned = int(self._schedule[len(self.recorder)])
         return action if planned < 0 else planned
 
-    def step(self, action: int) -> np.ndarray:
+    def step(self, action: int) -> NDArray[np.uint8]:
         self._frame = self.recorder.step(self.env, self._frame, action)
         return self._frame
 
@@ -206,7 +208,7 @@ class Recorder:
         """Whether the episode has ended, or none has begun."""
         return self._terminated or self._truncated
 
-    def step(self, env: Any, frame: np.ndarray, action: int) -> np.ndarray:
+    def step(self, env: Any, frame: NDArray[np.uint8], action: int) -> NDArray[np.uint8]:
         """Plays `action`, chosen on seeing `frame`; returns the next frame."""
         step = len(self)
         if self._keep_frames:
@@ -215,6 +217,7 @@ class Recorder:
                 more[:step] = self._frames
                 self._frames = more
             self._frames[step] = frame
+        following: NDArray[np.uint8]
         following, reward, self._terminated, truncated, _ = env.step(action)
         self._actions.append(action)
         self._rewards.append(reward)
@@ -238,6 +241,5 @@ class Recorder:
 
 def _one_thread() -> None:
     """Workers are many; none of them shall start threads of its own to resize a frame."""
-    import cv2
-
-    cv2.setNumThreads(0)
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(0)

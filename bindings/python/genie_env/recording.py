@@ -22,7 +22,9 @@ from genie_env.reality import AgentPlayer, BlindPlayer
 from genie_env.workers import play_episodes
 
 _SECONDS_A_LINE = 30.0
-_SEEDING = "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
+_SEEDING = (
+    "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
+)
 _POLICY_HELP = "; ".join(f"{name}: {meaning}" for name, meaning in POLICIES.items())
 
 
@@ -40,12 +42,12 @@ def record_episodes(
     recording was broken off. Raises ValueError where the episodes there were recorded otherwise.
     `on_start` is told how many there were, `on_episode` sees each new one once it is on the disk.
     """
-    from genie_env._core import EpisodeWriter
+    from genie_env import _core
 
     meta = describe(player)
     _check_same(directory, meta)
     text = json.dumps(meta, indent=2) + "\n"
-    with EpisodeWriter(directory, FRAME_SIZE, FRAME_SIZE, text) as writer:
+    with _core.EpisodeWriter(directory, FRAME_SIZE, FRAME_SIZE, text) as writer:
         on_start(writer.num_episodes)
         missing = range(writer.num_episodes, episodes)
         with contextlib.closing(play_episodes(player, missing, workers)) as played:
@@ -61,7 +63,7 @@ def record_episodes(
 
 
 def describe(player: BlindPlayer | AgentPlayer) -> dict[str, Any]:
-    """meta.json: all that decides what an episode of this player looks like, and by whose software."""
+    """meta.json: all that decides what this player's episodes look like, and whose software."""
     packages = ["genie_env", "gymnasium", "numpy", "opencv-python-headless"]
     return {
         "format_version": 1,
@@ -106,7 +108,7 @@ def record(
         ),
     ],
     out: Annotated[Path, typer.Option(help="directory to record into; one already there goes on")],
-    episodes: Annotated[int, typer.Option(help="episodes in the directory when done", min=1)] = 1500,
+    episodes: Annotated[int, typer.Option(help="episodes there when done", min=1)] = 1500,
     workers: Annotated[int, typer.Option(help="processes that play", min=1)] = 2,
     frame_skip: Annotated[
         int, typer.Option(help="tics that an action is held for; one frame is kept of them", min=1)
@@ -127,7 +129,7 @@ def record(
     ] = None,
     explore: Annotated[
         float,
-        typer.Option(help="fraction of the time that random holds overrule the agent", min=0, max=1),
+        typer.Option(help="part of the time that random holds overrule the agent", min=0, max=1),
     ] = 0.0,
     env_args: Annotated[
         str, typer.Option(help='further arguments of gymnasium.make, as JSON: \'{"level": 3}\'')
@@ -149,9 +151,7 @@ def record(
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
         from genie_env.evaluation import agent_player
 
-        player = replace(
-            agent_player(world, agent, seed), explore=explore, keep_frames=True
-        )
+        player = replace(agent_player(world, agent, seed), explore=explore, keep_frames=True)
         if player.game != played:
             raise ValueError(
                 f"the agent's world is of {player.game.name} at {player.game.frame_skip} tics a "
@@ -222,9 +222,9 @@ class RecordingProgress:
 
     def _report(self) -> str:
         task = self._progress.tasks[self._task]
-        rate = f"{task.fields['rate']:,.0f} frames/s"
         return (
-            f"{task.completed:,.0f} of {task.total:,.0f} episodes, {self._frames:,} new frames, {rate}"
+            f"{task.completed:,.0f} of {task.total:,.0f} episodes, {self._frames:,} new frames, "
+            f"{task.fields['rate']:,.0f} frames/s"
         )
 
     def _say(self, text: str) -> None:

@@ -13,7 +13,7 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
@@ -71,11 +71,11 @@ class Jobs:
                 self._waiting.append(index)
 
 
-def play_episodes(player: Player, episodes: range, workers: int) -> Iterator[Episode]:
+def play_episodes(player: Player, episodes: range, workers: int) -> Generator[Episode]:
     """Plays `episodes` in `workers` processes and yields them in order.
 
     An exception in a worker is raised here, with a note that names the episode; a worker that dies
-    is a RuntimeError. Close the iterator (contextlib.closing) to stop early.
+    is a RuntimeError. Close the generator (contextlib.closing) to stop early.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected 1 or more")

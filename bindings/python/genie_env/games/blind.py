@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 LEFT, STAY, RIGHT = 0, 1, 2
 
@@ -17,8 +18,8 @@ POLICIES = {
     "still": "always stay",
     "sweep:K": "K steps left, K right, and so on",
     "sweeps": "a sweep whose K is drawn from 20 to 150, at a random point of its cycle",
-    "mixture": "each episode draws one: held 55 %, long-held 20 %, sweeps 20 %, and left, right or "
-    "still 5 % (so that the data also stands at the walls)",
+    "mixture": "each episode draws one: held 55 %, long-held 20 %, sweeps 20 %, and left, right "
+    "or still 5 % (so that the data also stands at the walls)",
 }
 
 _MIXTURE = {
@@ -32,7 +33,7 @@ _MIXTURE = {
 
 
 def check_policy(name: str, num_actions: int = 3) -> None:
-    """Raises ValueError unless `name` is one of POLICIES that a game of so many actions can play."""
+    """Raises ValueError unless `name` is one of POLICIES, for a game of so many actions."""
     if name in ("random", "held", "long-held"):
         return
     if not (name in POLICIES and name != "sweep:K") and _sweep_length(name) is None:
@@ -46,7 +47,7 @@ def check_policy(name: str, num_actions: int = 3) -> None:
         )
 
 
-def blind_actions(name: str, seed: int, length: int, num_actions: int = 3) -> np.ndarray:
+def blind_actions(name: str, seed: int, length: int, num_actions: int = 3) -> NDArray[np.int64]:
     """The first `length` actions of an episode: int64 [length], a function of the arguments alone.
 
     A longer schedule begins with the shorter one. Raises ValueError for an unknown policy.
@@ -70,7 +71,9 @@ def blind_actions(name: str, seed: int, length: int, num_actions: int = 3) -> np
     return _sweep(_sweep_length(name) or 0, 0, length)
 
 
-def explored_actions(fraction: float, seed: int, length: int, num_actions: int = 3) -> np.ndarray:
+def explored_actions(
+    fraction: float, seed: int, length: int, num_actions: int = 3
+) -> NDArray[np.int64]:
     """Where a learned policy is overruled: int64 [length], an action, or -1 where it plays itself.
 
     Random actions held for 1 to 120 steps (log-uniform) take `fraction` of the time, between
@@ -88,17 +91,17 @@ def _generators(seed: int, count: int) -> list[np.random.Generator]:
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(count)]
 
 
-def _holds(actions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _holds(actions: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each action repeated its own length, cut to as many as there are actions."""
     return np.repeat(actions, lengths)[: len(actions)]
 
 
-def _log_uniform(rng: np.random.Generator, count: int) -> np.ndarray:
+def _log_uniform(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
     """Whole numbers 1 to 120, as many between 1 and 2 as between 60 and 120."""
     return np.exp(rng.uniform(0, np.log(121), count)).astype(np.int64).clip(1, 120)
 
 
-def _sweep(period: int, offset: int, length: int) -> np.ndarray:
+def _sweep(period: int, offset: int, length: int) -> NDArray[np.int64]:
     half = (np.arange(length) + offset) // period
     return np.where(half % 2 == 0, LEFT, RIGHT).astype(np.int64)
 

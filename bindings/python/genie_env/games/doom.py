@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 MEANINGS = ["left", "stay", "right"]
 FRAME_SIZE = 64
@@ -36,7 +37,7 @@ _BUTTONS = [[0, 1], [0, 0], [1, 0]]  # left, stay, right in the order of SETTING
 _CROP_ROWS = 100  # 400/480 of the screen; the rest is the status bar
 
 
-class DoomTakeCover(gymnasium.Env[np.ndarray, np.int64]):
+class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
     """Dodge the monsters' fireballs for up to 2100 tics; one point for every tic survived.
 
     Actions are 0 left, 1 stay, 2 right; observations uint8 [64, 64, 3]. The game shows no frame
@@ -59,11 +60,11 @@ class DoomTakeCover(gymnasium.Env[np.ndarray, np.int64]):
         self.action_space = spaces.Discrete(len(MEANINGS))
         self._frame_skip = frame_skip
         self._cv2, self._game = _start_game()
-        self._screen: np.ndarray | None = None
+        self._screen: NDArray[np.uint8] | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         super().reset(seed=seed, options=options)
         # The game takes the seed before the episode that it is for.
         self._game.set_seed(int(self.np_random.integers(2**31)))
@@ -71,7 +72,7 @@ class DoomTakeCover(gymnasium.Env[np.ndarray, np.int64]):
         self._screen = self._game.get_state().screen_buffer
         return self._observation(), {}
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         if self._screen is None or self._game.is_episode_finished():
             raise gymnasium.error.ResetNeeded(
                 "step was called with no episode going on; call reset first"
@@ -88,24 +89,26 @@ class DoomTakeCover(gymnasium.Env[np.ndarray, np.int64]):
             self._screen = state.screen_buffer
         return self._observation(), reward, terminated, truncated, {}
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The current screen, uint8 [120, 160, 3]; None before the first reset."""
         return None if self._screen is None else self._screen.copy()
 
     def close(self) -> None:
         self._game.close()
 
-    def _observation(self) -> np.ndarray:
+    def _observation(self) -> NDArray[np.uint8]:
         assert self._screen is not None
         size = (FRAME_SIZE, FRAME_SIZE)
-        return self._cv2.resize(
-            self._screen[:_CROP_ROWS], size, interpolation=self._cv2.INTER_AREA
+        cropped = self._screen[:_CROP_ROWS]
+        frame: NDArray[np.uint8] = self._cv2.resize(
+            cropped, size, interpolation=self._cv2.INTER_AREA
         )
+        return frame
 
 
 def doom_version() -> str:
     """The version of ViZDoom; an ImportError that says what to do where it is missing."""
-    return _vizdoom().__version__
+    return str(_vizdoom().__version__)
 
 
 def _vizdoom() -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
+from PIL import Image
 
 from genie_env.games.doom import FRAME_SIZE, MEANINGS, SETTINGS, DoomTakeCover, doom_version
 
@@ -29,7 +31,7 @@ class Game:
     env_args: dict[str, Any] = field(default_factory=dict)
     """Further arguments of gymnasium.make; none for Doom."""
 
-    def make(self) -> gymnasium.Env[np.ndarray, np.int64]:
+    def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
         """An environment with observations uint8 [64, 64, 3] and a Discrete action space."""
         if self.frame_skip < 1:
             raise ValueError(f"frame skip is {self.frame_skip}; expected 1 or more")
@@ -57,7 +59,7 @@ class Game:
         }
 
 
-class FrameEnv(gymnasium.Wrapper[np.ndarray, np.int64, Any, Any]):
+class FrameEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
     """Shows an environment's frames, resized to uint8 [64, 64, 3], and repeats actions.
 
     The frames are the observations where those are colour images, else what `render()` gives. With
@@ -72,11 +74,11 @@ class FrameEnv(gymnasium.Wrapper[np.ndarray, np.int64, Any, Any]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
         return self._frame(observation), info
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         total = 0.0
         for _ in range(self._frame_skip):
             observation, reward, terminated, truncated, info = self.env.step(action)
@@ -85,13 +87,13 @@ class FrameEnv(gymnasium.Wrapper[np.ndarray, np.int64, Any, Any]):
                 break
         return self._frame(observation), total, terminated, truncated, info
 
-    def _frame(self, observation: Any) -> np.ndarray:
-        import cv2
-
-        frame = observation if self._observes_frames else self.env.render()
-        if frame.shape == (FRAME_SIZE, FRAME_SIZE, 3):
-            return np.ascontiguousarray(frame)
-        return cv2.resize(frame, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_AREA)
+    def _frame(self, observation: Any) -> NDArray[np.uint8]:
+        frame = np.asarray(observation if self._observes_frames else self.env.render())
+        if frame.shape != (FRAME_SIZE, FRAME_SIZE, 3):
+            # BOX is the mean over the area that a new pixel covers.
+            size = (FRAME_SIZE, FRAME_SIZE)
+            frame = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
+        return frame
 
 
 def num_actions(env: gymnasium.Env[Any, Any]) -> int:

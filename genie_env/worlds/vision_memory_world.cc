@@ -1,0 +1,399 @@
+#include "genie_env/worlds/vision_memory_world.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "genie_env/core/error.h"
+#include "genie_env/nn/vision.h"
+#include "genie_env/worlds/arguments.h"
+#include "genie_env/worlds/frozen_memory.h"
+#include "genie_env/worlds/stored_tensors.h"
+#include "genie_env/worlds/vision_memory_config.h"
+
+namespace genie_env {
+namespace {
+
+constexpr int64_t kFrame = Vision::kFrame;
+constexpr int64_t kFramesAtOnce = 256;  // of V; its largest layer takes 120 KB a frame
+enum FieldOfState : size_t { kZ, kH, kC, kRestart };
+
+at::Device DeviceOf(const std::string& name) {
+  const auto refuse = [&](const std::string& why) {
+    throw std::invalid_argument("device is \"" + name + "\"" + why);
+  };
+  at::Device device(at::kCPU);
+  try {
+    device = at::Device(name);
+  } catch (const c10::Error&) {
+    refuse(", expected \"cpu\", \"cuda\" or \"cuda:1\"");
+  }
+  if (device.is_cpu()) return device;
+  if (!device.is_cuda()) refuse(", expected \"cpu\", \"cuda\" or \"cuda:1\"");
+  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  const int index = device.has_index() ? device.index() : 0;
+  if (index >= count) {
+    refuse(", but LibTorch sees " + std::to_string(count) +
+           " CUDA devices here: give \"cpu\", or a smaller number");
+  }
+  return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+at::ScalarType DTypeOf(const std::string& name, at::Device device) {
+  if (name == "float32") return at::kFloat;
+  if (name == "auto") return device.is_cpu() && Bf16IsFaster() ? at::kBFloat16 : at::kFloat;
+  if (name != "bfloat16") {
+    throw std::invalid_argument("dtype is \"" + name +
+                                "\", expected \"auto\", \"float32\" or \"bfloat16\"");
+  }
+  if (device.is_cpu() && !CanPackBf16()) {
+    throw std::invalid_argument(
+        "dtype is \"bfloat16\", but this processor has no AVX-512: give \"float32\" or \"auto\"");
+  }
+  return at::kBFloat16;
+}
+
+WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
+                 Termination termination) {
+  constexpr double kUnbounded = std::numeric_limits<double>::infinity();
+  const auto features = [&](const char* name, int64_t size) {
+    return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
+  };
+  const TensorSpec frame{"pixels", {kFrame, kFrame, 3}, DType::kUInt8, 0, 255};
+  const int64_t state = config.latents + 2 * config.hidden + 1;
+  return {.name = directory.name,
+          .family = directory.family,
+          .fingerprint = directory.fingerprint,
+          .actions = {config.action_meanings},
+          .observations = {features("zch", config.latents + 2 * config.hidden),
+                           features("zh", config.latents + config.hidden), frame},
+          .frame = frame,
+          .frame_skip = config.frame_skip,
+          .max_episode_steps = config.max_episode_steps,
+          .state_bytes_per_row = state * static_cast<int64_t>(sizeof(float)),
+          .temperature = config.temperature,
+          .samples_termination = termination == Termination::kAsCalibrated
+                                     ? config.samples_termination
+                                     : termination == Termination::kSampled};
+}
+
+/// V and M out of model.safetensors.
+struct Networks {
+  std::shared_ptr<Vision> vision;
+  MemoryWeights memory;
+};
+
+Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
+  const auto [latents, hidden, components] =
+      std::array{config.latents, config.hidden, config.components};
+  auto vision = std::make_shared<Vision>(latents);
+  const int64_t output = 3 * latents * components + 1;
+  std::map<std::string, std::vector<int64_t>> shapes{
+      {"memory.weight_ih", {4 * hidden, latents + 2}},
+      {"memory.weight_hh", {4 * hidden, hidden}},
+      {"memory.bias", {4 * hidden}},
+      {"memory.output.weight", {output, hidden}},
+      {"memory.output.bias", {output}}};
+  for (const auto& [name, parameter] : ParametersOf(*vision)) {
+    shapes.emplace("vision." + name, parameter.sizes().vec());
+  }
+  const auto tensors = ReadFloatTensors(directory.weights_file(), shapes);
+  TensorMap seen;
+  for (const auto& [name, parameter] : ParametersOf(*vision)) {
+    seen.emplace(name, tensors.at("vision." + name));
+    at::Tensor(parameter).requires_grad_(false);
+  }
+  LoadParameters(*vision, seen);
+  return {std::move(vision),
+          {.weight_ih = tensors.at("memory.weight_ih"),
+           .weight_hh = tensors.at("memory.weight_hh"),
+           .bias = tensors.at("memory.bias"),
+           .output_weight = tensors.at("memory.output.weight"),
+           .output_bias = tensors.at("memory.output.bias"),
+           .action_inputs = at::tensor(config.action_inputs, at::kFloat)}};
+}
+
+/// The stored first frames, as V encodes them; float32 [S, latents] on the CPU.
+struct StoredStarts {
+  at::Tensor mu, std;
+};
+
+StoredStarts ReadStarts(const WorldDirectory& directory, int64_t latents) {
+  const auto tensors =
+      ReadFloatTensors(directory.starts_file(), {{"mu", {-1, latents}}, {"logvar", {-1, latents}}});
+  const at::Tensor &mu = tensors.at("mu"), &logvar = tensors.at("logvar");
+  if (mu.size(0) != logvar.size(0)) {
+    throw FormatError(directory.starts_file().string() + ": \"mu\" has " +
+                      std::to_string(mu.size(0)) + " starts and \"logvar\" " +
+                      std::to_string(logvar.size(0)) + ", expected as many of each");
+  }
+  const at::Tensor std = (0.5 * logvar).exp();
+  if (!std.isfinite().all().item<bool>()) {
+    throw FormatError(directory.starts_file().string() +
+                      ": \"logvar\" holds a value whose exponential is not finite");
+  }
+  return {mu, std};
+}
+
+using Filler = void (*)(const RowCounter&, Stream, std::span<float>);
+
+// float32 [N, size] on the CPU: elements 0 .. size of the stream of every row.
+at::Tensor Draw(const RowCounters& rng, Stream stream, int64_t size, Filler fill) {
+  const auto rows = static_cast<int64_t>(rng.size());
+  at::Tensor draws = at::empty({rows, size}, at::kFloat);
+  float* out = draws.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      fill(rng[row], stream, {out + row * size, static_cast<size_t>(size)});
+    }
+  });
+  return draws;
+}
+
+template <typename Function>
+at::Tensor InChunks(const at::Tensor& rows, const Function& function) {
+  if (rows.size(0) <= kFramesAtOnce) return function(rows);
+  std::vector<at::Tensor> chunks;
+  for (const at::Tensor& chunk : rows.split(kFramesAtOnce)) chunks.push_back(function(chunk));
+  return at::cat(chunks);
+}
+
+class VisionMemoryWorld final : public World {
+ public:
+  VisionMemoryWorld(WorldSpec spec, const VisionMemoryConfig& config, Networks networks,
+                    StoredStarts starts, at::Device device, at::ScalarType dtype)
+      : spec_(std::move(spec)),
+        latents_(config.latents),
+        hidden_(config.hidden),
+        reward_per_step_(config.reward_per_step),
+        device_(device),
+        dtype_(dtype),
+        vision_(std::move(networks.vision)),
+        memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
+                                : PlainMemory(networks.memory, device, dtype)),
+        starts_(std::move(starts)) {
+  }
+
+  const WorldSpec& spec() const override { return spec_; }
+  at::Device device() const override { return device_; }
+
+  WorldState MakeState(int64_t rows) const override {
+    if (rows < 0) {
+      throw std::invalid_argument("rows is " + std::to_string(rows) + ", expected 0 or more");
+    }
+    const FrozenScope scope;
+    const auto zeros = [&](std::vector<int64_t> shape) {
+      return at::zeros(shape, at::TensorOptions(device_).dtype(at::kFloat));
+    };
+    return WorldState({{"z", zeros({rows, latents_})},
+                       {"h", zeros({rows, hidden_})},
+                       {"c", zeros({rows, hidden_})},
+                       {"restart", zeros({rows})}});
+  }
+
+  void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
+             const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    CheckTensor(mask, "mask", at::kBool, {state.rows()});
+    CheckCounters(rng, state.rows());
+    if (starts.frames) CheckFrames(*starts.frames, state.rows());
+    const at::Tensor rows = at::nonzero(mask.cpu()).flatten();
+    RowCounters counters;
+    for (int64_t i = 0; i < rows.size(0); ++i) {
+      counters.push_back(rng[rows.const_data_ptr<int64_t>()[i]]);
+    }
+    if (counters.empty()) return;
+    const at::Tensor z =
+        starts.frames
+            ? Encode(starts.frames->index_select(0, rows.to(starts.frames->device())), counters)
+            : DrawStarts(counters);
+    const at::Tensor begun = rows.to(device_);
+    state[kZ].index_copy_(0, begun, z);
+    state[kH].index_fill_(0, begun, 0);
+    state[kC].index_fill_(0, begun, 0);
+    state[kRestart].index_fill_(0, begun, 1);
+  }
+
+  WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
+                 const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckActions(actions, state.rows());
+    CheckTensor(temperature, "temperature", at::kFloat, {state.rows()});
+    CheckCounters(rng, state.rows());
+    const at::Tensor tau = temperature.cpu().contiguous();
+    for (int64_t row = 0; row < tau.size(0); ++row) {
+      const float value = tau.const_data_ptr<float>()[row];
+      if (!(value > 0) || !std::isfinite(value)) {
+        throw std::invalid_argument("temperature[" + std::to_string(row) + "] is " +
+                                    std::to_string(value) + ", expected a finite number above 0");
+      }
+    }
+    const MixtureDraws draws{
+        .uniform = Draw(rng, Stream::kMixture, latents_, FillUniform).to(device_),
+        .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
+        .temperature = tau.to(device_)};
+    return Finish(state, memory_->Dream(Parts(state), checked, draws), rng);
+  }
+
+  WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
+                   const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckActions(actions, state.rows());
+    CheckFrames(frames, state.rows());
+    CheckCounters(rng, state.rows());
+    const at::Tensor next = Encode(frames, rng);
+    return Finish(state, memory_->Follow(Parts(state), checked, next), rng);
+  }
+
+  at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (kind == "zch") return at::cat({state[kZ], state[kC], state[kH]}, 1);
+    if (kind == "zh") return at::cat({state[kZ], state[kH]}, 1);
+    if (kind == "pixels") return Decode(state[kZ]);
+    throw std::invalid_argument("the observation is \"" + kind +
+                                "\", expected \"zch\", \"zh\" or \"pixels\"");
+  }
+
+  at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckRows(rows, "rows", state.rows());
+    return Decode(state[kZ].index_select(0, checked.to(device_)));
+  }
+
+ private:
+  static MemoryState Parts(const WorldState& state) {
+    return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
+  }
+
+  void CheckState(const WorldState& state) const {
+    const auto& fields = state.fields();
+    const bool ours = fields.size() == 4 && fields[kZ].name == "z" &&
+                      fields[kZ].tensor.size(1) == latents_ &&
+                      fields[kH].tensor.size(1) == hidden_ && fields[kZ].tensor.device() == device_;
+    if (!ours) {
+      throw std::invalid_argument(
+          "the state is another world's; use one that MakeState of this world made");
+    }
+  }
+
+  static void CheckCounters(const RowCounters& rng, int64_t rows) {
+    if (static_cast<int64_t>(rng.size()) != rows) {
+      throw std::invalid_argument("rng has " + std::to_string(rng.size()) +
+                                  " counters, expected one for each of " + std::to_string(rows) +
+                                  " rows");
+    }
+  }
+
+  static void CheckFrames(const at::Tensor& frames, int64_t rows) {
+    CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
+  }
+
+  // The actions on this world's device, contiguous.
+  at::Tensor CheckActions(const at::Tensor& actions, int64_t rows) const {
+    if (!actions.defined() || actions.scalar_type() != at::kLong ||
+        actions.sizes() != at::IntArrayRef{rows}) {
+      throw InvalidAction("actions: got " + Describe(actions) + ", expected " +
+                          Describe(at::kLong, {rows}));
+    }
+    const at::Tensor host = actions.cpu().contiguous();
+    const int64_t count = spec_.actions.count();
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t action = host.const_data_ptr<int64_t>()[row];
+      if (action < 0 || action >= count) {
+        throw InvalidAction("actions[" + std::to_string(row) + "] is " + std::to_string(action) +
+                            ", expected 0 to " + std::to_string(count - 1));
+      }
+    }
+    return host.to(device_);
+  }
+
+  at::Tensor DrawStarts(const RowCounters& rng) const {
+    const int64_t count = starts_.mu.size(0);
+    const at::Tensor index = at::empty({static_cast<int64_t>(rng.size())}, at::kLong);
+    for (size_t i = 0; i < rng.size(); ++i) {
+      float uniform = 0;
+      FillUniform(rng[i], Stream::kStart, {&uniform, 1});
+      index.mutable_data_ptr<int64_t>()[i] =
+          std::min(count - 1, static_cast<int64_t>(double{uniform} * static_cast<double>(count)));
+    }
+    const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormal);
+    return (starts_.mu.index_select(0, index) + starts_.std.index_select(0, index) * noise)
+        .to(device_);
+  }
+
+  at::Tensor Encode(const at::Tensor& frames, const RowCounters& rng) const {
+    const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormal).to(device_);
+    const at::Tensor gaussian = InChunks(frames, [&](const at::Tensor& chunk) {
+      const LatentGaussian encoded = vision_->Encode(chunk);
+      return at::cat({encoded.mu, encoded.logvar}, 1);
+    });
+    const at::Tensor std = (0.5 * gaussian.narrow(1, latents_, latents_)).exp();
+    return gaussian.narrow(1, 0, latents_) + std * noise;
+  }
+
+  at::Tensor Decode(const at::Tensor& z) const {
+    if (z.size(0) == 0) {
+      return at::empty({0, kFrame, kFrame, 3}, at::TensorOptions(device_).dtype(at::kByte));
+    }
+    return InChunks(
+        z, [&](const at::Tensor& chunk) { return ToFrames(vision_->Decode(chunk.to(dtype_))); });
+  }
+
+  WorldStep Finish(const WorldState& state, const MemoryOutcome& outcome,
+                   const RowCounters& rng) const {
+    state[kRestart].zero_();
+    const at::Tensor& logit = outcome.termination_logit;
+    return {
+        .reward = at::full_like(logit, reward_per_step_),
+        .terminated = spec_.samples_termination
+                          ? Draw(rng, Stream::kTermination, 1, FillUniform).flatten().to(device_) <
+                                at::sigmoid(logit)
+                          : logit > 0,
+        .surprise = outcome.surprise};
+  }
+
+  WorldSpec spec_;
+  int64_t latents_, hidden_;
+  float reward_per_step_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  std::shared_ptr<const Vision> vision_;
+  std::unique_ptr<const FrozenMemory> memory_;
+  StoredStarts starts_;
+};
+
+}  // namespace
+
+std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directory,
+                                                   const WorldOptions& options) {
+  const FrozenScope scope;
+  const at::Device device = DeviceOf(options.device);
+  const at::ScalarType dtype = DTypeOf(options.dtype, device);
+  const VisionMemoryConfig config =
+      ParseVisionMemoryConfig(directory.config, (directory.path / "config.json").string());
+  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, options.termination), config,
+                                             ReadNetworks(directory, config),
+                                             ReadStarts(directory, config.latents), device, dtype);
+}
+
+}  // namespace genie_env

@@ -1,0 +1,18 @@
+#include "genie_env/worlds/world.h"
+
+#include "genie_env/core/error.h"
+#include "genie_env/io/json_text.h"
+#include "genie_env/io/world_directory.h"
+#include "genie_env/worlds/vision_memory_world.h"
+
+namespace genie_env {
+
+std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
+                                         const WorldOptions& options) {
+  const WorldDirectory world = OpenWorldDirectory(directory);
+  if (world.family == "vision-memory") return LoadVisionMemoryWorld(world, options);
+  throw FormatError((directory / "config.json").string() + ": \"family\" is " +
+                    Quoted(world.family) + ", but this genie_env knows only \"vision-memory\"");
+}
+
+}  // namespace genie_env

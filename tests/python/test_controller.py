@@ -1,0 +1,271 @@
+"""The linear controller, its file, and the evolution strategy that improves it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from genie_env.controller import LinearController, file_hash, steer
+from genie_env.dreams import Played, derived_seeds
+from genie_env.evolution import ControllerSettings, Generation, evolve
+from genie_env.training.controller import parse_steps
+
+FINGERPRINT = "ab" * 32
+FEATURES = {"zch": 20, "zh": 12}
+
+
+def controller(size: int = 20) -> LinearController:
+    weight = np.linspace(-1, 1, size, dtype=np.float32)
+    return LinearController(weight, "zch", FINGERPRINT, {"temperature": "1.15"})
+
+
+def test_steering_is_the_papers() -> None:
+    # Of one feature and weight 1 the action is that of tanh(x): thirds are at atanh(1/3) = 0.3466.
+    observation = torch.tensor([[-9.0], [-0.35], [-0.34], [0.0], [0.34], [0.35], [9.0]])
+    assert steer(torch.ones(1), observation).tolist() == [0, 0, 1, 1, 1, 2, 2]
+
+
+def test_a_population_steers_every_row_by_its_own_weight() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(8, 20, generator=generator) / 6
+    observation = torch.randn(8, 20, generator=generator)
+    together = steer(weight, observation)
+    alone = [int(steer(weight[i], observation[i : i + 1])) for i in range(8)]
+    assert together.tolist() == alone
+    assert set(alone) == {0, 1, 2}
+
+
+def test_acts_on_numpy_rows() -> None:
+    actions = controller().act(np.eye(20, dtype=np.float32))
+    assert actions.dtype == np.int64
+    assert actions.tolist() == steer(torch.from_numpy(controller().weight), torch.eye(20)).tolist()
+    with pytest.raises(ValueError, match=re.escape("shape (3, 12)") + r".*reads \[N, 20\] \(zch\)"):
+        controller().act(np.zeros((3, 12), np.float32))
+
+
+def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "agent.safetensors"
+    controller().save(file)
+    loaded = LinearController.load(file)
+    np.testing.assert_array_equal(loaded.weight, controller().weight)
+    assert (loaded.observation, loaded.world) == ("zch", FINGERPRINT)
+    assert loaded.notes == {"temperature": "1.15"}
+    assert [f.name for f in file.parent.iterdir()] == ["agent.safetensors"]
+    assert len(file_hash(file)) == 64
+
+
+GOOD = {"kind": "linear-controller", "observation": "zch", "world": FINGERPRINT}
+WEIGHT = np.zeros(20, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "words"),
+    [
+        ({"weight": WEIGHT}, {**GOOD, "kind": "tree"}, '"kind": \'tree\', but an agent file says'),
+        ({"weight": WEIGHT}, None, '"kind": None, but an agent file says'),
+        ({"weight": WEIGHT}, {"kind": "linear-controller"}, 'no "observation" in its metadata'),
+        ({"bias": WEIGHT}, GOOD, "holds the tensors ['bias']; an agent file holds one"),
+        ({"weight": WEIGHT, "bias": WEIGHT}, GOOD, "an agent file holds one"),
+        ({"weight": WEIGHT.astype(np.float64)}, GOOD, '"weight" is float64 [20], expected float32'),
+        ({"weight": WEIGHT[None]}, GOOD, '"weight" is float32 [1, 20], expected float32 [F]'),
+        ({"weight": WEIGHT + np.nan}, GOOD, '"weight" holds NaN or infinity'),
+    ],
+)
+def test_a_bad_file_is_named_with_its_fault(
+    tmp_path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None, words: str
+) -> None:
+    file = tmp_path / "agent.safetensors"
+    save_file(tensors, file, metadata)
+    with pytest.raises(ValueError, match=re.escape(str(file)) + ".*" + re.escape(words)):
+        LinearController.load(file)
+
+
+def test_a_file_that_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing.safetensors does not exist: give the agent file"):
+        LinearController.load(tmp_path / "nothing.safetensors")
+    torn = tmp_path / "torn.safetensors"
+    controller().save(torn)
+    torn.write_bytes(torn.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r"torn\.safetensors is not a readable safetensors file"):
+        LinearController.load(torn)
+
+
+def test_a_controller_of_another_world_is_refused() -> None:
+    controller().check_world(FINGERPRINT, FEATURES)
+    with pytest.raises(ValueError, match="trained in the world abababababab, but the world given"):
+        controller().check_world("cd" * 32, FEATURES)
+    with pytest.raises(ValueError, match=r"has 19 weights, but 'zch' has 20 features"):
+        controller(19).check_world(FINGERPRINT, FEATURES)
+    with pytest.raises(ValueError, match="reads 'zch', but the world offers only tokens"):
+        controller().check_fits({"tokens": 20})
+
+
+# The evolution strategy. Its arena is a hill, whose top CMA-ES has to find through noise.
+
+TOP = np.random.default_rng(0).standard_normal(20).astype(np.float32)
+ZERO = LinearController(np.zeros(20, np.float32), "zch", FINGERPRINT)
+
+
+def hill(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+    """1000 at the top; an episode's seed adds its luck, equal for all candidates."""
+    luck = np.array([seed % 101 - 50 for seed in seeds])
+    scores = 1000 - 10 * ((weights - TOP) ** 2).sum(axis=1)[owners] + luck
+    return Played(scores.astype(np.float32), 10 * len(seeds))
+
+
+SETTINGS = ControllerSettings(steps=100_000, population=12, dreams=4, seed=3)
+
+
+def curve(generations: list[Generation]) -> list[tuple[object, ...]]:
+    """All that a run is, but for the clock."""
+    return [
+        (g.index, g.steps, g.mean, g.best, g.sigma, g.score, g.best_score, g.controller.weight.sum())
+        for g in generations
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> list[Generation]:
+    return list(evolve(hill, ZERO, SETTINGS))
+
+
+def test_evolution_climbs(unbroken: list[Generation]) -> None:
+    first, last = unbroken[0], unbroken[-1]
+    # The first score is that of the weights it starts from, so even a short run leaves something.
+    assert first.score == pytest.approx(1000 - 10 * (TOP**2).sum(), abs=15)
+    assert last.best_score == pytest.approx(1000, abs=20)
+    assert np.abs(last.controller.weight - TOP).max() < 0.5
+
+
+def test_the_mean_is_scored_now_and_then_and_at_the_end(unbroken: list[Generation]) -> None:
+    scored = [g.index for g in unbroken if g.score is not None]
+    assert scored[:3] == [0, 5, 10]
+    assert scored[-1] == unbroken[-1].index
+    # The best by score, not the luckiest candidate.
+    scores = [g.score for g in unbroken if g.score is not None]
+    assert unbroken[-1].best_score == max(scores)
+    assert unbroken[-1].controller.notes["score"] == f"{max(scores):.1f}"
+
+
+def test_candidates_share_dreams_and_generations_do_not() -> None:
+    seen = []
+
+    def watched(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+        seen.append((owners, seeds))
+        return hill(weights, owners, seeds)
+
+    runs = evolve(watched, ZERO, SETTINGS)
+    for _ in range(2):
+        next(runs)
+    (owners, seeds), (_, later) = seen
+    shares = [[s for s, o in zip(seeds, owners, strict=True) if o == k] for k in range(13)]
+    assert all(share == shares[0] for share in shares[:12])
+    assert len(shares[12]) == 256  # the mean's own, all fresh
+    assert not {*shares[0]} & {*shares[12]}
+    assert not {*seeds} & {*later}
+
+
+def test_a_seed_gives_one_run_whatever_numpy_drew(unbroken: list[Generation]) -> None:
+    np.random.seed(99)
+    before = np.random.get_state()[1].copy()
+    assert curve(list(evolve(hill, ZERO, SETTINGS))) == curve(unbroken)
+    assert (np.random.get_state()[1] == before).all()
+    other = ControllerSettings(steps=5_000, population=12, dreams=4, seed=4)
+    assert next(evolve(hill, ZERO, other)).mean != unbroken[0].mean
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, unbroken: list[Generation]
+) -> None:
+    runs = evolve(hill, ZERO, SETTINGS, tmp_path)
+    for _ in range(7):
+        next(runs)
+    runs.close()
+    log = tmp_path / "generations.jsonl"
+    assert len(log.read_text().splitlines()) == 7
+    log.write_text(log.read_text() + '{"generation": 7, "cand')  # killed while it wrote
+    resumed = list(evolve(hill, ZERO, SETTINGS, tmp_path))
+    assert curve(resumed) == curve(unbroken)
+    assert len(log.read_text().splitlines()) == len(unbroken)
+    kept = LinearController.load(tmp_path / "agent.safetensors")
+    np.testing.assert_array_equal(kept.weight, unbroken[-1].controller.weight)
+
+
+def test_ctrl_c_keeps_every_finished_generation(
+    tmp_path: Path, unbroken: list[Generation]
+) -> None:
+    calls = 0
+
+    def interrupted(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return hill(weights, owners, seeds)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(evolve(interrupted, ZERO, SETTINGS, tmp_path))
+    assert (tmp_path / "agent.safetensors").exists()
+    assert curve(list(evolve(hill, ZERO, SETTINGS, tmp_path))) == curve(unbroken)
+
+
+def test_a_finished_run_is_replayed_without_playing(
+    tmp_path: Path, unbroken: list[Generation]
+) -> None:
+    list(evolve(hill, ZERO, SETTINGS, tmp_path))
+
+    def nobody(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+        raise AssertionError("played again")
+
+    assert curve(list(evolve(nobody, ZERO, SETTINGS, tmp_path))) == curve(unbroken)
+
+
+def test_a_finished_run_can_be_given_more_steps(tmp_path: Path, unbroken: list[Generation]) -> None:
+    short = ControllerSettings(steps=10_000, population=12, dreams=4, seed=3)
+    list(evolve(hill, ZERO, short, tmp_path))
+    longer = list(evolve(hill, ZERO, SETTINGS, tmp_path))
+    assert longer[-1].steps >= SETTINGS.steps
+    # The short run's last score stays in the log; the climb itself is the same.
+    climb, again = ({g.index: g.mean for g in run[:-1]} for run in (unbroken, longer))
+    assert all(climb[index] == mean for index, mean in again.items())
+    assert len(again) > len(climb) / 2
+
+
+def test_minutes_end_a_run() -> None:
+    settings = ControllerSettings(steps=10**12, minutes=1e-9, population=12, dreams=4)
+    first, last = evolve(hill, ZERO, settings)
+    assert (first.index, last.index) == (0, 1)
+    assert last.score is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "steps is 0; expected 1 or more"),
+        ({"population": 3}, "population is 3; expected 4 or more"),
+        ({"dreams": 0}, "dreams is 0; expected 1 or more"),
+        ({"seed": -1}, "seed is -1; expected 0 or more"),
+        ({"sigma": 0.0}, "sigma is 0.0; expected a number above 0"),
+        ({"minutes": float("nan")}, "minutes is nan; expected a number above 0"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        next(evolve(hill, ZERO, ControllerSettings(**settings)))  # type: ignore[arg-type]
+
+
+def test_steps_are_numbers_with_a_unit() -> None:
+    assert [parse_steps(t) for t in ("1000", "500k", "2.5M")] == [1_000, 500_000, 2_500_000]
+    for text in ("", "many", "4G", "M"):
+        with pytest.raises(ValueError, match=rf"steps is '{text}'; expected a number such as"):
+            parse_steps(text)
+
+
+def test_derived_seeds_differ_by_path_and_by_its_length() -> None:
+    paths = [(), (0,), (1,), (0, 0), (0, 1), (0, 0, 0)]
+    seeds = [seed for path in paths for seed in derived_seeds(5, *path, count=4)]
+    assert len({*seeds}) == len(seeds)
+    assert derived_seeds(5, 1, count=8)[:4] == derived_seeds(5, 1, count=4)
