@@ -6,6 +6,8 @@ void InitBuildInfo(pybind11::module_& m);
 void InitError(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
 void InitTrainer(pybind11::module_& m);
+void InitVecEnv(pybind11::module_& m);
+void InitWorld(pybind11::module_& m);
 
 }  // namespace genie_env
 
@@ -15,4 +17,6 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitBuildInfo(m);
   genie_env::InitEpisodeStore(m);
   genie_env::InitTrainer(m);
+  genie_env::InitWorld(m);
+  genie_env::InitVecEnv(m);
 }

@@ -5,7 +5,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
-#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -18,24 +17,10 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/env/row_ledger.h"
+#include "genie_env/worlds/arguments.h"
 
 namespace genie_env {
 namespace {
-
-std::string Described(at::ScalarType dtype, at::IntArrayRef shape) {
-  std::string text;
-  for (const int64_t side : shape) text += (text.empty() ? "" : ", ") + std::to_string(side);
-  return c10::getDtypeNames(dtype).first + " [" + text + "]";
-}
-
-void CheckTensor(const std::string& name, const at::Tensor& given, at::ScalarType dtype,
-                 at::IntArrayRef shape) {
-  if (given.defined() && given.scalar_type() == dtype && given.sizes() == shape) return;
-  const std::string was =
-      given.defined() ? Described(given.scalar_type(), given.sizes()) : "an undefined tensor";
-  throw std::invalid_argument(name + ": " + was + " was given, expected " +
-                              Described(dtype, shape));
-}
 
 /// A tensor's elements, copied when it lies elsewhere than on the CPU or not in a row.
 template <typename T>
@@ -50,47 +35,35 @@ class HostView {
   at::Tensor tensor_;
 };
 
-/// `rows` as numbers: int64 [R], each of them one of `count` rows.
-std::vector<int64_t> CheckedRows(const at::Tensor& rows, int64_t count) {
-  CheckTensor("rows", rows, at::kLong, {rows.defined() ? rows.numel() : 0});
-  const HostView<int64_t> view(rows);
-  for (const int64_t row : view.elements()) {
-    if (row < 0 || row >= count) {
-      throw std::invalid_argument("rows: " + std::to_string(row) + " was given, but there are " +
-                                  std::to_string(count) + " rows, numbered from 0");
-    }
-  }
-  return {view.elements().begin(), view.elements().end()};
-}
-
 void CheckTemperature(double temperature) {
   if (std::isfinite(temperature) && temperature > 0) return;
-  throw std::invalid_argument("temperature: " + std::to_string(temperature) +
-                              " was given, expected a finite number above 0");
+  throw std::invalid_argument("temperature is " + std::to_string(temperature) +
+                              ", expected a finite number above 0");
 }
 
 /// `options` with every default filled in, checked.
 VecEnvOptions Completed(VecEnvOptions options, const World* world) {
-  if (world == nullptr) throw std::invalid_argument("world: none was given");
+  if (world == nullptr) throw std::invalid_argument("world is null, expected a loaded world");
   const WorldSpec& spec = world->spec();
   if (options.num_envs < 1) {
-    throw std::invalid_argument("num_envs: " + std::to_string(options.num_envs) +
-                                " was given, expected 1 or more");
+    throw std::invalid_argument("num_envs is " + std::to_string(options.num_envs) +
+                                ", expected 1 or more");
   }
   if (options.observation.empty()) options.observation = spec.observations.at(0).name;
   if (std::ranges::find(spec.observations, options.observation, &TensorSpec::name) ==
       spec.observations.end()) {
     std::string known;
     for (const TensorSpec& o : spec.observations) known += (known.empty() ? "" : ", ") + o.name;
-    throw std::invalid_argument("observation: '" + options.observation +
-                                "' was given, but the world '" + spec.name + "' has " + known);
+    throw std::invalid_argument("observation is \"" + options.observation + "\", but the world \"" +
+                                spec.name + "\" has " + known);
   }
   if (!options.temperature) options.temperature = spec.temperature;
   CheckTemperature(*options.temperature);
   if (!options.max_episode_steps) options.max_episode_steps = spec.max_episode_steps;
   if (*options.max_episode_steps < 0) {
-    throw std::invalid_argument("max_episode_steps: " + std::to_string(*options.max_episode_steps) +
-                                " was given, expected 1 or more, or 0 for no limit");
+    throw std::invalid_argument("max_episode_steps is " +
+                                std::to_string(*options.max_episode_steps) +
+                                ", expected 1 or more, or 0 for no limit");
   }
   if (!options.seed) {
     std::random_device system;
@@ -103,7 +76,7 @@ VecEnvOptions Completed(VecEnvOptions options, const World* world) {
 /// go into a network that learns.
 struct PlainTensors {
   c10::InferenceMode no_inference{false};
-  c10::AutoGradMode no_gradients{false};
+  FrozenScope frozen;
 };
 
 }  // namespace
@@ -113,8 +86,7 @@ struct VecEnv::Impl {
       : world(std::move(given)),
         options(Completed(std::move(given_options), world.get())),
         state(world->MakeState(options.num_envs)),
-        temperature(at::full({options.num_envs}, *options.temperature,
-                             at::dtype(at::kFloat).device(world->device()))),
+        temperature(at::full({options.num_envs}, *options.temperature, at::kFloat)),
         ledger(options.num_envs, *options.seed) {}
 
   at::Tensor Reset(const ResetOptions& given);
@@ -163,14 +135,14 @@ struct VecEnv::Impl {
   std::shared_ptr<const World> world;
   VecEnvOptions options;
   WorldState state;
-  at::Tensor temperature;  ///< float32 [N], on the world's device
+  at::Tensor temperature;  ///< float32 [N], on the CPU, where the world checks it
   RowLedger ledger;
 };
 
 at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
   CheckAnyRow("reset");
   const at::Tensor mask = given.mask.value_or(at::ones({ledger.rows()}, at::kBool));
-  CheckTensor("reset mask", mask, at::kBool, {ledger.rows()});
+  CheckTensor(mask, "reset mask", at::kBool, {ledger.rows()});
   const HostView<bool> view(mask);
   const std::span<const bool> chosen = view.elements();
   if (std::ranges::none_of(chosen, std::identity())) {
@@ -192,7 +164,7 @@ at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
 VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   CheckAnyRow("step");
   ledger.CheckBegun("step");
-  CheckTensor("actions", actions, at::kLong, {ledger.rows()});
+  CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
   const std::vector<int64_t> ended = ledger.Ended();
   if (!ended.empty() && options.autoreset_mode == AutoresetMode::kDisabled) {
     throw ResetNeeded("step: " + NameRows(ended) + (ended.size() == 1 ? " has" : " have") +
@@ -239,7 +211,7 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
 VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& frames) {
   CheckAnyRow("follow");
   ledger.CheckBegun("follow");
-  CheckTensor("actions", actions, at::kLong, {ledger.rows()});
+  CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
   RowCounters next = ledger.ToFollow();
   const WorldStep seen = First([&] { return world->Follow(state, actions, frames, next); });
   return Then([&] {
@@ -255,38 +227,35 @@ VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& fra
 
 at::Tensor VecEnv::Impl::Render(const std::optional<at::Tensor>& rows) const {
   CheckAnyRow("render");
-  if (!rows) {
-    ledger.CheckBegun("render");
-    return world->Render(state,
-                         at::arange(ledger.rows(), at::dtype(at::kLong).device(world->device())));
-  }
-  ledger.CheckBegun("render", CheckedRows(*rows, ledger.rows()));
-  return world->Render(state, rows->to(world->device()));
+  const at::Tensor asked =
+      CheckRows(rows.value_or(at::arange(ledger.rows())), "rows", ledger.rows());
+  ledger.CheckBegun("render", HostView<int64_t>(asked).elements());
+  return world->Render(state, asked);
 }
 
 void VecEnv::Impl::Keep(const at::Tensor& rows) {
-  const std::vector<int64_t> kept = CheckedRows(rows, ledger.rows());
-  std::vector<int64_t> sorted = kept;
+  const at::Tensor kept = CheckRows(rows, "rows", ledger.rows());
+  const HostView<int64_t> view(kept);
+  std::vector<int64_t> sorted(view.elements().begin(), view.elements().end());
   std::ranges::sort(sorted);
   if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end()) {
-    throw std::invalid_argument("rows: " + std::to_string(*twice) +
-                                " was given twice, expected rows without repeats");
+    throw std::invalid_argument("rows: got " + std::to_string(*twice) +
+                                " twice, expected rows without repeats");
   }
   // Everything new is made before anything is replaced.
-  const at::Tensor index = rows.to(world->device());
-  WorldState kept_state = state.Select(index);
-  at::Tensor kept_temperature = temperature.index_select(0, index);
-  RowLedger kept_ledger = ledger.Select(kept);
+  WorldState kept_state = state.Select(kept);
+  at::Tensor kept_temperature = temperature.index_select(0, kept);
+  RowLedger kept_ledger = ledger.Select(view.elements());
   state = std::move(kept_state);
   temperature = std::move(kept_temperature);
   ledger = std::move(kept_ledger);
 }
 
 void VecEnv::Impl::SetTemperature(const at::Tensor& given) {
-  CheckTensor("temperature", given, at::kFloat, {ledger.rows()});
+  CheckTensor(given, "temperature", at::kFloat, {ledger.rows()});
   const HostView<float> view(given);
   std::ranges::for_each(view.elements(), CheckTemperature);
-  temperature = given.to(world->device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  temperature = given.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
 VecEnv::VecEnv(std::shared_ptr<const World> world, VecEnvOptions options) {

@@ -262,16 +262,16 @@ TEST(VecEnv, RefusesOptionsThatCannotBe) {
     return WordsOf<std::invalid_argument>(
         [&] { VecEnv(std::make_shared<CountingWorld>(9), options); });
   };
-  EXPECT_EQ(words({.num_envs = 0}), "num_envs: 0 was given, expected 1 or more");
+  EXPECT_EQ(words({.num_envs = 0}), "num_envs is 0, expected 1 or more");
   EXPECT_EQ(words({.observation = "pixels"}),
-            "observation: 'pixels' was given, but the world 'counting' has told, count");
-  EXPECT_EQ(words({.temperature = 0}),
-            "temperature: 0.000000 was given, expected a finite number above 0");
+            "observation is \"pixels\", but the world \"counting\" has told, count");
+  EXPECT_EQ(words({.temperature = 0}), "temperature is 0.000000, expected a finite number above 0");
   EXPECT_EQ(words({.temperature = std::numeric_limits<double>::infinity()}),
-            "temperature: inf was given, expected a finite number above 0");
+            "temperature is inf, expected a finite number above 0");
   EXPECT_EQ(words({.max_episode_steps = -1}),
-            "max_episode_steps: -1 was given, expected 1 or more, or 0 for no limit");
-  EXPECT_EQ(WordsOf<std::invalid_argument>([] { VecEnv(nullptr); }), "world: none was given");
+            "max_episode_steps is -1, expected 1 or more, or 0 for no limit");
+  EXPECT_EQ(WordsOf<std::invalid_argument>([] { VecEnv(nullptr); }),
+            "world is null, expected a loaded world");
 }
 
 TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
@@ -301,22 +301,22 @@ TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
     std::string words;
     std::function<void()> call;
   } refused[] = {
-      {"actions: int64 [3] was given, expected int64 [2]",
+      {"actions: got int64 [3], expected int64 [2]",
        [&] {
          env.Step(Longs({0, 0, 0}));
        }},
-      {"actions: int64 [2, 1] was given, expected int64 [2]",
+      {"actions: got int64 [2, 1], expected int64 [2]",
        [&] {
          env.Step(Longs({0, 0}).view({2, 1}));
        }},
-      {"actions: float32 [2] was given, expected int64 [2]",
+      {"actions: got float32 [2], expected int64 [2]",
        [&] { env.Step(at::zeros({2}, at::kFloat)); }},
-      {"actions: an undefined tensor was given, expected int64 [2]", [&] { env.Step({}); }},
+      {"actions: got no tensor, expected int64 [2]", [&] { env.Step({}); }},
       {"action 3",
        [&] {
          env.Step(Longs({0, 3}));
        }},
-      {"actions: int64 [1] was given, expected int64 [2]",
+      {"actions: got int64 [1], expected int64 [2]",
        [&] {
          env.Follow(Longs({0}), Frames({0, 0}));
        }},
@@ -325,11 +325,11 @@ TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
          env.Follow(Longs({0, 0}), Frames({0}));
        }},
       {"frames of another shape", [&] { env.Reset({.frames = Frames({0})}); }},
-      {"reset mask: bool [3] was given, expected bool [2]",
+      {"reset mask: got bool [3], expected bool [2]",
        [&] {
          env.Reset({.mask = Mask({true, true, true})});
        }},
-      {"reset mask: int64 [2] was given, expected bool [2]",
+      {"reset mask: got int64 [2], expected bool [2]",
        [&] {
          env.Reset({.mask = Longs({1, 1})});
        }},
@@ -337,24 +337,24 @@ TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
        [&] {
          env.Reset({.mask = Mask({false, false})});
        }},
-      {"seeds: 1 were given, expected one a row: 2", [&] { env.Reset({.seeds = {{1}}}); }},
-      {"rows: 2 was given, but there are 2 rows, numbered from 0", [&] { env.Render(Longs({2})); }},
-      {"rows: -1 was given, but there are 2 rows, numbered from 0", [&] { env.Keep(Longs({-1})); }},
-      {"rows: 1 was given twice, expected rows without repeats",
+      {"seeds: got 1, expected one a row: 2", [&] { env.Reset({.seeds = {{1}}}); }},
+      {"rows[0] is 2: there are 2 rows, numbered from 0", [&] { env.Render(Longs({2})); }},
+      {"rows[0] is -1: there are 2 rows, numbered from 0", [&] { env.Keep(Longs({-1})); }},
+      {"rows: got 1 twice, expected rows without repeats",
        [&] {
          env.Keep(Longs({1, 0, 1}));
        }},
-      {"rows: bool [2] was given, expected int64 [2]",
+      {"rows: got bool [2], expected int64 [2]",
        [&] {
          env.Keep(Mask({true, false}));
        }},
-      {"temperature: float32 [1] was given, expected float32 [2]",
+      {"temperature: got float32 [1], expected float32 [2]",
        [&] { env.SetTemperature(at::full({1}, 2.0f)); }},
-      {"temperature: -2.000000 was given, expected a finite number above 0",
+      {"temperature is -2.000000, expected a finite number above 0",
        [&] {
          env.SetTemperature(at::tensor({1.0f, -2.0f}));
        }},
-      {"temperature: nan was given, expected a finite number above 0",
+      {"temperature is nan, expected a finite number above 0",
        [&] { env.SetTemperature(at::full({2}, std::nanf(""))); }},
   };
   for (const auto& [words, call] : refused) {

@@ -1,0 +1,80 @@
+#include "genie_env/env/vec_env.h"
+
+#include <pybind11/native_enum.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+namespace genie_env {
+namespace py = pybind11;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+void InitVecEnv(py::module_& m) {
+  py::native_enum<AutoresetMode>(m, "AutoresetMode", "enum.Enum",
+                                 "What happens to a row after its episode has ended.")
+      .value("NEXT_STEP", AutoresetMode::kNextStep,
+             "The next step ignores the row's action, resets it and gives reward 0.")
+      .value("DISABLED", AutoresetMode::kDisabled,
+             "Stepping the row raises ResetNeeded until a reset names it.")
+      .finalize();
+
+  py::class_<VecEnvOptions>(m, "VecEnvOptions", "What an environment was made with.")
+      .def_readonly("num_envs", &VecEnvOptions::num_envs)
+      .def_readonly("observation", &VecEnvOptions::observation)
+      .def_readonly("temperature", &VecEnvOptions::temperature)
+      .def_readonly("autoreset_mode", &VecEnvOptions::autoreset_mode)
+      .def_readonly("max_episode_steps", &VecEnvOptions::max_episode_steps)
+      .def_readonly("seed", &VecEnvOptions::seed);
+
+  py::class_<VecEnvStep>(m, "VecEnvStep", "What a step brought to each of N rows.")
+      .def_readonly("observation", &VecEnvStep::observation)
+      .def_readonly("reward", &VecEnvStep::reward, "float32 [N]")
+      .def_readonly("terminated", &VecEnvStep::terminated, "bool [N]")
+      .def_readonly("truncated", &VecEnvStep::truncated, "bool [N]")
+      .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats; 0 where `began`")
+      .def_readonly("began", &VecEnvStep::began,
+                    "bool [N], rows that began an episode instead of going on");
+
+  const VecEnvOptions defaults;
+  py::class_<VecEnv>(m, "VecEnv", "N dreams in one frozen world, stepped together.")
+      .def(py::init([](std::shared_ptr<World> world, int64_t num_envs,
+                       const std::string& observation, std::optional<double> temperature,
+                       AutoresetMode autoreset_mode, std::optional<int64_t> max_episode_steps,
+                       std::optional<uint64_t> seed) {
+             return VecEnv(std::move(world), {.num_envs = num_envs,
+                                              .observation = observation,
+                                              .temperature = temperature,
+                                              .autoreset_mode = autoreset_mode,
+                                              .max_episode_steps = max_episode_steps,
+                                              .seed = seed});
+           }),
+           py::arg("world"), py::kw_only(), py::arg("num_envs") = defaults.num_envs,
+           py::arg("observation") = defaults.observation,
+           py::arg("temperature") = defaults.temperature,
+           py::arg("autoreset_mode") = defaults.autoreset_mode,
+           py::arg("max_episode_steps") = defaults.max_episode_steps,
+           py::arg("seed") = defaults.seed, Released())
+      .def_property_readonly("options", &VecEnv::options, "With every default filled in.")
+      .def_property_readonly("num_envs", &VecEnv::num_envs, "Rows left (see keep).")
+      .def(
+          "reset",
+          [](VecEnv& env, std::optional<std::vector<uint64_t>> seeds,
+             std::optional<at::Tensor> mask, std::optional<at::Tensor> frames) {
+            return env.Reset(
+                {.seeds = std::move(seeds), .mask = std::move(mask), .frames = std::move(frames)});
+          },
+          py::kw_only(), py::arg("seeds") = py::none(), py::arg("mask") = py::none(),
+          py::arg("frames") = py::none(), Released(),
+          "Begins episodes; returns the observation of all rows.")
+      .def("step", &VecEnv::Step, py::arg("actions"), Released(),
+           "One dreamt frame a row. actions: int64 [N].")
+      .def("follow", &VecEnv::Follow, py::arg("actions"), py::arg("frames"), Released(),
+           "One given frame a row (uint8 [N, H, W, 3]), reality's for instance.")
+      .def("render", &VecEnv::Render, py::arg("rows") = py::none(), Released(),
+           "The current frames: uint8 [R, H, W, 3].")
+      .def("keep", &VecEnv::Keep, py::arg("rows"), Released(),
+           "Goes on with only the given rows (int64 [R], without repeats), in that order.")
+      .def("set_temperature", &VecEnv::SetTemperature, py::arg("temperature"), Released(),
+           "float32 [N], above 0: one sampling temperature a row, from the next step on.");
+}
+
+}  // namespace genie_env
