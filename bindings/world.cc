@@ -101,6 +101,8 @@ void InitSpecs(py::module_& m) {
       .def_readonly("frame_skip", &WorldSpec::frame_skip)
       .def_readonly("max_episode_steps", &WorldSpec::max_episode_steps)
       .def_readonly("state_bytes_per_row", &WorldSpec::state_bytes_per_row)
+      .def_readonly("dtype", &WorldSpec::dtype,
+                    "Of its matrix products: \"float32\" or \"bfloat16\".")
       .def_readonly("temperature", &WorldSpec::temperature, "The calibrated sampling temperature.")
       .def_readonly("samples_termination", &WorldSpec::samples_termination,
                     "Termination is drawn from its probability, or thresholded.");

@@ -14,7 +14,6 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -107,11 +106,14 @@ class LinearController {
         weight->second.shape.size() != 1) {
       throw std::invalid_argument(
           path +
-          ": not a linear controller; it needs a float32 tensor 'weight' of one dimension "
-          "and the metadata 'observation'. `genie-env train controller` writes one.");
+          " is not a linear controller: expected a float32 [F] \"weight\", and its "
+          "\"observation\" in the metadata, as `genie-env train controller` writes them");
     }
     weight_.resize(weight->second.shape[0]);
     std::memcpy(weight_.data(), weight->second.bytes.data(), weight->second.bytes.size());
+    if (!weight_.allFinite()) {
+      throw std::invalid_argument(path + ": \"weight\" holds NaN or infinity");
+    }
     observation_ = observation->second;
   }
 
@@ -122,18 +124,17 @@ class LinearController {
   at::Tensor Act(const at::Tensor& observations) const {
     using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     if (observations.dim() != 2 || observations.size(1) != weight_.size()) {
-      throw std::invalid_argument("the controller has " + std::to_string(weight_.size()) +
-                                  " weights, but the world's observation '" + observation_ +
-                                  "' has another size: it was trained for another world.");
+      throw std::invalid_argument(
+          "the agent has " + std::to_string(weight_.size()) + " weights, but \"" + observation_ +
+          "\" has another size in this world: it was trained for a world of another size");
     }
     const Eigen::Map<const Rows> rows(observations.const_data_ptr<float>(), observations.size(0),
                                       observations.size(1));
     const Eigen::VectorXf lean = (rows * weight_).array().tanh();
     at::Tensor actions = at::empty({lean.size()}, at::kLong);
     for (Eigen::Index row = 0; row < lean.size(); ++row) {
-      actions.mutable_data_ptr<int64_t>()[row] = lean[row] < -1.f / 3  ? 0
-                                                 : lean[row] > 1.f / 3 ? 2
-                                                                       : 1;
+      const int right = lean[row] > 1.f / 3, left = lean[row] < -1.f / 3;
+      actions.mutable_data_ptr<int64_t>()[row] = 1 + right - left;
     }
     return actions;
   }
@@ -144,19 +145,16 @@ class LinearController {
 };
 
 /// The length of every dream, in steps.
-std::vector<int64_t> Dream(genie_env::VecEnv& env, const LinearController& controller,
-                           uint64_t seed) {
-  std::vector<uint64_t> seeds(env.num_envs());
-  std::iota(seeds.begin(), seeds.end(), seed);
-  at::Tensor observation = env.Reset({.seeds = seeds});
+std::vector<int64_t> Dream(genie_env::VecEnv& env, const LinearController& controller) {
   std::vector<int64_t> lengths;
+  at::Tensor observation = env.Reset();
   for (int64_t length = 1; env.num_envs() > 0; ++length) {
     const at::Tensor actions = controller.Act(observation.to(at::kCPU).contiguous());
     const genie_env::VecEnvStep step = env.Step(actions);
-    const at::Tensor awake = at::logical_or(step.terminated, step.truncated);
-    const at::Tensor rows = at::nonzero(at::logical_not(awake)).flatten();
+    const at::Tensor ended = at::logical_or(step.terminated, step.truncated);
+    const at::Tensor rows = at::nonzero(at::logical_not(ended)).flatten();
     lengths.insert(lengths.end(), env.num_envs() - rows.size(0), length);
-    env.Keep(rows);  // those that have ended are not computed any more
+    env.Keep(rows);  // the others are not computed any more
     observation = step.observation.index_select(0, rows);
   }
   return lengths;
@@ -168,16 +166,17 @@ int Run(const Arguments& arguments) {
   genie_env::VecEnv env(world, {.num_envs = arguments.dreams,
                                 .observation = controller.observation(),
                                 .temperature = arguments.temperature,
-                                .autoreset_mode = genie_env::AutoresetMode::kDisabled});
+                                .autoreset_mode = genie_env::AutoresetMode::kDisabled,
+                                .seed = arguments.seed});
   std::printf("%s: %lld dreams at temperature %g\n", world->spec().name.c_str(),
               static_cast<long long>(arguments.dreams), *env.options().temperature);
 
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<int64_t> lengths = Dream(env, controller, arguments.seed);
+  const std::vector<int64_t> lengths = Dream(env, controller);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
 
-  const auto steps = Eigen::Map<const Eigen::VectorX<int64_t>>(lengths.data(), lengths.size());
-  const Eigen::ArrayXd survival = steps.cast<double>();
+  const Eigen::Map<const Eigen::ArrayX<int64_t>> tics(lengths.data(), std::ssize(lengths));
+  const Eigen::ArrayXd survival = tics.cast<double>();
   const double deviation = std::sqrt((survival - survival.mean()).square().mean());
   std::printf("survival: %.1f steps (standard deviation %.1f, shortest %.0f, longest %.0f)\n",
               survival.mean(), deviation, survival.minCoeff(), survival.maxCoeff());

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <limits>
 #include <optional>
-#include <stdexcept>
 #include <utility>
 
 #include "genie_env/core/error.h"
@@ -130,19 +130,18 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return text + ")";
 }
 
-std::string HeaderText(const NpyType& type, const std::vector<int64_t>& shape, size_t bytes) {
+/// The header, not yet padded to its `bytes`.
+std::string HeaderText(const NpyType& type, int64_t rows, const std::vector<int64_t>& row_shape,
+                       size_t bytes) {
+  std::vector<int64_t> shape{rows};
+  shape.insert(shape.end(), row_shape.begin(), row_shape.end());
   std::string header(kMagic);
   header += '\x01';
   header += '\x00';
   header += static_cast<char>((bytes - 10) & 0xFF);
   header += static_cast<char>((bytes - 10) >> 8);
-  header += "{'descr': '" + std::string(type.code) +
-            "', 'fortran_order': False, 'shape': " + ShapeText(shape) + ", }";
-  if (header.size() + 1 > bytes) {
-    throw std::runtime_error("the header has no room for the shape " + ShapeText(shape));
-  }
-  header.resize(bytes - 1, ' ');
-  return header + '\n';
+  return header + "{'descr': '" + std::string(type.code) +
+         "', 'fortran_order': False, 'shape': " + ShapeText(shape) + ", }";
 }
 
 /// Bytes of all elements; empty where they would not fit into memory.
@@ -208,16 +207,22 @@ NpyAppender::NpyAppender(OutputFile file, const NpyType& type, std::vector<int64
       type_(type),
       row_shape_(std::move(row_shape)),
       row_bytes_(static_cast<int64_t>(SizeOfArray(type, row_shape_).value())),
-      header_bytes_(header_bytes) {}
+      header_bytes_(header_bytes) {
+  constexpr int64_t kMostRows = std::numeric_limits<int64_t>::max();
+  if (HeaderText(type_, kMostRows, row_shape_, header_bytes_).size() >= header_bytes_) {
+    throw FormatError(file_.path().string() + ": a header of " + std::to_string(header_bytes_) +
+                      " bytes has no room to count more rows; save the array again with NumPy");
+  }
+}
 
 void NpyAppender::Write(int64_t first, std::span<const std::byte> rows) {
   file_.Write(Offset(first), rows);
 }
 
 void NpyAppender::SetRows(int64_t rows) {
-  std::vector<int64_t> shape{rows};
-  shape.insert(shape.end(), row_shape_.begin(), row_shape_.end());
-  const std::string header = HeaderText(type_, shape, header_bytes_);
+  std::string header = HeaderText(type_, rows, row_shape_, header_bytes_);
+  header.resize(header_bytes_ - 1, ' ');
+  header += '\n';
   file_.Write(0, std::as_bytes(std::span(header)));
 }
 

@@ -59,7 +59,8 @@ inline constexpr size_t kNewNpyHeaderBytes = 128;
 /// Failures throw std::runtime_error. Not thread-safe.
 class NpyAppender {
  public:
-  /// `row_shape` is the shape without its first number. A new array begins with Truncate(0).
+  /// `row_shape` is the shape without its first number. A new array begins with Truncate(0). Throws
+  /// FormatError where a header of so many bytes could not count any number of rows.
   NpyAppender(OutputFile file, const NpyType& type, std::vector<int64_t> row_shape,
               size_t header_bytes = kNewNpyHeaderBytes);
 

@@ -69,7 +69,7 @@ at::ScalarType DTypeOf(const std::string& name, at::Device device) {
 }
 
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
-                 Termination termination) {
+                 at::ScalarType dtype, Termination termination) {
   constexpr double kUnbounded = std::numeric_limits<double>::infinity();
   const auto features = [&](const char* name, int64_t size) {
     return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
@@ -86,6 +86,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
           .frame_skip = config.frame_skip,
           .max_episode_steps = config.max_episode_steps,
           .state_bytes_per_row = state * static_cast<int64_t>(sizeof(float)),
+          .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
           .samples_termination = termination == Termination::kAsCalibrated
                                      ? config.samples_termination
@@ -187,6 +188,7 @@ class VisionMemoryWorld final : public World {
         memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
                                 : PlainMemory(networks.memory, device, dtype)),
         starts_(std::move(starts)) {
+    spec_.dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32";
   }
 
   const WorldSpec& spec() const override { return spec_; }
@@ -391,8 +393,8 @@ std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directo
   const at::ScalarType dtype = DTypeOf(options.dtype, device);
   const VisionMemoryConfig config =
       ParseVisionMemoryConfig(directory.config, (directory.path / "config.json").string());
-  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, options.termination), config,
-                                             ReadNetworks(directory, config),
+  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.termination),
+                                             config, ReadNetworks(directory, config),
                                              ReadStarts(directory, config.latents), device, dtype);
 }
 

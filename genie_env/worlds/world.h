@@ -25,6 +25,7 @@ struct WorldSpec {
   int64_t frame_skip = 1;                ///< frames of the source that one step stands for
   int64_t max_episode_steps = 0;         ///< steps after which an episode is truncated
   int64_t state_bytes_per_row = 0;
+  std::string dtype;                 ///< of its matrix products: "float32" or "bfloat16"
   double temperature = 1;            ///< the calibrated sampling temperature tau
   bool samples_termination = false;  ///< termination drawn from its probability, or thresholded
 };

@@ -511,5 +511,21 @@ TEST(EpisodeStore, ReadsArraysThatNumPyWroteInAnyForm) {
   EXPECT_THAT(EpisodeStore(directory.path()).actions(), ElementsAre(0, 1, 0));
 }
 
+TEST(EpisodeStore, AHeaderWithoutRoomIsNotOverrun) {
+  const TemporaryDirectory directory;
+  Record(directory.path(), 2);
+  const std::string data = ReadBytes(directory.path() / "actions.npy").substr(128);
+  std::string header = "{'descr':'<i8','fortran_order':False,'shape':(3,)}";
+  header.resize(62, ' ');
+  const std::string file = std::string("\x93NUMPY\x01\x00\x3E\x00", 10) + header + data;
+  WriteBytes(directory.path() / "actions.npy", file);
+  EXPECT_EQ(CheckContents(directory.path()), 2);
+  EXPECT_EQ(TextOf<FormatError>([&] { OpenWriter(directory.path()); }),
+            (directory.path() / "actions.npy").string() +
+                ": a header of 72 bytes has no room to count more rows; save the array again with "
+                "NumPy");
+  EXPECT_EQ(ReadBytes(directory.path() / "actions.npy"), file);
+}
+
 }  // namespace
 }  // namespace genie_env

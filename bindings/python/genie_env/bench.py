@@ -219,8 +219,8 @@ def measure(
     steps: dict[Cell, Callable[[], object]] = {}
     for name in dtypes:
         loaded = World.load(world, device=str(device), dtype=name)
-        dtype = getattr(torch, loaded.dtype)
-        steps[Cell(loaded.dtype, _PEAK, "peak")] = _multiplier(
+        dtype = getattr(torch, loaded.spec.dtype)
+        steps[Cell(loaded.spec.dtype, _PEAK, "peak")] = _multiplier(
             [Product(1, _PEAK, _PEAK)], _PEAK, dtype, device
         )
         for batch in batches:
@@ -231,9 +231,9 @@ def measure(
                     observation="pixels" if tier == "pixels" else None,
                     output="numpy" if tier == "numpy" else "torch",
                 )
-                steps[Cell(loaded.dtype, batch, tier)] = _stepper(env, tier)
+                steps[Cell(loaded.spec.dtype, batch, tier)] = _stepper(env, tier)
             for tier in ("latents", "pixels"):
-                steps[Cell(loaded.dtype, batch, f"products of {tier}")] = _multiplier(
+                steps[Cell(loaded.spec.dtype, batch, f"products of {tier}")] = _multiplier(
                     products[tier], batch, dtype, device
                 )
 

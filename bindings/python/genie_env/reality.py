@@ -119,6 +119,8 @@ class AgentPlayer:
         _one_thread()
         frames = np.zeros((self.lanes, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         actions = np.zeros(self.lanes, np.int64)
+        # Every row has to be somewhere, also those whose turn never comes.
+        observation, _ = eyes.reset(seed=0, options={"frames": frames})
         try:
             while True:
                 begun = np.zeros(self.lanes, bool)

@@ -58,7 +58,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begins an episode: the first of the given seed, or the next one. There are no options."""
         if options:
-            raise ValueError(f"options: {sorted(options)} was given, expected none")
+            raise ValueError(f"options: got {sorted(options)}, expected none")
         observations, infos = self._dream.reset(seed=seed)
         super().reset(seed=seed)
         return observations[0], infos
@@ -68,7 +68,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         try:
             actions = [operator.index(action)]
         except TypeError:
-            raise TypeError(f"action: {action!r} was given, expected an integer") from None
+            raise TypeError(f"action is {action!r}, expected an integer") from None
         observations, rewards, terminations, truncations, infos = self._dream.step(actions)
         return (
             observations[0],

@@ -83,14 +83,18 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         for name, value, known in (
             ("output", output, ("numpy", "torch")),
             ("render_mode", render_mode, (None, "rgb_array")),
+            ("termination", termination, ("calibrated", "sampled", "thresholded")),
         ):
             if value not in known:
                 expected = " or ".join(repr(k) for k in known)
-                raise ValueError(f"{name}: {value!r} was given, expected {expected}")
+                raise ValueError(f"{name} is {value!r}, expected {expected}")
 
         if not isinstance(world, _core.World):
             loaded = _core.World.load(
-                find_world(world), device=device, dtype=dtype, termination=termination
+                find_world(world),
+                device=device,
+                dtype=dtype,
+                termination=None if termination == "calibrated" else termination,
             )
         elif (device, dtype, termination) == ("cpu", "auto", "calibrated"):
             loaded = world
@@ -118,7 +122,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
 
         spec = loaded.spec
-        self.single_action_space = gymnasium.spaces.Discrete(spec.actions.count)
+        self.single_action_space = gymnasium.spaces.Discrete(len(spec.actions))
         self.single_observation_space = next(
             _box(kind) for kind in spec.observations if kind.name == self.options.observation
         )
@@ -135,7 +139,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     @property
     def device(self) -> torch.device:
         """Where the world computes."""
-        return torch.device(self.world.device)
+        return self.world.device
 
     def reset(
         self,
@@ -156,9 +160,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         mask = options.pop("reset_mask", None)
         frames = options.pop("frames", None)
         if options:
-            raise ValueError(
-                f"options: {sorted(options)} was given, expected 'reset_mask' or 'frames'"
-            )
+            raise ValueError(f"options: got {sorted(options)}, expected 'reset_mask' or 'frames'")
         observation = env.reset(
             seeds=None if seed is None else _row_seeds(seed, self.num_envs),
             mask=None if mask is None else _boolean("reset_mask", mask),
@@ -269,8 +271,8 @@ def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
     if given in supported or given in [mode.value for mode in supported]:
         return AutoresetMode(given)
     raise ValueError(
-        f"autoreset_mode: {given!r} was given, but only AutoresetMode.NEXT_STEP and "
-        "AutoresetMode.DISABLED are supported"
+        f"autoreset_mode is {given!r}, but only AutoresetMode.NEXT_STEP and AutoresetMode.DISABLED "
+        "are supported"
     )
 
 
@@ -282,11 +284,11 @@ def _row_seeds(seed: int | Sequence[int], rows: int) -> list[int]:
             seeds = [operator.index(s) for s in seed]
     except TypeError:
         raise TypeError(
-            f"seed: {seed!r} was given, expected an integer, a list of one integer a row, or None"
+            f"seed is {seed!r}, expected an integer, a list of one integer a row, or None"
         ) from None
     wrong = [s for s in seeds if not 0 <= s < 2**64]
     if wrong:
-        raise ValueError(f"seed: {wrong[0]} was given, expected integers from 0 to 2**64 - 1")
+        raise ValueError(f"seed: got {wrong[0]}, expected integers from 0 to 2**64 - 1")
     return seeds
 
 
@@ -303,7 +305,7 @@ def _tensor(
         tensor = None
     if tensor is None or not accepts(tensor.dtype):
         what = type(given).__name__ if dtype is None else str(dtype).removeprefix("torch.")
-        raise TypeError(f"{name}: {what} was given, expected {expected}")
+        raise TypeError(f"{name}: got {what}, expected {expected}")
     return tensor
 
 

@@ -64,7 +64,7 @@ class Jobs:
     def tick(self) -> None:
         """To be called every step: leaves (EOFError) when the caller is gone."""
         self._ticks += 1
-        if self._ticks % 64 == 0 and not self._closed and self._connection.poll():
+        if self._ticks % 16 == 0 and not self._closed and self._connection.poll():
             index = self._connection.recv()
             self._closed = index is None
             if index is not None:

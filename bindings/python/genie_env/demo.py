@@ -1,0 +1,312 @@
+"""`genie-env demo`: an agent that has only ever dreamt plays the real game."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genie_env._core import VecEnv
+from genie_env.controller import LinearController
+from genie_env.dreams import Dreams, derived_seeds
+from genie_env.episode import Episode
+from genie_env.evaluation import Player, agent_player, blind_player, show_scores
+from genie_env.evolution import ControllerSettings, Generation, train_controller
+from genie_env.files import write_json
+from genie_env.games.doom import DoomTakeCover
+from genie_env.shipped import find_world
+from genie_env.summary import Summary, summarise
+from genie_env.training.controller import TrainingProgress
+from genie_env.video import Picture, VideoWriter, side_by_side
+from genie_env.workers import play_episodes
+
+WORLD = "doom-take-cover"
+SHIPPED_AGENT = "controller.safetensors"
+"""The controller that ships with a world, in its directory."""
+
+BEST_SWEEP = "sweep:100"
+"""The best policy known that never looks."""
+
+FILMED = 20
+"""Episodes, and dreams, of which the video shows the median one."""
+TICS_PER_SECOND = 35
+
+UNTRAINED = "untrained controller (random weights)"
+TRAINED = "trained in the dream"
+RANDOM = "random play"
+SWEEP = "best blind sweep (100 left, 100 right)"
+ROWS = (RANDOM, UNTRAINED, SWEEP, TRAINED)
+"""The lines of the table, in order."""
+
+
+@dataclasses.dataclass
+class Findings:
+    """What a demo has come to so far, so that stopping it early keeps what there is."""
+
+    generations: list[Generation] = dataclasses.field(default_factory=list)
+    scores: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    """Tics survived in every real episode, by ROWS."""
+    filmed: list[Episode] = dataclasses.field(default_factory=list)
+    """The trained controller's first episodes, with their frames."""
+
+    @property
+    def summaries(self) -> dict[str, Summary]:
+        return {name: summarise(self.scores[name]) for name in ROWS if self.scores.get(name)}
+
+
+def demo(
+    minutes: Annotated[float, typer.Option(help="time to train")] = 3.0,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="start from the controller that ships with the world")
+    ] = False,
+    episodes: Annotated[int, typer.Option(help="real episodes that each player plays")] = 20,
+    out: Annotated[Path, typer.Option(help="directory for everything it writes")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="of training, games and dreams")] = 0,
+    workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
+    world: Annotated[str, typer.Option(help="a shipped world's name, or a world directory")] = WORLD,
+) -> None:
+    """Train a controller inside a dream for three minutes, then let it play the real game.
+
+    Prints how long it survives beside players that learnt nothing, and writes the controller, its
+    learning curve and a video of dream and reality side by side. Ctrl-C keeps what there is.
+    """
+    for name, value in (("episodes", episodes), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected 1 or more")
+    settings = ControllerSettings(steps=10**12, minutes=minutes, seed=seed)
+    settings.check()
+    directory = find_world(world)
+    # Whatever is missing shall be known now, not after the training.
+    DoomTakeCover().close()
+    dreams = Dreams.load(directory)
+    start = LinearController.load(directory / SHIPPED_AGENT) if warm else None
+
+    console = Console()
+    findings = Findings()
+    try:
+        _train(dreams, settings, start, findings, out, console)
+        _play(directory, dreams, findings, out, episodes, workers, seed, console)
+        _report(findings, out, console)
+        _film(dreams, findings, out / "dream_and_reality.mp4", seed, console)
+    except KeyboardInterrupt:
+        console.print("stopped")
+        _report(findings, out, console)
+        raise typer.Exit(130) from None
+
+
+def _train(
+    dreams: Dreams,
+    settings: ControllerSettings,
+    start: LinearController | None,
+    findings: Findings,
+    out: Path,
+    console: Console,
+) -> None:
+    spec = dreams.world.spec
+    console.print(
+        f"training in the dream of [bold]{spec.name}[/] (world {spec.fingerprint[:12]}, "
+        f"temperature {dreams.temperature:g}); the real game is not running"
+    )
+    with TrainingProgress(settings, console) as progress:
+        for generation in train_controller(dreams, settings, warm=start, progress=progress.tic):
+            progress.generation(generation)
+            findings.generations.append(generation)
+            generation.controller.save(out / "agent.safetensors")
+
+
+def _play(
+    world: Path,
+    dreams: Dreams,
+    findings: Findings,
+    out: Path,
+    episodes: int,
+    workers: int,
+    seed: int,
+    console: Console,
+) -> None:
+    """Every player plays the same real games; the trained one first."""
+    untrained = out / "untrained.safetensors"
+    _random_controller(dreams, seed).save(untrained)
+    trained = agent_player(world, out / "agent.safetensors", seed)
+    players: dict[str, Player] = {
+        TRAINED: dataclasses.replace(trained, keep_frames=True),
+        UNTRAINED: agent_player(world, untrained, seed),
+        RANDOM: blind_player("random", seed),
+        SWEEP: blind_player(BEST_SWEEP, seed),
+    }
+    columns = (
+        TextColumn("real game: {task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[mean]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        for name, player in players.items():
+            task = progress.add_task(name, total=episodes, mean="")
+            scores = findings.scores.setdefault(name, [])
+            with contextlib.closing(play_episodes(player, range(episodes), workers)) as played:
+                for episode in played:
+                    scores.append(episode.score)
+                    if name == TRAINED and len(findings.filmed) < FILMED:
+                        findings.filmed.append(episode)
+                    progress.update(task, advance=1, mean=f"mean {np.mean(scores):,.0f} tics")
+
+
+def _random_controller(dreams: Dreams, seed: int) -> LinearController:
+    """What evolution begins with: a candidate of the first population, without any choice."""
+    random = np.random.Generator(np.random.Philox(key=seed))
+    weight = random.normal(0, ControllerSettings().sigma, dreams.num_features)
+    return LinearController(weight.astype(np.float32), dreams.observation, dreams.fingerprint)
+
+
+def _report(findings: Findings, out: Path, console: Console) -> None:
+    """Prints and writes what there is."""
+    if not findings.generations:
+        console.print("no generation was finished, so there is nothing to keep")
+        return
+    last = findings.generations[-1]
+    console.print(
+        f"in the dream the controller survives {last.best_score:,.0f} tics, after "
+        f"{last.index} generations and {last.steps / 1e6:.1f} M dream steps"
+    )
+    if findings.summaries:
+        show_scores(console, findings.summaries)
+    write_json(out / "results.json", _as_json(findings))
+    plot(out / "learning_curve.png", findings)
+    for name in ("agent.safetensors", "results.json", "learning_curve.png"):
+        console.print(f"wrote {out / name}")
+
+
+def _as_json(findings: Findings) -> dict[str, Any]:
+    columns = ("index", "steps", "seconds", "mean", "best", "score")
+    return {
+        "world": findings.generations[-1].controller.world,
+        "generations": [{c: getattr(g, c) for c in columns} for g in findings.generations],
+        "real": {
+            name: {**summary.as_json(), "scores": findings.scores[name]}
+            for name, summary in findings.summaries.items()
+        },
+    }
+
+
+def plot(file: Path, findings: Findings) -> None:
+    """Survival in the dream as it was learnt; beside it, where there are any, the real episodes."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    summaries = findings.summaries
+    widths = [3, 2] if summaries else [1]
+    figure, axes = pyplot.subplots(
+        1,
+        len(widths),
+        figsize=(12 if summaries else 7.5, 4.8),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+        width_ratios=widths,
+    )
+    dream, *reality = axes[0]
+    generations = findings.generations
+    millions = [g.steps / 1e6 for g in generations]
+    dream.plot(millions, [g.best for g in generations], color="tab:blue", alpha=0.5, label="best")
+    dream.plot(millions, [g.mean for g in generations], color="tab:blue", label="mean")
+    scored = [(g.steps / 1e6, g.score) for g in generations if g.score is not None]
+    dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label="controller, fresh dreams")
+    dream.set(
+        xlabel="dream steps (millions)",
+        ylabel="survival (tics)",
+        title="learning in the dream",
+        ylim=(0, None),
+    )
+    dream.legend()
+    for panel, (name, summary) in [(p, item) for p in reality for item in summaries.items()]:
+        row = list(summaries).index(name)
+        scores = findings.scores[name]
+        # Spread sideways, so that equal scores can be told apart.
+        across = row + np.linspace(-0.25, 0.25, len(scores))
+        colour = "tab:orange" if name == TRAINED else "tab:gray"
+        panel.plot(across, scores, ".", color=colour, alpha=0.6)
+        low, high = summary.ci95
+        panel.errorbar(
+            row,
+            summary.mean,
+            [[summary.mean - low], [high - summary.mean]],
+            fmt="_",
+            markersize=36,
+            markeredgewidth=2,
+            color="black",
+            capsize=5,
+        )
+        panel.set_xticks(
+            range(len(summaries)), [name.replace(" (", "\n(") for name in summaries], fontsize=8
+        )
+        panel.set_title("the real game: episodes, mean, 95 % interval")
+    for panel in axes[0]:
+        panel.grid(alpha=0.3)
+    figure.savefig(file, dpi=150)
+    pyplot.close(figure)
+
+
+def _film(dreams: Dreams, findings: Findings, file: Path, seed: int, console: Console) -> None:
+    """The median real episode beside the median dream of the same controller."""
+    real = _median(findings.filmed, [episode.score for episode in findings.filmed])
+    controller = findings.generations[-1].controller
+    seeds = derived_seeds(seed, FILMED, count=FILMED)
+    dreamt = _median(seeds, list(dreams.play_controller(controller, seeds).scores))
+    assert real.frames is not None
+    pictures = _dream_frames(dreams, controller, dreamt)
+    frames = {"reality": list(real.frames), "dream": pictures}
+    ends = {
+        "reality": "died" if real.terminated else "survived",
+        "dream": "died" if len(pictures) < dreams.world.spec.max_episode_steps else "survived",
+    }
+    columns = (TextColumn("filming"), BarColumn(bar_width=20), MofNCompleteColumn())
+    length = max(map(len, frames.values())) + TICS_PER_SECOND  # a second to see how it ended
+    with Progress(*columns, console=console) as progress, VideoWriter(file, TICS_PER_SECOND) as v:
+        for t in progress.track(range(length)):
+            panels = [_panel(name, film, t, ends[name]) for name, film in frames.items()]
+            v.write(side_by_side([p[0] for p in panels], [p[1] for p in panels]))
+    console.print(f"wrote {file}: the median of {len(findings.filmed)} episodes and {FILMED} dreams")
+
+
+def _panel(name: str, film: list[Picture], t: int, end: str) -> tuple[Picture, str]:
+    """The frame at tic t and its caption; a film that is over shows its last frame, darkened."""
+    if t < len(film):
+        return film[t], f"{name}: tic {t + 1}"
+    return film[-1] // 3, f"{name}: {end} after {len(film)} tics"
+
+
+def _median(items: list[Any], scores: list[float]) -> Any:
+    """The item of the middle score (the upper one of two)."""
+    return items[int(np.argsort(scores, kind="stable")[len(scores) // 2])]
+
+
+def _dream_frames(dreams: Dreams, controller: LinearController, seed: int) -> list[Picture]:
+    """Every frame of the dream of one seed, until it ends."""
+
+    def follow() -> Iterator[Picture]:
+        env = VecEnv(
+            dreams.world,
+            num_envs=1,
+            observation=controller.observation,
+            temperature=dreams.temperature,
+        )
+        observation, ended = env.reset(seeds=[seed]), False
+        while not ended:
+            yield env.render()[0].cpu().numpy()
+            actions = torch.from_numpy(controller.act(observation.cpu().numpy()))
+            step = env.step(actions)
+            observation, ended = step.observation, bool(step.terminated | step.truncated)
+
+    return list(follow())

@@ -1,0 +1,394 @@
+#include "genie_env/worlds/vision_memory_world.h"
+
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "files.h"
+#include "genie_env/core/error.h"
+#include "genie_env/worlds/frozen_memory.h"
+#include "random_world.h"
+#include "world_conformance.h"
+
+namespace genie_env {
+namespace {
+
+/// Random worlds, written once for all tests; sizes that fill panels of 16, and some that do not.
+const std::filesystem::path& WorldOf(const MemorySizes& sizes) {
+  static const TemporaryDirectory directory;
+  static std::map<std::array<int64_t, 3>, std::filesystem::path> written;
+  const std::array key{sizes.latents, sizes.hidden, sizes.components};
+  if (!written.contains(key)) {
+    written[key] = WriteRandomWorld(directory.path() / std::to_string(written.size()), sizes, 3);
+  }
+  return written[key];
+}
+
+constexpr MemorySizes kWhole{32, 64, 5}, kRagged{11, 37, 3};
+
+bool HasCuda() { return at::globalContext().hasCUDA(); }
+
+TEST(VisionMemoryWorld, ConformsInFloat32) {
+  // V's convolutions differ in their last bits between batch sizes; M's step does not.
+  CheckWorld(*World::Load(WorldOf(kWhole), {.dtype = "float32"}), 1e-4);
+  CheckWorld(*World::Load(WorldOf(kRagged), {.dtype = "float32"}), 1e-4);
+}
+
+TEST(VisionMemoryWorld, ConformsInBfloat16ToTheBit) {
+  if (!CanPackBf16()) GTEST_SKIP() << "this processor has no AVX-512";
+  CheckWorld(*World::Load(WorldOf(kWhole), {.dtype = "bfloat16"}));
+  CheckWorld(*World::Load(WorldOf(kRagged), {.dtype = "bfloat16"}));
+}
+
+TEST(VisionMemoryWorld, ConformsOnTheGpu) {
+  if (!HasCuda()) GTEST_SKIP() << "no GPU";
+  CheckWorld(*World::Load(WorldOf(kWhole), {.device = "cuda"}), 1e-3);
+  const auto gpu = World::Load(WorldOf(kWhole), {.device = "cuda"});
+  const auto cpu = World::Load(WorldOf(kWhole), {.dtype = "float32"});
+  const RowCounters rng{{1, 0, 0}, {2, 0, 0}, {3, 0, 0}};
+  WorldState on_gpu = gpu->MakeState(3), on_cpu = cpu->MakeState(3);
+  for (auto [world, state] : {std::pair{&gpu, &on_gpu}, {&cpu, &on_cpu}}) {
+    (*world)->Begin(*state, at::ones({3}, at::kBool), {}, rng);
+    (*world)->Step(*state, at::tensor({0, 1, 2}, at::kLong), at::ones({3}), rng);
+  }
+  for (const char* kind : {"zch", "zh"}) {
+    EXPECT_TRUE(
+        at::allclose(gpu->Observe(on_gpu, kind).cpu(), cpu->Observe(on_cpu, kind), 1e-3, 1e-3));
+  }
+}
+
+TEST(VisionMemoryWorld, SpecSaysWhatTheConfigSays) {
+  const auto world = World::Load(WorldOf(kWhole));
+  const WorldSpec& spec = world->spec();
+  EXPECT_EQ(spec.name, "random");
+  EXPECT_EQ(spec.family, "vision-memory");
+  EXPECT_EQ(spec.fingerprint.size(), 64);
+  EXPECT_EQ(spec.actions.meanings, (std::vector<std::string>{"left", "stay", "right"}));
+  ASSERT_EQ(spec.observations.size(), 3);
+  EXPECT_EQ(spec.observations[0].name, "zch");
+  EXPECT_EQ(spec.observations[0].shape, (std::vector<int64_t>{32 + 2 * 64}));
+  EXPECT_EQ(spec.observations[1].name, "zh");
+  EXPECT_EQ(spec.observations[1].shape, (std::vector<int64_t>{32 + 64}));
+  EXPECT_EQ(spec.observations[2].name, "pixels");
+  EXPECT_EQ(spec.frame.shape, (std::vector<int64_t>{64, 64, 3}));
+  EXPECT_EQ(spec.max_episode_steps, 100);
+  EXPECT_EQ(spec.temperature, 1.15);
+  EXPECT_TRUE(spec.samples_termination);
+  EXPECT_FALSE(World::Load(WorldOf(kWhole), {.termination = Termination::kThresholded})
+                   ->spec()
+                   .samples_termination);
+}
+
+/// Some rows in the middle of a dream, their weights, and what they are given next.
+struct Scene {
+  MemoryWeights weights;
+  MemoryState state;
+  at::Tensor actions, next;
+  MixtureDraws draws;
+
+  Scene(const MemorySizes& sizes, int64_t rows) {
+    const TensorMap all = RandomWeights(sizes, 1);
+    const auto weight = [&](const char* name) {
+      return all.at(std::string("memory.") + name).to(at::kFloat);
+    };
+    weights = {.weight_ih = weight("weight_ih"),
+               .weight_hh = weight("weight_hh"),
+               .bias = weight("bias"),
+               .output_weight = weight("output.weight"),
+               .output_bias = weight("output.bias"),
+               .action_inputs = at::tensor({-1.0f, 0.25f, 1.0f})};
+    const auto normal = [&](uint64_t step, int64_t size) {
+      return TrainingNoise({5, step}, {rows, size}, at::kCPU);
+    };
+    state = {.z = normal(0, sizes.latents),
+             .h = normal(1, sizes.hidden).tanh(),
+             .c = normal(2, sizes.hidden),
+             .restart = at::zeros({rows})};
+    actions = at::zeros({rows}, at::kLong);
+    for (int64_t row = 0; row < rows; ++row) {
+      state.restart[row] = row % 4 == 0 ? 1.0f : 0.0f;
+      actions[row] = row % 3;
+    }
+    next = normal(3, sizes.latents);
+    draws = {.uniform = at::sigmoid(normal(4, sizes.latents)),
+             .normal = normal(5, sizes.latents),
+             .temperature = at::full({rows}, 0.7f)};
+  }
+
+  MemoryState CopyOfState() const {
+    return {state.z.clone(), state.h.clone(), state.c.clone(), state.restart.clone()};
+  }
+};
+
+/// The share of elements that differ by more than `tolerance`. A draw at the border of two
+/// components may fall to either side by a rounding, so a few may.
+double Differing(const at::Tensor& a, const at::Tensor& b, double tolerance) {
+  return ((a - b).abs() > tolerance).to(at::kFloat).mean().item<double>();
+}
+
+void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarType dtype,
+                            double tolerance, double strays) {
+  const Scene scene(sizes, rows);
+  const auto packed = PackMemory(scene.weights, dtype);
+  const auto plain = PlainMemory(scene.weights, at::kCPU, at::kFloat);
+  for (const bool given : {true, false}) {
+    const MemoryState a = scene.CopyOfState(), b = scene.CopyOfState();
+    const auto advance = [&](const FrozenMemory& memory, const MemoryState& state) {
+      return given ? memory.Follow(state, scene.actions, scene.next)
+                   : memory.Dream(state, scene.actions, scene.draws);
+    };
+    const MemoryOutcome x = advance(*packed, a), y = advance(*plain, b);
+    EXPECT_TRUE(at::allclose(a.h, b.h, tolerance, tolerance));
+    EXPECT_TRUE(at::allclose(a.c, b.c, tolerance, tolerance));
+    EXPECT_TRUE(at::allclose(x.termination_logit, y.termination_logit, tolerance, tolerance));
+    if (given) {
+      EXPECT_TRUE(at::equal(a.z, scene.next) && at::equal(b.z, scene.next));
+      EXPECT_TRUE(at::allclose(x.surprise, y.surprise, tolerance, tolerance));
+    } else {
+      EXPECT_LE(Differing(a.z, b.z, tolerance), strays);
+      EXPECT_LE(Differing(x.surprise, y.surprise, tolerance), strays * sizes.latents);
+    }
+  }
+}
+
+TEST(FrozenMemory, PackedIsPlainInFloat32) {
+  for (const MemorySizes& sizes :
+       {kWhole, kRagged, MemorySizes{1, 1, 1}, MemorySizes{64, 512, 5}}) {
+    for (const int64_t rows : {1, 3, 64, 77, 200}) {
+      ComparePackedWithPlain(sizes, rows, at::kFloat, 2e-4, 1e-3);
+    }
+  }
+}
+
+TEST(FrozenMemory, PackedIsNearPlainInBfloat16) {
+  if (!CanPackBf16()) GTEST_SKIP() << "this processor has no AVX-512";
+  for (const MemorySizes& sizes : {kWhole, kRagged, MemorySizes{64, 512, 5}}) {
+    for (const int64_t rows : {1, 77}) {
+      ComparePackedWithPlain(sizes, rows, at::kBFloat16, 0.1, 0.02);
+    }
+  }
+}
+
+TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
+    const MemorySizes sizes{64, 512, 5};
+    const Scene scene(sizes, 131);
+    const auto memory = PackMemory(scene.weights, dtype);
+    const MemoryState whole = scene.CopyOfState();
+    const MemoryOutcome expected = memory->Dream(whole, scene.actions, scene.draws);
+    for (const int64_t batch : {1, 2, 3, 7, 20, 64, 100}) {
+      for (const int64_t first : {0, 31}) {
+        const auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, batch); };
+        const MemoryState copy = scene.CopyOfState();
+        const MemoryState part{cut(copy.z), cut(copy.h), cut(copy.c), cut(copy.restart)};
+        const MemoryOutcome outcome = memory->Dream(
+            part, cut(scene.actions),
+            {cut(scene.draws.uniform), cut(scene.draws.normal), cut(scene.draws.temperature)});
+        const std::string what = std::to_string(first) + " + " + std::to_string(batch);
+        EXPECT_TRUE(at::equal(part.z, cut(whole.z))) << what;
+        EXPECT_TRUE(at::equal(part.h, cut(whole.h))) << what;
+        EXPECT_TRUE(at::equal(part.c, cut(whole.c))) << what;
+        EXPECT_TRUE(at::equal(outcome.surprise, cut(expected.surprise))) << what;
+        EXPECT_TRUE(at::equal(outcome.termination_logit, cut(expected.termination_logit))) << what;
+      }
+    }
+  }
+}
+
+/// Rows that begin in a world with starts of no variance, whose first latent is their number.
+TEST(VisionMemoryWorld, StoredStartsAreDrawnEvenly) {
+  const TemporaryDirectory directory;
+  const auto path = WriteRandomWorld(directory.path() / "world");
+  const at::Tensor mu = at::zeros({4, 16}), logvar = at::full({4, 16}, -80.0f);
+  for (int64_t i = 0; i < 4; ++i) mu[i][0] = static_cast<float>(i);
+  WriteTensors(path / "starts.safetensors", {{"mu", mu}, {"logvar", logvar}});
+  const auto world = World::Load(path, {.dtype = "float32"});
+  constexpr int64_t kRows = 400;
+  RowCounters rng;
+  for (uint64_t row = 0; row < kRows; ++row) rng.push_back({row, 0, 0});
+  WorldState state = world->MakeState(kRows);
+  world->Begin(state, at::ones({kRows}, at::kBool), {}, rng);
+  const at::Tensor first = state[0].select(1, 0);
+  for (int64_t start = 0; start < 4; ++start) {
+    EXPECT_NEAR((first == start).sum().item<int64_t>(), kRows / 4, 40) << start;
+  }
+  EXPECT_TRUE(at::equal(state[3], at::ones({kRows})));
+}
+
+TEST(VisionMemoryWorld, TerminationIsSampledOrThresholded) {
+  const TemporaryDirectory directory;
+  const MemorySizes sizes{16, 32, 3};
+  const auto path = WriteRandomWorld(directory.path() / "world", sizes);
+  TensorMap weights = RandomWeights(sizes, 0);
+  weights["memory.output.weight"][sizes.output() - 1].zero_();
+  weights["memory.output.bias"][sizes.output() - 1] = -std::log(3.0f);  // probability 1/4
+  WriteTensors(path / "model.safetensors", weights);
+  constexpr int64_t kRows = 400;
+  RowCounters rng;
+  for (uint64_t row = 0; row < kRows; ++row) rng.push_back({row, 0, 1});
+  const auto deaths = [&](Termination termination) {
+    const auto world = World::Load(path, {.dtype = "float32", .termination = termination});
+    WorldState state = world->MakeState(kRows);
+    const WorldStep step =
+        world->Step(state, at::zeros({kRows}, at::kLong), at::ones({kRows}), rng);
+    EXPECT_TRUE(at::equal(step.reward, at::ones({kRows})));
+    return step.terminated.sum().item<int64_t>();
+  };
+  EXPECT_NEAR(deaths(Termination::kSampled), kRows / 4, 40);
+  EXPECT_NEAR(deaths(Termination::kAsCalibrated), kRows / 4, 40);
+  EXPECT_EQ(deaths(Termination::kThresholded), 0);
+}
+
+TEST(VisionMemoryWorld, RefusesDevicesAndTypesItCannotServe) {
+  const auto path = WorldOf(kWhole);
+  const auto refusal = [&](const WorldOptions& options) {
+    return TextOf<std::invalid_argument>([&] { World::Load(path, options); });
+  };
+  EXPECT_EQ(refusal({.device = "gpu"}),
+            "device is \"gpu\", expected \"cpu\", \"cuda\" or \"cuda:1\"");
+  EXPECT_EQ(refusal({.device = "meta"}),
+            "device is \"meta\", expected \"cpu\", \"cuda\" or \"cuda:1\"");
+  EXPECT_NE(refusal({.device = "cuda:99"}).find("CUDA devices here: give \"cpu\""),
+            std::string::npos);
+  EXPECT_EQ(refusal({.dtype = "float16"}),
+            "dtype is \"float16\", expected \"auto\", \"float32\" or \"bfloat16\"");
+}
+
+TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
+  const auto world = World::Load(WorldOf(kWhole), {.dtype = "float32"});
+  WorldState state = world->MakeState(2);
+  const RowCounters rng(2);
+  const auto step = [&](const at::Tensor& actions, const at::Tensor& temperature) {
+    return TextOf<std::invalid_argument>([&] { world->Step(state, actions, temperature, rng); });
+  };
+  EXPECT_EQ(step(at::zeros({2}), at::ones({2})), "actions: got float32 [2], expected int64 [2]");
+  EXPECT_EQ(step(at::tensor({1, 7}, at::kLong), at::ones({2})), "actions[1] is 7, expected 0 to 2");
+  EXPECT_EQ(step(at::zeros({2}, at::kLong), at::zeros({2})),
+            "temperature[0] is 0.000000, expected a finite number above 0");
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] { world->Observe(state, "pixel"); }),
+            "the observation is \"pixel\", expected \"zch\", \"zh\" or \"pixels\"");
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] {
+              world->Render(state, at::tensor({0, 2}, at::kLong));
+            }),
+            "rows[1] is 2: there are 2 rows, numbered from 0");
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] {
+              WorldState::CopyRows(state, at::tensor({0, 1}, at::kLong), state,
+                                   at::tensor({1, 1}, at::kLong));
+            }),
+            "dst_rows names row 1 twice: only one row can be copied there");
+}
+
+/// A world directory to be damaged.
+class Damaged : public testing::Test {
+ protected:
+  static constexpr MemorySizes kSizes{16, 32, 3};
+
+  std::string Refusal() const {
+    return TextOf<FormatError>([&] { World::Load(path_); });
+  }
+
+  void ExpectConfigRefused(const std::string& from, const std::string& to,
+                           const std::string& words) const {
+    std::string config = RandomConfig(kSizes);
+    const size_t at = config.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    config.replace(at, from.size(), to);
+    WriteBytes(path_ / "config.json", config);
+    EXPECT_EQ(Refusal(), (path_ / "config.json").string() + words);
+  }
+
+  void ExpectWeightsRefused(const TensorMap& weights, const std::string& words) const {
+    WriteTensors(path_ / "model.safetensors", weights);
+    EXPECT_EQ(Refusal(), (path_ / "model.safetensors").string() + words);
+  }
+
+  void ExpectStartsRefused(const TensorMap& starts, const std::string& words) const {
+    WriteTensors(path_ / "starts.safetensors", starts);
+    EXPECT_EQ(Refusal(), (path_ / "starts.safetensors").string() + words);
+  }
+
+  TemporaryDirectory directory_;
+  std::filesystem::path path_ = WriteRandomWorld(directory_.path() / "world", kSizes);
+};
+
+TEST_F(Damaged, ConfigIsRefusedByField) {
+  ExpectConfigRefused(R"("vision-memory")", R"("genie")",
+                      R"(: "family" is "genie", but this genie_env knows only "vision-memory")");
+  ExpectConfigRefused(R"("latents": 16, )", "", R"( has no "sizes.latents")");
+  ExpectConfigRefused(R"("latents": 16)", R"("latents": 0)",
+                      R"(: "sizes.latents" is 0, expected an integer from 1 to 4096)");
+  ExpectConfigRefused(R"("hidden": 32)", R"("hidden": 1e30)",
+                      R"(: "sizes.hidden" is 1e+30, expected an integer from 1 to 65536)");
+  ExpectConfigRefused(
+      R"("hidden": 32)", R"("hidden": 18446744073709551615)",
+      R"(: "sizes.hidden" is 18446744073709551615, expected an integer from 1 to 65536)");
+  ExpectConfigRefused(R"("components": 3)", R"("components": "3")",
+                      R"(: "sizes.components" is "3", expected an integer from 1 to 32)");
+  ExpectConfigRefused(R"(["left", "stay", "right"])", "[]",
+                      R"(: "actions.meanings" is [], expected a list of 1 to 1024 texts)");
+  ExpectConfigRefused(
+      "[-1.0, 0.0, 1.0]", "[-1.0, 1.0]",
+      R"(: "actions.inputs" is [-1.0,1.0], expected a list of 3 numbers from -1 to 1)");
+  ExpectConfigRefused(
+      "[-1.0, 0.0, 1.0]", "[-1.0, 0.0, 2.0]",
+      R"(: "actions.inputs" is [-1.0,0.0,2.0], expected a list of 3 numbers from -1 to 1)");
+  ExpectConfigRefused(R"("height": 64)", R"("height": 32)",
+                      R"(: "frame.height" is 32, expected an integer from 64 to 64)");
+  ExpectConfigRefused(R"("frame_skip": 1)", R"("frame_skip": 0)",
+                      R"(: "frame_skip" is 0, expected an integer from 1 to 2147483647)");
+  ExpectConfigRefused(R"("temperature": 1.15)", R"("temperature": 0)",
+                      R"(: "temperature" is 0, expected a number above 0)");
+  ExpectConfigRefused(R"("temperature": 1.15)", R"("temperature": -1e-60)",
+                      R"(: "temperature" is -1e-60, expected a number above 0)");
+  ExpectConfigRefused(R"("reward_per_step": 1.0)", R"("reward_per_step": null)",
+                      R"(: "reward_per_step" is null, expected a finite number)");
+  ExpectConfigRefused(R"("sampled")", R"("guessed")",
+                      R"(: "termination" is "guessed", expected "sampled" or "thresholded")");
+}
+
+TEST_F(Damaged, WeightsAreRefusedByTensor) {
+  const TensorMap good = RandomWeights(kSizes, 0);
+  TensorMap bad = good;
+  bad.erase("memory.bias");
+  ExpectWeightsRefused(bad, R"( has no tensor "memory.bias")");
+  bad = good;
+  bad["memory.extra"] = at::zeros({1});
+  ExpectWeightsRefused(bad, R"(: tensor "memory.extra" is unknown)");
+  bad = good;
+  bad["memory.weight_hh"] = at::zeros({128, 31});
+  ExpectWeightsRefused(bad,
+                       R"(: tensor "memory.weight_hh" has shape [128, 31], expected [128, 32])");
+  bad = good;
+  bad["vision.mu.bias"] = at::full({16}, std::numeric_limits<float>::quiet_NaN());
+  ExpectWeightsRefused(bad,
+                       R"(: tensor "vision.mu.bias" holds a value that is not finite in float32)");
+  std::filesystem::remove(path_ / "model.safetensors");
+  EXPECT_NE(Refusal().find("model.safetensors"), std::string::npos);
+}
+
+TEST_F(Damaged, StartsAreRefusedByTensor) {
+  const at::Tensor some = at::zeros({3, 16});
+  ExpectStartsRefused({{"mu", some}}, R"( has no tensor "logvar")");
+  ExpectStartsRefused({{"mu", some}, {"logvar", at::zeros({4, 16})}},
+                      R"(: "mu" has 3 starts and "logvar" 4, expected as many of each)");
+  ExpectStartsRefused({{"mu", at::zeros({0, 16})}, {"logvar", at::zeros({0, 16})}},
+                      R"(: tensor "logvar" has shape [0, 16], expected [any, 16])");
+  ExpectStartsRefused({{"mu", some}, {"logvar", at::full({3, 16}, 1000.0f)}},
+                      R"(: "logvar" holds a value whose exponential is not finite)");
+}
+
+}  // namespace
+}  // namespace genie_env

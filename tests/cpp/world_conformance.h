@@ -1,0 +1,358 @@
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "genie_env/core/error.h"
+#include "genie_env/worlds/world.h"
+
+namespace genie_env {
+
+/// What every world owes its users, whatever its family. `tolerance`: how much a row may differ
+/// between batches (0: by no bit).
+class WorldConformance {
+ public:
+  explicit WorldConformance(const World& world, double tolerance = 0)
+      : world_(world), tolerance_(tolerance) {}
+
+  void CheckAll() const {
+    ShapesAreAsTheSpecSays();
+    SameSeedsGiveTheSameBits();
+    AddressesStay();
+    AForkLivesOnItsOwn();
+    CopiedRowsAreTheRows();
+    ARowDependsOnItselfAlone();
+    BeginTouchesOnlyItsRows();
+    FramesAreFollowed();
+    LookingChangesNothing();
+    ErrorsLeaveTheStateUntouched();
+    NoRowsAreNoTrouble();
+  }
+
+ private:
+  /// A batch of dreams; row i has seed seeds[i] and plays actions that depend on that seed alone.
+  struct Dream {
+    std::vector<uint64_t> seeds;
+    WorldState state;
+    uint32_t step = 0;
+  };
+
+  static RowCounters Counters(const std::vector<uint64_t>& seeds, uint32_t step) {
+    RowCounters rng;
+    for (const uint64_t seed : seeds) rng.push_back({seed, 3, step});
+    return rng;
+  }
+
+  at::Tensor Actions(const Dream& dream) const {
+    at::Tensor actions = at::zeros({std::ssize(dream.seeds)}, at::kLong);
+    for (size_t i = 0; i < dream.seeds.size(); ++i) {
+      actions[i] = static_cast<int64_t>((dream.seeds[i] + dream.step) %
+                                        world_.spec().actions.meanings.size());
+    }
+    return actions;
+  }
+
+  at::Tensor Frames(const Dream& dream) const {
+    std::vector<int64_t> shape = world_.spec().frame.shape;
+    shape.insert(shape.begin(), std::ssize(dream.seeds));
+    const at::Tensor frames = at::zeros(shape, at::kByte);
+    for (size_t i = 0; i < dream.seeds.size(); ++i) {
+      const at::Tensor frame = frames[i].flatten();
+      frame.copy_((at::arange(frame.size(0)) * static_cast<int64_t>(7 + dream.seeds[i]) +
+                   static_cast<int64_t>(dream.step)) %
+                  256);
+    }
+    return frames;
+  }
+
+  at::Tensor Temperature(const Dream& dream) const {
+    at::Tensor temperature = at::ones({std::ssize(dream.seeds)});
+    for (size_t i = 0; i < dream.seeds.size(); ++i) {
+      temperature[i] = 0.5f + 0.25f * static_cast<float>(dream.seeds[i] % 4);
+    }
+    return temperature;
+  }
+
+  Dream Begun(const std::vector<uint64_t>& seeds) const {
+    Dream dream{seeds, world_.MakeState(std::ssize(seeds))};
+    world_.Begin(dream.state, at::ones({std::ssize(seeds)}, at::kBool), {}, Counters(seeds, 0));
+    return dream;
+  }
+
+  WorldStep Step(Dream& dream) const {
+    const at::Tensor actions = Actions(dream);
+    ++dream.step;
+    return world_.Step(dream.state, actions, Temperature(dream), Counters(dream.seeds, dream.step));
+  }
+
+  WorldStep Follow(Dream& dream) const {
+    const at::Tensor actions = Actions(dream);
+    ++dream.step;
+    return world_.Follow(dream.state, actions, Frames(dream), Counters(dream.seeds, dream.step));
+  }
+
+  /// Three steps, the second of which is given.
+  Dream Played(const std::vector<uint64_t>& seeds) const {
+    Dream dream = Begun(seeds);
+    Step(dream);
+    Follow(dream);
+    Step(dream);
+    return dream;
+  }
+
+  static std::vector<uint64_t> Seeds(uint64_t first, int64_t count) {
+    std::vector<uint64_t> seeds(count);
+    for (int64_t i = 0; i < count; ++i) seeds[i] = first + i;
+    return seeds;
+  }
+
+  static at::Tensor Rows(std::vector<int64_t> rows) { return at::tensor(rows, at::kLong); }
+
+  /// The same to the bit, or within the tolerance of another batch.
+  static bool Alike(const at::Tensor& a, const at::Tensor& b, double tolerance) {
+    if (tolerance == 0 || !a.is_floating_point()) return at::equal(a, b);
+    return at::allclose(a, b, tolerance, tolerance);
+  }
+
+  static void ExpectAlike(const WorldState& a, const WorldState& b, double tolerance,
+                          const std::string& what) {
+    ASSERT_EQ(a.fields().size(), b.fields().size()) << what;
+    for (size_t i = 0; i < a.fields().size(); ++i) {
+      EXPECT_TRUE(Alike(a[i], b[i], tolerance)) << what << ": " << a.fields()[i].name;
+    }
+  }
+
+  void ExpectShape(const at::Tensor& tensor, const TensorSpec& spec, int64_t rows) const {
+    std::vector<int64_t> shape = spec.shape;
+    shape.insert(shape.begin(), rows);
+    EXPECT_EQ(tensor.sizes(), at::IntArrayRef(shape)) << spec.name;
+    EXPECT_EQ(tensor.scalar_type(), spec.dtype == DType::kUInt8   ? at::kByte
+                                    : spec.dtype == DType::kInt64 ? at::kLong
+                                                                  : at::kFloat)
+        << spec.name;
+    EXPECT_EQ(tensor.device(), world_.device()) << spec.name;
+    EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << spec.name;
+    EXPECT_FALSE(tensor.is_inference()) << spec.name << ": nobody could train on it";
+  }
+
+  void ShapesAreAsTheSpecSays() const {
+    const WorldSpec& spec = world_.spec();
+    ASSERT_GT(spec.actions.count(), 0);
+    ASSERT_FALSE(spec.observations.empty());
+    Dream dream = Begun(Seeds(0, 5));
+    for (const bool given : {false, true, false}) {
+      const WorldStep step = given ? Follow(dream) : Step(dream);
+      ExpectShape(step.reward, {"reward", {}, DType::kFloat32}, 5);
+      ExpectShape(step.surprise, {"surprise", {}, DType::kFloat32}, 5);
+      EXPECT_EQ(step.terminated.sizes(), at::IntArrayRef{5});
+      EXPECT_EQ(step.terminated.scalar_type(), at::kBool);
+      for (const TensorSpec& observation : spec.observations) {
+        const at::Tensor seen = world_.Observe(dream.state, observation.name);
+        ExpectShape(seen, observation, 5);
+        EXPECT_GE(seen.min().item<double>(), observation.low) << observation.name;
+        EXPECT_LE(seen.max().item<double>(), observation.high > observation.low
+                                                 ? observation.high
+                                                 : std::numeric_limits<double>::infinity())
+            << observation.name;
+      }
+      ExpectShape(world_.Render(dream.state, Rows({4, 0, 4})), spec.frame, 3);
+    }
+    int64_t bytes = 0;
+    for (const auto& field : dream.state.fields()) {
+      EXPECT_EQ(field.tensor.size(0), 5) << field.name;
+      bytes += static_cast<int64_t>(field.tensor.nbytes());
+    }
+    if (spec.state_bytes_per_row > 0) EXPECT_EQ(bytes, 5 * spec.state_bytes_per_row);
+  }
+
+  void SameSeedsGiveTheSameBits() const {
+    const Dream a = Played(Seeds(0, 5)), b = Played(Seeds(0, 5)), other = Played(Seeds(9, 5));
+    ExpectAlike(a.state, b.state, 0, "the same seeds");
+    EXPECT_FALSE(at::equal(a.state[0], other.state[0])) << "other seeds make another dream";
+  }
+
+  void AddressesStay() const {
+    Dream dream = Begun(Seeds(0, 3));
+    std::vector<const void*> before, after;
+    for (const auto& field : dream.state.fields()) before.push_back(field.tensor.const_data_ptr());
+    Step(dream);
+    Follow(dream);
+    world_.Begin(dream.state, at::ones({3}, at::kBool), {}, Counters(dream.seeds, 0));
+    for (const auto& field : dream.state.fields()) after.push_back(field.tensor.const_data_ptr());
+    EXPECT_EQ(before, after);
+  }
+
+  void AForkLivesOnItsOwn() const {
+    Dream dream = Played(Seeds(0, 4));
+    const WorldState before = dream.state.Clone();
+    Dream fork{dream.seeds, dream.state.Clone(), dream.step};
+    Step(dream);
+    ExpectAlike(fork.state, before, 0, "a fork stays where it was");
+    Step(fork);
+    ExpectAlike(fork.state, dream.state, 0, "a fork goes the same way");
+  }
+
+  void CopiedRowsAreTheRows() const {
+    const Dream src = Played(Seeds(0, 4));
+    Dream dst = Played(Seeds(20, 3));
+    const WorldState before = dst.state.Clone();
+    WorldState::CopyRows(src.state, Rows({3, 1}), dst.state, Rows({0, 2}));
+    ExpectAlike(dst.state.Select(Rows({0, 2})), src.state.Select(Rows({3, 1})), 0, "copied rows");
+    ExpectAlike(dst.state.Select(Rows({1})), before.Select(Rows({1})), 0, "the row between");
+    Dream moved{{3, 21, 1}, dst.state.Clone(), src.step};
+    Dream original{src.seeds, src.state.Clone(), src.step};
+    Step(moved);
+    Step(original);
+    ExpectAlike(moved.state.Select(Rows({0, 2})), original.state.Select(Rows({3, 1})), tolerance_,
+                "what copied rows do next");
+  }
+
+  void ARowDependsOnItselfAlone() const {
+    constexpr uint64_t kSeed = 5;
+    Dream alone = Played({kSeed});
+    const WorldStep expected = Step(alone);
+    for (const int64_t batch : {2, 7, 64, 65}) {
+      for (const int64_t position : {int64_t{0}, batch / 2, batch - 1}) {
+        std::vector<uint64_t> seeds = Seeds(100, batch);
+        seeds[position] = kSeed;
+        Dream dream = Played(seeds);
+        const WorldStep step = Step(dream);
+        const std::string what = "row " + std::to_string(position) + " of " + std::to_string(batch);
+        ExpectAlike(dream.state.Select(Rows({position})), alone.state, tolerance_, what);
+        EXPECT_TRUE(Alike(step.surprise.narrow(0, position, 1), expected.surprise, tolerance_))
+            << what;
+        EXPECT_TRUE(at::equal(step.terminated.narrow(0, position, 1), expected.terminated)) << what;
+        EXPECT_TRUE(at::equal(world_.Render(dream.state, Rows({position})),
+                              world_.Render(alone.state, Rows({0}))) ||
+                    tolerance_ > 0)
+            << what;
+      }
+    }
+  }
+
+  void BeginTouchesOnlyItsRows() const {
+    Dream dream = Played(Seeds(0, 5));
+    const WorldState before = dream.state.Clone();
+    at::Tensor mask = at::zeros({5}, at::kBool);
+    world_.Begin(dream.state, mask, {}, Counters(dream.seeds, 0));
+    ExpectAlike(dream.state, before, 0, "a mask of nothing");
+    mask[1] = true;
+    mask[4] = true;
+    world_.Begin(dream.state, mask, {}, Counters(dream.seeds, 0));
+    ExpectAlike(dream.state.Select(Rows({0, 2, 3})), before.Select(Rows({0, 2, 3})), 0,
+                "rows that were not begun");
+    ExpectAlike(dream.state.Select(Rows({1, 4})), Begun({1, 4}).state, tolerance_,
+                "rows that were begun");
+  }
+
+  void FramesAreFollowed() const {
+    Dream a = Begun(Seeds(0, 3));
+    Dream b{a.seeds, a.state.Clone(), a.step};
+    Follow(a);
+    const at::Tensor other = 255 - Frames(b);
+    world_.Follow(b.state, Actions(b), other, Counters(b.seeds, 1));
+    EXPECT_FALSE(at::equal(a.state[0], b.state[0])) << "the frame given must count";
+
+    Dream begun{a.seeds, world_.MakeState(3)};
+    world_.Begin(begun.state, at::ones({3}, at::kBool), {.frames = Frames(begun)},
+                 Counters(begun.seeds, 0));
+    EXPECT_FALSE(at::equal(begun.state[0], Begun(begun.seeds).state[0]))
+        << "the frame to begin from must count";
+  }
+
+  void LookingChangesNothing() const {
+    const Dream dream = Played(Seeds(0, 3));
+    const WorldState before = dream.state.Clone();
+    for (const TensorSpec& observation : world_.spec().observations) {
+      at::Tensor seen = world_.Observe(dream.state, observation.name);
+      seen.fill_(1);
+    }
+    world_.Render(dream.state, Rows({0, 1, 2})).fill_(1);
+    ExpectAlike(dream.state, before, 0, "after looking, and writing on what was seen");
+  }
+
+  void ErrorsLeaveTheStateUntouched() const {
+    Dream dream = Played(Seeds(0, 3));
+    WorldState& state = dream.state;
+    const WorldState before = state.Clone();
+    const int64_t count = world_.spec().actions.count();
+    const at::Tensor actions = at::zeros({3}, at::kLong), temperature = at::ones({3});
+    const at::Tensor frames = Frames(dream), mask = at::ones({3}, at::kBool);
+    const RowCounters rng = Counters(dream.seeds, 9), few = Counters({1, 2}, 9);
+
+    const auto refuses_action = [&](const at::Tensor& wrong) {
+      EXPECT_THROW(world_.Step(state, wrong, temperature, rng), InvalidAction);
+      EXPECT_THROW(world_.Follow(state, wrong, frames, rng), InvalidAction);
+    };
+    refuses_action(at::zeros({2}, at::kLong));
+    refuses_action(at::zeros({3, 1}, at::kLong));
+    refuses_action(at::zeros({3}, at::kFloat));
+    refuses_action(at::full({3}, count, at::kLong));
+    refuses_action(at::full({3}, -1, at::kLong));
+
+    const auto refuses = [&](const char* what, const std::function<void()>& call) {
+      EXPECT_THROW(call(), std::invalid_argument) << what;
+    };
+    for (const float wrong : {0.0f, -1.0f, std::numeric_limits<float>::infinity(),
+                              std::numeric_limits<float>::quiet_NaN()}) {
+      refuses("temperature", [&] { world_.Step(state, actions, at::full({3}, wrong), rng); });
+    }
+    refuses("shape", [&] { world_.Step(state, actions, at::ones({1}), rng); });
+    refuses("dtype", [&] { world_.Step(state, actions, at::ones({3}, at::kDouble), rng); });
+    refuses("rng", [&] { world_.Step(state, actions, temperature, few); });
+    refuses("rng", [&] { world_.Follow(state, actions, frames, few); });
+    refuses("frames", [&] { world_.Follow(state, actions, frames.narrow(0, 0, 2), rng); });
+    refuses("frames", [&] { world_.Follow(state, actions, frames.to(at::kFloat), rng); });
+    refuses("mask", [&] { world_.Begin(state, at::ones({2}, at::kBool), {}, rng); });
+    refuses("mask", [&] { world_.Begin(state, at::ones({3}, at::kByte), {}, rng); });
+    refuses("rng", [&] { world_.Begin(state, mask, {}, few); });
+    refuses("frames", [&] { world_.Begin(state, mask, {.frames = frames.narrow(0, 0, 2)}, rng); });
+    refuses("kind", [&] { world_.Observe(state, "no such thing"); });
+    refuses("rows", [&] { world_.Render(state, Rows({0, 3})); });
+    refuses("rows", [&] { world_.Render(state, Rows({-1})); });
+    refuses("rows", [&] { world_.Render(state, at::zeros({1})); });
+    refuses("rows", [&] { world_.MakeState(-1); });
+    refuses("another world's state", [&] {
+      WorldState foreign({{"no such field", at::zeros({3, 2})}});
+      world_.Step(foreign, actions, temperature, rng);
+    });
+    ExpectAlike(state, before, 0, "after errors");
+  }
+
+  void NoRowsAreNoTrouble() const {
+    Dream dream = Played({});
+    EXPECT_EQ(Step(dream).reward.sizes(), at::IntArrayRef{0});
+    for (const TensorSpec& observation : world_.spec().observations) {
+      ExpectShapeOfNone(world_.Observe(dream.state, observation.name), observation);
+    }
+    ExpectShapeOfNone(world_.Render(dream.state, Rows({})), world_.spec().frame);
+  }
+
+  static void ExpectShapeOfNone(const at::Tensor& tensor, const TensorSpec& spec) {
+    std::vector<int64_t> shape = spec.shape;
+    shape.insert(shape.begin(), 0);
+    EXPECT_EQ(tensor.sizes(), at::IntArrayRef(shape)) << spec.name;
+  }
+
+  const World& world_;
+  double tolerance_;
+};
+
+inline void CheckWorld(const World& world, double tolerance = 0) {
+  WorldConformance(world, tolerance).CheckAll();
+}
+
+}  // namespace genie_env
