@@ -38,7 +38,6 @@ py::dict BuildInfo() {
 }  // namespace
 
 void InitBuildInfo(py::module_& m) {
-  m.attr("TORCH_VERSION") = GENIE_ENV_TORCH_VERSION;  // build_info() would wake the CUDA driver
   m.def("build_info", &BuildInfo,
         "How this genie_env was built: its \"version\", the \"torch\" it was built against, the "
         "\"compiler\", the toolkit of its \"cuda_kernels\" (None without), the \"cpu_capability\" "

@@ -42,6 +42,8 @@ void InitTrainer(py::module_& m) {
            }),
            py::kw_only(), py::arg("latents") = 64, py::arg("hidden") = 512,
            py::arg("components") = 5, py::arg("seed") = 0)
+      .def_readonly_static("death_weight", &Memory::kDeathWeight,
+                           "A death counts this much more than a survived step in the loss.")
       .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
       .def_property_readonly("hidden", [](const Memory& m) { return m.sizes().hidden; })
       .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; });

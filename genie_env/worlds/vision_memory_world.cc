@@ -393,8 +393,10 @@ std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directo
   const at::ScalarType dtype = DTypeOf(options.dtype, device);
   const VisionMemoryConfig config =
       ParseVisionMemoryConfig(directory.config, (directory.path / "config.json").string());
+  Networks networks = ReadNetworks(directory, config);
+  networks.vision->to(device, dtype);
   return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.termination),
-                                             config, ReadNetworks(directory, config),
+                                             config, std::move(networks),
                                              ReadStarts(directory, config.latents), device, dtype);
 }
 

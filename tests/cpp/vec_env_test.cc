@@ -8,10 +8,13 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
+#include <optional>
 #include <type_traits>
 
-#include "tests/cpp/counting_world.h"
+#include "counting_world.h"
+#include "files.h"
 
 namespace genie_env {
 namespace {
@@ -48,18 +51,6 @@ Table TableOf(const at::Tensor& tensor) {
   Table table;
   for (int64_t row = 0; row < tensor.size(0); ++row) table.push_back(Flat(tensor.select(0, row)));
   return table;
-}
-
-template <typename Error>
-std::string WordsOf(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another error: ") + error.what();
-  }
-  return "no error";
 }
 
 VecEnv Counting(int64_t ends_at, VecEnvOptions options) {
@@ -142,7 +133,7 @@ TEST(VecEnv, DisabledAutoresetAsksForAReset) {
       2, {.num_envs = 3, .observation = "count", .autoreset_mode = AutoresetMode::kDisabled});
   env.Reset({.frames = Frames({0, 1, 0})});
   EXPECT_EQ(Flat(env.Step(Longs({0, 0, 0})).terminated), (Numbers{0, 1, 0}));
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+  EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Step(Longs({0, 0, 0}));
             }),
             "step: row 1 has ended, and autoreset is disabled; reset it first");
@@ -150,7 +141,7 @@ TEST(VecEnv, DisabledAutoresetAsksForAReset) {
   const VecEnvStep step = env.Step(Longs({0, 0, 0}));
   EXPECT_EQ(Flat(step.observation), (Numbers{2, 1, 2}));
   EXPECT_EQ(Flat(step.began), (Numbers{0, 0, 0}));
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+  EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Step(Longs({0, 0, 0}));
             }),
             "step: rows 0 and 2 have ended, and autoreset is disabled; reset them first");
@@ -217,7 +208,7 @@ TEST(VecEnv, EveryRowMayBeDropped) {
   env.Reset();
   env.Keep(Longs({}));
   EXPECT_EQ(env.num_envs(), 0);
-  EXPECT_EQ(WordsOf<std::logic_error>([&] { env.Step(Longs({})); }),
+  EXPECT_EQ(TextOf<std::logic_error>([&] { env.Step(Longs({})); }),
             "step: no row is left, Keep dropped the last; make another one");
 }
 
@@ -259,7 +250,7 @@ TEST(VecEnv, OptionsHaveEveryDefaultFilledIn) {
 
 TEST(VecEnv, RefusesOptionsThatCannotBe) {
   const auto words = [](VecEnvOptions options) {
-    return WordsOf<std::invalid_argument>(
+    return TextOf<std::invalid_argument>(
         [&] { VecEnv(std::make_shared<CountingWorld>(9), options); });
   };
   EXPECT_EQ(words({.num_envs = 0}), "num_envs is 0, expected 1 or more");
@@ -270,26 +261,26 @@ TEST(VecEnv, RefusesOptionsThatCannotBe) {
             "temperature is inf, expected a finite number above 0");
   EXPECT_EQ(words({.max_episode_steps = -1}),
             "max_episode_steps is -1, expected 1 or more, or 0 for no limit");
-  EXPECT_EQ(WordsOf<std::invalid_argument>([] { VecEnv(nullptr); }),
+  EXPECT_EQ(TextOf<std::invalid_argument>([] { VecEnv(nullptr); }),
             "world is null, expected a loaded world");
 }
 
 TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
   VecEnv env = Counting(3, {.num_envs = 2});
   VecEnv untouched = Counting(3, {.num_envs = 2});
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+  EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Step(Longs({0, 0}));
             }),
             "step before reset: rows 0 and 1 have no episode; reset first");
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+  EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Follow(Longs({0, 0}), Frames({0, 0}));
             }),
             "follow before reset: rows 0 and 1 have no episode; reset first");
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] { env.Render(); }),
+  EXPECT_EQ(TextOf<ResetNeeded>([&] { env.Render(); }),
             "render before reset: rows 0 and 1 have no episode; reset first");
   env.Reset({.mask = Mask({true, false})});
   untouched.Reset({.mask = Mask({true, false})});
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+  EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Step(Longs({0, 0}));
             }),
             "step before reset: row 1 has no episode; reset first");
@@ -358,7 +349,7 @@ TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
        [&] { env.SetTemperature(at::full({2}, std::nanf(""))); }},
   };
   for (const auto& [words, call] : refused) {
-    EXPECT_EQ(WordsOf<std::invalid_argument>(call), words);
+    EXPECT_EQ(TextOf<std::invalid_argument>(call), words);
     const VecEnvStep step = env.Step(Longs({0, 1}));
     const VecEnvStep expected = untouched.Step(Longs({0, 1}));
     EXPECT_EQ(TableOf(step.observation), TableOf(expected.observation)) << words;
@@ -374,14 +365,14 @@ TEST(VecEnv, AfterAFailureItAsksForAReset) {
     env.Step(Longs({0, 0}));
     env.Step(Longs({0, 0}));  // both end, so that the next step calls Begin too
     world->FailIn(failure);
-    EXPECT_EQ(WordsOf<std::runtime_error>([&] { env.Step(Longs({0, 0})); }), "the machine failed");
+    EXPECT_EQ(TextOf<std::runtime_error>([&] { env.Step(Longs({0, 0})); }), "the machine failed");
     world->FailIn(Failure::kNone);
-    EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+    EXPECT_EQ(TextOf<ResetNeeded>([&] {
                 env.Step(Longs({0, 0}));
               }),
               "step after a call that failed: rows 0 and 1 have no episode; reset first");
     env.Reset({.mask = Mask({true, false})});
-    EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+    EXPECT_EQ(TextOf<ResetNeeded>([&] {
                 env.Step(Longs({0, 0}));
               }),
               "step after a call that failed: row 1 has no episode; reset first");
@@ -395,18 +386,18 @@ TEST(VecEnv, AFirstResetThatFailedIsMadeGood) {
   const auto world = std::make_shared<CountingWorld>(2);
   VecEnv env(world, {.seed = 40});
   world->FailIn(Failure::kBegin);
-  EXPECT_EQ(WordsOf<std::runtime_error>([&] { env.Reset(); }), "the machine failed");
+  EXPECT_EQ(TextOf<std::runtime_error>([&] { env.Reset(); }), "the machine failed");
   world->FailIn(Failure::kNone);
   EXPECT_EQ(TableOf(env.Reset()), (Table{{0, 40, 0, 0, -1}}));
 }
 
 TEST(VecEnv, ManyRowsAreNamedInShort) {
   VecEnv env = Counting(9, {.num_envs = 5});
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] {
+  EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Render(Longs({4, 2, 1}));
             }),
             "render before reset: rows 4, 2 and 1 other have no episode; reset first");
-  EXPECT_EQ(WordsOf<ResetNeeded>([&] { env.Render(); }),
+  EXPECT_EQ(TextOf<ResetNeeded>([&] { env.Render(); }),
             "render before reset: rows 0, 1 and 3 others have no episode; reset first");
 }
 

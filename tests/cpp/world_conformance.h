@@ -175,7 +175,7 @@ class WorldConformance {
       EXPECT_EQ(field.tensor.size(0), 5) << field.name;
       bytes += static_cast<int64_t>(field.tensor.nbytes());
     }
-    if (spec.state_bytes_per_row > 0) EXPECT_EQ(bytes, 5 * spec.state_bytes_per_row);
+    EXPECT_EQ(bytes, 5 * spec.state_bytes_per_row);
   }
 
   void SameSeedsGiveTheSameBits() const {

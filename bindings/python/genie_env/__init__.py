@@ -12,6 +12,7 @@ Importing this package also registers its environments with Gymnasium.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from genie_env.vector_env import DreamVectorEnv, make_vec
 
 __all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
+
+TORCH = "2.11"
+"""The minor version of torch that the compiled part is built against, as pyproject.toml requires."""
 
 _HOMES = {
     "DreamEnv": "single_env",
@@ -37,39 +41,34 @@ def __getattr__(name: str) -> Any:
 
     Torch takes seconds to import, and help texts and the workers that play real games do without.
     """
-    if name not in _HOMES and name != "_core":
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     check_torch()
-    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, name)}")
-    return getattr(module, name) if name in _HOMES else module
+    import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def check_torch() -> None:
-    """Raises ImportError unless the compiled part was built against this torch."""
-    import torch  # comes first: it loads the libraries that the compiled part is linked to
+    """Raises ImportError unless the installed torch is the right one; does not import it.
 
+    The compiled part would not load with another, or would crash later.
+    """
     try:
-        from genie_env._core import TORCH_VERSION
-    except ImportError as error:
+        found = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        found = "missing"
+    if found.split(".")[:2] != TORCH.split("."):
         raise ImportError(
-            f"the compiled part of genie_env does not load with torch {torch.__version__}: {error}. "
-            "It needs the minor version of torch that it was built against: install genie_env "
-            "again (pip install --force-reinstall genie-env), which brings that torch"
-        ) from error
-    built = TORCH_VERSION.split(".")[:2]
-    if torch.__version__.split(".")[:2] != built:
-        wanted = f"{'.'.join(built)}.*"
-        raise ImportError(
-            f"genie_env was built against torch {wanted}, but this is torch {torch.__version__}; "
-            "torch's C++ interface changes with every minor version: install the right one "
-            f"(pip install 'torch=={wanted}')"
+            f"genie_env was built against torch {TORCH}, but the torch here is {found}. Torch's C++ "
+            f"interface changes with every minor version: pip install 'torch=={TORCH}.*'"
         )
 
 
 # The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
 gymnasium.register(
     id="genie_env/DoomTakeCover-v0",
-    entry_point="genie_env.single_env:DreamEnv",
-    vector_entry_point="genie_env.vector_env:make_vec",
+    entry_point="genie_env:DreamEnv",
+    vector_entry_point="genie_env:make_vec",
     kwargs={"world": "doom-take-cover"},
 )

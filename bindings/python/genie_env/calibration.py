@@ -157,7 +157,8 @@ def calibrate(
         },
     )
     _show(console, settings, real, chosen, holes)
-    console.print(f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}")
+    files = f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}"
+    console.print(files, soft_wrap=True)
 
 
 def _head(setting: Setting, real: Mapping[str, Summary]) -> dict[str, Any]:

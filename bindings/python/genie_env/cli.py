@@ -31,13 +31,8 @@ class LazyCommand(TyperCommand):
     def load(self) -> Any:
         """The function behind the command."""
         name, _, function = self.where.partition(":")
-        try:
-            module = importlib.import_module(f"genie_env.{name}")
-        finally:
-            # Whether or not the compiled part loads with it, another torch is the thing to tell.
-            if "torch" in sys.modules:
-                genie_env.check_torch()
-        return getattr(module, function)
+        genie_env.check_torch()
+        return getattr(importlib.import_module(f"genie_env.{name}"), function)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any

@@ -105,12 +105,17 @@ class Dreams:
             raise ValueError(
                 f"the termination is {termination!r}: give 'calibrated', 'sampled' or 'thresholded'"
             )
-        loaded = World.load(find_world(world), device=device, termination=termination)
-        names = [spec.name for spec in loaded.spec.observations]
-        observation = names[0] if observation is None else observation
-        if observation not in names:
-            raise ValueError(f"the observation is {observation!r}: give one of {', '.join(names)}")
-        return cls(loaded, loaded.spec.temperature, observation).at(temperature)
+        chosen = None if termination == "calibrated" else termination
+        loaded = World.load(find_world(world), device=device, termination=chosen)
+        if observation is None:
+            observation = loaded.spec.observations[0].name
+        dreams = cls(loaded, loaded.spec.temperature, observation).at(temperature)
+        if observation not in dreams.features:
+            raise ValueError(
+                f"the observation is {observation!r}, expected features that a controller reads: "
+                f"one of {', '.join(dreams.features)}"
+            )
+        return dreams
 
     def at(self, temperature: float | None) -> Dreams:
         """The same world at another temperature; None: at this one."""

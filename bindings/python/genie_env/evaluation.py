@@ -80,6 +80,8 @@ class RealScores:
         Writes the file at the end, also when it is left early.
         """
         missing = range(len(self.scores), episodes)
+        if not missing:
+            return
         try:
             with contextlib.closing(play_episodes(self._player, missing, workers)) as played:
                 for episode in played:
@@ -148,7 +150,7 @@ def evaluate(
         console.print(f"stopped after {len(real.scores)} of {episodes} episodes")
     show_scores(console, {who: summarise(real.scores)})
     if json_file is not None:
-        console.print(f"wrote {json_file}")
+        console.print(f"wrote {json_file}", soft_wrap=True)
 
 
 def show_scores(console: Console, rows: Mapping[str, Summary]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,8 +116,7 @@ class AgentPlayer:
         eyes = genie_env.make_vec(
             self.world, num_envs=self.lanes, observation=controller.observation
         )
-        games = [_Lane(self.game.make(), self.keep_frames) for _ in range(self.lanes)]
-        _one_thread()
+        games = [_Lane(self.game, self.keep_frames) for _ in range(self.lanes)]
         frames = np.zeros((self.lanes, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         actions = np.zeros(self.lanes, np.int64)
         # Every row has to be somewhere, also those whose turn never comes.
@@ -151,14 +151,15 @@ class AgentPlayer:
                 jobs.tick()
         finally:
             for game in games:
-                game.env.close()
+                game.close()
 
 
 class _Lane:
-    """One game of several that are played together."""
+    """One game of several that are played together; it is started when its first turn comes."""
 
-    def __init__(self, env: Any, keep_frames: bool) -> None:
-        self.env = env
+    def __init__(self, game: Game, keep_frames: bool) -> None:
+        self._game = game
+        self._env: gymnasium.Env[NDArray[np.uint8], np.int64] | None = None
         self.recorder = Recorder(keep_frames)
         self.seeds = EpisodeSeeds(0, 0, 0)
         self._frame = np.zeros(0, np.uint8)
@@ -169,11 +170,14 @@ class _Lane:
         return not self.recorder.finished
 
     def begin(self, index: int, seed: int, explore: float) -> NDArray[np.uint8]:
+        if self._env is None:
+            self._env = self._game.make()
+            _one_thread()
         self.seeds = EpisodeSeeds.of(seed, index)
         self._schedule = explored_actions(
-            explore, self.seeds.policy, LONGEST_EPISODE, num_actions(self.env)
+            explore, self.seeds.policy, LONGEST_EPISODE, num_actions(self._env)
         )
-        self._frame, _ = self.env.reset(seed=self.seeds.game)
+        self._frame, _ = self._env.reset(seed=self.seeds.game)
         self.recorder.begin(index, self.seeds.game)
         return self._frame
 
@@ -182,8 +186,12 @@ class _Lane:
         return action if planned < 0 else planned
 
     def step(self, action: int) -> NDArray[np.uint8]:
-        self._frame = self.recorder.step(self.env, self._frame, action)
+        self._frame = self.recorder.step(self._env, self._frame, action)
         return self._frame
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
 
 
 class Recorder:

@@ -158,4 +158,4 @@ def table(
         write_json(out / "table.json", {**identity, "cells": [cell.as_json() for cell in cells]})
         write_atomically(out / "table.md", lambda file: file.write_text(markdown(cells)))
     console.print(Markdown(markdown(cells)))
-    console.print(f"wrote {out / 'table.md'} and {out / 'table.json'}")
+    console.print(f"wrote {out / 'table.md'} and {out / 'table.json'}", soft_wrap=True)

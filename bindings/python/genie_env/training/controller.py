@@ -51,7 +51,8 @@ class TrainingProgress:
         text = describe(generation)
         self._bar.update(self._task, description=text, completed=min(done, 1.0), tic="")
         if not self._bar.console.is_terminal:
-            self._bar.console.print(f"{text}, {generation.steps / 1e6:.1f} M steps")
+            line = f"{text}, {generation.steps / 1e6:.1f} M steps"
+            self._bar.console.print(line, soft_wrap=True)
 
 
 def describe(generation: Generation) -> str:
@@ -111,7 +112,8 @@ def train_controller_command(
     if best is not None:
         console.print(
             f"wrote {out / 'agent.safetensors'}: {best.best_score:,.0f} tics in its dream, "
-            f"after {best.steps / 1e6:.1f} M steps"
+            f"after {best.steps / 1e6:.1f} M steps",
+            soft_wrap=True,
         )
 
 

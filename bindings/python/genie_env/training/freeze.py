@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from rich import print as show
 from safetensors.torch import save_file
 
+from genie_env._core import Memory
 from genie_env.files import write_atomically, write_json
 from genie_env.training.data import held_out, open_stores
 from genie_env.training.loop import load_weights
@@ -54,6 +56,9 @@ def freeze(
     out.mkdir(parents=True, exist_ok=True)
     weights = {f"vision.{k}": v for k, v in load_weights(vision).items()}
     weights |= {f"memory.{k}": v for k, v in load_weights(memory).items()}
+    # M's loss counts a death many times, which multiplies the odds that M learns. Divided out, the
+    # logit is that of the probability itself, and dreams end as often as the recorded episodes.
+    weights["memory.output.bias"][-1] -= math.log(Memory.death_weight)
     halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
     write_atomically(out / "model.safetensors", lambda file: save_file(halves, file))
     contexts = {

@@ -1,0 +1,90 @@
+"""Calibration: the choice of a setting, the holes of a dream, the files it leaves."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_world import write_random_world
+
+from genie_env import calibration
+from genie_env.calibration import Setting, calibrate, choose, find_holes, hole_warning
+from genie_env.summary import Summary
+
+
+def lives(**means: float) -> dict[str, Summary]:
+    return {policy: Summary(mean, 0.0, (mean, mean), 100) for policy, mean in means.items()}
+
+
+REAL = lives(held=300, left=200, still=100)
+
+
+def test_twice_as_long_is_as_wrong_as_half_as_long() -> None:
+    longer = Setting("sampled", 1.0, lives(held=600, left=200, still=100))
+    shorter = Setting("sampled", 1.0, lives(held=150, left=200, still=100))
+    assert longer.error(REAL) == pytest.approx(math.log(2) / 3)
+    assert shorter.error(REAL) == pytest.approx(longer.error(REAL))
+
+
+def test_errors_do_not_cancel() -> None:
+    both = Setting("sampled", 1.0, lives(held=600, left=100, still=100))
+    assert both.error(REAL) == pytest.approx(2 * math.log(2) / 3)
+
+
+def test_the_setting_closest_to_reality_is_chosen() -> None:
+    far = Setting("thresholded", 0.5, lives(held=2000, left=2000, still=2000))
+    near = Setting("sampled", 1.15, lives(held=310, left=190, still=110))
+    assert choose([far, near], REAL) is near
+    assert choose([near, Setting("sampled", 1.3, near.survival)], REAL) is near
+
+
+def test_a_constant_policy_that_lives_much_longer_is_a_hole() -> None:
+    setting = Setting("sampled", 1.0, lives(held=3000, left=299, still=151))
+    (hole,) = find_holes(setting, REAL)  # left is below 1.5 times, held is not constant
+    assert (hole["policy"], hole["real"], hole["dream"]) == ("still", 100, 151)
+    words = hole_warning([hole])
+    assert "always still: 151 tics in the dream, 100 in reality (1.5 times as long)" in words
+    assert "Record episodes that do what these policies do" in words
+
+
+def test_calibrate_measures_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("vizdoom")
+    world = write_random_world(tmp_path / "world")
+    monkeypatch.setattr(calibration, "POLICIES", ("left", "still", "held"))
+    out = tmp_path / "out"
+    arguments = {"world": str(world), "out": out, "tau": [0.5, 1.0], "dreams": 16}
+    calibrate(**arguments, episodes=2, workers=1)
+
+    found = json.loads((out / "calibration.json").read_text())
+    assert len(found["world"]["fingerprint"]) == 64
+    settings = [(s["termination"], s["temperature"]) for s in found["dream"]]
+    assert settings == [(t, tau) for t in ("thresholded", "sampled") for tau in (0.5, 1.0)]
+    assert found["chosen"] in [
+        {k: v for k, v in setting.items() if k != "survival"} for setting in found["dream"]
+    ]
+    assert found["chosen"]["error"] == min(setting["error"] for setting in found["dream"])
+    assert {*found["real"]} == {*found["dream"][0]["survival"]} == {"left", "still", "held"}
+    assert found["real"]["left"]["n"] == 2
+    assert found["dream"][0]["survival"]["left"]["n"] == 16
+    assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
+    assert "Closest to reality: temperature" in capsys.readouterr().out
+
+    # What was played in the real game is not played again, and the dream repeats itself.
+    played = (out / "real" / "left.json").stat().st_mtime_ns
+    calibrate(**arguments, episodes=2, workers=1)
+    assert (out / "real" / "left.json").stat().st_mtime_ns == played
+    assert json.loads((out / "calibration.json").read_text()) == found
+
+
+def test_words_of_errors(tmp_path: Path) -> None:
+    world = str(write_random_world(tmp_path / "world"))
+    for tau in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=rf"temperature is {tau}; expected a number above 0"):
+            calibrate(world=world, out=tmp_path / "out", tau=[1.0, tau])
+    with pytest.raises(ValueError, match="dreams is 0; expected 1 or more"):
+        calibrate(world=world, out=tmp_path / "out", dreams=0)
+    assert not (tmp_path / "out").exists()

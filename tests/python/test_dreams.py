@@ -1,0 +1,155 @@
+"""Whole episodes in the dream: scores, dropped rows, what they may not depend on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from random_world import write_random_world
+
+from genie_env import _core
+from genie_env.controller import LinearController
+from genie_env.dreams import Controllers, Dreams, Schedules
+from genie_env.evolution import ControllerSettings, train_controller
+from genie_env.games.blind import blind_actions
+from genie_env.training.controller import train_controller_command
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def dreams(world: Path) -> Dreams:
+    return Dreams.load(world, termination="sampled")
+
+
+def one_by_one(dreams: Dreams, actions: np.ndarray, seed: int) -> float:
+    """An episode alone, by the environment itself."""
+    env = _core.VecEnv(dreams.world, num_envs=1, temperature=dreams.temperature)
+    env.reset(seeds=[seed])
+    score = 0.0
+    for action in actions:
+        step = env.step(torch.tensor([int(action)]))
+        score += float(step.reward)
+        if step.terminated or step.truncated:
+            return score
+    raise AssertionError("the schedule is shorter than the time limit")
+
+
+def test_scores_are_those_of_the_episodes_alone(dreams: Dreams) -> None:
+    seeds = list(range(100, 124))
+    scores = dreams.play_blind(["left", "random"], seeds)
+    longest = dreams.world.spec.max_episode_steps
+    for policy in ("left", "random"):
+        alone = [one_by_one(dreams, blind_actions(policy, s, longest), s) for s in seeds]
+        assert scores[policy].tolist() == alone
+    # Else dropping was not tried: they end at different times.
+    assert len({*scores["random"].tolist()}) > 5
+
+
+def test_steps_are_those_of_living_rows(dreams: Dreams) -> None:
+    alive = []
+    actions = torch.ones(32, dreams.world.spec.max_episode_steps, dtype=torch.int64)
+    played = dreams.play(Schedules(actions), list(range(32)), lambda step, n: alive.append(n))
+    assert played.steps == played.scores.sum() == 32 + sum(alive)  # reward 1 a step
+    assert alive == sorted(alive, reverse=True)
+    assert alive[-1] == 0
+
+
+def test_a_population_plays_as_its_members_do(dreams: Dreams) -> None:
+    size = dreams.features[dreams.observation]
+    weights = np.random.default_rng(0).standard_normal((5, size)).astype(np.float32)
+    seeds = list(range(12))
+    owners = np.repeat(np.arange(5), len(seeds))
+    together = dreams.play_controllers(weights, owners, seeds * 5).scores.reshape(5, -1)
+    for weight, scores in zip(weights, together, strict=True):
+        controller = LinearController(weight, dreams.observation, dreams.fingerprint)
+        assert dreams.play_controller(controller, seeds).scores.tolist() == scores.tolist()
+
+
+def test_a_controller_reads_the_observation_it_was_made_for(dreams: Dreams) -> None:
+    size = dreams.features["zh"]
+    controller = LinearController(np.ones(size, np.float32), "zh", dreams.fingerprint)
+    assert dreams.observation == "zch"
+    assert len(dreams.play_controller(controller, [1, 2]).scores) == 2
+    wrong = LinearController(np.ones(size + 1, np.float32), "zh", dreams.fingerprint)
+    with pytest.raises(ValueError, match=f"has {size + 1} weights, but 'zh' has {size} features"):
+        dreams.play_controller(wrong, [1, 2])
+
+
+def test_keep_keeps_rows_in_order() -> None:
+    rows = torch.tensor([2, 0])
+    schedules = Schedules(torch.arange(6).reshape(3, 2))
+    schedules.keep(rows)
+    assert schedules.act(torch.zeros(2, 1), 1).tolist() == [5, 1]
+    controllers = Controllers(torch.tensor([[9.0], [-9.0]]), torch.tensor([0, 1, 1]))
+    controllers.keep(rows)
+    assert controllers.act(torch.ones(2, 1), 0).tolist() == [0, 2]
+
+
+def test_termination_and_temperature_are_chosen_on_loading(world: Path) -> None:
+    assert Dreams.load(world, termination="sampled").termination == "sampled"
+    assert Dreams.load(world, termination="thresholded").termination == "thresholded"
+    assert Dreams.load(world).temperature == Dreams.load(world).world.spec.temperature
+    assert Dreams.load(world, temperature=0.3).temperature == 0.3
+    assert Dreams.load(world).at(0.7).temperature == 0.7
+
+
+def test_words_of_errors(world: Path) -> None:
+    with pytest.raises(ValueError, match="the termination is 'maybe': give 'calibrated', 'sampled'"):
+        Dreams.load(world, termination="maybe")
+    for kind in ("smell", "pixels"):
+        words = f"the observation is '{kind}', expected features .*: one of zch, zh"
+        with pytest.raises(ValueError, match=words):
+            Dreams.load(world, observation=kind)
+    for temperature in (0.0, -1.0, float("inf")):
+        with pytest.raises(ValueError, match=f"the temperature is {temperature}; expected a number"):
+            Dreams.load(world, temperature=temperature)
+
+
+SETTINGS = ControllerSettings(steps=3_000, population=6, dreams=4, seed=1)
+
+
+def test_training_in_a_dream_repeats_and_resumes(dreams: Dreams, tmp_path: Path) -> None:
+    unbroken = list(train_controller(dreams, SETTINGS))
+    assert unbroken[-1].steps >= 3_000
+    assert unbroken[-1].controller.world == dreams.fingerprint
+    assert unbroken[-1].controller.notes["termination"] == "sampled"
+    broken = train_controller(dreams, SETTINGS, out=tmp_path)
+    next(broken)
+    broken.close()
+    resumed = list(train_controller(dreams, SETTINGS, out=tmp_path))
+    assert [g.mean for g in resumed] == [g.mean for g in unbroken]
+    assert [g.score for g in resumed] == [g.score for g in unbroken]
+    with pytest.raises(ValueError, match=r"other settings \(seed was 1 and is now 2\)"):
+        next(train_controller(dreams, ControllerSettings(seed=2, population=6, dreams=4), out=tmp_path))
+
+
+def test_training_starts_from_a_warm_controller(dreams: Dreams) -> None:
+    size = dreams.features["zh"]
+    warm = LinearController(np.linspace(-1, 1, size, dtype=np.float32), "zh", "cd" * 32)
+    first = next(train_controller(dreams, SETTINGS, warm=warm))
+    assert first.controller.observation == "zh"
+    np.testing.assert_array_equal(first.controller.weight, warm.weight)
+    assert first.controller.world == dreams.fingerprint
+    long = LinearController(np.ones(size + 1, np.float32), "zh", "cd" * 32)
+    with pytest.raises(ValueError, match="it was trained for a world of another size"):
+        train_controller(dreams, SETTINGS, warm=long)
+
+
+def test_the_command(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_controller_command(
+        world=str(world), out=tmp_path, steps="2k", population=6, dreams=4, temperature=0.8
+    )
+    shown = capsys.readouterr().out
+    assert "generation 0: survival mean" in shown
+    assert "agent.safetensors: " in shown
+    agent = LinearController.load(tmp_path / "agent.safetensors")
+    assert agent.notes["temperature"] == "0.8"
+    agent.check_world(Dreams.load(world).fingerprint, Dreams.load(world).features)
+    with pytest.raises(ValueError, match="steps is 'lots'; expected a number such as"):
+        train_controller_command(world=str(world), out=tmp_path, steps="lots")

@@ -1,0 +1,119 @@
+"""An agent in the real game: it sees through its world, and every episode is its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_world import write_random_world
+
+import genie_env
+from genie_env._core import EpisodeStore
+from genie_env.controller import LinearController
+from genie_env.episode import Episode
+from genie_env.evaluation import agent_player
+from genie_env.games.blind import explored_actions
+from genie_env.games.doom import DoomTakeCover
+from genie_env.reality import AgentPlayer, EpisodeSeeds
+from genie_env.recording import record, record_episodes
+from genie_env.workers import play_episodes
+
+SEED = 11
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def agent(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights: what it does depends on what it sees."""
+    eyes = genie_env.make_vec(world)
+    size = eyes.single_observation_space.shape[0]
+    weight = np.random.default_rng(3).normal(size=size).astype(np.float32)
+    file = tmp_path_factory.mktemp("agent") / "agent.safetensors"
+    LinearController(weight, "zch", eyes.world.spec.fingerprint).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def player(world: Path, agent: Path) -> AgentPlayer:
+    return replace(agent_player(world, agent, SEED), keep_frames=True)
+
+
+@pytest.fixture(scope="module")
+def episodes(player: AgentPlayer) -> list[Episode]:
+    return list(play_episodes(player, range(3), workers=1))
+
+
+def test_it_sees_each_frame_before_it_acts_on_it(
+    world: Path, agent: Path, episodes: list[Episode]
+) -> None:
+    """The same episodes, played here one at a time, a frame after the other."""
+    controller = LinearController.load(agent)
+    eyes = genie_env.make_vec(world, num_envs=1)
+    game = DoomTakeCover()
+    for index, episode in enumerate(episodes):
+        seeds = EpisodeSeeds.of(SEED, index)
+        assert (episode.index, episode.seed) == (index, seeds.game)
+        frame, _ = game.reset(seed=seeds.game)
+        observation, _ = eyes.reset(seed=[seeds.world], options={"frames": frame[None]})
+        for t in range(len(episode)):
+            action = controller.act(observation)
+            assert episode.actions[t] == action[0]
+            assert np.array_equal(episode.frames[t], frame)
+            frame, reward, terminated, truncated, _ = game.step(int(action[0]))
+            assert episode.rewards[t] == reward
+            observation, *_ = eyes.follow(action, frame[None])
+        assert (terminated, truncated) == (episode.terminated, episode.truncated) == (True, False)
+    assert len({action for episode in episodes for action in episode.actions}) > 1
+    game.close()
+
+
+def test_an_episode_depends_on_its_index_alone(
+    player: AgentPlayer, episodes: list[Episode]
+) -> None:
+    """Not on the workers, on the game's place among those played together, or on what it follows."""
+    others = list(play_episodes(player, range(1, 12), workers=2))
+    assert [episode.index for episode in others] == list(range(1, 12))
+    for episode, again in zip(episodes[1:], others, strict=False):
+        assert np.array_equal(episode.actions, again.actions)
+        assert np.array_equal(episode.frames, again.frames)
+
+
+def test_exploring_overrules_the_agent_for_its_part_of_the_time(player: AgentPlayer) -> None:
+    for episode in play_episodes(replace(player, explore=0.5), range(3), workers=1):
+        planned = explored_actions(0.5, EpisodeSeeds.of(SEED, episode.index).policy, len(episode))
+        overruled = planned >= 0
+        assert np.array_equal(episode.actions[overruled], planned[overruled])
+
+
+def test_records_what_an_agent_sees(
+    world: Path, agent: Path, player: AgentPlayer, tmp_path: Path
+) -> None:
+    record(
+        "doom-take-cover",
+        tmp_path,
+        episodes=2,
+        workers=1,
+        seed=SEED,
+        agent=agent,
+        world=str(world),
+        explore=0.2,
+    )
+    explored = list(play_episodes(replace(player, explore=0.2), range(2), workers=1))
+    store = EpisodeStore(tmp_path)
+    assert np.array_equal(store.actions, np.concatenate([e.actions for e in explored]))
+    assert np.array_equal(store.frames, np.concatenate([e.frames for e in explored]))
+    with pytest.raises(ValueError, match="recorded otherwise .explore was 0.2 and is now 0.0.;"):
+        record_episodes(player, tmp_path, 3, workers=1)
+
+
+def test_another_frame_skip_than_the_worlds_is_refused(
+    world: Path, agent: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="at 1 tics a frame, but doom-take-cover at 4 is to be"):
+        record("doom-take-cover", tmp_path, agent=agent, world=str(world), frame_skip=4)
