@@ -61,7 +61,9 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     LibTorch::LibTorch SYSTEM INTERFACE "${LibTorch_INCLUDE_DIR}"
                                         "${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
   target_compile_definitions(LibTorch::LibTorch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
-  target_link_libraries(LibTorch::LibTorch INTERFACE ${LibTorch_torch} ${LibTorch_torch_cpu}
+  # libtorch.so exports parts of another libstdc++'s std::filesystem that crash when they are called:
+  # the real one must come first.
+  target_link_libraries(LibTorch::LibTorch INTERFACE stdc++ ${LibTorch_torch} ${LibTorch_torch_cpu}
                                                      ${LibTorch_c10})
   if(LibTorch_CUDA)
     # Nothing names a symbol of these; the linker would drop them, and the device with them.

@@ -149,9 +149,8 @@ at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
     throw std::invalid_argument("reset mask: no row is true, expected at least one to reset");
   }
   if (given.seeds && given.seeds->size() != chosen.size()) {
-    throw std::invalid_argument(
-        "seeds: " + std::to_string(given.seeds->size()) +
-        " were given, expected one a row: " + std::to_string(chosen.size()));
+    throw std::invalid_argument("seeds: got " + std::to_string(given.seeds->size()) +
+                                ", expected one a row: " + std::to_string(chosen.size()));
   }
   RowCounters next = ledger.ToBegin(chosen, given.seeds);
   First([&] { world->Begin(state, mask, {given.frames}, next); });

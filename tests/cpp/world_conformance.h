@@ -14,6 +14,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "genie_env/core/error.h"
@@ -224,20 +225,20 @@ class WorldConformance {
     constexpr uint64_t kSeed = 5;
     Dream alone = Played({kSeed});
     const WorldStep expected = Step(alone);
-    for (const int64_t batch : {2, 7, 64, 65}) {
-      for (const int64_t position : {int64_t{0}, batch / 2, batch - 1}) {
-        std::vector<uint64_t> seeds = Seeds(100, batch);
-        seeds[position] = kSeed;
-        Dream dream = Played(seeds);
-        const WorldStep step = Step(dream);
-        const std::string what = "row " + std::to_string(position) + " of " + std::to_string(batch);
-        ExpectAlike(dream.state.Select(Rows({position})), alone.state, tolerance_, what);
-        EXPECT_TRUE(Alike(step.surprise.narrow(0, position, 1), expected.surprise, tolerance_))
-            << what;
-        EXPECT_TRUE(at::equal(step.terminated.narrow(0, position, 1), expected.terminated)) << what;
+    for (const auto& [batch, position] :
+         std::vector<std::pair<int64_t, int64_t>>{{2, 1}, {2, 0}, {7, 3}, {64, 63}, {65, 64}}) {
+      std::vector<uint64_t> seeds = Seeds(100, batch);
+      seeds[position] = kSeed;
+      Dream dream = Played(seeds);
+      const WorldStep step = Step(dream);
+      const std::string what = "row " + std::to_string(position) + " of " + std::to_string(batch);
+      ExpectAlike(dream.state.Select(Rows({position})), alone.state, tolerance_, what);
+      EXPECT_TRUE(Alike(step.surprise.narrow(0, position, 1), expected.surprise, tolerance_))
+          << what;
+      EXPECT_TRUE(at::equal(step.terminated.narrow(0, position, 1), expected.terminated)) << what;
+      if (tolerance_ == 0) {
         EXPECT_TRUE(at::equal(world_.Render(dream.state, Rows({position})),
-                              world_.Render(alone.state, Rows({0}))) ||
-                    tolerance_ > 0)
+                              world_.Render(alone.state, Rows({0}))))
             << what;
       }
     }

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 def episodes_of(store: EpisodeStore) -> Iterator[dict[str, np.ndarray]]:
     names = ("frames", "actions", "rewards", "terminations", "truncations")
-    for first, end in zip(store.episode_starts[:-1], store.episode_starts[1:], strict=True):
+    for first, end in pairwise(store.episode_starts):
         yield {name: getattr(store, name)[first:end] for name in names}
 
 

@@ -270,8 +270,12 @@ def measure(
 
 def show(console: Console, results: Sequence[Result], title: str) -> None:
     """The table: a line a batch and tier."""
-    table = Table(title=title)
-    for column in ("batch", "tier", "dtype", "steps/s", "best", "of its products", "of the peak"):
+    table = Table(
+        title=title,
+        caption="products: share of what the step's matrix products alone do at that batch; "
+        "peak: their arithmetic as a share of the machine's peak",
+    )
+    for column in ("batch", "tier", "dtype", "steps/s", "best", "products", "peak"):
         table.add_column(column, justify="left" if column in ("tier", "dtype") else "right")
     for batch, lines in itertools.groupby(results, key=lambda result: result.batch):
         for line in lines:
@@ -367,7 +371,7 @@ def bench(
         )
     facts = machine(where)
     spec = World.load(directory).spec
-    title = f"{spec.name} on {facts.get('gpu', facts['cpu'])}, {facts['threads']} threads"
+    title = f"{spec.name} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
     show(console, results, title)
     for name, peak in peaks.items():
         console.print(f"peak: {peak / 1e9:,.0f} GFLOP/s in {name} ({_PEAK} x {_PEAK} matrices)")

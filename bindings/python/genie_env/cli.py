@@ -57,7 +57,11 @@ TRAIN = TyperGroup(
             "training.memory:train_memory",
             "Train M, an LSTM with a mixture density output, on what V makes of recorded episodes.",
         ),
-        LazyCommand("controller", "training.controller:train_controller_command", ""),
+        LazyCommand(
+            "controller",
+            "training.controller:train_controller_command",
+            "Train a linear controller by CMA-ES, entirely inside the dream.",
+        ),
     ],
 )
 
@@ -66,7 +70,11 @@ APP = TyperGroup(
     help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
     no_args_is_help=True,
     commands=[
-        LazyCommand("demo", "demo:demo", ""),
+        LazyCommand(
+            "demo",
+            "demo:demo",
+            "Train a controller inside a dream for three minutes, then let it play the real game.",
+        ),
         LazyCommand(
             "record",
             "recording:record",
@@ -93,8 +101,16 @@ APP = TyperGroup(
             "evaluation:evaluate",
             "Play the real game, with an agent or a policy that never looks.",
         ),
-        LazyCommand("table", "table:table", ""),
-        LazyCommand("bench", "bench:bench", ""),
+        LazyCommand(
+            "table",
+            "table:table",
+            "Train at several temperatures with equal budgets; compare dream and reality.",
+        ),
+        LazyCommand(
+            "bench",
+            "bench:bench",
+            "Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.",
+        ),
     ],
 )
 

@@ -139,6 +139,11 @@ class Dreams:
         observations = self.world.spec.observations
         return {spec.name: spec.shape[0] for spec in observations if len(spec.shape) == 1}
 
+    @property
+    def num_features(self) -> int:
+        """Of the observation that is dreamt in."""
+        return self.features[self.observation]
+
     def play(
         self, policy: Policy, seeds: Sequence[int], progress: Progress | None = None
     ) -> Played:

@@ -103,8 +103,7 @@ def train_controller(
     if warm is not None:
         warm.check_fits(dreams.features)
         dreams = replace(dreams, observation=warm.observation)
-    size = dreams.features[dreams.observation]
-    start = np.zeros(size, np.float32) if warm is None else warm.weight
+    start = np.zeros(dreams.num_features, np.float32) if warm is None else warm.weight
     how = {
         "temperature": dreams.temperature,
         "termination": dreams.termination,

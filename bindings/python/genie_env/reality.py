@@ -92,7 +92,7 @@ class AgentPlayer:
     explore: float = 0.0
     keep_frames: bool = True
 
-    lanes = 8
+    lanes = 16
 
     def describe(self) -> dict[str, Any]:
         """What a recording says about who played."""

@@ -117,6 +117,11 @@ def _text(losses: Mapping[str, float]) -> str:
     return "held out: " + "  ".join(f"{k} {v:.4g}" for k, v in losses.items())
 
 
+def _json(losses: Mapping[str, float]) -> dict[str, float | None]:
+    """A recall without deaths is NaN, which JSON does not know."""
+    return {k: v if math.isfinite(v) else None for k, v in losses.items()}
+
+
 def _report(
     run: Path,
     writer: SummaryWriter,
@@ -126,7 +131,12 @@ def _report(
     rate: float,
 ) -> None:
     with (run / "metrics.jsonl").open("a") as file:
-        line = {"step": step, "training": training, "held_out": held_out, "items_per_s": rate}
+        line = {
+            "step": step,
+            "training": _json(training),
+            "held_out": _json(held_out),
+            "items_per_s": rate,
+        }
         file.write(json.dumps(line) + "\n")
     for name, value in training.items():
         writer.add_scalar(f"training/{name}", value, step)
