@@ -50,7 +50,7 @@ void InitVecEnv(py::module_& m) {
            py::arg("world"), py::kw_only(), py::arg("num_envs") = defaults.num_envs,
            py::arg("observation") = defaults.observation,
            py::arg("temperature") = defaults.temperature,
-           py::arg("autoreset_mode") = defaults.autoreset_mode,
+           py::arg_v("autoreset_mode", defaults.autoreset_mode, "AutoresetMode.NEXT_STEP"),
            py::arg("max_episode_steps") = defaults.max_episode_steps,
            py::arg("seed") = defaults.seed, Released())
       .def_property_readonly("options", &VecEnv::options, "With every default filled in.")

@@ -306,7 +306,7 @@ int64_t CheckAfterKill(const std::filesystem::path& directory, FrameSize size) {
 
 TEST(EpisodeStore, AKillLosesAtMostTheEpisodeInFlight) {
   int64_t recorded = 0;
-  for (int milliseconds = 0; milliseconds < 40; milliseconds += 2) {
+  for (int milliseconds = 0; milliseconds < 30; milliseconds += 3) {
     const TemporaryDirectory directory;
     const pid_t child = Fork([&] { Record(directory.path(), 1'000'000); });
     std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
@@ -322,7 +322,7 @@ TEST(EpisodeStore, AKillLosesAtMostTheEpisodeInFlight) {
 // The signal of a file that would grow too large kills in the middle of a write, at any byte.
 TEST(EpisodeStore, AKillWithinAWriteLosesAtMostTheEpisodeInFlight) {
   for (const FrameSize size : {kSmall, FrameSize{1, 1}}) {
-    for (rlim_t limit = 0; limit < 128 + 120; limit += 3) {
+    for (rlim_t limit = 0; limit < 128 + 120; limit += 5) {
       SCOPED_TRACE("killed at byte " + std::to_string(limit));
       const TemporaryDirectory directory;
       const pid_t child = Fork([&] {

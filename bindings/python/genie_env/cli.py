@@ -37,7 +37,7 @@ class LazyCommand(TyperCommand):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         app.command(self.name, cls=SeveralValues)(self.load())
         return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
 

@@ -39,10 +39,10 @@ FILMED = 20
 """Episodes, and dreams, of which the video shows the median one."""
 TICS_PER_SECOND = 35
 
-UNTRAINED = "untrained controller (random weights)"
+UNTRAINED = "untrained controller"
 TRAINED = "trained in the dream"
 RANDOM = "random play"
-SWEEP = "best blind sweep (100 left, 100 right)"
+SWEEP = "best blind sweep"
 ROWS = (RANDOM, UNTRAINED, SWEEP, TRAINED)
 """The lines of the table, in order."""
 
@@ -224,10 +224,7 @@ def plot(file: Path, findings: Findings) -> None:
     scored = [(g.steps / 1e6, g.score) for g in generations if g.score is not None]
     dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label="controller, fresh dreams")
     dream.set(
-        xlabel="dream steps (millions)",
-        ylabel="survival (tics)",
-        title="learning in the dream",
-        ylim=(0, None),
+        xlabel="dream steps (millions)", ylabel="survival (tics)", title="learning in the dream"
     )
     dream.legend()
     for panel, (name, summary) in [(p, item) for p in reality for item in summaries.items()]:
@@ -249,11 +246,12 @@ def plot(file: Path, findings: Findings) -> None:
             capsize=5,
         )
         panel.set_xticks(
-            range(len(summaries)), [name.replace(" (", "\n(") for name in summaries], fontsize=8
+            range(len(summaries)), [name.replace(" ", "\n", 1) for name in summaries]
         )
         panel.set_title("the real game: episodes, mean, 95 % interval")
     for panel in axes[0]:
         panel.grid(alpha=0.3)
+        panel.set_ylim(bottom=0)
     figure.savefig(file, dpi=150)
     pyplot.close(figure)
 

@@ -1,0 +1,498 @@
+"""
+What genie_env does in C++.
+"""
+from __future__ import annotations
+import builtins
+import collections.abc
+import enum
+import numpy
+import numpy.typing
+import os
+import torch
+import typing
+__all__: list[str] = ['AutoresetMode', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Memory', 'Model', 'RowCounters', 'TensorSpec', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
+class FormatError(ValueError):
+    """
+    A file or directory that is not what its format promises. The text names the file and the field.
+    """
+class EpisodeWriter:
+    """
+    Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
+    
+    An episode is there once `append` has returned; a kill loses at most the one in flight. One writer a
+    directory. A context manager that closes the files.
+    
+        with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
+            writer.append(frames, actions, rewards, terminations, truncations)
+    """
+    def __enter__(self) -> typing.Any:
+        ...
+    def __exit__(self, *args) -> None:
+        ...
+    def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
+        """
+        Makes the directory, or goes on after its last whole episode (frames must then be of the same size).
+        
+        `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
+        wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
+        the disk is full.
+        """
+    def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
+        """
+        Appends one episode of T steps.
+        
+        frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
+        truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+        anything else, RuntimeError when the disk is full; the writer then goes on once there is room.
+        """
+    def close(self) -> None:
+        """
+        Closes the files; may be called again.
+        """
+    @property
+    def num_episodes(self) -> int:
+        """
+        Whole episodes in the directory.
+        """
+    @property
+    def num_frames(self) -> int:
+        ...
+class EpisodeStore:
+    """
+    A directory of recorded episodes, mapped into memory: N frames of E episodes.
+    
+    Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
+    brought. The arrays are views that cannot be written and stay valid as long as anyone holds them.
+    Sees the episodes that were whole when it was opened.
+    """
+    def __init__(self, directory: os.PathLike | str | bytes) -> None:
+        """
+        Checks every file against the others. Raises FormatError naming the file.
+        """
+    @property
+    def actions(self) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        int64 [N]
+        """
+    @property
+    def episode_starts(self) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        int64 [E + 1]: episode e is frames[starts[e]:starts[e + 1]]
+        """
+    @property
+    def frames(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        uint8 [N, height, width, 3]
+        """
+    @property
+    def height(self) -> int:
+        ...
+    @property
+    def meta(self) -> str:
+        """
+        The text of meta.json: how the episodes were recorded.
+        """
+    @property
+    def num_episodes(self) -> int:
+        ...
+    @property
+    def num_frames(self) -> int:
+        ...
+    @property
+    def rewards(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [N]
+        """
+    @property
+    def terminations(self) -> numpy.typing.NDArray[numpy.bool]:
+        """
+        bool [N]
+        """
+    @property
+    def truncations(self) -> numpy.typing.NDArray[numpy.bool]:
+        """
+        bool [N]
+        """
+    @property
+    def width(self) -> int:
+        ...
+class Model:
+    """
+    A network with the loss that trains it.
+    """
+class Vision(Model):
+    """
+    V of World Models: a convolutional variational autoencoder for 64 x 64 frames.
+    """
+    def __init__(self, *, latents: typing.SupportsInt = 64, seed: typing.SupportsInt = 0) -> None:
+        ...
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """
+        float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].
+        """
+    def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.
+        """
+    @property
+    def latents(self) -> int:
+        ...
+class Memory(Model):
+    """
+    M of World Models: an LSTM with a mixture density output.
+    """
+    death_weight: typing.ClassVar[float] = 10.0
+    def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, seed: typing.SupportsInt = 0) -> None:
+        ...
+    @property
+    def components(self) -> int:
+        ...
+    @property
+    def hidden(self) -> int:
+        ...
+    @property
+    def latents(self) -> int:
+        ...
+class Trainer:
+    """
+    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) is the caller's.
+    """
+    def __init__(self, model: Model, *, learning_rate: typing.SupportsFloat = 0.001, gradient_clip: typing.SupportsFloat = 0.0, bf16: bool = False, seed: typing.SupportsInt = 0, device: str = 'cpu') -> None:
+        ...
+    def backward(self, batch: collections.abc.Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """
+        Loss and gradients of one batch; returns the loss and its terms.
+        """
+    def evaluate(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, float]:
+        """
+        The same numbers without gradients; the noise is keyed by `noise_step` alone.
+        """
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """
+        The gradients themselves, by parameter name.
+        """
+    def load_state(self, state: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        ...
+    def load_weights(self, weights: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        ...
+    def set_learning_rate(self, learning_rate: typing.SupportsFloat) -> None:
+        ...
+    def state(self) -> dict[str, torch.Tensor]:
+        """
+        Weights, optimiser moments and step: what resuming needs.
+        """
+    def update(self) -> None:
+        """
+        One optimiser step with the gradients at hand.
+        """
+    def weights(self) -> dict[str, torch.Tensor]:
+        """
+        Copies of the parameters, by name.
+        """
+    @property
+    def model(self) -> Model:
+        ...
+    @property
+    def step(self) -> int:
+        """
+        Updates made.
+        """
+class TensorSpec:
+    """
+    One row's share of a batched tensor.
+    """
+    @property
+    def dtype(self) -> str:
+        """
+        NumPy's name of it.
+        """
+    @property
+    def high(self) -> float:
+        ...
+    @property
+    def low(self) -> float:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def shape(self) -> tuple:
+        ...
+class WorldSpec:
+    """
+    What a world is, fixed when it is loaded.
+    """
+    @property
+    def actions(self) -> list[str]:
+        """
+        What each discrete action means, in order.
+        """
+    @property
+    def dtype(self) -> str:
+        """
+        Of its matrix products: "float32" or "bfloat16".
+        """
+    @property
+    def family(self) -> str:
+        ...
+    @property
+    def fingerprint(self) -> str:
+        """
+        SHA-256 of config, weights and starts; goes with every result.
+        """
+    @property
+    def frame(self) -> TensorSpec:
+        ...
+    @property
+    def frame_skip(self) -> int:
+        ...
+    @property
+    def max_episode_steps(self) -> int:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def observations(self) -> list[TensorSpec]:
+        """
+        What `observe` can give; the first is the default.
+        """
+    @property
+    def samples_termination(self) -> bool:
+        """
+        Termination is drawn from its probability, or thresholded.
+        """
+    @property
+    def state_bytes_per_row(self) -> int:
+        ...
+    @property
+    def temperature(self) -> float:
+        """
+        The calibrated sampling temperature.
+        """
+class RowCounters:
+    """
+    Where each row's random draws stand: arrays of integers, one a row.
+    """
+    def __init__(self, seeds: typing.Any, episodes: typing.Any, steps: typing.Any) -> None:
+        ...
+    def __len__(self) -> int:
+        ...
+class WorldState:
+    """
+    All that moves in a world: tensors whose first dimension is the row.
+    """
+    @staticmethod
+    def copy_rows(src: WorldState, src_rows: torch.Tensor, dst: WorldState, dst_rows: torch.Tensor) -> None:
+        """
+        dst[dst_rows[i]] = src[src_rows[i]] (int64 [R] each).
+        """
+    def clone(self) -> WorldState:
+        """
+        A deep copy of all rows.
+        """
+    def select(self, rows: torch.Tensor) -> WorldState:
+        """
+        A deep copy of the given rows (int64 [R]), in that order.
+        """
+    @property
+    def fields(self) -> dict[str, torch.Tensor]:
+        """
+        The tensors themselves, by name: to write to them moves the world.
+        """
+    @property
+    def rows(self) -> int:
+        ...
+class WorldStep:
+    """
+    What one step brought to each of N rows.
+    """
+    @property
+    def reward(self) -> torch.Tensor:
+        """
+        float32 [N]
+        """
+    @property
+    def surprise(self) -> torch.Tensor:
+        """
+        float32 [N], nats a latent dimension at temperature 1
+        """
+    @property
+    def terminated(self) -> torch.Tensor:
+        """
+        bool [N]
+        """
+class World:
+    """
+    A frozen world model: immutable, and safe to share between environments and threads.
+    """
+    @staticmethod
+    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', termination: str | None = None) -> World:
+        """
+        Reads a world directory.
+        
+        device: "cpu", "cuda" or "cuda:1". dtype: "float32", "bfloat16", or "auto",
+        bfloat16 where it is faster. termination: "sampled", "thresholded", or None for
+        what the world was calibrated with.
+        """
+    def begin(self, state: WorldState, mask: torch.Tensor, rng: RowCounters, frames: torch.Tensor | None = None) -> None:
+        """
+        Begins an episode where `mask` (bool [N]) is true: from a stored start, or from
+        `frames` (uint8 [N, H, W, 3]).
+        """
+    def follow(self, state: WorldState, actions: torch.Tensor, frames: torch.Tensor, rng: RowCounters) -> WorldStep:
+        """
+        One given frame a row (uint8 [N, H, W, 3]), in place.
+        """
+    def make_state(self, rows: typing.SupportsInt) -> WorldState:
+        """
+        A state of `rows` rows, none of which has begun.
+        """
+    def observe(self, state: WorldState, kind: str) -> torch.Tensor:
+        """
+        The observation `kind` of every row, as the spec says: a fresh tensor.
+        """
+    def render(self, state: WorldState, rows: torch.Tensor) -> torch.Tensor:
+        """
+        The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].
+        """
+    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters) -> WorldStep:
+        """
+        One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].
+        """
+    @property
+    def device(self) -> torch.device:
+        ...
+    @property
+    def spec(self) -> WorldSpec:
+        ...
+class AutoresetMode(enum.Enum):
+    """
+    What happens to a row after its episode has ended.
+    """
+    DISABLED: typing.ClassVar[AutoresetMode]
+    NEXT_STEP: typing.ClassVar[AutoresetMode]
+    _member_map_: typing.ClassVar[dict]
+    _member_names_: typing.ClassVar[list] = ['NEXT_STEP', 'DISABLED']
+    _unhashable_values_: typing.ClassVar[list] = list()
+    _use_args_: typing.ClassVar[bool] = False
+    _value2member_map_: typing.ClassVar[dict]
+    _value_repr_ = None
+    _member_type_ = builtins.object
+    @staticmethod
+    def _generate_next_value_(name, start, count, last_values):
+        """
+                Generate the next value when not given.
+        
+                name: the name of the member
+                start: the initial start value or None
+                count: the number of existing members
+                last_values: the list of values assigned
+                
+        """
+    @staticmethod
+    def _new_member_(type, *args, **kwargs):
+        """
+        Create and return a new object.  See help(type) for accurate signature.
+        """
+    @classmethod
+    def __new__(cls, value):
+        ...
+class VecEnvOptions:
+    """
+    What an environment was made with.
+    """
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        ...
+    @property
+    def max_episode_steps(self) -> int | None:
+        ...
+    @property
+    def num_envs(self) -> int:
+        ...
+    @property
+    def observation(self) -> str:
+        ...
+    @property
+    def seed(self) -> int | None:
+        ...
+    @property
+    def temperature(self) -> float | None:
+        ...
+class VecEnvStep:
+    """
+    What a step brought to each of N rows.
+    """
+    @property
+    def began(self) -> torch.Tensor:
+        """
+        bool [N], rows that began an episode instead of going on
+        """
+    @property
+    def observation(self) -> torch.Tensor:
+        ...
+    @property
+    def reward(self) -> torch.Tensor:
+        """
+        float32 [N]
+        """
+    @property
+    def surprise(self) -> torch.Tensor:
+        """
+        float32 [N], in nats; 0 where `began`
+        """
+    @property
+    def terminated(self) -> torch.Tensor:
+        """
+        bool [N]
+        """
+    @property
+    def truncated(self) -> torch.Tensor:
+        """
+        bool [N]
+        """
+class VecEnv:
+    """
+    N dreams in one frozen world, stepped together.
+    """
+    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: AutoresetMode = ..., max_episode_steps: typing.SupportsInt | None = None, seed: typing.SupportsInt | None = None) -> None:
+        ...
+    def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
+        """
+        One given frame a row (uint8 [N, H, W, 3]), reality's for instance.
+        """
+    def keep(self, rows: torch.Tensor) -> None:
+        """
+        Goes on with only the given rows (int64 [R], without repeats), in that order.
+        """
+    def render(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        The current frames: uint8 [R, H, W, 3].
+        """
+    def reset(self, *, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None, mask: torch.Tensor | None = None, frames: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Begins episodes; returns the observation of all rows.
+        """
+    def set_temperature(self, temperature: torch.Tensor) -> None:
+        """
+        float32 [N], above 0: one sampling temperature a row, from the next step on.
+        """
+    def step(self, actions: torch.Tensor) -> VecEnvStep:
+        """
+        One dreamt frame a row. actions: int64 [N].
+        """
+    @property
+    def num_envs(self) -> int:
+        """
+        Rows left (see keep).
+        """
+    @property
+    def options(self) -> VecEnvOptions:
+        """
+        With every default filled in.
+        """
+def build_info() -> dict:
+    """
+    How this genie_env was built: its "version", the "torch" it was built against, the "compiler", the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
+    """
