@@ -1,5 +1,6 @@
 #include <ATen/Version.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/typing.h>
 
 #include "genie_env/kernels/device_info.h"
 
@@ -14,9 +15,9 @@ constexpr const char* kCompiler = "clang " __clang_version__;
 constexpr const char* kCompiler = "gcc " __VERSION__;
 #endif
 
-py::dict BuildInfo() {
+py::typing::Dict<py::str, py::object> BuildInfo() {
   const std::string toolkit = CudaToolkitVersion();
-  py::dict info;
+  py::typing::Dict<py::str, py::object> info;
   info["version"] = GENIE_ENV_VERSION;
   info["torch"] = GENIE_ENV_TORCH_VERSION;
   info["compiler"] = kCompiler;

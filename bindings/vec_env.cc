@@ -1,6 +1,5 @@
 #include "genie_env/env/vec_env.h"
 
-#include <pybind11/native_enum.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -8,20 +7,31 @@ namespace genie_env {
 namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
 
-void InitVecEnv(py::module_& m) {
-  py::native_enum<AutoresetMode>(m, "AutoresetMode", "enum.Enum",
-                                 "What happens to a row after its episode has ended.")
-      .value("NEXT_STEP", AutoresetMode::kNextStep,
-             "The next step ignores the row's action, resets it and gives reward 0.")
-      .value("DISABLED", AutoresetMode::kDisabled,
-             "Stepping the row raises ResetNeeded until a reset names it.")
-      .finalize();
+namespace {
 
+// The values of gymnasium.vector.AutoresetMode.
+const char* Name(AutoresetMode mode) {
+  return mode == AutoresetMode::kNextStep ? "NextStep" : "Disabled";
+}
+
+AutoresetMode ParseAutoresetMode(const std::string& name) {
+  for (const AutoresetMode mode : {AutoresetMode::kNextStep, AutoresetMode::kDisabled}) {
+    if (name == Name(mode)) return mode;
+  }
+  throw std::invalid_argument("autoreset_mode is \"" + name +
+                              "\", but only \"NextStep\" and \"Disabled\" are supported");
+}
+
+}  // namespace
+
+void InitVecEnv(py::module_& m) {
   py::class_<VecEnvOptions>(m, "VecEnvOptions", "What an environment was made with.")
       .def_readonly("num_envs", &VecEnvOptions::num_envs)
       .def_readonly("observation", &VecEnvOptions::observation)
       .def_readonly("temperature", &VecEnvOptions::temperature)
-      .def_readonly("autoreset_mode", &VecEnvOptions::autoreset_mode)
+      .def_property_readonly(
+          "autoreset_mode", [](const VecEnvOptions& o) { return Name(o.autoreset_mode); },
+          "\"NextStep\" or \"Disabled\", as gymnasium.vector.AutoresetMode has it.")
       .def_readonly("max_episode_steps", &VecEnvOptions::max_episode_steps)
       .def_readonly("seed", &VecEnvOptions::seed);
 
@@ -38,19 +48,19 @@ void InitVecEnv(py::module_& m) {
   py::class_<VecEnv>(m, "VecEnv", "N dreams in one frozen world, stepped together.")
       .def(py::init([](std::shared_ptr<World> world, int64_t num_envs,
                        const std::string& observation, std::optional<double> temperature,
-                       AutoresetMode autoreset_mode, std::optional<int64_t> max_episode_steps,
+                       const std::string& autoreset_mode, std::optional<int64_t> max_episode_steps,
                        std::optional<uint64_t> seed) {
              return VecEnv(std::move(world), {.num_envs = num_envs,
                                               .observation = observation,
                                               .temperature = temperature,
-                                              .autoreset_mode = autoreset_mode,
+                                              .autoreset_mode = ParseAutoresetMode(autoreset_mode),
                                               .max_episode_steps = max_episode_steps,
                                               .seed = seed});
            }),
            py::arg("world"), py::kw_only(), py::arg("num_envs") = defaults.num_envs,
            py::arg("observation") = defaults.observation,
            py::arg("temperature") = defaults.temperature,
-           py::arg_v("autoreset_mode", defaults.autoreset_mode, "AutoresetMode.NEXT_STEP"),
+           py::arg("autoreset_mode") = Name(defaults.autoreset_mode),
            py::arg("max_episode_steps") = defaults.max_episode_steps,
            py::arg("seed") = defaults.seed, Released())
       .def_property_readonly("options", &VecEnv::options, "With every default filled in.")

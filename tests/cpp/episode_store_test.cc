@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <thread>
@@ -140,6 +141,24 @@ TEST(EpisodeStore, AnOpenStoreDoesNotSeeLaterEpisodes) {
   writer.Append(Episode(1).view());
   EXPECT_EQ(store.num_episodes(), 1);
   EXPECT_EQ(CheckContents(directory.path()), 2);
+}
+
+TEST(EpisodeStore, ADirectoryCanBeOpenedWhileItIsRecorded) {
+  const TemporaryDirectory directory;
+  EpisodeWriter writer = OpenWriter(directory.path());
+  std::atomic<bool> done = false;
+  std::thread recording([&] {
+    while (!done) writer.Append(Episode(static_cast<int>(writer.num_episodes())).view());
+  });
+  int64_t seen = 0;
+  for (int i = 0; i < 20000; ++i) {
+    const int64_t now = EpisodeStore(directory.path()).num_episodes();
+    EXPECT_GE(now, seen);
+    seen = now;
+  }
+  done = true;
+  recording.join();
+  EXPECT_EQ(CheckContents(directory.path()), writer.num_episodes());
 }
 
 TEST(EpisodeStore, OneWriterADirectory) {

@@ -10,7 +10,7 @@ from random_world import write_random_world
 
 from genie_env.controller import LinearController, file_hash
 from genie_env.dreams import Dreams
-from genie_env.evaluation import RealScores, agent_player, blind_player, evaluate
+from genie_env.evaluation import RealScores, agent_player, blind_player, evaluate, real_arena
 from genie_env.summary import summarise
 
 
@@ -79,18 +79,24 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
         RealScores(blind_player("right", 5), file)
 
 
-def test_an_agent_sees_the_game_through_its_world(
+def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     world: Path, agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("vizdoom")
     file = tmp_path / "scores.json"
-    evaluate(episodes=2, world=str(world), agent=agent, workers=1, seed=7, json_file=file)
+    evaluate(episodes=1, world=str(world), agent=agent, workers=1, seed=7, json_file=file)
     assert "survival in the real game" in capsys.readouterr().out
     kept = json.loads(file.read_text())
-    assert kept["n"] == 2
-    assert kept["world"] == Dreams.load(world).fingerprint
+    assert (kept["n"], kept["world"]) == (1, Dreams.load(world).fingerprint)
     assert kept["agent"] == file_hash(agent)
     assert RealScores(agent_player(world, agent, 7), file).scores == kept["scores"]
+
+    # Evolution in the real game plays it the same way, whoever plays beside it.
+    member = LinearController.load(agent)
+    weights = np.stack([-member.weight, member.weight])
+    played = real_arena(world, member.observation, workers=1)(weights, np.array([0, 1]), [7, 7])
+    assert played.steps == played.scores.sum()
+    assert played.scores[1] == kept["scores"][0]
 
 
 def test_words_of_errors(world: Path, agent: Path, tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def wrong_counters() -> Iterator[tuple[tuple[object, object, object], str]]:
     yield (zeros, zeros[None], zeros), "episodes is no array of integers"
 
 
-@pytest.mark.parametrize(("arguments", "words"), wrong_counters())
+@pytest.mark.parametrize(("arguments", "words"), list(wrong_counters()))
 def test_wrong_counters(arguments: tuple[object, object, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RowCounters(*arguments)

@@ -2,15 +2,13 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
-import builtins
 import collections.abc
-import enum
 import numpy
 import numpy.typing
 import os
 import torch
 import typing
-__all__: list[str] = ['AutoresetMode', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Memory', 'Model', 'RowCounters', 'TensorSpec', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
+__all__: list[str] = ['EpisodeStore', 'EpisodeWriter', 'FormatError', 'Memory', 'Model', 'RowCounters', 'TensorSpec', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -366,45 +364,15 @@ class World:
     @property
     def spec(self) -> WorldSpec:
         ...
-class AutoresetMode(enum.Enum):
-    """
-    What happens to a row after its episode has ended.
-    """
-    DISABLED: typing.ClassVar[AutoresetMode]
-    NEXT_STEP: typing.ClassVar[AutoresetMode]
-    _member_map_: typing.ClassVar[dict]
-    _member_names_: typing.ClassVar[list] = ['NEXT_STEP', 'DISABLED']
-    _unhashable_values_: typing.ClassVar[list] = list()
-    _use_args_: typing.ClassVar[bool] = False
-    _value2member_map_: typing.ClassVar[dict]
-    _value_repr_ = None
-    _member_type_ = builtins.object
-    @staticmethod
-    def _generate_next_value_(name, start, count, last_values):
-        """
-                Generate the next value when not given.
-        
-                name: the name of the member
-                start: the initial start value or None
-                count: the number of existing members
-                last_values: the list of values assigned
-                
-        """
-    @staticmethod
-    def _new_member_(type, *args, **kwargs):
-        """
-        Create and return a new object.  See help(type) for accurate signature.
-        """
-    @classmethod
-    def __new__(cls, value):
-        ...
 class VecEnvOptions:
     """
     What an environment was made with.
     """
     @property
-    def autoreset_mode(self) -> AutoresetMode:
-        ...
+    def autoreset_mode(self) -> str:
+        """
+        "NextStep" or "Disabled", as gymnasium.vector.AutoresetMode has it.
+        """
     @property
     def max_episode_steps(self) -> int | None:
         ...
@@ -456,7 +424,7 @@ class VecEnv:
     """
     N dreams in one frozen world, stepped together.
     """
-    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: AutoresetMode = ..., max_episode_steps: typing.SupportsInt | None = None, seed: typing.SupportsInt | None = None) -> None:
+    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, seed: typing.SupportsInt | None = None) -> None:
         ...
     def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
         """
@@ -492,7 +460,7 @@ class VecEnv:
         """
         With every default filled in.
         """
-def build_info() -> dict:
+def build_info() -> dict[str, typing.Any]:
     """
     How this genie_env was built: its "version", the "torch" it was built against, the "compiler", the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
     """

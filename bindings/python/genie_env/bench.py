@@ -30,8 +30,6 @@ TIERS = {
     "numpy": "features alone, NumPy arrays",
 }
 REPEATS = 5
-_WARM_UP = 0.2
-"""Seconds that every cell runs before any is measured."""
 _PEAK = 1024
 """Side of the square matrices whose product gives the machine's peak."""
 
@@ -120,14 +118,14 @@ def interleaved(
     tick: Callable[[], None] = lambda: None,
 ) -> dict[Any, list[float]]:
     """Calls a second of every cell, REPEATS times, in turns, so that whatever else the machine does
-    falls on all cells alike. `seconds` is the time of a cell, all its repeats together."""
+    falls on all cells alike. `seconds` is the time of a cell, all its repeats together; a turn more
+    comes first, to warm up."""
     rates: dict[Any, list[float]] = {cell: [] for cell in steps}
-    for step in steps.values():
-        repeat(step, _WARM_UP, device)
-        tick()
-    for _ in range(REPEATS):
+    for turn in range(1 + REPEATS):
         for cell, step in steps.items():
-            rates[cell].append(repeat(step, seconds / REPEATS, device))
+            rate = repeat(step, seconds / REPEATS, device)
+            if turn > 0:
+                rates[cell].append(rate)
             tick()
     return rates
 

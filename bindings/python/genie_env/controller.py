@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from genie_env.files import write_atomically
 
@@ -66,9 +66,8 @@ class LinearController:
             "observation": self.observation,
             "world": self.world,
         }
-        write_atomically(
-            file, lambda temporary: save_file({"weight": self.weight}, temporary, metadata)
-        )
+        content = save({"weight": self.weight}, metadata)
+        write_atomically(file, lambda temporary: temporary.write_bytes(content))
 
     @classmethod
     def load(cls, file: Path) -> LinearController:

@@ -87,7 +87,7 @@ def demo(
     # Whatever is missing shall be known now, not after the training.
     DoomTakeCover().close()
     dreams = Dreams.load(directory)
-    start = LinearController.load(directory / SHIPPED_AGENT) if warm else None
+    start = _shipped_controller(directory) if warm else None
 
     console = Console()
     findings = Findings()
@@ -100,6 +100,13 @@ def demo(
         console.print("stopped")
         _report(findings, out, console)
         raise typer.Exit(130) from None
+
+
+def _shipped_controller(world: Path) -> LinearController:
+    file = world / SHIPPED_AGENT
+    if not file.exists():
+        raise ValueError(f"{world} has no {SHIPPED_AGENT} to start from: leave out --warm")
+    return LinearController.load(file)
 
 
 def _train(
@@ -219,8 +226,8 @@ def plot(file: Path, findings: Findings) -> None:
     dream, *reality = axes[0]
     generations = findings.generations
     millions = [g.steps / 1e6 for g in generations]
-    dream.plot(millions, [g.best for g in generations], color="tab:blue", alpha=0.5, label="best")
-    dream.plot(millions, [g.mean for g in generations], color="tab:blue", label="mean")
+    dream.plot(millions, [g.best for g in generations], color="tab:blue", alpha=0.5, label="best candidate")
+    dream.plot(millions, [g.mean for g in generations], color="tab:blue", label="population")
     scored = [(g.steps / 1e6, g.score) for g in generations if g.score is not None]
     dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label="controller, fresh dreams")
     dream.set(

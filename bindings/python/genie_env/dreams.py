@@ -73,6 +73,11 @@ class Played:
     """Steps that all episodes took together."""
 
 
+Arena = Callable[[NDArray[np.float32], NDArray[np.int64], list[int]], Played]
+"""Where controllers are tried: given controllers [P, F], whose every episode is [N] and the
+episodes' seeds, plays them all. `Dreams.play_controllers` is one, the real game another."""
+
+
 @dataclass(frozen=True)
 class Dreams:
     """A frozen world and how to dream in it; loaded once, played many times. Immutable.

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from genie_env.controller import LinearController
-from genie_env.dreams import Dreams
+from genie_env.dreams import Arena, Dreams, Played
 from genie_env.files import changed_settings, write_json
 from genie_env.games.blind import check_policy
 from genie_env.games.frames import DOOM, Game
-from genie_env.reality import AgentPlayer, BlindPlayer
+from genie_env.reality import AgentPlayer, BlindPlayer, PopulationPlayer
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 from genie_env.workers import play_episodes
@@ -43,11 +45,32 @@ def agent_player(world: str | Path, agent: Path, seed: int) -> AgentPlayer:
     directory = find_world(world)
     dreams = Dreams.load(directory)
     LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
-    name = json.loads((directory / "config.json").read_text()).get("real_game")
-    if name is None:
-        raise ValueError(f'{directory / "config.json"} names no "real_game" that could be played')
-    game = Game(name, dreams.world.spec.frame_skip)
+    game = real_game(directory)
     return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False)
+
+
+def real_game(world: Path) -> Game:
+    """The game that a world directory was learned from."""
+    config = json.loads((world / "config.json").read_text())
+    if "real_game" not in config:
+        raise ValueError(f'{world / "config.json"} names no "real_game" that could be played')
+    return Game(config["real_game"], config["frame_skip"])
+
+
+def real_arena(world: Path, observation: str, workers: int) -> Arena:
+    """Tries controllers in the real game instead of the dream; they see it through the world."""
+    game = real_game(world)
+
+    def arena(
+        weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]
+    ) -> Played:
+        player = PopulationPlayer(game, str(world), observation, weights, owners, seeds)
+        with contextlib.closing(play_episodes(player, range(len(seeds)), workers)) as played:
+            episodes = [(episode.score, len(episode)) for episode in played]
+        scores, steps = np.array(episodes).T
+        return Played(scores.astype(np.float32), int(steps.sum()))
+
+    return arena
 
 
 class RealScores:

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env.controller import KIND, LinearController
-from genie_env.dreams import Dreams, Played, Progress, derived_seeds
+from genie_env.dreams import Arena, Dreams, Played, Progress, derived_seeds
 from genie_env.files import claim_run, write_atomically
 
 SCORE_EVERY = 5
 """Generations between two scores of the distribution's mean."""
 SCORED_DREAMS = 256
-
-Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,6 @@ class Generation:
     """The distribution's mean that has the highest score so far."""
 
 
-Arena = Callable[[Weights, NDArray[np.int64], list[int]], Played]
-"""Where controllers are tried (the dream or, for a baseline, the real game): given controllers
-[P, F], who plays which episode [N] and the episodes' seeds, plays them all."""
-
-
 def train_controller(
     dreams: Dreams,
     settings: ControllerSettings,
@@ -87,12 +80,14 @@ def train_controller(
     out: Path | None = None,
     warm: LinearController | None = None,
     progress: Progress | None = None,
+    reality: Arena | None = None,
 ) -> Iterator[Generation]:
     """Trains a controller in `dreams`, all dreams of a generation in one batch; see `evolve`.
 
     Starts from `warm`, or from all weights zero: a controller that stays where it is. `progress`
     is called at every step of a batch. A run in `out` that was stopped goes on; its steps and
-    minutes may have been raised. Raises ValueError if the run there had other settings.
+    minutes may have been raised. Raises ValueError if the run there had other settings. `reality`:
+    train there instead (a baseline); the dreams then only say what the controller sees.
 
         dreams = Dreams.load("doom-take-cover")
         for generation in train_controller(dreams, ControllerSettings(minutes=3)):
@@ -104,11 +99,13 @@ def train_controller(
         warm.check_fits(dreams.features)
         dreams = replace(dreams, observation=warm.observation)
     start = np.zeros(dreams.num_features, np.float32) if warm is None else warm.weight
-    how = {
+    how: dict[str, Any] = {
         "temperature": dreams.temperature,
         "termination": dreams.termination,
         "seed": settings.seed,
     }
+    if reality is not None:
+        how = {"trained_in": "the real game", "seed": settings.seed}
     first = LinearController(
         start, dreams.observation, dreams.fingerprint, {k: str(v) for k, v in how.items()}
     )
@@ -127,10 +124,12 @@ def train_controller(
             },
         )
 
-    def arena(weights: Weights, owners: NDArray[np.int64], seeds: list[int]) -> Played:
+    def dream(
+        weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]
+    ) -> Played:
         return dreams.play_controllers(weights, owners, seeds, progress)
 
-    return evolve(arena, first, settings, out)
+    return evolve(reality or dream, first, settings, out)
 
 
 class _Normal:
@@ -245,7 +244,7 @@ def _try_out(
     settings: ControllerSettings,
     index: int,
     population: list[NDArray[np.float64]],
-    mean: Weights | None,
+    mean: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
     """Plays a generation's candidates and, if given, the distribution's mean, all in one batch."""
     began = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,8 @@ class AgentPlayer:
     """The agent file."""
     explore: float = 0.0
     keep_frames: bool = True
-
-    lanes = 16
+    lanes: int = 16
+    """Games that a worker plays at a time."""
 
     def describe(self) -> dict[str, Any]:
         """What a recording says about who played."""
@@ -106,59 +107,112 @@ class AgentPlayer:
         }
 
     def play(self, jobs: Jobs) -> None:
-        import torch
-
-        import genie_env
         from genie_env.controller import LinearController
 
-        torch.set_num_threads(1)
         controller = LinearController.load(Path(self.agent))
-        eyes = genie_env.make_vec(
-            self.world, num_envs=self.lanes, observation=controller.observation
+        _play_in_lanes(
+            jobs,
+            [_Lane(self.game, self.keep_frames, self.explore) for _ in range(self.lanes)],
+            self.world,
+            controller.observation,
+            seeds_of=lambda index: EpisodeSeeds.of(self.seed, index),
+            weight_of=lambda index: controller.weight,
         )
-        games = [_Lane(self.game, self.keep_frames) for _ in range(self.lanes)]
-        frames = np.zeros((self.lanes, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        actions = np.zeros(self.lanes, np.int64)
-        # Every row has to be somewhere, also those whose turn never comes.
-        observation, _ = eyes.reset(seed=0, options={"frames": frames})
-        try:
-            while True:
-                begun = np.zeros(self.lanes, bool)
-                for lane, game in enumerate(games):
-                    if game.playing:
-                        continue
-                    # Wait for an episode only when there is nothing else to do.
-                    index = jobs.take(block=not any(game.playing for game in games))
-                    if index is None:
-                        break
-                    frames[lane] = game.begin(index, self.seed, self.explore)
-                    begun[lane] = True
-                if not any(game.playing for game in games):
-                    return
-                if begun.any():
-                    seeds = [game.seeds.world for game in games]
-                    observation, _ = eyes.reset(
-                        seed=seeds, options={"reset_mask": begun, "frames": frames}
-                    )
-                chosen = controller.act(observation)
-                for lane, game in enumerate(games):
-                    if game.playing:
-                        actions[lane] = game.overruled(int(chosen[lane]))
-                        frames[lane] = game.step(int(actions[lane]))
-                        if game.recorder.finished:
-                            jobs.give(game.recorder.episode())
-                observation, *_ = eyes.follow(actions, frames)
-                jobs.tick()
-        finally:
-            for game in games:
-                game.close()
+
+
+@dataclass(frozen=True)
+class PopulationPlayer:
+    """Plays with many linear controllers, each in episodes of its own: evolution in reality."""
+
+    game: Game
+    world: str
+    """The directory of the world that they see through."""
+    observation: str
+    weights: NDArray[np.float32]
+    """[P, F]"""
+    owners: NDArray[np.int64]
+    """[N]: whose episode it is."""
+    seeds: list[int]
+    """N: episodes of one seed are the same game."""
+
+    lanes = 16
+
+    def play(self, jobs: Jobs) -> None:
+        _play_in_lanes(
+            jobs,
+            [_Lane(self.game, keep_frames=False, explore=0.0) for _ in range(self.lanes)],
+            self.world,
+            self.observation,
+            seeds_of=lambda index: EpisodeSeeds.of(self.seeds[index], 0),
+            weight_of=lambda index: self.weights[self.owners[index]],
+        )
+
+
+def _play_in_lanes(
+    jobs: Jobs,
+    games: list[_Lane],
+    world: str,
+    observation_kind: str,
+    seeds_of: Callable[[int], EpisodeSeeds],
+    weight_of: Callable[[int], NDArray[np.float32]],
+) -> None:
+    """Plays until there are no more jobs, as many games at a time as there are lanes.
+
+    `seeds_of` and `weight_of` (float32 [F]) give an episode's seeds and its linear controller.
+    """
+    import torch
+
+    import genie_env
+    from genie_env.controller import steer
+
+    torch.set_num_threads(1)
+    lanes = len(games)
+    eyes = genie_env.make_vec(world, num_envs=lanes, observation=observation_kind, output="torch")
+    frames = np.zeros((lanes, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    actions = np.zeros(lanes, np.int64)
+    # Every row has to be somewhere, also those whose turn never comes.
+    observation, _ = eyes.reset(seed=0, options={"frames": frames})
+    weights = torch.zeros(observation.shape)
+    try:
+        while True:
+            begun = np.zeros(lanes, bool)
+            for lane, game in enumerate(games):
+                if game.playing:
+                    continue
+                # Wait for an episode only when there is nothing else to do.
+                index = jobs.take(block=not any(game.playing for game in games))
+                if index is None:
+                    break
+                frames[lane] = game.begin(index, seeds_of(index))
+                weights[lane] = torch.from_numpy(weight_of(index))
+                begun[lane] = True
+            if not any(game.playing for game in games):
+                return
+            if begun.any():
+                observation, _ = eyes.reset(
+                    seed=[game.seeds.world for game in games],
+                    options={"reset_mask": begun, "frames": frames},
+                )
+            chosen = steer(weights, observation).tolist()
+            for lane, game in enumerate(games):
+                if game.playing:
+                    actions[lane] = game.overruled(chosen[lane])
+                    frames[lane] = game.step(int(actions[lane]))
+                    if game.recorder.finished:
+                        jobs.give(game.recorder.episode())
+            observation, *_ = eyes.follow(actions, frames)
+            jobs.tick()
+    finally:
+        for game in games:
+            game.close()
 
 
 class _Lane:
     """One game of several that are played together; it is started when its first turn comes."""
 
-    def __init__(self, game: Game, keep_frames: bool) -> None:
+    def __init__(self, game: Game, keep_frames: bool, explore: float) -> None:
         self._game = game
+        self._explore = explore
         self._env: gymnasium.Env[NDArray[np.uint8], np.int64] | None = None
         self.recorder = Recorder(keep_frames)
         self.seeds = EpisodeSeeds(0, 0, 0)
@@ -169,16 +223,16 @@ class _Lane:
     def playing(self) -> bool:
         return not self.recorder.finished
 
-    def begin(self, index: int, seed: int, explore: float) -> NDArray[np.uint8]:
+    def begin(self, index: int, seeds: EpisodeSeeds) -> NDArray[np.uint8]:
         if self._env is None:
             self._env = self._game.make()
             _one_thread()
-        self.seeds = EpisodeSeeds.of(seed, index)
+        self.seeds = seeds
         self._schedule = explored_actions(
-            explore, self.seeds.policy, LONGEST_EPISODE, num_actions(self._env)
+            self._explore, seeds.policy, LONGEST_EPISODE, num_actions(self._env)
         )
-        self._frame, _ = self._env.reset(seed=self.seeds.game)
-        self.recorder.begin(index, self.seeds.game)
+        self._frame, _ = self._env.reset(seed=seeds.game)
+        self.recorder.begin(index, seeds.game)
         return self._frame
 
     def overruled(self, action: int) -> int:

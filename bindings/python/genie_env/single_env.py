@@ -29,7 +29,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
 
     metadata: dict[str, Any] = DreamVectorEnv.metadata
 
-    action_space: gymnasium.spaces.Discrete
+    action_space: gymnasium.spaces.Discrete[np.int64]
     observation_space: gymnasium.spaces.Box
 
     def __init__(

@@ -40,7 +40,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}
 
     single_observation_space: gymnasium.spaces.Box
-    single_action_space: gymnasium.spaces.Discrete
+    single_action_space: gymnasium.spaces.Discrete[np.int64]
 
     def __init__(
         self,
@@ -79,7 +79,6 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._recipe = functools.partial(type(self), **arguments)
-        mode = _autoreset_mode(autoreset_mode)
         for name, value, known in (
             ("output", output, ("numpy", "torch")),
             ("render_mode", render_mode, (None, "rgb_array")),
@@ -110,15 +109,16 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             num_envs=num_envs,
             observation=observation or "",
             temperature=temperature,
-            autoreset_mode=_core.AutoresetMode[mode.name],
+            autoreset_mode=AutoresetMode(autoreset_mode).value,
             max_episode_steps=max_episode_steps,
-            seed=seed,
+            seed=None if seed is None else _seed(seed),
         )
         self.options = self._env.options
         """What the environment was made with, every default filled in."""
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.metadata = {**type(self).metadata, "autoreset_mode": mode}
+        mode = AutoresetMode(self.options.autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": mode}  # the class's stays as it is
         self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
 
         spec = loaded.spec
@@ -166,7 +166,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             mask=None if mask is None else _boolean("reset_mask", mask),
             frames=None if frames is None else _pixels("frames", frames),
         )
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        super().reset(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
         return self._give(observation), {}
 
     def step(self, actions: Given) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -211,7 +211,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         env = self._open("frames")
         return self._give(env.render(None if rows is None else _integers("rows", rows)))
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
         """The current frame of every row, where the render mode is "rgb_array"."""
         env = self._open("render")
         if self.render_mode is None:
@@ -266,30 +266,25 @@ def _box(spec: _core.TensorSpec) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(spec.low, spec.high, tuple(spec.shape), np.dtype(spec.dtype).type)
 
 
-def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
-    supported = (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
-    if given in supported or given in [mode.value for mode in supported]:
-        return AutoresetMode(given)
-    raise ValueError(
-        f"autoreset_mode is {given!r}, but only AutoresetMode.NEXT_STEP and AutoresetMode.DISABLED "
-        "are supported"
-    )
-
-
-def _row_seeds(seed: int | Sequence[int], rows: int) -> list[int]:
+def _seed(given: Any) -> int:
+    """One row's seed."""
     try:
-        if isinstance(seed, (int, np.integer)):
-            seeds = [int(seed) + row for row in range(rows)]
-        else:
-            seeds = [operator.index(s) for s in seed]
+        seed = operator.index(given)
     except TypeError:
-        raise TypeError(
-            f"seed is {seed!r}, expected an integer, a list of one integer a row, or None"
-        ) from None
-    wrong = [s for s in seeds if not 0 <= s < 2**64]
-    if wrong:
-        raise ValueError(f"seed: got {wrong[0]}, expected integers from 0 to 2**64 - 1")
-    return seeds
+        seed = -1
+    if not 0 <= seed < 2**64:
+        error = ValueError if isinstance(given, (int, np.integer)) else TypeError
+        raise error(
+            f"seed: got {given!r}, expected an integer from 0 to 2**64 - 1, or a list of one a row"
+        )
+    return seed
+
+
+def _row_seeds(given: int | Sequence[int], rows: int) -> list[int]:
+    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
+        return [_seed(seed) for seed in given]
+    first = _seed(given)
+    return [_seed(first + row) for row in range(rows)]
 
 
 def _tensor(

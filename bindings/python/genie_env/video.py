@@ -8,6 +8,7 @@ nothing is smeared.
 
 from __future__ import annotations
 
+import functools
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -111,10 +112,13 @@ def enlarge(frame: Picture, scale: int) -> Picture:
 def caption(text: str, width: int) -> Picture:
     """A black band of `width` pixels with `text` in white."""
     band = Image.new("RGB", (width, _CAPTION_HEIGHT))
-    ImageDraw.Draw(band).text(
-        (12, _CAPTION_HEIGHT // 2), text, font=ImageFont.load_default(size=22), anchor="lm"
-    )
+    ImageDraw.Draw(band).text((12, _CAPTION_HEIGHT // 2), text, font=_font(), anchor="lm")
     return np.asarray(band)
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=22)
 
 
 def side_by_side(frames: list[Picture], captions: list[str], scale: int = 8) -> Picture:

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from genie_env.controller import LinearController
 from genie_env.dreams import Dreams
+from genie_env.evaluation import real_arena
 from genie_env.evolution import ControllerSettings, Generation, train_controller
+from genie_env.shipped import find_world
 
 
 class TrainingProgress:
@@ -81,38 +83,49 @@ def train_controller_command(
     population: Annotated[int, typer.Option(help="candidates a generation")] = 64,
     dreams: Annotated[int, typer.Option(help="dreams a candidate")] = 16,
     sigma: Annotated[float, typer.Option(help="standard deviation of the first weights")] = 0.1,
-    warm: Annotated[Path | None, typer.Option(help="agent file to start from")] = None,
+    warm: Annotated[Path | None, typer.Option(help="agent file to start from; sees what it saw")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    reality: Annotated[
+        bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
 ) -> None:
     """Train a linear controller by CMA-ES, entirely inside the dream.
 
     Leaves agent.safetensors (the distribution's mean with the highest survival in fresh dreams) and
-    generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on.
+    generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on, and so does
+    one with more steps or minutes.
     """
-    settings = ControllerSettings(
-        parse_steps(steps), minutes, seed, population, dreams, sigma
-    )
+    settings = ControllerSettings(parse_steps(steps), minutes, seed, population, dreams, sigma)
+    start = LinearController.load(warm) if warm else None
     dreaming = Dreams.load(
         world,
         temperature=temperature,
         termination=termination,
-        observation=observation,
+        observation=start.observation if start else observation,
         device=device,
     )
-    start = LinearController.load(warm) if warm else None
+    arena = real_arena(find_world(world), dreaming.observation, workers) if reality else None
     console = Console()
     best = None
     try:
         with TrainingProgress(settings, console) as progress:
-            run = train_controller(dreaming, settings, out=out, warm=start, progress=progress.tic)
+            run = train_controller(
+                dreaming,
+                settings,
+                out=out,
+                warm=start,
+                progress=progress.tic,
+                reality=arena,
+            )
             for best in run:
                 progress.generation(best)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from here")
     if best is not None:
         console.print(
-            f"wrote {out / 'agent.safetensors'}: {best.best_score:,.0f} tics in its dream, "
-            f"after {best.steps / 1e6:.1f} M steps",
+            f"wrote {out / 'agent.safetensors'}: {best.best_score:,.0f} tics in "
+            f"{'reality' if reality else 'its dream'}, after {best.steps / 1e6:.1f} M steps",
             soft_wrap=True,
         )
 

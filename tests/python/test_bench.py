@@ -1,0 +1,98 @@
+"""`genie-env bench` on a small random world: what it measures, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from random_world import random_config, write_random_world
+
+from genie_env import bench
+from genie_env.cli import APP
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from plain_torch_models import PlainMemory, PlainVision  # noqa: E402
+
+
+def run(*args: str) -> None:
+    APP.main(["bench", *args], prog_name="genie-env", standalone_mode=False)
+
+
+def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = write_random_world(tmp_path / "world")
+    file, picture = tmp_path / "out" / "b.json", tmp_path / "out" / "b.png"
+    options = ["--seconds", "0.05", "--dtype", "float32", "--json", str(file), "--plot"]
+    run(str(world), "--batch", "1", "4", "9", *options, str(picture))
+
+    report = json.loads(file.read_text())
+    cells = [(r["batch"], r["tier"], r["dtype"]) for r in report["results"]]
+    assert cells == [(b, t, "float32") for b in (1, 4, 9) for t in ("latents", "pixels", "numpy")]
+    for result in report["results"]:
+        assert 0 < result["steps_per_s"] <= result["best"]
+        share = result["steps_per_s"] / result["products_per_s"]
+        assert result["products_share"] == pytest.approx(share, rel=0.01, abs=1e-4)
+        assert result["peak_share"] >= 0
+    assert report["machine"]["cpu"] and report["machine"]["cores"] >= 1
+    assert report["machine"]["torch"] == torch.__version__
+    assert report["machine"]["peak_flops_per_s"]["float32"] > 1e8
+    assert report["world"]["name"] == "random" and report["repeats"] == 5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "latents" in printed and "pixels" in printed and "GFLOP/s in float32" in printed
+
+
+def test_auto_names_the_type_it_stands_for(tmp_path: Path) -> None:
+    world = write_random_world(tmp_path / "world")
+    file = tmp_path / "b.json"
+    run(str(world), "--batch", "2", "--seconds", "0.01", "--json", str(file))
+    assert {r["dtype"] for r in json.loads(file.read_text())["results"]} <= {"float32", "bfloat16"}
+
+
+def test_products_are_those_of_the_networks() -> None:
+    """Counted again from the layers of the plain PyTorch networks."""
+    config = random_config(latents=64, hidden=512, components=5)
+    memory = PlainMemory()
+    weights = [memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0, memory.output.weight]
+    assert sum(p.flops for p in bench.step_products(config)) == 2 * sum(w.numel() for w in weights)
+
+    vision = PlainVision()
+    counted = []
+
+    def count(layer: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        pixels = inputs[0].shape[2:].numel()  # 1 for the linear layer
+        counted.append(2 * pixels * layer.weight.numel())
+
+    for layer in (vision.expand, vision.deconv1, vision.deconv2, vision.deconv3, vision.deconv4):
+        layer.register_forward_hook(count)
+    vision.decode(torch.zeros(1, 64))
+    assert [p.flops for p in bench.decoding_products(config)] == counted
+
+
+def test_repeats_take_turns() -> None:
+    calls: list[str] = []
+    steps = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
+    rates = bench.interleaved(steps, 0.01, torch.device("cpu"))
+    turns = [name for i, name in enumerate(calls) if i == 0 or calls[i - 1] != name]
+    assert turns == ["a", "b"] * (1 + bench.REPEATS)
+    assert {name: len(rate) for name, rate in rates.items()} == {"a": 5, "b": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch", "0"], "batch is 0; expected 1 or more"),
+        (["--seconds", "0"], "seconds is 0.0; expected a number above 0"),
+    ],
+)
+def test_wrong_arguments(options: list[str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        run(str(write_random_world(tmp_path / "world")), *options)
+
+
+def test_unknown_family() -> None:
+    with pytest.raises(ValueError, match="family is 'genie'; bench knows .* 'vision-memory' alone"):
+        bench.step_products({**random_config(), "family": "genie"})

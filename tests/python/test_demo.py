@@ -1,0 +1,130 @@
+"""`genie-env demo`, short, on a small random world, with the real game."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from random_world import write_random_world
+
+from genie_env._core import World
+from genie_env.controller import LinearController
+from genie_env.demo import ROWS, demo
+
+OUTPUTS = ["agent.safetensors", "learning_curve.png", "results.json"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def vizdoom() -> None:
+    pytest.importorskip("vizdoom", reason="the real game needs ViZDoom, which is not installed")
+
+
+@pytest.mark.usefixtures("vizdoom")
+def test_from_dream_to_reality(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    demo(minutes=0.02, episodes=2, out=out, workers=1, world=str(world))
+    printed = capsys.readouterr().out
+    for name in ROWS:
+        assert name in printed
+    assert "generation 0: survival mean" in printed and "steps/s" in printed
+
+    results = json.loads((out / "results.json").read_text())
+    assert results["world"] == World.load(world).spec.fingerprint
+    assert [g["index"] for g in results["generations"]] == list(range(len(results["generations"])))
+    assert list(results["real"]) == list(ROWS)
+    for played in results["real"].values():
+        assert played["n"] == 2 and all(40 < score <= 2100 for score in played["scores"])
+    assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    controller = LinearController.load(out / "agent.safetensors")
+    assert controller.world == results["world"]
+
+    with av.open(str(out / "dream_and_reality.mp4")) as film:
+        pictures = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
+    survived = sorted(results["real"]["trained in the dream"]["scores"])[1]
+    assert len(pictures) == max(survived, 100) + 35, "the median episode, and a second more"
+    assert pictures[0].shape == (552, 1032, 3)
+    reality, dream = pictures[0][40:, :512], pictures[0][40:, 520:]
+    # Doom's ceiling is grey and even; a random world's pictures are not.
+    assert reality[:80].std() < 25 and np.abs(reality.astype(int) - dream).mean() > 20
+
+
+@pytest.mark.usefixtures("vizdoom")
+def test_ctrl_c_keeps_what_there_is(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "genie_env.cli", "demo", "--world", str(world)]
+    running = subprocess.Popen(
+        [*command, "--minutes", "10", "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert running.stdout is not None
+    printed = ""
+    for line in running.stdout:
+        printed += line
+        if line.startswith("generation 1"):
+            running.send_signal(signal.SIGINT)
+            break
+    printed += running.communicate(timeout=60)[0]
+    assert running.returncode == 130
+    assert "stopped" in printed and "Traceback" not in printed
+    assert sorted(file.name for file in out.iterdir()) == OUTPUTS
+    results = json.loads((out / "results.json").read_text())
+    assert len(results["generations"]) >= 2 and results["real"] == {}
+
+
+@pytest.mark.usefixtures("vizdoom")
+def test_warm_starts_from_the_controller_that_ships(world: Path, tmp_path: Path) -> None:
+    spec = World.load(world).spec
+    weight = np.random.default_rng(0).normal(0, 3, 80).astype(np.float32)
+    shipped = LinearController(weight, "zch", spec.fingerprint)
+    shipped.save(world / "controller.safetensors")
+    out = tmp_path / "out"
+    demo(minutes=0.001, warm=True, episodes=1, out=out, workers=1, world=str(world))
+    learnt = LinearController.load(out / "agent.safetensors").weight
+    assert np.corrcoef(weight, learnt)[0, 1] > 0.9
+
+
+@pytest.mark.usefixtures("vizdoom")
+def test_warm_without_a_controller(tmp_path: Path) -> None:
+    bare = write_random_world(tmp_path / "bare")
+    with pytest.raises(ValueError, match="has no controller.safetensors to start from"):
+        demo(warm=True, out=tmp_path / "out", world=str(bare))
+
+
+def test_missing_vizdoom_is_said_before_training(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vizdoom", None)
+    with pytest.raises(ImportError, match=r"needs ViZDoom, .* pip install 'genie_env\[doom\]'"):
+        demo(out=tmp_path / "out", world=str(world))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"episodes": 0}, "episodes is 0; expected 1 or more"),
+        ({"workers": 0}, "workers is 0; expected 1 or more"),
+        ({"minutes": 0}, "minutes is 0; expected a number above 0"),
+        ({"world": "nowhere"}, "unknown world 'nowhere'"),
+    ],
+)
+def test_wrong_arguments(options: dict[str, object], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        demo(**{"out": tmp_path / "out", **options})  # type: ignore[arg-type]
