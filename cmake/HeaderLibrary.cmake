@@ -4,7 +4,7 @@
 # Python's own packages) or the system. The headers are copied into the build folder: pip builds in
 # an environment that is gone afterwards, and the objects of a kept build folder stay valid.
 function(add_header_library target header requirement debian_package)
-  set(copy "${PROJECT_BINARY_DIR}/headers/${target}")
+  set(copy "${CMAKE_BINARY_DIR}/headers/${target}")
   if(NOT EXISTS "${copy}/${header}")
     execute_process(
       COMMAND "${Python_EXECUTABLE}" -c

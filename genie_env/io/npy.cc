@@ -156,31 +156,16 @@ std::optional<size_t> SizeOfArray(const NpyType& type, const std::vector<int64_t
 }  // namespace
 
 NpyArray::NpyArray(const std::filesystem::path& file, const NpyType& type, size_t dimensions)
-    : path_(file), file_(file) {
-  const std::string name = file.string();
-  const std::span<const std::byte> bytes = file_.bytes();
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.substr(0, kMagic.size()) != kMagic || text.size() < 12) {
-    throw FormatError(name + " is not a .npy file: it does not begin as one");
-  }
-  const int version = text[6];
-  if (version < 1 || version > 3 || text[7] != 0) {
-    throw FormatError(name + " has version " + std::to_string(version) + "." +
-                      std::to_string(text[7]) + " of the .npy format; 1.0 to 3.0 can be read");
-  }
-  const size_t prefix = version == 1 ? 10 : 12;
-  header_bytes_ = prefix + LittleEndian(text.substr(8, prefix - 8));
-  if (header_bytes_ > std::min(text.size(), kMaxHeaderBytes)) {
-    throw FormatError(name + ": a header of " + std::to_string(header_bytes_) +
-                      " bytes is promised, but the file has " + std::to_string(text.size()) +
-                      " bytes (and a header at most " + std::to_string(kMaxHeaderBytes) + ")");
-  }
-  HeaderParser parser(text.substr(prefix, header_bytes_ - prefix), name);
-  parser.Parse();
-  shape_ = parser.shape;
+    : NpyArray(file, ReadHeader(file), type, dimensions) {}
 
-  if (parser.type != type.code) {
-    throw FormatError(name + " has elements of type " + Quoted(parser.type) + ", expected \"" +
+// A writer adds elements before it counts them in the header. So the header is read before the file
+// is mapped for good: then what it promised is there.
+NpyArray::NpyArray(const std::filesystem::path& file, const Header& header, const NpyType& type,
+                   size_t dimensions)
+    : path_(file), file_(file), shape_(header.shape), header_bytes_(header.bytes) {
+  const std::string name = file.string();
+  if (header.type != type.code) {
+    throw FormatError(name + " has elements of type " + Quoted(header.type) + ", expected \"" +
                       std::string(type.code) + "\" (" + std::string(type.name) + ")");
   }
   if (shape_.size() != dimensions) {
@@ -192,13 +177,44 @@ NpyArray::NpyArray(const std::filesystem::path& file, const NpyType& type, size_
                       " bytes leaves the elements unaligned; save the array again with NumPy");
   }
   const std::optional<size_t> wanted = SizeOfArray(type, shape_);
-  const size_t present = bytes.size() - header_bytes_;
+  const size_t present = file_.bytes().size() - std::min(file_.bytes().size(), header_bytes_);
   if (!wanted || *wanted > present) {
     throw FormatError(name + " is cut short: the shape " + ShapeText(shape_) + " needs " +
                       (wanted ? std::to_string(*wanted) : "too many") + " bytes, but only " +
                       std::to_string(present) + " are there");
   }
-  data_ = bytes.subspan(header_bytes_, *wanted);
+  data_ = file_.bytes().subspan(header_bytes_, *wanted);
+}
+
+NpyArray::Header NpyArray::ReadHeader(const std::filesystem::path& file) {
+  const MappedFile mapped(file);
+  const auto* begin = reinterpret_cast<const char*>(mapped.bytes().data());
+  // A copy, so that a writer cannot change what is being read.
+  const std::string text(begin, std::min(mapped.bytes().size(), kMaxHeaderBytes));
+  const std::string name = file.string();
+  if (!text.starts_with(kMagic) || text.size() < 12) {
+    throw FormatError(name + " is not a .npy file: it does not begin as one");
+  }
+  const auto version = static_cast<uint8_t>(text[6]);
+  if (version < 1 || version > 3 || text[7] != 0) {
+    throw FormatError(name + " has version " + std::to_string(version) + "." +
+                      std::to_string(static_cast<uint8_t>(text[7])) +
+                      " of the .npy format; 1.0 to 3.0 can be read");
+  }
+  Header header;
+  const size_t prefix = version == 1 ? 10 : 12;
+  header.bytes = prefix + LittleEndian(std::string_view(text).substr(8, prefix - 8));
+  if (header.bytes > text.size()) {
+    throw FormatError(name + ": a header of " + std::to_string(header.bytes) +
+                      " bytes is promised, but the file has " +
+                      std::to_string(mapped.bytes().size()) + " bytes (and a header at most " +
+                      std::to_string(kMaxHeaderBytes) + ")");
+  }
+  HeaderParser parser(std::string_view(text).substr(prefix, header.bytes - prefix), name);
+  parser.Parse();
+  header.type = parser.type;
+  header.shape = parser.shape;
+  return header;
 }
 
 NpyAppender::NpyAppender(OutputFile file, const NpyType& type, std::vector<int64_t> row_shape,

@@ -44,6 +44,15 @@ class NpyArray {
   }
 
  private:
+  struct Header {
+    size_t bytes = 0;
+    std::string type;
+    std::vector<int64_t> shape;
+  };
+  static Header ReadHeader(const std::filesystem::path& file);
+  NpyArray(const std::filesystem::path& file, const Header& header, const NpyType& type,
+           size_t dimensions);
+
   std::filesystem::path path_;
   MappedFile file_;
   std::vector<int64_t> shape_;

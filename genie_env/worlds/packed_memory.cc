@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <mutex>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "genie_env/kernels/memory_kernels.h"
@@ -84,21 +86,57 @@ struct TileScope {
   ~TileScope() { at::native::cpublas::brgemm_release(bf16); }
 };
 
-// Calls task(panel, first row, rows, scratch) for all; scratch: floats of the calling thread.
+// Calls task(panel, first row, rows, products) for all. products: room for a block of them, of the
+// calling thread.
 template <typename Task>
 void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t scratch_columns,
                  const Task& task) {
   const int64_t blocks = Blocks(rows);
   at::parallel_for(0, panels * blocks, kTasksOfThread, [&](int64_t begin, int64_t end) {
     const TileScope tiles{bf16};
-    const at::Tensor scratch = at::empty({kRowsOfBlock, scratch_columns}, at::kFloat);
+    const at::Tensor products = at::empty({kRowsOfBlock, columns}, at::kFloat);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i % blocks * kRowsOfBlock;
       task(i / blocks, first, std::min(kRowsOfBlock, rows - first),
-           scratch.mutable_data_ptr<float>());
+           products.mutable_data_ptr<float>());
     }
   });
 }
+
+// What a step of some rows writes in between.
+struct Scratch {
+  at::Tensor input;         // [rows, inner], [z, h] in the products' type
+  at::Tensor output_input;  // [rows, output inner], the new h in the products' type
+  at::Tensor context;       // int32 [rows], the row of the gates' bias table
+  at::Tensor surprise;      // float32 [rows, latent panels]
+};
+
+// Keeps what steps have used for the next ones: fresh memory costs as much as the cells do, because
+// the system hands it out page by page, filled with zeros. Thread-safe: a step has its own.
+class ScratchPool {
+ public:
+  template <typename Make>
+  Scratch Take(int64_t rows, const Make& make) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!free_.empty()) {
+        Scratch scratch = std::move(free_.back());
+        free_.pop_back();
+        if (scratch.input.size(0) >= rows) return scratch;
+      }
+    }
+    return make();
+  }
+
+  void Give(Scratch scratch) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(scratch));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Scratch> free_;
+};
 
 template <typename Element>  // float or at::BFloat16
 class Packed final : public FrozenMemory {
@@ -164,35 +202,37 @@ class Packed final : public FrozenMemory {
                         const MixtureDraws* draws, const at::Tensor* next) const {
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
-    const at::Tensor input = at::empty({padded, inner_}, kType);
-    const at::Tensor output_input = at::empty({padded, output_inner_}, kType);
-    const at::Tensor context = at::empty({rows}, at::kInt);
-    const at::Tensor parts = at::empty({rows, latent_panels}, at::kFloat);
     const MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
+    Scratch scratch = scratch_.Take(padded, [&]() -> Scratch {
+      return {.input = at::empty({padded, inner_}, kType),
+              .output_input = at::empty({padded, output_inner_}, kType),
+              .context = at::empty({padded}, at::kInt),
+              .surprise = at::empty({padded, latent_panels}, at::kFloat)};
+    });
 
-    Assemble(state, actions, input, output_input, context);
-    Recur(state, input, context, output_input);
+    Assemble(state, actions, scratch);
+    Recur(state, scratch);
     if (next != nullptr) state.z.copy_(*next);
-    Predict(state, draws, output_input, parts, outcome.termination_logit);
+    Predict(state, draws, scratch, outcome.termination_logit);
 
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* part = parts.const_data_ptr<float>() + row * latent_panels;
+    const float* parts = scratch.surprise.const_data_ptr<float>();
+    for (int64_t row = 0; row < rows; ++row, parts += latent_panels) {
       float sum = 0;
-      for (int64_t panel = 0; panel < latent_panels; ++panel) sum += part[panel];
+      for (int64_t panel = 0; panel < latent_panels; ++panel) sum += parts[panel];
       outcome.surprise.mutable_data_ptr<float>()[row] = sum / static_cast<float>(latents_);
     }
+    scratch_.Give(std::move(scratch));
     return outcome;
   }
 
-  void Assemble(const MemoryState& state, const at::Tensor& actions, const at::Tensor& input,
-                const at::Tensor& output_input, const at::Tensor& context) const {
-    const int64_t rows = state.z.size(0), padded = input.size(0);
+  void Assemble(const MemoryState& state, const at::Tensor& actions, const Scratch& scratch) const {
+    const int64_t rows = state.z.size(0);
     const auto z = state.z.const_data_ptr<float>(), h = state.h.const_data_ptr<float>();
     const auto restart = state.restart.const_data_ptr<float>();
     const auto action = actions.const_data_ptr<int64_t>();
-    const auto out = Pointer(input), out_hidden = Pointer(output_input);
-    const auto contexts = context.mutable_data_ptr<int32_t>();
-    at::parallel_for(0, padded, kRowsOfBlock, [&](int64_t begin, int64_t end) {
+    const auto out = Pointer(scratch.input), out_hidden = Pointer(scratch.output_input);
+    const auto contexts = scratch.context.mutable_data_ptr<int32_t>();
+    at::parallel_for(0, PaddedRows(rows), kRowsOfBlock, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         Bits* x = out + row * inner_;
         if (row >= rows) {
@@ -209,76 +249,77 @@ class Packed final : public FrozenMemory {
     });
   }
 
-  void Recur(const MemoryState& state, const at::Tensor& input, const at::Tensor& context,
-             const at::Tensor& output_input) const {
+  void Recur(const MemoryState& state, const Scratch& scratch) const {
     const auto weight = gate_weight_.const_data_ptr<Element>();
-    const auto x = input.const_data_ptr<Element>();
+    const auto x = scratch.input.const_data_ptr<Element>();
     const auto c = state.c.mutable_data_ptr<float>(), h = state.h.mutable_data_ptr<float>();
-    ForEachTask(Panels(hidden_), state.z.size(0), kBf16, kGateColumns,
-                [&](int64_t panel, int64_t first, int64_t rows, float* scratch) {
-                  Multiply(ProductRows(rows), kGateColumns, inner_, x + first * inner_,
-                           weight + panel * inner_ * kGateColumns, scratch, kGateColumns);
-                  const int64_t unit = panel * kPanel;
-                  const GateBlock<Bits> block{
-                      .rows = rows,
-                      .units = std::min(kPanel, hidden_ - unit),
-                      .products = scratch,
-                      .bias = gate_bias_.const_data_ptr<float>() + panel * contexts_ * kGateColumns,
-                      .context = context.const_data_ptr<int32_t>() + first,
-                      .stride = hidden_,
-                      .c = c + first * hidden_ + unit,
-                      .h = h + first * hidden_ + unit,
-                      .product_stride = output_inner_,
-                      .product_input = Pointer(output_input) + first * output_inner_ + unit};
-                  if constexpr (kBf16) {
-                    kernels_.gates_bf16(block);
-                  } else {
-                    kernels_.gates(block);
-                  }
-                });
+    ForEachTask(
+        Panels(hidden_), state.z.size(0), kBf16, kGateColumns,
+        [&](int64_t panel, int64_t first, int64_t rows, float* products) {
+          Multiply(ProductRows(rows), kGateColumns, inner_, x + first * inner_,
+                   weight + panel * inner_ * kGateColumns, products, kGateColumns);
+          const int64_t unit = panel * kPanel;
+          const GateBlock<Bits> block{
+              .rows = rows,
+              .units = std::min(kPanel, hidden_ - unit),
+              .products = products,
+              .bias = gate_bias_.const_data_ptr<float>() + panel * contexts_ * kGateColumns,
+              .context = scratch.context.const_data_ptr<int32_t>() + first,
+              .stride = hidden_,
+              .c = c + first * hidden_ + unit,
+              .h = h + first * hidden_ + unit,
+              .product_stride = output_inner_,
+              .product_input = Pointer(scratch.output_input) + first * output_inner_ + unit};
+          if constexpr (kBf16) {
+            kernels_.gates_bf16(block);
+          } else {
+            kernels_.gates(block);
+          }
+        });
   }
 
-  void Predict(const MemoryState& state, const MixtureDraws* draws, const at::Tensor& output_input,
-               const at::Tensor& surprise, const at::Tensor& termination_logit) const {
+  void Predict(const MemoryState& state, const MixtureDraws* draws, const Scratch& scratch,
+               const at::Tensor& termination_logit) const {
     const auto weight = mixture_weight_.const_data_ptr<Element>();
-    const auto hidden = output_input.const_data_ptr<Element>();
+    const auto hidden = scratch.output_input.const_data_ptr<Element>();
     const int64_t panels = Panels(latents_), columns = components_ * kMixtureColumns;
-    ForEachTask(panels, state.z.size(0), kBf16, columns,
-                [&](int64_t panel, int64_t first, int64_t rows, float* scratch) {
-                  for (int64_t k = 0; k < components_; ++k) {
-                    Multiply(ProductRows(rows), kMixtureColumns, output_inner_,
-                             hidden + first * output_inner_,
-                             weight + (panel * components_ + k) * output_inner_ * kMixtureColumns,
-                             scratch + k * kMixtureColumns, columns);
-                  }
-                  const int64_t dimension = panel * kPanel, at = first * latents_ + dimension;
-                  MixtureBlock block{
-                      .rows = rows,
-                      .dimensions = std::min(kPanel, latents_ - dimension),
-                      .components = components_,
-                      .products = scratch,
-                      .bias = mixture_bias_.const_data_ptr<float>() + panel * columns,
-                      .temperature = nullptr,
-                      .stride = latents_,
-                      .uniform = nullptr,
-                      .normal = nullptr,
-                      .z = state.z.mutable_data_ptr<float>() + at,
-                      .surprise_stride = panels,
-                      .surprise = surprise.mutable_data_ptr<float>() + first * panels + panel};
-                  if (draws != nullptr) {
-                    block.temperature = draws->temperature.const_data_ptr<float>() + first;
-                    block.uniform = draws->uniform.const_data_ptr<float>() + at;
-                    block.normal = draws->normal.const_data_ptr<float>() + at;
-                    kernels_.sample(block);
-                  } else {
-                    kernels_.score(block);
-                  }
-                  if (panel == 0) {
-                    kernels_.dot(rows, hidden_, state.h.const_data_ptr<float>() + first * hidden_,
-                                 termination_weight_.const_data_ptr<float>(), termination_bias_,
-                                 termination_logit.mutable_data_ptr<float>() + first);
-                  }
-                });
+    ForEachTask(
+        panels, state.z.size(0), kBf16, columns,
+        [&](int64_t panel, int64_t first, int64_t rows, float* products) {
+          for (int64_t k = 0; k < components_; ++k) {
+            Multiply(ProductRows(rows), kMixtureColumns, output_inner_,
+                     hidden + first * output_inner_,
+                     weight + (panel * components_ + k) * output_inner_ * kMixtureColumns,
+                     products + k * kMixtureColumns, columns);
+          }
+          const int64_t dimension = panel * kPanel, at = first * latents_ + dimension;
+          MixtureBlock block{
+              .rows = rows,
+              .dimensions = std::min(kPanel, latents_ - dimension),
+              .components = components_,
+              .products = products,
+              .bias = mixture_bias_.const_data_ptr<float>() + panel * columns,
+              .temperature = nullptr,
+              .stride = latents_,
+              .uniform = nullptr,
+              .normal = nullptr,
+              .z = state.z.mutable_data_ptr<float>() + at,
+              .surprise_stride = panels,
+              .surprise = scratch.surprise.mutable_data_ptr<float>() + first * panels + panel};
+          if (draws != nullptr) {
+            block.temperature = draws->temperature.const_data_ptr<float>() + first;
+            block.uniform = draws->uniform.const_data_ptr<float>() + at;
+            block.normal = draws->normal.const_data_ptr<float>() + at;
+            kernels_.sample(block);
+          } else {
+            kernels_.score(block);
+          }
+          if (panel == 0) {
+            kernels_.dot(rows, hidden_, state.h.const_data_ptr<float>() + first * hidden_,
+                         termination_weight_.const_data_ptr<float>(), termination_bias_,
+                         termination_logit.mutable_data_ptr<float>() + first);
+          }
+        });
   }
 
   static Bits* Pointer(const at::Tensor& tensor) {
@@ -304,6 +345,7 @@ class Packed final : public FrozenMemory {
   at::Tensor mixture_bias_;    // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
+  mutable ScratchPool scratch_;
 };
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <thread>
@@ -146,18 +145,19 @@ TEST(EpisodeStore, AnOpenStoreDoesNotSeeLaterEpisodes) {
 TEST(EpisodeStore, ADirectoryCanBeOpenedWhileItIsRecorded) {
   const TemporaryDirectory directory;
   EpisodeWriter writer = OpenWriter(directory.path());
-  std::atomic<bool> done = false;
-  std::thread recording([&] {
-    while (!done) writer.Append(Episode(static_cast<int>(writer.num_episodes())).view());
-  });
-  int64_t seen = 0;
-  for (int i = 0; i < 20000; ++i) {
-    const int64_t now = EpisodeStore(directory.path()).num_episodes();
-    EXPECT_GE(now, seen);
-    seen = now;
+  {
+    const std::jthread recording([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        writer.Append(Episode(static_cast<int>(writer.num_episodes())).view());
+      }
+    });
+    int64_t seen = 0;
+    for (int i = 0; i < 20000; ++i) {
+      const int64_t now = EpisodeStore(directory.path()).num_episodes();
+      ASSERT_GE(now, seen);
+      seen = now;
+    }
   }
-  done = true;
-  recording.join();
   EXPECT_EQ(CheckContents(directory.path()), writer.num_episodes());
 }
 

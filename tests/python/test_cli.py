@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import gymnasium
 import pytest
 from typer.core import TyperGroup
 
@@ -74,7 +75,9 @@ def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:
     assert "No such command 'recrod'. Did you mean 'record'?" in result.stderr
 
 
-@pytest.mark.parametrize("kind", [ValueError, RuntimeError, OSError, ImportError])
+@pytest.mark.parametrize(
+    "kind", [ValueError, RuntimeError, OSError, ImportError, gymnasium.error.DependencyNotInstalled]
+)
 def test_errors_are_one_line(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,7 +84,7 @@ def test_a_bad_file_is_named_with_its_fault(
 
 
 def test_a_file_that_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing.safetensors does not exist: give the agent file"):
+    with pytest.raises(ValueError, match="nothing.safetensors does not exist: give the file that"):
         LinearController.load(tmp_path / "nothing.safetensors")
     torn = tmp_path / "torn.safetensors"
     controller().save(torn)
@@ -122,7 +122,7 @@ SETTINGS = ControllerSettings(steps=100_000, population=12, dreams=4, seed=3)
 def curve(generations: list[Generation]) -> list[tuple[object, ...]]:
     """All that a run is, but for the clock."""
     return [
-        (g.index, g.steps, g.mean, g.best, g.sigma, g.score, g.best_score, g.controller.weight.sum())
+        (g.index, g.steps, g.mean, g.best, g.sigma, g.score, g.controller.weight.tobytes())
         for g in generations
     ]
 
@@ -239,6 +239,12 @@ def test_minutes_end_a_run() -> None:
     first, last = evolve(hill, ZERO, settings)
     assert (first.index, last.index) == (0, 1)
     assert last.score is not None
+
+
+def test_a_log_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "generations.jsonl").write_text("generation 0\n")
+    with pytest.raises(ValueError, match=r"generations\.jsonl is not a log of generations"):
+        next(evolve(hill, ZERO, SETTINGS, tmp_path))
 
 
 @pytest.mark.parametrize(

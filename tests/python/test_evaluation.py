@@ -73,7 +73,7 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
     file = tmp_path / "left.json"
     list(RealScores(blind_player("left", 5), file).play(1, workers=1))
-    with pytest.raises(ValueError, match=r"left\.json holds other scores \(seed was 5 and is now 6"):
+    with pytest.raises(ValueError, match=r"left\.json holds other scores \(seed was 5 and is"):
         RealScores(blind_player("left", 6), file)
     with pytest.raises(ValueError, match=re.escape("policies was ['left'] and is now ['right']")):
         RealScores(blind_player("right", 5), file)

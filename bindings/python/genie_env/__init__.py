@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
 
 TORCH = "2.11"
-"""The minor version of torch that the compiled part is built against, as pyproject.toml requires."""
+"""The minor version of torch that the compiled part is built against."""
 
 _HOMES = {
     "DreamEnv": "single_env",
@@ -60,8 +60,8 @@ def check_torch() -> None:
         found = "missing"
     if found.split(".")[:2] != TORCH.split("."):
         raise ImportError(
-            f"genie_env was built against torch {TORCH}, but the torch here is {found}. Torch's C++ "
-            f"interface changes with every minor version: pip install 'torch=={TORCH}.*'"
+            f"genie_env was built against torch {TORCH}, but the torch here is {found}. Torch's "
+            f"C++ interface changes with every minor version: pip install 'torch=={TORCH}.*'"
         )
 
 

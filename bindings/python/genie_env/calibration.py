@@ -86,7 +86,7 @@ def real_survival(
 ) -> dict[str, Summary]:
     """Every policy's survival in the real game; `directory` keeps the scores, a file a policy.
 
-    Plays only what is missing there. `genie-env evaluate --policy left --json` writes the same file.
+    Plays only what is missing there. `genie-env evaluate --policy left --json` writes such a file.
     """
     survival = {}
     for policy in policies:
@@ -231,6 +231,6 @@ def hole_warning(holes: Sequence[Mapping[str, Any]]) -> str:
         for hole in holes
     ]
     return (
-        "\n".join(found) + "\n\nA controller trained here will find this, live long in the dream and "
-        "die in reality. Record episodes that do what these policies do, and train M again."
+        "\n".join(found) + "\n\nA controller trained here will find this, live long in the dream "
+        "and die in reality. Record episodes that do what these policies do, and train M again."
     )

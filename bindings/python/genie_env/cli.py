@@ -10,6 +10,7 @@ import importlib
 import sys
 from typing import Any
 
+import gymnasium
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -119,7 +120,7 @@ def main() -> None:
     """Runs the command line; the errors that a user meets are one line, without a traceback."""
     try:
         APP.main(prog_name="genie-env")
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError, gymnasium.error.Error) as error:
         print(f"genie-env: {error}", file=sys.stderr)
         # What a worker process adds: which episode, and where in the user's own environment.
         for note in getattr(error, "__notes__", []):

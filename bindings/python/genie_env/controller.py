@@ -17,7 +17,7 @@ from genie_env.files import write_atomically
 
 KIND = "linear-controller"
 THRESHOLD = 1 / 3
-"""Outputs below minus this go left, above it right, and between them stay (Ha, Schmidhuber 2018)."""
+"""Outputs below minus this go left, above it right, between them stay (Ha, Schmidhuber 2018)."""
 
 LEFT, STAY, RIGHT = 0, 1, 2
 
@@ -79,7 +79,7 @@ class LinearController:
                 weight = opened.get_tensor("weight") if "weight" in names else None
         except FileNotFoundError:
             raise ValueError(
-                f"{file} does not exist: give the agent file that `genie-env train controller` wrote"
+                f"{file} does not exist: give the file that `genie-env train controller` wrote"
             ) from None
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file} is not a readable safetensors file: {error}") from error
@@ -112,8 +112,8 @@ class LinearController:
             )
         if expected != len(self.weight):
             raise ValueError(
-                f"the agent has {len(self.weight)} weights, but {self.observation!r} has {expected} "
-                "features in this world: it was trained for a world of another size"
+                f"the agent has {len(self.weight)} weights, but {self.observation!r} has "
+                f"{expected} features in this world: it was trained for a world of another size"
             )
 
     def check_world(self, fingerprint: str, features: Mapping[str, int]) -> None:
@@ -122,7 +122,7 @@ class LinearController:
         if self.world != fingerprint:
             raise ValueError(
                 f"the agent was trained in the world {self.world[:12]}, but the world given is "
-                f"{fingerprint[:12]}: give the world it was trained in, or train it again in this one"
+                f"{fingerprint[:12]}: give the world it was trained in, or train again in this one"
             )
 
 

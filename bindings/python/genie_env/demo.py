@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from genie_env.evaluation import Player, agent_player, blind_player, show_scores
 from genie_env.evolution import ControllerSettings, Generation, train_controller
 from genie_env.files import write_json
 from genie_env.games.doom import DoomTakeCover
+from genie_env.reality import AgentPlayer
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 from genie_env.training.controller import TrainingProgress
@@ -142,10 +144,13 @@ def _play(
     """Every player plays the same real games; the trained one first."""
     untrained = out / "untrained.safetensors"
     _random_controller(dreams, seed).save(untrained)
-    trained = agent_player(world, out / "agent.safetensors", seed)
+    # No more games at a time than there are to play: every row of a batch costs.
+    lanes = min(AgentPlayer.lanes, math.ceil(episodes / workers))
+    player = dataclasses.replace(agent_player(world, untrained, seed), lanes=lanes)
+    agent = str(out / "agent.safetensors")
     players: dict[str, Player] = {
-        TRAINED: dataclasses.replace(trained, keep_frames=True),
-        UNTRAINED: agent_player(world, untrained, seed),
+        TRAINED: dataclasses.replace(player, agent=agent, keep_frames=True),
+        UNTRAINED: player,
         RANDOM: blind_player("random", seed),
         SWEEP: blind_player(BEST_SWEEP, seed),
     }

@@ -26,7 +26,7 @@ from genie_env.summary import Summary, summarise
 from genie_env.workers import play_episodes
 
 FRESH_GAMES = 1_000_000
-"""The default seed of evaluations: data is recorded with others, so no world has seen these games."""
+"""The default seed of evaluations: data is recorded with others, so the games are new."""
 
 Player = AgentPlayer | BlindPlayer
 

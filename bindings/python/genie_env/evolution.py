@@ -66,7 +66,7 @@ class Generation:
     """Of the best candidate: lucky, since it is chosen among many."""
     sigma: float
     score: float | None
-    """Of the distribution's mean as this generation found it, on fresh dreams; scored now and then."""
+    """Of the distribution's mean as this generation found it, on fresh dreams; None mostly."""
     best_score: float
     """The highest score so far: the controller's."""
     controller: LinearController
@@ -155,7 +155,12 @@ class _Log:
         if file is not None and file.exists():
             text = file.read_text()
             whole = text[: text.rfind("\n") + 1]
-            self.lines = [json.loads(line) for line in whole.splitlines()]
+            try:
+                self.lines = [json.loads(line) for line in whole.splitlines()]
+            except ValueError as error:
+                raise ValueError(
+                    f"{file} is not a log of generations ({error}); give another --out or remove it"
+                ) from error
             if whole != text:
                 write_atomically(file, lambda temporary: temporary.write_text(whole))
 

@@ -118,7 +118,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self.num_envs = num_envs
         self.render_mode = render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
-        self.metadata = {**type(self).metadata, "autoreset_mode": mode}  # the class's stays as it is
+        self.metadata = {**type(self).metadata, "autoreset_mode": mode}
         self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
 
         spec = loaded.spec

@@ -83,7 +83,9 @@ def train_controller_command(
     population: Annotated[int, typer.Option(help="candidates a generation")] = 64,
     dreams: Annotated[int, typer.Option(help="dreams a candidate")] = 16,
     sigma: Annotated[float, typer.Option(help="standard deviation of the first weights")] = 0.1,
-    warm: Annotated[Path | None, typer.Option(help="agent file to start from; sees what it saw")] = None,
+    warm: Annotated[
+        Path | None, typer.Option(help="agent file to start from; sees what that saw")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     reality: Annotated[
         bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")

@@ -33,7 +33,9 @@ def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
 
 def held_out(store: EpisodeStore) -> NDArray[np.bool_]:
     """bool [E]: which episodes are never trained on."""
-    return np.arange(len(store.episode_starts) - 1) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    episodes = np.arange(len(store.episode_starts) - 1)
+    unseen: NDArray[np.bool_] = episodes % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    return unseen
 
 
 def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -49,8 +49,8 @@ def freeze(
     for store, latents in zip(
         stores, encoded_stores(vision, eyes, directories, stores), strict=True
     ):
-        starts = store.episode_starts[:-1][~held_out(store)]
-        first_frames.append(np.asarray(latents[starts], np.float32))
+        learned = store.episode_starts[:-1][~held_out(store)]
+        first_frames.append(np.asarray(latents[learned], np.float32))
     starts = np.concatenate(first_frames)[:STARTS]
 
     out.mkdir(parents=True, exist_ok=True)

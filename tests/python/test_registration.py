@@ -1,0 +1,80 @@
+"""Gymnasium's make and make_vec give our own environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+
+from genie_env import DreamEnv, DreamVectorEnv
+from genie_env.shipped import find_world, shipped_worlds
+
+ID = "genie_env/DoomTakeCover-v0"
+
+
+def test_make_vec_gives_our_vector_environment(random_world: Path) -> None:
+    env = gymnasium.make_vec(
+        ID, num_envs=3, world=random_world, max_episode_steps=2, autoreset_mode="Disabled"
+    )
+    assert isinstance(env, DreamVectorEnv)
+    assert (env.num_envs, env.metadata["autoreset_mode"]) == (3, AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    assert [env.step([0, 1, 2])[3].all() for _ in range(2)] == [False, True]
+    assert env.spec is not None
+    assert env.spec.id == ID
+    again = gymnasium.make_vec(env.spec)
+    assert isinstance(again, DreamVectorEnv)
+    assert again.num_envs == 3
+
+
+def test_make_gives_the_single_environment_without_a_second_time_limit(random_world: Path) -> None:
+    env = gymnasium.make(ID, world=random_world, render_mode="rgb_array", temperature=0.5)
+    assert isinstance(env.unwrapped, DreamEnv)
+    layer: gymnasium.Env[object, object] = env
+    while isinstance(layer, gymnasium.Wrapper):
+        assert not isinstance(layer, TimeLimit)
+        layer = layer.env
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    env.step(env.action_space.sample())
+    assert np.asarray(env.render()).shape == (64, 64, 3)
+    env.close()
+
+
+def test_gymnasiums_own_vectorisation(random_world: Path) -> None:
+    env = gymnasium.make_vec(ID, num_envs=2, vectorization_mode="sync", world=random_world)
+    assert isinstance(env, SyncVectorEnv)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    env.close()
+
+
+def test_an_id_may_name_the_package(random_world: Path) -> None:
+    env = gymnasium.make(f"genie_env:{ID}", world=random_world)
+    assert isinstance(env.unwrapped, DreamEnv)
+
+
+def test_the_shipped_world_is_the_default() -> None:
+    if "doom-take-cover" not in shipped_worlds():
+        with pytest.raises(ValueError, match="unknown world 'doom-take-cover'"):
+            gymnasium.make_vec(ID, num_envs=2)
+        pytest.skip("this tree ships no doom-take-cover")
+    env = gymnasium.make_vec(ID, num_envs=2)
+    assert isinstance(env, DreamVectorEnv)
+    assert env.world.spec.name == "doom-take-cover"
+    assert env.world.spec.actions == ["left", "stay", "right"]
+
+
+def test_worlds_are_found_by_name_or_path(
+    random_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_world(random_world) == random_world
+    assert find_world(str(random_world)) == random_world
+    monkeypatch.chdir(random_world.parent)
+    assert find_world(random_world.name) == Path(random_world.name)
+    for name in shipped_worlds():
+        assert find_world(name).name == name
