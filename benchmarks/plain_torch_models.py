@@ -85,12 +85,15 @@ class PlainMemory(nn.Module):
 
     def gradients_as_ours(self) -> dict[str, Tensor | None]:
         """The gradients under the names of our C++ M."""
+        ours = {
+            "lstm.weight_ih_l0": "weight_ih",
+            "lstm.weight_hh_l0": "weight_hh",
+            "lstm.bias_ih_l0": "bias",
+        }
         return {
-            "weight_ih": self.lstm.weight_ih_l0.grad,
-            "weight_hh": self.lstm.weight_hh_l0.grad,
-            "bias": self.lstm.bias_ih_l0.grad,
-            "output.weight": self.output.weight.grad,
-            "output.bias": self.output.bias.grad,
+            ours.get(name, name): parameter.grad
+            for name, parameter in self.named_parameters()
+            if name != "lstm.bias_hh_l0"
         }
 
     def loss(self, batch: Mapping[str, Tensor], noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -89,8 +89,7 @@ struct TileScope {
 // Calls task(panel, first row, rows, products) for all. products: room for a block of them, of the
 // calling thread.
 template <typename Task>
-void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t scratch_columns,
-                 const Task& task) {
+void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t columns, const Task& task) {
   const int64_t blocks = Blocks(rows);
   at::parallel_for(0, panels * blocks, kTasksOfThread, [&](int64_t begin, int64_t end) {
     const TileScope tiles{bf16};

@@ -103,6 +103,7 @@ REFUSED: list[tuple[type[Exception], str, Callable[[DreamVectorEnv], Any]]] = [
         "temperature: got float32 [3], expected float32 [2]",
         lambda e: e.set_temperature([1, 1, 1]),
     ),
+    (TypeError, "temperature: got <U3, expected numbers", lambda e: e.set_temperature("hot")),
 ]
 
 

@@ -89,12 +89,12 @@ def demo(
     # Whatever is missing shall be known now, not after the training.
     DoomTakeCover().close()
     dreams = Dreams.load(directory)
-    start = _shipped_controller(directory) if warm else None
+    start = shipped_controller(directory) if warm else None
 
     console = Console()
     findings = Findings()
     try:
-        _train(dreams, settings, start, findings, out, console)
+        train(dreams, settings, start, findings, out, console)
         _play(directory, dreams, findings, out, episodes, workers, seed, console)
         _report(findings, out, console)
         _film(dreams, findings, out / "dream_and_reality.mp4", seed, console)
@@ -104,14 +104,15 @@ def demo(
         raise typer.Exit(130) from None
 
 
-def _shipped_controller(world: Path) -> LinearController:
+def shipped_controller(world: Path) -> LinearController:
+    """The controller that ships with a world; raises ValueError where there is none."""
     file = world / SHIPPED_AGENT
     if not file.exists():
         raise ValueError(f"{world} has no {SHIPPED_AGENT} to start from: leave out --warm")
     return LinearController.load(file)
 
 
-def _train(
+def train(
     dreams: Dreams,
     settings: ControllerSettings,
     start: LinearController | None,
@@ -119,6 +120,7 @@ def _train(
     out: Path,
     console: Console,
 ) -> None:
+    """Evolves a controller in the dream, from `start` or from nothing, until its time is over."""
     spec = dreams.world.spec
     console.print(
         f"training in the dream of [bold]{spec.name}[/] (world {spec.fingerprint[:12]}, "
@@ -126,9 +128,10 @@ def _train(
     )
     with TrainingProgress(settings, console) as progress:
         for generation in train_controller(dreams, settings, warm=start, progress=progress.tic):
-            progress.generation(generation)
-            findings.generations.append(generation)
+            # Ctrl-C may come between any two lines: what is found is already saved.
             generation.controller.save(out / "agent.safetensors")
+            findings.generations.append(generation)
+            progress.generation(generation)
 
 
 def _play(
@@ -146,11 +149,11 @@ def _play(
     _random_controller(dreams, seed).save(untrained)
     # No more games at a time than there are to play: every row of a batch costs.
     lanes = min(AgentPlayer.lanes, math.ceil(episodes / workers))
-    player = dataclasses.replace(agent_player(world, untrained, seed), lanes=lanes)
-    agent = str(out / "agent.safetensors")
+    agent = dataclasses.replace(agent_player(world, untrained, seed), lanes=lanes)
+    trained = str(out / "agent.safetensors")
     players: dict[str, Player] = {
-        TRAINED: dataclasses.replace(player, agent=agent, keep_frames=True),
-        UNTRAINED: player,
+        TRAINED: dataclasses.replace(agent, agent=trained, keep_frames=True),
+        UNTRAINED: agent,
         RANDOM: blind_player("random", seed),
         SWEEP: blind_player(BEST_SWEEP, seed),
     }

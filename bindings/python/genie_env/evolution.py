@@ -183,8 +183,8 @@ def evolve(
     again) and goes on as if it had never stopped. The controller with the highest score so far is
     agent.safetensors there. The last generation only scores the final mean.
 
-    The covariance is full, as in the paper. It costs 0.06 s a generation on two cores, beside some
-    10 s of dreams: cma decomposes it only as often as its (here very small) learning rates ask.
+    The covariance is full, as in the paper. It costs 0.06 s a generation on two cores, beside 10 to
+    25 s of dreams: cma decomposes it only as often as its (here very small) learning rates ask.
     """
     settings.check()
     log = _Log(out / "generations.jsonl" if out else None)

@@ -37,7 +37,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     `infos["_surprise"]` is false in rows that this step reset. Not for several threads at a time.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}  # Doom's tics
 
     single_observation_space: gymnasium.spaces.Box
     single_action_space: gymnasium.spaces.Discrete[np.int64]
@@ -203,7 +203,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     def set_temperature(self, temperature: Given) -> None:
         """The sampling temperature from the next step on: one number, or one a row (floats [N])."""
         env = self._open("set_temperature")
-        rows = torch.as_tensor(temperature, dtype=torch.float32)
+        rows = _numbers("temperature", temperature)
         env.set_temperature(rows.expand(self.num_envs) if rows.ndim == 0 else rows)
 
     def frames(self, rows: Given | None = None) -> Array:
@@ -309,6 +309,13 @@ def _integers(name: str, given: Given) -> torch.Tensor:
         return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
     return _tensor(name, given, "integers", is_integer).to(torch.int64)
+
+
+def _numbers(name: str, given: Given) -> torch.Tensor:
+    def is_real(dtype: torch.dtype) -> bool:
+        return not (dtype.is_complex or dtype == torch.bool)
+
+    return _tensor(name, given, "numbers", is_real).to(torch.float32)
 
 
 def _boolean(name: str, given: Given) -> torch.Tensor:
