@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need into the active virtual environment (GoogleTest from the system's
 # packages, when it is missing), then runs all tests, C++ and Python. Writes nowhere but there, to
-# build/ and to the temporary folder.
+# build/ and to the temporary folder. Arguments go to pip, for instance
+#     tests/run.sh --config-settings=cmake.define.GENIE_ENV_LINT=ON
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,12 +28,15 @@ fi
 # torch comes first: the build then links this one, and need not download another (see
 # cmake/build_backend.py). The tests compile with the package, from the same objects.
 "$python" -m pip install "$(grep -o '"torch==[^"]*"' pyproject.toml | tr -d '"')"
-"$python" -m pip install '.[doom,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON
+"$python" -m pip install '.[doom,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON "$@"
 command -v ctest >/dev/null || "$python" -m pip install cmake
 
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
-export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib GENIE_ENV_BUILD=$PWD/$build
+export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib
 failed=0
-ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error || failed=1
-"$python" -m pytest || failed=1
+ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error |
+  tee build/ctest.log || failed=1
+"$python" -m pytest | tee build/pytest.log || failed=1
+echo "C++:    $(grep 'tests passed' build/ctest.log)"
+echo "Python: $(tail -n 1 build/pytest.log)"
 exit $failed

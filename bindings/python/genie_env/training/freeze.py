@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import typer
 from rich import print as show
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from genie_env._core import Memory
 from genie_env.files import write_atomically, write_json
@@ -60,12 +60,12 @@ def freeze(
     # logit is that of the probability itself, and dreams end as often as the recorded episodes.
     weights["memory.output.bias"][-1] -= math.log(Memory.death_weight)
     halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
-    write_atomically(out / "model.safetensors", lambda file: save_file(halves, file))
+    write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(halves)))
     contexts = {
         "mu": torch.from_numpy(starts[:, 0].copy()),
         "logvar": torch.from_numpy(starts[:, 1].copy()),
     }
-    write_atomically(out / "starts.safetensors", lambda file: save_file(contexts, file))
+    write_atomically(out / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
     write_json(
         out / "config.json",
         {

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.utils.tensorboard import SummaryWriter
 
 from genie_env._core import Trainer
@@ -65,7 +65,7 @@ def train(
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=trainer.step)
 
     def save() -> None:
-        write_atomically(checkpoint, lambda temporary: save_file(trainer.state(), temporary))
+        write_atomically(checkpoint, lambda file: file.write_bytes(save(trainer.state())))
 
     def evaluate() -> dict[str, float]:
         reports = [trainer.evaluate(b, i) for i, b in enumerate(held_out)]

@@ -1,0 +1,17 @@
+# GENIE_ENV_LINT adds to the tests: clang-format over all C++ files, and clang-tidy over the library,
+# the bindings and the examples, one test a file. Both are version 14; another may judge otherwise.
+find_program(CLANG_FORMAT NAMES clang-format-14 clang-format REQUIRED)
+find_program(CLANG_TIDY NAMES clang-tidy-14 clang-tidy REQUIRED)
+
+file(GLOB_RECURSE tidied CONFIGURE_DEPENDS genie_env/*.cc bindings/*.cc examples/*.cc)
+if(GENIE_ENV_HAS_CUDA)
+  list(FILTER tidied EXCLUDE REGEX "/no_cuda\\.cc$") # not compiled
+endif()
+foreach(file IN LISTS tidied)
+  file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}" "${file}")
+  add_test(NAME "Tidy.${name}" COMMAND "${CLANG_TIDY}" --quiet -p "${CMAKE_BINARY_DIR}" "${file}")
+endforeach()
+
+file(GLOB_RECURSE formatted CONFIGURE_DEPENDS genie_env/*.h genie_env/*.cu tests/*.h tests/*.cc
+     tests/*.cu)
+add_test(NAME Format COMMAND "${CLANG_FORMAT}" --dry-run -Werror ${tidied} ${formatted})
