@@ -64,7 +64,7 @@ def train(
         trainer.load_state(load_file(checkpoint))
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=trainer.step)
 
-    def save() -> None:
+    def save_checkpoint() -> None:
         write_atomically(checkpoint, lambda file: file.write_bytes(save(trainer.state())))
 
     def evaluate() -> dict[str, float]:
@@ -104,9 +104,9 @@ def train(
                         picture(step)
                     since, timed_from, sums = time.perf_counter(), step, {}
                 if step % schedule.checkpoint_every == 0 or step == schedule.steps:
-                    save()
+                    save_checkpoint()
         except KeyboardInterrupt:
-            save()
+            save_checkpoint()
             raise
         finally:
             writer.close()
