@@ -14,6 +14,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,7 @@ class WorldConformance {
   void CheckAll() const {
     ShapesAreAsTheSpecSays();
     SameSeedsGiveTheSameBits();
+    ThreadsShareTheWorld();
     AddressesStay();
     AForkLivesOnItsOwn();
     CopiedRowsAreTheRows();
@@ -183,6 +185,16 @@ class WorldConformance {
     const Dream a = Played(Seeds(0, 5)), b = Played(Seeds(0, 5)), other = Played(Seeds(9, 5));
     ExpectAlike(a.state, b.state, 0, "the same seeds");
     EXPECT_FALSE(at::equal(a.state[0], other.state[0])) << "other seeds make another dream";
+  }
+
+  void ThreadsShareTheWorld() const {
+    const Dream expected = Played(Seeds(0, 5));
+    std::vector<Dream> dreams;
+    for (int i = 0; i < 2; ++i) dreams.push_back({expected.seeds, world_.MakeState(0)});
+    std::vector<std::thread> threads;
+    for (Dream& dream : dreams) threads.emplace_back([&] { dream = Played(expected.seeds); });
+    for (std::thread& thread : threads) thread.join();
+    for (const Dream& dream : dreams) ExpectAlike(dream.state, expected.state, 0, "in a thread");
   }
 
   void AddressesStay() const {
