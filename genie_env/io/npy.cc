@@ -1,6 +1,7 @@
 #include "genie_env/io/npy.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <charconv>
 #include <limits>
@@ -122,6 +123,20 @@ size_t LittleEndian(std::string_view bytes) {
   return number;
 }
 
+/// The beginning of a file, long enough for any header. A writer may be overwriting the counts at
+/// this very moment, so it is read until it is the same twice.
+std::string StableCopy(std::span<const std::byte> file) {
+  const auto* begin = reinterpret_cast<const char*>(file.data());
+  const size_t size = std::min(file.size(), kMaxHeaderBytes);
+  std::string copy(begin, size);
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // The compiler shall look again.
+    if (std::string_view(begin, size) == copy) break;
+    copy.assign(begin, size);
+  }
+  return copy;
+}
+
 std::string ShapeText(const std::vector<int64_t>& shape) {
   std::string text = "(";
   for (const int64_t size : shape) text += std::to_string(size) + ", ";
@@ -188,9 +203,7 @@ NpyArray::NpyArray(const std::filesystem::path& file, const Header& header, cons
 
 NpyArray::Header NpyArray::ReadHeader(const std::filesystem::path& file) {
   const MappedFile mapped(file);
-  const auto* begin = reinterpret_cast<const char*>(mapped.bytes().data());
-  // A copy, so that a writer cannot change what is being read.
-  const std::string text(begin, std::min(mapped.bytes().size(), kMaxHeaderBytes));
+  const std::string text = StableCopy(mapped.bytes());
   const std::string name = file.string();
   if (!text.starts_with(kMagic) || text.size() < 12) {
     throw FormatError(name + " is not a .npy file: it does not begin as one");

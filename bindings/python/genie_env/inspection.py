@@ -80,7 +80,6 @@ def inspect(
     ] = None,
 ) -> None:
     """Print what recorded episodes hold, and write a contact sheet of their frames."""
-    import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
     from PIL import Image
     from rich.console import Console
 

@@ -42,8 +42,6 @@ def record_episodes(
     recording was broken off. Raises ValueError where the episodes there were recorded otherwise.
     `on_start` is told how many there were, `on_episode` sees each new one once it is on the disk.
     """
-    import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
-
     from genie_env import _core
 
     meta = describe(player)

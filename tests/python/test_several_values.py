@@ -1,0 +1,50 @@
+"""Options that take several numbers after one name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+import typer
+from genie_env.several_values import SeveralValues
+from typer.testing import CliRunner
+
+APP = typer.Typer()
+
+
+@APP.command(cls=SeveralValues)
+def command(
+    where: str,
+    batch: Annotated[list[int], typer.Option()] = [7],
+    tau: Annotated[list[float], typer.Option()] = [],
+    policy: Annotated[list[str], typer.Option()] = [],
+    seconds: float = 2,
+) -> None:
+    typer.echo([where, batch, tau, policy, seconds])
+
+
+def given(line: str) -> str:
+    result = CliRunner().invoke(APP, line.split())
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("W", "['W', [7], [], [], 2.0]"),
+        ("W --batch 1 16 64", "['W', [1, 16, 64], [], [], 2.0]"),
+        ("--batch 1 16 64 W", "['W', [1, 16, 64], [], [], 2.0]"),
+        ("W --batch 1 --batch 16", "['W', [1, 16], [], [], 2.0]"),
+        ("W --batch 1 16 --seconds 3", "['W', [1, 16], [], [], 3.0]"),
+        ("W --tau 0.1 1 --batch 5 --tau 1.3", "['W', [5], [0.1, 1.0, 1.3], [], 2.0]"),
+        ("W --policy held --policy left", "['W', [7], [], ['held', 'left'], 2.0]"),
+    ],
+)
+def test_values(line: str, values: str) -> None:
+    assert given(line) == values
+
+
+def test_what_is_no_number_is_refused() -> None:
+    result = CliRunner().invoke(APP, ["W", "--batch", "x"])
+    assert result.exit_code == 2 and "Invalid value for '--batch'" in result.output
