@@ -16,7 +16,8 @@ enum class StoredType { kBool, kUInt8, kInt64, kFloat16, kBFloat16, kFloat32, kF
 /// Bytes of one element.
 size_t SizeOf(StoredType type);
 
-/// One tensor of a file: row-major, little-endian bytes that someone else owns.
+/// One tensor of a file: row-major, little-endian bytes that someone else owns, in files of others
+/// not always aligned to their type.
 struct TensorView {
   StoredType type = StoredType::kFloat32;
   std::vector<int64_t> shape;

@@ -128,7 +128,7 @@ GENIE_ENV_INLINE void MixtureRows(const MixtureBlock& block) {
   for (int64_t row = 0; row < block.rows; ++row) {
     const float* parts = block.products + row * block.components * 3 * kPanel;
     float logits[kMostComponents * kPanel];
-    float top[kPanel];
+    float top[kPanel] = {};
     for (int64_t k = 0; k < block.components; ++k) {
       for (int64_t j = 0; j < lanes; ++j) {
         const float logit = parts[k * 3 * kPanel + j] + block.bias[k * 3 * kPanel + j];
@@ -141,7 +141,7 @@ GENIE_ENV_INLINE void MixtureRows(const MixtureBlock& block) {
     // -log p(z) = log(sum exp(logit)) - log(sum exp(logit - log_std - d^2 / 2)) + log(2 pi) / 2
     const float* z = block.z + row * block.stride;
     float joint[kMostComponents * kPanel];
-    float prior[kPanel] = {}, joint_top[kPanel], posterior[kPanel] = {};
+    float prior[kPanel] = {}, joint_top[kPanel] = {}, posterior[kPanel] = {};
     for (int64_t k = 0; k < block.components; ++k) {
       const float* part = parts + k * 3 * kPanel;
       const float* bias = block.bias + k * 3 * kPanel;
@@ -197,7 +197,8 @@ GENIE_ENV_INLINE void RowToBf16(int64_t size, const float* in, uint16_t* out) {
   for (int64_t i = 0; i < size; ++i) out[i] = ToBf16(in[i]);
 }
 
-// One function for each kernel and instruction set, and the table of them.
+// One function for each kernel and instruction set, and the table of them. Attributes cannot stand
+// in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
 #define GENIE_ENV_MEMORY_KERNELS(Name, ATTRIBUTE, text)                                        \
   struct Name {                                                                                \
     ATTRIBUTE static void Gates(const GateBlock<float>& b) { genie_env::Gates(b); }            \
@@ -213,6 +214,7 @@ GENIE_ENV_INLINE void RowToBf16(int64_t size, const float* in, uint16_t* out) {
     }                                                                                          \
     static constexpr MemoryKernels kTable{text, Gates, GatesBf16, Sample, Score, Dot, ToBf16}; \
   };
+// NOLINTEND(bugprone-macro-parentheses)
 
 GENIE_ENV_MEMORY_KERNELS(Baseline, , "baseline")
 #if defined(__x86_64__)

@@ -15,7 +15,7 @@ namespace genie_env {
 namespace {
 
 constexpr int64_t kStride = 2;
-constexpr int64_t kFeatures = 2 * 2 * 256;  // what is left of a frame after four convolutions
+constexpr int64_t kFeatures = 1024;  // 2 x 2 x 256, what four convolutions leave of a frame
 
 std::shared_ptr<Affine> Convolution(int64_t in, int64_t out, int64_t kernel, uint64_t seed,
                                     uint32_t layer) {

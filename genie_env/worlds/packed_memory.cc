@@ -201,7 +201,7 @@ class Packed final : public FrozenMemory {
                         const MixtureDraws* draws, const at::Tensor* next) const {
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
-    const MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
+    MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
     Scratch scratch = scratch_.Take(padded, [&]() -> Scratch {
       return {.input = at::empty({padded, inner_}, kType),
               .output_input = at::empty({padded, output_inner_}, kType),
