@@ -77,7 +77,7 @@ def test_it_sees_each_frame_before_it_acts_on_it(
 def test_an_episode_depends_on_its_index_alone(
     player: AgentPlayer, episodes: list[Episode]
 ) -> None:
-    """Not on the workers, on the game's place among those played together, or on what it follows."""
+    """Not on the workers, its place among the games played together, or what it follows."""
     others = list(play_episodes(player, range(1, 10), workers=2))
     assert [episode.index for episode in others] == list(range(1, 10))
     for episode, again in zip(episodes[1:], others, strict=False):

@@ -18,6 +18,9 @@ import genie_env
 from genie_env.several_values import SeveralValues
 
 
+_MEANT_FOR_USERS = (ValueError, RuntimeError, OSError, ImportError, gymnasium.error.Error)
+
+
 class LazyCommand(TyperCommand):
     """A command known by its name and one line of help until it runs, or its own help is asked for.
 
@@ -120,7 +123,7 @@ def main() -> None:
     """Runs the command line; the errors that a user meets are one line, without a traceback."""
     try:
         APP.main(prog_name="genie-env")
-    except (ValueError, RuntimeError, OSError, ImportError, gymnasium.error.Error) as error:
+    except _MEANT_FOR_USERS as error:
         print(f"genie-env: {error}", file=sys.stderr)
         # What a worker process adds: which episode, and where in the user's own environment.
         for note in getattr(error, "__notes__", []):

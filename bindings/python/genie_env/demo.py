@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,11 @@ SHIPPED_AGENT = "controller.safetensors"
 
 BEST_SWEEP = "sweep:100"
 """The best policy known that never looks."""
+
+GENERATIONS = 12
+"""As many generations as the training should at least get through, and ..."""
+EXPECTED_SURVIVAL = 400
+"""... the tics that a dream then lasts on average."""
 
 FILMED = 20
 """Episodes, and dreams, of which the video shows the median one."""
@@ -84,12 +90,13 @@ def demo(
         if value < 1:
             raise ValueError(f"{name} is {value}; expected 1 or more")
     settings = ControllerSettings(steps=10**12, minutes=minutes, seed=seed)
-    settings.check()
+    settings.check()  # minutes and seed; the number of dreams is decided below
     directory = find_world(world)
     # Whatever is missing shall be known now, not after the training.
     DoomTakeCover().close()
     dreams = Dreams.load(directory)
     start = shipped_controller(directory) if warm else None
+    settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
 
     console = Console()
     findings = Findings()
@@ -112,6 +119,22 @@ def shipped_controller(world: Path) -> LinearController:
     return LinearController.load(file)
 
 
+def affordable_dreams(dreams: Dreams, settings: ControllerSettings) -> int:
+    """Dreams a candidate, at most the usual number: so few that a slow machine, too, gets through
+    enough generations in its time to learn something."""
+    env = VecEnv(dreams.world, num_envs=512, temperature=dreams.temperature)
+    env.reset(seeds=list(range(512)))
+    actions = torch.arange(512) % len(dreams.world.spec.actions)
+    env.step(actions)
+    began, steps = time.perf_counter(), 16
+    for _ in range(steps):
+        env.step(actions)
+    steps_per_s = 512 * steps / (time.perf_counter() - began)
+    generation = 60 * (settings.minutes or 0) / GENERATIONS  # seconds
+    affordable = generation * steps_per_s / (settings.population * EXPECTED_SURVIVAL)
+    return min(max(int(affordable), 1), settings.dreams)
+
+
 def train(
     dreams: Dreams,
     settings: ControllerSettings,
@@ -124,7 +147,8 @@ def train(
     spec = dreams.world.spec
     console.print(
         f"training in the dream of [bold]{spec.name}[/] (world {spec.fingerprint[:12]}, "
-        f"temperature {dreams.temperature:g}); the real game is not running"
+        f"temperature {dreams.temperature:g}), {settings.population} candidates x {settings.dreams} "
+        "dreams a generation; the real game is not running"
     )
     with TrainingProgress(settings, console) as progress:
         for generation in train_controller(dreams, settings, warm=start, progress=progress.tic):
