@@ -17,7 +17,6 @@ from typer.core import TyperCommand, TyperGroup
 import genie_env
 from genie_env.several_values import SeveralValues
 
-
 _MEANT_FOR_USERS = (ValueError, RuntimeError, OSError, ImportError, gymnasium.error.Error)
 
 
@@ -113,7 +112,8 @@ APP = TyperGroup(
         LazyCommand(
             "bench",
             "bench:bench",
-            "Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.",
+            "Measure steps/s against batch size: features only, with decoding, and as NumPy "
+            "arrays.",
         ),
     ],
 )
