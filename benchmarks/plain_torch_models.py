@@ -100,7 +100,7 @@ class PlainMemory(nn.Module):
         """The batch of `genie_env/nn/memory.h`, noise [N, T, latents]: the loss and its terms.
 
         M reads (z_t, a_t, restart_t) and says z_{t+1} and whether a_t ends the episode. Windows are
-        cut from a stream of episodes; no episode's last frame says anything of the next one's first.
+        cut from a stream of episodes, whose last frames say nothing of the next one's first.
         """
         restarts, deaths = batch["restarts"], batch["terminations"]
         z = batch["mu"] + torch.exp(batch["logvar"] / 2) * noise

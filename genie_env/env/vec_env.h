@@ -81,8 +81,8 @@ class VecEnv {
   at::Tensor Render(const std::optional<at::Tensor>& rows = std::nullopt) const;
 
   /// Goes on with only the given rows (int64 [R], without repeats), in that order; no other row is
-  /// computed any more. Their draws do not change. Without a row left every call throws
-  /// std::logic_error.
+  /// computed any more. Their draws do not change. Without a row left, Reset, Step, Follow and
+  /// Render throw std::logic_error.
   void Keep(const at::Tensor& rows);
 
   /// float32 [N], above 0: one sampling temperature a row, from the next step on.

@@ -7,17 +7,27 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 namespace genie_env {
 
-/// A directory in memory that lives as long as the process.
+/// A directory in memory that lives as long as the process (longer after a crash).
 inline const std::filesystem::path& Scratch() {
-  static const std::filesystem::path directory = [] {
-    std::string name = "/dev/shm/genie_env_fuzz_XXXXXX";
-    if (mkdtemp(name.data()) == nullptr) abort();
-    return std::filesystem::path(name);
-  }();
-  return directory;
+  static const struct Directory {
+    Directory() {
+      std::string name = "/dev/shm/genie_env_fuzz_XXXXXX";
+      if (mkdtemp(name.data()) == nullptr) abort();
+      path = name;
+    }
+    Directory(const Directory&) = delete;
+    Directory& operator=(const Directory&) = delete;
+    ~Directory() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+    std::filesystem::path path;
+  } directory;
+  return directory.path;
 }
 
 inline void WriteBytes(const std::filesystem::path& file, const uint8_t* data, size_t size) {

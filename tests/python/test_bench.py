@@ -11,7 +11,7 @@ import pytest
 import torch
 from random_world import random_config, write_random_world
 
-from genie_env import bench
+from genie_env import bench, products
 from genie_env.cli import APP
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -57,7 +57,8 @@ def test_products_are_those_of_the_networks() -> None:
     config = random_config(latents=64, hidden=512, components=5)
     memory = PlainMemory()
     weights = [memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0, memory.output.weight]
-    assert sum(p.flops for p in bench.step_products(config)) == 2 * sum(w.numel() for w in weights)
+    flops = sum(p.flops for p in products.step_products(config))
+    assert flops == 2 * sum(weight.numel() for weight in weights)
 
     vision = PlainVision()
     counted = []
@@ -69,7 +70,7 @@ def test_products_are_those_of_the_networks() -> None:
     for layer in (vision.expand, vision.deconv1, vision.deconv2, vision.deconv3, vision.deconv4):
         layer.register_forward_hook(count)
     vision.decode(torch.zeros(1, 64))
-    assert [p.flops for p in bench.decoding_products(config)] == counted
+    assert [p.flops for p in products.decoding_products(config)] == counted
 
 
 def test_repeats_take_turns() -> None:
@@ -94,5 +95,5 @@ def test_wrong_arguments(options: list[str], words: str, tmp_path: Path) -> None
 
 
 def test_unknown_family() -> None:
-    with pytest.raises(ValueError, match="family is 'genie'; bench knows .* 'vision-memory' alone"):
-        bench.step_products({**random_config(), "family": "genie"})
+    with pytest.raises(ValueError, match="family is 'genie'; .* 'vision-memory' alone are known"):
+        products.step_products({**random_config(), "family": "genie"})

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from genie_env._core import World
 from genie_env.files import write_json
+from genie_env.products import Product, decoding_products, step_products
 from genie_env.shipped import find_world
 from genie_env.vector_env import DreamVectorEnv, make_vec
 
@@ -32,19 +33,6 @@ TIERS = {
 REPEATS = 5
 _PEAK = 1024
 """Side of the square matrices whose product gives the machine's peak."""
-
-
-@dataclass(frozen=True)
-class Product:
-    """A matrix product of one row of a world's step: [rows, inner] x [inner, outer]."""
-
-    rows: int
-    inner: int
-    outer: int
-
-    @property
-    def flops(self) -> int:
-        return 2 * self.rows * self.inner * self.outer
 
 
 @dataclass(frozen=True)
@@ -63,39 +51,6 @@ class Result:
     """steps_per_s / products_per_s."""
     peak_share: float
     """The arithmetic of the step's matrix products, as a share of the machine's peak."""
-
-
-def step_products(config: dict[str, Any]) -> list[Product]:
-    """The matrix products of one step without pixels."""
-    sizes = _vision_memory_sizes(config)
-    latents, hidden = sizes["latents"], sizes["hidden"]
-    return [
-        Product(1, latents + 2, 4 * hidden),
-        Product(1, hidden, 4 * hidden),
-        Product(1, hidden, 3 * latents * sizes["components"] + 1),
-    ]
-
-
-def decoding_products(config: dict[str, Any]) -> list[Product]:
-    """Those of decoding one frame: every transposed convolution as a product over its input."""
-    latents = _vision_memory_sizes(config)["latents"]
-    return [
-        Product(1, latents, 1024),
-        Product(1 * 1, 1024, 128 * 5 * 5),
-        Product(5 * 5, 128, 64 * 5 * 5),
-        Product(13 * 13, 64, 32 * 6 * 6),
-        Product(30 * 30, 32, 3 * 6 * 6),
-    ]
-
-
-def _vision_memory_sizes(config: dict[str, Any]) -> dict[str, int]:
-    if config["family"] != "vision-memory":
-        raise ValueError(
-            f"the world's family is {config['family']!r}; bench knows the matrix products of "
-            "'vision-memory' alone"
-        )
-    sizes: dict[str, int] = config["sizes"]
-    return sizes
 
 
 def repeat(step: Callable[[], object], seconds: float, device: torch.device) -> float:

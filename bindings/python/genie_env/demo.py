@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,17 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from genie_env._core import VecEnv
 from genie_env.controller import LinearController
-from genie_env.dreams import Dreams, derived_seeds
+from genie_env.dreams import Dreams
 from genie_env.episode import Episode
 from genie_env.evaluation import Player, agent_player, blind_player, show_scores
 from genie_env.evolution import ControllerSettings, Generation, train_controller
 from genie_env.files import write_json
+from genie_env.film import FILMED, film_side_by_side
 from genie_env.games.doom import DoomTakeCover
 from genie_env.reality import AgentPlayer
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 from genie_env.training.controller import TrainingProgress
-from genie_env.video import Picture, VideoWriter, side_by_side
 from genie_env.workers import play_episodes
 
 WORLD = "doom-take-cover"
@@ -42,10 +41,6 @@ GENERATIONS = 12
 """As many generations as the training should at least get through, and ..."""
 EXPECTED_SURVIVAL = 400
 """... the tics that a dream then lasts on average."""
-
-FILMED = 20
-"""Episodes, and dreams, of which the video shows the median one."""
-TICS_PER_SECOND = 35
 
 UNTRAINED = "untrained controller"
 TRAINED = "trained in the dream"
@@ -79,7 +74,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="directory for everything it writes")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="of training, games and dreams")] = 0,
     workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
-    world: Annotated[str, typer.Option(help="a shipped world's name, or a world directory")] = WORLD,
+    world: Annotated[str, typer.Option(help="a shipped world's name, or a directory")] = WORLD,
 ) -> None:
     """Train a controller inside a dream for three minutes, then let it play the real game.
 
@@ -104,7 +99,9 @@ def demo(
         train(dreams, settings, start, findings, out, console)
         _play(directory, dreams, findings, out, episodes, workers, seed, console)
         _report(findings, out, console)
-        _film(dreams, findings, out / "dream_and_reality.mp4", seed, console)
+        film = out / "dream_and_reality.mp4"
+        controller = findings.generations[-1].controller
+        film_side_by_side(dreams, controller, findings.filmed, film, seed, console)
     except KeyboardInterrupt:
         console.print("stopped")
         _report(findings, out, console)
@@ -147,8 +144,8 @@ def train(
     spec = dreams.world.spec
     console.print(
         f"training in the dream of [bold]{spec.name}[/] (world {spec.fingerprint[:12]}, "
-        f"temperature {dreams.temperature:g}), {settings.population} candidates x {settings.dreams} "
-        "dreams a generation; the real game is not running"
+        f"temperature {dreams.temperature:g}); the real game is not running\n"
+        f"a generation: {settings.population} candidates, {settings.dreams} dreams each"
     )
     with TrainingProgress(settings, console) as progress:
         for generation in train_controller(dreams, settings, warm=start, progress=progress.tic):
@@ -258,10 +255,12 @@ def plot(file: Path, findings: Findings) -> None:
     dream, *reality = axes[0]
     generations = findings.generations
     millions = [g.steps / 1e6 for g in generations]
-    dream.plot(millions, [g.best for g in generations], color="tab:blue", alpha=0.5, label="best candidate")
+    best = [g.best for g in generations]
+    dream.plot(millions, best, color="tab:blue", alpha=0.5, label="best candidate")
     dream.plot(millions, [g.mean for g in generations], color="tab:blue", label="population")
     scored = [(g.steps / 1e6, g.score) for g in generations if g.score is not None]
-    dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label="controller, fresh dreams")
+    label = "controller, in fresh dreams"
+    dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label=label)
     dream.set(
         xlabel="dream steps (millions)", ylabel="survival (tics)", title="learning in the dream"
     )
@@ -293,57 +292,3 @@ def plot(file: Path, findings: Findings) -> None:
         panel.set_ylim(bottom=0)
     figure.savefig(file, dpi=150)
     pyplot.close(figure)
-
-
-def _film(dreams: Dreams, findings: Findings, file: Path, seed: int, console: Console) -> None:
-    """The median real episode beside the median dream of the same controller."""
-    real = _median(findings.filmed, [episode.score for episode in findings.filmed])
-    controller = findings.generations[-1].controller
-    seeds = derived_seeds(seed, FILMED, count=FILMED)
-    dreamt = _median(seeds, list(dreams.play_controller(controller, seeds).scores))
-    assert real.frames is not None
-    pictures = _dream_frames(dreams, controller, dreamt)
-    frames = {"reality": list(real.frames), "dream": pictures}
-    ends = {
-        "reality": "died" if real.terminated else "survived",
-        "dream": "died" if len(pictures) < dreams.world.spec.max_episode_steps else "survived",
-    }
-    columns = (TextColumn("filming"), BarColumn(bar_width=20), MofNCompleteColumn())
-    length = max(map(len, frames.values())) + TICS_PER_SECOND  # a second to see how it ended
-    with Progress(*columns, console=console) as progress, VideoWriter(file, TICS_PER_SECOND) as v:
-        for t in progress.track(range(length)):
-            panels = [_panel(name, film, t, ends[name]) for name, film in frames.items()]
-            v.write(side_by_side([p[0] for p in panels], [p[1] for p in panels]))
-    console.print(f"wrote {file}: the median of {len(findings.filmed)} episodes and {FILMED} dreams")
-
-
-def _panel(name: str, film: list[Picture], t: int, end: str) -> tuple[Picture, str]:
-    """The frame at tic t and its caption; a film that is over shows its last frame, darkened."""
-    if t < len(film):
-        return film[t], f"{name}: tic {t + 1}"
-    return film[-1] // 3, f"{name}: {end} after {len(film)} tics"
-
-
-def _median(items: list[Any], scores: list[float]) -> Any:
-    """The item of the middle score (the upper one of two)."""
-    return items[int(np.argsort(scores, kind="stable")[len(scores) // 2])]
-
-
-def _dream_frames(dreams: Dreams, controller: LinearController, seed: int) -> list[Picture]:
-    """Every frame of the dream of one seed, until it ends."""
-
-    def follow() -> Iterator[Picture]:
-        env = VecEnv(
-            dreams.world,
-            num_envs=1,
-            observation=controller.observation,
-            temperature=dreams.temperature,
-        )
-        observation, ended = env.reset(seeds=[seed]), False
-        while not ended:
-            yield env.render()[0].cpu().numpy()
-            actions = torch.from_numpy(controller.act(observation.cpu().numpy()))
-            step = env.step(actions)
-            observation, ended = step.observation, bool(step.terminated | step.truncated)
-
-    return list(follow())
