@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from random_world import write_random_world
 
 # Tests run on small and busy machines, where two threads wait for each other more than they work.
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background makes them, and the programs that they start and
+# then interrupt, deaf to Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_cpp_in_the_readme_is_lifted_from_an_example() -> None:
 @pytest.mark.parametrize("line", commands())
 def test_command_lines_are_understood(line: str) -> None:
     command: Any = APP
-    words = shlex.split(line)[1:]
+    words = shlex.split(line, comments=True)[1:]
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     command.make_context(line, words)
