@@ -58,7 +58,8 @@ class PlainDream:
         m = {name.removeprefix("memory."): weights[name].float() for name in weights}
 
         def components_first(parameter: Tensor) -> Tensor:
-            mixture = parameter[:-1].unflatten(0, (3, self.latents, components)).transpose(1, 2)
+            shape = (3, self.latents, components, *parameter.shape[1:])
+            mixture = parameter[:-1].reshape(shape).transpose(1, 2)
             return torch.cat([mixture.flatten(0, 2), parameter[-1:]])
 
         def transposed(weight: Tensor) -> Tensor:

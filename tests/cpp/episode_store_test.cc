@@ -391,7 +391,7 @@ std::vector<Hostile> HostileFiles() {
       {"empty", "actions.npy", "", " is not a .npy file: it does not begin as one"},
       {"other magic", "actions.npy", std::string(200, 'x'), " is not a .npy file"},
       {"only the magic", "actions.npy", "\x93NUMPY", " is not a .npy file"},
-      {"version 9", "actions.npy", std::string("\x93NUMPY\x09\x00\x76\x00 {}", 14),
+      {"version 9", "actions.npy", std::string("\x93NUMPY\x09\x00\x76\x00 {}", 13),
        " has version 9.0 of the .npy format; 1.0 to 3.0 can be read"},
       {"cut within the header", "actions.npy", Npy("{", 0).substr(0, 100),
        ": a header of 128 bytes is promised, but the file has 100 bytes"},

@@ -91,14 +91,16 @@ class Reference:
     @staticmethod
     def mixture(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights, means and log standard deviations: [N, latents, components]."""
-        return output[:, :-1].unflatten(1, (3, LATENTS, COMPONENTS)).unbind(1)
+        parts = output[:, :-1].reshape(-1, 3, LATENTS, COMPONENTS)
+        return parts[:, 0], parts[:, 1], parts[:, 2]
 
     def surprise(self, output: Tensor, z: Tensor) -> Tensor:
         logits, means, log_stds = self.mixture(output)
         components = torch.distributions.Normal(means, log_stds.exp())
         mixture = torch.distributions.Categorical(logits=logits)
         density = torch.distributions.MixtureSameFamily(mixture, components)
-        return -density.log_prob(z).mean(1)
+        log_density: Tensor = density.log_prob(z)  # type: ignore[no-untyped-call]
+        return -log_density.mean(1)
 
     def encode(self, given: Tensor, noise: Tensor) -> Tensor:
         with torch.no_grad():
@@ -236,7 +238,8 @@ def test_spec(world: World) -> None:
 
 def test_observations_can_be_trained_on(world: World) -> None:
     weight = torch.zeros(LATENTS + 2 * HIDDEN, requires_grad=True)
-    (world.observe(begun(world), "zch") @ weight).sum().backward()
+    value = (world.observe(begun(world), "zch") @ weight).sum()
+    value.backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None and weight.grad.any()
 
 

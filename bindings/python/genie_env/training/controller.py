@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from genie_env.controller import LinearController
@@ -17,12 +17,20 @@ from genie_env.evolution import ControllerSettings, Generation, train_controller
 from genie_env.shipped import find_world
 
 
+class _TwoLines(Progress):
+    """A bar, and under it what the last generation brought: beside each other they are too wide."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield from (task.fields["brought"] for task in self.tasks)
+
+
 class TrainingProgress:
     """A live bar over the generations of a run: a context manager, and a callback of every tic."""
 
     def __init__(self, settings: ControllerSettings, console: Console) -> None:
         self._settings = settings
-        self._bar = Progress(
+        self._bar = _TwoLines(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
@@ -31,7 +39,7 @@ class TrainingProgress:
             TextColumn("{task.fields[tic]}"),
             console=console,
         )
-        self._task = self._bar.add_task("generation 0", total=1.0, tic="")
+        self._task = self._bar.add_task("generation 0", total=1.0, tic="", brought="")
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
@@ -51,17 +59,19 @@ class TrainingProgress:
         if self._settings.minutes is not None:
             done = max(done, generation.seconds / (60 * self._settings.minutes))
         text = describe(generation)
-        self._bar.update(self._task, description=text, completed=min(done, 1.0), tic="")
+        following = f"generation {generation.index + 1}"
+        self._bar.update(
+            self._task, description=following, completed=min(done, 1.0), tic="", brought=text
+        )
         if not self._bar.console.is_terminal:
-            line = f"{text}, {generation.steps / 1e6:.1f} M steps"
+            line = f"generation {generation.index}: {text}, {generation.steps / 1e6:.1f} M steps"
             self._bar.console.print(line, soft_wrap=True)
 
 
 def describe(generation: Generation) -> str:
     return (
-        f"generation {generation.index}: survival mean {generation.mean:,.0f}, "
-        f"best {generation.best:,.0f}, controller {generation.best_score:,.0f} tics, "
-        f"{generation.steps_per_s:,.0f} steps/s"
+        f"survival mean {generation.mean:,.0f}, best {generation.best:,.0f}, "
+        f"controller {generation.best_score:,.0f} tics, {generation.steps_per_s:,.0f} steps/s"
     )
 
 
