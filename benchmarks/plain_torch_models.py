@@ -19,9 +19,10 @@ from torch.nn import functional
 class PlainVision(nn.Module):
     """The variational autoencoder (Ha & Schmidhuber 2018, appendix A.1); frames 64 x 64 x 3."""
 
-    def __init__(self, latents: int = 64) -> None:
+    def __init__(self, latents: int = 64, beta: float = 1) -> None:
         super().__init__()
         self.latents = latents
+        self.beta = beta
         self.conv1 = nn.Conv2d(3, 32, 4, stride=2)
         self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
         self.conv3 = nn.Conv2d(64, 128, 4, stride=2)
@@ -58,7 +59,7 @@ class PlainVision(nn.Module):
         squared_error = (decoded - pixels).square().sum((1, 2, 3)).mean()
         kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
         floored = kl.clamp(min=0.5 * self.latents).mean()
-        return squared_error + floored, {"squared_error": squared_error, "kl": kl.mean()}
+        return squared_error + self.beta * floored, {"squared_error": squared_error, "kl": kl.mean()}
 
 
 class PlainMemory(nn.Module):

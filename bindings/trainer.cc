@@ -15,8 +15,8 @@ void InitTrainer(py::module_& m) {
 
   py::class_<Vision, Model, std::shared_ptr<Vision>>(
       m, "Vision", "V of World Models: a convolutional variational autoencoder for 64 x 64 frames.")
-      .def(py::init<int64_t, uint64_t>(), py::kw_only(), py::arg("latents") = 64,
-           py::arg("seed") = 0)
+      .def(py::init<int64_t, uint64_t, double>(), py::kw_only(), py::arg("latents") = 64,
+           py::arg("seed") = 0, py::arg("beta") = 1.0)
       .def_property_readonly("latents", &Vision::latents)
       .def(
           "encode",

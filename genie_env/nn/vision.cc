@@ -8,8 +8,10 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 
+#include <cmath>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 
 namespace genie_env {
 namespace {
@@ -57,7 +59,12 @@ at::Tensor ToPixels(const at::Tensor& frames) {
 
 }  // namespace
 
-Vision::Vision(int64_t latents, uint64_t seed) : Model("Vision"), latents_(latents) {
+Vision::Vision(int64_t latents, uint64_t seed, double beta)
+    : Model("Vision"), latents_(latents), beta_(beta) {
+  if (!(beta > 0) || !std::isfinite(beta)) {
+    throw std::invalid_argument("beta is " + std::to_string(beta) +
+                                "; expected a finite number above 0");
+  }
   conv1_ = register_module("conv1", Convolution(3, 32, 4, seed, 0));
   conv2_ = register_module("conv2", Convolution(32, 64, 4, seed, 1));
   conv3_ = register_module("conv3", Convolution(64, 128, 4, seed, 2));
@@ -102,7 +109,7 @@ Loss Vision::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
   const at::Tensor squared_error = at::mse_loss(decoded, pixels, at::Reduction::Sum) / images;
   const at::Tensor kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1);
   const double free_nats = 0.5 * static_cast<double>(latents_);
-  return {.total = squared_error + kl.clamp_min(free_nats).mean(),
+  return {.total = squared_error + beta_ * kl.clamp_min(free_nats).mean(),
           .terms = {{"squared_error", squared_error.detach()}, {"kl", kl.detach().mean()}}};
 }
 

@@ -16,7 +16,9 @@ class Vision : public Model {
  public:
   static constexpr int64_t kFrame = 64;
 
-  explicit Vision(int64_t latents = 64, uint64_t seed = 0);
+  /// `beta` weighs what a nat costs against squared error (beta-VAE, Higgins et al. 2017): the
+  /// paper's 1 buys no nat for a thing that covers few pixels, such as a distant fireball.
+  explicit Vision(int64_t latents = 64, uint64_t seed = 0, double beta = 1);
 
   int64_t latents() const { return latents_; }
 
@@ -27,7 +29,7 @@ class Vision : public Model {
   at::Tensor Decode(const at::Tensor& latents) const;
 
   /// batch: "frames" uint8 [N, 64, 64, 3]. The squared error summed over pixels plus
-  /// max(KL, latents / 2), averaged over the images. Terms: "squared_error", "kl".
+  /// beta * max(KL, latents / 2), averaged over the images. Terms: "squared_error", "kl".
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
  private:
@@ -36,6 +38,7 @@ class Vision : public Model {
   LatentGaussian EncodePixels(const at::Tensor& pixels) const;
 
   int64_t latents_;
+  double beta_;
   Layer conv1_, conv2_, conv3_, conv4_, mu_, logvar_;
   Layer expand_, deconv1_, deconv2_, deconv3_, deconv4_;
 };

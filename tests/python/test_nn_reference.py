@@ -78,8 +78,8 @@ def memory_batch(rows: int, frames: int, ends: list[tuple[int, int, bool]]) -> d
     return {name: torch.from_numpy(array.astype(np.float32)) for name, array in batch.items()}
 
 
-def plain_vision(ours: _core.Trainer) -> PlainVision:
-    reference = PlainVision().double()
+def plain_vision(ours: _core.Trainer, beta: float = 1) -> PlainVision:
+    reference = PlainVision(beta=beta).double()
     reference.load_state_dict(doubles(ours.weights()))
     return reference
 
@@ -112,13 +112,14 @@ def test_vision_loss_and_gradients(images: int) -> None:
     check_gradients(ours.gradients(), gradients)
 
 
-def test_vision_kl_above_its_floor_in_some_images() -> None:
-    ours = trainer("vision")
+@pytest.mark.parametrize("beta", [1, 0.1])
+def test_vision_kl_above_its_floor_in_some_images(beta: float) -> None:
+    ours = _core.Trainer(_core.Vision(seed=SEED, beta=beta), seed=SEED)
     weights = ours.weights()
     # Distances from the prior that grow with an image's brightness.
     weights["mu.weight"] *= 110
     ours.load_weights(weights)
-    reference = plain_vision(ours)
+    reference = plain_vision(ours, beta)
     brightness = torch.tensor([0.02, 0.3, 0.7, 1.0])[:, None, None, None]
     frames = (random_frames(4) * brightness).byte()
     report = ours.backward({"frames": frames})
@@ -132,6 +133,12 @@ def test_vision_kl_above_its_floor_in_some_images() -> None:
     assert report["kl"] == pytest.approx(terms["kl"].item(), rel=1e-4)
     gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
     check_gradients(ours.gradients(), gradients)
+
+
+@pytest.mark.parametrize("beta", [0, -1, math.nan, math.inf])
+def test_vision_refuses_a_beta_that_is_no_weight(beta: float) -> None:
+    with pytest.raises(ValueError, match=r"beta is -?[\w.]+; expected a finite number above 0"):
+        _core.Vision(beta=beta)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class Vision(Model):
     """
     V of World Models: a convolutional variational autoencoder for 64 x 64 frames.
     """
-    def __init__(self, *, latents: typing.SupportsInt = 64, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, *, latents: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0) -> None:
         ...
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """

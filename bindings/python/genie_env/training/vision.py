@@ -33,6 +33,9 @@ def train_vision(
     batch: Annotated[int, typer.Option(help="frames a batch")] = 100,
     learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
     latents: Annotated[int, typer.Option(help="size of z")] = 64,
+    beta: Annotated[
+        float, typer.Option(help="what a nat of z costs; below 1, small things are kept")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="of weights, noise and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
@@ -51,11 +54,12 @@ def train_vision(
             "batch": batch,
             "learning_rate": learning_rate,
             "latents": latents,
+            "beta": beta,
             "seed": seed,
             "bf16": bf16,
         },
     )
-    vision = Vision(latents=latents, seed=seed)
+    vision = Vision(latents=latents, seed=seed, beta=beta)
     held_out = [unseen.batch(min(batch, len(unseen)), seed, i) for i in range(8)]
 
     def picture(step: int) -> None:
