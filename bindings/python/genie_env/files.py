@@ -22,6 +22,23 @@ def write_json(file: Path, value: Any) -> None:
     write_atomically(file, lambda temporary: temporary.write_text(text))
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in `file`. Raises ValueError naming the file where it holds anything else."""
+    try:
+        value = json.loads(file.read_bytes())
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise ValueError(
+            f"{file} is not JSON ({error}); it was damaged or changed by hand: remove it, or give "
+            "another"
+        ) from error
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{file} holds a {type(value).__name__}, but a JSON object is expected: remove it, or "
+            "give another"
+        )
+    return value
+
+
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What differs, for an error's text: "seed was 1 and is now 2"; empty where nothing does."""
     return ", ".join(
@@ -37,7 +54,7 @@ def claim_run(run: Path, settings: Mapping[str, Any]) -> None:
     if not file.exists():
         write_json(file, settings)
         return
-    changes = changed_settings(json.loads(file.read_text()), settings)
+    changes = changed_settings(read_json(file), settings)
     if changes:
         raise ValueError(
             f"{run} holds a run with other settings ({changes}); give the same ones to resume it, "
