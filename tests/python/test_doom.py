@@ -151,7 +151,11 @@ def test_wrong_arguments_are_refused() -> None:
         DoomTakeCover(render_mode="human")
 
 
-def test_without_vizdoom_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "vizdoom", None)
-    with pytest.raises(ImportError, match=r"not installed: pip install 'genie_env\[doom\]'"):
+@pytest.mark.parametrize(("module", "name"), [("vizdoom", "ViZDoom"), ("cv2", "OpenCV")])
+def test_without_its_packages_says_what_to_install(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    words = rf"needs {name}, which is not installed: pip install 'genie_env\[doom\]'"
+    with pytest.raises(ImportError, match=words):
         DoomTakeCover()

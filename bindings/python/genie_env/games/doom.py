@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import tempfile
 from pathlib import Path
@@ -108,24 +109,22 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
 def doom_version() -> str:
     """The version of ViZDoom; an ImportError that says what to do where it is missing."""
-    return str(_vizdoom().__version__)
+    return str(_import("vizdoom", "ViZDoom").__version__)
 
 
-def _vizdoom() -> Any:
+def _import(module: str, name: str) -> Any:
     try:
-        import vizdoom
-    except ImportError as error:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
         raise ImportError(
-            "the real game needs ViZDoom, which is not installed: pip install 'genie_env[doom]'"
+            f"the real game needs {name}, which is not installed: pip install 'genie_env[doom]'"
         ) from error
-    return vizdoom
 
 
 def _start_game() -> tuple[Any, Any]:
     """The modules and processes behind the game: cv2, and a running DoomGame."""
-    vizdoom = _vizdoom()
-    import cv2
-
+    vizdoom = _import("vizdoom", "ViZDoom")
+    cv2 = _import("cv2", "OpenCV")
     package = Path(vizdoom.__file__).parent
     game = vizdoom.DoomGame()
     game.set_doom_scenario_path(str(package / "scenarios" / SETTINGS["scenario"]))
