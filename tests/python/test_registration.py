@@ -18,7 +18,7 @@ ID = "genie_env/DoomTakeCover-v0"
 
 def test_make_vec_gives_our_vector_environment(random_world: Path) -> None:
     env = gymnasium.make_vec(
-        ID, num_envs=3, world=random_world, max_episode_steps=2, autoreset_mode="Disabled"
+        ID, num_envs=3, world=random_world, max_episode_steps=2, autoreset_mode="DISABLED"
     )
     assert isinstance(env, DreamVectorEnv)
     assert (env.num_envs, env.metadata["autoreset_mode"]) == (3, AutoresetMode.DISABLED)

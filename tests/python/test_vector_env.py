@@ -107,6 +107,17 @@ def test_next_step_autoreset(random_world: Path) -> None:
     assert not np.array_equal(first, seen[2]) and not np.array_equal(seen[2], seen[5])
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_an_autoreset_mode_may_be_given_by_value_or_name(
+    random_world: Path, mode: AutoresetMode
+) -> None:
+    for given in (mode, mode.value, mode.name):
+        env = make(random_world, autoreset_mode=given)
+        assert env.metadata["autoreset_mode"] is mode
+        assert env.options.autoreset_mode == mode.value
+        assert pickle.loads(pickle.dumps(env)).metadata == env.metadata
+
+
 def test_disabled_autoreset_and_masked_reset(random_world: Path) -> None:
     env = make(random_world, 3, autoreset_mode=AutoresetMode.DISABLED, max_episode_steps=3)
     assert env.metadata["autoreset_mode"] is AutoresetMode.DISABLED

@@ -70,7 +70,8 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 "calibrated": whichever of the two the world's config names.
             observation: one of the world's; None: its first.
             output: "numpy" arrays, or "torch" tensors on the world's device.
-            autoreset_mode: NEXT_STEP or DISABLED.
+            autoreset_mode: NEXT_STEP or DISABLED: Gymnasium's AutoresetMode, its value
+                ("NextStep") or its name ("NEXT_STEP").
             max_episode_steps: steps after which an episode is truncated; None: the world's; 0: no
                 limit.
             render_mode: None or "rgb_array".
@@ -109,7 +110,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             num_envs=num_envs,
             observation=observation or "",
             temperature=temperature,
-            autoreset_mode=AutoresetMode(autoreset_mode).value,
+            autoreset_mode=_autoreset_mode(autoreset_mode).value,
             max_episode_steps=max_episode_steps,
             seed=None if seed is None else _seed(seed),
         )
@@ -264,6 +265,15 @@ def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 
 def _box(spec: _core.TensorSpec) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(spec.low, spec.high, tuple(spec.shape), np.dtype(spec.dtype).type)
+
+
+def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
+    supported = (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
+    for mode in supported:
+        if given in (mode, mode.value, mode.name):
+            return mode
+    expected = " or ".join(f"{mode.value!r} ({mode.name})" for mode in supported)
+    raise ValueError(f"autoreset_mode is {given!r}, but only {expected} are supported")
 
 
 def _seed(given: Any) -> int:
