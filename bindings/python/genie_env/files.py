@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -10,11 +11,23 @@ from typing import Any
 
 
 def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
-    """Calls `write` with a temporary name in the same directory, then renames that to `file`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Calls `write` with a temporary name in the same directory, then renames that to `file`.
+
+    Where that fails, nothing new is left behind; a full disk is an OSError that names `file`.
+    """
     temporary = file.with_name(file.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, file)
+    except OSError as error:
+        raise OSError(
+            f"{file} could not be written ({error.strerror or error}): make room there, or give "
+            "another place; what was there before is unchanged"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(file: Path, value: Any) -> None:
