@@ -1,5 +1,6 @@
 #include "genie_env/io/episode_arrays.h"
 
+#include <algorithm>
 #include <system_error>
 
 #include "genie_env/core/error.h"
@@ -72,6 +73,13 @@ std::string FlagComplaint(std::span<const uint8_t> terminations,
   return {};
 }
 
+std::string ActionComplaint(std::span<const int64_t> actions) {
+  const auto found = std::ranges::find_if(actions, [](int64_t action) { return action < 0; });
+  if (found == actions.end()) return {};
+  return "action " + std::to_string(found - actions.begin()) + " is " + std::to_string(*found) +
+         ", expected 0 or more";
+}
+
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
     // The starts are read first: what a writer adds from now on is behind what they promise.
     : starts(OpenStarts(directory)),
@@ -85,6 +93,11 @@ EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
       height(columns[kFrames].shape()[1]),
       width(columns[kFrames].shape()[2]) {
   CheckFrames(columns[kFrames]);
+  const std::string wrong_action = ActionComplaint(
+      columns[kActions].elements<int64_t>().first(static_cast<size_t>(num_frames)));
+  if (!wrong_action.empty()) {
+    throw FormatError(columns[kActions].path().string() + ": " + wrong_action);
+  }
   const std::span<const int64_t> bounds = starts.elements<int64_t>();
   for (size_t e = 0; e + 1 < bounds.size(); ++e) {
     const auto begin = static_cast<size_t>(bounds[e]);

@@ -38,6 +38,9 @@ inline constexpr int64_t kMaxSide = 65535;
 std::string FlagComplaint(std::span<const uint8_t> terminations,
                           std::span<const uint8_t> truncations);
 
+/// What is wrong with the numbers of some actions; empty if nothing is.
+std::string ActionComplaint(std::span<const int64_t> actions);
+
 /// The arrays of a directory of episodes, mapped and checked against each other. Immutable.
 struct EpisodeArrays {
   /// Throws FormatError naming the file.

@@ -12,7 +12,7 @@ namespace genie_env {
 // A directory of recorded episodes, as standard NumPy arrays over all N frames of all E episodes:
 //
 //     frames.npy          uint8   [N, H, W, 3]
-//     actions.npy         int64   [N]
+//     actions.npy         int64   [N]           numbers from 0; meta.json may say what they mean
 //     rewards.npy         float32 [N]
 //     terminations.npy    bool    [N]
 //     truncations.npy     bool    [N]
@@ -44,8 +44,9 @@ class EpisodeWriter {
   EpisodeWriter(EpisodeWriter&&) noexcept;
   EpisodeWriter& operator=(EpisodeWriter&&) noexcept;
 
-  /// Throws std::invalid_argument on lengths that disagree or an episode without an end flag on its
-  /// last frame alone, and std::runtime_error (with what to do) when the disk is full.
+  /// Throws std::invalid_argument on lengths that disagree, a negative action, or an episode
+  /// without an end flag on its last frame alone, and std::runtime_error (with what to do) when the
+  /// disk is full.
   void Append(const EpisodeView& episode);
 
   int64_t num_episodes() const;

@@ -124,6 +124,8 @@ struct EpisodeWriter::Impl {
     expect("rewards", episode.rewards.size(), length);
     expect("terminations", episode.terminations.size(), length);
     expect("truncations", episode.truncations.size(), length);
+    const std::string wrong_action = ActionComplaint(episode.actions);
+    if (!wrong_action.empty()) throw std::invalid_argument("the episode's " + wrong_action);
     const std::string complaint = FlagComplaint(episode.terminations, episode.truncations);
     if (!complaint.empty()) throw std::invalid_argument("the episode " + complaint);
   }

@@ -194,6 +194,8 @@ TEST(EpisodeStore, WrongEpisodesAreRefused) {
             "terminations has 3 elements, but 2 actions expect 2");
   EXPECT_EQ(refused([](Episode& e) { e.truncations.clear(); }),
             "truncations has 0 elements, but 2 actions expect 2");
+  EXPECT_EQ(refused([](Episode& e) { e.actions.back() = -1; }),
+            "the episode's action 1 is -1, expected 0 or more");
   EXPECT_EQ(refused([](Episode& e) {
               e.terminations = {0, 0};
             }),
@@ -368,11 +370,11 @@ std::string Npy(const std::string& header, size_t data_bytes) {
   return bytes + header + std::string(118 - header.size(), ' ') + std::string(data_bytes, '\0');
 }
 
-std::string Starts(const std::vector<int64_t>& starts) {
+std::string Integers(const std::vector<int64_t>& values) {
   std::string bytes = Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (" +
-                              std::to_string(starts.size()) + ",), }",
+                              std::to_string(values.size()) + ",), }",
                           0);
-  return bytes.append(reinterpret_cast<const char*>(starts.data()), 8 * starts.size());
+  return bytes.append(reinterpret_cast<const char*>(values.data()), 8 * values.size());
 }
 
 struct Hostile {
@@ -453,23 +455,25 @@ std::vector<Hostile> HostileFiles() {
       {"too few rows", "actions.npy",
        Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (2,)}", 16),
        " has 2 rows, but episode_starts.npy promises 3: bring the file back from a copy"},
+      {"a negative action", "actions.npy", Integers({2, 0, -1}),
+       "actions.npy: action 2 is -1, expected 0 or more"},
       {"grey frames", "frames.npy",
        frames("{'descr': '|u1', 'fortran_order': False, 'shape': (3, 2, 3, 1)}"),
        " holds frames of 2 x 3 x 1, expected height x width x 3 with sides of 1 to 65535"},
       {"frames without height", "frames.npy",
        frames("{'descr': '|u1', 'fortran_order': False, 'shape': (3, 0, 3, 3)}"),
        " holds frames of 0 x 3 x 3, expected"},
-      {"no starts", "episode_starts.npy", Starts({}), " does not begin with 0"},
-      {"starts that begin late", "episode_starts.npy", Starts({1, 3}), " does not begin with 0"},
-      {"starts that stand still", "episode_starts.npy", Starts({0, 1, 1, 3}),
+      {"no starts", "episode_starts.npy", Integers({}), " does not begin with 0"},
+      {"starts that begin late", "episode_starts.npy", Integers({1, 3}), " does not begin with 0"},
+      {"starts that stand still", "episode_starts.npy", Integers({0, 1, 1, 3}),
        ": entry 2 is 1, not more than the one before it, 1"},
-      {"starts that go back", "episode_starts.npy", Starts({0, 3, -1}),
+      {"starts that go back", "episode_starts.npy", Integers({0, 3, -1}),
        ": entry 2 is -1, not more than the one before it, 3"},
-      {"starts beyond the frames", "episode_starts.npy", Starts({0, 1, int64_t{1} << 62}),
+      {"starts beyond the frames", "episode_starts.npy", Integers({0, 1, int64_t{1} << 62}),
        "frames.npy has 3 rows, but episode_starts.npy promises 4611686018427387904"},
-      {"starts that split an episode", "episode_starts.npy", Starts({0, 1, 2, 3}),
+      {"starts that split an episode", "episode_starts.npy", Integers({0, 1, 2, 3}),
        ": episode 1 has neither its termination nor its truncation set at its last frame"},
-      {"starts that join episodes", "episode_starts.npy", Starts({0, 3}),
+      {"starts that join episodes", "episode_starts.npy", Integers({0, 3}),
        ": episode 0 ends at step 0, before its last frame"},
       {"a flag that is no flag", "terminations.npy",
        Npy("{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", 0) + "\x02" +
@@ -515,6 +519,13 @@ TEST(EpisodeStore, MissingFilesAreNamed) {
   std::filesystem::remove(directory.path() / "episode_starts.npy");
   EXPECT_EQ(error(directory.path()),
             path + " is not a directory of episodes: it has no episode_starts.npy");
+}
+
+TEST(EpisodeStore, ActionsOfAnEpisodeInFlightDoNotMatter) {
+  const TemporaryDirectory directory;
+  Record(directory.path(), 2);
+  WriteBytes(directory.path() / "actions.npy", Integers({0, 1, 0, -1}));
+  EXPECT_EQ(CheckContents(directory.path()), 2);
 }
 
 TEST(EpisodeStore, ReadsArraysThatNumPyWroteInAnyForm) {

@@ -220,6 +220,7 @@ def test_a_closed_writer_says_so(tmp_path: Path) -> None:
         ({"rewards": np.zeros(2, np.float32)}, r"rewards has the shape \(2,\), expected \(3,\)"),
         ({"terminations": np.zeros(3, np.uint8)}, "terminations has dtype uint8, expected bool"),
         ({"truncations": np.ones((), bool)}, r"truncations has the shape \(\), expected \(3,\)"),
+        ({"actions": np.array([0, 1, -1])}, "the episode's action 2 is -1, expected 0 or more"),
         (
             {"terminations": np.zeros(3, bool)},
             "the episode has neither its termination nor its truncation set at its last frame",
@@ -266,6 +267,18 @@ def test_somebody_elses_arrays_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="has a frames.npy but no episode_starts.npy"):
         open_writer(tmp_path)
     assert np.load(tmp_path / "frames.npy").sum() == 10 * HEIGHT * WIDTH * 3
+
+
+@pytest.mark.parametrize("action", [-1, -(2**63)])
+def test_negative_actions_are_named(tmp_path: Path, action: int) -> None:
+    record(tmp_path, [episode(3), episode(4)])
+    actions = np.load(tmp_path / "actions.npy")
+    actions[5:] = action
+    np.save(tmp_path / "actions.npy", actions)
+    with pytest.raises(FormatError) as error:
+        EpisodeStore(tmp_path)
+    expected = f"{tmp_path}/actions.npy: action 5 is {action}, expected 0 or more"
+    assert str(error.value) == expected
 
 
 def test_missing_and_damaged_directories(tmp_path: Path) -> None:
