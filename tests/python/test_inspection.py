@@ -35,7 +35,7 @@ def test_counts_are_exact(directory: Path) -> None:
     assert contents.lengths.tolist() == [4, 3, 30]
     assert contents.scores.tolist() == [2.0, 1.5, 15.0]
     assert contents.terminated == 2
-    assert contents.actions.tolist() == [2, 3, 32]
+    assert contents.actions == {0: 2, 1: 3, 2: 32}
     # An action is not held across the border of two episodes.
     assert contents.holds.tolist() == [2, 2, 1, 2, 30]
 
@@ -53,6 +53,25 @@ def test_prints_them_and_writes_a_picture(
     assert "17 to 32 30 81.1%" in text
     picture = np.asarray(Image.open(directory / "contact_sheet.png"))
     assert np.array_equal(picture, contact_sheet(EpisodeStore(directory)))
+
+
+@pytest.mark.parametrize("action", [7, 2**45])
+def test_an_action_without_a_meaning_is_shown_as_such(
+    directory: Path, capsys: pytest.CaptureFixture[str], action: int
+) -> None:
+    actions = np.load(directory / "actions.npy")
+    actions[-1] = action
+    np.save(directory / "actions.npy", actions)
+    inspect(directory)
+    assert f"{action} (not in meta.json) 1 2.7%" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_negative_action_is_named(directory: Path) -> None:
+    actions = np.load(directory / "actions.npy")
+    actions[5] = -1
+    np.save(directory / "actions.npy", actions)
+    with pytest.raises(ValueError, match=r"actions.npy: action 5 is -1, expected 0 or more"):
+        inspect(directory)
 
 
 def test_the_sheet_shows_first_and_last_frames(directory: Path) -> None:

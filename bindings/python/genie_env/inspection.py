@@ -29,8 +29,8 @@ class Contents:
     """The sum of rewards of every episode: float64 [E]."""
     terminated: int
     """Episodes that the game ended; the others were cut."""
-    actions: NDArray[np.int64]
-    """How often each action was chosen: int64 [A]."""
+    actions: dict[int, int]
+    """How often each action that occurs was chosen."""
     holds: NDArray[np.int64]
     """Steps of every run of one action within an episode: int64 [R]."""
 
@@ -38,11 +38,13 @@ class Contents:
     def of(cls, store: EpisodeStore) -> Contents:
         """Of a store with at least one episode."""
         starts = store.episode_starts
+        # An action may be any number, so that none is taken for the size of an array.
+        actions, counts = np.unique(store.actions, return_counts=True)
         return cls(
             lengths=np.diff(starts),
             scores=np.add.reduceat(store.rewards.astype(np.float64), starts[:-1]),
             terminated=int(store.terminations.sum()),
-            actions=np.bincount(store.actions),
+            actions=dict(zip(actions.tolist(), counts.tolist(), strict=True)),
             holds=_holds(store.actions, starts),
         )
 
@@ -113,8 +115,11 @@ def inspect(
     names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     _print_histogram(console, "episodes by their steps", names, counts)
     known = dict(enumerate(meta.get("actions", [])))
-    names = [f"{action} {known.get(action, '')}" for action in range(len(contents.actions))]
-    _print_histogram(console, "steps by action", names, contents.actions)
+    chosen = sorted(known.keys() | contents.actions.keys())
+    nameless = "(not in meta.json)" if known else ""
+    names = [f"{action} {known.get(action, nameless)}" for action in chosen]
+    counts = np.array([contents.actions.get(action, 0) for action in chosen], np.int64)
+    _print_histogram(console, "steps by action", names, counts)
     # Doubling classes: 1, 2, 3 to 4, 5 to 8, ...
     classes = np.ceil(np.log2(contents.holds)).astype(int)
     counts = np.bincount(classes, weights=contents.holds).astype(np.int64)
