@@ -52,11 +52,12 @@ def episodes_of(store: EpisodeStore) -> Iterator[dict[str, np.ndarray]]:
 
 def test_holds_what_a_game_played_here_shows(tmp_path: Path) -> None:
     """Index t: frame t, the action chosen on seeing it, the reward and the flags that followed."""
-    record_episodes(BlindPlayer(Game(DOOM), 4, ("held", "left")), tmp_path, 3, workers=2)
+    player = BlindPlayer(Game(DOOM), 4, ("held", "left"))
+    record_episodes(player, tmp_path, 3, workers=2)
     game = DoomTakeCover()
     for index, episode in enumerate(episodes_of(EpisodeStore(tmp_path))):
         seeds = EpisodeSeeds.of(4, index)
-        actions = blind_actions(["held", "left"][index % 2], seeds.policy, 2100)
+        actions = blind_actions(player.policy_of(index), seeds.policy, 2100)
         frame, _ = game.reset(seed=seeds.game)
         for t in range(len(episode["actions"])):
             assert np.array_equal(episode["frames"][t], frame)
@@ -78,6 +79,27 @@ def test_meta_says_how_it_was_recorded(tmp_path: Path) -> None:
     assert set(meta["versions"]) >= {"genie_env", "gymnasium", "numpy"}
     rewards = EpisodeStore(tmp_path).rewards
     assert set(rewards[:-1]) == {2.0}  # two tics a frame, of one point each
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 20])
+def test_policies_share_the_episodes_evenly_and_meet_the_held_out_ones(count: int) -> None:
+    policies = tuple(f"sweep:{k + 1}" for k in range(count))
+    players = [toy(seed, policies) for seed in (0, 1)]
+    orders = [[player.policy_of(index) for index in range(200 * count)] for player in players]
+    for order in orders:
+        rounds = [order[first : first + count] for first in range(0, len(order), count)]
+        assert all(sorted(policies) == sorted(turn) for turn in rounds)
+        # The part that training holds out.
+        assert set(order[19::20]) == set(policies)
+    assert (orders[0] == orders[1]) == (count == 1)
+    assert toy(0, policies).policy_of(3) == orders[0][3]
+
+
+def test_only_several_policies_have_an_order_to_tell() -> None:
+    assert toy().describe() == {"policies": ["held"]}
+    told = toy(policies=("held", "random")).describe()
+    assert told["policies"] == ["held", "random"]
+    assert told["policy_order"].startswith("round by round, each permuted by ")
 
 
 def test_any_gymnasium_environment_is_recorded(tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 # Schedules of fixed actions are drawn in pieces that double; longer ones begin with shorter ones.
 _FIRST_SCHEDULE = 2100
 
+_POLICY_ORDER = (
+    "round by round, each permuted by "
+    "numpy.random.default_rng(numpy.random.SeedSequence(seed, spawn_key=(round, 0)))"
+)
+
 
 @dataclass(frozen=True)
 class EpisodeSeeds:
@@ -40,7 +45,12 @@ class EpisodeSeeds:
 
 @dataclass(frozen=True)
 class BlindPlayer:
-    """Plays fixed schedules of actions; episode i takes the i-th policy in turn."""
+    """Plays fixed schedules of actions.
+
+    Several policies share every round of as many episodes, in an order of the round's own: with one
+    order for all, whoever looks at every 20th episode (the part that training holds out) might meet
+    a single policy.
+    """
 
     game: Game
     seed: int
@@ -51,7 +61,14 @@ class BlindPlayer:
 
     def describe(self) -> dict[str, Any]:
         """What a recording says about who played."""
-        return {"policies": list(self.policies)}
+        policies = {"policies": list(self.policies)}
+        return policies if len(self.policies) == 1 else {**policies, "policy_order": _POLICY_ORDER}
+
+    def policy_of(self, index: int) -> str:
+        """Who plays an episode: a function of the seed and the index alone."""
+        turn, place = divmod(index, len(self.policies))
+        order = np.random.SeedSequence(self.seed, spawn_key=(turn, 0))
+        return self.policies[np.random.default_rng(order).permutation(len(self.policies))[place]]
 
     def play(self, jobs: Jobs) -> None:
         env = self.game.make()
@@ -60,7 +77,7 @@ class BlindPlayer:
         try:
             while (index := jobs.take()) is not None:
                 seeds = EpisodeSeeds.of(self.seed, index)
-                policy = self.policies[index % len(self.policies)]
+                policy = self.policy_of(index)
                 schedule = np.zeros(0, np.int64)
                 frame, _ = env.reset(seed=seeds.game)
                 recorder.begin(index, seeds.game)

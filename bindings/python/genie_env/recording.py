@@ -117,7 +117,8 @@ def record(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"blind behaviour; several are taken in turn. {_POLICY_HELP}. "
+            help="blind behaviour; several share the episodes evenly, every round of them in a new "
+            f"order. {_POLICY_HELP}. "
             f"[default: mixture in {DOOM}, held elsewhere]"
         ),
     ] = None,
