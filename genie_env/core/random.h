@@ -11,7 +11,10 @@ namespace genie_env {
 /// function from a key and a counter to 128 random bits.
 std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& counter);
 
-/// Every use of randomness has a stream of its own, so that no two uses can share a draw.
+/// Every use of randomness has a stream of its own, so that no two uses within a dream, or within
+/// the training of one network, can share a draw. (Two networks of one seed do share them: V's and
+/// M's initial weights and training noise begin with the same numbers. Give each a seed of its own
+/// where that matters.)
 enum class Stream : uint32_t {
   kStart = 0,        ///< which stored start a dream begins from
   kVision = 1,       ///< the Gaussian noise of an encoded or stored latent
