@@ -5,10 +5,9 @@
 
 namespace genie_env {
 
-// Branch-free float32 exp, log, sigmoid and tanh: loops over them become vector code of whatever
-// instruction set the enclosing function is compiled for, which calls of the C library would
-// prevent. Relative error below 5e-7. The coefficients are least-maximum fits on the reduced
-// ranges.
+// Branch-free float32 exp and log: loops over them become vector code of whatever instruction set
+// the enclosing function is compiled for, which calls of the C library would prevent. Relative
+// error below 5e-7. The coefficients are least-maximum fits on the reduced ranges.
 
 #define GENIE_ENV_INLINE inline __attribute__((always_inline))
 
@@ -51,22 +50,6 @@ GENIE_ENV_INLINE float Log(float x) {
   const float square = f * f;
   const float tail = q * f * square - 0.5f * square;
   return n * 0.693359375f + (f + (tail + n * -2.12194440e-4f));
-}
-
-GENIE_ENV_INLINE float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
-
-GENIE_ENV_INLINE float Tanh(float x) {
-  const float square = x * x;
-  float q = -5.717044696211815e-3f;
-  q = q * square + 2.0650586113333702e-2f;
-  q = q * square - 5.374349653720856e-2f;
-  q = q * square + 0.13331490755081177f;
-  q = q * square - 0.3333328366279602f;
-  const float near = (q * square) * x + x;
-  // Far from zero, where the difference from 1 no longer cancels.
-  const float magnitude = x < 0.0f ? -x : x;
-  const float far = 1.0f - 2.0f / (Exp(2.0f * magnitude) + 1.0f);
-  return magnitude < 0.625f ? near : (x < 0.0f ? -far : far);
 }
 
 /// The upper half of the bits of x, rounded to nearest, ties to even: bfloat16. x is no NaN.

@@ -36,33 +36,23 @@ double Sigma(double x) { return 1 / (1 + std::exp(-x)); }
 float FromBf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
 TEST(FloatMath, IsExactToAFewRoundings) {
-  double worst_exp = 0, worst_log = 0, worst_sigmoid = 0, worst_tanh = 0;
+  double worst_exp = 0, worst_log = 0;
   const auto error = [](double got, double expected) { return std::abs(got / expected - 1); };
   for (int i = -86000; i <= 86000; i += 7) {
     const float x = static_cast<float>(i) * 1e-3f, small = x * 1e-3f;
     worst_exp = std::max({worst_exp, error(Exp(x), std::exp(double{x})),
                           error(Exp(small), std::exp(double{small}))});
-    worst_sigmoid = std::max(worst_sigmoid, error(Sigmoid(x), Sigma(x)));
     if (i == 0) continue;
-    worst_tanh = std::max({worst_tanh, error(Tanh(x * 0.1f), std::tanh(double{x * 0.1f})),
-                           error(Tanh(small), std::tanh(double{small}))});
     const float y = std::exp(x);
     worst_log = std::max(worst_log, error(Log(y), std::log(double{y})));
   }
   EXPECT_LT(worst_exp, 5e-7);
   EXPECT_LT(worst_log, 5e-7);
-  EXPECT_LT(worst_sigmoid, 5e-7);
-  EXPECT_LT(worst_tanh, 5e-7);
 }
 
 TEST(FloatMath, HoldsAtTheEnds) {
   EXPECT_EQ(Exp(0), 1.0f);
   EXPECT_EQ(Log(1), 0.0f);
-  EXPECT_EQ(Tanh(0), 0.0f);
-  EXPECT_EQ(Tanh(1e30f), 1.0f);
-  EXPECT_EQ(Tanh(-1e30f), -1.0f);
-  EXPECT_EQ(Sigmoid(1e30f), 1.0f);
-  EXPECT_LT(Sigmoid(-1e30f), 1e-37f);
   EXPECT_GT(Exp(-1e30f), 0.0f);
   EXPECT_TRUE(std::isfinite(Exp(1e30f)));
 }
