@@ -8,6 +8,8 @@
 #include <optional>
 #include <stdexcept>
 
+#include "genie_env/core/text.h"
+
 namespace genie_env {
 namespace {
 
@@ -16,12 +18,6 @@ namespace py = pybind11;
 using Shape = std::vector<py::ssize_t>;
 
 Shape ShapeOf(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
-
-std::string Text(const Shape& shape) {
-  std::string text = "(";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + (shape.size() == 1 ? ",)" : ")");
-}
 
 /// The array, row-major (a copy where it was not), of just this dtype and shape.
 template <typename T>
@@ -33,8 +29,8 @@ py::array_t<T, py::array::c_style> Checked(const char* name, const py::array& ar
                                 std::string(py::str(py::dtype::of<T>())));
   }
   if (ShapeOf(array) != shape) {
-    throw std::invalid_argument(std::string(name) + " has the shape " + Text(ShapeOf(array)) +
-                                ", expected " + Text(shape));
+    throw std::invalid_argument(std::string(name) + " has the shape " + TupleText(ShapeOf(array)) +
+                                ", expected " + TupleText(shape));
   }
   return array;
 }
@@ -56,7 +52,7 @@ class PythonEpisodeWriter {
   void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
               const py::array& terminations, const py::array& truncations) {
     if (actions.ndim() != 1) {
-      throw std::invalid_argument("actions has the shape " + Text(ShapeOf(actions)) +
+      throw std::invalid_argument("actions has the shape " + TupleText(ShapeOf(actions)) +
                                   ", expected (T,)");
     }
     const py::ssize_t steps = actions.shape(0);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/text.h"
 #include "genie_env/io/json_text.h"
 
 namespace genie_env {
@@ -137,14 +138,6 @@ std::string StableCopy(std::span<const std::byte> file) {
   return copy;
 }
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text = "(";
-  for (const int64_t size : shape) text += std::to_string(size) + ", ";
-  if (shape.size() > 1) text.resize(text.size() - 2);
-  if (shape.size() == 1) text.pop_back();
-  return text + ")";
-}
-
 /// The header, not yet padded to its `bytes`.
 std::string HeaderText(const NpyType& type, int64_t rows, const std::vector<int64_t>& row_shape,
                        size_t bytes) {
@@ -156,7 +149,7 @@ std::string HeaderText(const NpyType& type, int64_t rows, const std::vector<int6
   header += static_cast<char>((bytes - 10) & 0xFF);
   header += static_cast<char>((bytes - 10) >> 8);
   return header + "{'descr': '" + std::string(type.code) +
-         "', 'fortran_order': False, 'shape': " + ShapeText(shape) + ", }";
+         "', 'fortran_order': False, 'shape': " + TupleText(shape) + ", }";
 }
 
 /// Bytes of all elements; empty where they would not fit into memory.
@@ -184,7 +177,7 @@ NpyArray::NpyArray(const std::filesystem::path& file, const Header& header, cons
                       std::string(type.code) + "\" (" + std::string(type.name) + ")");
   }
   if (shape_.size() != dimensions) {
-    throw FormatError(name + " has the shape " + ShapeText(shape_) + ", expected " +
+    throw FormatError(name + " has the shape " + TupleText(shape_) + ", expected " +
                       std::to_string(dimensions) + " dimension" + (dimensions == 1 ? "" : "s"));
   }
   if (header_bytes_ % type.size != 0) {
@@ -194,7 +187,7 @@ NpyArray::NpyArray(const std::filesystem::path& file, const Header& header, cons
   const std::optional<size_t> wanted = SizeOfArray(type, shape_);
   const size_t present = file_.bytes().size() - std::min(file_.bytes().size(), header_bytes_);
   if (!wanted || *wanted > present) {
-    throw FormatError(name + " is cut short: the shape " + ShapeText(shape_) + " needs " +
+    throw FormatError(name + " is cut short: the shape " + TupleText(shape_) + " needs " +
                       (wanted ? std::to_string(*wanted) : "too many") + " bytes, but only " +
                       std::to_string(present) + " are there");
   }

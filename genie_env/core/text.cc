@@ -1,0 +1,37 @@
+#include "genie_env/core/text.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace genie_env {
+namespace {
+
+std::string Joined(std::span<const int64_t> shape, const std::string& minus_one) {
+  std::string text;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + (shape[i] == -1 ? minus_one : std::to_string(shape[i]));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string NumberText(double number) {
+  std::ostringstream text;
+  text << number;
+  return text.str();
+}
+
+std::string ShapeText(std::span<const int64_t> shape) { return "[" + Joined(shape, "any") + "]"; }
+
+std::string TupleText(std::span<const int64_t> shape) {
+  return "(" + Joined(shape, "-1") + (shape.size() == 1 ? ",)" : ")");
+}
+
+bool ShapeMatches(std::span<const int64_t> shape, std::span<const int64_t> expected) {
+  return std::ranges::equal(shape, expected, [](int64_t length, int64_t wanted) {
+    return wanted == -1 || length == wanted;
+  });
+}
+
+}  // namespace genie_env

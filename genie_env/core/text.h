@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace genie_env {
+
+// Numbers and shapes as texts show them.
+
+/// "0.25", "1e-60", "nan": six digits at most.
+std::string NumberText(double number);
+
+/// "[8, 64]"; -1, which stands for any length, as "any".
+std::string ShapeText(std::span<const int64_t> shape);
+
+/// As Python writes it: "(8, 64)", "(8,)", "()".
+std::string TupleText(std::span<const int64_t> shape);
+
+/// Whether `shape` is `expected`, where -1 stands for any length.
+bool ShapeMatches(std::span<const int64_t> shape, std::span<const int64_t> expected);
+
+}  // namespace genie_env
