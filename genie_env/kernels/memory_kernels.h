@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "genie_env/core/limits.h"
+
 namespace genie_env {
 
 // The arithmetic of a frozen M (nn/memory.h) between its matrix products, for blocks of rows on the
@@ -10,7 +12,6 @@ namespace genie_env {
 // the products stays in the first cache. Every row's result depends on that row alone, to the bit.
 
 inline constexpr int64_t kPanel = 16;
-inline constexpr int64_t kMostComponents = 32;
 
 /// The LSTM's cell over one panel of hidden units. `Element` is what the matrix products read:
 /// float, or the bits of a bfloat16.

@@ -1,12 +1,13 @@
 #include "genie_env/worlds/vision_memory_config.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/limits.h"
 #include "genie_env/io/json_text.h"
-#include "genie_env/kernels/memory_kernels.h"
 
 namespace genie_env {
 namespace {
@@ -14,8 +15,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kFrame = 64;  // V's (nn/vision.h)
-constexpr int64_t kMostLatents = 4096;
-constexpr int64_t kMostHidden = 65536;
 constexpr int64_t kMostActions = 1024;
 
 /// One object of the file; every complaint names the file and the whole path of the field.
@@ -50,7 +49,9 @@ class Fields {
 
   double PositiveNumber(const char* name) const {
     const double number = Number(name);
-    if (!(static_cast<float>(number) > 0)) Fail(name, "a number above 0");
+    if (!(number >= std::numeric_limits<float>::min())) {
+      Fail(name, "a number above 0 that float32 can hold");
+    }
     return number;
   }
 
