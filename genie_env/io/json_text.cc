@@ -16,7 +16,9 @@ using nlohmann::json;
 constexpr size_t kMaxDepth = 32;
 constexpr size_t kMaxShown = 80;
 
-// Walks over the text without building a document, so that a hostile one costs no memory.
+// Walks over the text without building a document: all it keeps are the keys of the objects that
+// are open. A hostile text costs some dozen times its own length, there and where it is then
+// parsed; who reads one limits that length.
 class Checker : public nlohmann::json_sax<json> {
  public:
   const std::string& complaint() const { return complaint_; }

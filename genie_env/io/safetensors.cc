@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/text.h"
 #include "genie_env/io/file.h"
 #include "genie_env/io/json_text.h"
 
@@ -20,7 +21,8 @@ using nlohmann::json;
 
 constexpr const char* kMetadata = "__metadata__";
 constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
+constexpr uint64_t kMaxHeaderBytes = uint64_t{16} << 20;  // of some hundred thousand tensors
+constexpr size_t kMaxDimensions = 16;
 
 struct TypeName {
   StoredType type;
@@ -51,8 +53,6 @@ std::optional<uint64_t> SizeOfTensor(StoredType type, const std::vector<int64_t>
   }
   return size;
 }
-
-std::string ShapeText(const std::vector<int64_t>& shape) { return Shortened(json(shape).dump()); }
 
 /// Reads one file's header; every complaint names the file.
 class HeaderReader {
@@ -125,10 +125,11 @@ class HeaderReader {
     }
     TensorView view;
     view.type = Type(tensor, value["dtype"]);
-    for (const uint64_t length : Counts(tensor + ": shape", value["shape"])) {
+    for (const uint64_t length : Counts(tensor + ": shape", value["shape"], kMaxDimensions)) {
       view.shape.push_back(static_cast<int64_t>(length));
     }
-    const std::vector<uint64_t> offsets = Counts(tensor + ": data_offsets", value["data_offsets"]);
+    const std::vector<uint64_t> offsets =
+        Counts(tensor + ": data_offsets", value["data_offsets"], 2);
     if (offsets.size() != 2 || offsets[0] > offsets[1]) {
       Fail(tensor + ": data_offsets is not a pair [begin, end]");
     }
@@ -139,8 +140,8 @@ class HeaderReader {
     const uint64_t size = offsets[1] - offsets[0];
     const std::optional<uint64_t> expected = SizeOfTensor(view.type, view.shape);
     if (size != expected) {
-      Fail(tensor + " has " + std::to_string(size) + " bytes, but shape " + ShapeText(view.shape) +
-           " of " + Named(view.type).name + " needs " +
+      Fail(tensor + " has " + std::to_string(size) + " bytes, but shape " +
+           Shortened(ShapeText(view.shape)) + " of " + Named(view.type).name + " needs " +
            (expected ? std::to_string(*expected) : "more than can be counted"));
     }
     view.bytes = data_.subspan(offsets[0], size);
@@ -157,8 +158,12 @@ class HeaderReader {
     Fail(tensor + ": dtype is " + Shortened(value.dump()) + ", expected one of " + known);
   }
 
-  std::vector<uint64_t> Counts(const std::string& what, const json& value) const {
+  std::vector<uint64_t> Counts(const std::string& what, const json& value, size_t most) const {
     if (!value.is_array()) Fail(what + " is not an array");
+    if (value.size() > most) {
+      Fail(what + " has " + std::to_string(value.size()) + " numbers, at most " +
+           std::to_string(most) + " are allowed");
+    }
     std::vector<uint64_t> counts;
     for (const json& count : value) {
       if (!count.is_number_unsigned() ||
@@ -206,10 +211,10 @@ std::vector<const NamedTensor*> InOrder(const std::map<std::string, TensorView>&
     }
     const std::optional<uint64_t> expected = SizeOfTensor(tensor.type, tensor.shape);
     if (tensor.bytes.size() != expected) {
-      throw std::invalid_argument("tensor " + Quoted(name) + " has " +
-                                  std::to_string(tensor.bytes.size()) +
-                                  " bytes, which is not what shape " + ShapeText(tensor.shape) +
-                                  " of " + Named(tensor.type).name + " needs");
+      throw std::invalid_argument(
+          "tensor " + Quoted(name) + " has " + std::to_string(tensor.bytes.size()) +
+          " bytes, which is not what shape " + Shortened(ShapeText(tensor.shape)) + " of " +
+          Named(tensor.type).name + " needs");
     }
     order.push_back(&entry);
   }
@@ -225,16 +230,21 @@ size_t SizeOf(StoredType type) { return Named(type).size; }
 
 struct SafetensorsFile::Impl {
   explicit Impl(const std::filesystem::path& path) : file(path) {
-    HeaderReader(file.bytes(), path.string()).Read(tensors, metadata);
+    HeaderReader(file->bytes(), path.string()).Read(tensors, metadata);
+  }
+  Impl(std::span<const std::byte> bytes, const std::string& name) {
+    HeaderReader(bytes, name).Read(tensors, metadata);
   }
 
-  MappedFile file;
+  std::optional<MappedFile> file;  // empty where someone else keeps the bytes
   std::map<std::string, TensorView> tensors;
   std::map<std::string, std::string> metadata;
 };
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& file)
     : impl_(std::make_unique<Impl>(file)) {}
+SafetensorsFile::SafetensorsFile(std::span<const std::byte> bytes, const std::string& name)
+    : impl_(std::make_unique<Impl>(bytes, name)) {}
 SafetensorsFile::~SafetensorsFile() = default;
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
 SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;

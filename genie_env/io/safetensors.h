@@ -24,12 +24,16 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-/// A safetensors file mapped into memory; its views live as long as it does. Immutable.
+/// A safetensors file mapped into memory; its views live as long as it does. Immutable. Its header
+/// may have 16 MiB, and a tensor 16 dimensions.
 class SafetensorsFile {
  public:
   /// Maps and checks the whole header before any tensor can be seen. Throws FormatError naming the
   /// file and the tensor.
   explicit SafetensorsFile(const std::filesystem::path& file);
+
+  /// The same of a file's bytes that someone else keeps, for longer; `name` is what errors call it.
+  SafetensorsFile(std::span<const std::byte> bytes, const std::string& name);
   ~SafetensorsFile();
   SafetensorsFile(SafetensorsFile&&) noexcept;
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;

@@ -119,9 +119,9 @@ const std::vector<Hostile>& HostileFiles() {
       {"no header", Length(0), "the header does not begin with {"},
       {"cut within the header", Length(9) + "{}",
        "the file is cut short: a header of 9 bytes is promised, but only 2 bytes follow"},
-      {"huge header", Length(100'000'001) + "{}",
-       "a header of 100000001 bytes is promised; at most 100000000 are allowed"},
-      {"header of 2^64 - 1 bytes", Length(~uint64_t{0}) + "{}", "at most 100000000 are allowed"},
+      {"huge header", Length((16 << 20) + 1) + "{}",
+       "a header of 16777217 bytes is promised; at most 16777216 are allowed"},
+      {"header of 2^64 - 1 bytes", Length(~uint64_t{0}) + "{}", "at most 16777216 are allowed"},
       {"spaces first", FileOf(" {}", 0), "the header does not begin with {"},
       {"an array", FileOf("[]", 0), "the header does not begin with {"},
       {"not JSON", FileOf("{\"a\":}", 0), "the header is not valid JSON at byte 6"},
@@ -161,9 +161,14 @@ const std::vector<Hostile>& HostileFiles() {
       {"a size of 2^63",
        FileOf(R"({"a":{"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,0]}})", 0),
        "shape holds 9223372036854775808, which is not a count"},
+      {"too many dimensions",
+       FileOf(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],)"
+              R"("data_offsets":[0,1]}})",
+              1),
+       "tensor \"a\": shape has 17 numbers, at most 16 are allowed"},
       {"a product that wraps to 0",
        FileOf(R"({"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0),
-       "tensor \"a\" has 0 bytes, but shape [4294967296,4294967296] of U8 needs more than can be "
+       "tensor \"a\" has 0 bytes, but shape [4294967296, 4294967296] of U8 needs more than can be "
        "counted"},
       {"a size that wraps to 0",
        FileOf(R"({"a":{"dtype":"F64","shape":[2305843009213693952],"data_offsets":[0,0]}})", 0),
@@ -172,6 +177,8 @@ const std::vector<Hostile>& HostileFiles() {
        "tensor \"a\" has 7 bytes, but shape [2] of F32 needs 8"},
       {"offsets that are no pair",
        FileOf(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}})", 1),
+       "tensor \"a\": data_offsets has 3 numbers, at most 2 are allowed"},
+      {"a single offset", FileOf(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1]}})", 1),
        "tensor \"a\": data_offsets is not a pair [begin, end]"},
       {"offsets the wrong way round",
        FileOf(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1),
@@ -265,7 +272,7 @@ TEST(Safetensors, WrongTensorsAreNotWritten) {
   };
   const TensorView good = ViewOf(StoredType::kFloat32, {3}, values);
   EXPECT_THAT(written("a", ViewOf(StoredType::kFloat32, {2, 2}, values)),
-              HasSubstr("tensor \"a\" has 12 bytes, which is not what shape [2,2] of F32 needs"));
+              HasSubstr("tensor \"a\" has 12 bytes, which is not what shape [2, 2] of F32 needs"));
   EXPECT_THAT(written("a", ViewOf(StoredType::kFloat32, {-3}, values)), HasSubstr("shape [-3]"));
   EXPECT_THAT(written("__metadata__", good), HasSubstr("cannot have the name __metadata__"));
   EXPECT_THAT(written("\xFF", good), HasSubstr("is not UTF-8"));
