@@ -64,6 +64,14 @@ void RowLedger::CheckBegun(const std::string& call, std::span<const int64_t> row
                     " no episode; reset first");
 }
 
+void RowLedger::CheckNoneEnded(const std::string& call, const std::string& why) const {
+  const std::vector<int64_t> ended = Ended();
+  if (ended.empty()) return;
+  throw ResetNeeded(call + ": " + NameRows(ended) + (ended.size() == 1 ? " has" : " have") +
+                    " ended, and " + why + "; reset " + (ended.size() == 1 ? "it" : "them") +
+                    " first");
+}
+
 RowCounter RowLedger::NextEpisode(size_t row) const {
   const RowCounter& now = counters_[row];
   return {now.seed, phases_[row] == Phase::kNew ? 0 : now.episode + 1, 0};

@@ -35,6 +35,10 @@ class RowLedger {
                       const std::optional<std::vector<uint64_t>>& seeds) const;
   void Begun(RowCounters counters, std::span<const bool> chosen);
 
+  /// Throws ResetNeeded, its text beginning with `call`, where an episode has ended; `why` says
+  /// what keeps the row from its next one.
+  void CheckNoneEnded(const std::string& call, const std::string& why) const;
+
   /// Rows that have ended begin their next episode, the others advance by one frame.
   RowCounters ToStep() const;
   /// `terminated` is false where a row began. Sets `truncated` where an episode has `limit` steps

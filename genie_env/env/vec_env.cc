@@ -5,10 +5,8 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <random>
 #include <span>
@@ -35,12 +33,6 @@ class HostView {
   at::Tensor tensor_;
 };
 
-void CheckTemperature(double temperature) {
-  if (std::isfinite(temperature) && temperature > 0) return;
-  throw std::invalid_argument("temperature is " + std::to_string(temperature) +
-                              ", expected a finite number above 0");
-}
-
 /// `options` with every default filled in, checked.
 VecEnvOptions Completed(VecEnvOptions options, const World* world) {
   if (world == nullptr) throw std::invalid_argument("world is null, expected a loaded world");
@@ -58,7 +50,7 @@ VecEnvOptions Completed(VecEnvOptions options, const World* world) {
                                 spec.name + "\" has " + known);
   }
   if (!options.temperature) options.temperature = spec.temperature;
-  CheckTemperature(*options.temperature);
+  CheckTemperature(*options.temperature, "temperature");
   if (!options.max_episode_steps) options.max_episode_steps = spec.max_episode_steps;
   if (*options.max_episode_steps < 0) {
     throw std::invalid_argument("max_episode_steps is " +
@@ -71,13 +63,6 @@ VecEnvOptions Completed(VecEnvOptions options, const World* world) {
   }
   return options;
 }
-
-/// States and results are ordinary tensors, whatever mode the caller is in: what a step returns may
-/// go into a network that learns.
-struct PlainTensors {
-  c10::InferenceMode no_inference{false};
-  FrozenScope frozen;
-};
 
 }  // namespace
 
@@ -164,12 +149,10 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   CheckAnyRow("step");
   ledger.CheckBegun("step");
   CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
-  const std::vector<int64_t> ended = ledger.Ended();
-  if (!ended.empty() && options.autoreset_mode == AutoresetMode::kDisabled) {
-    throw ResetNeeded("step: " + NameRows(ended) + (ended.size() == 1 ? " has" : " have") +
-                      " ended, and autoreset is disabled; reset " +
-                      (ended.size() == 1 ? "it" : "them") + " first");
+  if (options.autoreset_mode == AutoresetMode::kDisabled) {
+    ledger.CheckNoneEnded("step", "autoreset is disabled");
   }
+  const std::vector<int64_t> ended = ledger.Ended();
 
   // A world steps every row. Those that begin take a step that Begin overwrites, and their action
   // is ignored, whatever it is.
@@ -211,6 +194,7 @@ VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& fra
   CheckAnyRow("follow");
   ledger.CheckBegun("follow");
   CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
+  ledger.CheckNoneEnded("follow", "following resets no row");
   RowCounters next = ledger.ToFollow();
   const WorldStep seen = First([&] { return world->Follow(state, actions, frames, next); });
   return Then([&] {
@@ -253,12 +237,12 @@ void VecEnv::Impl::Keep(const at::Tensor& rows) {
 void VecEnv::Impl::SetTemperature(const at::Tensor& given) {
   CheckTensor(given, "temperature", at::kFloat, {ledger.rows()});
   const HostView<float> view(given);
-  std::ranges::for_each(view.elements(), CheckTemperature);
+  for (const float element : view.elements()) CheckTemperature(element, "temperature");
   temperature = given.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
 VecEnv::VecEnv(std::shared_ptr<const World> world, VecEnvOptions options) {
-  const PlainTensors plain;
+  const FrozenScope scope;
   impl_ = std::make_unique<Impl>(std::move(world), std::move(options));
 }
 
@@ -271,32 +255,32 @@ const VecEnvOptions& VecEnv::options() const { return impl_->options; }
 int64_t VecEnv::num_envs() const { return impl_->ledger.rows(); }
 
 at::Tensor VecEnv::Reset(const ResetOptions& options) {
-  const PlainTensors plain;
+  const FrozenScope scope;
   return impl_->Reset(options);
 }
 
 VecEnvStep VecEnv::Step(const at::Tensor& actions) {
-  const PlainTensors plain;
+  const FrozenScope scope;
   return impl_->Step(actions);
 }
 
 VecEnvStep VecEnv::Follow(const at::Tensor& actions, const at::Tensor& frames) {
-  const PlainTensors plain;
+  const FrozenScope scope;
   return impl_->Follow(actions, frames);
 }
 
 at::Tensor VecEnv::Render(const std::optional<at::Tensor>& rows) const {
-  const PlainTensors plain;
+  const FrozenScope scope;
   return impl_->Render(rows);
 }
 
 void VecEnv::Keep(const at::Tensor& rows) {
-  const PlainTensors plain;
+  const FrozenScope scope;
   impl_->Keep(rows);
 }
 
 void VecEnv::SetTemperature(const at::Tensor& temperature) {
-  const PlainTensors plain;
+  const FrozenScope scope;
   impl_->SetTemperature(temperature);
 }
 

@@ -74,7 +74,8 @@ class VecEnv {
   VecEnvStep Step(const at::Tensor& actions);
 
   /// One given frame a row (uint8 [N, H, W, 3]), reality's for instance. `terminated` is then only
-  /// the world's opinion, and `truncated` is false: no row ends or resets by itself.
+  /// the world's opinion, and `truncated` is false: no row ends or resets by itself. A row that a
+  /// Step has ended must begin another episode first: ResetNeeded.
   VecEnvStep Follow(const at::Tensor& actions, const at::Tensor& frames);
 
   /// The current frames: uint8 [R, H, W, 3]. rows: int64 [R]; empty: all.

@@ -1,55 +1,11 @@
 #include "genie_env/worlds/arguments.h"
 
+#include <limits>
 #include <stdexcept>
 
+#include "genie_env/core/text.h"
+
 namespace genie_env {
-namespace {
-
-std::string NumpyName(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kBool:
-      return "bool";
-    case at::kByte:
-      return "uint8";
-    case at::kInt:
-      return "int32";
-    case at::kLong:
-      return "int64";
-    case at::kHalf:
-      return "float16";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kFloat:
-      return "float32";
-    case at::kDouble:
-      return "float64";
-    default:
-      return at::toString(dtype);
-  }
-}
-
-}  // namespace
-
-std::string Describe(at::ScalarType dtype, at::IntArrayRef shape) {
-  std::string text = NumpyName(dtype) + " [";
-  for (size_t i = 0; i < shape.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  }
-  return text + "]";
-}
-
-std::string Describe(const at::Tensor& tensor) {
-  return tensor.defined() ? Describe(tensor.scalar_type(), tensor.sizes()) : "no tensor";
-}
-
-void CheckTensor(const at::Tensor& tensor, const char* name, at::ScalarType dtype,
-                 at::IntArrayRef shape) {
-  if (!tensor.defined() || tensor.scalar_type() != dtype || tensor.sizes() != shape) {
-    throw std::invalid_argument(std::string(name) + ": got " + Describe(tensor) + ", expected " +
-                                Describe(dtype, shape));
-  }
-}
-
 at::Tensor CheckRows(const at::Tensor& rows, const char* name, int64_t count) {
   if (!rows.defined() || rows.dim() != 1) {
     throw std::invalid_argument(std::string(name) + ": got " + Describe(rows) +
@@ -66,6 +22,13 @@ at::Tensor CheckRows(const at::Tensor& rows, const char* name, int64_t count) {
     }
   }
   return host;
+}
+
+void CheckTemperature(double temperature, const std::string& name) {
+  using Limits = std::numeric_limits<float>;
+  if (temperature >= Limits::min() && temperature <= Limits::max()) return;
+  throw std::invalid_argument(name + " is " + NumberText(temperature) +
+                              ", expected a finite number above 0 that float32 can hold");
 }
 
 }  // namespace genie_env

@@ -8,10 +8,12 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <optional>
 #include <type_traits>
+#include <utility>
 
 #include "counting_world.h"
 #include "files.h"
@@ -228,6 +230,21 @@ TEST(VecEnv, FollowTakesFramesAndEndsNothing) {
   EXPECT_EQ(Flat(step.truncated), (Numbers{1, 1}));
 }
 
+TEST(VecEnv, FollowRefusesARowThatAStepHasEnded) {
+  for (const AutoresetMode mode : {AutoresetMode::kNextStep, AutoresetMode::kDisabled}) {
+    VecEnv env = Counting(2, {.num_envs = 2, .observation = "count", .autoreset_mode = mode});
+    env.Reset({.frames = Frames({0, 1})});
+    EXPECT_EQ(Flat(env.Step(Longs({0, 0})).terminated), (Numbers{0, 1}));
+    EXPECT_EQ(TextOf<ResetNeeded>([&] {
+                env.Follow(Longs({0, 0}), Frames({7, 7}));
+              }),
+              "follow: row 1 has ended, and following resets no row; reset it first");
+    EXPECT_EQ(Flat(env.Render()), (Numbers{1, 1, 1, 2, 2, 2}));  // as it was
+    env.Reset({.mask = Mask({false, true})});
+    EXPECT_EQ(Flat(env.Follow(Longs({0, 0}), Frames({7, 8})).observation), (Numbers{7, 8}));
+  }
+}
+
 TEST(VecEnv, RendersTheRowsAskedFor) {
   VecEnv env = Counting(9, {.num_envs = 3});
   env.Reset({.frames = Frames({4, 5, 6})});
@@ -256,9 +273,17 @@ TEST(VecEnv, RefusesOptionsThatCannotBe) {
   EXPECT_EQ(words({.num_envs = 0}), "num_envs is 0, expected 1 or more");
   EXPECT_EQ(words({.observation = "pixels"}),
             "observation is \"pixels\", but the world \"counting\" has told, count");
-  EXPECT_EQ(words({.temperature = 0}), "temperature is 0.000000, expected a finite number above 0");
-  EXPECT_EQ(words({.temperature = std::numeric_limits<double>::infinity()}),
-            "temperature is inf, expected a finite number above 0");
+  for (const auto& [temperature, text] : {std::pair{0.0, "0"},
+                                          {-2.5, "-2.5"},
+                                          {1e-60, "1e-60"},
+                                          {1e-40, "1e-40"},
+                                          {1e39, "1e+39"},
+                                          {std::numeric_limits<double>::infinity(), "inf"},
+                                          {std::nan(""), "nan"}}) {
+    EXPECT_EQ(words({.temperature = temperature}),
+              "temperature is " + std::string(text) +
+                  ", expected a finite number above 0 that float32 can hold");
+  }
   EXPECT_EQ(words({.max_episode_steps = -1}),
             "max_episode_steps is -1, expected 1 or more, or 0 for no limit");
   EXPECT_EQ(TextOf<std::invalid_argument>([] { VecEnv(nullptr); }),
@@ -341,11 +366,11 @@ TEST(VecEnv, BadInputLeavesTheEnvironmentAsItWas) {
        }},
       {"temperature: got float32 [1], expected float32 [2]",
        [&] { env.SetTemperature(at::full({1}, 2.0f)); }},
-      {"temperature is -2.000000, expected a finite number above 0",
+      {"temperature is -2, expected a finite number above 0 that float32 can hold",
        [&] {
          env.SetTemperature(at::tensor({1.0f, -2.0f}));
        }},
-      {"temperature is nan, expected a finite number above 0",
+      {"temperature is nan, expected a finite number above 0 that float32 can hold",
        [&] { env.SetTemperature(at::full({2}, std::nanf(""))); }},
   };
   for (const auto& [words, call] : refused) {
