@@ -5,6 +5,7 @@
 
 #include "genie_env/nn/memory.h"
 #include "genie_env/nn/vision.h"
+#include "genie_env/worlds/arguments.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -21,7 +22,7 @@ void InitTrainer(py::module_& m) {
       .def(
           "encode",
           [](const Vision& vision, const at::Tensor& frames) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             LatentGaussian gaussian = vision.Encode(frames);
             return std::pair(gaussian.mu, gaussian.logvar);
           },
@@ -30,7 +31,7 @@ void InitTrainer(py::module_& m) {
       .def(
           "decode",
           [](const Vision& vision, const at::Tensor& latents) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return ToFrames(vision.Decode(latents));
           },
           py::arg("latents"), Released(), "float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].");

@@ -4,14 +4,17 @@
 
 namespace genie_env {
 
-/// bfloat16 autocast for a scope. Nests, and restores what was before. Leaving the outermost scope
-/// clears autocast's cache of cast weights, which otherwise would be used again after an update.
+/// bfloat16 autocast for a scope. Nests, and restores what was before. Autocast keeps the weights
+/// that it has cast until the outermost scope ends, the caller's own too; they would be used again
+/// after an update, and those cast without gradients where gradients are wanted. So every scope
+/// begins and ends with none.
 class Bf16Scope {
  public:
   Bf16Scope(bool enabled, at::DeviceType device)
       : device_(device),
         was_enabled_(at::autocast::is_autocast_enabled(device)),
         old_dtype_(at::autocast::get_autocast_dtype(device)) {
+    at::autocast::clear_cache();
     at::autocast::increment_nesting();
     at::autocast::set_autocast_enabled(device, enabled);
     if (enabled) {
@@ -19,9 +22,8 @@ class Bf16Scope {
     }
   }
   ~Bf16Scope() {
-    if (at::autocast::decrement_nesting() == 0) {
-      at::autocast::clear_cache();
-    }
+    at::autocast::decrement_nesting();
+    at::autocast::clear_cache();
     at::autocast::set_autocast_enabled(device_, was_enabled_);
     at::autocast::set_autocast_dtype(device_, old_dtype_);
   }

@@ -10,28 +10,26 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
-#include <sstream>
 #include <stdexcept>
 #include <vector>
 
+#include "genie_env/core/limits.h"
+#include "genie_env/nn/check_tensor.h"
 #include "genie_env/nn/mixture.h"
 
 namespace genie_env {
 namespace {
 
-void CheckShape(const TensorMap& batch, const std::string& name, at::IntArrayRef expected) {
-  const at::Tensor& tensor = Take(batch, name);
-  if (tensor.sizes() != expected || tensor.scalar_type() != at::kFloat) {
-    std::ostringstream message;
-    message << "\"" << name << "\" has shape " << tensor.sizes() << " and dtype "
-            << tensor.scalar_type() << "; M expects float32 " << expected;
-    throw std::invalid_argument(message.str());
-  }
+MemorySizes Checked(const MemorySizes& sizes) {
+  CheckSize("latents", sizes.latents, kMostLatents);
+  CheckSize("hidden", sizes.hidden, kMostHidden);
+  CheckSize("components", sizes.components, kMostComponents);
+  return sizes;
 }
 
 }  // namespace
 
-Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(sizes) {
+Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(Checked(sizes)) {
   const double bound = 1 / std::sqrt(static_cast<double>(sizes.hidden));
   const int64_t gates = 4 * sizes.hidden;
   weight_ih_ =
@@ -76,15 +74,14 @@ Prediction Memory::Predict(const at::Tensor& hidden) const {
 
 Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
   const at::Tensor& mu = Take(batch, "mu");
-  if (mu.dim() != 3) {
-    throw std::invalid_argument("\"mu\" has " + std::to_string(mu.dim()) +
-                                " dimensions; M expects float32 [N, T, latents]");
-  }
+  CheckTensor(mu, "mu", at::kFloat, {-1, -1, sizes_.latents});
   const int64_t rows = mu.size(0), frames = mu.size(1);
-  CheckShape(batch, "mu", {rows, frames, sizes_.latents});
-  CheckShape(batch, "logvar", {rows, frames, sizes_.latents});
+  if (mu.numel() == 0) {
+    throw std::invalid_argument("mu: got " + Describe(mu) + ", expected at least one frame");
+  }
+  CheckTensor(Take(batch, "logvar"), "logvar", at::kFloat, {rows, frames, sizes_.latents});
   for (const char* name : {"actions", "restarts", "terminations"}) {
-    CheckShape(batch, name, {rows, frames});
+    CheckTensor(Take(batch, name), name, at::kFloat, {rows, frames});
   }
   const at::Device device = bias_.device();
   const auto take = [&](const char* name) { return Take(batch, name).to(device); };

@@ -32,6 +32,7 @@ class Memory : public Model {
   /// A death counts this much more than a survived step in the termination loss (appendix A.2).
   static constexpr double kDeathWeight = 10;
 
+  /// Sizes: from 1 to those of core/limits.h.
   explicit Memory(MemorySizes sizes = {}, uint64_t seed = 0);
 
   const MemorySizes& sizes() const { return sizes_; }

@@ -6,22 +6,16 @@
 #include <c10/util/irange.h>
 
 #include <cmath>
-#include <sstream>
 #include <stdexcept>
 
 #include "genie_env/core/random.h"
+#include "genie_env/core/text.h"
 
 namespace genie_env {
 namespace {
 
 std::span<float> Elements(const at::Tensor& tensor) {
   return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
-}
-
-std::string Text(at::IntArrayRef shape) {
-  std::ostringstream text;
-  text << shape;
-  return text.str();
 }
 
 }  // namespace
@@ -47,12 +41,16 @@ Affine::Affine(std::vector<int64_t> weight_shape, int64_t outputs, int64_t fan_i
   bias = register_parameter("bias", InitialWeight({outputs}, bound, seed, 2 * layer + 1));
 }
 
-const at::Tensor& Take(const TensorMap& batch, const std::string& name) {
-  const auto found = batch.find(name);
-  if (found == batch.end()) {
-    throw std::invalid_argument("the batch has no \"" + name + "\"");
-  }
+const at::Tensor& Take(const TensorMap& tensors, const std::string& name, const std::string& what) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) throw std::invalid_argument(what + " has no \"" + name + "\"");
   return found->second;
+}
+
+void CheckSize(const std::string& name, int64_t size, int64_t most) {
+  if (size >= 1 && size <= most) return;
+  throw std::invalid_argument(name + " is " + std::to_string(size) + ", expected 1 to " +
+                              std::to_string(most));
 }
 
 TensorMap ParametersOf(const torch::nn::Module& network) {
@@ -71,8 +69,8 @@ void LoadParameters(torch::nn::Module& network, const TensorMap& weights) {
       throw std::invalid_argument("the weights have no \"" + name + "\"");
     }
     if (found->second.sizes() != parameter.sizes()) {
-      throw std::invalid_argument("\"" + name + "\" has shape " + Text(found->second.sizes()) +
-                                  ", the network expects " + Text(parameter.sizes()));
+      throw std::invalid_argument("\"" + name + "\" has shape " + ShapeText(found->second.sizes()) +
+                                  ", the network expects " + ShapeText(parameter.sizes()));
     }
     if (!found->second.isfinite().all().item<bool>()) {
       throw std::invalid_argument("\"" + name + "\" holds a value that is not finite");

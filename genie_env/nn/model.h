@@ -49,8 +49,12 @@ class Model : public torch::nn::Module {
   virtual Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) = 0;
 };
 
-/// batch[name], or std::invalid_argument naming what is missing.
-const at::Tensor& Take(const TensorMap& batch, const std::string& name);
+/// tensors[name], or std::invalid_argument naming what is missing, and where: `what` are they?
+const at::Tensor& Take(const TensorMap& tensors, const std::string& name,
+                       const std::string& what = "the batch");
+
+/// Throws std::invalid_argument unless 1 <= size <= most; `name` is what the error calls it.
+void CheckSize(const std::string& name, int64_t size, int64_t most);
 
 /// All parameters by name, without copies.
 TensorMap ParametersOf(const torch::nn::Module& network);

@@ -7,16 +7,37 @@
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
+#include <cmath>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "genie_env/core/text.h"
 #include "genie_env/nn/autocast.h"
+#include "genie_env/nn/check_tensor.h"
+#include "genie_env/nn/device.h"
 
 namespace genie_env {
 namespace {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+
+std::shared_ptr<Model> Checked(std::shared_ptr<Model> model) {
+  if (model == nullptr) throw std::invalid_argument("model is null, expected a Vision or a Memory");
+  return model;
+}
+
+void CheckNotNegative(const std::string& name, double number) {
+  if (number >= 0 && std::isfinite(number)) return;
+  throw std::invalid_argument(name + " is " + NumberText(number) +
+                              ", expected a finite number of 0 or more");
+}
+
+TrainerOptions Checked(TrainerOptions options) {
+  CheckNotNegative("learning_rate", options.learning_rate);
+  CheckNotNegative("gradient_clip", options.gradient_clip);
+  return options;
+}
 
 std::map<std::string, double> Report(const Loss& loss) {
   std::map<std::string, double> report{{"loss", loss.total.item<double>()}};
@@ -25,6 +46,8 @@ std::map<std::string, double> Report(const Loss& loss) {
   }
   return report;
 }
+
+bool IsFinite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }
 
 }  // namespace
 
@@ -43,9 +66,9 @@ struct Trainer::Impl {
 };
 
 Trainer::Trainer(std::shared_ptr<Model> model, TrainerOptions options)
-    : impl_(std::make_unique<Impl>(Impl{.model = std::move(model),
-                                        .options = options,
-                                        .device = at::Device(options.device),
+    : impl_(std::make_unique<Impl>(Impl{.model = Checked(std::move(model)),
+                                        .options = Checked(options),
+                                        .device = ParseDevice(options.device),
                                         .names = {},
                                         .parameters = {},
                                         .first_moments = {},
@@ -85,14 +108,21 @@ std::map<std::string, double> Trainer::Evaluate(const TensorMap& batch, uint64_t
 }
 
 void Trainer::Update() {
+  const c10::AutoGradMode no_gradients(false);
   std::vector<at::Tensor> gradients;
-  for (const at::Tensor& parameter : impl_->parameters) {
-    if (!parameter.grad().defined()) {
+  for (size_t i = 0; i < impl_->names.size(); ++i) {
+    const at::Tensor& gradient = impl_->parameters[i].grad();
+    if (!gradient.defined()) {
       throw std::logic_error("update before backward: there are no gradients yet");
     }
-    gradients.push_back(parameter.grad());
+    if (!IsFinite(gradient)) {
+      throw std::runtime_error("the gradient of \"" + impl_->names[i] +
+                               "\" is not finite at step " + std::to_string(impl_->step) +
+                               "; the weights are as before it: lower the learning rate or look "
+                               "for extreme values in the data");
+    }
+    gradients.push_back(gradient);
   }
-  const c10::AutoGradMode no_gradients(false);
   if (impl_->options.gradient_clip > 0) {
     for (at::Tensor& gradient : gradients) {
       gradient.clamp_(-impl_->options.gradient_clip, impl_->options.gradient_clip);
@@ -108,6 +138,7 @@ void Trainer::Update() {
 }
 
 void Trainer::SetLearningRate(double learning_rate) {
+  CheckNotNegative("learning_rate", learning_rate);
   impl_->options.learning_rate = learning_rate;
 }
 
@@ -142,24 +173,38 @@ TensorMap Trainer::State() const {
 }
 
 void Trainer::LoadState(const TensorMap& state) {
-  const int64_t step = Take(state, "step").item<int64_t>();
-  const auto moments = [&](const std::string& prefix) {
+  const c10::AutoGradMode no_gradients(false);
+  const at::Tensor& counted = Take(state, "step", "the state");
+  CheckTensor(counted, "step", at::kLong, {});
+  const auto step = counted.item<int64_t>();
+  if (step < 0) {
+    throw std::invalid_argument("step is " + std::to_string(step) + ", expected 0 or more");
+  }
+  const auto moments = [&](const std::string& prefix, bool squares) {
     std::vector<at::Tensor> found;
     for (size_t i = 0; i < impl_->names.size(); ++i) {
-      const at::Tensor& moment = Take(state, prefix + impl_->names[i]);
-      if (moment.sizes() != impl_->parameters[i].sizes()) {
-        throw std::invalid_argument("\"" + prefix + impl_->names[i] +
-                                    "\" has another shape than this network's parameter: the state "
-                                    "is of a network of other sizes");
+      const std::string name = prefix + impl_->names[i];
+      const at::Tensor& moment = Take(state, name, "the state");
+      CheckTensor(moment, name, at::kFloat, impl_->parameters[i].sizes());
+      if (!IsFinite(moment) || (squares && moment.lt(0).any().item<bool>())) {
+        throw std::invalid_argument("\"" + name + "\" holds a value that is " +
+                                    (squares ? "negative or " : "") + "not finite");
       }
-      found.push_back(moment.to(impl_->device, at::kFloat).clone());
+      found.push_back(moment.to(impl_->device, at::kFloat, /*non_blocking=*/false, /*copy=*/true));
     }
     return found;
   };
-  std::vector<at::Tensor> first = moments("first_moment."), second = moments("second_moment.");
+  std::vector<at::Tensor> first = moments("first_moment.", /*squares=*/false),
+                          second = moments("second_moment.", /*squares=*/true);
   TensorMap weights;
   for (const std::string& name : impl_->names) {
-    weights.emplace(name, Take(state, "weight." + name));
+    weights.emplace(name, Take(state, "weight." + name, "the state"));
+  }
+  const TensorMap known = State();
+  for (const auto& [name, tensor] : state) {
+    if (!known.contains(name)) {
+      throw std::invalid_argument("\"" + name + "\" is no part of this network's state");
+    }
   }
   LoadParameters(*impl_->model, weights);
   impl_->first_moments = std::move(first);

@@ -20,6 +20,8 @@ struct TrainerOptions {
 /// around it (data order, schedule, progress, checkpoints) is the caller's. Thread-compatible.
 class Trainer {
  public:
+  /// Throws std::invalid_argument on a null model, rates that are negative or not finite, and a
+  /// device that is not there.
   Trainer(std::shared_ptr<Model> model, TrainerOptions options);
   ~Trainer();
 
@@ -30,7 +32,8 @@ class Trainer {
   /// The same numbers without gradients; the noise is keyed by `noise_step` alone.
   std::map<std::string, double> Evaluate(const TensorMap& batch, uint64_t noise_step);
 
-  /// One optimiser step with the gradients at hand.
+  /// One optimiser step with the gradients at hand. Throws std::logic_error when there are none,
+  /// std::runtime_error when one is not finite; the weights are then as before.
   void Update();
 
   void SetLearningRate(double learning_rate);
@@ -44,6 +47,9 @@ class Trainer {
 
   /// Weights, optimiser moments and the step: all that a resumed run needs. Copies.
   TensorMap State() const;
+
+  /// Throws std::invalid_argument, before anything is written, on what no State of this network can
+  /// be: a name missing or unknown, another shape, a value that is not finite, a negative step.
   void LoadState(const TensorMap& state);
 
   int64_t step() const;  ///< updates made

@@ -9,9 +9,11 @@
 #include <ATen/ops/sigmoid.h>
 
 #include <cmath>
-#include <sstream>
 #include <stdexcept>
-#include <string>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
+#include "genie_env/nn/check_tensor.h"
 
 namespace genie_env {
 namespace {
@@ -46,14 +48,7 @@ at::Tensor Deconv(const Affine& layer, const at::Tensor& x) {
 // uint8 [N, 64, 64, 3] to float [N, 3, 64, 64]; the permutation keeps the channels innermost, which
 // is the layout that the convolutions like best.
 at::Tensor ToPixels(const at::Tensor& frames) {
-  const int64_t size = Vision::kFrame;
-  if (frames.dim() != 4 || frames.size(1) != size || frames.size(2) != size ||
-      frames.size(3) != 3 || frames.scalar_type() != at::kByte) {
-    std::ostringstream message;
-    message << "frames have shape " << frames.sizes() << " and dtype " << frames.scalar_type()
-            << "; V expects uint8 [N, 64, 64, 3]";
-    throw std::invalid_argument(message.str());
-  }
+  CheckTensor(frames, "frames", at::kByte, {-1, Vision::kFrame, Vision::kFrame, 3});
   return frames.permute({0, 3, 1, 2}).to(at::kFloat).mul_(1.0 / 255);
 }
 
@@ -61,8 +56,9 @@ at::Tensor ToPixels(const at::Tensor& frames) {
 
 Vision::Vision(int64_t latents, uint64_t seed, double beta)
     : Model("Vision"), latents_(latents), beta_(beta) {
+  CheckSize("latents", latents, kMostLatents);
   if (!(beta > 0) || !std::isfinite(beta)) {
-    throw std::invalid_argument("beta is " + std::to_string(beta) +
+    throw std::invalid_argument("beta is " + NumberText(beta) +
                                 "; expected a finite number above 0");
   }
   conv1_ = register_module("conv1", Convolution(3, 32, 4, seed, 0));
@@ -91,7 +87,9 @@ LatentGaussian Vision::Encode(const at::Tensor& frames) const {
 }
 
 at::Tensor Vision::Decode(const at::Tensor& latents) const {
-  at::Tensor x = at::linear(latents, expand_->weight, expand_->bias);
+  const at::Tensor& weight = expand_->weight;
+  CheckTensor(latents, "latents", weight.scalar_type(), {-1, latents_});
+  at::Tensor x = at::linear(latents.to(weight.device()), weight, expand_->bias);
   x = x.view({-1, kFeatures, 1, 1});
   x = at::relu(Deconv(*deconv1_, x));
   x = at::relu(Deconv(*deconv2_, x));

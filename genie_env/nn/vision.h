@@ -16,8 +16,9 @@ class Vision : public Model {
  public:
   static constexpr int64_t kFrame = 64;
 
-  /// `beta` weighs what a nat costs against squared error (beta-VAE, Higgins et al. 2017): the
-  /// paper's 1 buys no nat for a thing that covers few pixels, such as a distant fireball.
+  /// `latents`: 1 to 4096 (core/limits.h). `beta` weighs what a nat costs against squared error
+  /// (beta-VAE, Higgins et al. 2017): the paper's 1 buys no nat for a thing that covers few pixels,
+  /// such as a distant fireball.
   explicit Vision(int64_t latents = 64, uint64_t seed = 0, double beta = 1);
 
   int64_t latents() const { return latents_; }
@@ -25,7 +26,8 @@ class Vision : public Model {
   /// frames: uint8 [N, 64, 64, 3].
   LatentGaussian Encode(const at::Tensor& frames) const;
 
-  /// latents: float32 [N, latents]. Pixels in [0, 1]: float32 [N, 3, 64, 64].
+  /// latents: [N, latents] in the type of the weights, float32 or (frozen) bfloat16. Pixels in [0,
+  /// 1]: float32 [N, 3, 64, 64].
   at::Tensor Decode(const at::Tensor& latents) const;
 
   /// batch: "frames" uint8 [N, 64, 64, 3]. The squared error summed over pixels plus

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace genie_env {
+
+/// The device that `name` stands for: "cpu" (or "cpu:0"), "cuda" (the first) or "cuda:1". Throws
+/// std::invalid_argument on anything else and on a GPU that is not there. What it returns is what a
+/// tensor there says of itself, so that the two can be compared.
+at::Device ParseDevice(const std::string& name);
+
+}  // namespace genie_env
