@@ -29,8 +29,8 @@ class Plain final : public FrozenMemory {
 
   MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
                       const MixtureDraws& draws) const override {
-    const at::Tensor output = Advance(state, actions);
-    const Mixture mixture = Split(output);
+    const Advanced next = Advance(state, actions);
+    const Mixture mixture = Split(next.output);
     const at::Tensor tau = draws.temperature.unsqueeze(1);
     const at::Tensor reached = at::softmax(mixture.logits / tau.unsqueeze(2), 2).cumsum(2);
     const at::Tensor component =
@@ -38,24 +38,31 @@ class Plain final : public FrozenMemory {
             .sum(2, /*keepdim=*/true);
     const at::Tensor mean = mixture.means.gather(2, component).squeeze(2);
     const at::Tensor log_std = mixture.log_stds.gather(2, component).squeeze(2);
-    state.z.copy_(mean + log_std.exp() * tau.sqrt() * draws.normal);
-    return Outcome(output, mixture, state.z);
+    const at::Tensor z = mean + log_std.exp() * tau.sqrt() * draws.normal;
+    MemoryOutcome outcome = Outcome(next.output, mixture, z);
+    Write(next, z, state);
+    return outcome;
   }
 
   MemoryOutcome Follow(const MemoryState& state, const at::Tensor& actions,
-                       const at::Tensor& next) const override {
-    const at::Tensor output = Advance(state, actions);
-    state.z.copy_(next);
-    return Outcome(output, Split(output), state.z);
+                       const at::Tensor& z) const override {
+    const Advanced next = Advance(state, actions);
+    MemoryOutcome outcome = Outcome(next.output, Split(next.output), z);
+    Write(next, z, state);
+    return outcome;
   }
 
  private:
+  struct Advanced {
+    at::Tensor c, h;
+    at::Tensor output;  // what M says: float32 [N, 3 latents components + 1]
+  };
   struct Mixture {
     at::Tensor logits, means, log_stds;  // float32 [N, latents, components]
   };
 
-  // One LSTM step in place; returns what M says: float32 [N, 3 latents components + 1].
-  at::Tensor Advance(const MemoryState& state, const at::Tensor& actions) const {
+  // One LSTM step, beside the state.
+  Advanced Advance(const MemoryState& state, const at::Tensor& actions) const {
     const at::Tensor action = action_inputs_.index_select(0, actions).unsqueeze(1);
     const at::Tensor input = at::cat({state.z, action, state.restart.unsqueeze(1), state.h}, 1);
     const std::vector<at::Tensor> gates =
@@ -64,9 +71,13 @@ class Plain final : public FrozenMemory {
         at::sigmoid(gates[1]) * state.c + at::sigmoid(gates[0]) * at::tanh(gates[2]);
     const at::Tensor h = at::sigmoid(gates[3]) * at::tanh(c);
     const at::Tensor output = at::linear(h.to(dtype_), output_weight_, output_bias_);
-    state.c.copy_(c);
-    state.h.copy_(h);
-    return output.to(at::kFloat);
+    return {.c = c, .h = h, .output = output.to(at::kFloat)};
+  }
+
+  static void Write(const Advanced& next, const at::Tensor& z, const MemoryState& state) {
+    state.c.copy_(next.c);
+    state.h.copy_(next.h);
+    state.z.copy_(z);
   }
 
   Mixture Split(const at::Tensor& output) const {
