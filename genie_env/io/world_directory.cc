@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 
 #include "genie_env/core/error.h"
 #include "genie_env/io/file.h"
@@ -47,8 +48,18 @@ void CheckVersion(const json& config, const std::string& file) {
   if (version != kFormatVersion) {
     throw FormatError(file + ": \"format_version\" is " + Shortened(version.dump()) +
                       ", but this genie_env reads " + std::to_string(kFormatVersion) +
-                      ": install one that matches the world, or freeze the world again");
+                      ": install one that matches the world");
   }
+}
+
+std::string FingerprintOf(const WorldDirectory& world) {
+  const auto line = [](std::span<const std::byte> bytes, const std::filesystem::path& file) {
+    return Sha256(bytes) + "  " + file.filename().string() + "\n";
+  };
+  const std::string sums = line(std::as_bytes(std::span(world.config)), world.config_file()) +
+                           line(world.weights.bytes(), world.weights_file()) +
+                           line(world.starts.bytes(), world.starts_file());
+  return Sha256(std::as_bytes(std::span(sums)));
 }
 
 }  // namespace
@@ -59,21 +70,18 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path) {
     throw FormatError(path.string() +
                       " is not a world directory: " + (error ? error.message() : "it is a file"));
   }
-  WorldDirectory world;
-  world.path = path;
-  const std::string file = (path / "config.json").string();
-  world.config = ReadConfig(file);
-  const json config = json::parse(world.config);
-  CheckVersion(config, file);
-  world.family = TextField(config, "family", file);
-  world.name = TextField(config, "name", file);
-
-  std::string sums;
-  for (const std::filesystem::path& part :
-       {path / "config.json", world.weights_file(), world.starts_file()}) {
-    sums += Sha256(MappedFile(part).bytes()) + "  " + part.filename().string() + "\n";
-  }
-  world.fingerprint = Sha256(std::as_bytes(std::span(sums)));
+  const std::filesystem::path file = path / WorldDirectory::kConfig;
+  std::string text = ReadConfig(file);
+  const json config = json::parse(text);
+  CheckVersion(config, file.string());  // first: another version may have other files
+  WorldDirectory world{.path = path,
+                       .config = std::move(text),
+                       .family = TextField(config, "family", file.string()),
+                       .name = TextField(config, "name", file.string()),
+                       .fingerprint = {},
+                       .weights = MappedFile(path / WorldDirectory::kWeights),
+                       .starts = MappedFile(path / WorldDirectory::kStarts)};
+  world.fingerprint = FingerprintOf(world);
   return world;
 }
 

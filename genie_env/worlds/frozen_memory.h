@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <string>
 
 namespace genie_env {
 
@@ -42,7 +43,8 @@ struct MemoryOutcome {
 };
 
 /// M, frozen. Immutable and thread-safe. Arguments have been checked by the world; all are
-/// contiguous. Nothing is written before the last allocation has succeeded.
+/// contiguous. What it throws as std::invalid_argument it throws before it writes; a failure of the
+/// machine, such as a lack of memory, may leave a state of PackMemory's half advanced.
 class FrozenMemory {
  public:
   virtual ~FrozenMemory() = default;
@@ -58,16 +60,21 @@ class FrozenMemory {
 };
 
 /// On the CPU through packed weights and kernels/. dtype: at::kFloat, or at::kBFloat16 (the
-/// matrix products' inputs; they add up in float32), which needs AVX-512. A row's bits depend on
-/// neither the batch size nor the row's position.
+/// matrix products' inputs; they add up in float32), which needs CanPackBf16(). A row's bits depend
+/// on neither the batch size nor the row's position: always in bfloat16, and in float32 as long as
+/// oneDNN may be used (without it, LibTorch takes another product for every size).
 std::unique_ptr<const FrozenMemory> PackMemory(const MemoryWeights& weights, at::ScalarType dtype);
 
-/// Whether this processor has what PackMemory needs for bfloat16, and whether that is the faster
-/// type here: it is where there are bfloat16 dot products (AVX512_BF16 or AMX).
+/// What keeps PackMemory from bfloat16 here and now, in words; empty where nothing does. It takes
+/// AVX-512, and a oneDNN that is switched on and may use it.
+std::string Bf16Obstacle();
 bool CanPackBf16();
+
+/// Whether bfloat16 is the faster type here: it is where there are dot products of it (AVX512_BF16
+/// or AMX).
 bool Bf16IsFaster();
 
-/// On any device, through LibTorch's operators alone.
+/// On any device, through LibTorch's operators alone. Writes when all is computed.
 std::unique_ptr<const FrozenMemory> PlainMemory(const MemoryWeights& weights, at::Device device,
                                                 at::ScalarType dtype);
 

@@ -1,3 +1,4 @@
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/native/CPUBlas.h>
@@ -5,11 +6,14 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <mutex>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -199,6 +203,11 @@ class Packed final : public FrozenMemory {
   // Exactly one of draws and next is given.
   MemoryOutcome Advance(const MemoryState& state, const at::Tensor& actions,
                         const MixtureDraws* draws, const at::Tensor* next) const {
+    if (kBf16 && !at::globalContext().userEnabledMkldnn()) {
+      throw std::invalid_argument(
+          "the world was loaded in bfloat16, but oneDNN has been switched off since "
+          "(torch.backends.mkldnn.enabled): switch it on, or load the world in float32");
+    }
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
     MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
@@ -349,18 +358,36 @@ class Packed final : public FrozenMemory {
 
 }  // namespace
 
-bool CanPackBf16() {
+std::string Bf16Obstacle() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #else
-  return false;
+  const bool has_avx512 = false;
 #endif
+  if (!has_avx512) return "this processor has no AVX-512";
+  if (!at::globalContext().userEnabledMkldnn()) {
+    return "oneDNN is switched off (torch.backends.mkldnn.enabled)";
+  }
+  // oneDNN can also be kept from AVX-512 when the program starts: only a product tells.
+  constexpr int64_t kSize = 2 * kPanel;
+  const at::Tensor zeros = at::zeros({kSize, kSize}, at::kBFloat16);
+  const auto* input = zeros.const_data_ptr<at::BFloat16>();
+  const at::Tensor product = at::empty({kSize, kSize}, at::kFloat);
+  try {
+    Multiply(kSize, kSize, kSize, input, input, product.mutable_data_ptr<float>(), kSize);
+  } catch (const c10::Error&) {
+    return "oneDNN may not use AVX-512 here (ONEDNN_MAX_CPU_ISA)";
+  }
+  at::native::cpublas::brgemm_release();
+  return "";
 }
+
+bool CanPackBf16() { return Bf16Obstacle().empty(); }
 
 bool Bf16IsFaster() {
 #if defined(__x86_64__)
-  return CanPackBf16() && __builtin_cpu_supports("avx512bf16");  // AMX comes with it
+  return __builtin_cpu_supports("avx512bf16") && CanPackBf16();  // AMX comes with it
 #else
   return false;
 #endif

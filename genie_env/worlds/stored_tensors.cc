@@ -6,27 +6,12 @@
 #include <cstring>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/text.h"
 #include "genie_env/io/json_text.h"
 #include "genie_env/io/safetensors.h"
 
 namespace genie_env {
 namespace {
-
-std::string Text(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (const int64_t length : shape) {
-    text += (text.empty() ? "" : ", ") + (length < 0 ? "any" : std::to_string(length));
-  }
-  return "[" + text + "]";
-}
-
-bool Matches(const std::vector<int64_t>& shape, const std::vector<int64_t>& expected) {
-  bool matches = shape.size() == expected.size();
-  for (size_t i = 0; matches && i < shape.size(); ++i) {
-    matches = expected[i] < 0 ? shape[i] > 0 : shape[i] == expected[i];
-  }
-  return matches;
-}
 
 at::Tensor ToFloat(const TensorView& view, const std::string& place) {
   at::ScalarType dtype;
@@ -58,8 +43,9 @@ at::Tensor ToFloat(const TensorView& view, const std::string& place) {
 }  // namespace
 
 std::map<std::string, at::Tensor> ReadFloatTensors(
-    const std::filesystem::path& file, const std::map<std::string, std::vector<int64_t>>& shapes) {
-  const SafetensorsFile stored(file);
+    std::span<const std::byte> bytes, const std::filesystem::path& file,
+    const std::map<std::string, std::vector<int64_t>>& shapes) {
+  const SafetensorsFile stored(bytes, file.string());
   for (const auto& [name, view] : stored.tensors()) {
     if (!shapes.contains(name)) {
       throw FormatError(file.string() + ": tensor " + Quoted(name) + " is unknown");
@@ -72,9 +58,9 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
       throw FormatError(file.string() + " has no tensor " + Quoted(name));
     }
     const std::string place = file.string() + ": tensor " + Quoted(name);
-    if (!Matches(found->second.shape, shape)) {
-      throw FormatError(place + " has shape " + Text(found->second.shape) + ", expected " +
-                        Text(shape));
+    if (!ShapeMatches(found->second.shape, shape) || found->second.bytes.empty()) {
+      throw FormatError(place + " has shape " + ShapeText(found->second.shape) + ", expected " +
+                        ShapeText(shape));
     }
     tensors.emplace(name, ToFloat(found->second, place));
   }

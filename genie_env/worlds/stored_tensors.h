@@ -2,18 +2,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace genie_env {
 
-/// Reads a safetensors file that must hold exactly the tensors named in `shapes`, in floating point
-/// of any width and without NaN or infinity; -1 in a shape stands for any length above 0. Returns
-/// them in float32. Throws FormatError naming the file and the tensor.
+/// Copies tensors out of the bytes of a safetensors file, which must hold exactly those named in
+/// `shapes`, in floating point of any width and without NaN or infinity; -1 in a shape stands for
+/// any length above 0. Returns them in float32. Throws FormatError naming `file` and the tensor.
 std::map<std::string, at::Tensor> ReadFloatTensors(
-    const std::filesystem::path& file, const std::map<std::string, std::vector<int64_t>>& shapes);
+    std::span<const std::byte> bytes, const std::filesystem::path& file,
+    const std::map<std::string, std::vector<int64_t>>& shapes);
 
 }  // namespace genie_env

@@ -1,9 +1,7 @@
 #include "genie_env/worlds/vision_memory_world.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
@@ -20,6 +18,7 @@
 #include <utility>
 
 #include "genie_env/core/error.h"
+#include "genie_env/nn/device.h"
 #include "genie_env/nn/vision.h"
 #include "genie_env/worlds/arguments.h"
 #include "genie_env/worlds/frozen_memory.h"
@@ -33,27 +32,6 @@ constexpr int64_t kFrame = Vision::kFrame;
 constexpr int64_t kFramesAtOnce = 256;  // of V; its largest layer takes 120 KB a frame
 enum FieldOfState : size_t { kZ, kH, kC, kRestart };
 
-at::Device DeviceOf(const std::string& name) {
-  const auto refuse = [&](const std::string& why) {
-    throw std::invalid_argument("device is \"" + name + "\"" + why);
-  };
-  at::Device device(at::kCPU);
-  try {
-    device = at::Device(name);
-  } catch (const c10::Error&) {
-    refuse(", expected \"cpu\", \"cuda\" or \"cuda:1\"");
-  }
-  if (device.is_cpu()) return device;
-  if (!device.is_cuda()) refuse(", expected \"cpu\", \"cuda\" or \"cuda:1\"");
-  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
-  const int index = device.has_index() ? device.index() : 0;
-  if (index >= count) {
-    refuse(", but LibTorch sees " + std::to_string(count) +
-           " CUDA devices here: give \"cpu\", or a smaller number");
-  }
-  return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
-}
-
 at::ScalarType DTypeOf(const std::string& name, at::Device device) {
   if (name == "float32") return at::kFloat;
   if (name == "auto") return device.is_cpu() && Bf16IsFaster() ? at::kBFloat16 : at::kFloat;
@@ -61,9 +39,9 @@ at::ScalarType DTypeOf(const std::string& name, at::Device device) {
     throw std::invalid_argument("dtype is \"" + name +
                                 "\", expected \"auto\", \"float32\" or \"bfloat16\"");
   }
-  if (device.is_cpu() && !CanPackBf16()) {
-    throw std::invalid_argument(
-        "dtype is \"bfloat16\", but this processor has no AVX-512: give \"float32\" or \"auto\"");
+  if (const std::string obstacle = device.is_cpu() ? Bf16Obstacle() : ""; !obstacle.empty()) {
+    throw std::invalid_argument("dtype is \"bfloat16\", but " + obstacle +
+                                ": give \"float32\" or \"auto\"");
   }
   return at::kBFloat16;
 }
@@ -113,7 +91,8 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
   }
-  const auto tensors = ReadFloatTensors(directory.weights_file(), shapes);
+  const auto tensors =
+      ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   TensorMap seen;
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     seen.emplace(name, tensors.at("vision." + name));
@@ -135,8 +114,8 @@ struct StoredStarts {
 };
 
 StoredStarts ReadStarts(const WorldDirectory& directory, int64_t latents) {
-  const auto tensors =
-      ReadFloatTensors(directory.starts_file(), {{"mu", {-1, latents}}, {"logvar", {-1, latents}}});
+  const auto tensors = ReadFloatTensors(directory.starts.bytes(), directory.starts_file(),
+                                        {{"mu", {-1, latents}}, {"logvar", {-1, latents}}});
   const at::Tensor &mu = tensors.at("mu"), &logvar = tensors.at("logvar");
   if (mu.size(0) != logvar.size(0)) {
     throw FormatError(directory.starts_file().string() + ": \"mu\" has " +
@@ -187,9 +166,7 @@ class VisionMemoryWorld final : public World {
         vision_(std::move(networks.vision)),
         memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
                                 : PlainMemory(networks.memory, device, dtype)),
-        starts_(std::move(starts)) {
-    spec_.dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32";
-  }
+        starts_(std::move(starts)) {}
 
   const WorldSpec& spec() const override { return spec_; }
   at::Device device() const override { return device_; }
@@ -241,11 +218,8 @@ class VisionMemoryWorld final : public World {
     CheckCounters(rng, state.rows());
     const at::Tensor tau = temperature.cpu().contiguous();
     for (int64_t row = 0; row < tau.size(0); ++row) {
-      const float value = tau.const_data_ptr<float>()[row];
-      if (!(value > 0) || !std::isfinite(value)) {
-        throw std::invalid_argument("temperature[" + std::to_string(row) + "] is " +
-                                    std::to_string(value) + ", expected a finite number above 0");
-      }
+      CheckTemperature(tau.const_data_ptr<float>()[row],
+                       "temperature[" + std::to_string(row) + "]");
     }
     const MixtureDraws draws{
         .uniform = Draw(rng, Stream::kMixture, latents_, FillUniform).to(device_),
@@ -287,15 +261,42 @@ class VisionMemoryWorld final : public World {
     return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
   }
 
+  // The kernels read and write raw memory: whatever a caller has done to the tensors of its state
+  // (Python can reshape them in place) must show here.
   void CheckState(const WorldState& state) const {
     const auto& fields = state.fields();
-    const bool ours = fields.size() == 4 && fields[kZ].name == "z" &&
-                      fields[kZ].tensor.size(1) == latents_ &&
-                      fields[kH].tensor.size(1) == hidden_ && fields[kZ].tensor.device() == device_;
-    if (!ours) {
-      throw std::invalid_argument(
-          "the state is another world's; use one that MakeState of this world made");
+    const std::array<std::pair<const char*, int64_t>, 4> ours{
+        {{"z", latents_}, {"h", hidden_}, {"c", hidden_}, {"restart", 0}}};
+    if (fields.size() != ours.size()) {
+      RefuseState("it has " + std::to_string(fields.size()) + " tensors, expected " +
+                  std::to_string(ours.size()));
     }
+    const at::Tensor& z = fields[kZ].tensor;
+    const int64_t rows = z.dim() > 0 ? z.size(0) : 0;
+    for (size_t i = 0; i < ours.size(); ++i) {
+      const auto& [name, size] = ours[i];
+      const at::Tensor& tensor = fields[i].tensor;
+      const auto shape = size > 0 ? std::vector<int64_t>{rows, size} : std::vector<int64_t>{rows};
+      if (fields[i].name != name) {
+        RefuseState("it has \"" + fields[i].name + "\", expected \"" + name + "\"");
+      }
+      if (tensor.scalar_type() != at::kFloat || tensor.sizes() != at::IntArrayRef(shape)) {
+        RefuseState("its \"" + fields[i].name + "\" is " + Describe(tensor) + ", expected " +
+                    Describe(at::kFloat, shape));
+      }
+      if (tensor.device() != device_) {
+        RefuseState("its \"" + fields[i].name + "\" lies on " + tensor.device().str() +
+                    ", expected " + device_.str());
+      }
+      if (!tensor.is_contiguous()) {
+        RefuseState("its \"" + fields[i].name + "\" is not contiguous");
+      }
+    }
+  }
+
+  [[noreturn]] static void RefuseState(const std::string& why) {
+    throw std::invalid_argument("the state is another world's, or was reshaped: " + why +
+                                "; use one that MakeState of this world made");
   }
 
   static void CheckCounters(const RowCounters& rng, int64_t rows) {
@@ -389,10 +390,10 @@ class VisionMemoryWorld final : public World {
 std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directory,
                                                    const WorldOptions& options) {
   const FrozenScope scope;
-  const at::Device device = DeviceOf(options.device);
+  const at::Device device = ParseDevice(options.device);
   const at::ScalarType dtype = DTypeOf(options.dtype, device);
   const VisionMemoryConfig config =
-      ParseVisionMemoryConfig(directory.config, (directory.path / "config.json").string());
+      ParseVisionMemoryConfig(directory.config, directory.config_file().string());
   Networks networks = ReadNetworks(directory, config);
   networks.vision->to(device, dtype);
   return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.termination),

@@ -9,10 +9,15 @@ namespace genie_env {
 
 std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
                                          const WorldOptions& options) {
-  const WorldDirectory world = OpenWorldDirectory(directory);
-  if (world.family == "vision-memory") return LoadVisionMemoryWorld(world, options);
-  throw FormatError((directory / "config.json").string() + ": \"family\" is " +
-                    Quoted(world.family) + ", but this genie_env knows only \"vision-memory\"");
+  try {
+    const WorldDirectory world = OpenWorldDirectory(directory);
+    if (world.family == "vision-memory") return LoadVisionMemoryWorld(world, options);
+    throw FormatError(world.config_file().string() + ": \"family\" is " + Quoted(world.family) +
+                      ", but this genie_env knows only \"vision-memory\"");
+  } catch (const FormatError& error) {
+    throw FormatError(std::string(error.what()) +
+                      "; copy the world here again, or freeze it again");
+  }
 }
 
 }  // namespace genie_env

@@ -47,7 +47,9 @@ enum class Termination { kAsCalibrated, kSampled, kThresholded };
 
 struct WorldOptions {
   std::string device = "cpu";  ///< "cpu", "cuda" or "cuda:1"
-  std::string dtype = "auto";  ///< "float32", "bfloat16", or "auto": bfloat16 where it is faster
+  /// "float32", "bfloat16" (on a CPU with AVX-512 that oneDNN may use), or "auto": bfloat16 where
+  /// it works and is faster.
+  std::string dtype = "auto";
   Termination termination = Termination::kAsCalibrated;
 };
 
@@ -63,7 +65,9 @@ struct WorldOptions {
 ///     WorldStep step = world->Step(state, actions, temperature, rng);
 class World {
  public:
-  /// Reads a world directory (see io/world_directory.h). Throws FormatError.
+  /// Reads a world directory (see io/world_directory.h). Throws FormatError on a malformed one,
+  /// with the file and the field first and what to do last; std::invalid_argument on options that
+  /// this machine cannot serve.
   static std::shared_ptr<const World> Load(const std::filesystem::path& directory,
                                            const WorldOptions& options = {});
   virtual ~World() = default;

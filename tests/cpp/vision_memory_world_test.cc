@@ -9,10 +9,12 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <map>
 
@@ -44,6 +46,12 @@ TEST(VisionMemoryWorld, ConformsInFloat32) {
   // V's convolutions differ in their last bits between batch sizes; M's step does not.
   CheckWorld(*World::Load(WorldOf(kWhole), {.dtype = "float32"}), 1e-4);
   CheckWorld(*World::Load(WorldOf(kRagged), {.dtype = "float32"}), 1e-4);
+}
+
+TEST(VisionMemoryWorld, ConformsWithinTheCallersInferenceMode) {
+  const std::filesystem::path path = WorldOf(kRagged);
+  const c10::InferenceMode inference;
+  CheckWorld(*World::Load(path, {.dtype = "float32"}), 1e-4);
 }
 
 TEST(VisionMemoryWorld, ConformsInBfloat16ToTheBit) {
@@ -261,10 +269,115 @@ TEST(VisionMemoryWorld, RefusesDevicesAndTypesItCannotServe) {
             "device is \"gpu\", expected \"cpu\", \"cuda\" or \"cuda:1\"");
   EXPECT_EQ(refusal({.device = "meta"}),
             "device is \"meta\", expected \"cpu\", \"cuda\" or \"cuda:1\"");
-  EXPECT_NE(refusal({.device = "cuda:99"}).find("CUDA devices here: give \"cpu\""),
-            std::string::npos);
+  for (const char* device : {"cuda:99", "cuda:256"}) {
+    EXPECT_NE(refusal({.device = device}).find("CUDA devices here: give \"cpu\""),
+              std::string::npos);
+  }
+  EXPECT_EQ(refusal({.device = "cpu:1"}),
+            "device is \"cpu:1\", but LibTorch has one CPU device: give \"cpu\"");
+  for (const std::string device : {"", "cpu:", "cpu:-1", "cpu:x", "cpu:0:0"}) {
+    EXPECT_EQ(refusal({.device = device}),
+              "device is \"" + device + "\", expected \"cpu\", \"cuda\" or \"cuda:1\"");
+  }
   EXPECT_EQ(refusal({.dtype = "float16"}),
             "dtype is \"float16\", expected \"auto\", \"float32\" or \"bfloat16\"");
+}
+
+/// Begins three rows and steps them.
+WorldState Dreamt(const World& world) {
+  WorldState state = world.MakeState(3);
+  world.Begin(state, at::ones({3}, at::kBool), {}, RowCounters(3));
+  world.Step(state, at::zeros({3}, at::kLong), at::ones({3}), RowCounters(3));
+  return state;
+}
+
+TEST(VisionMemoryWorld, TheCpuMayHaveANumber) {
+  const auto world = World::Load(WorldOf(kWhole), {.device = "cpu:0"});
+  EXPECT_EQ(world->device(), at::Device(at::kCPU));
+  EXPECT_EQ(world->Observe(Dreamt(*world), "zh").device(), world->device());
+}
+
+// CMakeLists.txt has this run once more with ONEDNN_MAX_CPU_ISA=AVX2.
+TEST(VisionMemoryWorld, AutoIsATypeThatWorks) {
+  const auto world = World::Load(WorldOf(kWhole));
+  EXPECT_EQ(world->spec().dtype, Bf16IsFaster() ? "bfloat16" : "float32");
+  Dreamt(*world);
+  const char* isa = std::getenv("ONEDNN_MAX_CPU_ISA");
+  if (isa == nullptr || isa != std::string("AVX2")) return;
+  EXPECT_EQ(world->spec().dtype, "float32");
+  const std::string refusal =
+      TextOf<std::invalid_argument>([] { World::Load(WorldOf(kWhole), {.dtype = "bfloat16"}); });
+  EXPECT_TRUE(refusal.ends_with(": give \"float32\" or \"auto\"")) << refusal;
+  EXPECT_NE(refusal.find("AVX-512"), std::string::npos) << refusal;
+}
+
+/// While it lives, oneDNN is switched off as by torch.backends.mkldnn.flags(enabled=False).
+class WithoutOneDnn {
+ public:
+  WithoutOneDnn() { at::globalContext().setUserEnabledMkldnn(false); }
+  ~WithoutOneDnn() { at::globalContext().setUserEnabledMkldnn(before_); }
+
+ private:
+  bool before_ = at::globalContext().userEnabledMkldnn();
+};
+
+TEST(VisionMemoryWorld, WithoutOneDnnAutoIsFloat32) {
+  const std::filesystem::path path = WorldOf(kWhole);
+  if (!CanPackBf16()) GTEST_SKIP() << Bf16Obstacle();
+  const WithoutOneDnn scope;
+  const auto world = World::Load(path);
+  EXPECT_EQ(world->spec().dtype, "float32");
+  Dreamt(*world);
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] { World::Load(path, {.dtype = "bfloat16"}); }),
+            "dtype is \"bfloat16\", but oneDNN is switched off (torch.backends.mkldnn.enabled): "
+            "give \"float32\" or \"auto\"");
+}
+
+TEST(VisionMemoryWorld, OneDnnSwitchedOffLaterCostsNoRow) {
+  if (!CanPackBf16()) GTEST_SKIP() << Bf16Obstacle();
+  const auto world = World::Load(WorldOf(kWhole), {.dtype = "bfloat16"});
+  WorldState state = Dreamt(*world);
+  const WorldState before = state.Clone();
+  const auto step = [&] {
+    world->Step(state, at::zeros({3}, at::kLong), at::ones({3}), RowCounters(3));
+  };
+  {
+    const WithoutOneDnn scope;
+    EXPECT_EQ(TextOf<std::invalid_argument>(step),
+              "the world was loaded in bfloat16, but oneDNN has been switched off since "
+              "(torch.backends.mkldnn.enabled): switch it on, or load the world in float32");
+  }
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(at::equal(state[i], before[i]));
+  step();
+}
+
+TEST(VisionMemoryWorld, AStateOfAnotherShapeIsRefused) {
+  const auto world = World::Load(WorldOf(kRagged), {.dtype = "float32"});
+  const WorldState good = world->MakeState(2);
+  const auto refusal = [&](size_t field, const char* name, const at::Tensor& tensor) {
+    std::vector<WorldState::Field> fields = good.fields();
+    fields[field] = {name, tensor};
+    const WorldState bad(std::move(fields));
+    return TextOf<std::invalid_argument>([&] { world->Observe(bad, "zch"); });
+  };
+  const auto words = [](const std::string& why) {
+    return "the state is another world's, or was reshaped: " + why +
+           "; use one that MakeState of this world made";
+  };
+  EXPECT_EQ(refusal(0, "z", at::zeros({2})),
+            words("its \"z\" is float32 [2], expected float32 [2, 11]"));
+  EXPECT_EQ(refusal(0, "z", at::zeros({11, 2}).t()), words("its \"z\" is not contiguous"));
+  EXPECT_EQ(refusal(1, "h", at::zeros({2, 37}, at::kDouble)),
+            words("its \"h\" is float64 [2, 37], expected float32 [2, 37]"));
+  EXPECT_EQ(refusal(1, "hidden", at::zeros({2, 37})), words("it has \"hidden\", expected \"h\""));
+  EXPECT_EQ(refusal(2, "c", at::zeros({2, 36})),
+            words("its \"c\" is float32 [2, 36], expected float32 [2, 37]"));
+  EXPECT_EQ(refusal(3, "restart", at::zeros({2, 1})),
+            words("its \"restart\" is float32 [2, 1], expected float32 [2]"));
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] {
+              world->Observe(WorldState({{"z", at::zeros({2, 11})}}), "zch");
+            }),
+            words("it has 1 tensors, expected 4"));
 }
 
 TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
@@ -276,8 +389,9 @@ TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
   };
   EXPECT_EQ(step(at::zeros({2}), at::ones({2})), "actions: got float32 [2], expected int64 [2]");
   EXPECT_EQ(step(at::tensor({1, 7}, at::kLong), at::ones({2})), "actions[1] is 7, expected 0 to 2");
-  EXPECT_EQ(step(at::zeros({2}, at::kLong), at::zeros({2})),
-            "temperature[0] is 0.000000, expected a finite number above 0");
+  EXPECT_EQ(
+      step(at::zeros({2}, at::kLong), at::tensor({1.0f, 1e-40f})),
+      "temperature[1] is 9.99995e-41, expected a finite number above 0 that float32 can hold");
   EXPECT_EQ(TextOf<std::invalid_argument>([&] { world->Observe(state, "pixel"); }),
             "the observation is \"pixel\", expected \"zch\", \"zh\" or \"pixels\"");
   EXPECT_EQ(TextOf<std::invalid_argument>([&] {
@@ -295,6 +409,7 @@ TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
 class Damaged : public testing::Test {
  protected:
   static constexpr MemorySizes kSizes{16, 32, 3};
+  static constexpr const char* kAdvice = "; copy the world here again, or freeze it again";
 
   std::string Refusal() const {
     return TextOf<FormatError>([&] { World::Load(path_); });
@@ -307,17 +422,17 @@ class Damaged : public testing::Test {
     ASSERT_NE(at, std::string::npos) << from;
     config.replace(at, from.size(), to);
     WriteBytes(path_ / "config.json", config);
-    EXPECT_EQ(Refusal(), (path_ / "config.json").string() + words);
+    EXPECT_EQ(Refusal(), (path_ / "config.json").string() + words + kAdvice);
   }
 
   void ExpectWeightsRefused(const TensorMap& weights, const std::string& words) const {
     WriteTensors(path_ / "model.safetensors", weights);
-    EXPECT_EQ(Refusal(), (path_ / "model.safetensors").string() + words);
+    EXPECT_EQ(Refusal(), (path_ / "model.safetensors").string() + words + kAdvice);
   }
 
   void ExpectStartsRefused(const TensorMap& starts, const std::string& words) const {
     WriteTensors(path_ / "starts.safetensors", starts);
-    EXPECT_EQ(Refusal(), (path_ / "starts.safetensors").string() + words);
+    EXPECT_EQ(Refusal(), (path_ / "starts.safetensors").string() + words + kAdvice);
   }
 
   TemporaryDirectory directory_;
@@ -350,9 +465,10 @@ TEST_F(Damaged, ConfigIsRefusedByField) {
   ExpectConfigRefused(R"("frame_skip": 1)", R"("frame_skip": 0)",
                       R"(: "frame_skip" is 0, expected an integer from 1 to 2147483647)");
   ExpectConfigRefused(R"("temperature": 1.15)", R"("temperature": 0)",
-                      R"(: "temperature" is 0, expected a number above 0)");
-  ExpectConfigRefused(R"("temperature": 1.15)", R"("temperature": -1e-60)",
-                      R"(: "temperature" is -1e-60, expected a number above 0)");
+                      R"(: "temperature" is 0, expected a number above 0 that float32 can hold)");
+  ExpectConfigRefused(
+      R"("temperature": 1.15)", R"("temperature": 1e-40)",
+      R"(: "temperature" is 1e-40, expected a number above 0 that float32 can hold)");
   ExpectConfigRefused(R"("reward_per_step": 1.0)", R"("reward_per_step": null)",
                       R"(: "reward_per_step" is null, expected a finite number)");
   ExpectConfigRefused(R"("sampled")", R"("guessed")",

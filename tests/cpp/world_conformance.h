@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
@@ -9,6 +10,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -34,6 +36,8 @@ class WorldConformance {
     ShapesAreAsTheSpecSays();
     SameSeedsGiveTheSameBits();
     ThreadsShareTheWorld();
+    BitsDependOnNoNumberOfThreads();
+    TheModeOfTheCallerChangesNothing();
     AddressesStay();
     AForkLivesOnItsOwn();
     CopiedRowsAreTheRows();
@@ -197,6 +201,36 @@ class WorldConformance {
     for (const Dream& dream : dreams) ExpectAlike(dream.state, expected.state, 0, "in a thread");
   }
 
+  void BitsDependOnNoNumberOfThreads() const {
+    struct Restored {
+      int threads = at::get_num_threads();
+      ~Restored() { at::set_num_threads(threads); }
+    } restored;
+    at::set_num_threads(1);
+    const Dream one = Played(Seeds(0, 65));
+    at::set_num_threads(4);
+    const Dream four = Played(Seeds(0, 65));
+    ExpectAlike(four.state, one.state, 0, "with 4 threads instead of 1");
+  }
+
+  /// A state made outside torch's InferenceMode moves within it, and one made within outside.
+  void TheModeOfTheCallerChangesNothing() const {
+    const Dream expected = Played(Seeds(0, 5));
+    Dream inside = Begun(Seeds(0, 5)), outside{inside.seeds, world_.MakeState(0)};
+    {
+      const c10::InferenceMode inference;
+      Step(inside);
+      Follow(inside);
+      Step(inside);
+      outside.state = Begun(outside.seeds).state;
+    }
+    Step(outside);
+    Follow(outside);
+    Step(outside);
+    ExpectAlike(inside.state, expected.state, 0, "in InferenceMode");
+    ExpectAlike(outside.state, expected.state, 0, "after InferenceMode");
+  }
+
   void AddressesStay() const {
     Dream dream = Begun(Seeds(0, 3));
     std::vector<const void*> before, after;
@@ -319,7 +353,7 @@ class WorldConformance {
     const auto refuses = [&](const char* what, const std::function<void()>& call) {
       EXPECT_THROW(call(), std::invalid_argument) << what;
     };
-    for (const float wrong : {0.0f, -1.0f, std::numeric_limits<float>::infinity(),
+    for (const float wrong : {0.0f, 1e-40f, -1.0f, std::numeric_limits<float>::infinity(),
                               std::numeric_limits<float>::quiet_NaN()}) {
       refuses("temperature", [&] { world_.Step(state, actions, at::full({3}, wrong), rng); });
     }
