@@ -109,8 +109,10 @@ Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
   return {.total = nll + termination,
           .terms = {{"nll", nll.detach()},
                     {"termination", termination.detach()},
-                    {"death_recall", (alarms * terminations).sum() / terminations.sum()},
-                    {"false_alarms", (alarms * survivals).sum() / survivals.sum()}}};
+                    {"deaths", terminations.sum()},
+                    {"deaths_found", (alarms * terminations).sum()},
+                    {"survivals", survivals.sum()},
+                    {"false_alarms", (alarms * survivals).sum()}}};
 }
 
 }  // namespace genie_env

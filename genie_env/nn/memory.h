@@ -50,8 +50,9 @@ class Memory : public Model {
   ///                               action ended the episode
   /// The negative log likelihood of the next z, per latent dimension, averaged over frames whose
   /// next one is of the same episode, plus the cross-entropy of the termination, deaths weighted,
-  /// averaged over frames. Terms: "nll", "termination"; and "death_recall" and "false_alarms", the
-  /// shares of deaths and of survived steps with a logit above 0 (recall: NaN without deaths).
+  /// averaged over frames. Terms: "nll", "termination"; and counts, which can be added up over
+  /// batches: "deaths" and "survivals", the frames of either kind, and "deaths_found" and
+  /// "false_alarms", those of them with a logit above 0.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
  private:

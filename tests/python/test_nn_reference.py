@@ -183,17 +183,17 @@ def test_memory_far_from_its_initial_weights() -> None:
     check_gradients(ours.gradients(), reference.gradients_as_ours(), tolerance=1e-3)
 
 
-def test_memory_death_recall_and_false_alarms_are_counted_at_logit_zero() -> None:
+def test_memory_counts_deaths_found_and_false_alarms_at_logit_zero() -> None:
     ours = trainer("memory")
     batch = memory_batch(3, 9, [(0, 3, True), (1, 8, True), (2, 5, False)])
     weights = ours.weights()
-    for bias, share in [(50.0, 1.0), (-50.0, 0.0)]:
+    for bias, found, alarms in [(50.0, 2, 25), (-50.0, 0, 0)]:
         weights["output.bias"][-1] = bias
         ours.load_weights(weights)
         report = ours.backward(batch)
-        assert (report["death_recall"], report["false_alarms"]) == (share, share)
-    no_deaths = ours.backward(memory_batch(3, 9, []))
-    assert math.isnan(no_deaths["death_recall"]) and no_deaths["false_alarms"] == 0
+        assert (report["deaths"], report["survivals"]) == (2, 25)
+        assert (report["deaths_found"], report["false_alarms"]) == (found, alarms)
+    assert ours.backward(memory_batch(3, 9, []))["deaths"] == 0
 
 
 def test_lstm_gates_written_out() -> None:
