@@ -67,8 +67,9 @@ class BlindPlayer:
     def policy_of(self, index: int) -> str:
         """Who plays an episode: a function of the seed and the index alone."""
         turn, place = divmod(index, len(self.policies))
-        order = np.random.SeedSequence(self.seed, spawn_key=(turn, 0))
-        return self.policies[np.random.default_rng(order).permutation(len(self.policies))[place]]
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(turn, 0)))
+        order = rng.permutation(len(self.policies))
+        return self.policies[int(order[place])]
 
     def play(self, jobs: Jobs) -> None:
         env = self.game.make()
