@@ -1,31 +1,37 @@
-"""The training loops: data order, held-out split, resuming, errors."""
+"""The training loops: data order, held-out split, resuming, errors; and freezing what they made."""
 
 import json
+import math
 import re
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from genie_env._core import EpisodeStore, EpisodeWriter, Trainer, Vision
-from genie_env.training.data import FrameData, LatentData, held_out
+from genie_env.training.data import FrameData, LatentData, check_enough, fingerprint, held_out
 from genie_env.training.freeze import freeze
-from genie_env.training.loop import Schedule, train
-from genie_env.training.memory import ACTION_INPUTS, train_memory
+from genie_env.training.loop import Schedule, together, train
+from genie_env.training.memory import SHARES, encoded_stores, train_memory
+from genie_env.training.recorded import recorded_game
+from genie_env.training.runs import read_checkpoint
 from genie_env.training.vision import load_vision, train_vision
 
 EPISODES = 40
+META = {"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]}
+INPUTS = [-1.0, 0.0, 1.0]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 episodes of 3 to 12 frames; every frame's first pixel holds its episode and its time."""
-    directory = tmp_path_factory.mktemp("data")
+def record(directory: Path, episodes: int, meta: Mapping[str, Any] = META) -> Path:
+    """Episodes of 3 to 12 frames; every frame's first pixel holds its episode and its time."""
     rng = np.random.default_rng(0)
-    writer = EpisodeWriter(str(directory), 64, 64, '{"policy": "test"}')
-    for episode in range(EPISODES):
+    writer = EpisodeWriter(directory, 64, 64, json.dumps(meta))
+    for episode in range(writer.num_episodes, episodes):
         length = int(rng.integers(3, 13))
         frames = rng.integers(0, 256, (length, 64, 64, 3)).astype(np.uint8)
         frames[:, 0, 0, 0] = episode
@@ -39,6 +45,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             last & (episode % 2 == 1),
         )
     return directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("data"), EPISODES)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +85,7 @@ def test_the_order_of_frames_depends_on_seed_and_step_alone(store: EpisodeStore)
 
 
 def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -> None:
-    windows = LatentData([store], [labels(store)], ACTION_INPUTS, held_out_part=False)
+    windows = LatentData([store], [labels(store)], INPUTS, held_out_part=False)
     lengths = dict(enumerate(np.diff(store.episode_starts).tolist()))
     starts = store.episode_starts
     count = windows.batches_an_epoch(2, 10)
@@ -104,7 +115,7 @@ def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -
 def test_too_little_data_says_so(store: EpisodeStore) -> None:
     with pytest.raises(ValueError, match=r"a batch of 9999 frames .* record more episodes"):
         FrameData([store], held_out_part=False).batch(9999, 0, 0)
-    windows = LatentData([store], [labels(store)], ACTION_INPUTS, held_out_part=False)
+    windows = LatentData([store], [labels(store)], INPUTS, held_out_part=False)
     with pytest.raises(ValueError, match=r"a batch of 64 windows of 256 frames .* record more"):
         windows.batch(64, 256, 0, 0)
 
@@ -114,62 +125,418 @@ def losses(run: Path) -> dict[int, float]:
     return {line["step"]: line["held_out"]["loss"] for line in lines}
 
 
-def test_a_killed_run_resumes_to_the_same_losses(store: EpisodeStore, tmp_path: Path) -> None:
-    frames = FrameData([store], held_out_part=False)
-    held = [FrameData([store], held_out_part=True).batch(4, 0, 0)]
-    schedule = Schedule(steps=6, learning_rate=1e-3, evaluate_every=1, checkpoint_every=2)
+class Loop:
+    """Runs `train` on V in a directory, as often as it is called."""
 
-    def run(directory: Path, killed_at: int | None) -> None:
+    def __init__(self, store: EpisodeStore, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self._frames = FrameData([store], held_out_part=False)
+        self._held = [FrameData([store], held_out_part=True).batch(4, 0, 0)]
+
+    def __call__(
+        self,
+        kind: type[Trainer] = Trainer,
+        before_batch: Callable[[int], None] = lambda step: None,
+        checkpoint_every: int = 2,
+    ) -> None:
         def batch(step: int) -> dict[str, torch.Tensor]:
-            if step == killed_at:
-                raise RuntimeError("killed")
-            return frames.batch(4, 0, step)
+            before_batch(step)
+            return self._frames.batch(4, 0, step)
 
-        directory.mkdir(exist_ok=True)
         train(
-            Trainer(Vision(latents=8, seed=1), seed=1),
-            directory,
-            schedule,
+            kind(Vision(latents=8, seed=1), seed=1),
+            self.directory,
+            Schedule(6, 1e-3, evaluate_every=1, checkpoint_every=checkpoint_every),
             batch,
-            held,
+            self._held,
             title="test",
             items_a_batch=4,
             item="frames",
         )
 
-    run(tmp_path / "unbroken", None)
-    with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path / "broken", 5)
-    run(tmp_path / "broken", None)
-    assert losses(tmp_path / "broken") == losses(tmp_path / "unbroken")
-    one, other = (load_file(tmp_path / d / "checkpoint.safetensors") for d in ("unbroken", "broken"))
+
+@pytest.fixture(scope="module")
+def unbroken(store: EpisodeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    loop = Loop(store, tmp_path_factory.mktemp("runs") / "unbroken")
+    loop()
+    return loop.directory
+
+
+def check_equal(run: Path, unbroken: Path) -> None:
+    """The same losses, once a step, and the same checkpoint."""
+    assert losses(run) == losses(unbroken)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == len(losses(run))
+    one, other = read_checkpoint(run), read_checkpoint(unbroken)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert not list((tmp_path / "broken").glob("*.tmp"))
+    assert not list(run.glob("*.tmp"))
 
 
-def test_training_learns_and_freezes(data: Path, tmp_path: Path) -> None:
-    vision, memory, world = tmp_path / "vision", tmp_path / "memory", tmp_path / "world"
-    train_vision([data], vision, steps=3, batch=8, latents=4, bf16=False)
-    train_memory([data], vision, memory, steps=3, batch=2, window=8, hidden=16, components=2)
-    assert (vision / "reconstructions.png").exists()
-    assert load_vision(vision).latents == 4
-    freeze(vision, memory, world, temperature=1.25)
-    config = json.loads((world / "config.json").read_text())
+def stop_at(step: int, error: type[BaseException]) -> Callable[[int], None]:
+    def stop(now: int) -> None:
+        if now == step:
+            raise error
+
+    return stop
+
+
+def test_a_killed_run_resumes_to_the_same_losses(
+    store: EpisodeStore, unbroken: Path, tmp_path: Path
+) -> None:
+    loop = Loop(store, tmp_path / "broken")
+    with pytest.raises(SystemError):
+        loop(before_batch=stop_at(5, SystemError))
+    assert int(read_checkpoint(loop.directory)["step"]) == 4
+    # It had reported step 5, which is done again, and was killed while it wrote a line.
+    with (loop.directory / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "trai')
+    loop()
+    check_equal(loop.directory, unbroken)
+
+
+def test_ctrl_c_writes_a_checkpoint_and_the_run_goes_on_from_it(
+    store: EpisodeStore, unbroken: Path, tmp_path: Path
+) -> None:
+    loop = Loop(store, tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        loop(before_batch=stop_at(3, KeyboardInterrupt), checkpoint_every=100)
+    assert int(read_checkpoint(loop.directory)["step"]) == 3
+    loop(checkpoint_every=100)
+    check_equal(loop.directory, unbroken)
+
+
+@pytest.mark.parametrize("step", [4, 6])
+def test_ctrl_c_within_an_evaluation_does_not_lose_its_losses(
+    store: EpisodeStore, unbroken: Path, tmp_path: Path, step: int
+) -> None:
+    class Interrupted(Trainer):
+        def evaluate(self, *arguments: Any) -> dict[str, float]:
+            if self.step == step:
+                raise KeyboardInterrupt
+            return super().evaluate(*arguments)
+
+    loop = Loop(store, tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        loop(Interrupted)
+    assert int(read_checkpoint(loop.directory)["step"]) == step
+    assert list(losses(loop.directory)) == list(range(1, step))
+    loop()
+    check_equal(loop.directory, unbroken)
+    loop()  # A finished run has nothing more to say.
+    check_equal(loop.directory, unbroken)
+
+
+def test_a_line_of_metrics_that_is_none_is_named(store: EpisodeStore, tmp_path: Path) -> None:
+    loop = Loop(store, tmp_path / "run")
+    (loop.directory / "metrics.jsonl").write_text('{"step": 1, "held_out": {}}\n7\n')
+    with pytest.raises(ValueError, match=r"run/metrics.jsonl, line 2 is not what an evaluation"):
+        loop()
+
+
+def test_shares_are_of_all_that_was_counted() -> None:
+    reports = [
+        {"loss": 1.0, "deaths": 3, "deaths_found": 1, "survivals": 10, "false_alarms": 1},
+        {"loss": 2.0, "deaths": 0, "deaths_found": 0, "survivals": 30, "false_alarms": 1},
+    ]
+    assert together(reports, SHARES) == {
+        "loss": 1.5,
+        "death_recall": 1 / 3,
+        "false_alarms": 2 / 40,
+    }
+    assert math.isnan(together(reports[1:], SHARES)["death_recall"])
+
+
+# Both networks, trained by their commands.
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with finished runs, "vision" and "memory"."""
+    runs = tmp_path_factory.mktemp("trained")
+    train_small_vision(data, runs)
+    train_small_memory(data, runs)
+    return runs
+
+
+def train_small_vision(data: Path, runs: Path, **changes: Any) -> None:
+    options = {"steps": 3, "batch": 8, "latents": 4, "bf16": False, **changes}
+    train_vision([data], runs / "vision", **options)
+
+
+def train_small_memory(data: Path, runs: Path, **changes: Any) -> None:
+    options = {"steps": 3, "batch": 2, "window": 8, "hidden": 16, "components": 2, **changes}
+    train_memory([data], runs / "vision", runs / "memory", **options)
+
+
+@pytest.fixture
+def runs(data: Path, trained: Path, tmp_path: Path) -> Path:
+    """Copies of the trained runs and, as "data", of what they were trained on: to be spoiled."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(data, tmp_path / "data")
+    for network in ("vision", "memory"):
+        change_json(tmp_path / network / "settings.json", data=[str(tmp_path / "data")])
+    change_json(tmp_path / "memory" / "settings.json", vision=str(tmp_path / "vision"))
+    return tmp_path
+
+
+def change_json(file: Path, **changes: Any) -> None:
+    """Sets values; takes away those that become None."""
+    value = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({k: v for k, v in value.items() if v is not None}))
+
+
+def freeze_runs(runs: Path, **options: Any) -> dict[str, Any]:
+    freeze(runs / "vision", runs / "memory", runs / "world", **options)
+    config: dict[str, Any] = json.loads((runs / "world" / "config.json").read_text())
+    return config
+
+
+def test_training_learns_and_freezes(runs: Path) -> None:
+    assert (runs / "vision" / "reconstructions.png").exists()
+    assert load_vision(runs / "vision").latents == 4
+    config = freeze_runs(runs, temperature=1.25)
     assert config["sizes"] == {"latents": 4, "hidden": 16, "components": 2}
     assert config["temperature"] == 1.25
-    assert config["training"]["data"] == [{"policy": "test"}]
-    assert load_file(world / "starts.safetensors")["mu"].shape == (EPISODES - 2, 4)
+    assert config["training"]["data"] == {"vision": [META], "memory": [META]}
+    assert config["training"]["vision"]["step"] == 3
+    measured = config["training"]["memory"]["held_out"]
+    assert set(measured) == {"loss", "nll", "termination", "death_recall", "false_alarms"}
+    assert load_file(runs / "world" / "starts.safetensors")["mu"].shape == (EPISODES - 2, 4)
 
-    with pytest.raises(ValueError, match=re.escape("holds a run with other settings (steps was 3")):
-        train_vision([data], vision, steps=4, batch=8, latents=4, bf16=False)
-    other = tmp_path / "other"
-    with pytest.raises(ValueError, match="holds no checkpoint.safetensors: train there first"):
-        load_vision(other)
-    train_vision([data], other, steps=1, batch=8, latents=4, bf16=False)
-    with pytest.raises(ValueError, match=r"was trained on what .*vision makes of frames, not"):
-        freeze(other, memory, world)
+
+def test_a_world_is_what_was_recorded(runs: Path) -> None:
+    change_json(runs / "data" / "meta.json", frame_skip=4)
+    config = freeze_runs(runs)
+    assert (config["frame_skip"], config["max_episode_steps"]) == (4, 525)
+    assert config["reward_per_step"] == 4.0
+    assert config["actions"] == {"meanings": META["actions"], "inputs": INPUTS}
+    assert config["real_game"] == META["game"]
+
+
+def spoil_meta(**changes: Any) -> Callable[[Path], None]:
+    return lambda runs: change_json(runs / "data" / "meta.json", **changes)
+
+
+def other_data_for_vision(runs: Path) -> None:
+    record(runs / "other", 1, {**META, "frame_skip": 2})
+    change_json(runs / "vision" / "settings.json", data=[str(runs / "other")])
+
+
+def swap(runs: Path) -> None:
+    (runs / "vision").rename(runs / "v")
+    (runs / "memory").rename(runs / "vision")
+    (runs / "v").rename(runs / "memory")
+
+
+def tear_checkpoint(runs: Path) -> None:
+    file = runs / "memory" / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def spoil_checkpoint(runs: Path) -> None:
+    file = runs / "vision" / "checkpoint.safetensors"
+    state = load_file(file)
+    del state["weight.mu.bias"]
+    save_file(state, file)
+
+
+def forget_last_report(runs: Path) -> None:
+    (runs / "memory" / "metrics.jsonl").write_text("")
+
+
+def see_otherwise(runs: Path) -> None:
+    shutil.copytree(runs / "vision", runs / "eyes")
+    change_json(runs / "memory" / "settings.json", vision=str(runs / "eyes"))
+
+
+def no_settings(runs: Path) -> None:
+    (runs / "memory" / "settings.json").unlink()
+
+
+def damage_settings(runs: Path) -> None:
+    (runs / "memory" / "settings.json").write_text('{"network": "mem')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_meta(game="CartPole-v1"), "are of CartPole-v1; only worlds of doom-take-cover can"),
+        (spoil_meta(game=None), r'data/meta.json: "game" is None, expected the game\'s name'),
+        (spoil_meta(actions=["up", "down"]), r"data/actions.npy: action \d+ is 2, expected 0 to 1"),
+        (spoil_meta(actions=["left", "stay", "fire"]), "M knows only left, .* cannot read 'fire'"),
+        (
+            other_data_for_vision,
+            "not of one game: frame_skip is 1 in .*/data but 2 in .*/other; a world is learned",
+        ),
+        (swap, "vision is a run of `train memory`; expected the --out of a `train vision`"),
+        (tear_checkpoint, r"memory/checkpoint.safetensors is damaged \(.*\): bring it back from a"),
+        (
+            spoil_checkpoint,
+            r'vision/checkpoint.safetensors does not fit: the weights have no "mu.bias"; bring it',
+        ),
+        (
+            lambda runs: change_json(runs / "memory" / "settings.json", hidden=5),
+            r"memory/checkpoint.safetensors does not fit: .* has shape \[.*\], the network expects",
+        ),
+        (
+            lambda runs: change_json(runs / "memory" / "settings.json", steps=5),
+            "memory is not finished: its checkpoint is of step 3 of 5, its last held-out losses "
+            "are of step 3; run its `train memory` command again to finish it",
+        ),
+        (
+            forget_last_report,
+            "is not finished: its checkpoint is of step 3 of 3, its last held-out losses are of "
+            "step 0; run its",
+        ),
+        (see_otherwise, "was trained on what .*eyes makes of frames, not .*vision"),
+        (no_settings, "memory holds no settings.json: give the --out of a `train memory`"),
+        (damage_settings, "memory/settings.json is not JSON"),
+        (
+            lambda runs: change_json(runs / "memory" / "settings.json", hidden=None, steps=None),
+            "memory/settings.json has no steps, hidden: it was changed by hand; bring it back",
+        ),
+    ],
+)
+def test_what_cannot_be_frozen_is_named(
+    runs: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    spoil(runs)
+    with pytest.raises(ValueError, match=words):
+        freeze_runs(runs)
+    assert not (runs / "world").exists()
+
+
+def test_wrong_options_of_freeze_are_refused(runs: Path) -> None:
     with pytest.raises(ValueError, match="the temperature is 0; it must be above 0"):
-        freeze(vision, memory, world, temperature=0)
+        freeze_runs(runs, temperature=0)
+    with pytest.raises(ValueError, match="the termination is 'soon': give 'sampled' or 'thresh"):
+        freeze_runs(runs, termination="soon")
+
+
+def test_a_finished_run_without_its_last_report_is_mended(runs: Path) -> None:
+    change_json(runs / "memory" / "settings.json", recordings=None)
+    before = losses(runs / "memory")
+    forget_last_report(runs)
+    train_small_memory(runs / "data", runs)
+    assert losses(runs / "memory") == before
+    freeze_runs(runs)
+
+
+def test_runs_are_resumed_with_the_same_settings_and_data(runs: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape("holds a run with other settings (steps was 3")):
+        train_small_vision(runs / "data", runs, steps=4)
+    with pytest.raises(ValueError, match="holds no settings.json: give the --out of a `train visi"):
+        load_vision(runs / "nowhere")
+    train_small_vision(runs / "data", runs)
+    spoil_meta(seed=2)(runs)
+    with pytest.raises(ValueError, match=r"other settings \(recordings was \['\w+'\] and is now"):
+        train_small_vision(runs / "data", runs)
+    # Runs of before recordings were a setting go on.
+    change_json(runs / "vision" / "settings.json", recordings=None)
+    train_small_vision(runs / "data", runs)
+
+
+def test_memory_starts_from_a_memory_and_sees_with_a_vision(runs: Path) -> None:
+    with pytest.raises(ValueError, match=r"memory is a run of `train memory`; expected the --out"):
+        train_memory([runs / "data"], runs / "memory", runs / "new", batch=2, window=8)
+    small = {"steps": 1, "batch": 2, "window": 8, "components": 2}
+    change_json(runs / "vision" / "settings.json", steps=4)
+    with pytest.raises(ValueError, match="vision is not finished: its checkpoint is of step 3 of"):
+        train_memory([runs / "data"], runs / "vision", runs / "new", **small)
+    change_json(runs / "vision" / "settings.json", steps=3)
+    with pytest.raises(ValueError, match=r"vision is a run of `train vision`; expected the --out"):
+        train_memory([runs / "data"], runs / "vision", runs / "new", start=runs / "vision", **small)
+    with pytest.raises(ValueError, match=r"memory/checkpoint.* does not fit: .* has shape"):
+        train_memory(
+            [runs / "data"], runs / "vision", runs / "new", start=runs / "memory", hidden=8, **small
+        )
+
+
+def test_latents_are_kept_for_a_recording_not_for_its_place(runs: Path) -> None:
+    eyes, directory = load_vision(runs / "vision"), runs / "data"
+
+    def files() -> set[Path]:
+        encoded_stores(runs / "vision", eyes, [directory], [EpisodeStore(directory)])
+        return set((runs / "vision" / "latents").glob("*/*.npy"))
+
+    before = files()
+    assert files() == before
+    # Another recording of as many frames in the same place.
+    spoil_meta(seed=8)(runs)
+    assert len(files() - before) == 1
+
+
+# Data that cannot be learned from.
+
+
+def test_a_fingerprint_changes_with_the_episodes_and_their_description(tmp_path: Path) -> None:
+    def now() -> str:
+        return fingerprint(EpisodeStore(tmp_path))
+
+    record(tmp_path, 2)
+    first = now()
+    assert now() == first
+    record(tmp_path, 3)
+    longer = now()
+    spoiled = {**META, "seed": 1}
+    record(tmp_path, 3, spoiled)
+    assert len({first, longer, now()}) == 3
+
+
+def test_too_few_episodes_are_told_before_a_run_begins(tmp_path: Path) -> None:
+    record(tmp_path / "data", 19)
+    words = (
+        "too few episodes: there are 19, and the held-out part, every 20th episode of a directory, "
+        "has 0 frames of at least 1; record on until a directory holds about 20 episodes"
+    )
+    with pytest.raises(ValueError, match=words):
+        train_small_vision(tmp_path / "data", tmp_path)
+    assert not (tmp_path / "vision").exists()
+    record(tmp_path / "data", 20)
+    with pytest.raises(ValueError, match="one batch takes 999; record on until there are about 1"):
+        train_small_vision(tmp_path / "data", tmp_path, batch=999)
+    train_small_vision(tmp_path / "data", tmp_path)
+    with pytest.raises(ValueError, match="frames of at least 512; record on until a directory"):
+        train_small_memory(tmp_path / "data", tmp_path, window=256)
+    assert not (tmp_path / "memory").exists()
+
+
+def test_as_many_episodes_as_were_asked_for_are_enough(tmp_path: Path) -> None:
+    record(tmp_path, 1)
+    needs = {"trained": 900, "unseen": 50}
+    while True:
+        store = EpisodeStore(tmp_path)
+        try:
+            check_enough([store], **needs)
+        except ValueError as error:
+            (needed,) = re.findall(r"about (\d+) episodes", str(error))
+            assert int(needed) > store.num_episodes
+            record(tmp_path, int(needed))
+        else:
+            break
+    frames = {part: len(FrameData([store], held_out_part=part)) for part in (False, True)}
+    assert frames[False] >= 900 and frames[True] >= 50
+    assert store.num_episodes < 250
+
+
+def test_data_of_several_games_are_refused(tmp_path: Path) -> None:
+    directories = [record(tmp_path / "a", 1), record(tmp_path / "b", 1, {**META, "game": "Pong"})]
+    stores = [EpisodeStore(directory) for directory in directories]
+    assert recorded_game(directories[:1], stores[:1]).actions == ("left", "stay", "right")
+    with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
+        recorded_game(directories, stores)
+    with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
+        train_memory(directories, tmp_path / "vision", tmp_path / "memory")
+
+
+def test_an_action_without_a_meaning_is_named(tmp_path: Path) -> None:
+    record(tmp_path, 2)
+    actions = np.load(tmp_path / "actions.npy")
+    actions[3] = 7
+    np.save(tmp_path / "actions.npy", actions)
+    words = r"actions.npy: action 3 is 7, expected 0 to 2: .*meta.json names 3 actions"
+    with pytest.raises(ValueError, match=words):
+        train_memory([tmp_path], tmp_path / "vision", tmp_path / "memory")
 
 
 def test_a_trainer_refuses_what_does_not_fit() -> None:

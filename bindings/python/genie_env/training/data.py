@@ -6,6 +6,8 @@ one would. Every 20th episode is held out: no network is ever trained on it.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,6 +38,43 @@ def held_out(store: EpisodeStore) -> NDArray[np.bool_]:
     episodes = np.arange(len(store.episode_starts) - 1)
     unseen: NDArray[np.bool_] = episodes % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     return unseen
+
+
+def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -> None:
+    """Raises ValueError, saying how many episodes are needed, where there are too few.
+
+    `trained` and `unseen` are the frames that the part trained on and the held-out part need.
+    """
+    episodes = sum(store.num_episodes for store in stores)
+    frames = sum(store.num_frames for store in stores)
+    frames_unseen = sum(
+        int(np.diff(store.episode_starts)[held_out(store)].sum()) for store in stores
+    )
+    frames_trained = frames - frames_unseen
+    mean = frames / episodes if episodes else unseen  # of an episode
+    if frames_unseen < unseen:
+        missing = math.ceil((unseen - frames_unseen) / mean)
+        longest = max(store.num_episodes for store in stores)
+        needed = (longest // HELD_OUT_EVERY + missing) * HELD_OUT_EVERY
+        raise ValueError(
+            f"too few episodes: there are {episodes:,}, and the held-out part, every "
+            f"{HELD_OUT_EVERY}th episode of a directory, has {frames_unseen:,} frames of at least "
+            f"{unseen:,}; record on until a directory holds about {needed:,} episodes"
+        )
+    if frames_trained < trained:
+        more = (trained - frames_trained) / mean * HELD_OUT_EVERY / (HELD_OUT_EVERY - 1)
+        raise ValueError(
+            f"too few episodes: there are {episodes:,}, and without the held-out part, every "
+            f"{HELD_OUT_EVERY}th of a directory, they have {frames_trained:,} frames, but one "
+            f"batch takes {trained:,}; record on until there are about "
+            f"{episodes + math.ceil(more):,} episodes, or give a smaller --batch"
+        )
+
+
+def fingerprint(store: EpisodeStore) -> str:
+    """Of a recording: another one where episodes were added, or recorded in another way."""
+    told = store.meta.encode() + store.episode_starts.tobytes()
+    return hashlib.sha256(told).hexdigest()[:16]
 
 
 def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:

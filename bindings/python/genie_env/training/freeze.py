@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,11 +13,14 @@ import typer
 from rich import print as show
 from safetensors.torch import save
 
-from genie_env._core import Memory
+from genie_env._core import Memory, Trainer
 from genie_env.files import write_atomically, write_json
+from genie_env.games.doom import TIMEOUT
+from genie_env.games.frames import DOOM
 from genie_env.training.data import held_out, open_stores
-from genie_env.training.loop import load_weights
-from genie_env.training.memory import ACTION_INPUTS, encoded_stores
+from genie_env.training.memory import action_inputs, encode
+from genie_env.training.recorded import recorded_game
+from genie_env.training.runs import checkpoint_named, final_report, load_weights, read_settings
 from genie_env.training.vision import load_vision
 
 FORMAT_VERSION = 1
@@ -37,33 +40,43 @@ def freeze(
         raise ValueError(f"the temperature is {temperature}; it must be above 0")
     if termination not in ("sampled", "thresholded"):
         raise ValueError(f"the termination is {termination!r}: give 'sampled' or 'thresholded'")
-    settings = json.loads((memory / "settings.json").read_text())
+    reports = {"vision": final_report(vision, "vision"), "memory": final_report(memory, "memory")}
+    seen = read_settings(vision, "vision")
+    settings = read_settings(memory, "memory")
     seen_by = Path(settings["vision"])
     if seen_by.resolve() != vision.resolve():
         raise ValueError(f"{memory} was trained on what {seen_by} makes of frames, not {vision}")
-    eyes = load_vision(vision)
     directories = [Path(d) for d in settings["data"]]
     stores = open_stores(directories)
+    seen_directories = [Path(d) for d in seen["data"]]
+    seen_stores = open_stores(seen_directories)
+    game = recorded_game(directories + seen_directories, stores + seen_stores)
+    if game.game != DOOM:
+        raise ValueError(
+            f"the recordings are of {game.game}; only worlds of {DOOM} can be frozen so far, as a "
+            "world says what a step is worth and how long an episode may last"
+        )
+    inputs = action_inputs(game)
 
-    first_frames = []
-    for store, latents in zip(
-        stores, encoded_stores(vision, eyes, directories, stores), strict=True
-    ):
-        learned = store.episode_starts[:-1][~held_out(store)]
-        first_frames.append(np.asarray(latents[learned], np.float32))
-    starts = np.concatenate(first_frames)[:STARTS]
+    eyes = load_vision(vision)
+    sizes = {"hidden": settings["hidden"], "components": settings["components"]}
+    learned = load_weights(memory, "memory")
+    with checkpoint_named(memory):
+        Trainer(Memory(latents=eyes.latents, **sizes)).load_weights(learned)
+    first_frames = [store.frames[store.episode_starts[:-1][~held_out(store)]] for store in stores]
+    starts = encode(eyes, np.concatenate(first_frames)[:STARTS], "encoding first frames")
 
     out.mkdir(parents=True, exist_ok=True)
-    weights = {f"vision.{k}": v for k, v in load_weights(vision).items()}
-    weights |= {f"memory.{k}": v for k, v in load_weights(memory).items()}
+    weights = {f"vision.{k}": v for k, v in load_weights(vision, "vision").items()}
+    weights |= {f"memory.{k}": v for k, v in learned.items()}
     # M's loss counts a death many times, which multiplies the odds that M learns. Divided out, the
     # logit is that of the probability itself, and dreams end as often as the recorded episodes.
     weights["memory.output.bias"][-1] -= math.log(Memory.death_weight)
     halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
     write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(halves)))
     contexts = {
-        "mu": torch.from_numpy(starts[:, 0].copy()),
-        "logvar": torch.from_numpy(starts[:, 1].copy()),
+        "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
+        "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
     }
     write_atomically(out / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
     write_json(
@@ -72,31 +85,29 @@ def freeze(
             "format_version": FORMAT_VERSION,
             "family": "vision-memory",
             "name": name,
-            "sizes": {
-                "latents": eyes.latents,
-                "hidden": settings["hidden"],
-                "components": settings["components"],
-            },
-            "actions": {"meanings": ["left", "stay", "right"], "inputs": list(ACTION_INPUTS)},
+            "sizes": {"latents": eyes.latents, **sizes},
+            "actions": {"meanings": list(game.actions), "inputs": inputs},
             "frame": {"height": 64, "width": 64},
-            "frame_skip": 1,
-            "max_episode_steps": 2100,
-            "reward_per_step": 1.0,
+            "frame_skip": game.frame_skip,
+            # A step lasts that many tics, and each tic survived is worth a point.
+            "max_episode_steps": TIMEOUT // game.frame_skip,
+            "reward_per_step": float(game.frame_skip),
             "temperature": temperature,
             "termination": termination,
-            "real_game": "doom-take-cover",
+            "real_game": game.game,
             "training": {
-                "vision": _provenance(vision),
-                "memory": _provenance(memory),
-                "data": [json.loads(store.meta) for store in stores],
+                "vision": _provenance(seen, reports["vision"]),
+                "memory": _provenance(settings, reports["memory"]),
+                "data": {
+                    "vision": [json.loads(store.meta) for store in seen_stores],
+                    "memory": [json.loads(store.meta) for store in stores],
+                },
             },
         },
     )
     show(f"wrote {out}")
 
 
-def _provenance(run: Path) -> dict[str, object]:
+def _provenance(settings: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     """What a run was given and what it reached."""
-    settings = json.loads((run / "settings.json").read_text())
-    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    return {"settings": settings, "held_out": last["held_out"], "step": last["step"]}
+    return {"settings": settings, "held_out": report["held_out"], "step": report["step"]}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,12 +17,16 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch.utils.tensorboard import SummaryWriter
 
 from genie_env._core import Trainer
 from genie_env.files import write_atomically
 from genie_env.training.data import Batch
+from genie_env.training.runs import checkpoint_named, forget_reports_after, read_checkpoint
+
+Share = tuple[str, str]
+"""Two counts of a report, of which the first is divided by the second."""
 
 FINAL_LEARNING_RATE = 0.05
 """The cosine schedule ends at this fraction of the learning rate."""
@@ -35,6 +38,9 @@ class Schedule:
     learning_rate: float
     evaluate_every: int = 500
     checkpoint_every: int = 500
+
+    def evaluates_at(self, step: int) -> bool:
+        return step > 0 and (step % self.evaluate_every == 0 or step == self.steps)
 
     def learning_rate_at(self, step: int) -> float:
         cosine = 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1.0)))
@@ -51,25 +57,29 @@ def train(
     title: str,
     items_a_batch: int,
     item: str,
+    shares: Mapping[str, Share] | None = None,
     picture: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Trains until `schedule.steps` updates are made, from the checkpoint in `run` if there is one.
 
     Leaves `checkpoint.safetensors` (all that resuming needs), `metrics.jsonl` (a line an
-    evaluation) and `tensorboard/` in `run`. `picture(step)` is called at every evaluation. Ctrl-C
-    writes a checkpoint first. Returns the held-out losses.
+    evaluation) and `tensorboard/` in `run`. `picture(step)` is called at every evaluation. `shares`
+    are reported in place of the counts that they are made of. Ctrl-C writes a checkpoint first.
+    Returns the held-out losses.
     """
     checkpoint = run / "checkpoint.safetensors"
     if checkpoint.exists():
-        trainer.load_state(load_file(checkpoint))
+        state = read_checkpoint(run)
+        with checkpoint_named(run):
+            trainer.load_state(state)
+    reported = forget_reports_after(run, trainer.step)
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=trainer.step)
 
     def save_checkpoint() -> None:
         write_atomically(checkpoint, lambda file: file.write_bytes(save(trainer.state())))
 
     def evaluate() -> dict[str, float]:
-        reports = [trainer.evaluate(b, i) for i, b in enumerate(held_out)]
-        return {k: sum(r[k] for r in reports) / len(reports) for k in reports[0]}
+        return together([trainer.evaluate(b, i) for i, b in enumerate(held_out)], shares or {})
 
     columns = (
         TextColumn(title),
@@ -81,28 +91,31 @@ def train(
         TextColumn("{task.fields[losses]}"),
     )
     losses = evaluate()
+    if schedule.evaluates_at(trainer.step) and reported != trainer.step:
+        # Ctrl-C came in the middle of that evaluation.
+        _report(run, writer, trainer.step, {}, losses, None)
     with Progress(*columns) as progress:
         task = progress.add_task(
             title, total=schedule.steps, completed=trainer.step, rate=0.0, losses=_text(losses)
         )
-        since, timed_from, sums = time.perf_counter(), trainer.step, dict[str, float]()
+        since, timed_from = time.perf_counter(), trainer.step
+        reports: list[dict[str, float]] = []
         try:
             while trainer.step < schedule.steps:
                 trainer.set_learning_rate(schedule.learning_rate_at(trainer.step))
-                for name, value in trainer.backward(batch(trainer.step)).items():
-                    sums[name] = sums.get(name, 0.0) + value
+                reports.append(trainer.backward(batch(trainer.step)))
                 trainer.update()
                 step = trainer.step
                 seconds, steps = time.perf_counter() - since, step - timed_from
                 progress.update(task, completed=step, rate=steps * items_a_batch / seconds)
-                if step % schedule.evaluate_every == 0 or step == schedule.steps:
+                if schedule.evaluates_at(step):
                     losses = evaluate()
-                    training = {k: v / steps for k, v in sums.items()}
+                    training = together(reports, shares or {})
                     _report(run, writer, step, training, losses, steps * items_a_batch / seconds)
                     progress.update(task, losses=_text(losses))
                     if picture is not None:
                         picture(step)
-                    since, timed_from, sums = time.perf_counter(), step, {}
+                    since, timed_from, reports = time.perf_counter(), step, []
                 if step % schedule.checkpoint_every == 0 or step == schedule.steps:
                     save_checkpoint()
         except KeyboardInterrupt:
@@ -113,12 +126,28 @@ def train(
     return losses
 
 
+def together(
+    reports: Sequence[Mapping[str, float]], shares: Mapping[str, Share]
+) -> dict[str, float]:
+    """What several batches say: the mean of every loss, and shares of all that was counted.
+
+    (The mean of the batches' own shares would be NaN where one of them has nothing to count.)
+    """
+    sums = {name: sum(report[name] for report in reports) for name in reports[0]}
+    counts = {count for share in shares.values() for count in share}
+    means = {name: total / len(reports) for name, total in sums.items() if name not in counts}
+    return means | {
+        name: sums[part] / sums[whole] if sums[whole] else math.nan
+        for name, (part, whole) in shares.items()
+    }
+
+
 def _text(losses: Mapping[str, float]) -> str:
     return "held out: " + "  ".join(f"{k} {v:.4g}" for k, v in losses.items())
 
 
 def _json(losses: Mapping[str, float]) -> dict[str, float | None]:
-    """A recall without deaths is NaN, which JSON does not know."""
+    """A share of nothing is NaN, which JSON does not know."""
     return {k: v if math.isfinite(v) else None for k, v in losses.items()}
 
 
@@ -128,7 +157,7 @@ def _report(
     step: int,
     training: Mapping[str, float],
     held_out: Mapping[str, float],
-    rate: float,
+    rate: float | None,
 ) -> None:
     with (run / "metrics.jsonl").open("a") as file:
         line = {
@@ -143,16 +172,3 @@ def _report(
     for name, value in held_out.items():
         writer.add_scalar(f"held_out/{name}", value, step)
     writer.flush()
-
-
-def load_weights(run: Path) -> dict[str, torch.Tensor]:
-    """The network's parameters out of a run's checkpoint."""
-    checkpoint = run / "checkpoint.safetensors"
-    if not checkpoint.exists():
-        raise ValueError(f"{run} holds no checkpoint.safetensors: train there first")
-    prefix = "weight."
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in load_file(checkpoint).items()
-        if name.startswith(prefix)
-    }

@@ -14,20 +14,37 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from genie_env._core import EpisodeStore, Memory, Trainer, Vision
-from genie_env.files import claim_run, write_atomically
-from genie_env.training.data import LatentData, open_stores
-from genie_env.training.loop import Schedule, load_weights, train
+from genie_env.files import write_atomically
+from genie_env.training.data import LatentData, check_enough, fingerprint, open_stores
+from genie_env.training.loop import Schedule, train
+from genie_env.training.recorded import RecordedGame, recorded_game
+from genie_env.training.runs import checkpoint_named, claim_training, final_report, load_weights
 from genie_env.training.vision import load_vision
 
 ENCODED_AT_ONCE = 512
 
-ACTION_INPUTS = (-1.0, 0.0, 1.0)
-"""What M reads for the actions left, stay, right."""
+ACTION_INPUTS = {"left": -1.0, "stay": 0.0, "right": 1.0}
+"""What M reads for an action, by its meaning."""
+
+SHARES = {
+    "death_recall": ("deaths_found", "deaths"),
+    "false_alarms": ("false_alarms", "survivals"),
+}
+"""What is reported of the counts in M's loss: the share of deaths found, and of false alarms."""
 
 
-def encode(vision: Vision, store: EpisodeStore, title: str) -> NDArray[np.float16]:
-    """float16 [frames, 2, latents]: mu and logvar of every frame of a store."""
-    frames = store.frames
+def action_inputs(game: RecordedGame) -> list[float]:
+    """What M reads for each action of the game."""
+    if unknown := [action for action in game.actions if action not in ACTION_INPUTS]:
+        raise ValueError(
+            f"the actions of {game.game} are {', '.join(game.actions)}, but M knows only "
+            f"{', '.join(ACTION_INPUTS)} so far: it cannot read {unknown[0]!r}"
+        )
+    return [ACTION_INPUTS[action] for action in game.actions]
+
+
+def encode(vision: Vision, frames: NDArray[np.uint8], title: str) -> NDArray[np.float16]:
+    """float16 [frames, 2, latents]: mu and logvar of every frame."""
     encoded = np.empty((len(frames), 2, vision.latents), np.float16)
     for first in track(range(0, len(frames), ENCODED_AT_ONCE), title, transient=True):
         rows = slice(first, first + ENCODED_AT_ONCE)
@@ -46,9 +63,9 @@ def encoded_stores(
     latents = []
     for directory, store in zip(directories, stores, strict=True):
         name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-        file = cache / f"{name}-{len(store.frames)}.npy"
+        file = cache / f"{name}-{fingerprint(store)}.npy"
         if not file.exists():
-            encoded = encode(vision, store, f"encoding {directory}")
+            encoded = encode(vision, store.frames, f"encoding {directory}")
 
             def write(temporary: Path, encoded: NDArray[np.float16] = encoded) -> None:
                 with temporary.open("wb") as opened:
@@ -57,11 +74,6 @@ def encoded_stores(
             write_atomically(file, write)
         latents.append(np.load(file, mmap_mode="r"))
     return latents
-
-
-def load_memory(run: Path) -> dict[str, torch.Tensor]:
-    """M's parameters as a run of `train_memory` left them."""
-    return load_weights(run)
 
 
 def train_memory(
@@ -81,11 +93,23 @@ def train_memory(
 ) -> None:
     """Train M, an LSTM with a mixture density output, on what V makes of recorded episodes."""
     stores = open_stores(data)
+    inputs = action_inputs(recorded_game(data, stores))
+    # Of either part an epoch has one window less than there is room for.
+    check_enough(stores, trained=(batch + 1) * window, unseen=2 * window)
+    final_report(vision, "vision")  # A V that still learns would not be the one that M knows.
     eyes = load_vision(vision)
     latents = encoded_stores(vision, eyes, data, stores)
-    frames = LatentData(stores, latents, ACTION_INPUTS, held_out_part=False)
-    unseen = LatentData(stores, latents, ACTION_INPUTS, held_out_part=True)
-    claim_run(
+    frames = LatentData(stores, latents, inputs, held_out_part=False)
+    unseen = LatentData(stores, latents, inputs, held_out_part=True)
+    memory = Memory(latents=eyes.latents, hidden=hidden, components=components, seed=seed)
+    trainer = Trainer(
+        memory, learning_rate=learning_rate, gradient_clip=1.0, bf16=bf16, seed=seed, device=device
+    )
+    if start is not None:
+        weights = load_weights(start, "memory")
+        with checkpoint_named(start):
+            trainer.load_weights(weights)
+    claim_training(
         out,
         {
             "network": "memory",
@@ -102,13 +126,8 @@ def train_memory(
             "bf16": bf16,
             "start": str(start) if start else None,
         },
+        stores,
     )
-    memory = Memory(latents=eyes.latents, hidden=hidden, components=components, seed=seed)
-    trainer = Trainer(
-        memory, learning_rate=learning_rate, gradient_clip=1.0, bf16=bf16, seed=seed, device=device
-    )
-    if start is not None:
-        trainer.load_weights(load_memory(start))
     batches = unseen.batches_an_epoch(1, window)
     size = min(batch, batches)
     held_out = [unseen.batch(size, window, seed, i) for i in range(min(4, batches // size))]
@@ -121,4 +140,5 @@ def train_memory(
         title="memory",
         items_a_batch=batch * window,
         item="steps",
+        shares=SHARES,
     )

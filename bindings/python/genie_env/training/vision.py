@@ -11,18 +11,24 @@ import typer
 from PIL import Image
 
 from genie_env._core import Trainer, Vision
-from genie_env.files import claim_run
-from genie_env.training.data import FrameData, open_stores
-from genie_env.training.loop import Schedule, load_weights, train
+from genie_env.training.data import FrameData, check_enough, open_stores
+from genie_env.training.loop import Schedule, train
+from genie_env.training.runs import (
+    checkpoint_named,
+    claim_training,
+    load_weights,
+    read_settings,
+)
 
 PICTURED = 16
 
 
 def load_vision(run: Path) -> Vision:
     """V as a run of `train_vision` left it."""
-    weights = load_weights(run)
-    vision = Vision(latents=len(weights["mu.bias"]))
-    Trainer(vision).load_weights(weights)
+    vision = Vision(latents=read_settings(run, "vision")["latents"])
+    weights = load_weights(run, "vision")
+    with checkpoint_named(run):
+        Trainer(vision).load_weights(weights)
     return vision
 
 
@@ -42,9 +48,11 @@ def train_vision(
 ) -> None:
     """Train V, a variational autoencoder, on recorded frames."""
     stores = open_stores(data)
+    check_enough(stores, trained=batch, unseen=1)
     frames = FrameData(stores, held_out_part=False)
     unseen = FrameData(stores, held_out_part=True)
-    claim_run(
+    vision = Vision(latents=latents, seed=seed, beta=beta)
+    claim_training(
         out,
         {
             "network": "vision",
@@ -58,8 +66,8 @@ def train_vision(
             "seed": seed,
             "bf16": bf16,
         },
+        stores,
     )
-    vision = Vision(latents=latents, seed=seed, beta=beta)
     held_out = [unseen.batch(min(batch, len(unseen)), seed, i) for i in range(8)]
 
     def picture(step: int) -> None:

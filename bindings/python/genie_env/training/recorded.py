@@ -1,0 +1,69 @@
+"""The game behind recorded episodes, as their meta.json tells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genie_env._core import EpisodeStore
+
+
+@dataclass(frozen=True)
+class RecordedGame:
+    """What all recordings that one world is learned from have in common."""
+
+    game: str
+    frame_skip: int
+    actions: tuple[str, ...]
+    """What each action means, in order."""
+
+
+def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -> RecordedGame:
+    """The one game of all stores.
+
+    Raises ValueError where the recordings do not say what they are of, are of different games, or
+    hold an action without a meaning.
+    """
+    games = [_read(d, store) for d, store in zip(directories, stores, strict=True)]
+    for directory, game in zip(directories, games, strict=True):
+        for field in fields(RecordedGame):
+            one, other = getattr(games[0], field.name), getattr(game, field.name)
+            if one != other:
+                raise ValueError(
+                    f"the recordings are not of one game: {field.name} is {one!r} in "
+                    f"{directories[0]} but {other!r} in {directory}; a world is learned from "
+                    "recordings of one game, at one frame skip"
+                )
+    return games[0]
+
+
+def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
+    file = directory / "meta.json"
+    meta = json.loads(store.meta)
+
+    def said(name: str, kind: type, meant: str) -> Any:
+        if type(meta.get(name)) is not kind:
+            raise ValueError(
+                f'{file}: "{name}" is {meta.get(name)!r}, expected {meant}; `genie-env record` '
+                "writes it"
+            )
+        return meta[name]
+
+    game = RecordedGame(
+        game=said("game", str, "the game's name"),
+        frame_skip=said("frame_skip", int, "the number of tics that an action is held for"),
+        actions=tuple(said("actions", list, "a list of what each action means")),
+    )
+    # The store itself has refused negative ones.
+    unknown = np.flatnonzero(store.actions >= len(game.actions))
+    if len(unknown):
+        raise ValueError(
+            f"{directory / 'actions.npy'}: action {unknown[0]} is {store.actions[unknown[0]]}, "
+            f"expected 0 to {len(game.actions) - 1}: {file} names {len(game.actions)} actions"
+        )
+    return game
