@@ -268,6 +268,13 @@ def test_a_games_exception_arrives_as_raised() -> None:
     assert "toy_games.py" in note  # where, in the game's own file
 
 
+@pytest.mark.parametrize("kind", [EOFError, BrokenPipeError, ConnectionResetError])
+def test_a_games_exception_is_not_taken_for_the_end_of_its_worker(kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="the game's own server is gone") as caught:
+        play(toy(env_args={"trouble": kind.__name__}))
+    assert "while playing episode " in caught.value.__notes__[0]
+
+
 def test_a_worker_that_dies_is_named() -> None:
     with pytest.raises(RuntimeError, match=r"ended \(exit code -9\) while it had episodes \[\d"):
         play(toy(env_args={"trouble": "die"}))
@@ -319,5 +326,5 @@ def test_without_vizdoom_says_what_to_install(
 def test_a_damaged_meta_is_named(tmp_path: Path) -> None:
     record_episodes(toy(), tmp_path, 1, workers=1)
     (tmp_path / "meta.json").write_text("{")
-    with pytest.raises(ValueError, match=r"meta.json is not JSON .*; give another --out"):
+    with pytest.raises(ValueError, match=r"meta.json is not JSON .*: remove it, or give another"):
         record_episodes(toy(), tmp_path, 2, workers=1)

@@ -12,6 +12,12 @@ import numpy as np
 from gymnasium import spaces
 
 
+_OF_CONNECTIONS: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (EOFError, BrokenPipeError, ConnectionResetError)
+}
+"""What a worker's own connection may raise as well."""
+
+
 class Counter(gymnasium.Env[np.ndarray, np.int64]):
     """Frames are filled with the step's number; the action is the reward; ends after 5 to 19 steps.
 
@@ -45,6 +51,8 @@ class Counter(gymnasium.Env[np.ndarray, np.int64]):
     def _make_trouble(self) -> None:
         if self._trouble == "raise":
             raise LookupError("the level has no floor")
+        if self._trouble in _OF_CONNECTIONS:
+            raise _OF_CONNECTIONS[self._trouble]("the game's own server is gone")
         if self._trouble == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if self._trouble == "torch" and "torch" in sys.modules:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from genie_env.episode import Episode
-from genie_env.files import changed_settings
+from genie_env.files import changed_settings, read_json
 from genie_env.games.blind import POLICIES, check_policy
 from genie_env.games.doom import FRAME_SIZE
 from genie_env.games.frames import DOOM, Game
@@ -79,10 +79,7 @@ def _check_same(directory: Path, meta: dict[str, Any]) -> None:
     file = directory / "meta.json"
     if not file.exists():
         return
-    try:
-        old = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON ({error}); give another --out") from error
+    old = read_json(file)
     # Other versions of the software may go on with a recording; its meta.json then names the last.
     changes = changed_settings({**old, "versions": None}, {**meta, "versions": None})
     if changes:
@@ -162,9 +159,6 @@ def record(
     progress = RecordingProgress(out, episodes)
     try:
         record_episodes(player, out, episodes, workers, progress.episode, progress.start)
-    except KeyboardInterrupt:
-        progress.close("stopped; the same command goes on from here")
-        raise typer.Exit(130) from None
     finally:
         progress.close()
 
@@ -213,13 +207,10 @@ class RecordingProgress:
         if not self._progress.console.is_terminal and now - self._said > _SECONDS_A_LINE:
             self._say(self._report())
 
-    def close(self, last_words: str = "") -> None:
-        """May be called again."""
+    def close(self) -> None:
         if self._progress.live.is_started:
             self._say(self._report())
             self._progress.stop()
-        if last_words:
-            self._say(last_words)
 
     def _report(self) -> str:
         task = self._progress.tasks[self._task]

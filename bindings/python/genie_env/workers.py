@@ -13,7 +13,7 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
@@ -34,8 +34,27 @@ class Player(Protocol):
         """Plays until `jobs.take()` gives None. Every episode depends on its index alone."""
 
 
+class _CallerGone(Exception):
+    """The worker's connection ended: the caller has died, or has enough.
+
+    An exception of its own, because a game may well raise an EOFError that somebody should see.
+    """
+
+
+@contextlib.contextmanager
+def _to_the_caller() -> Iterator[None]:
+    """Around every use of a worker's connection."""
+    try:
+        yield
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        raise _CallerGone from error
+
+
 class Jobs:
-    """A worker's side: the episodes to play, and where they go."""
+    """A worker's side: the episodes to play, and where they go.
+
+    Every call leaves the player (by an exception) when the caller is gone.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -46,11 +65,9 @@ class Jobs:
 
     def take(self, block: bool = True) -> int | None:
         """The next episode to play. None: no more, or with block=False none at the moment."""
-        while not self._closed and (self._connection.poll() or (block and not self._waiting)):
-            index = self._connection.recv()
-            self._closed = index is None
-            if index is not None:
-                self._waiting.append(index)
+        with _to_the_caller():
+            while not self._closed and (self._connection.poll() or (block and not self._waiting)):
+                self._receive()
         if not self._waiting:
             return None
         self.playing.add(self._waiting[0])
@@ -58,17 +75,24 @@ class Jobs:
 
     def give(self, episode: Episode) -> None:
         """Hands a finished episode back; it may be changed afterwards."""
-        episode.send(self._connection)
+        with _to_the_caller():
+            episode.send(self._connection)
         self.playing.discard(episode.index)
 
     def tick(self) -> None:
-        """To be called every step: leaves (EOFError) when the caller is gone."""
+        """To be called every step, so that a caller who is gone is noticed within an episode."""
         self._ticks += 1
-        if self._ticks % 16 == 0 and not self._closed and self._connection.poll():
-            index = self._connection.recv()
-            self._closed = index is None
-            if index is not None:
-                self._waiting.append(index)
+        if self._ticks % 16 > 0 or self._closed:
+            return
+        with _to_the_caller():
+            if self._connection.poll():
+                self._receive()
+
+    def _receive(self) -> None:
+        index = self._connection.recv()
+        self._closed = index is None
+        if index is not None:
+            self._waiting.append(index)
 
 
 def play_episodes(player: Player, episodes: range, workers: int) -> Generator[Episode]:
@@ -171,8 +195,8 @@ def _work(player: Player, connection: Connection) -> None:
     jobs = Jobs(connection)
     try:
         player.play(jobs)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The caller is gone, or has enough.
+    except _CallerGone:
+        pass
     except Exception as error:
         where = f"while playing {_names(jobs.playing)}" if jobs.playing else "before any episode"
         error.add_note(f"in a worker process, {where}:\n{traceback.format_exc()}")
