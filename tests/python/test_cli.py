@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -81,14 +82,71 @@ def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:
 def test_errors_are_one_line(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(**_: object) -> None:
-        raise kind("this was given; expected that")
+    assert run_failing("bench", kind("this was given; expected that"), monkeypatch) == 1
+    assert capsys.readouterr().err == "genie-env: this was given; expected that\n"
 
-    monkeypatch.setattr(APP, "main", fail)
+
+def run_failing(command: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> object:
+    """The exit code of a command that raises `error`."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(LazyCommand, "load", lambda self: fail)
+    monkeypatch.setattr(sys, "argv", ["genie-env", *command.split()])
     with pytest.raises(SystemExit) as exit:
         cli.main()
-    assert exit.value.code == 1
-    assert capsys.readouterr().err == "genie-env: this was given; expected that\n"
+    return exit.value.code
+
+
+@pytest.mark.parametrize("kind", [EOFError, BrokenPipeError])
+def test_what_typer_would_swallow_is_said(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = kind(errno.EPIPE, "the game's own server is gone")
+    error.add_note("in a worker process, while playing episode 3")
+    assert run_failing("bench", error, monkeypatch) == 1
+    said, note = capsys.readouterr().err.splitlines()
+    assert said.startswith("genie-env: ") and "the game's own server is gone" in said
+    assert note == "in a worker process, while playing episode 3"
+
+
+def test_a_traceback_is_shown_to_who_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GENIE_ENV_TRACEBACK", "1")
+    assert run_failing("bench", ValueError("this was given"), monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last)") and "in fail" in said
+    assert said.endswith("ValueError: this was given\n")
+
+
+RESUMED = "stopped; the same command goes on from here\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("record", RESUMED),
+        ("train vision", RESUMED),
+        ("train memory", RESUMED),
+        ("train controller", RESUMED),
+        ("calibrate", RESUMED),
+        ("table", RESUMED),
+        ("evaluate", "stopped; with --json, the same command goes on from here\n"),
+        ("demo", "stopped\n"),
+        ("bench", "stopped\n"),
+    ],
+)
+def test_ctrl_c_is_answered_with_what_to_do(
+    command: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_failing(command, KeyboardInterrupt(), monkeypatch) == 130
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (words, "")
 
 
 def test_an_error_of_a_real_command_is_one_line() -> None:

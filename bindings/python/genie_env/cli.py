@@ -7,7 +7,9 @@ that first imports torch takes seconds.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from typing import Any
 
 import gymnasium
@@ -17,19 +19,30 @@ from typer.core import TyperCommand, TyperGroup
 import genie_env
 from genie_env.several_values import SeveralValues
 
-_MEANT_FOR_USERS = (ValueError, RuntimeError, OSError, ImportError, gymnasium.error.Error)
+_MEANT_FOR_USERS = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    ImportError,
+    EOFError,  # a game's: typer would take it for the end of what a user types
+    gymnasium.error.Error,
+)
+_RESUMES = "the same command goes on from here"
+_WHEN_STOPPED = "genie_env.when_stopped"
+"""Where a command leaves it for whoever meets the Ctrl-C."""
 
 
 class LazyCommand(TyperCommand):
     """A command known by its name and one line of help until it runs, or its own help is asked for.
 
     `where` is "module:function" within this package; `help` repeats the first line of the
-    function's docstring.
+    function's docstring; `when_stopped` is what to do after Ctrl-C, if anything.
     """
 
-    def __init__(self, name: str, where: str, help: str) -> None:
+    def __init__(self, name: str, where: str, help: str, when_stopped: str = "") -> None:
         super().__init__(name=name, help=help)
         self.where = where
+        self.when_stopped = when_stopped
 
     def load(self) -> Any:
         """The function behind the command."""
@@ -40,9 +53,38 @@ class LazyCommand(TyperCommand):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
+        if parent is not None:
+            parent.meta[_WHEN_STOPPED] = self.when_stopped
         app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         app.command(self.name, cls=SeveralValues)(self.load())
         return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
+
+
+class App(TyperGroup):
+    """The whole command line. However a command ends, its last words are said here: typer would
+    leave after Ctrl-C without any."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            what_to_do = ctx.meta.get(_WHEN_STOPPED)
+            print(f"stopped; {what_to_do}" if what_to_do else "stopped", flush=True)
+            raise typer.Exit(130) from None
+        except (typer.Exit, typer.Abort):  # RuntimeErrors, of typer's own
+            raise
+        except _MEANT_FOR_USERS as error:
+            notes = getattr(error, "__notes__", [])
+            if isinstance(error, BrokenPipeError) and not notes:
+                raise  # whoever reads what is printed has enough
+            if os.environ.get("GENIE_ENV_TRACEBACK") == "1":
+                traceback.print_exc()
+                raise typer.Exit(1) from None
+            print(f"genie-env: {error}", file=sys.stderr)
+            # What a worker process adds: which episode, and where in the user's own environment.
+            for note in notes:
+                print(note, file=sys.stderr)
+            raise typer.Exit(1) from None
 
 
 TRAIN = TyperGroup(
@@ -54,21 +96,24 @@ TRAIN = TyperGroup(
             "vision",
             "training.vision:train_vision",
             "Train V, a variational autoencoder, on recorded frames.",
+            _RESUMES,
         ),
         LazyCommand(
             "memory",
             "training.memory:train_memory",
             "Train M, an LSTM with a mixture density output, on what V makes of recorded episodes.",
+            _RESUMES,
         ),
         LazyCommand(
             "controller",
             "training.controller:train_controller_command",
             "Train a linear controller by CMA-ES, entirely inside the dream.",
+            _RESUMES,
         ),
     ],
 )
 
-APP = TyperGroup(
+APP = App(
     name="genie-env",
     help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
     no_args_is_help=True,
@@ -82,6 +127,7 @@ APP = TyperGroup(
             "record",
             "recording:record",
             "Play a real game and record every frame, action, reward and end.",
+            _RESUMES,
         ),
         LazyCommand(
             "inspect",
@@ -98,16 +144,24 @@ APP = TyperGroup(
             "calibrate",
             "calibration:calibrate",
             "Find the temperature at which blind policies live as long in the dream as in reality.",
+            _RESUMES,
+        ),
+        LazyCommand(
+            "dream-score",
+            "dream_score:dream_score",
+            "Play fresh dreams with an agent: the score that chooses among agents.",
         ),
         LazyCommand(
             "evaluate",
             "evaluation:evaluate",
             "Play the real game, with an agent or a policy that never looks.",
+            f"with --json, {_RESUMES}",
         ),
         LazyCommand(
             "table",
             "table:table",
             "Train at several temperatures with equal budgets; compare dream and reality.",
+            _RESUMES,
         ),
         LazyCommand(
             "bench",
@@ -121,14 +175,7 @@ APP = TyperGroup(
 
 def main() -> None:
     """Runs the command line; the errors that a user meets are one line, without a traceback."""
-    try:
-        APP.main(prog_name="genie-env")
-    except _MEANT_FOR_USERS as error:
-        print(f"genie-env: {error}", file=sys.stderr)
-        # What a worker process adds: which episode, and where in the user's own environment.
-        for note in getattr(error, "__notes__", []):
-            print(note, file=sys.stderr)
-        sys.exit(1)
+    APP.main(prog_name="genie-env")
 
 
 if __name__ == "__main__":

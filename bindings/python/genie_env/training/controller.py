@@ -119,7 +119,7 @@ def train_controller_command(
     )
     arena = real_arena(find_world(world), dreaming.observation, workers) if reality else None
     console = Console()
-    best = None
+    best: Generation | None = None
     try:
         with TrainingProgress(settings, console) as progress:
             run = train_controller(
@@ -132,14 +132,13 @@ def train_controller_command(
             )
             for best in run:
                 progress.generation(best)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-    if best is not None:
-        console.print(
-            f"wrote {out / 'agent.safetensors'}: {best.best_score:,.0f} tics in "
-            f"{'reality' if reality else 'its dream'}, after {best.steps / 1e6:.1f} M steps",
-            soft_wrap=True,
-        )
+    finally:  # also of Ctrl-C
+        if best is not None:
+            console.print(
+                f"wrote {out / 'agent.safetensors'}: {best.best_score:,.0f} tics in "
+                f"{'reality' if reality else 'its dream'}, after {best.steps / 1e6:.1f} M steps",
+                soft_wrap=True,
+            )
 
 
 def parse_steps(text: str) -> int:
@@ -151,7 +150,7 @@ def parse_steps(text: str) -> int:
     factor = {"k": 1_000, "M": 1_000_000}.get(text[-1:], 1)
     try:
         return int(float(text[:-1] if factor > 1 else text) * factor)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: infinitely many
         raise ValueError(
             f"steps is {text!r}; expected a number such as 1000, 500k or 40M"
         ) from None
