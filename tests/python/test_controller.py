@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from genie_env._core import World
 from genie_env.controller import LinearController, file_hash, steer
-from genie_env.dreams import Played, derived_seeds
-from genie_env.evolution import ControllerSettings, Generation, evolve
+from genie_env.dreams import Dreams, Played, derived_seeds
+from genie_env.evolution import ControllerSettings, Generation, evolve, train_controller
 from genie_env.training.controller import parse_steps
 
 FINGERPRINT = "ab" * 32
@@ -263,9 +264,22 @@ def test_settings_that_make_no_sense(settings: dict[str, float], words: str) -> 
         next(evolve(hill, ZERO, ControllerSettings(**settings)))  # type: ignore[arg-type]
 
 
+def test_a_run_is_not_resumed_with_another_precision(tmp_path: Path, random_world: Path) -> None:
+    """Which a processor chooses, where nobody else does."""
+    settings = ControllerSettings(steps=1, population=4, dreams=1)
+
+    def dreams(dtype: str) -> Dreams:
+        return Dreams(World.load(random_world, dtype=dtype), 1.0, "zch")
+
+    train_controller(dreams("float32"), settings, out=tmp_path)
+    train_controller(dreams("float32"), settings, out=tmp_path)
+    with pytest.raises(ValueError, match="dtype was 'float32' and is now 'bfloat16'"):
+        train_controller(dreams("bfloat16"), settings, out=tmp_path)
+
+
 def test_steps_are_numbers_with_a_unit() -> None:
     assert [parse_steps(t) for t in ("1000", "500k", "2.5M")] == [1_000, 500_000, 2_500_000]
-    for text in ("", "many", "4G", "M"):
+    for text in ("", "many", "4G", "M", "inf", "1e999M", "nan"):
         with pytest.raises(ValueError, match=rf"steps is '{text}'; expected a number such as"):
             parse_steps(text)
 

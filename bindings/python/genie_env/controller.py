@@ -14,12 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from genie_env.files import write_atomically
+from genie_env.games.blind import STAY
 
 KIND = "linear-controller"
 THRESHOLD = 1 / 3
 """Outputs below minus this go left, above it right, between them stay (Ha, Schmidhuber 2018)."""
-
-LEFT, STAY, RIGHT = 0, 1, 2
 
 
 def steer(weight: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:

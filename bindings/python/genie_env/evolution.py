@@ -116,6 +116,8 @@ def train_controller(
                 "agent": KIND,
                 "observation": dreams.observation,
                 "world": dreams.fingerprint,
+                # Chosen by processor: a run resumed on another one must not mix the two.
+                "dtype": dreams.world.spec.dtype,
                 **how,
                 "population": settings.population,
                 "dreams": settings.dreams,

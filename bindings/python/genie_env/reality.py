@@ -115,12 +115,15 @@ class AgentPlayer:
 
     def describe(self) -> dict[str, Any]:
         """What a recording says about who played."""
+        from genie_env._core import World
         from genie_env.controller import LinearController, file_hash
 
         agent = Path(self.agent)
         return {
             "agent": file_hash(agent),
             "world": LinearController.load(agent).world,
+            # Chosen by processor, and what the agent sees depends on it.
+            "dtype": World.load(self.world).spec.dtype,
             "explore": self.explore,
         }
 
