@@ -11,6 +11,7 @@ from random_world import write_random_world
 
 from genie_env import calibration
 from genie_env.calibration import Setting, calibrate, choose, find_holes, hole_warning
+from genie_env.dreams import Dreams
 from genie_env.summary import Summary
 
 
@@ -78,6 +79,47 @@ def test_calibrate_measures_and_writes(
     calibrate(**arguments, episodes=2, workers=1)
     assert (out / "real" / "left.json").stat().st_mtime_ns == played
     assert json.loads((out / "calibration.json").read_text()) == found
+
+
+def test_calibrate_plays_the_worlds_game_at_its_frame_skip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vizdoom")
+    world = write_random_world(tmp_path / "world")
+    config = json.loads((world / "config.json").read_text())
+    (world / "config.json").write_text(json.dumps({**config, "frame_skip": 4}))
+    monkeypatch.setattr(calibration, "POLICIES", ("left",))
+    out = tmp_path / "out"
+    calibrate(world=str(world), out=out, tau=[1.0], dreams=1, episodes=1, workers=1)
+    played = json.loads((out / "real" / "left.json").read_text())
+    assert (played["game"], played["frame_skip"]) == ("doom-take-cover", 4)
+    # A single score has no interval, in the file as in the picture.
+    found = json.loads((out / "calibration.json").read_text())
+    assert found["real"]["left"]["ci95"] is None
+    assert found["dream"][0]["survival"]["left"]["std"] is None
+
+
+def test_a_world_is_loaded_once_a_termination(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Enough(Exception):
+        pass
+
+    loaded = []
+
+    def load(*_: object, termination: str, **__: object) -> Dreams:
+        loaded.append(termination)
+        return real_load(world, termination=termination)
+
+    def play(*_: object) -> None:
+        raise Enough
+
+    world, real_load = write_random_world(tmp_path / "world"), Dreams.load
+    monkeypatch.setattr(calibration.Dreams, "load", load)
+    monkeypatch.setattr(calibration, "real_survival", play)
+    with pytest.raises(Enough):
+        calibrate(world=str(world), out=tmp_path / "out", tau=[0.5, 1.0, 1.5])
+    assert loaded == ["thresholded", "sampled"]
 
 
 def test_words_of_errors(tmp_path: Path) -> None:

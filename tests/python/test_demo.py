@@ -17,11 +17,25 @@ from rich.console import Console
 
 from genie_env._core import World
 from genie_env.controller import LinearController
-from genie_env.demo import ROWS, Findings, demo, shipped_controller, train
+from genie_env.demo import (
+    AGENT,
+    CURVE,
+    FILM,
+    RESULTS,
+    ROWS,
+    Findings,
+    demo,
+    shipped_controller,
+    train,
+)
 from genie_env.dreams import Dreams
+from genie_env.evaluation import FRESH_GAMES, blind_player
 from genie_env.evolution import ControllerSettings
+from genie_env.film import dream_frames, dream_lengths
+from genie_env.games.frames import DOOM, Game
+from genie_env.workers import play_episodes
 
-OUTPUTS = ["agent.safetensors", "learning_curve.png", "results.json"]
+OUTPUTS = sorted([AGENT, CURVE, RESULTS])
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +75,10 @@ def test_from_dream_to_reality(
     assert len(pictures) == max(survived, 100) + 35, "the median episode, and a second more"
     assert pictures[0].shape == (552, 1032, 3)
     reality, dream = pictures[0][40:, :512], pictures[0][40:, 520:]
+    # Games that no recording holds, whose seeds begin at 0.
+    player = blind_player("random", FRESH_GAMES, Game(DOOM))
+    games = [episode.score for episode in play_episodes(player, range(2), workers=1)]
+    assert results["real"]["random play"]["scores"] == games
     # Doom's ceiling is grey and even; a random world's pictures are not.
     assert reality[:80].std() < 25 and np.abs(reality.astype(int) - dream).mean() > 20
 
@@ -85,7 +103,8 @@ def test_ctrl_c_keeps_what_there_is(world: Path, tmp_path: Path) -> None:
             break
     printed += running.communicate(timeout=300)[0]
     assert running.returncode == 130
-    assert "stopped" in printed and "Traceback" not in printed
+    assert printed.endswith("stopped\n") and "Traceback" not in printed
+    assert printed.count("in the dream the controller survives") == 1
     assert sorted(file.name for file in out.iterdir()) == OUTPUTS
     results = json.loads((out / "results.json").read_text())
     assert len(results["generations"]) >= 2 and results["real"] == {}
@@ -100,6 +119,44 @@ def test_warm_starts_from_the_controller_that_ships(tmp_path: Path) -> None:
     train(dreams, settings, shipped_controller(world), findings, tmp_path, Console())
     learnt = LinearController.load(tmp_path / "agent.safetensors").weight
     assert np.corrcoef(weight, learnt)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("earlier", [AGENT, RESULTS, CURVE, FILM])
+def test_an_earlier_demos_results_are_not_touched(
+    world: Path, tmp_path: Path, earlier: str
+) -> None:
+    (tmp_path / earlier).write_text("earlier")
+    with pytest.raises(ValueError, match=f"holds an earlier demo's {earlier}: give another --out"):
+        demo(out=tmp_path, world=str(world))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
+
+
+def test_ctrl_c_while_filming_reports_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("vizdoom")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genie_env.demo._play", lambda *_: None)
+    monkeypatch.setattr("genie_env.demo.film_side_by_side", stop)
+    with pytest.raises(KeyboardInterrupt):
+        demo(minutes=0.001, out=tmp_path / "out", world=str(world))
+    assert capsys.readouterr().out.count("in the dream the controller survives") == 1
+
+
+def test_the_dream_that_is_filmed_is_the_one_that_was_measured(world: Path) -> None:
+    """Also in float32, where a dream depends on the size of its batch."""
+    dreams = Dreams(World.load(world, dtype="float32"), 1.0, "zch")
+    weight = np.random.default_rng(0).standard_normal(dreams.num_features).astype(np.float32)
+    controller = LinearController(weight, "zch", dreams.fingerprint)
+    lengths = dream_lengths(dreams, controller, range(6))
+    assert len({*lengths}) > 1
+    for row, length in enumerate(lengths):
+        frames = list(dream_frames(dreams, controller, range(6), row))
+        assert len(frames) == length
+        assert (frames[0].dtype, frames[0].shape) == (np.uint8, (64, 64, 3))
 
 
 @pytest.mark.usefixtures("vizdoom")

@@ -1,17 +1,37 @@
 """Real games: scores that grow in a file, agents through a world's eyes, errors."""
 
+import contextlib
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from random_world import write_random_world
+from rich.console import Console
 
+from genie_env import evaluation
 from genie_env.controller import LinearController, file_hash
 from genie_env.dreams import Dreams
-from genie_env.evaluation import RealScores, agent_player, blind_player, evaluate, real_arena
+from genie_env.episode import Episode
+from genie_env.evaluation import (
+    RealScores,
+    agent_player,
+    evaluate,
+    real_arena,
+    real_game,
+    show_scores,
+)
+from genie_env.files import write_json
+from genie_env.games.frames import DOOM, Game
+from genie_env.reality import BlindPlayer
 from genie_env.summary import summarise
+
+
+def blind_player(policy: str, seed: int) -> BlindPlayer:
+    return evaluation.blind_player(policy, seed, Game(DOOM))
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +59,22 @@ def test_a_summary_is_what_it_says() -> None:
     half = 1.96 * scores.std(ddof=1) / 20
     assert summary.ci95 == pytest.approx((summary.mean - half, summary.mean + half), rel=0.02)
     assert summarise(scores) == summary
-    assert summarise([7.0]).ci95 == (7.0, 7.0)
-    assert summarise([7.0]).std == 0
+    assert (summary.spread, summary.interval[3:7]) == (f"{summary.std:,.0f}", " to ")
     with pytest.raises(ValueError, match=r"scores of shape \(0,\) were given"):
         summarise([])
+
+
+def test_a_single_score_says_nothing_about_its_spread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = summarise([7.0])
+    assert (one.mean, one.std, one.ci95, one.n) == (7, None, None, 1)
+    write_json(tmp_path / "one.json", one.as_json())
+    kept = json.loads((tmp_path / "one.json").read_text())
+    assert (kept["mean"], kept["std"], kept["ci95"]) == (7, None, None)
+    show_scores(Console(width=100), {"still": one})
+    row = next(line for line in capsys.readouterr().out.splitlines() if "still" in line)
+    assert row.replace("│", " ").split() == ["still", "7", "-", "-", "1"]
 
 
 def test_scores_grow_in_their_file(tmp_path: Path) -> None:
@@ -69,6 +101,47 @@ def test_scores_grow_in_their_file(tmp_path: Path) -> None:
     assert len({*kept["seeds"]}) == 5
 
 
+def test_a_kill_loses_only_the_latest_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vizdoom")
+    monkeypatch.setattr(evaluation, "SECONDS_A_WRITE", 0.0)
+    file = tmp_path / "left.json"
+    real = RealScores(blind_player("left", 5), file)
+    with contextlib.closing(real.play(3, workers=1)) as playing:
+        for _ in range(2):
+            next(playing)
+            # What a kill would leave.
+            assert json.loads(file.read_text())["scores"] == real.scores
+
+
+def test_a_full_disk_does_not_hide_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("vizdoom")
+    (tmp_path / "a file").touch()
+    with pytest.raises(OSError, match=r"left\.json could not be written .* give another place"):
+        evaluate(policy="left", episodes=1, workers=1, json_file=tmp_path / "a file" / "left.json")
+    printed = capsys.readouterr().out
+    assert "survival in the real game" in printed and "left" in printed
+
+
+def test_ctrl_c_shows_what_there_is_and_goes_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("vizdoom")
+
+    def interrupted(*_: object) -> Iterator[Episode]:
+        yield Episode(0, 3, None, np.ones(2, np.int64), np.ones(2, np.float32), True, False)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "play_episodes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(policy="left", json_file=tmp_path / "left.json")
+    assert "survival in the real game" in capsys.readouterr().out
+    assert json.loads((tmp_path / "left.json").read_text())["scores"] == [2]
+
+
 def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
     file = tmp_path / "left.json"
@@ -77,6 +150,15 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
         RealScores(blind_player("left", 6), file)
     with pytest.raises(ValueError, match=re.escape("policies was ['left'] and is now ['right']")):
         RealScores(blind_player("right", 5), file)
+    kept = json.loads(file.read_text())
+    for damage, words in (
+        ("[1, 2]", "left.json holds a list, but a JSON object is expected"),
+        ('{"mean": 1', "left.json is not JSON"),
+        (json.dumps({**kept, "scores": None}), 'left.json has no lists of "scores" and "seeds"'),
+    ):
+        file.write_text(damage)
+        with pytest.raises(ValueError, match=words):
+            RealScores(blind_player("left", 5), file)
 
 
 def test_an_agent_plays_the_real_game_alone_and_in_a_population(
@@ -88,7 +170,7 @@ def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     assert "survival in the real game" in capsys.readouterr().out
     kept = json.loads(file.read_text())
     assert (kept["n"], kept["world"]) == (1, Dreams.load(world).fingerprint)
-    assert kept["agent"] == file_hash(agent)
+    assert (kept["agent"], kept["dtype"]) == (file_hash(agent), Dreams.load(world).world.spec.dtype)
     assert RealScores(agent_player(world, agent, 7), file).scores == kept["scores"]
 
     # Evolution in the real game plays it the same way, whoever plays beside it.
@@ -99,7 +181,47 @@ def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     assert played.scores[1] == kept["scores"][0]
 
 
+def test_a_policy_plays_the_worlds_game_or_doom(tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    skipping = write_random_world(tmp_path / "skipping")
+    config = json.loads((skipping / "config.json").read_text())
+    (skipping / "config.json").write_text(json.dumps({**config, "frame_skip": 3}))
+    for world, frame_skip in ((str(skipping), 3), (None, 1)):
+        file = tmp_path / f"{frame_skip}.json"
+        evaluate(policy="left", world=world, episodes=1, workers=1, json_file=file)
+        kept = json.loads(file.read_text())
+        assert (kept["game"], kept["frame_skip"]) == (DOOM, frame_skip)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"real_game": "this:X-v0"}, "is 'this:X-v0'; expected 'doom-take-cover', or the id of a"),
+        ({"real_game": "Nowhere-v0"}, "Nowhere-v0'; .* the id of a Gymnasium environment that is"),
+        ({"real_game": 5}, '"real_game" is 5; expected'),
+        ({"real_game": ["CartPole-v1"]}, r"\"real_game\" is \['CartPole-v1'\]; expected"),
+        ({}, 'names no "real_game" that could be played'),
+        ({"real_game": DOOM, "frame_skip": 0}, '"frame_skip" is 0; expected 1 or more'),
+        ({"real_game": DOOM, "frame_skip": "1"}, "\"frame_skip\" is '1'; expected 1 or more"),
+    ],
+)
+def test_a_worlds_game_is_known_or_refused_but_never_imported(
+    given: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"frame_skip": 1, **given}))
+    with pytest.raises(ValueError, match=rf"config\.json.*{words}"):
+        real_game(tmp_path)
+    assert "this" not in sys.modules
+
+
+def test_a_registered_environment_is_a_worlds_game(tmp_path: Path) -> None:
+    config = {"real_game": "CartPole-v1", "frame_skip": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert real_game(tmp_path) == Game("CartPole-v1", 2)
+
+
 def test_words_of_errors(world: Path, agent: Path, tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
     with pytest.raises(ValueError, match="unknown policy 'dance'; expected one of random, held"):
         evaluate(policy="dance")
     for arguments in (
@@ -108,7 +230,7 @@ def test_words_of_errors(world: Path, agent: Path, tmp_path: Path) -> None:
         {"world": str(world)},
         {"policy": "left", "world": str(world), "agent": agent},
     ):
-        with pytest.raises(ValueError, match="give either --policy, or both --world and --agent"):
+        with pytest.raises(ValueError, match="give either --policy .*, or --world and --agent"):
             evaluate(**arguments)
     with pytest.raises(ValueError, match="episodes is 0; expected 1 or more"):
         evaluate(episodes=0, policy="left")

@@ -45,7 +45,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
-        with pytest.raises(OSError, match=r"scores\.json could not be written \(File too large\): "):
+        with pytest.raises(OSError, match=r"scores\.json could not be written \(File too large\)"):
             write_json(file, {"scores": [1] * 1000})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

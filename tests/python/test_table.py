@@ -1,6 +1,7 @@
 """The table: what a cell is made of, what is not done again, how it is written."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,22 @@ def test_markdown_has_every_run_and_the_mean_of_each_temperature() -> None:
         "| 1.15 | 0 | 900 ± 10 | 1,092 ± 20 | 1,090 to 1,094 |",
         "| **1.15** | mean | **900** | **1,092** | |",
     ]
+
+
+def test_a_single_episode_has_no_spread() -> None:
+    alone = Summary(200, None, None, 1)
+    row = markdown([Cell(1.0, 0, alone, alone)]).splitlines()[2]
+    assert row == "| 1 | 0 | 200 ± - | 200 ± - | - |"
+
+
+def test_missing_vizdoom_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = str(write_random_world(tmp_path / "world"))
+    monkeypatch.setitem(sys.modules, "vizdoom", None)
+    with pytest.raises(ImportError, match=r"needs ViZDoom, .* pip install 'genie_env\[doom\]'"):
+        table(world=world, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_table_is_filled_once(tmp_path: Path) -> None:

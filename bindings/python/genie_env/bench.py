@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -247,12 +248,8 @@ def show(console: Console, results: Sequence[Result], title: str) -> None:
 
 def plot(file: Path, results: Sequence[Result], title: str) -> None:
     """Steps a second against the batch, beside what the step's matrix products alone would do."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7.5, 5), layout="constrained")
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.subplots()
     colours = dict(zip(TIERS, ("tab:blue", "tab:red", "tab:green"), strict=True))
     dtypes = list(dict.fromkeys(result.dtype for result in results))
     for dtype, marker in zip(dtypes, "osv", strict=False):
@@ -284,7 +281,6 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
     axes.legend(fontsize="small")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)
-    pyplot.close(figure)
 
 
 def bench(

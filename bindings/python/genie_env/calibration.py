@@ -22,8 +22,9 @@ from rich.progress import track
 from rich.table import Table
 
 from genie_env.dreams import TERMINATIONS, Dreams, derived_seeds
-from genie_env.evaluation import FRESH_GAMES, RealScores, blind_player
+from genie_env.evaluation import FRESH_GAMES, RealScores, blind_player, real_game
 from genie_env.files import write_atomically, write_json
+from genie_env.games.frames import Game
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 
@@ -82,15 +83,16 @@ def measure(dreams: Dreams, seeds: Sequence[int]) -> Setting:
 
 
 def real_survival(
-    directory: Path, policies: Sequence[str], episodes: int, workers: int
+    game: Game, directory: Path, policies: Sequence[str], episodes: int, workers: int
 ) -> dict[str, Summary]:
     """Every policy's survival in the real game; `directory` keeps the scores, a file a policy.
 
-    Plays only what is missing there. `genie-env evaluate --policy left --json` writes such a file.
+    Plays only what is missing there. `genie-env evaluate --policy left --world WORLD --json` writes
+    such a file.
     """
     survival = {}
     for policy in policies:
-        player = blind_player(policy, FRESH_GAMES)
+        player = blind_player(policy, FRESH_GAMES, game)
         real = RealScores(player, directory / f"{policy.replace(':', '-')}.json")
         for _ in track(real.play(episodes, workers), policy, episodes - len(real.scores)):
             pass
@@ -126,13 +128,11 @@ def calibrate(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     directory = find_world(world)
     # Loaded and checked before anything is played, so that what is wrong shows at once.
-    every = [
-        Dreams.load(directory, termination=termination, device=device).at(temperature)
-        for termination in TERMINATIONS
-        for temperature in tau
-    ]
+    worlds = [Dreams.load(directory, termination=t, device=device) for t in TERMINATIONS]
+    every = [world_dreams.at(temperature) for world_dreams in worlds for temperature in tau]
+    game = real_game(directory)
     console = Console()
-    real = real_survival(real_scores or out / "real", POLICIES, episodes, workers)
+    real = real_survival(game, real_scores or out / "real", POLICIES, episodes, workers)
     settings = [
         measure(setting, derived_seeds(seed, count=dreams)) for setting in track(every, "dreaming")
     ]
@@ -186,7 +186,8 @@ def plot(
             dreamt = [setting.survival[policy].mean for setting in here]
             panel.plot(taus, dreamt, "o-", color=color, markersize=4, label=policy)
             panel.axhline(summary.mean, color=color, linestyle="--", linewidth=1)
-            panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
+            if summary.ci95 is not None:
+                panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
         if termination == chosen.termination:
             panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
         panel.set(title=f"termination {termination}", xlabel="temperature", yscale="log")

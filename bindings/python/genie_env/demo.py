@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,11 +20,17 @@ from genie_env._core import VecEnv
 from genie_env.controller import LinearController
 from genie_env.dreams import Dreams
 from genie_env.episode import Episode
-from genie_env.evaluation import Player, agent_player, blind_player, show_scores
+from genie_env.evaluation import (
+    FRESH_GAMES,
+    Player,
+    agent_player,
+    blind_player,
+    real_game,
+    show_scores,
+)
 from genie_env.evolution import ControllerSettings, Generation, train_controller
-from genie_env.files import write_json
+from genie_env.files import write_atomically, write_json
 from genie_env.film import FILMED, film_side_by_side
-from genie_env.games.doom import DoomTakeCover
 from genie_env.reality import AgentPlayer
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
@@ -48,6 +55,9 @@ RANDOM = "random play"
 SWEEP = "best blind sweep"
 ROWS = (RANDOM, UNTRAINED, SWEEP, TRAINED)
 """The lines of the table, in order."""
+
+AGENT, RESULTS, CURVE = "agent.safetensors", "results.json", "learning_curve.png"
+FILM = "dream_and_reality.mp4"
 
 
 @dataclasses.dataclass
@@ -86,9 +96,10 @@ def demo(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     settings = ControllerSettings(steps=10**12, minutes=minutes, seed=seed)
     settings.check()  # minutes and seed; the number of dreams is decided below
+    check_unused(out)
     directory = find_world(world)
     # Whatever is missing shall be known now, not after the training.
-    DoomTakeCover().close()
+    real_game(directory).make().close()
     dreams = Dreams.load(directory)
     start = shipped_controller(directory) if warm else None
     settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
@@ -98,14 +109,19 @@ def demo(
     try:
         train(dreams, settings, start, findings, out, console)
         _play(directory, dreams, findings, out, episodes, workers, seed, console)
+    finally:  # also of Ctrl-C
         _report(findings, out, console)
-        film = out / "dream_and_reality.mp4"
-        controller = findings.generations[-1].controller
-        film_side_by_side(dreams, controller, findings.filmed, film, seed, console)
-    except KeyboardInterrupt:
-        console.print("stopped")
-        _report(findings, out, console)
-        raise typer.Exit(130) from None
+    controller = findings.generations[-1].controller
+    film_side_by_side(dreams, controller, findings.filmed, out / FILM, seed, console)
+
+
+def check_unused(out: Path) -> None:
+    """Raises ValueError where an earlier demo has left its results: a new one would mix with them,
+    and its first, untrained generation replace the agent."""
+    if earlier := [name for name in (AGENT, RESULTS, CURVE, FILM) if (out / name).exists()]:
+        raise ValueError(
+            f"{out} holds an earlier demo's {', '.join(earlier)}: give another --out, or remove it"
+        )
 
 
 def shipped_controller(world: Path) -> LinearController:
@@ -150,7 +166,7 @@ def train(
     with TrainingProgress(settings, console) as progress:
         for generation in train_controller(dreams, settings, warm=start, progress=progress.tic):
             # Ctrl-C may come between any two lines: what is found is already saved.
-            generation.controller.save(out / "agent.safetensors")
+            generation.controller.save(out / AGENT)
             findings.generations.append(generation)
             progress.generation(generation)
 
@@ -165,18 +181,19 @@ def _play(
     seed: int,
     console: Console,
 ) -> None:
-    """Every player plays the same real games; the trained one first."""
+    """Every player plays the same real games, which no recording holds; the trained one first."""
     untrained = out / "untrained.safetensors"
     _random_controller(dreams, seed).save(untrained)
+    game, games = real_game(world), FRESH_GAMES + seed
     # No more games at a time than there are to play: every row of a batch costs.
     lanes = min(AgentPlayer.lanes, math.ceil(episodes / workers))
-    agent = dataclasses.replace(agent_player(world, untrained, seed), lanes=lanes)
-    trained = str(out / "agent.safetensors")
+    agent = dataclasses.replace(agent_player(world, untrained, games), lanes=lanes)
+    trained = str(out / AGENT)
     players: dict[str, Player] = {
         TRAINED: dataclasses.replace(agent, agent=trained, keep_frames=True),
         UNTRAINED: agent,
-        RANDOM: blind_player("random", seed),
-        SWEEP: blind_player(BEST_SWEEP, seed),
+        RANDOM: blind_player("random", games, game),
+        SWEEP: blind_player(BEST_SWEEP, games, game),
     }
     columns = (
         TextColumn("real game: {task.description}"),
@@ -216,9 +233,9 @@ def _report(findings: Findings, out: Path, console: Console) -> None:
     )
     if findings.summaries:
         show_scores(console, findings.summaries)
-    write_json(out / "results.json", _as_json(findings))
-    plot(out / "learning_curve.png", findings)
-    for name in ("agent.safetensors", "results.json", "learning_curve.png"):
+    write_json(out / RESULTS, _as_json(findings))
+    plot(out / CURVE, findings)
+    for name in (AGENT, RESULTS, CURVE):
         console.print(f"wrote {out / name}")
 
 
@@ -236,22 +253,10 @@ def _as_json(findings: Findings) -> dict[str, Any]:
 
 def plot(file: Path, findings: Findings) -> None:
     """Survival in the dream as it was learnt; beside it, where there are any, the real episodes."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     summaries = findings.summaries
     widths = [3, 2] if summaries else [1]
-    figure, axes = pyplot.subplots(
-        1,
-        len(widths),
-        figsize=(12 if summaries else 7.5, 4.8),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-        width_ratios=widths,
-    )
+    figure = Figure(figsize=(12 if summaries else 7.5, 4.8), layout="constrained")
+    axes = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)
     dream, *reality = axes[0]
     generations = findings.generations
     millions = [g.steps / 1e6 for g in generations]
@@ -272,7 +277,7 @@ def plot(file: Path, findings: Findings) -> None:
         across = row + np.linspace(-0.25, 0.25, len(scores))
         colour = "tab:orange" if name == TRAINED else "tab:gray"
         panel.plot(across, scores, ".", color=colour, alpha=0.6)
-        low, high = summary.ci95
+        low, high = summary.ci95 or (summary.mean, summary.mean)
         panel.errorbar(
             row,
             summary.mean,
@@ -290,5 +295,4 @@ def plot(file: Path, findings: Findings) -> None:
     for panel in axes[0]:
         panel.grid(alpha=0.3)
         panel.set_ylim(bottom=0)
-    figure.savefig(file, dpi=150)
-    pyplot.close(figure)
+    write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=150))

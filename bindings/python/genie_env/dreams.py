@@ -197,12 +197,17 @@ class Dreams:
         )
         return self.play(population, seeds, progress)
 
-    def play_controller(self, controller: LinearController, seeds: Sequence[int]) -> Played:
+    def play_controller(
+        self,
+        controller: LinearController,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Played:
         """Plays one controller; raises ValueError where it reads other observations."""
         controller.check_fits(self.features)
         owners = np.zeros(len(seeds), np.int64)
         dreams = replace(self, observation=controller.observation)
-        return dreams.play_controllers(controller.weight[None], owners, seeds)
+        return dreams.play_controllers(controller.weight[None], owners, seeds, progress)
 
     def play_blind(
         self, policies: Sequence[str], seeds: Sequence[int]

@@ -36,8 +36,8 @@ def film_side_by_side(
     episode = episodes[_median(scores)]
     assert episode.frames is not None
     seeds = derived_seeds(seed, FILMED, count=FILMED)
-    dreamt = dreams.play_controller(controller, seeds).scores.tolist()
-    dream = _dream_frames(dreams, controller, seeds[_median(dreamt)])
+    dreamt = dream_lengths(dreams, controller, seeds)
+    dream = dream_frames(dreams, controller, seeds, _median(dreamt))
     sides = (
         _Side("reality", iter(episode.frames), len(episode) if episode.truncated else math.inf),
         _Side("dream", dream, dreams.world.spec.max_episode_steps),
@@ -82,17 +82,44 @@ def _median(scores: Sequence[float]) -> int:
     return sorted(range(len(scores)), key=lambda i: scores[i])[len(scores) // 2]
 
 
-def _dream_frames(dreams: Dreams, controller: LinearController, seed: int) -> Iterator[Picture]:
-    """Every frame of the dream of one seed, until it ends."""
+def dream_lengths(
+    dreams: Dreams, controller: LinearController, seeds: Sequence[int]
+) -> list[int]:
+    """How many frames the dream of every seed lasts."""
+    lengths = torch.zeros(len(seeds), dtype=torch.int64)
+    for _, alive in _dream(dreams, controller, seeds):
+        lengths += alive
+    return [int(length) for length in lengths]
+
+
+def dream_frames(
+    dreams: Dreams, controller: LinearController, seeds: Sequence[int], row: int
+) -> Iterator[Picture]:
+    """Every frame of one of these dreams, until it ends.
+
+    All are dreamt again: in float32 a dream alone may take another turn than one in a batch.
+    """
+    for env, alive in _dream(dreams, controller, seeds):
+        if not alive[row]:
+            return
+        yield env.render(torch.tensor([row]))[0].cpu().numpy()
+
+
+def _dream(
+    dreams: Dreams, controller: LinearController, seeds: Sequence[int]
+) -> Iterator[tuple[VecEnv, torch.Tensor]]:
+    """Dreams together, and at every frame says which rows go on: bool [len(seeds)]. The others
+    dream on for nothing, so that the batch keeps its size."""
     env = VecEnv(
         dreams.world,
-        num_envs=1,
+        num_envs=len(seeds),
         observation=controller.observation,
         temperature=dreams.temperature,
     )
-    observation, ended = env.reset(seeds=[seed]), False
-    while not ended:
-        yield env.render()[0].cpu().numpy()
-        actions = torch.from_numpy(controller.act(observation.cpu().numpy()))
-        step = env.step(actions)
-        observation, ended = step.observation, bool(step.terminated | step.truncated)
+    observation = env.reset(seeds=list(seeds))
+    alive = torch.ones(len(seeds), dtype=torch.bool)
+    while alive.any():
+        yield env, alive
+        step = env.step(torch.from_numpy(controller.act(observation.cpu().numpy())))
+        observation = step.observation
+        alive = alive & ~(step.terminated | step.truncated).cpu()

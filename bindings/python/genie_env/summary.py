@@ -19,26 +19,36 @@ class Summary:
 
     Survival in Doom is far from normal (many early deaths, a long tail, a heap at the time limit),
     so the interval is a percentile bootstrap; its draws are fixed, so equal scores give equal
-    intervals.
+    intervals. A single score says nothing about its spread: both are None.
     """
 
     mean: float
-    std: float
-    ci95: tuple[float, float]
+    std: float | None
+    ci95: tuple[float, float] | None
     n: int
 
-    def __str__(self) -> str:
-        return f"{self.mean:,.0f} ± {self.std:,.0f} [{self.ci95[0]:,.0f}, {self.ci95[1]:,.0f}]"
+    @property
+    def spread(self) -> str:
+        """The standard deviation, for tables."""
+        return "-" if self.std is None else f"{self.std:,.0f}"
+
+    @property
+    def interval(self) -> str:
+        """The confidence interval, for tables."""
+        return "-" if self.ci95 is None else f"{self.ci95[0]:,.0f} to {self.ci95[1]:,.0f}"
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ci95": list(self.ci95), "ci95_method": METHOD}
+        return {**asdict(self), "ci95_method": METHOD}
 
 
 def summarise(scores: Sequence[float] | NDArray[Any]) -> Summary:
-    """Of one score or more; the interval of a single score is that score."""
+    """Of one score or more."""
     values = np.asarray(scores, np.float64)
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"scores of shape {values.shape} were given, expected at least one")
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Summary(mean, None, None, 1)
     random = np.random.Generator(np.random.Philox(key=len(values)))
     # A resample in one multinomial draw: how often each score is in it.
     means = np.concatenate(
@@ -48,5 +58,4 @@ def summarise(scores: Sequence[float] | NDArray[Any]) -> Summary:
         ]
     ) / len(values)
     low, high = np.percentile(means, [2.5, 97.5])
-    std = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return Summary(float(values.mean()), std, (float(low), float(high)), len(values))
+    return Summary(mean, float(values.std(ddof=1)), (float(low), float(high)), len(values))

@@ -5,7 +5,6 @@ The paper's table. Its point: a dream that is too easy gives scores that reality
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,18 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
-from genie_env.controller import LinearController
-from genie_env.dreams import Dreams, derived_seeds
-from genie_env.evaluation import FRESH_GAMES, RealScores, agent_player
+from genie_env.dream_score import dream_scores
+from genie_env.dreams import Dreams
+from genie_env.evaluation import FRESH_GAMES, RealScores, agent_player, real_game
 from genie_env.evolution import ControllerSettings, train_controller
-from genie_env.files import claim_run, write_atomically, write_json
+from genie_env.files import claim_run, read_json, write_atomically, write_json
 from genie_env.shipped import find_world
 from genie_env.summary import Summary, summarise
 from genie_env.training.controller import TrainingProgress, parse_steps
 
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 FRESH_DREAMS = 512
-"""Dreams of a dream score; training never saw them, so the choice of checkpoint flatters none."""
+"""Dreams of a dream score."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,7 @@ def fill_cell(
     agent = directory / "agent.safetensors"
     dream_file = directory / "dream.json"
     if not dream_file.exists():
-        seeds = derived_seeds(settings.seed, count=FRESH_DREAMS)
-        scores = dreams.play_controller(LinearController.load(agent), seeds).scores
-        write_json(dream_file, {**summarise(scores).as_json(), "scores": scores.tolist()})
+        write_json(dream_file, dream_scores(dreams, agent, settings.seed, FRESH_DREAMS))
     real = RealScores(agent_player(world, agent, FRESH_GAMES), directory / "real.json")
     playing = real.play(episodes, workers)
     for _ in track(playing, "real games", episodes - len(real.scores), console=console):
@@ -79,7 +76,7 @@ def fill_cell(
     return Cell(
         dreams.temperature,
         settings.seed,
-        summarise(json.loads(dream_file.read_text())["scores"]),
+        summarise(read_json(dream_file)["scores"]),
         summarise(real.scores[:episodes]),
     )
 
@@ -93,10 +90,9 @@ def markdown(cells: Sequence[Cell]) -> str:
     for temperature in dict.fromkeys(cell.temperature for cell in cells):
         group = [cell for cell in cells if cell.temperature == temperature]
         for cell in group:
-            low, high = cell.real.ci95
             lines.append(
-                f"| {temperature:g} | {cell.seed} | {cell.dream.mean:,.0f} ± {cell.dream.std:,.0f} "
-                f"| {cell.real.mean:,.0f} ± {cell.real.std:,.0f} | {low:,.0f} to {high:,.0f} |"
+                f"| {temperature:g} | {cell.seed} | {cell.dream.mean:,.0f} ± {cell.dream.spread} "
+                f"| {cell.real.mean:,.0f} ± {cell.real.spread} | {cell.real.interval} |"
             )
         dream = np.mean([cell.dream.mean for cell in group])
         real = np.mean([cell.real.mean for cell in group])
@@ -127,6 +123,8 @@ def table(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     directory = find_world(world)
     dreams = Dreams.load(directory, termination=termination, device=device)
+    # Whatever the game lacks shall be known now, not after the first hour of training.
+    real_game(directory).make().close()
     runs = [
         (dreams.at(temperature), ControllerSettings(steps=parse_steps(steps), seed=seed))
         for temperature in tau
