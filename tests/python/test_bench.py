@@ -18,15 +18,17 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from plain_torch_models import PlainMemory, PlainVision  # noqa: E402
 
 
-def run(*args: str) -> None:
-    APP.main(["bench", *args], prog_name="genie-env", standalone_mode=False)
+def run(*args: str) -> object:
+    with pytest.raises(SystemExit) as exit:
+        APP.main(["bench", *args], prog_name="genie-env")
+    return exit.value.code
 
 
 def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = write_random_world(tmp_path / "world")
     file, picture = tmp_path / "out" / "b.json", tmp_path / "out" / "b.png"
     options = ["--seconds", "0.05", "--dtype", "float32", "--json", str(file), "--plot"]
-    run(str(world), "--batch", "1", "4", "9", *options, str(picture))
+    assert run(str(world), "--batch", "1", "4", "9", *options, str(picture)) == 0
 
     report = json.loads(file.read_text())
     cells = [(r["batch"], r["tier"], r["dtype"]) for r in report["results"]]
@@ -48,7 +50,7 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_auto_names_the_type_it_stands_for(tmp_path: Path) -> None:
     world = write_random_world(tmp_path / "world")
     file = tmp_path / "b.json"
-    run(str(world), "--batch", "2", "--seconds", "0.01", "--json", str(file))
+    assert run(str(world), "--batch", "2", "--seconds", "0.01", "--json", str(file)) == 0
     assert {r["dtype"] for r in json.loads(file.read_text())["results"]} <= {"float32", "bfloat16"}
 
 
@@ -89,9 +91,11 @@ def test_repeats_take_turns() -> None:
         (["--seconds", "0"], "seconds is 0.0; expected a number above 0"),
     ],
 )
-def test_wrong_arguments(options: list[str], words: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=words):
-        run(str(write_random_world(tmp_path / "world")), *options)
+def test_wrong_arguments(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(write_random_world(tmp_path / "world")), *options) == 1
+    assert words in capsys.readouterr().err
 
 
 def test_unknown_family() -> None:
