@@ -43,8 +43,14 @@ void InitTrainer(py::module_& m) {
            }),
            py::kw_only(), py::arg("latents") = 64, py::arg("hidden") = 512,
            py::arg("components") = 5, py::arg("seed") = 0)
-      .def_readonly_static("death_weight", &Memory::kDeathWeight,
-                           "A death counts this much more than a survived step in the loss.")
+      .def(
+          "termination_logits",
+          [](const Memory& memory, const TensorMap& batch, uint64_t noise_step) {
+            const FrozenScope scope;
+            return memory.TerminationLogits(batch, {.step = noise_step});
+          },
+          py::arg("batch"), py::arg("noise_step"), Released(),
+          "Of a batch of windows, float32 [N, T]; as the loss left them, which weighs deaths.")
       .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
       .def_property_readonly("hidden", [](const Memory& m) { return m.sizes().hidden; })
       .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; });

@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "genie_env/core/limits.h"
@@ -72,7 +73,7 @@ Prediction Memory::Predict(const at::Tensor& hidden) const {
           .termination_logit = logit.squeeze(-1).to(at::kFloat)};
 }
 
-Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise) const {
   const at::Tensor& mu = Take(batch, "mu");
   CheckTensor(mu, "mu", at::kFloat, {-1, -1, sizes_.latents});
   const int64_t rows = mu.size(0), frames = mu.size(1);
@@ -80,18 +81,28 @@ Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
     throw std::invalid_argument("mu: got " + Describe(mu) + ", expected at least one frame");
   }
   CheckTensor(Take(batch, "logvar"), "logvar", at::kFloat, {rows, frames, sizes_.latents});
-  for (const char* name : {"actions", "restarts", "terminations"}) {
+  for (const char* name : {"actions", "restarts"}) {
     CheckTensor(Take(batch, name), name, at::kFloat, {rows, frames});
   }
   const at::Device device = bias_.device();
   const auto take = [&](const char* name) { return Take(batch, name).to(device); };
-  const at::Tensor terminations = take("terminations"), restarts = take("restarts");
-  const at::Tensor z =
+  at::Tensor z =
       take("mu") + (0.5 * take("logvar")).exp() * TrainingNoise(noise, mu.sizes(), device);
-
   const at::Tensor hidden =
-      Recur(at::cat({z, take("actions").unsqueeze(-1), restarts.unsqueeze(-1)}, -1));
-  const Prediction prediction = Predict(hidden);
+      Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
+  return {.z = std::move(z), .prediction = Predict(hidden)};
+}
+
+at::Tensor Memory::TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const {
+  return Read(batch, noise).prediction.termination_logit;
+}
+
+Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+  const auto [z, prediction] = Read(batch, noise);
+  const int64_t frames = z.size(1);
+  CheckTensor(Take(batch, "terminations"), "terminations", at::kFloat, {z.size(0), frames});
+  const at::Tensor terminations = Take(batch, "terminations").to(z.device());
+  const at::Tensor restarts = Take(batch, "restarts").to(z.device());
 
   // The last frame of a window or an episode has no next one to predict.
   const at::Tensor has_next = 1 - restarts.narrow(1, 1, frames - 1);

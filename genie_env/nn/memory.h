@@ -55,7 +55,17 @@ class Memory : public Model {
   /// "false_alarms", those of them with a logit above 0.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
+  /// The termination logits of the same windows ("terminations" is not read): float32 [N, T]. As
+  /// the loss left them: deaths weighted.
+  at::Tensor TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const;
+
  private:
+  struct Reading {
+    at::Tensor z;  ///< what was sampled
+    Prediction prediction;
+  };
+  Reading Read(const TensorMap& batch, const NoiseKey& noise) const;
+
   MemorySizes sizes_;
   at::Tensor weight_ih_, weight_hh_, bias_;
   std::shared_ptr<Affine> output_;

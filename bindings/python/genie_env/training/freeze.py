@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +17,9 @@ from genie_env._core import Memory, Trainer
 from genie_env.files import write_atomically, write_json
 from genie_env.games.doom import TIMEOUT
 from genie_env.games.frames import DOOM
-from genie_env.training.data import held_out, open_stores
-from genie_env.training.memory import action_inputs, encode
+from genie_env.training.data import LatentData, held_out, open_stores
+from genie_env.training.memory import action_inputs, encoded_stores
+from genie_env.training.odds import held_out_odds
 from genie_env.training.recorded import recorded_game
 from genie_env.training.runs import checkpoint_named, final_report, load_weights, read_settings
 from genie_env.training.vision import load_vision
@@ -61,17 +62,23 @@ def freeze(
     eyes = load_vision(vision)
     sizes = {"hidden": settings["hidden"], "components": settings["components"]}
     learned = load_weights(memory, "memory")
+    mind = Memory(latents=eyes.latents, **sizes)
     with checkpoint_named(memory):
-        Trainer(Memory(latents=eyes.latents, **sizes)).load_weights(learned)
-    first_frames = [store.frames[store.episode_starts[:-1][~held_out(store)]] for store in stores]
-    starts = encode(eyes, np.concatenate(first_frames)[:STARTS], "encoding first frames")
+        Trainer(mind).load_weights(learned)
+    latents = encoded_stores(vision, eyes, directories, stores)
+    odds = held_out_odds(
+        mind, LatentData(stores, latents, inputs, held_out_part=True), settings["window"]
+    )
+    starts = np.concatenate(
+        [
+            encoded[store.episode_starts[:-1][~held_out(store)]]
+            for store, encoded in zip(stores, latents, strict=True)
+        ]
+    )[:STARTS]
 
     out.mkdir(parents=True, exist_ok=True)
     weights = {f"vision.{k}": v for k, v in load_weights(vision, "vision").items()}
-    weights |= {f"memory.{k}": v for k, v in learned.items()}
-    # M's loss counts a death many times, which multiplies the odds that M learns. Divided out, the
-    # logit is that of the probability itself, and dreams end as often as the recorded episodes.
-    weights["memory.output.bias"][-1] -= math.log(Memory.death_weight)
+    weights |= {f"memory.{k}": v for k, v in odds.apply(learned).items()}
     halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
     write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(halves)))
     contexts = {
@@ -98,6 +105,7 @@ def freeze(
             "training": {
                 "vision": _provenance(seen, reports["vision"]),
                 "memory": _provenance(settings, reports["memory"]),
+                "death_odds": asdict(odds),
                 "data": {
                     "vision": [json.loads(store.meta) for store in seen_stores],
                     "memory": [json.loads(store.meta) for store in stores],

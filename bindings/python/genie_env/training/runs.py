@@ -18,7 +18,7 @@ from genie_env.training.data import fingerprint
 
 _NEEDED = {
     "vision": ("data", "steps", "latents"),
-    "memory": ("data", "steps", "vision", "hidden", "components"),
+    "memory": ("data", "steps", "vision", "window", "hidden", "components"),
 }
 
 
