@@ -93,8 +93,8 @@ EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
       height(columns[kFrames].shape()[1]),
       width(columns[kFrames].shape()[2]) {
   CheckFrames(columns[kFrames]);
-  const std::string wrong_action = ActionComplaint(
-      columns[kActions].elements<int64_t>().first(static_cast<size_t>(num_frames)));
+  const std::string wrong_action =
+      ActionComplaint(columns[kActions].elements<int64_t>().first(static_cast<size_t>(num_frames)));
   if (!wrong_action.empty()) {
     throw FormatError(columns[kActions].path().string() + ": " + wrong_action);
   }

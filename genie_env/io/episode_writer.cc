@@ -71,6 +71,12 @@ void Create(const std::filesystem::path& directory, int64_t height, int64_t widt
                         ": it is not a directory of episodes; choose another one");
     }
   }
+  // Written after the columns: without them, it is somebody else's.
+  if (Exists(directory / kEpisodeMeta) && !Exists(directory / kColumns[kFrames].file)) {
+    throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " +
+                      kColumns[kFrames].file +
+                      ": it is not a directory of episodes; choose another one");
+  }
   for (size_t c = 0; c < kEpisodeColumns; ++c) {
     OpenColumn(directory, c, Mode::kReplace, height, width).Truncate(0);
   }

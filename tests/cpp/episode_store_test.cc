@@ -244,6 +244,17 @@ TEST(EpisodeStore, SomebodyElsesFilesAreNotOverwritten) {
   EXPECT_EQ(ReadBytes(directory.path() / "rewards.npy"), precious);
 }
 
+TEST(EpisodeStore, SomebodyElsesMetaIsNotOverwritten) {
+  const TemporaryDirectory directory;
+  const std::string precious = R"({"a run": "of something else"})";
+  WriteBytes(directory.path() / "meta.json", precious);
+  EXPECT_EQ(TextOf<FormatError>([&] { OpenWriter(directory.path()); }),
+            directory.path().string() +
+                " has a meta.json but no frames.npy: it is not a directory of episodes; choose "
+                "another one");
+  EXPECT_EQ(ReadBytes(directory.path() / "meta.json"), precious);
+}
+
 /// Appends episodes until one does not fit under the limit; expects what the class promises.
 void ExpectAFullDiskToLoseNothing(rlim_t limit, FrameSize size, const std::string& file) {
   SCOPED_TRACE("no file beyond " + std::to_string(limit) + " bytes");

@@ -132,6 +132,8 @@ def calibrate(
     every = [world_dreams.at(temperature) for world_dreams in worlds for temperature in tau]
     game = real_game(directory)
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file is as wide as the table
     real = real_survival(game, real_scores or out / "real", POLICIES, episodes, workers)
     settings = [
         measure(setting, derived_seeds(seed, count=dreams)) for setting in track(every, "dreaming")
