@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import platform
 import statistics
@@ -21,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from genie_env._core import World
-from genie_env.files import write_json
+from genie_env.files import read_json, write_json
 from genie_env.products import Product, decoding_products, step_products
 from genie_env.shipped import find_world
 from genie_env.vector_env import DreamVectorEnv, make_vec
@@ -165,7 +164,7 @@ def measure(
     progress: Progress,
 ) -> tuple[list[Result], dict[str, float]]:
     """All cells, interleaved. Returns the results, and the machine's peak (FLOP/s) by dtype."""
-    config = json.loads((world / "config.json").read_text())
+    config = read_json(world / "config.json")
     products = {"latents": step_products(config)}
     products["numpy"] = products["latents"]
     products["pixels"] = products["latents"] + decoding_products(config)
