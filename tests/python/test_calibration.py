@@ -41,6 +41,22 @@ def test_the_setting_closest_to_reality_is_chosen() -> None:
     assert choose([near, Setting("sampled", 1.3, near.survival)], REAL) is near
 
 
+def test_it_takes_evidence_to_leave_temperature_1() -> None:
+    def dream(temperature: float, mean: float, std: float) -> Setting:
+        return Setting("sampled", temperature, {"held": Summary(mean, std, None, 100)})
+
+    real = {"held": Summary(300, 300.0, None, 100)}
+    # A relative standard error of a tenth in the dream and in reality: sqrt(0.02) = 0.141 together.
+    assert dream(1.3, 300, 300.0).standard_error(real) == pytest.approx(0.1414, abs=1e-4)
+    assert choose([dream(1.3, 300, 300.0), dream(1.0, 340, 340.0)], real).temperature == 1.0
+    assert choose([dream(1.3, 300, 300.0), dream(1.0, 360, 360.0)], real).temperature == 1.3
+    assert choose([dream(0.5, 300, 300.0), dream(1.5, 310, 310.0)], real).temperature == 1.5
+    single = Summary(300, None, None, 1)
+    assert Setting("sampled", 1.0, {"held": single}).standard_error({"held": single}) == (
+        pytest.approx(math.sqrt(2))
+    )
+
+
 def test_a_constant_policy_that_lives_much_longer_is_a_hole() -> None:
     setting = Setting("sampled", 1.0, lives(held=3000, left=299, still=151))
     (hole,) = find_holes(setting, REAL)  # left is below 1.5 times, held is not constant
@@ -67,12 +83,13 @@ def test_calibrate_measures_and_writes(
     assert found["chosen"] in [
         {k: v for k, v in setting.items() if k != "survival"} for setting in found["dream"]
     ]
-    assert found["chosen"]["error"] == min(setting["error"] for setting in found["dream"])
+    least = min(found["dream"], key=lambda setting: setting["error"])
+    assert found["chosen"]["error"] <= least["error"] + least["standard_error"]
     assert {*found["real"]} == {*found["dream"][0]["survival"]} == {"left", "still", "held"}
     assert found["real"]["left"]["n"] == 2
     assert found["dream"][0]["survival"]["left"]["n"] == 16
     assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
-    assert "Closest to reality: temperature" in capsys.readouterr().out
+    assert "Chosen: temperature" in capsys.readouterr().out
 
     # What was played in the real game is not played again, and the dream repeats itself.
     played = (out / "real" / "left.json").stat().st_mtime_ns

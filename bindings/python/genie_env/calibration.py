@@ -52,13 +52,33 @@ class Setting:
         """
         return float(np.mean([abs(math.log(self.ratio(real, policy))) for policy in real]))
 
+    def standard_error(self, real: Mapping[str, Summary]) -> float:
+        """How far `error` may be off because its means are of n episodes each (delta method)."""
+        means = [summary for policy in real for summary in (self.survival[policy], real[policy])]
+        return math.sqrt(sum(_relative_variance(mean) for mean in means)) / len(real)
+
     def ratio(self, real: Mapping[str, Summary], policy: str) -> float:
         return self.survival[policy].mean / real[policy].mean
 
 
+def _relative_variance(mean: Summary) -> float:
+    """Of a mean. Of a single score, that of a survival at constant risk: mean and spread equal."""
+    spread = mean.mean if mean.std is None else mean.std
+    return (spread / mean.mean) ** 2 / mean.n
+
+
 def choose(settings: Sequence[Setting], real: Mapping[str, Summary]) -> Setting:
-    """The setting whose error is smallest; of equals the first."""
-    return min(settings, key=lambda setting: setting.error(real))
+    """Of the settings within a standard error of the smallest error, the temperature nearest 1.
+
+    At temperature 1 the dream is what M learned; to leave it takes evidence (the one standard error
+    rule: Breiman et al. 1984, section 3.4.3). Of equally near ones that with the smaller error.
+    """
+    best = min(settings, key=lambda setting: setting.error(real))
+    limit = best.error(real) + best.standard_error(real)
+    return min(
+        (setting for setting in settings if setting.error(real) <= limit),
+        key=lambda setting: (abs(math.log(setting.temperature)), setting.error(real)),
+    )
 
 
 def find_holes(setting: Setting, real: Mapping[str, Summary]) -> list[dict[str, Any]]:
@@ -168,6 +188,7 @@ def _head(setting: Setting, real: Mapping[str, Summary]) -> dict[str, Any]:
         "temperature": setting.temperature,
         "termination": setting.termination,
         "error": setting.error(real),
+        "standard_error": setting.standard_error(real),
     }
 
 
@@ -219,9 +240,9 @@ def _show(
         )
     console.print(table)
     console.print(
-        f"Closest to reality: temperature {chosen.temperature:g}, termination "
-        f"{chosen.termination} (survival is off by a factor of "
-        f"{math.exp(chosen.error(real)):.2f} on average)."
+        f"Chosen: temperature {chosen.temperature:g}, termination {chosen.termination} (survival is "
+        f"off by a factor of {math.exp(chosen.error(real)):.2f} on average), the temperature nearest "
+        "1 whose error is within a standard error of the smallest."
     )
     if holes:
         console.print(Panel(hole_warning(holes), title="HOLES IN THE DREAM", style="bold red"))
