@@ -139,9 +139,12 @@ class Memory(Model):
     """
     M of World Models: an LSTM with a mixture density output.
     """
-    death_weight: typing.ClassVar[float] = 10.0
     def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, seed: typing.SupportsInt = 0) -> None:
         ...
+    def termination_logits(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> torch.Tensor:
+        """
+        Of a batch of windows, float32 [N, T]; as the loss left them, which weighs deaths.
+        """
     @property
     def components(self) -> int:
         ...
