@@ -55,7 +55,7 @@ def fit_odds(logits: Tensor, deaths: Tensor) -> Odds:
         value.backward()  # type: ignore[no-untyped-call]
         return value.item()
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     scale, shift = fitted.tolist()
     return Odds(scale, shift)
 
