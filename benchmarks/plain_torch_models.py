@@ -97,8 +97,13 @@ class PlainMemory(nn.Module):
             if name != "lstm.bias_hh_l0"
         }
 
-    def loss(self, batch: Mapping[str, Tensor], noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, batch: Mapping[str, Tensor], noise: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The batch of `genie_env/nn/memory.h`, noise [N, T, latents]: the loss and its terms.
+
+        `kept`, bool [N, hidden], are the units that the termination reads in training (dropout,
+        one mask a window: Gal & Ghahramani 2016); without it, all of them.
 
         M reads (z_t, a_t, restart_t) and says z_{t+1} and whether a_t ends the episode. Windows are
         cut from a stream of episodes, whose last frames say nothing of the next one's first.
@@ -108,7 +113,11 @@ class PlainMemory(nn.Module):
         extra = torch.stack([batch["actions"], restarts], dim=-1)
         hidden, _ = self.lstm(torch.cat([z, extra], dim=-1))
         output = self.output(hidden)
-        logit = output[..., -1]
+        if kept is None:
+            logit = output[..., -1]
+        else:
+            read = hidden * 2 * kept[:, None]
+            logit = read @ self.output.weight[-1] + self.output.bias[-1]
 
         log_weight, mean, log_std = output[:, :-1, :-1].unflatten(-1, self.shape).unbind(2)
         distance = (z[:, 1:, :, None] - mean) * torch.exp(-log_std)

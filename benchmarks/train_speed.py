@@ -73,7 +73,8 @@ def plain_memory(batch: dict[str, Tensor]) -> Callable[[], object]:
     adam = torch.optim.Adam(memory.parameters(), lr=1e-3, fused=True)
 
     def step() -> float:
-        loss, _ = memory.loss(batch, torch.randn(WINDOWS, STEPS, 64))
+        kept = torch.rand(WINDOWS, 512) < 0.5
+        loss, _ = memory.loss(batch, torch.randn(WINDOWS, STEPS, 64), kept)
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()

@@ -67,13 +67,18 @@ Prediction Memory::Predict(const at::Tensor& hidden) const {
                               .reshape({mixture_size});
   std::vector<int64_t> shape(hidden.sizes().begin(), hidden.sizes().end() - 1);
   shape.insert(shape.end(), {3, components, latents});
-  const at::Tensor logit = at::linear(hidden, output_->weight.narrow(0, mixture_size, 1),
-                                      output_->bias.narrow(0, mixture_size, 1));
   return {.mixture = at::linear(hidden, weight, bias).view(shape),
-          .termination_logit = logit.squeeze(-1).to(at::kFloat)};
+          .termination_logit = TerminationLogit(hidden)};
 }
 
-Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise) const {
+at::Tensor Memory::TerminationLogit(const at::Tensor& hidden) const {
+  const int64_t last = sizes_.output() - 1;
+  const at::Tensor logit =
+      at::linear(hidden, output_->weight.narrow(0, last, 1), output_->bias.narrow(0, last, 1));
+  return logit.squeeze(-1).to(at::kFloat);
+}
+
+Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise, bool drop) const {
   const at::Tensor& mu = Take(batch, "mu");
   CheckTensor(mu, "mu", at::kFloat, {-1, -1, sizes_.latents});
   const int64_t rows = mu.size(0), frames = mu.size(1);
@@ -86,19 +91,27 @@ Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise) cons
   }
   const at::Device device = bias_.device();
   const auto take = [&](const char* name) { return Take(batch, name).to(device); };
-  at::Tensor z =
-      take("mu") + (0.5 * take("logvar")).exp() * TrainingNoise(noise, mu.sizes(), device);
+  // One draw for each latent, then one for each hidden unit of a window.
+  const int64_t values = mu.numel(), dropped = drop ? rows * sizes_.hidden : 0;
+  const at::Tensor draws = TrainingNoise(noise, {values + dropped}, device);
+  at::Tensor z = take("mu") + (0.5 * take("logvar")).exp() * draws.narrow(0, 0, values).view_as(mu);
   const at::Tensor hidden =
       Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
-  return {.z = std::move(z), .prediction = Predict(hidden)};
+  Prediction prediction = Predict(hidden);
+  if (drop) {
+    // Twice the half that is read stands for all.
+    const at::Tensor read = 2 * (draws.narrow(0, values, dropped) > 0).to(at::kFloat);
+    prediction.termination_logit = TerminationLogit(hidden * read.view({rows, 1, sizes_.hidden}));
+  }
+  return {.z = std::move(z), .prediction = std::move(prediction)};
 }
 
 at::Tensor Memory::TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const {
-  return Read(batch, noise).prediction.termination_logit;
+  return Read(batch, noise, /*drop=*/false).prediction.termination_logit;
 }
 
 Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
-  const auto [z, prediction] = Read(batch, noise);
+  const auto [z, prediction] = Read(batch, noise, /*drop=*/is_training());
   const int64_t frames = z.size(1);
   CheckTensor(Take(batch, "terminations"), "terminations", at::kFloat, {z.size(0), frames});
   const at::Tensor terminations = Take(batch, "terminations").to(z.device());

@@ -50,9 +50,11 @@ class Memory : public Model {
   ///                               action ended the episode
   /// The negative log likelihood of the next z, per latent dimension, averaged over frames whose
   /// next one is of the same episode, plus the cross-entropy of the termination, deaths weighted,
-  /// averaged over frames. Terms: "nll", "termination"; and counts, which can be added up over
-  /// batches: "deaths" and "survivals", the frames of either kind, and "deaths_found" and
-  /// "false_alarms", those of them with a logit above 0.
+  /// averaged over frames. In training the termination reads half of the hidden units, others in
+  /// every window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): deaths are
+  /// few and half chance, and M would know its own by heart. Terms: "nll", "termination"; and
+  /// counts, which can be added up over batches: "deaths" and "survivals", the frames of either
+  /// kind, and "deaths_found" and "false_alarms", those of them with a logit above 0.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
   /// The termination logits of the same windows ("terminations" is not read): float32 [N, T]. As
@@ -64,7 +66,8 @@ class Memory : public Model {
     at::Tensor z;  ///< what was sampled
     Prediction prediction;
   };
-  Reading Read(const TensorMap& batch, const NoiseKey& noise) const;
+  at::Tensor TerminationLogit(const at::Tensor& hidden) const;
+  Reading Read(const TensorMap& batch, const NoiseKey& noise, bool drop) const;
 
   MemorySizes sizes_;
   at::Tensor weight_ih_, weight_hh_, bias_;

@@ -47,6 +47,18 @@ std::map<std::string, double> Report(const Loss& loss) {
   return report;
 }
 
+/// Drops nothing from the network for as long as it lives.
+class EvaluationScope {
+ public:
+  explicit EvaluationScope(Model& model) : model_(model) { model_.eval(); }
+  ~EvaluationScope() { model_.train(); }
+  EvaluationScope(const EvaluationScope&) = delete;
+  EvaluationScope& operator=(const EvaluationScope&) = delete;
+
+ private:
+  Model& model_;
+};
+
 bool IsFinite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }
 
 }  // namespace
@@ -103,6 +115,7 @@ std::map<std::string, double> Trainer::Backward(const TensorMap& batch) {
 
 std::map<std::string, double> Trainer::Evaluate(const TensorMap& batch, uint64_t noise_step) {
   const c10::AutoGradMode no_gradients(false);
+  const EvaluationScope whole(*impl_->model);
   // Another key than any training step's.
   return Report(impl_->ComputeLoss(batch, {~impl_->options.seed, noise_step}));
 }

@@ -35,6 +35,13 @@ def noise(shape: tuple[int, ...], step: int = 0) -> Tensor:
     return torch.from_numpy(values).reshape(shape)
 
 
+def memory_noise(rows: int, frames: int, step: int = 0) -> tuple[Tensor, Tensor]:
+    """What a training step of M draws: z's noise, and which units the termination reads."""
+    draws = noise((rows * frames * 64 + rows * 512,), step)
+    z, units = draws.split([rows * frames * 64, rows * 512])
+    return z.reshape(rows, frames, 64), units.reshape(rows, 512) > 0
+
+
 def doubles(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.double() for name, tensor in tensors.items()}
 
@@ -159,7 +166,7 @@ def test_memory_loss_and_gradients(
     reference = plain_memory(ours)
     batch = memory_batch(rows, frames, ends)
     report = ours.backward(batch)
-    loss, terms = reference.loss(doubles(batch), noise((rows, frames, 64)))
+    loss, terms = reference.loss(doubles(batch), *memory_noise(rows, frames))
     loss.backward()  # type: ignore[no-untyped-call]
     assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
     for name, term in terms.items():
@@ -176,7 +183,7 @@ def test_memory_far_from_its_initial_weights() -> None:
     reference = plain_memory(ours)
     batch = memory_batch(3, 9, [(1, 4, True)])
     report = ours.backward(batch)
-    loss, _ = reference.loss(doubles(batch), noise((3, 9, 64)))
+    loss, _ = reference.loss(doubles(batch), *memory_noise(3, 9))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() > 3
     assert report["loss"] == pytest.approx(loss.item(), rel=1e-4)
@@ -194,6 +201,18 @@ def test_memory_counts_deaths_found_and_false_alarms_at_logit_zero() -> None:
         assert (report["deaths"], report["survivals"]) == (2, 25)
         assert (report["deaths_found"], report["false_alarms"]) == (found, alarms)
     assert ours.backward(memory_batch(3, 9, []))["deaths"] == 0
+
+
+def test_memory_is_evaluated_whole() -> None:
+    """Outside training the termination reads every unit, and training goes on as if nothing was."""
+    ours, unbroken = trainer("memory"), trainer("memory")
+    batch = memory_batch(3, 9, [(1, 4, True)])
+    reference = plain_memory(ours)
+    report = ours.evaluate(batch, noise_step=4)
+    draws = philox.training_noise(2**64 - 1 - SEED, 4, 3 * 9 * 64)
+    _, terms = reference.loss(doubles(batch), torch.from_numpy(draws).reshape(3, 9, 64))
+    assert report["termination"] == pytest.approx(terms["termination"].item(), rel=1e-5)
+    assert ours.backward(batch) == unbroken.backward(batch)
 
 
 def test_lstm_gates_written_out() -> None:
@@ -226,7 +245,7 @@ def test_noise_follows_the_step(kind: str) -> None:
     if isinstance(reference, PlainVision):
         loss, _ = reference.loss(batch["frames"], noise((2, 64), step=1))
     else:
-        loss, _ = reference.loss(doubles(batch), noise((2, 5, 64), step=1))
+        loss, _ = reference.loss(doubles(batch), *memory_noise(2, 5, step=1))
     assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
 
 
