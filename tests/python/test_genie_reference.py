@@ -240,7 +240,8 @@ def test_masks_and_mistakes_are_as_many_as_the_schedule_says() -> None:
         return torch.zeros(*masked.shape, dynamics.codes)
 
     dynamics.logits = logits  # type: ignore[method-assign]
-    tokens, actions = torch.zeros(200, 9, 20, dtype=torch.long), torch.zeros(200, 8, dtype=torch.long)
+    tokens = torch.zeros(200, 9, 20, dtype=torch.long)
+    actions = torch.zeros(200, 8, dtype=torch.long)
     count = dynamics.draws(200, 9, 20)
     dynamics.loss(tokens, actions, torch.rand(count, generator=torch.Generator().manual_seed(0)))
     # The mean of cos(pi / 2 u) for u in 0 .. 3/4, and of half of 10 %, 10 in 11 of which show.
