@@ -13,6 +13,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "genie_env/nn/tokenizer.h"
 
@@ -130,9 +131,9 @@ at::Tensor Dynamics::Predict(const at::Tensor& tokens, const at::Tensor& masked,
   const at::Tensor led = Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
   // What led to a clip's first frame is not known.
   const at::Tensor unknown = at::zeros({led.size(0), 1, 1, led.size(3)}, led.options());
-  const at::Tensor y =
-      transformer_->Forward(x + at::cat({unknown, led, led}, 1), TwoStreams(frames, x.device()));
-  return Apply(*to_logits_, y.slice(1, frames)).to(at::kFloat);
+  const at::Tensor y = transformer_->ForwardFrom(frames, x + at::cat({unknown, led, led}, 1),
+                                                 TwoStreams(frames, x.device()));
+  return Apply(*to_logits_, y).to(at::kFloat);
 }
 
 at::Tensor Dynamics::CrossEntropyByFrame(const at::Tensor& tokens,

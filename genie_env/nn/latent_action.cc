@@ -1,7 +1,6 @@
 #include "genie_env/nn/latent_action.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/embedding.h>
 #include <c10/core/GradMode.h>
 
 #include <sstream>

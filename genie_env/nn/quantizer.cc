@@ -10,7 +10,7 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
-#include <cmath>
+#include <tuple>
 
 #include "genie_env/nn/autocast.h"
 

@@ -13,6 +13,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace genie_env {
 namespace {
@@ -101,14 +102,15 @@ at::Tensor Attention::OverSpace(const at::Tensor& x) const {
   return Apply(*output, mixed.transpose(1, 2).reshape(x.sizes()));
 }
 
-at::Tensor Attention::OverTime(const at::Tensor& x, const TimeGrid& time) const {
+at::Tensor Attention::OverTime(const at::Tensor& x, const TimeGrid& time, int64_t first) const {
   const Heads h = Project(x);
   // The heads of all positions side by side: [N, S * heads, F, head], without a copy.
   const auto split = [](const at::Tensor& part) { return part.flatten(2, 3).transpose(1, 2); };
-  const at::Tensor mixed = at::scaled_dot_product_attention(split(Rotate(h.query, time.rotations)),
-                                                            split(Rotate(h.key, time.rotations)),
-                                                            split(h.value), time.visible);
-  return Apply(*output, mixed.transpose(1, 2).reshape(x.sizes()));
+  const at::Tensor query = Rotate(h.query.slice(1, first), time.rotations.slice(0, first));
+  const at::Tensor key = Rotate(h.key, time.rotations);
+  const at::Tensor mixed = at::scaled_dot_product_attention(
+      split(query), split(key), split(h.value), time.visible.slice(0, first));
+  return Apply(*output, mixed.transpose(1, 2).reshape({x.size(0), -1, x.size(2), x.size(3)}));
 }
 
 StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers) {
@@ -121,10 +123,11 @@ StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers) {
   narrow_ = register_module("narrow", layers.Linear(kWidening * sizes.width, sizes.width));
 }
 
-at::Tensor StBlock::Forward(const at::Tensor& x, const TimeGrid& time) const {
-  at::Tensor y = x + space_->OverSpace(x);
+at::Tensor StBlock::Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const {
+  const at::Tensor whole = x + space_->OverSpace(x);
+  at::Tensor y = whole.slice(1, first);
   if (time_ != nullptr) {
-    y = y + time_->OverTime(y, time);
+    y = y + time_->OverTime(whole, time, first);
   }
   return y + Apply(*narrow_, at::gelu(Apply(*widen_, norm_->Forward(y)), "tanh"));
 }
@@ -139,8 +142,12 @@ StTransformer::StTransformer(int64_t count, const BlockSizes& sizes, bool timele
 }
 
 at::Tensor StTransformer::Forward(at::Tensor x, const TimeGrid& time) const {
+  return ForwardFrom(0, std::move(x), time);
+}
+
+at::Tensor StTransformer::ForwardFrom(int64_t first, at::Tensor x, const TimeGrid& time) const {
   for (const auto& block : blocks_) {
-    x = block->Forward(x, time);
+    x = block->Forward(x, time, block == blocks_.back() ? first : 0);
   }
   return norm_->Forward(x);
 }

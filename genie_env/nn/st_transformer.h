@@ -44,7 +44,8 @@ struct Attention : torch::nn::Module {
   at::Tensor OverSpace(const at::Tensor& x) const;
 
   /// x: [N, F, S, width]; every position attends to itself in the frames that `time` lets it see.
-  at::Tensor OverTime(const at::Tensor& x, const TimeGrid& time) const;
+  /// Only frames from `first` on ask: [N, F - first, S, width].
+  at::Tensor OverTime(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
 
   struct Heads {
     at::Tensor query, key;  ///< float32 [N, F, S, heads, head]
@@ -66,8 +67,9 @@ class StBlock : public torch::nn::Module {
   /// `timeless`: without attention over time, for networks that see one frame.
   StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers);
 
-  /// x: [N, F, S, width], the same after the block. `time` is not read by a timeless block.
-  at::Tensor Forward(const at::Tensor& x, const TimeGrid& time) const;
+  /// x: [N, F, S, width] to frames `first` and later after the block. `time` is not read by a
+  /// timeless block.
+  at::Tensor Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
 
  private:
   std::shared_ptr<Attention> space_, time_;
@@ -82,6 +84,9 @@ class StTransformer : public torch::nn::Module {
 
   /// x: [N, F, S, width]. float32 of the same shape.
   at::Tensor Forward(at::Tensor x, const TimeGrid& time) const;
+
+  /// The same of frames `first` and later only: the last block computes no others.
+  at::Tensor ForwardFrom(int64_t first, at::Tensor x, const TimeGrid& time) const;
 
  private:
   std::vector<std::shared_ptr<StBlock>> blocks_;

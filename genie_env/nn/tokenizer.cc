@@ -2,10 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 
-#include <cmath>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace genie_env {
 namespace {

@@ -157,7 +157,7 @@ def train_dynamics(
             seen = torch.cat([seen, likeliest_next(dynamics, seen, taken, passes)], dim=1)
         frames = eyes.decode(torch.cat([past[:, -1:], real[:, -1:]]))[:, 0]
         dreamt = eyes.decode(seen[:, -1:])[:, 0]
-        save_rows(out / "actions.png", [*frames.split(starts), *dreamt.split(starts)])
+        save_rows(out / "actions.png", [*torch.split(frames, starts), *torch.split(dreamt, starts)])
 
     train(
         Trainer(dynamics, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
