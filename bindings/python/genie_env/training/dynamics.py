@@ -69,7 +69,7 @@ def train_dynamics(
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
     latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 40000,
+    steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 4,
     clip: Annotated[
         int | None, typer.Option(help="frames a clip; twice the band unless given")

@@ -60,7 +60,7 @@ def encoded_actions(
 def train_latent_actions(
     data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 30000,
+    steps: Annotated[int, typer.Option(help="updates to make")] = 18000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 6,
     clip: Annotated[int, typer.Option(help="frames a clip")] = 12,
     learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 3e-4,

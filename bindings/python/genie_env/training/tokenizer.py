@@ -58,7 +58,7 @@ def encoded_tokens(
 def train_tokenizer(
     data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 40000,
+    steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 8,
     clip: Annotated[int, typer.Option(help="frames a clip")] = 8,
     learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
