@@ -2,6 +2,8 @@
 
 #include <torch/csrc/utils/pybind.h>
 
+#include "genie_env/worlds/arguments.h"
+
 namespace genie_env {
 namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
@@ -39,7 +41,7 @@ make, sets how much of a frame is masked.
           "logits",
           [](const Dynamics& dynamics, const at::Tensor& tokens, const at::Tensor& masked,
              const at::Tensor& actions) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return dynamics.Logits(tokens, masked, actions);
           },
           py::arg("tokens"), py::arg("masked"), py::arg("actions"), Released(), R"(
@@ -50,7 +52,7 @@ logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
       .def(
           "cross_entropy_by_frame",
           [](const Dynamics& dynamics, const at::Tensor& tokens, const at::Tensor& actions) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return dynamics.CrossEntropyByFrame(tokens, actions);
           },
           py::arg("tokens"), py::arg("actions"), Released(),

@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "genie_env/worlds/arguments.h"
+
 namespace genie_env {
 namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
@@ -44,14 +46,14 @@ frames, this one and the last ones.
       .def(
           "codes",
           [](const LatentAction& actions) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return actions.Codes();
           },
           "float32 [actions, code_dimensions]: the codebook, a copy.")
       .def(
           "encode",
           [](const LatentAction& actions, const at::Tensor& frames) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return actions.Encode(frames);
           },
           py::arg("frames"), Released(),
@@ -60,7 +62,7 @@ frames, this one and the last ones.
       .def(
           "predict",
           [](const LatentAction& model, const at::Tensor& frames, const at::Tensor& actions) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return ToBytes(model.Predict(frames, actions));
           },
           py::arg("frames"), py::arg("actions"), Released(),

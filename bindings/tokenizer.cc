@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "genie_env/worlds/arguments.h"
+
 namespace genie_env {
 namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
@@ -46,7 +48,7 @@ sees one frame's tokens.
       .def(
           "encode",
           [](const Tokenizer& tokenizer, const at::Tensor& frames) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return tokenizer.Encode(frames);
           },
           py::arg("frames"), Released(),
@@ -54,7 +56,7 @@ sees one frame's tokens.
       .def(
           "decode",
           [](const Tokenizer& tokenizer, const at::Tensor& tokens) {
-            const c10::AutoGradMode no_gradients(false);
+            const FrozenScope scope;
             return ToBytes(tokenizer.Decode(tokens));
           },
           py::arg("tokens"), Released(),

@@ -2,9 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/nn/check_tensor.h"
+#include "genie_env/nn/model.h"
 
 namespace genie_env {
 
@@ -15,17 +18,16 @@ void ClipSizes::Check() const {
                                 std::to_string(patch) + " x " + std::to_string(patch) +
                                 "; expected a patch that divides height and width");
   }
+  CheckSize("the number of patches a frame", positions(), kMostPositions);
 }
 
 at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t least,
                       const char* network) {
-  if (frames.dim() != 5 || frames.size(1) < least || frames.size(2) != sizes.height ||
-      frames.size(3) != sizes.width || frames.size(4) != 3 || frames.scalar_type() != at::kByte) {
-    std::ostringstream message;
-    message << "frames have shape " << frames.sizes() << " and dtype " << frames.scalar_type()
-            << "; " << network << " expects uint8 [N, T, " << sizes.height << ", " << sizes.width
-            << ", 3] with T at least " << least;
-    throw std::invalid_argument(message.str());
+  CheckTensor(frames, "frames", at::kByte, {-1, -1, sizes.height, sizes.width, 3});
+  if (frames.size(0) < 1 || frames.size(1) < least) {
+    throw std::invalid_argument("frames: got " + Describe(frames) + ", but " + network +
+                                " expects clips of at least " + std::to_string(least) +
+                                (least == 1 ? " frame" : " frames"));
   }
   return frames.to(at::kFloat).mul_(1.0 / 255).sub_(0.5);
 }

@@ -16,8 +16,8 @@ struct ClipSizes {
   void Check() const;                                   ///< throws std::invalid_argument
 };
 
-/// uint8 [N, T, height, width, 3] to float32 of the same shape, in [-0.5, 0.5]. Anything else, or
-/// fewer than `least` frames, throws std::invalid_argument, which `network` begins.
+/// uint8 [N, T, height, width, 3] to float32 of the same shape, in [-0.5, 0.5]. Anything else,
+/// no clip, or fewer than `least` frames, throws std::invalid_argument.
 at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t least,
                       const char* network);
 

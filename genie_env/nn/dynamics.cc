@@ -10,11 +10,12 @@
 #include <ATen/ops/zeros.h>
 
 #include <numbers>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "genie_env/core/limits.h"
+#include "genie_env/nn/check_tensor.h"
 #include "genie_env/nn/tokenizer.h"
 
 namespace genie_env {
@@ -54,18 +55,14 @@ at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets) {
 Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed)
     : Model("Dynamics"), sizes_(sizes) {
   sizes.block.Check();
-  CheckAtLeast("positions", sizes.positions, 1);
-  CheckAtLeast("codes", sizes.codes, 2);
-  CheckAtLeast("blocks", sizes.blocks, 1);
-  CheckAtLeast("band", sizes.band, 2);  // a frame alone has no past to follow from
-  CheckAtLeast("passes", sizes.passes, 1);
-  if (action_codes.dim() != 2 || action_codes.size(0) < 1 || action_codes.size(1) < 1 ||
-      action_codes.scalar_type() != at::kFloat) {
-    std::ostringstream message;
-    message << "action_codes has shape " << action_codes.sizes() << " and dtype "
-            << action_codes.scalar_type() << "; expected float32 [actions, dimensions]";
-    throw std::invalid_argument(message.str());
-  }
+  CheckSize("positions", sizes.positions, kMostPositions);
+  CheckSize("codes", sizes.codes, kMostCodes, 2);
+  CheckSize("blocks", sizes.blocks, kMostBlocks);
+  CheckSize("band", sizes.band, kMostBand, 2);  // a frame alone has no past to follow from
+  CheckSize("passes", sizes.passes, kMostPasses);
+  CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
+  CheckSize("the number of action_codes", action_codes.size(0), kMostLatentActions);
+  CheckSize("the dimensions of action_codes", action_codes.size(1), kMostCodeDimensions);
   const int64_t width = sizes.block.width;
   LayerNumbers layers{seed};
   action_codes_ = register_buffer("action_codes", action_codes.detach().clone());
@@ -84,14 +81,7 @@ void Dynamics::Check(const at::Tensor& tokens, const at::Tensor& actions) const 
     throw std::invalid_argument("the clips have " + std::to_string(tokens.size(1)) +
                                 " frames; the dynamics learn from at least 2");
   }
-  if (actions.dim() != 2 || actions.size(0) != tokens.size(0) ||
-      actions.size(1) != tokens.size(1) - 1 || actions.scalar_type() != at::kLong) {
-    std::ostringstream message;
-    message << "actions have shape " << actions.sizes() << " and dtype " << actions.scalar_type()
-            << "; expected int64 [" << tokens.size(0) << ", " << tokens.size(1) - 1
-            << "], one between each two frames";
-    throw std::invalid_argument(message.str());
-  }
+  CheckTensor(actions, "actions", at::kLong, {tokens.size(0), tokens.size(1) - 1});
   if (((actions < 0) | (actions >= this->actions())).any().item<bool>()) {
     throw std::invalid_argument("an action is outside 0 .. " + std::to_string(this->actions() - 1) +
                                 ": the actions are of another latent action model");
@@ -113,13 +103,8 @@ TimeGrid Dynamics::TwoStreams(int64_t frames, at::Device device) const {
 at::Tensor Dynamics::Logits(const at::Tensor& tokens, const at::Tensor& masked,
                             const at::Tensor& actions) const {
   Check(tokens, actions);
+  CheckTensor(masked, "masked", at::kLong, {tokens.size(0), tokens.size(1) - 1, sizes_.positions});
   CheckTokens(masked, sizes_.positions, sizes_.codes + 1);
-  if (masked.size(0) != tokens.size(0) || masked.size(1) != tokens.size(1) - 1) {
-    std::ostringstream message;
-    message << "masked has shape " << masked.sizes() << "; expected [" << tokens.size(0) << ", "
-            << tokens.size(1) - 1 << ", " << tokens.size(2) << "], the frames from the second on";
-    throw std::invalid_argument(message.str());
-  }
   const at::Device device = embedding_.device();
   return Predict(tokens.to(device), masked.to(device), actions.to(device));
 }

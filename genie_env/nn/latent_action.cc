@@ -3,10 +3,12 @@
 #include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/nn/check_tensor.h"
 
 namespace genie_env {
 namespace {
@@ -37,11 +39,11 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
     : Model("LatentAction"), sizes_(sizes) {
   sizes.clip.Check();
   sizes.block.Check();
-  CheckAtLeast("encoder_blocks", sizes.encoder_blocks, 1);
-  CheckAtLeast("decoder_blocks", sizes.decoder_blocks, 1);
-  CheckAtLeast("actions", sizes.actions, 2);
-  CheckAtLeast("code_dimensions", sizes.code_dimensions, 2);
-  CheckAtLeast("band", sizes.band, 2);  // a transition is between two frames
+  CheckSize("encoder_blocks", sizes.encoder_blocks, kMostBlocks);
+  CheckSize("decoder_blocks", sizes.decoder_blocks, kMostBlocks);
+  CheckSize("actions", sizes.actions, kMostLatentActions, 2);
+  CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
+  CheckSize("band", sizes.band, kMostBand, 2);  // a transition is between two frames
   const int64_t width = sizes.block.width;
   const auto positions = [&](LayerNumbers& layers) {
     return layers.Weight({sizes.clip.positions(), width}, kPositionBound);
@@ -90,13 +92,7 @@ at::Tensor LatentAction::Encode(const at::Tensor& frames) const {
 at::Tensor LatentAction::Predict(const at::Tensor& frames, const at::Tensor& actions) const {
   const at::Device device = encoder_embed_->weight.device();
   const Standardised seen = Standardise(ClipPixels(frames, sizes_.clip, 1, kName).to(device));
-  if (actions.dim() != 2 || actions.size(0) != frames.size(0) ||
-      actions.size(1) != frames.size(1) || actions.scalar_type() != at::kLong) {
-    std::ostringstream message;
-    message << "actions have shape " << actions.sizes() << " and dtype " << actions.scalar_type()
-            << "; expected int64 [N, T], a code for each of the frames";
-    throw std::invalid_argument(message.str());
-  }
+  CheckTensor(actions, "actions", at::kLong, {frames.size(0), frames.size(1)});
   if (((actions < 0) | (actions >= sizes_.actions)).any().item<bool>()) {
     throw std::invalid_argument("an action is outside 0 .. " + std::to_string(sizes_.actions - 1));
   }

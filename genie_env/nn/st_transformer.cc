@@ -20,6 +20,8 @@
 #include <string>
 #include <utility>
 
+#include "genie_env/core/limits.h"
+
 namespace genie_env {
 namespace {
 
@@ -57,16 +59,9 @@ at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
 
 }  // namespace
 
-void CheckAtLeast(const char* name, int64_t value, int64_t least) {
-  if (value < least) {
-    throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
-                                "; expected at least " + std::to_string(least));
-  }
-}
-
 void BlockSizes::Check() const {
-  CheckAtLeast("width", width, 1);
-  CheckAtLeast("heads", heads, 1);
+  CheckSize("width", width, kMostWidth);
+  CheckSize("heads", heads, kMostWidth);
   if (width % heads != 0 || head() % 2 != 0) {
     throw std::invalid_argument("width is " + std::to_string(width) + " and heads is " +
                                 std::to_string(heads) +

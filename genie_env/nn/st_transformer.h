@@ -92,8 +92,4 @@ class StTransformer : public torch::nn::Module {
   std::vector<std::shared_ptr<StBlock>> blocks_;
   std::shared_ptr<Norm> norm_;
 };
-
-/// Throws std::invalid_argument unless `value` is at least `least`; `name` is what is wrong.
-void CheckAtLeast(const char* name, int64_t value, int64_t least);
-
 }  // namespace genie_env

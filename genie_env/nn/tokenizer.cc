@@ -2,10 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/nn/check_tensor.h"
 
 namespace genie_env {
 namespace {
@@ -16,12 +18,7 @@ constexpr double kErrorFloor = 1e-4;
 }  // namespace
 
 void CheckTokens(const at::Tensor& tokens, int64_t positions, int64_t codes) {
-  if (tokens.dim() != 3 || tokens.size(2) != positions || tokens.scalar_type() != at::kLong) {
-    std::ostringstream message;
-    message << "tokens have shape " << tokens.sizes() << " and dtype " << tokens.scalar_type()
-            << "; expected int64 [N, T, " << positions << "]";
-    throw std::invalid_argument(message.str());
-  }
+  CheckTensor(tokens, "tokens", at::kLong, {-1, -1, positions});
   if (tokens.numel() > 0 && ((tokens < 0) | (tokens >= codes)).any().item<bool>()) {
     throw std::invalid_argument("a token is outside 0 .. " + std::to_string(codes - 1) +
                                 ": the tokens are of another tokenizer");
@@ -31,11 +28,11 @@ void CheckTokens(const at::Tensor& tokens, int64_t positions, int64_t codes) {
 Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), sizes_(sizes) {
   sizes.clip.Check();
   sizes.block.Check();
-  CheckAtLeast("encoder_blocks", sizes.encoder_blocks, 1);
-  CheckAtLeast("decoder_blocks", sizes.decoder_blocks, 1);
-  CheckAtLeast("codes", sizes.codes, 2);
-  CheckAtLeast("code_dimensions", sizes.code_dimensions, 2);
-  CheckAtLeast("band", sizes.band, 1);
+  CheckSize("encoder_blocks", sizes.encoder_blocks, kMostBlocks);
+  CheckSize("decoder_blocks", sizes.decoder_blocks, kMostBlocks);
+  CheckSize("codes", sizes.codes, kMostCodes, 2);
+  CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
+  CheckSize("band", sizes.band, kMostBand);
   const int64_t width = sizes.block.width, positions = sizes.clip.positions();
   LayerNumbers layers{seed};
   embed_ = register_module("embed", layers.Linear(sizes.clip.pixels(), width));

@@ -82,8 +82,6 @@ def train_latent_actions(
     """Train a latent action model on recorded frames, without their actions."""
     stores = open_stores(data)
     check_enough(stores, trained=batch * clip, unseen=clip)
-    if not 2 <= actions <= 256:
-        raise ValueError(f"actions is {actions}; expected 2 to 256")
     clips = ClipData(stores, clip, held_out_part=False)
     unseen = ClipData(stores, clip, held_out_part=True)
     sizes: dict[str, Any] = {
