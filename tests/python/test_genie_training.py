@@ -251,10 +251,28 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
         tokenizer_run(data, runs / "tokenizer", steps=4)
     with pytest.raises(ValueError, match=r"other settings \(sizes was .*'actions': 6"):
         actions_run(data, runs / "actions", actions=5)
-    with pytest.raises(ValueError, match="actions is 300; expected 2 to 256"):
+    with pytest.raises(ValueError, match="actions is 300, expected 2 to 256"):
         actions_run(data, runs / "other", actions=300)
     with pytest.raises(ValueError, match="holds no settings.json: give the --out of a `train tok"):
         train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other")
+    with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
+        train_dynamics([data], runs / "actions", runs / "actions", runs / "other", band=2)
+    with pytest.raises(ValueError, match="too few episodes: .* one batch takes 4,000 frames"):
+        train_dynamics([data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, 4)
+    assert not (runs / "other").exists()
+
+
+def test_dynamics_are_learned_from_finished_networks(
+    data: Path, runs: Path, tmp_path: Path
+) -> None:
+    """A tokenizer that still learns would give its tokens other meanings."""
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    for name, command in (("actions", "latent-actions"), ("tokenizer", "tokenizer")):
+        settings = copy / name / "settings.json"
+        settings.write_text(settings.read_text().replace('"steps": 3', '"steps": 4'))
+        with pytest.raises(ValueError, match=rf"not finished: .* `train {command}` command again"):
+            dynamics_run(data, copy, tmp_path / "dynamics")
 
 
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])
@@ -284,7 +302,10 @@ def test_a_collapse_is_loud_and_ends_the_run_when_told_to(
     assert (tmp_path / "loud" / "checkpoint.safetensors").exists()
     with pytest.raises(RuntimeError, match=expected + r" \(expected at least \d+\); lower the"):
         start(tmp_path / "still", tmp_path / "stopped", stop_on_collapse=True, **settings)
-    assert (tmp_path / "stopped" / "checkpoint.safetensors").exists()
+    # Nor does the same command take it for finished.
+    with pytest.raises(RuntimeError, match=expected + ".* without --stop-on-collapse it goes on"):
+        start(tmp_path / "still", tmp_path / "stopped", stop_on_collapse=True, **settings)
+    start(tmp_path / "still", tmp_path / "stopped", **settings)
 
 
 def test_usage_and_its_watch() -> None:

@@ -23,7 +23,12 @@ from torch.utils.tensorboard import SummaryWriter
 from genie_env._core import Trainer
 from genie_env.files import write_atomically
 from genie_env.training.data import Batch
-from genie_env.training.runs import checkpoint_named, forget_reports_after, read_checkpoint
+from genie_env.training.runs import (
+    checkpoint_named,
+    forget_reports_after,
+    read_checkpoint,
+    read_reports,
+)
 
 Share = tuple[str, str]
 """Two counts of a report, of which the first is divided by the second."""
@@ -60,6 +65,16 @@ class CollapseWatch:
     stop: bool
     """Whether to end the run then, or only to say so loudly."""
 
+    def check(self, run: Path, step: int, figures: Mapping[str, float]) -> str:
+        """What to say loudly of these held-out figures, if anything; a RuntimeError to stop at."""
+        found = self.find(figures)
+        if not found:
+            return ""
+        trouble = f"{run} has collapsed at step {step}: {found}"
+        if self.stop:
+            raise RuntimeError(f"{trouble}; without --stop-on-collapse it goes on")
+        return trouble
+
 
 def train(
     trainer: Trainer,
@@ -79,10 +94,11 @@ def train(
     """Trains until `schedule.steps` updates are made, from the checkpoint in `run` if there is one.
 
     Leaves `checkpoint.safetensors` (all that resuming needs), `metrics.jsonl` (a line an
-    evaluation) and `tensorboard/` in `run`. `picture(step)` is called at every evaluation, and so is
-    `measure()`, for held-out figures beyond the losses; those of the same name replace them. `shares`
-    are reported in place of the counts that they are made of. Ctrl-C writes a checkpoint first.
-    Returns the held-out losses. A collapse that `watch` finds and stops at is a RuntimeError.
+    evaluation) and `tensorboard/` in `run`. `picture(step)` is called at every evaluation, and so
+    is `measure()`, for held-out figures beyond the losses; those of the same name replace them.
+    `shares` are reported in place of the counts that they are made of. Ctrl-C writes a checkpoint
+    first. Returns the held-out losses. A collapse that `watch` finds and stops at is a
+    RuntimeError, also of the same command given again.
     """
     checkpoint = run / "checkpoint.safetensors"
     if checkpoint.exists():
@@ -90,6 +106,8 @@ def train(
         with checkpoint_named(run):
             trainer.load_state(state)
     reported = forget_reports_after(run, trainer.step)
+    if watch is not None and watch.stop and reported == trainer.step > 0:
+        watch.check(run, reported, read_reports(run)[-1]["held_out"])
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=trainer.step)
 
     def save_checkpoint() -> None:
@@ -136,11 +154,9 @@ def train(
                     progress.update(task, losses=_text(losses))
                     if picture is not None:
                         picture(step)
-                    if watch is not None and (trouble := watch.find(figures)):
-                        trouble = f"{run} has collapsed at step {step}: {trouble}"
-                        if watch.stop:
-                            save_checkpoint()
-                            raise RuntimeError(trouble)
+                    if watch is not None and watch.stop:
+                        save_checkpoint()
+                    if watch is not None and (trouble := watch.check(run, step, figures)):
                         progress.console.print(trouble, style="bold red")
                     since, timed_from, reports = time.perf_counter(), step, []
                 if step % schedule.checkpoint_every == 0 or step == schedule.steps:
