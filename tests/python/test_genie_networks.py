@@ -70,7 +70,7 @@ def lam(actions: int = 4, seed: int = 1) -> LatentAction:
 
 @pytest.mark.parametrize("t", [0, 5, FRAMES - 1])
 def test_an_action_code_sees_both_frames_of_its_transition_and_those_before(t: int) -> None:
-    model = lam(actions=300)
+    model = lam(actions=256)
     frames = video(60)
     seen_from = differs(model.encode(frames), model.encode(changed(frames, t)))
     # Code i is of the transition from frame i to frame i + 1.
