@@ -254,10 +254,10 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
     with pytest.raises(ValueError, match="actions is 300, expected 2 to 256"):
         actions_run(data, runs / "other", actions=300)
     with pytest.raises(ValueError, match="holds no settings.json: give the --out of a `train tok"):
-        train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other")
+        train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other", band=2)
     with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
         train_dynamics([data], runs / "actions", runs / "actions", runs / "other", band=2)
-    with pytest.raises(ValueError, match="too few episodes: .* one batch takes 4,000 frames"):
+    with pytest.raises(ValueError, match="too few episodes: .* but one batch takes 4,000; record on"):
         train_dynamics([data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, 4)
     assert not (runs / "other").exists()
 
