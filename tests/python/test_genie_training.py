@@ -257,7 +257,7 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
         train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other", band=2)
     with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
         train_dynamics([data], runs / "actions", runs / "actions", runs / "other", band=2)
-    with pytest.raises(ValueError, match="too few episodes: .* but one batch takes 4,000; record on"):
+    with pytest.raises(ValueError, match=r"too few episodes: .* but one batch takes 4,000; record"):
         train_dynamics([data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, 4)
     assert not (runs / "other").exists()
 
@@ -273,6 +273,17 @@ def test_dynamics_are_learned_from_finished_networks(
         settings.write_text(settings.read_text().replace('"steps": 3', '"steps": 4'))
         with pytest.raises(ValueError, match=rf"not finished: .* `train {command}` command again"):
             dynamics_run(data, copy, tmp_path / "dynamics")
+
+
+def test_dynamics_do_not_go_on_with_other_networks(data: Path, runs: Path, tmp_path: Path) -> None:
+    """Trained anew in the same place, they would say other things of the same frames."""
+    for name in ("tokenizer", "actions"):
+        shutil.copytree(runs / name, tmp_path / name)
+    dynamics_run(data, tmp_path, tmp_path / "dynamics")
+    shutil.rmtree(tmp_path / "tokenizer")
+    tokenizer_run(data, tmp_path / "tokenizer", seed=2)
+    with pytest.raises(ValueError, match=r"other settings \(weights was"):
+        dynamics_run(data, tmp_path, tmp_path / "dynamics")
 
 
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])

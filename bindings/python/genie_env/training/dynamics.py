@@ -11,6 +11,7 @@ import typer
 
 from genie_env._core import Dynamics, Trainer
 from genie_env.training.data import TokenData, check_enough, longest_episode, open_stores
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import encoded_actions, load_latent_actions
 from genie_env.training.loop import Schedule, train
 from genie_env.training.pictures import save_rows
@@ -114,6 +115,8 @@ def train_dynamics(
             "clips": len(clips.clips),
             "tokenizer": str(tokenizer),
             "latent_actions": str(latent_actions),
+            # Trained anew in the same place, they would say other things of the same frames.
+            "weights": [weights_fingerprint(run) for run in (tokenizer, latent_actions)],
             "sizes": sizes,
             "steps": steps,
             "batch": batch,

@@ -20,6 +20,11 @@ CHUNK = 64
 """Frames that are encoded at once, besides those before them that the network looks back at."""
 
 
+def weights_fingerprint(run: Path) -> str:
+    """Of the network that a run has trained: another one after any further step."""
+    return hashlib.sha256((run / "checkpoint.safetensors").read_bytes()).hexdigest()[:16]
+
+
 def encoded_once(
     run: Path,
     kind: str,
@@ -29,8 +34,7 @@ def encoded_once(
 ) -> list[NDArray[Any]]:
     """`encode(store, title)` of every store, mapped into memory from files in the run's directory
     that are named after its weights; what is not there yet is computed."""
-    weights = (run / "checkpoint.safetensors").read_bytes()
-    cache = run / kind / hashlib.sha256(weights).hexdigest()[:16]
+    cache = run / kind / weights_fingerprint(run)
     cache.mkdir(parents=True, exist_ok=True)
     arrays = []
     for directory, store in zip(directories, stores, strict=True):
