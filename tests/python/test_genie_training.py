@@ -317,6 +317,11 @@ def test_a_collapse_is_loud_and_ends_the_run_when_told_to(
     with pytest.raises(RuntimeError, match=expected + ".* without --stop-on-collapse it goes on"):
         start(tmp_path / "still", tmp_path / "stopped", stop_on_collapse=True, **settings)
     start(tmp_path / "still", tmp_path / "stopped", **settings)
+    # Nor is it quiet where Ctrl-C came in the middle of that evaluation.
+    (tmp_path / "loud" / "metrics.jsonl").unlink()
+    capsys.readouterr()
+    start(tmp_path / "still", tmp_path / "loud", **settings)
+    assert re.search(expected, " ".join(capsys.readouterr().out.split()))
 
 
 def test_usage_and_its_watch() -> None:

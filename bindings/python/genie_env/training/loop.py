@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import get_console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -131,7 +132,10 @@ def train(
     losses = evaluate()
     if schedule.evaluates_at(trainer.step) and reported != trainer.step:
         # Ctrl-C came in the middle of that evaluation.
-        _report(run, writer, trainer.step, {}, measured(losses), None)
+        figures = measured(losses)
+        _report(run, writer, trainer.step, {}, figures, None)
+        if watch is not None and (trouble := watch.check(run, trainer.step, figures)):
+            get_console().print(trouble, style="bold red")
     with Progress(*columns) as progress:
         task = progress.add_task(
             title, total=schedule.steps, completed=trainer.step, rate=0.0, losses=_text(losses)
