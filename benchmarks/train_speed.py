@@ -1,11 +1,12 @@
-"""Training steps of V and M: our C++ Trainer against the same networks in plain Python PyTorch.
+"""Training steps of all networks: our C++ Trainer against the same in plain Python PyTorch.
 
     python benchmarks/train_speed.py
 
 Both take turns in one process, so that whatever else the machine does falls on both alike; the
 median of five turns counts. Beside the ratio by the clock stands the ratio of processor time, which
 other processes disturb less. V: 128 frames in bfloat16 autocast; M: 64 windows of 256 steps in
-float32. A step is loss, gradients and Adam.
+float32; tokenizer, latent actions and dynamics: clips as their commands take them, of 64 x 64 frames
+and of 64 tokens, in bfloat16 autocast. A step is loss, gradients and Adam.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from plain_torch_genie import PlainDynamics, PlainLatentAction, PlainTokenizer
 from plain_torch_models import PlainMemory, PlainVision
-from torch import Tensor
+from torch import Tensor, nn
 
-from genie_env._core import Memory, Trainer, Vision
+from genie_env._core import Dynamics, LatentAction, Memory, Tokenizer, Trainer, Vision
 from genie_env.bench import machine
 
 FRAMES = 128
@@ -53,13 +56,14 @@ def ours(trainer: Trainer, batch: dict[str, Tensor]) -> Callable[[], object]:
     return step
 
 
-def plain_vision(pixels: Tensor) -> Callable[[], object]:
-    vision = PlainVision()
-    adam = torch.optim.Adam(vision.parameters(), lr=1e-4, fused=True)
+def plain(
+    network: nn.Module, compute_loss: Callable[[], tuple[Tensor, object]], bf16: bool
+) -> Callable[[], object]:
+    adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = vision.loss(pixels, torch.randn(FRAMES, 64))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss, _ = compute_loss()
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
@@ -68,19 +72,97 @@ def plain_vision(pixels: Tensor) -> Callable[[], object]:
     return step
 
 
-def plain_memory(batch: dict[str, Tensor]) -> Callable[[], object]:
-    memory = PlainMemory()
-    adam = torch.optim.Adam(memory.parameters(), lr=1e-3, fused=True)
+@dataclass(frozen=True)
+class Contest:
+    """A network, twice, and how much of it to run."""
 
-    def step() -> float:
+    unit: str
+    items: int  # units a step
+    repeats: int  # steps a turn
+    ours: Callable[[], object]
+    plain: Callable[[], object]
+
+
+def vision(repeats: int) -> Contest:
+    pixels, network = frames(), PlainVision()
+    return Contest(
+        "frames/s",
+        FRAMES,
+        repeats,
+        ours(Trainer(Vision(), learning_rate=1e-4, bf16=True), {"frames": pixels}),
+        plain(network, lambda: network.loss(pixels, torch.randn(FRAMES, 64)), bf16=True),
+    )
+
+
+def memory(repeats: int) -> Contest:
+    batch, network = windows(), PlainMemory()
+
+    def loss() -> tuple[Tensor, dict[str, Tensor]]:
         kept = torch.rand(WINDOWS, 512) < 0.5
-        loss, _ = memory.loss(batch, torch.randn(WINDOWS, STEPS, 64), kept)
-        adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        adam.step()
-        return loss.item()
+        return network.loss(batch, torch.randn(WINDOWS, STEPS, 64), kept)
 
-    return step
+    return Contest(
+        "steps/s",
+        WINDOWS * STEPS,
+        repeats,
+        ours(Trainer(Memory(), learning_rate=1e-4), batch),
+        plain(network, loss, bf16=False),
+    )
+
+
+def tokenizer(repeats: int) -> Contest:
+    clips = torch.randint(256, (8, 8, 64, 64, 3), dtype=torch.uint8)
+    network = PlainTokenizer()
+    return Contest(
+        "frames/s",
+        64,
+        repeats,
+        ours(Trainer(Tokenizer(), learning_rate=1e-4, bf16=True), {"frames": clips}),
+        plain(network, lambda: network.loss(clips), bf16=True),
+    )
+
+
+def latent_actions(repeats: int) -> Contest:
+    clips = torch.randint(256, (6, 12, 64, 64, 3), dtype=torch.uint8)
+    network = PlainLatentAction()
+    return Contest(
+        "frames/s",
+        72,
+        repeats,
+        ours(Trainer(LatentAction(), learning_rate=1e-4, bf16=True), {"frames": clips}),
+        plain(network, lambda: network.loss(clips), bf16=True),
+    )
+
+
+def dynamics(repeats: int) -> Contest:
+    clips, length, action_codes = 4, 32, torch.randn(6, 8)
+    batch = {
+        "tokens": torch.randint(1024, (clips, length, 64)),
+        "actions": torch.randint(6, (clips, length - 1)),
+    }
+    network = PlainDynamics(action_codes)
+    draws = network.draws(clips, length, 64)
+    return Contest(
+        "frames/s",
+        clips * length,
+        repeats,
+        ours(Trainer(Dynamics(action_codes), learning_rate=1e-4, bf16=True), batch),
+        plain(
+            network,
+            lambda: network.loss(batch["tokens"], batch["actions"], torch.rand(draws)),
+            bf16=True,
+        ),
+    )
+
+
+NETWORKS = {
+    "V": (vision, 10),
+    "M": (memory, 4),
+    "tokenizer": (tokenizer, 3),
+    "latent actions": (latent_actions, 3),
+    "dynamics": (dynamics, 2),
+}
+"""Each with the steps of a turn."""
 
 
 def compare(
@@ -105,46 +187,31 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--vision-repeats", type=int, default=10, help="steps a turn of V")
-    parser.add_argument("--memory-repeats", type=int, default=4, help="steps a turn of M")
+    parser.add_argument("--only", choices=NETWORKS, action="append", help="a network; repeatable")
+    parser.add_argument("--repeats", type=int, help="steps a turn, instead of each network's own")
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
-    pixels, batch = frames(), windows()
     report: dict[str, object] = {"machine": machine(torch.device("cpu"))}
-    for name, unit, repeats, items, steps in (
-        (
-            "V",
-            "frames/s",
-            arguments.vision_repeats,
-            FRAMES,
-            {
-                "ours": ours(Trainer(Vision(), learning_rate=1e-4, bf16=True), {"frames": pixels}),
-                "plain": plain_vision(pixels),
-            },
-        ),
-        (
-            "M",
-            "steps/s",
-            arguments.memory_repeats,
-            WINDOWS * STEPS,
-            {
-                "ours": ours(Trainer(Memory(), learning_rate=1e-3), batch),
-                "plain": plain_memory(batch),
-            },
-        ),
-    ):
-        seconds = compare(steps, repeats)
+    for name in arguments.only or NETWORKS:
+        build, repeats = NETWORKS[name]
+        contest = build(arguments.repeats or repeats)
+        seconds = compare({"ours": contest.ours, "plain": contest.plain}, contest.repeats)
         median = {
             clock: {who: statistics.median(values) for who, values in by.items()}
             for clock, by in seconds.items()
         }
         ratio = {clock: m["plain"] / m["ours"] for clock, m in median.items()}
-        rate = {who: items / value for who, value in median["wall"].items()}
-        report[name] = {"unit": unit, "median": rate, "ratio": ratio, "seconds_a_step": seconds}
+        rate = {who: contest.items / value for who, value in median["wall"].items()}
+        report[name] = {
+            "unit": contest.unit,
+            "median": rate,
+            "ratio": ratio,
+            "seconds_a_step": seconds,
+        }
         print(
-            f"{name}: {rate['ours']:,.0f} {unit}, plain PyTorch {rate['plain']:,.0f}, "
+            f"{name}: {rate['ours']:,.0f} {contest.unit}, plain PyTorch {rate['plain']:,.0f}, "
             f"ratio {ratio['wall']:.2f} (processor time: {ratio['processor']:.2f})",
             flush=True,
         )

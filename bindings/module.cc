@@ -4,7 +4,10 @@ namespace genie_env {
 
 void InitBuildInfo(pybind11::module_& m);
 void InitError(pybind11::module_& m);
+void InitDynamics(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
+void InitLatentAction(pybind11::module_& m);
+void InitTokenizer(pybind11::module_& m);
 void InitTrainer(pybind11::module_& m);
 void InitVecEnv(pybind11::module_& m);
 void InitWorld(pybind11::module_& m);
@@ -17,6 +20,9 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitBuildInfo(m);
   genie_env::InitEpisodeStore(m);
   genie_env::InitTrainer(m);
+  genie_env::InitTokenizer(m);
+  genie_env::InitLatentAction(m);
+  genie_env::InitDynamics(m);
   genie_env::InitWorld(m);
   genie_env::InitVecEnv(m);
 }

@@ -4,10 +4,21 @@
 
 namespace genie_env {
 
-// The largest sizes of V and M. Training refuses what a frozen world could not be loaded with.
+// The largest sizes of networks. Training refuses what a frozen world could not be loaded with.
 
 inline constexpr int64_t kMostLatents = 4096;
 inline constexpr int64_t kMostHidden = 65536;
 inline constexpr int64_t kMostComponents = 32;
+
+// Of tokenizer, latent actions and dynamics. What they say of recordings is stored as uint16 tokens
+// and uint8 actions.
+inline constexpr int64_t kMostCodes = 65536;
+inline constexpr int64_t kMostLatentActions = 256;
+inline constexpr int64_t kMostCodeDimensions = 1024;
+inline constexpr int64_t kMostPositions = 4096;
+inline constexpr int64_t kMostWidth = 8192;
+inline constexpr int64_t kMostBlocks = 64;
+inline constexpr int64_t kMostBand = 1024;
+inline constexpr int64_t kMostPasses = 64;
 
 }  // namespace genie_env

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/linear.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/irange.h>
 
@@ -18,13 +19,21 @@ std::span<float> Elements(const at::Tensor& tensor) {
   return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
 }
 
+RowCounter Counter(const NoiseKey& key) {
+  return {key.seed, static_cast<uint32_t>(key.step >> 32), static_cast<uint32_t>(key.step)};
+}
+
 }  // namespace
 
 at::Tensor TrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device) {
   at::Tensor noise = at::empty(shape, at::kFloat);
-  const RowCounter counter{key.seed, static_cast<uint32_t>(key.step >> 32),
-                           static_cast<uint32_t>(key.step)};
-  FillNormal(counter, Stream::kTrainingNoise, Elements(noise));
+  FillNormal(Counter(key), Stream::kTrainingNoise, Elements(noise));
+  return noise.to(device);
+}
+
+at::Tensor UniformTrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device) {
+  at::Tensor noise = at::empty(shape, at::kFloat);
+  FillUniform(Counter(key), Stream::kTrainingNoise, Elements(noise));
   return noise.to(device);
 }
 
@@ -41,16 +50,28 @@ Affine::Affine(std::vector<int64_t> weight_shape, int64_t outputs, int64_t fan_i
   bias = register_parameter("bias", InitialWeight({outputs}, bound, seed, 2 * layer + 1));
 }
 
+std::shared_ptr<Affine> LayerNumbers::Linear(int64_t in, int64_t out) {
+  return std::make_shared<Affine>(std::vector<int64_t>{out, in}, out, in, seed, next++);
+}
+
+at::Tensor LayerNumbers::Weight(at::IntArrayRef shape, double bound) {
+  return InitialWeight(shape, bound, seed, 2 * next++);  // an Affine takes two numbers
+}
+
+at::Tensor Apply(const Affine& linear, const at::Tensor& x) {
+  return at::linear(x, linear.weight, linear.bias);
+}
+
 const at::Tensor& Take(const TensorMap& tensors, const std::string& name, const std::string& what) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) throw std::invalid_argument(what + " has no \"" + name + "\"");
   return found->second;
 }
 
-void CheckSize(const std::string& name, int64_t size, int64_t most) {
-  if (size >= 1 && size <= most) return;
-  throw std::invalid_argument(name + " is " + std::to_string(size) + ", expected 1 to " +
-                              std::to_string(most));
+void CheckSize(const std::string& name, int64_t size, int64_t most, int64_t least) {
+  if (size >= least && size <= most) return;
+  throw std::invalid_argument(name + " is " + std::to_string(size) + ", expected " +
+                              std::to_string(least) + " to " + std::to_string(most));
 }
 
 TensorMap ParametersOf(const torch::nn::Module& network) {
@@ -59,6 +80,14 @@ TensorMap ParametersOf(const torch::nn::Module& network) {
     parameters.emplace(item.key(), item.value());
   }
   return parameters;
+}
+
+TensorMap BuffersOf(const torch::nn::Module& network) {
+  TensorMap buffers;
+  for (const auto& item : network.named_buffers()) {
+    buffers.emplace(item.key(), item.value());
+  }
+  return buffers;
 }
 
 void LoadParameters(torch::nn::Module& network, const TensorMap& weights) {

@@ -22,6 +22,9 @@ struct NoiseKey {
 /// Standard normal draws of the training-noise stream: float32 of `shape`, on `device`.
 at::Tensor TrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
 
+/// The same with uniform draws in (0, 1). A step uses one of the two, once.
+at::Tensor UniformTrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
+
 /// The weights of one linear map or convolution. Drawn from U(-b, b) with b = 1 / sqrt(fan_in)
 /// (torch's default), but from our own random numbers: torch's generator is never touched.
 struct Affine : torch::nn::Module {
@@ -33,6 +36,18 @@ struct Affine : torch::nn::Module {
 
 /// A parameter of `shape` drawn from U(-bound, bound).
 at::Tensor InitialWeight(at::IntArrayRef shape, double bound, uint64_t seed, uint32_t layer);
+
+/// Numbers the layers of a network that is made of many, so that none need be counted by hand.
+struct LayerNumbers {
+  uint64_t seed = 0;
+  uint32_t next = 0;
+
+  std::shared_ptr<Affine> Linear(int64_t in, int64_t out);
+  at::Tensor Weight(at::IntArrayRef shape, double bound);
+};
+
+/// x: [..., in] to [..., out].
+at::Tensor Apply(const Affine& linear, const at::Tensor& x);
 
 struct Loss {
   at::Tensor total;                         ///< scalar, what is minimised
@@ -47,17 +62,23 @@ class Model : public torch::nn::Module {
   /// Which tensors `batch` holds, and their shapes, is said by each model; a missing or misshapen
   /// one throws std::invalid_argument.
   virtual Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) = 0;
+
+  /// Called without gradients after every update, with the noise key of its batch: for what a
+  /// network changes by other means than the optimiser. What that needs to know of earlier batches
+  /// is kept in buffers, which are checkpointed.
+  virtual void AfterUpdate(const NoiseKey& /*noise*/) {}
 };
 
 /// tensors[name], or std::invalid_argument naming what is missing, and where: `what` are they?
 const at::Tensor& Take(const TensorMap& tensors, const std::string& name,
                        const std::string& what = "the batch");
 
-/// Throws std::invalid_argument unless 1 <= size <= most; `name` is what the error calls it.
-void CheckSize(const std::string& name, int64_t size, int64_t most);
+/// Throws std::invalid_argument unless least <= size <= most; `name` is what the error calls it.
+void CheckSize(const std::string& name, int64_t size, int64_t most, int64_t least = 1);
 
-/// All parameters by name, without copies.
+/// All parameters, or all buffers, by name, without copies.
 TensorMap ParametersOf(const torch::nn::Module& network);
+TensorMap BuffersOf(const torch::nn::Module& network);
 
 /// Copies `weights` into the network. Throws std::invalid_argument, before anything is written, on
 /// a name that is missing or unknown, a wrong shape, or a value that is not finite.

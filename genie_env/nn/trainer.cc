@@ -23,7 +23,7 @@ namespace {
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
 std::shared_ptr<Model> Checked(std::shared_ptr<Model> model) {
-  if (model == nullptr) throw std::invalid_argument("model is null, expected a Vision or a Memory");
+  if (model == nullptr) throw std::invalid_argument("model is null, expected a network");
   return model;
 }
 
@@ -147,6 +147,7 @@ void Trainer::Update() {
   at::_fused_adam_(impl_->parameters, gradients, impl_->first_moments, impl_->second_moments,
                    /*max_exp_avg_sqs=*/{}, impl_->steps, impl_->options.learning_rate, kBeta1,
                    kBeta2, /*weight_decay=*/0.0, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+  impl_->model->AfterUpdate({impl_->options.seed, static_cast<uint64_t>(impl_->step)});
   ++impl_->step;
 }
 
@@ -182,6 +183,9 @@ TensorMap Trainer::State() const {
     state.emplace("first_moment." + impl_->names[i], impl_->first_moments[i].clone());
     state.emplace("second_moment." + impl_->names[i], impl_->second_moments[i].clone());
   }
+  for (const auto& [name, buffer] : BuffersOf(*impl_->model)) {
+    state.emplace("buffer." + name, buffer.clone());
+  }
   return state;
 }
 
@@ -209,6 +213,15 @@ void Trainer::LoadState(const TensorMap& state) {
   };
   std::vector<at::Tensor> first = moments("first_moment.", /*squares=*/false),
                           second = moments("second_moment.", /*squares=*/true);
+  const TensorMap buffers = BuffersOf(*impl_->model);
+  for (const auto& [name, buffer] : buffers) {
+    const std::string key = "buffer." + name;
+    const at::Tensor& stored = Take(state, key, "the state");
+    CheckTensor(stored, key, buffer.scalar_type(), buffer.sizes());
+    if (!IsFinite(stored)) {
+      throw std::invalid_argument("\"" + key + "\" holds a value that is not finite");
+    }
+  }
   TensorMap weights;
   for (const std::string& name : impl_->names) {
     weights.emplace(name, Take(state, "weight." + name, "the state"));
@@ -220,6 +233,9 @@ void Trainer::LoadState(const TensorMap& state) {
     }
   }
   LoadParameters(*impl_->model, weights);
+  for (const auto& [name, buffer] : buffers) {
+    at::Tensor(buffer).copy_(state.at("buffer." + name));
+  }
   impl_->first_moments = std::move(first);
   impl_->second_moments = std::move(second);
   impl_->step = step;

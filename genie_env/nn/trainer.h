@@ -45,7 +45,7 @@ class Trainer {
   TensorMap Weights() const;
   void LoadWeights(const TensorMap& weights);
 
-  /// Weights, optimiser moments and the step: all that a resumed run needs. Copies.
+  /// Weights, optimiser moments, buffers and the step: all that a resumed run needs. Copies.
   TensorMap State() const;
 
   /// Throws std::invalid_argument, before anything is written, on what no State of this network can

@@ -63,7 +63,7 @@ TEST(Trainer, RefusesArgumentsThatCannotBe) {
     });
   };
   EXPECT_EQ(TextOf<std::invalid_argument>([] { Trainer trainer(nullptr, {}); }),
-            "model is null, expected a Vision or a Memory");
+            "model is null, expected a network");
   EXPECT_EQ(words({.learning_rate = kNan}),
             "learning_rate is nan, expected a finite number of 0 or more");
   EXPECT_EQ(words({.learning_rate = -1e-3}),

@@ -8,7 +8,7 @@ import numpy.typing
 import os
 import torch
 import typing
-__all__: list[str] = ['EpisodeStore', 'EpisodeWriter', 'FormatError', 'Memory', 'Model', 'RowCounters', 'TensorSpec', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -197,6 +197,100 @@ class Trainer:
     def step(self) -> int:
         """
         Updates made.
+        """
+class Tokenizer(Model):
+    """
+    The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
+    
+    Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
+    encoder is causal in time: a layer looks at `band` frames, this one and the last ones. The decoder
+    sees one frame's tokens.
+    """
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, codes: typing.SupportsInt = 1024, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
+        """
+        frame: (height, width); patch divides both.
+        """
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """
+        int64 [N, T, S] -> frames, uint8 [N, T, height, width, 3].
+        """
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """
+        Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S].
+        """
+    @property
+    def codes(self) -> int:
+        ...
+    @property
+    def positions(self) -> int:
+        """
+        S, the tokens a frame.
+        """
+    @property
+    def receptive_field(self) -> int:
+        """
+        How many frames back what a token says may depend on, that frame included.
+        """
+class LatentAction(Model):
+    """
+    The latent action model of Genie: what happened between two frames, as one of a few codes.
+    
+    The encoder sees the frames up to the transition's second one and names its code; the decoder sees
+    those up to its first one, and the code, and predicts the second. A layer of either looks at `band`
+    frames, this one and the last ones.
+    """
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 8, seed: typing.SupportsInt = 0) -> None:
+        """
+        frame: (height, width); patch divides both.
+        """
+    def codes(self) -> torch.Tensor:
+        """
+        float32 [actions, code_dimensions]: the codebook, a copy.
+        """
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """
+        Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions between them, int64 [N, T - 1].
+        """
+    def predict(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        uint8 [N, T, height, width, 3] and int64 [N, T] -> what follows each of the frames, uint8 of their shape.
+        """
+    @property
+    def actions(self) -> int:
+        ...
+    @property
+    def receptive_field(self) -> int:
+        """
+        How many frames back what a code says may depend on, the transition's second frame included.
+        """
+class Dynamics(Model):
+    """
+    The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
+    
+    Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
+    ones before it, as far back as `band` says, and itself. `action_codes` is the codebook of the latent
+    action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
+    make, sets how much of a frame is masked.
+    """
+    def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, band: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
+        ...
+    def cross_entropy_by_frame(self, tokens: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, all its tokens hidden: float32 [T - 1].
+        """
+    def logits(self, tokens: torch.Tensor, masked: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        tokens: int64 [N, T, S], the clean frames. masked: int64 [N, T - 1, S], those from the second on,
+        mask_token where a token is hidden. actions: int64 [N, T - 1], action t from frame t to t + 1. The
+        logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
+        """
+    @property
+    def actions(self) -> int:
+        ...
+    @property
+    def mask_token(self) -> int:
+        """
+        What a hidden token holds in place of a code.
         """
 class TensorSpec:
     """

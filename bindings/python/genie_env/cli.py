@@ -105,6 +105,24 @@ TRAIN = TyperGroup(
             _RESUMES,
         ),
         LazyCommand(
+            "tokenizer",
+            "training.tokenizer:train_tokenizer",
+            "Train a video tokenizer, a VQ-VAE, on recorded frames.",
+            _RESUMES,
+        ),
+        LazyCommand(
+            "latent-actions",
+            "training.latent_actions:train_latent_actions",
+            "Train a latent action model on recorded frames, without their actions.",
+            _RESUMES,
+        ),
+        LazyCommand(
+            "dynamics",
+            "training.dynamics:train_dynamics",
+            "Train MaskGIT dynamics on the tokens and latent actions of recorded frames.",
+            _RESUMES,
+        ),
+        LazyCommand(
             "controller",
             "training.controller:train_controller_command",
             "Train a linear controller by CMA-ES, entirely inside the dream.",

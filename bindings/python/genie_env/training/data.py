@@ -116,6 +116,103 @@ class FrameData:
         return self._cached[1]
 
 
+def longest_episode(stores: Sequence[EpisodeStore], *, held_out_part: bool) -> int:
+    """Frames of the longest episode of one part; 0 where it has none."""
+    lengths = [np.diff(store.episode_starts)[held_out(store) == held_out_part] for store in stores]
+    return int(np.concatenate(lengths).max(initial=0))
+
+
+class Clips:
+    """Where clips of consecutive frames of one episode begin, in random order.
+
+    An epoch is every frame that enough frames of its episode follow.
+    """
+
+    def __init__(
+        self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool
+    ) -> None:
+        self.length = length
+        longest = longest_episode(stores, held_out_part=held_out_part)
+        if longest < length:
+            part = "held-out" if held_out_part else "training"
+            raise ValueError(
+                f"clips of {length} frames were asked for, but the longest {part} episode has "
+                f"{longest}: record longer episodes or make the clips shorter"
+            )
+        places = []
+        for index, store in enumerate(stores):
+            lengths = np.diff(store.episode_starts)
+            left = np.repeat(store.episode_starts[1:], lengths) - np.arange(store.num_frames)
+            wanted = np.repeat(held_out(store) == held_out_part, lengths)
+            firsts = np.flatnonzero(wanted & (left >= length))
+            places.append(np.stack([np.full_like(firsts, index), firsts], axis=1))
+        self._places = np.concatenate(places)  # [M, 2]: store, first frame
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def batch(self, size: int, seed: int, step: int) -> list[tuple[int, slice]]:
+        """Batch number `step` of an endless sequence of epochs: the store and the frames of each
+        clip."""
+        if size > len(self):
+            raise ValueError(
+                f"a batch of {size} clips was asked for, but the data holds only {len(self)}: "
+                "record more episodes or make the batch smaller"
+            )
+        epoch, place = divmod(step, len(self) // size)
+        order = self._order(seed, epoch)[place * size : (place + 1) * size]
+        # In memory order, which is also the order in which a disk likes to be read.
+        chosen = self._places[np.sort(order)].tolist()
+        return [(store, slice(first, first + self.length)) for store, first in chosen]
+
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        if getattr(self, "_cached", (None,))[0] != (seed, epoch):
+            self._cached = ((seed, epoch), shuffled(len(self), seed, epoch))
+        return self._cached[1]
+
+
+class ClipData:
+    """Clips of frames, and nothing else, for the tokenizer and the latent action model."""
+
+    def __init__(
+        self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool
+    ) -> None:
+        self._frames = [store.frames for store in stores]
+        self.clips = Clips(stores, length, held_out_part=held_out_part)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """A batch of "frames": uint8 [size, length, H, W, 3]."""
+        frames = [self._frames[store][rows] for store, rows in self.clips.batch(size, seed, step)]
+        return {"frames": torch.from_numpy(np.stack(frames))}
+
+
+class TokenData:
+    """Clips of tokens and of the latent actions between them, for the dynamics."""
+
+    def __init__(
+        self,
+        stores: Sequence[EpisodeStore],
+        tokens: Sequence[NDArray[np.uint16]],
+        actions: Sequence[NDArray[np.uint8]],
+        length: int,
+        *,
+        held_out_part: bool,
+    ) -> None:
+        """`tokens`: [frames, S] a store; `actions`: [frames], from each frame to its next."""
+        self._tokens, self._actions = tokens, actions
+        self.clips = Clips(stores, length, held_out_part=held_out_part)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """A batch of "tokens", int64 [size, length, S], and "actions", int64 [size, length - 1]."""
+        clips = self.clips.batch(size, seed, step)
+        tokens = np.stack([self._tokens[store][rows] for store, rows in clips])
+        actions = np.stack([self._actions[store][rows][:-1] for store, rows in clips])
+        return {
+            "tokens": torch.from_numpy(tokens.astype(np.int64)),
+            "actions": torch.from_numpy(actions.astype(np.int64)),
+        }
+
+
 Encoder = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from genie_env._core import EpisodeStore, Memory, Trainer, Vision
-from genie_env.files import write_atomically
-from genie_env.training.data import LatentData, check_enough, fingerprint, open_stores
+from genie_env.training.data import LatentData, check_enough, open_stores
+from genie_env.training.encoded import encoded_once
 from genie_env.training.loop import Schedule, train
 from genie_env.training.recorded import RecordedGame, recorded_game
 from genie_env.training.runs import checkpoint_named, claim_training, final_report, load_weights
@@ -57,23 +56,13 @@ def encoded_stores(
     vision_run: Path, vision: Vision, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.float16]]:
     """The latents of every store, kept in the vision run so that they are computed once."""
-    weights = (vision_run / "checkpoint.safetensors").read_bytes()
-    cache = vision_run / "latents" / hashlib.sha256(weights).hexdigest()[:16]
-    cache.mkdir(parents=True, exist_ok=True)
-    latents = []
-    for directory, store in zip(directories, stores, strict=True):
-        name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-        file = cache / f"{name}-{fingerprint(store)}.npy"
-        if not file.exists():
-            encoded = encode(vision, store.frames, f"encoding {directory}")
-
-            def write(temporary: Path, encoded: NDArray[np.float16] = encoded) -> None:
-                with temporary.open("wb") as opened:
-                    np.save(opened, encoded)
-
-            write_atomically(file, write)
-        latents.append(np.load(file, mmap_mode="r"))
-    return latents
+    return encoded_once(
+        vision_run,
+        "latents",
+        directories,
+        stores,
+        lambda store, title: encode(vision, store.frames, title),
+    )
 
 
 def train_memory(

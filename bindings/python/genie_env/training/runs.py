@@ -1,4 +1,4 @@
-"""Run directories of `train vision` and `train memory`: settings, checkpoint, reported losses."""
+"""Run directories of trained networks: settings, checkpoint, reported losses."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from genie_env.training.data import fingerprint
 _NEEDED = {
     "vision": ("data", "steps", "latents"),
     "memory": ("data", "steps", "vision", "window", "hidden", "components"),
+    "tokenizer": ("data", "steps", "sizes"),
+    "latent-actions": ("data", "steps", "sizes"),
+    "dynamics": ("data", "steps", "sizes", "tokenizer", "latent_actions"),
 }
 
 
@@ -32,7 +35,7 @@ def claim_training(run: Path, settings: Mapping[str, Any], stores: Sequence[Epis
 
 
 def read_settings(run: Path, network: str) -> dict[str, Any]:
-    """What a run of `train vision` or `train memory` (`network` says which) was given."""
+    """What a run of `train vision` or another network (`network` says which) was given."""
     file = run / "settings.json"
     if not file.exists():
         raise ValueError(f"{run} holds no settings.json: give the --out of a `train {network}`")

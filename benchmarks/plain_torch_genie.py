@@ -1,0 +1,329 @@
+"""Tokenizer, latent action model and dynamics of Genie in plain Python PyTorch: the independent
+reference.
+
+Nothing here calls genie_env. The tests compare our C++ networks with these in values and gradients,
+and `train_speed.py` compares the time of a training step. Parameters have the names of ours. Noise
+is an argument, so that a test can pass the draws of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Norm(nn.Module):
+    """Layer normalisation with a gain, in float32 or better."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x.to(self.gain.dtype), self.gain.shape, self.gain)
+
+
+def turned(x: Tensor, times: list[int]) -> Tensor:
+    """Rotary positions (Su et al. 2021) of x, [N, S, heads, F, head], whose frames are at `times`:
+    numbers 2i and 2i + 1 are turned by time / 10000^(2i / head)."""
+    head = x.shape[-1]
+    speeds = 10000.0 ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
+    angles = torch.tensor(times, dtype=torch.float64)[:, None] * speeds
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = Norm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.query_gain = nn.Parameter(torch.ones(width // heads))
+        self.output = nn.Linear(width, width)
+
+    def forward(
+        self, x: Tensor, times: list[int] | None = None, visible: Tensor | None = None
+    ) -> Tensor:
+        """x: [N, F, S, width]. Within each frame, or, given when frames happen and whom they see,
+        over time at each position."""
+        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        gain = self.query_gain
+        q = functional.layer_norm(q.to(gain.dtype), gain.shape) * gain
+        k = functional.layer_norm(k.to(gain.dtype), gain.shape)
+        if times is None:
+            q, k, v = (part.transpose(2, 3) for part in (q, k, v))  # [N, F, heads, S, head]
+            mixed = functional.scaled_dot_product_attention(
+                q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
+            )
+            mixed = mixed.unflatten(0, x.shape[:2]).transpose(2, 3)
+        else:
+            q, k, v = (part.permute(0, 2, 3, 1, 4) for part in (q, k, v))
+            q, k = turned(q, times), turned(k, times)  # [N, S, heads, F, head]
+            mixed = functional.scaled_dot_product_attention(
+                q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), visible
+            )
+            mixed = mixed.unflatten(0, (x.shape[0], x.shape[2])).permute(0, 3, 1, 2, 4)
+        return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, timeless: bool) -> None:
+        super().__init__()
+        self.space = Attention(width, heads)
+        if not timeless:
+            self.time = Attention(width, heads)
+        self.norm = Norm(width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, times: list[int] | None, visible: Tensor | None) -> Tensor:
+        x = x + self.space(x)
+        if times is not None:
+            x = x + self.time(x, times, visible)
+        widened = functional.gelu(self.widen(self.norm(x)), approximate="tanh")
+        return x + self.narrow(widened)  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    def __init__(self, blocks: int, width: int, heads: int, timeless: bool = False) -> None:
+        super().__init__()
+        self.blocks = blocks
+        for i in range(blocks):
+            self.add_module(f"block{i}", Block(width, heads, timeless))
+        self.norm = Norm(width)
+
+    def forward(
+        self, x: Tensor, times: list[int] | None = None, visible: Tensor | None = None
+    ) -> Tensor:
+        for i in range(self.blocks):
+            x = self.get_submodule(f"block{i}")(x, times, visible)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+def band(frames: int, width: int) -> Tensor:
+    """bool [frames, frames]: frame t sees the last `width` frames, itself included."""
+    t, s = torch.arange(frames)[:, None], torch.arange(frames)[None, :]
+    return (s <= t) & (t - s < width)
+
+
+def to_patches(pixels: Tensor, patch: int) -> Tensor:
+    """[N, T, H, W, 3] to [N, T, H / patch * W / patch, patch * patch * 3]."""
+    n, t, h, w, c = pixels.shape
+    cut = pixels.reshape(n, t, h // patch, patch, w // patch, patch, c)
+    return cut.permute(0, 1, 2, 4, 3, 5, 6).reshape(n, t, -1, patch * patch * c)
+
+
+class Quantizer(nn.Module):
+    def __init__(self, codes: int, dimensions: int) -> None:
+        super().__init__()
+        self.codebook = nn.Parameter(torch.randn(codes, dimensions))
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Codes, straight-through latents, the loss and its terms."""
+        book = functional.normalize(self.codebook, dim=-1)
+        z = functional.normalize(latents.to(book.dtype), dim=-1)
+        codes = torch.cdist(z.detach().flatten(0, -2), book.detach()).argmin(1).view(z.shape[:-1])
+        e = book[codes]
+        to_latents = (e - z.detach()).square().sum(-1).mean()
+        to_codes = (e.detach() - z).square().sum(-1).mean()
+        shares = torch.bincount(codes.flatten(), minlength=len(book)) / codes.numel()
+        used = shares[shares > 0]
+        terms = {
+            "codes_used": (shares > 0).double().mean(),
+            "perplexity": torch.exp(-(used * used.log()).sum()),
+            "quantization_error": to_codes,
+        }
+        return codes, z + (e - z).detach(), to_latents + 0.25 * to_codes, terms
+
+
+class PlainTokenizer(nn.Module):
+    """Defaults as ours."""
+
+    def __init__(
+        self,
+        frame: tuple[int, int] = (64, 64),
+        patch: int = 8,
+        width: int = 192,
+        heads: int = 3,
+        encoder_blocks: int = 4,
+        decoder_blocks: int = 4,
+        codes: int = 1024,
+        code_dimensions: int = 8,
+        band: int = 4,
+    ) -> None:
+        super().__init__()
+        self.patch, self.band = patch, band
+        pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
+        self.embed = nn.Linear(pixels, width)
+        self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
+        self.encoder = Transformer(encoder_blocks, width, heads)
+        self.to_code = nn.Linear(width, code_dimensions)
+        self.quantizer = Quantizer(codes, code_dimensions)
+        self.from_code = nn.Linear(code_dimensions, width)
+        self.decoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
+        self.decoder = Transformer(decoder_blocks, width, heads, timeless=True)
+        self.to_pixels = nn.Linear(width, pixels)
+
+    def latents(self, patches: Tensor) -> Tensor:
+        frames = patches.shape[1]
+        x = self.embed(patches) + self.encoder_positions
+        seen = self.encoder(x, list(range(frames)), band(frames, self.band))
+        return self.to_code(seen)  # type: ignore[no-any-return]
+
+    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
+        patches = to_patches(frames.to(self.embed.weight.dtype) / 255 - 0.5, self.patch)
+        _, latents, quantizer_loss, terms = self.quantizer(self.latents(patches))
+        y = self.to_pixels(self.decoder(self.from_code(latents) + self.decoder_positions))
+        mse = (y.to(patches.dtype) - patches).square().mean((2, 3))
+        terms["psnr"] = (-10 * torch.log10(mse)).mean()
+        return torch.log(mse + 1e-4).mean() + quantizer_loss, terms
+
+
+class PlainLatentAction(nn.Module):
+    """Defaults as ours."""
+
+    def __init__(
+        self,
+        frame: tuple[int, int] = (64, 64),
+        patch: int = 8,
+        width: int = 192,
+        heads: int = 3,
+        encoder_blocks: int = 4,
+        decoder_blocks: int = 4,
+        actions: int = 6,
+        code_dimensions: int = 8,
+        band: int = 8,
+    ) -> None:
+        super().__init__()
+        self.patch, self.band = patch, band
+        pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
+        self.encoder_embed = nn.Linear(pixels, width)
+        self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
+        self.encoder = Transformer(encoder_blocks, width, heads)
+        self.to_code = nn.Linear(width, code_dimensions)
+        self.quantizer = Quantizer(actions, code_dimensions)
+        self.from_code = nn.Linear(code_dimensions, width)
+        self.decoder_embed = nn.Linear(pixels, width)
+        self.decoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
+        self.decoder = Transformer(decoder_blocks, width, heads)
+        self.to_pixels = nn.Linear(width, pixels)
+
+    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
+        pixels = frames.to(self.encoder_embed.weight.dtype) / 255
+        variance, mean = torch.var_mean(pixels, dim=(2, 3), correction=0, keepdim=True)
+        patches = to_patches((pixels - mean) / torch.sqrt(variance + 1e-5), self.patch)
+        count = patches.shape[1]
+        seen = self.encoder(
+            self.encoder_embed(patches) + self.encoder_positions,
+            list(range(count)),
+            band(count, self.band),
+        )
+        _, latents, quantizer_loss, terms = self.quantizer(self.to_code(seen[:, 1:].mean(2)))
+        before, after = patches[:, :-1], patches[:, 1:]
+        x = self.decoder_embed(before) + self.decoder_positions
+        x = x + self.from_code(latents)[:, :, None]
+        y = self.decoder(x, list(range(count - 1)), band(count - 1, self.band))
+        mse = (before + self.to_pixels(y) - after).square().mean((2, 3))
+        terms["explained"] = 1 - mse.sum() / (after - before).square().mean((2, 3)).sum()
+        return torch.log(mse + 0.01).mean() + quantizer_loss, terms
+
+
+class PlainDynamics(nn.Module):
+    """Defaults as ours."""
+
+    def __init__(
+        self,
+        action_codes: Tensor,
+        positions: int = 64,
+        codes: int = 1024,
+        width: int = 192,
+        heads: int = 3,
+        blocks: int = 4,
+        band: int = 16,
+        passes: int = 4,
+    ) -> None:
+        super().__init__()
+        self.codes, self.band, self.passes = codes, band, passes
+        self.action_codes = action_codes
+        self.embedding = nn.Parameter(torch.randn(codes + 1, width) * 0.5)
+        self.positions = nn.Parameter(torch.randn(positions, width) * 0.1)
+        self.from_action = nn.Linear(action_codes.shape[1], width)
+        self.transformer = Transformer(blocks, width, heads)
+        self.to_logits = nn.Linear(width, codes)
+
+    def embed(self, tokens: Tensor, actions: Tensor) -> Tensor:
+        """Tokens [N, F, S], and the action that led to each of the last of these frames."""
+        x = functional.embedding(tokens, self.embedding) + self.positions
+        led = self.from_action(self.action_codes[actions])[:, :, None]
+        unled = x.shape[1] - led.shape[1]
+        return torch.cat([x[:, :unled], x[:, unled:] + led], dim=1)
+
+    def visible(self, frames: int) -> Tensor:
+        """Who sees whom among `frames` clean frames and the masked copies of all but the first."""
+        stamps = [(t, True) for t in range(frames)] + [(t, False) for t in range(1, frames)]
+        sees = [
+            [
+                (t - self.band < s < t and s_clean) or (s == t and s_clean == t_clean)
+                for s, s_clean in stamps
+            ]
+            for t, t_clean in stamps
+        ]
+        return torch.tensor(sees)
+
+    def logits(self, tokens: Tensor, masked: Tensor, actions: Tensor) -> Tensor:
+        frames = tokens.shape[1]
+        x = torch.cat([self.embed(tokens, actions), self.embed(masked, actions)], dim=1)
+        times = [*range(frames), *range(1, frames)]
+        y = self.transformer(x, times, self.visible(frames))
+        return self.to_logits(y[:, frames:])  # type: ignore[no-any-return]
+
+    def logits_frame_by_frame(self, tokens: Tensor, masked: Tensor, actions: Tensor) -> Tensor:
+        """The same by its meaning: every masked frame by itself, after the clean ones before it."""
+        logits = []
+        for t in range(1, tokens.shape[1]):
+            x = torch.cat([tokens[:, :t], masked[:, t - 1 : t]], dim=1)
+            y = self.transformer(
+                self.embed(x, actions[:, :t]), list(range(t + 1)), band(t + 1, self.band)
+            )
+            logits.append(self.to_logits(y[:, -1]))
+        return torch.stack(logits, dim=1)
+
+    def draws(self, clips: int, frames: int, positions: int) -> int:
+        """How many uniform draws a step takes."""
+        return clips * (1 + 2 * frames * positions + (frames - 1) * (1 + positions))
+
+    def loss(
+        self, tokens: Tensor, actions: Tensor, noise: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Tokens [N, T, S], actions [N, T - 1], noise: draws(N, T, S) uniform numbers, for the
+        clips' rates of mistakes, where those are, what they say, the frames' rates of masking, and
+        where that is."""
+        n, t, s = tokens.shape
+        ends = [0]
+        for size in (n, n * t * s, n * t * s, n * (t - 1), n * (t - 1) * s):
+            ends.append(ends[-1] + size)
+        rate, where, what, ratio, hide = (noise[a:b] for a, b in pairwise(ends))
+        mistaken = where.view(n, t, s) < 0.1 * rate.view(n, 1, 1)
+        wrong = (what.view(n, t, s) * self.codes).long()
+        hidden_share = torch.cos(math.pi / 2 * ratio * (self.passes - 1) / self.passes)
+        hidden = hide.view(n, t - 1, s) < hidden_share.view(n, t - 1, 1)
+        next_tokens = tokens[:, 1:]
+        logits = self.logits(
+            torch.where(mistaken, wrong, tokens),
+            torch.where(hidden, self.codes, next_tokens),
+            actions,
+        )
+        every = functional.cross_entropy(
+            logits.flatten(0, 2).to(self.embedding.dtype), next_tokens.flatten(), reduction="none"
+        )
+        cross_entropy = (every * hidden.flatten()).sum() / hidden.sum()
+        right = (logits.argmax(-1) == next_tokens)[hidden].double().mean()
+        return cross_entropy, {"cross_entropy": cross_entropy, "accuracy": right}

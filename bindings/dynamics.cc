@@ -1,0 +1,63 @@
+#include "genie_env/nn/dynamics.h"
+
+#include <torch/csrc/utils/pybind.h>
+
+#include "genie_env/worlds/arguments.h"
+
+namespace genie_env {
+namespace py = pybind11;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+void InitDynamics(py::module_& m) {
+  const DynamicsSizes defaults;
+  py::class_<Dynamics, Model, std::shared_ptr<Dynamics>>(m, "Dynamics", R"(
+The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
+
+Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
+ones before it, as far back as `band` says, and itself. `action_codes` is the codebook of the latent
+action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
+make, sets how much of a frame is masked.
+)")
+      .def(py::init([](const at::Tensor& action_codes, int64_t positions, int64_t codes,
+                       int64_t width, int64_t heads, int64_t blocks, int64_t band, int64_t passes,
+                       uint64_t seed) {
+             return std::make_shared<Dynamics>(DynamicsSizes{.positions = positions,
+                                                             .codes = codes,
+                                                             .block = {width, heads},
+                                                             .blocks = blocks,
+                                                             .band = band,
+                                                             .passes = passes},
+                                               action_codes, seed);
+           }),
+           py::arg("action_codes"), py::kw_only(), py::arg("positions") = defaults.positions,
+           py::arg("codes") = defaults.codes, py::arg("width") = defaults.block.width,
+           py::arg("heads") = defaults.block.heads, py::arg("blocks") = defaults.blocks,
+           py::arg("band") = defaults.band, py::arg("passes") = defaults.passes,
+           py::arg("seed") = 0)
+      .def_property_readonly("mask_token", &Dynamics::mask_token,
+                             "What a hidden token holds in place of a code.")
+      .def_property_readonly("actions", &Dynamics::actions)
+      .def(
+          "logits",
+          [](const Dynamics& dynamics, const at::Tensor& tokens, const at::Tensor& masked,
+             const at::Tensor& actions) {
+            const FrozenScope scope;
+            return dynamics.Logits(tokens, masked, actions);
+          },
+          py::arg("tokens"), py::arg("masked"), py::arg("actions"), Released(), R"(
+tokens: int64 [N, T, S], the clean frames. masked: int64 [N, T - 1, S], those from the second on,
+mask_token where a token is hidden. actions: int64 [N, T - 1], action t from frame t to t + 1. The
+logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
+)")
+      .def(
+          "cross_entropy_by_frame",
+          [](const Dynamics& dynamics, const at::Tensor& tokens, const at::Tensor& actions) {
+            const FrozenScope scope;
+            return dynamics.CrossEntropyByFrame(tokens, actions);
+          },
+          py::arg("tokens"), py::arg("actions"), Released(),
+          "int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, all "
+          "its tokens hidden: float32 [T - 1].");
+}
+
+}  // namespace genie_env

@@ -1,0 +1,73 @@
+#include "genie_env/nn/latent_action.h"
+
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "genie_env/worlds/arguments.h"
+
+namespace genie_env {
+namespace py = pybind11;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+void InitLatentAction(py::module_& m) {
+  const LatentActionSizes defaults;
+  py::class_<LatentAction, Model, std::shared_ptr<LatentAction>>(m, "LatentAction", R"(
+The latent action model of Genie: what happened between two frames, as one of a few codes.
+
+The encoder sees the frames up to the transition's second one and names its code; the decoder sees
+those up to its first one, and the code, and predicts the second. A layer of either looks at `band`
+frames, this one and the last ones.
+)")
+      .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
+                       int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks,
+                       int64_t actions, int64_t code_dimensions, int64_t band, uint64_t seed) {
+             return std::make_shared<LatentAction>(
+                 LatentActionSizes{.clip = {frame.first, frame.second, patch},
+                                   .block = {width, heads},
+                                   .encoder_blocks = encoder_blocks,
+                                   .decoder_blocks = decoder_blocks,
+                                   .actions = actions,
+                                   .code_dimensions = code_dimensions,
+                                   .band = band},
+                 seed);
+           }),
+           py::kw_only(), py::arg("frame") = std::pair(defaults.clip.height, defaults.clip.width),
+           py::arg("patch") = defaults.clip.patch, py::arg("width") = defaults.block.width,
+           py::arg("heads") = defaults.block.heads,
+           py::arg("encoder_blocks") = defaults.encoder_blocks,
+           py::arg("decoder_blocks") = defaults.decoder_blocks,
+           py::arg("actions") = defaults.actions,
+           py::arg("code_dimensions") = defaults.code_dimensions, py::arg("band") = defaults.band,
+           py::arg("seed") = 0, "frame: (height, width); patch divides both.")
+      .def_property_readonly("actions", [](const LatentAction& l) { return l.sizes().actions; })
+      .def_property_readonly("receptive_field", &LatentAction::receptive_field,
+                             "How many frames back what a code says may depend on, the "
+                             "transition's second frame included.")
+      .def(
+          "codes",
+          [](const LatentAction& actions) {
+            const FrozenScope scope;
+            return actions.Codes();
+          },
+          "float32 [actions, code_dimensions]: the codebook, a copy.")
+      .def(
+          "encode",
+          [](const LatentAction& actions, const at::Tensor& frames) {
+            const FrozenScope scope;
+            return actions.Encode(frames);
+          },
+          py::arg("frames"), Released(),
+          "Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions "
+          "between them, int64 [N, T - 1].")
+      .def(
+          "predict",
+          [](const LatentAction& model, const at::Tensor& frames, const at::Tensor& actions) {
+            const FrozenScope scope;
+            return ToBytes(model.Predict(frames, actions));
+          },
+          py::arg("frames"), py::arg("actions"), Released(),
+          "uint8 [N, T, height, width, 3] and int64 [N, T] -> what follows each of the frames, "
+          "uint8 of their shape.");
+}
+
+}  // namespace genie_env

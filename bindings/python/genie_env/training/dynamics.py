@@ -1,0 +1,176 @@
+"""`genie-env train dynamics`: the next frame's tokens, from clips of tokens and latent actions."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from genie_env._core import Dynamics, Trainer
+from genie_env.training.data import TokenData, check_enough, longest_episode, open_stores
+from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.latent_actions import encoded_actions, load_latent_actions
+from genie_env.training.loop import Schedule, train
+from genie_env.training.pictures import save_rows
+from genie_env.training.runs import (
+    checkpoint_named,
+    claim_training,
+    final_report,
+    load_weights,
+    read_settings,
+)
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
+
+PICTURED = 2
+PICTURED_PAST = 4
+PICTURED_STEPS = 4
+HELD_OUT_BATCHES = 4
+LONG_CLIPS = 8
+WARM_UP = 500
+
+
+def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
+    """The dynamics as a run of `train_dynamics` left them."""
+    dynamics = Dynamics(action_codes, **read_settings(run, "dynamics")["sizes"])
+    weights = load_weights(run, "dynamics")
+    with checkpoint_named(run):
+        Trainer(dynamics).load_weights(weights)
+    return dynamics
+
+
+def likeliest_next(
+    dynamics: Dynamics, tokens: torch.Tensor, actions: torch.Tensor, passes: int
+) -> torch.Tensor:
+    """The next frame by greedy MaskGIT, without a cache: for pictures, not for play.
+
+    tokens: int64 [N, T, S]; actions: int64 [N, T], the last of which leads to the frame that is
+    returned: int64 [N, 1, S].
+    """
+    rows, _, positions = tokens.shape
+    clip = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
+    masked = clip[:, 1:].clone()
+    frame = torch.full((rows, positions), dynamics.mask_token)
+    for done in range(1, passes + 1):
+        masked[:, -1] = frame
+        logits = dynamics.logits(clip, masked, actions)[:, -1].cpu()
+        likelihood, likeliest = logits.log_softmax(-1).max(-1)
+        hidden = frame == dynamics.mask_token
+        frame = torch.where(hidden, likeliest, frame)
+        left = int(positions * math.cos(math.pi / 2 * done / passes))
+        doubtful = likelihood.masked_fill(~hidden, math.inf).argsort(dim=1)[:, :left]
+        frame.scatter_(1, doubtful, dynamics.mask_token)
+    return frame[:, None]
+
+
+def train_dynamics(
+    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
+    latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
+    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
+    steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
+    batch: Annotated[int, typer.Option(help="clips a batch")] = 4,
+    clip: Annotated[
+        int | None, typer.Option(help="frames a clip; twice the band unless given")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
+    width: Annotated[int, typer.Option(help="of the transformer")] = 192,
+    heads: Annotated[int, typer.Option(help="of every attention")] = 3,
+    blocks: Annotated[int, typer.Option(help="of the transformer")] = 4,
+    band: Annotated[int, typer.Option(help="frames that a layer looks at")] = 16,
+    passes: Annotated[int, typer.Option(help="the most passes that sampling will make")] = 4,
+    seed: Annotated[int, typer.Option(help="of weights, masks and data order")] = 0,
+    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
+    stores = open_stores(data)
+    clip = 2 * band if clip is None else clip
+    check_enough(stores, trained=batch * clip, unseen=clip)
+    # Networks that still learn would not be the ones that the dynamics know.
+    final_report(tokenizer, "tokenizer")
+    final_report(latent_actions, "latent-actions")
+    eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
+    tokens = encoded_tokens(tokenizer, eyes, data, stores)
+    actions = encoded_actions(latent_actions, inferred, data, stores)
+    clips = TokenData(stores, tokens, actions, clip, held_out_part=False)
+    unseen = TokenData(stores, tokens, actions, clip, held_out_part=True)
+    sizes: dict[str, Any] = {
+        "positions": eyes.positions,
+        "codes": eyes.codes,
+        "width": width,
+        "heads": heads,
+        "blocks": blocks,
+        "band": band,
+        "passes": passes,
+    }
+    dynamics = Dynamics(inferred.codes(), seed=seed, **sizes)
+    claim_training(
+        out,
+        {
+            "network": "dynamics",
+            "data": [str(d) for d in data],
+            "clips": len(clips.clips),
+            "tokenizer": str(tokenizer),
+            "latent_actions": str(latent_actions),
+            # Trained anew in the same place, they would say other things of the same frames.
+            "weights": [weights_fingerprint(run) for run in (tokenizer, latent_actions)],
+            "sizes": sizes,
+            "steps": steps,
+            "batch": batch,
+            "clip": clip,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "bf16": bf16,
+        },
+        stores,
+    )
+    size = min(batch, len(unseen.clips))
+    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+    # Four bands long, where the episodes are: do the dynamics hold beyond the clips they saw?
+    long = max(clip, min(4 * band, longest_episode(stores, held_out_part=True)))
+    far = TokenData(stores, tokens, actions, long, held_out_part=True)
+    far_clips = far.batch(min(LONG_CLIPS, len(far.clips)), seed, 0)
+
+    def measure() -> dict[str, float]:
+        # All tokens of a frame hidden: nats a token, by the frame's index, at powers of two.
+        ahead, led = far_clips["tokens"], far_clips["actions"]
+        by_frame = dynamics.cross_entropy_by_frame(ahead, led)
+        figures = {"hidden_frame": by_frame.mean().item()}
+        for index in [2**i for i in range(20) if 2**i < long] + [long - 1]:
+            figures[f"hidden_frame_{index}"] = by_frame[index - 1].item()
+        # What the right action saves, against those of another moment of the same clips.
+        others = dynamics.cross_entropy_by_frame(ahead, led.roll(long // 2, dims=1))
+        figures["action_gain"] = (others - by_frame).mean().item()
+        return figures
+
+    def picture(step: int) -> None:
+        # A start, what really followed, and what is likeliest to follow under every action, held.
+        starts, now = min(PICTURED, len(far_clips["tokens"])), min(PICTURED_PAST, long - 1)
+        past = far_clips["tokens"][:starts, :now]
+        led = far_clips["actions"][:starts, : now - 1]
+        real = far_clips["tokens"][:starts, now : now + PICTURED_STEPS]
+        codes = torch.arange(dynamics.actions).repeat_interleave(starts)[:, None]
+        seen = past.repeat(dynamics.actions, 1, 1)
+        taken = led.repeat(dynamics.actions, 1)
+        for _ in range(PICTURED_STEPS):
+            taken = torch.cat([taken, codes], dim=1)
+            seen = torch.cat([seen, likeliest_next(dynamics, seen, taken, passes)], dim=1)
+        frames = eyes.decode(torch.cat([past[:, -1:], real[:, -1:]]))[:, 0]
+        dreamt = eyes.decode(seen[:, -1:])[:, 0]
+        save_rows(out / "actions.png", [*torch.split(frames, starts), *torch.split(dreamt, starts)])
+
+    train(
+        Trainer(dynamics, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
+        out,
+        Schedule(steps, learning_rate, warm_up=WARM_UP),
+        lambda step: clips.batch(batch, seed, step),
+        held_out,
+        title="dynamics",
+        items_a_batch=batch * clip,
+        item="frames",
+        picture=picture,
+        measure=measure,
+    )

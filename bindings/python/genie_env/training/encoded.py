@@ -1,0 +1,77 @@
+"""What a trained network makes of recorded episodes, computed once and kept beside the network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from genie_env._core import EpisodeStore
+from genie_env.files import write_atomically
+from genie_env.training.data import fingerprint
+
+CHUNK = 64
+"""Frames that are encoded at once, besides those before them that the network looks back at."""
+
+
+def weights_fingerprint(run: Path) -> str:
+    """Of the network that a run has trained: another one after any further step."""
+    return hashlib.sha256((run / "checkpoint.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def encoded_once(
+    run: Path,
+    kind: str,
+    directories: Sequence[Path],
+    stores: Sequence[EpisodeStore],
+    encode: Callable[[EpisodeStore, str], NDArray[Any]],
+) -> list[NDArray[Any]]:
+    """`encode(store, title)` of every store, mapped into memory from files in the run's directory
+    that are named after its weights; what is not there yet is computed."""
+    cache = run / kind / weights_fingerprint(run)
+    cache.mkdir(parents=True, exist_ok=True)
+    arrays = []
+    for directory, store in zip(directories, stores, strict=True):
+        name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
+        file = cache / f"{name}-{fingerprint(store)}.npy"
+        if not file.exists():
+            encoded = encode(store, f"encoding {directory}")
+
+            def write(temporary: Path, encoded: NDArray[Any] = encoded) -> None:
+                with temporary.open("wb") as opened:
+                    np.save(opened, encoded)
+
+            write_atomically(file, write)
+        arrays.append(np.load(file, mmap_mode="r"))
+    return arrays
+
+
+def encode_episodes(
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    store: EpisodeStore,
+    encoded: NDArray[Any],
+    *,
+    reach: int,
+    ahead: int,
+    title: str,
+) -> None:
+    """Fills `encoded`, a row a frame, with what `encode` says of every episode by itself.
+
+    `encode` takes frames [1, T, H, W, 3] and says something of all frames but the last `ahead`; each
+    answer looks at `reach` frames, the last of which is `ahead` of its own. Rows without an answer
+    are left as they are.
+    """
+    starts = store.episode_starts
+    episodes = list(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
+    for start, stop in track(episodes, title, transient=True):
+        for first in range(start, stop - ahead, CHUNK):
+            last = min(first + CHUNK, stop - ahead)
+            seen_from = max(start, first + ahead - reach + 1)
+            frames = torch.from_numpy(store.frames[seen_from : last + ahead].copy())
+            encoded[first:last] = encode(frames[None])[0, first - seen_from :].cpu().numpy()

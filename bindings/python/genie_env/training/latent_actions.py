@@ -1,0 +1,152 @@
+"""`genie-env train latent-actions`: what happened between two frames, from clips of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore, LatentAction, Trainer
+from genie_env.training.codes import usage, watch_perplexity
+from genie_env.training.data import ClipData, check_enough, open_stores
+from genie_env.training.encoded import encode_episodes, encoded_once
+from genie_env.training.loop import Schedule, train
+from genie_env.training.pictures import save_rows
+from genie_env.training.runs import (
+    checkpoint_named,
+    claim_training,
+    load_weights,
+    read_settings,
+)
+
+PICTURED = 8
+PICTURED_STEPS = 4
+HELD_OUT_BATCHES = 8
+WARM_UP = 500
+LEAST_PERPLEXITY = 2
+"""Fewer actions than this are no actions."""
+
+
+def load_latent_actions(run: Path) -> LatentAction:
+    """The latent action model as a run of `train_latent_actions` left it."""
+    model = LatentAction(**read_settings(run, "latent-actions")["sizes"])
+    weights = load_weights(run, "latent-actions")
+    with checkpoint_named(run):
+        Trainer(model).load_weights(weights)
+    return model
+
+
+def encoded_actions(
+    run: Path, model: LatentAction, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> list[NDArray[np.uint8]]:
+    """The code of the transition from every frame to the next, uint8 [frames] a store (0 at an
+    episode's last frame), kept in the latent action model's run."""
+
+    def encode(store: EpisodeStore, title: str) -> NDArray[np.uint8]:
+        codes = np.zeros(store.num_frames, np.uint8)
+        encode_episodes(
+            model.encode, store, codes, reach=model.receptive_field, ahead=1, title=title
+        )
+        return codes
+
+    return encoded_once(run, "actions", directories, stores, encode)
+
+
+def train_latent_actions(
+    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
+    steps: Annotated[int, typer.Option(help="updates to make")] = 18000,
+    batch: Annotated[int, typer.Option(help="clips a batch")] = 6,
+    clip: Annotated[int, typer.Option(help="frames a clip")] = 12,
+    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 3e-4,
+    actions: Annotated[int, typer.Option(help="different codes")] = 6,
+    patch: Annotated[int, typer.Option(help="side of a patch")] = 8,
+    width: Annotated[int, typer.Option(help="of the transformers")] = 192,
+    heads: Annotated[int, typer.Option(help="of every attention")] = 3,
+    encoder_blocks: Annotated[int, typer.Option(help="blocks that see both frames")] = 4,
+    decoder_blocks: Annotated[int, typer.Option(help="blocks that see one frame and the code")] = 4,
+    code_dimensions: Annotated[int, typer.Option(help="of the codebook")] = 8,
+    band: Annotated[int, typer.Option(help="frames that a layer looks at")] = 8,
+    seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
+    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    stop_on_collapse: Annotated[
+        bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
+    ] = False,
+) -> None:
+    """Train a latent action model on recorded frames, without their actions."""
+    stores = open_stores(data)
+    check_enough(stores, trained=batch * clip, unseen=clip)
+    clips = ClipData(stores, clip, held_out_part=False)
+    unseen = ClipData(stores, clip, held_out_part=True)
+    sizes: dict[str, Any] = {
+        "frame": [stores[0].height, stores[0].width],
+        "patch": patch,
+        "width": width,
+        "heads": heads,
+        "encoder_blocks": encoder_blocks,
+        "decoder_blocks": decoder_blocks,
+        "actions": actions,
+        "code_dimensions": code_dimensions,
+        "band": band,
+    }
+    model = LatentAction(seed=seed, **sizes)
+    claim_training(
+        out,
+        {
+            "network": "latent-actions",
+            "data": [str(d) for d in data],
+            "clips": len(clips.clips),
+            "sizes": sizes,
+            "steps": steps,
+            "batch": batch,
+            "clip": clip,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "bf16": bf16,
+        },
+        stores,
+    )
+    size = min(batch, len(unseen.clips))
+    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+
+    def measure() -> dict[str, float]:
+        return usage(torch.cat([model.encode(b["frames"]) for b in held_out]), actions)
+
+    def picture(step: int) -> None:
+        # On top what really followed; below, what follows the same starts under every code, held.
+        real = torch.cat([b["frames"] for b in held_out])[:PICTURED]
+        past = real[:, : max(2, clip - PICTURED_STEPS)]
+        codes = model.encode(past).cpu()
+        rows = [past[:, -1], real[:, -1]]
+        for code in range(actions):
+            frames, taken = past, codes
+            for _ in range(PICTURED_STEPS):
+                taken = torch.cat([taken, torch.full((len(past), 1), code)], dim=1)
+                following = model.predict(frames, taken)[:, -1:].cpu()
+                frames = torch.cat([frames, following], dim=1)
+            rows.append(frames[:, -1])
+        save_rows(out / "actions.png", rows)
+
+    train(
+        Trainer(model, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
+        out,
+        Schedule(steps, learning_rate, warm_up=WARM_UP),
+        lambda step: clips.batch(batch, seed, step),
+        held_out,
+        title="latent actions",
+        items_a_batch=batch * clip,
+        item="frames",
+        picture=picture,
+        measure=measure,
+        watch=watch_perplexity(
+            LEAST_PERPLEXITY,
+            "lower the learning rate, give longer clips, or look whether the data moves at all",
+            stop=stop_on_collapse,
+        ),
+    )

@@ -1,0 +1,142 @@
+"""`genie-env train tokenizer`: frames to tokens and back, from clips of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore, Tokenizer, Trainer
+from genie_env.training.codes import usage, watch_perplexity
+from genie_env.training.data import ClipData, check_enough, open_stores
+from genie_env.training.encoded import encode_episodes, encoded_once
+from genie_env.training.loop import Schedule, train
+from genie_env.training.pictures import save_rows
+from genie_env.training.runs import (
+    checkpoint_named,
+    claim_training,
+    load_weights,
+    read_settings,
+)
+
+PICTURED = 12
+HELD_OUT_BATCHES = 8
+WARM_UP = 500
+LEAST_USED = 1 / 20
+"""A tokenizer whose codes are less varied than this share of its codebook has collapsed."""
+
+
+def load_tokenizer(run: Path) -> Tokenizer:
+    """The tokenizer as a run of `train_tokenizer` left it."""
+    tokenizer = Tokenizer(**read_settings(run, "tokenizer")["sizes"])
+    weights = load_weights(run, "tokenizer")
+    with checkpoint_named(run):
+        Trainer(tokenizer).load_weights(weights)
+    return tokenizer
+
+
+def encoded_tokens(
+    run: Path, tokenizer: Tokenizer, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> list[NDArray[np.uint16]]:
+    """The tokens of every frame, uint16 [frames, S] a store, kept in the tokenizer's run."""
+
+    def encode(store: EpisodeStore, title: str) -> NDArray[np.uint16]:
+        tokens = np.empty((store.num_frames, tokenizer.positions), np.uint16)
+        encode_episodes(
+            tokenizer.encode, store, tokens, reach=tokenizer.receptive_field, ahead=0, title=title
+        )
+        return tokens
+
+    return encoded_once(run, "tokens", directories, stores, encode)
+
+
+def train_tokenizer(
+    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
+    steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
+    batch: Annotated[int, typer.Option(help="clips a batch")] = 8,
+    clip: Annotated[int, typer.Option(help="frames a clip")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
+    patch: Annotated[int, typer.Option(help="side of a patch: one token")] = 8,
+    width: Annotated[int, typer.Option(help="of the transformers")] = 192,
+    heads: Annotated[int, typer.Option(help="of every attention")] = 3,
+    encoder_blocks: Annotated[int, typer.Option(help="blocks that see clips")] = 4,
+    decoder_blocks: Annotated[int, typer.Option(help="blocks that see one frame's tokens")] = 4,
+    codes: Annotated[int, typer.Option(help="different tokens")] = 1024,
+    code_dimensions: Annotated[int, typer.Option(help="of the codebook")] = 8,
+    band: Annotated[int, typer.Option(help="frames that a layer looks at")] = 4,
+    seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
+    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    stop_on_collapse: Annotated[
+        bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
+    ] = False,
+) -> None:
+    """Train a video tokenizer, a VQ-VAE, on recorded frames."""
+    stores = open_stores(data)
+    check_enough(stores, trained=batch * clip, unseen=clip)
+    clips = ClipData(stores, clip, held_out_part=False)
+    unseen = ClipData(stores, clip, held_out_part=True)
+    sizes: dict[str, Any] = {
+        "frame": [stores[0].height, stores[0].width],
+        "patch": patch,
+        "width": width,
+        "heads": heads,
+        "encoder_blocks": encoder_blocks,
+        "decoder_blocks": decoder_blocks,
+        "codes": codes,
+        "code_dimensions": code_dimensions,
+        "band": band,
+    }
+    tokenizer = Tokenizer(seed=seed, **sizes)
+    claim_training(
+        out,
+        {
+            "network": "tokenizer",
+            "data": [str(d) for d in data],
+            "clips": len(clips.clips),
+            "sizes": sizes,
+            "steps": steps,
+            "batch": batch,
+            "clip": clip,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "bf16": bf16,
+        },
+        stores,
+    )
+    size = min(batch, len(unseen.clips))
+    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+
+    def measure() -> dict[str, float]:
+        # Over all held-out clips together: one batch has not tokens enough for all codes.
+        return usage(torch.cat([tokenizer.encode(b["frames"]) for b in held_out]), codes)
+
+    def picture(step: int) -> None:
+        # Above: the last frames of held-out clips; below: what is left of them.
+        real = torch.cat([b["frames"] for b in held_out])[:PICTURED]
+        decoded = tokenizer.decode(tokenizer.encode(real)[:, -1:])
+        save_rows(out / "reconstructions.png", [real[:, -1], decoded[:, 0].cpu()])
+
+    train(
+        Trainer(tokenizer, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
+        out,
+        Schedule(steps, learning_rate, warm_up=WARM_UP),
+        lambda step: clips.batch(batch, seed, step),
+        held_out,
+        title="tokenizer",
+        items_a_batch=batch * clip,
+        item="frames",
+        picture=picture,
+        measure=measure,
+        watch=watch_perplexity(
+            max(2, codes * LEAST_USED),
+            "lower the learning rate or the codes' dimensions",
+            stop=stop_on_collapse,
+        ),
+    )

@@ -1,0 +1,66 @@
+#include "genie_env/nn/tokenizer.h"
+
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "genie_env/worlds/arguments.h"
+
+namespace genie_env {
+namespace py = pybind11;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+void InitTokenizer(py::module_& m) {
+  const TokenizerSizes defaults;
+  py::class_<Tokenizer, Model, std::shared_ptr<Tokenizer>>(m, "Tokenizer", R"(
+The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
+
+Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
+encoder is causal in time: a layer looks at `band` frames, this one and the last ones. The decoder
+sees one frame's tokens.
+)")
+      .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
+                       int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks, int64_t codes,
+                       int64_t code_dimensions, int64_t band, uint64_t seed) {
+             return std::make_shared<Tokenizer>(
+                 TokenizerSizes{.clip = {frame.first, frame.second, patch},
+                                .block = {width, heads},
+                                .encoder_blocks = encoder_blocks,
+                                .decoder_blocks = decoder_blocks,
+                                .codes = codes,
+                                .code_dimensions = code_dimensions,
+                                .band = band},
+                 seed);
+           }),
+           py::kw_only(), py::arg("frame") = std::pair(defaults.clip.height, defaults.clip.width),
+           py::arg("patch") = defaults.clip.patch, py::arg("width") = defaults.block.width,
+           py::arg("heads") = defaults.block.heads,
+           py::arg("encoder_blocks") = defaults.encoder_blocks,
+           py::arg("decoder_blocks") = defaults.decoder_blocks, py::arg("codes") = defaults.codes,
+           py::arg("code_dimensions") = defaults.code_dimensions, py::arg("band") = defaults.band,
+           py::arg("seed") = 0, "frame: (height, width); patch divides both.")
+      .def_property_readonly("codes", [](const Tokenizer& t) { return t.sizes().codes; })
+      .def_property_readonly(
+          "positions", [](const Tokenizer& t) { return t.sizes().clip.positions(); },
+          "S, the tokens a frame.")
+      .def_property_readonly("receptive_field", &Tokenizer::receptive_field,
+                             "How many frames back what a token says may depend on, that frame "
+                             "included.")
+      .def(
+          "encode",
+          [](const Tokenizer& tokenizer, const at::Tensor& frames) {
+            const FrozenScope scope;
+            return tokenizer.Encode(frames);
+          },
+          py::arg("frames"), Released(),
+          "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S].")
+      .def(
+          "decode",
+          [](const Tokenizer& tokenizer, const at::Tensor& tokens) {
+            const FrozenScope scope;
+            return ToBytes(tokenizer.Decode(tokens));
+          },
+          py::arg("tokens"), Released(),
+          "int64 [N, T, S] -> frames, uint8 [N, T, height, width, 3].");
+}
+
+}  // namespace genie_env

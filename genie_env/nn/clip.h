@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace genie_env {
+
+/// What the networks that learn from video see: clips of T consecutive frames of one size, cut into
+/// square patches.
+struct ClipSizes {
+  int64_t height = 64;
+  int64_t width = 64;
+  int64_t patch = 8;  ///< side of a patch; divides height and width
+
+  int64_t positions() const { return (height / patch) * (width / patch); }
+  int64_t pixels() const { return patch * patch * 3; }  ///< numbers a patch
+  void Check() const;                                   ///< throws std::invalid_argument
+};
+
+/// uint8 [N, T, height, width, 3] to float32 of the same shape, in [-0.5, 0.5]. Anything else,
+/// no clip, or fewer than `least` frames, throws std::invalid_argument.
+at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t least,
+                      const char* network);
+
+/// [N, T, height, width, 3] to [N, T, S, patch * patch * 3], row by row; and back.
+at::Tensor ToPatches(const at::Tensor& pixels, const ClipSizes& sizes);
+at::Tensor FromPatches(const at::Tensor& patches, const ClipSizes& sizes);
+
+/// Pixels in [-0.5, 0.5], of any shape, as uint8.
+at::Tensor ToBytes(const at::Tensor& pixels);
+
+/// The mean squared difference within each frame: [N, T, ...] twice to [N, T].
+at::Tensor FrameErrors(const at::Tensor& a, const at::Tensor& b);
+
+}  // namespace genie_env

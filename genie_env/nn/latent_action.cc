@@ -1,0 +1,120 @@
+#include "genie_env/nn/latent_action.h"
+
+#include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/nn/check_tensor.h"
+
+namespace genie_env {
+namespace {
+
+constexpr double kPositionBound = 0.2;
+constexpr double kFirstChange = 0.1;
+constexpr double kErrorFloor = 1e-2;
+// A little more than what rounding to 256 levels does to a frame without contrast.
+constexpr double kVarianceFloor = 1e-5;
+constexpr const char* kName = "the latent action model";
+
+/// Frames whose channels have mean 0 and deviation 1, and what they had: [N, T, 1, 1, 3].
+struct Standardised {
+  at::Tensor pixels, mean, deviation;
+};
+
+Standardised Standardise(const at::Tensor& pixels) {
+  const at::Tensor mean = pixels.mean({2, 3}, /*keepdim=*/true);
+  const at::Tensor centred = pixels - mean;
+  const at::Tensor deviation =
+      (centred.square().mean({2, 3}, /*keepdim=*/true) + kVarianceFloor).sqrt();
+  return {.pixels = centred / deviation, .mean = mean, .deviation = deviation};
+}
+
+}  // namespace
+
+LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
+    : Model("LatentAction"), sizes_(sizes) {
+  sizes.clip.Check();
+  sizes.block.Check();
+  CheckSize("encoder_blocks", sizes.encoder_blocks, kMostBlocks);
+  CheckSize("decoder_blocks", sizes.decoder_blocks, kMostBlocks);
+  CheckSize("actions", sizes.actions, kMostLatentActions, 2);
+  CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
+  CheckSize("band", sizes.band, kMostBand, 2);  // a transition is between two frames
+  const int64_t width = sizes.block.width;
+  const auto positions = [&](LayerNumbers& layers) {
+    return layers.Weight({sizes.clip.positions(), width}, kPositionBound);
+  };
+  LayerNumbers layers{seed};
+  encoder_embed_ = register_module("encoder_embed", layers.Linear(sizes.clip.pixels(), width));
+  encoder_positions_ = register_parameter("encoder_positions", positions(layers));
+  encoder_ = register_module(
+      "encoder", std::make_shared<StTransformer>(sizes.encoder_blocks, sizes.block, false, layers));
+  to_code_ = register_module("to_code", layers.Linear(width, sizes.code_dimensions));
+  quantizer_ = register_module(
+      "quantizer", std::make_shared<Quantizer>(sizes.actions, sizes.code_dimensions, layers));
+  from_code_ = register_module("from_code", layers.Linear(sizes.code_dimensions, width));
+  decoder_embed_ = register_module("decoder_embed", layers.Linear(sizes.clip.pixels(), width));
+  decoder_positions_ = register_parameter("decoder_positions", positions(layers));
+  decoder_ = register_module(
+      "decoder", std::make_shared<StTransformer>(sizes.decoder_blocks, sizes.block, false, layers));
+  to_pixels_ = register_module("to_pixels", layers.Linear(width, sizes.clip.pixels()));
+  const c10::AutoGradMode no_gradients(false);
+  to_pixels_->weight.mul_(kFirstChange);
+  to_pixels_->bias.mul_(kFirstChange);
+}
+
+at::Tensor LatentAction::Latents(const at::Tensor& patches) const {
+  const TimeGrid time =
+      CausalTime(patches.size(1), sizes_.band, sizes_.block.head(), patches.device());
+  const at::Tensor x = Apply(*encoder_embed_, patches) + encoder_positions_;
+  // The first frame ends no transition.
+  return Apply(*to_code_, encoder_->Forward(x, time).slice(1, 1).mean(2));
+}
+
+at::Tensor LatentAction::Next(const at::Tensor& patches, const at::Tensor& latents) const {
+  const TimeGrid time =
+      CausalTime(patches.size(1), sizes_.band, sizes_.block.head(), patches.device());
+  const at::Tensor x = Apply(*decoder_embed_, patches) + decoder_positions_ +
+                       Apply(*from_code_, latents).unsqueeze(2);
+  return patches + Apply(*to_pixels_, decoder_->Forward(x, time));
+}
+
+at::Tensor LatentAction::Encode(const at::Tensor& frames) const {
+  const at::Tensor pixels =
+      ClipPixels(frames, sizes_.clip, 2, kName).to(encoder_embed_->weight.device());
+  return quantizer_->Nearest(Latents(ToPatches(Standardise(pixels).pixels, sizes_.clip)));
+}
+
+at::Tensor LatentAction::Predict(const at::Tensor& frames, const at::Tensor& actions) const {
+  const at::Device device = encoder_embed_->weight.device();
+  const Standardised seen = Standardise(ClipPixels(frames, sizes_.clip, 1, kName).to(device));
+  CheckTensor(actions, "actions", at::kLong, {frames.size(0), frames.size(1)});
+  if (((actions < 0) | (actions >= sizes_.actions)).any().item<bool>()) {
+    throw std::invalid_argument("an action is outside 0 .. " + std::to_string(sizes_.actions - 1));
+  }
+  const at::Tensor next =
+      Next(ToPatches(seen.pixels, sizes_.clip), quantizer_->Lookup(actions.to(device)));
+  return FromPatches(next, sizes_.clip) * seen.deviation + seen.mean;
+}
+
+Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
+  const at::Tensor pixels =
+      ClipPixels(Take(batch, "frames"), sizes_.clip, 2, kName).to(encoder_embed_->weight.device());
+  const at::Tensor patches = ToPatches(Standardise(pixels).pixels, sizes_.clip);
+  Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
+  const at::Tensor before = patches.slice(1, 0, -1), after = patches.slice(1, 1);
+  const at::Tensor errors = FrameErrors(Next(before, quantized.latent), after);
+  Loss loss{.total = (errors + kErrorFloor).log().mean() + quantized.loss,
+            .terms = std::move(quantized.terms)};
+  const at::Tensor changes = FrameErrors(before, after);
+  loss.terms["explained"] = 1 - errors.detach().sum() / changes.sum().clamp_min(1e-12);
+  return loss;
+}
+
+void LatentAction::AfterUpdate(const NoiseKey& noise) { quantizer_->RestartDeadCodes(noise); }
+
+}  // namespace genie_env

@@ -1,0 +1,67 @@
+#pragma once
+
+#include "genie_env/nn/clip.h"
+#include "genie_env/nn/quantizer.h"
+#include "genie_env/nn/st_transformer.h"
+
+namespace genie_env {
+
+struct LatentActionSizes {
+  ClipSizes clip;
+  BlockSizes block;
+  int64_t encoder_blocks = 4;
+  int64_t decoder_blocks = 4;
+  int64_t actions = 6;
+  int64_t code_dimensions = 8;
+  int64_t band = 8;  ///< frames that a layer looks at: this one and the last ones
+};
+
+/// The latent action model of Genie (Bruce et al. 2024): what happened between two frames, as one
+/// of a few codes, learned from video alone. The encoder sees frames 1 .. t + 1 and names the code
+/// of the transition from t to t + 1; the decoder sees frames 1 .. t and the codes up to this one,
+/// and predicts frame t + 1. So the code says what the past does not.
+///
+/// Both see frames whose every colour channel has mean 0 and standard deviation 1: a flash that
+/// tints the whole screen would otherwise be the largest of all changes, and take the codes. The
+/// decoder predicts the change of a frame, so it begins as one that copies it.
+class LatentAction : public Model {
+ public:
+  explicit LatentAction(LatentActionSizes sizes = {}, uint64_t seed = 0);
+
+  const LatentActionSizes& sizes() const { return sizes_; }
+
+  /// How many frames back what a code says may depend on, the transition's last frame included.
+  int64_t receptive_field() const { return sizes_.encoder_blocks * (sizes_.band - 1) + 1; }
+
+  /// float32 [actions, code_dimensions]: the codebook, which is all that a frozen world keeps.
+  at::Tensor Codes() const { return quantizer_->Directions(); }
+
+  /// frames: uint8 [N, T, height, width, 3], T consecutive frames, at least 2. Codes of the
+  /// transitions: int64 [N, T - 1].
+  at::Tensor Encode(const at::Tensor& frames) const;
+
+  /// frames: uint8 [N, T, height, width, 3]; actions: int64 [N, T]. What follows each frame, in the
+  /// colours of that frame: float32 of the frames' shape, about [-0.5, 0.5].
+  at::Tensor Predict(const at::Tensor& frames, const at::Tensor& actions) const;
+
+  /// batch: "frames" uint8 [N, T, height, width, 3], T at least 2. The mean over transitions of
+  /// ln(mse + 1e-2), mse being the mean squared error of the predicted frame as it is seen here,
+  /// plus the quantizer's loss. (The logarithm keeps explosions from taking the codes; below a
+  /// hundredth of a frame's variance nothing is to be gained.) Terms: "explained", the share of the
+  /// change between frames that is predicted; and the quantizer's.
+  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+
+  void AfterUpdate(const NoiseKey& noise) override;
+
+ private:
+  at::Tensor Latents(const at::Tensor& patches) const;
+  at::Tensor Next(const at::Tensor& patches, const at::Tensor& latents) const;
+
+  LatentActionSizes sizes_;
+  at::Tensor encoder_positions_, decoder_positions_;
+  std::shared_ptr<Affine> encoder_embed_, decoder_embed_, to_code_, from_code_, to_pixels_;
+  std::shared_ptr<StTransformer> encoder_, decoder_;
+  std::shared_ptr<Quantizer> quantizer_;
+};
+
+}  // namespace genie_env

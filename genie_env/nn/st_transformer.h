@@ -1,0 +1,95 @@
+#pragma once
+
+#include "genie_env/nn/model.h"
+
+namespace genie_env {
+
+struct BlockSizes {
+  int64_t width = 192;
+  int64_t heads = 3;  ///< each of width / heads, an even number
+
+  int64_t head() const { return width / heads; }
+  void Check() const;  ///< throws std::invalid_argument
+};
+
+/// When the F frames of a clip happen, and which of them each may look at.
+struct TimeGrid {
+  at::Tensor rotations;  ///< complex64 [F, head / 2]: RoPE (Su et al. 2021)
+  at::Tensor visible;    ///< bool [F, F]: [t, s], whether frame t sees frame s
+};
+
+/// complex64 [frames, head / 2]: frame t turns pair i by t / 10000^(2i / head). The angles are
+/// computed in double: a dream of many thousand frames would otherwise lose them.
+at::Tensor Rotations(int64_t frames, int64_t head, at::Device device);
+
+/// bool [frames, frames]: frame t sees t - band + 1 .. t.
+at::Tensor CausalBand(int64_t frames, int64_t band, at::Device device);
+
+/// Both for a clip of consecutive frames.
+TimeGrid CausalTime(int64_t frames, int64_t band, int64_t head, at::Device device);
+
+/// Layer normalisation over the last dimension, in float32, with a gain and no bias.
+struct Norm : torch::nn::Module {
+  explicit Norm(int64_t width);
+  at::Tensor Forward(const at::Tensor& x) const;
+  at::Tensor gain;
+};
+
+/// Self-attention with normalised queries and keys (Dehghani et al. 2023), and the norm before it.
+/// (A gain on the keys besides the queries' would say nothing that theirs does not.)
+struct Attention : torch::nn::Module {
+  Attention(const BlockSizes& sizes, LayerNumbers& layers);
+
+  /// x: [N, F, S, width]; every frame attends within itself.
+  at::Tensor OverSpace(const at::Tensor& x) const;
+
+  /// x: [N, F, S, width]; every position attends to itself in the frames that `time` lets it see.
+  /// Only frames from `first` on ask: [N, F - first, S, width].
+  at::Tensor OverTime(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
+
+  struct Heads {
+    at::Tensor query, key;  ///< float32 [N, F, S, heads, head]
+    at::Tensor value;       ///< [N, F, S, heads, head]
+  };
+  Heads Project(const at::Tensor& x) const;
+
+  int64_t heads;
+  std::shared_ptr<Norm> norm;
+  std::shared_ptr<Affine> qkv;
+  at::Tensor query_gain;
+  std::shared_ptr<Affine> output;
+};
+
+/// One block of the ST-transformer (Xu et al. 2020; Genie, Bruce et al. 2024): attention within a
+/// frame, attention over time at each position, one feed-forward after both. All pre-norm.
+class StBlock : public torch::nn::Module {
+ public:
+  /// `timeless`: without attention over time, for networks that see one frame.
+  StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers);
+
+  /// x: [N, F, S, width] to frames `first` and later after the block. `time` is not read by a
+  /// timeless block.
+  at::Tensor Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
+
+ private:
+  std::shared_ptr<Attention> space_, time_;
+  std::shared_ptr<Norm> norm_;
+  std::shared_ptr<Affine> widen_, narrow_;
+};
+
+/// `count` blocks one after the other, and a norm.
+class StTransformer : public torch::nn::Module {
+ public:
+  StTransformer(int64_t count, const BlockSizes& sizes, bool timeless, LayerNumbers& layers);
+
+  /// x: [N, F, S, width]. float32 of the same shape.
+  at::Tensor Forward(at::Tensor x, const TimeGrid& time) const;
+
+  /// The same of frames `first` and later only: the last block computes no others.
+  at::Tensor ForwardFrom(int64_t first, at::Tensor x, const TimeGrid& time) const;
+
+ private:
+  std::vector<std::shared_ptr<StBlock>> blocks_;
+  std::shared_ptr<Norm> norm_;
+};
+}  // namespace genie_env

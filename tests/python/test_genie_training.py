@@ -1,0 +1,361 @@
+"""Training tokenizer, latent actions and dynamics: clips, frames only, resuming, collapse."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, Trainer
+from genie_env.training import encoded, loop
+from genie_env.training.codes import usage, watch_perplexity
+from genie_env.training.data import ClipData, Clips, TokenData, held_out
+from genie_env.training.dynamics import likeliest_next, load_dynamics, train_dynamics
+from genie_env.training.latent_actions import (
+    encoded_actions,
+    load_latent_actions,
+    train_latent_actions,
+)
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, train_tokenizer
+
+EPISODES = 40
+SMALL: dict[str, Any] = {"width": 8, "heads": 2, "band": 3}
+BLOCKS: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1}
+RUN: dict[str, Any] = {"steps": 3, "batch": 2, "bf16": False}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 episodes of 1 to 12 frames, 16 x 16; each tells its episode and time."""
+    directory = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    with EpisodeWriter(str(directory), 16, 16, '{"policy": "test"}') as writer:
+        for episode in range(EPISODES):
+            length = 1 if episode == 3 else 12 if episode % 20 == 19 else int(rng.integers(5, 13))
+            small = rng.integers(0, 256, (length, 4, 4, 3)).astype(np.uint8)
+            frames = small.repeat(4, axis=1).repeat(4, axis=2)
+            frames[:, 0, 0, 0] = episode
+            frames[:, 0, 0, 1] = np.arange(length)
+            writer.append(
+                frames,
+                rng.integers(0, 3, length),
+                np.ones(length, np.float32),
+                np.arange(length) == length - 1,
+                np.zeros(length, bool),
+            )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def store(data: Path) -> EpisodeStore:
+    return EpisodeStore(str(data))
+
+
+def tokenizer_run(data: Path, out: Path, **change: Any) -> None:
+    train_tokenizer([data], out, **(RUN | SMALL | BLOCKS | {"clip": 4, "codes": 20} | change))
+
+
+def actions_run(data: Path, out: Path, **change: Any) -> None:
+    train_latent_actions([data], out, **(RUN | SMALL | BLOCKS | {"clip": 4} | change))
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained tokenizer and latent action model, and dynamics on top of them."""
+    directory = tmp_path_factory.mktemp("runs")
+    tokenizer_run(data, directory / "tokenizer")
+    actions_run(data, directory / "actions")
+    dynamics_run(data, directory, directory / "dynamics")
+    return directory
+
+
+def dynamics_run(data: Path, runs: Path, out: Path, **change: Any) -> None:
+    settings = RUN | SMALL | {"blocks": 1} | change
+    train_dynamics([data], runs / "tokenizer", runs / "actions", out, **settings)
+
+
+def test_clips_are_consecutive_frames_of_one_episode(store: EpisodeStore) -> None:
+    clips = ClipData([store], 5, held_out_part=False)
+    lengths = np.diff(store.episode_starts)
+    possible = {
+        (episode, first)
+        for episode in np.flatnonzero(~held_out(store)).tolist()
+        for first in range(int(lengths[episode]) - 4)
+    }
+    seen = []
+    for step in range(len(clips.clips)):
+        frames = clips.batch(1, seed=3, step=step)["frames"]
+        assert frames.shape == (1, 5, 16, 16, 3)
+        episodes, times = frames[0, :, 0, 0, 0].tolist(), frames[0, :, 0, 0, 1].tolist()
+        assert len(set(episodes)) == 1
+        assert times == list(range(times[0], times[0] + 5))
+        seen.append((episodes[0], times[0]))
+    assert set(seen) == possible and len(seen) == len(possible)
+    unseen = ClipData([store], 12, held_out_part=True).batch(2, 0, 0)["frames"]
+    assert unseen[:, 0, 0, 0, 0].tolist() == [19, 39]
+
+
+def test_the_order_of_clips_depends_on_seed_and_step_alone(store: EpisodeStore) -> None:
+    one, other = (Clips([store], 4, held_out_part=False) for _ in range(2))
+    other.batch(4, seed=1, step=500)  # some epochs further on
+    assert all(one.batch(4, 1, step) == other.batch(4, 1, step) for step in (0, 5, 500))
+    assert one.batch(4, 1, 0) != one.batch(4, 2, 0)
+
+
+def test_too_short_or_too_little_data_says_so(store: EpisodeStore) -> None:
+    with pytest.raises(
+        ValueError,
+        match="clips of 13 frames were asked for, but the longest training episode has 12: record "
+        "longer episodes or make the clips shorter",
+    ):
+        ClipData([store], 13, held_out_part=False)
+    with pytest.raises(ValueError, match="the longest held-out episode has 12"):
+        ClipData([store], 13, held_out_part=True)
+    clips = ClipData([store], 12, held_out_part=True)
+    with pytest.raises(ValueError, match="a batch of 3 clips was asked for, but .* only 2"):
+        clips.batch(3, 0, 0)
+
+
+def test_runs_leave_figures_and_pictures(data: Path, runs: Path) -> None:
+    figures = {}
+    for name in ("tokenizer", "actions", "dynamics"):
+        lines = (runs / name / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [3]
+        figures[name] = json.loads(lines[-1])["held_out"]
+        assert list((runs / name / "tensorboard").iterdir())
+    assert figures["tokenizer"].keys() == {
+        *("loss", "psnr", "quantization_error", "codes_used", "perplexity", "rarest")
+    }
+    assert figures["actions"].keys() == {
+        *("loss", "explained", "quantization_error", "codes_used", "perplexity", "rarest")
+    }
+    # The longest held-out episode has 12 frames, which is also four bands.
+    indices = {f"hidden_frame_{i}" for i in (1, 2, 4, 8, 11)}
+    assert figures["dynamics"].keys() == {
+        *("loss", "cross_entropy", "accuracy", "hidden_frame", "action_gain"),
+        *indices,
+    }
+    assert Image.open(runs / "tokenizer" / "reconstructions.png").size == (12 * 32, 2 * 32)
+    assert Image.open(runs / "actions" / "actions.png").size == (8 * 32, (2 + 6) * 32)
+    assert Image.open(runs / "dynamics" / "actions.png").size == (2 * 32, (2 + 6) * 32)
+    codes = load_latent_actions(runs / "actions").codes()
+    assert isinstance(load_dynamics(runs / "dynamics", codes), Dynamics)
+
+
+def test_episodes_are_encoded_in_pieces_as_they_are_whole(
+    data: Path, runs: Path, store: EpisodeStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(encoded, "CHUNK", 3)
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("tokens"))
+    for name in ("tokens", "actions"):
+        shutil.rmtree(copy / "actions" / name, ignore_errors=True)
+    tokenizer = load_tokenizer(copy / "tokenizer")
+    model = load_latent_actions(copy / "actions")
+    (tokens,) = encoded_tokens(copy / "tokenizer", tokenizer, [data], [store])
+    (actions,) = encoded_actions(copy / "actions", model, [data], [store])
+    for start, stop in zip(store.episode_starts[:-1], store.episode_starts[1:], strict=True):
+        frames = torch.from_numpy(store.frames[start:stop].copy())[None]
+        assert np.array_equal(tokens[start:stop], tokenizer.encode(frames)[0])
+        assert actions[stop - 1] == 0
+        if stop - start > 1:
+            assert np.array_equal(actions[start : stop - 1], model.encode(frames)[0])
+    batch = TokenData([store], [tokens], [actions], 5, held_out_part=True).batch(2, 0, 0)
+    clips = ClipData([store], 5, held_out_part=True).batch(2, 0, 0)["frames"]
+    assert batch["tokens"].shape == (2, 5, tokenizer.positions)
+    assert batch["actions"].shape == (2, 4)
+    assert clips.shape[:2] == (2, 5)
+    for row in range(2):
+        episode, time = clips[row, 0, 0, 0, :2].tolist()
+        first = int(store.episode_starts[episode]) + time
+        assert np.array_equal(batch["tokens"][row], tokens[first : first + 5])
+        assert np.array_equal(batch["actions"][row], actions[first : first + 4])
+
+
+def outcome(run: Path) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    figures = [(line["step"], line["training"], line["held_out"]) for line in lines]
+    return figures, load_file(run / "checkpoint.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    (figures_a, state_a), (figures_b, state_b) = outcome(one), outcome(other)
+    return figures_a == figures_b and all(torch.equal(state_a[k], state_b[k]) for k in state_a)
+
+
+def test_only_frames_are_read(data: Path, runs: Path, tmp_path: Path) -> None:
+    """Other actions, rewards and reasons to end: all three networks come out the same."""
+    scrambled = tmp_path / "data"
+    shutil.copytree(data, scrambled)
+    rng = np.random.default_rng(1)
+    actions = np.load(scrambled / "actions.npy")
+    np.save(scrambled / "actions.npy", rng.integers(0, 3, actions.shape))
+    np.save(scrambled / "rewards.npy", rng.normal(size=actions.shape).astype(np.float32))
+    ends = np.load(scrambled / "terminations.npy")
+    np.save(scrambled / "terminations.npy", np.zeros_like(ends))
+    np.save(scrambled / "truncations.npy", ends)
+    assert not np.array_equal(EpisodeStore(str(scrambled)).actions, actions)
+    tokenizer_run(scrambled, tmp_path / "tokenizer")
+    actions_run(scrambled, tmp_path / "actions")
+    dynamics_run(scrambled, tmp_path, tmp_path / "dynamics")
+    for name in ("tokenizer", "actions", "dynamics"):
+        assert same(tmp_path / name, runs / name), name
+
+
+@pytest.mark.parametrize("kind", ["tokenizer", "actions", "dynamics"])
+def test_a_killed_run_resumes_to_the_same_losses(
+    kind: str, data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = loop.Schedule
+    for module in ("tokenizer", "latent_actions", "dynamics"):
+        monkeypatch.setattr(
+            f"genie_env.training.{module}.Schedule",
+            lambda steps, rate, warm_up: schedule(steps, rate, 1, 2, warm_up),
+        )
+    start: Callable[..., None] = {
+        "tokenizer": tokenizer_run,
+        "actions": actions_run,
+        "dynamics": lambda data, out, **change: dynamics_run(data, runs, out, **change),
+    }[kind]
+    start(data, tmp_path / "unbroken", steps=5)
+    batch, killed = Clips.batch, [False]
+
+    def dying(clips: Clips, size: int, seed: int, step: int) -> list[tuple[int, slice]]:
+        if step == 3 and clips.length == 4 + 2 * (kind == "dynamics") and len(clips) > 30:
+            killed[0] = True
+            raise RuntimeError("killed")
+        return batch(clips, size, seed, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clips, "batch", dying)
+        with pytest.raises(RuntimeError, match="killed"):
+            start(data, tmp_path / "broken", steps=5)
+    assert killed[0]
+    start(data, tmp_path / "broken", steps=5)
+    (unbroken, state), (broken, resumed) = (outcome(tmp_path / d) for d in ("unbroken", "broken"))
+    assert {line[0]: line[2] for line in broken} == {line[0]: line[2] for line in unbroken}
+    assert all(torch.equal(state[name], resumed[name]) for name in state)
+
+
+def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape("holds a run with other settings (steps was 3")):
+        tokenizer_run(data, runs / "tokenizer", steps=4)
+    with pytest.raises(ValueError, match=r"other settings \(sizes was .*'actions': 6"):
+        actions_run(data, runs / "actions", actions=5)
+    with pytest.raises(ValueError, match="actions is 300, expected 2 to 256"):
+        actions_run(data, runs / "other", actions=300)
+    with pytest.raises(ValueError, match="holds no settings.json: give the --out of a `train tok"):
+        train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other", band=2)
+    with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
+        train_dynamics([data], runs / "actions", runs / "actions", runs / "other", band=2)
+    with pytest.raises(ValueError, match=r"too few episodes: .* but one batch takes 4,000; record"):
+        train_dynamics([data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, 4)
+    assert not (runs / "other").exists()
+
+
+def test_dynamics_are_learned_from_finished_networks(
+    data: Path, runs: Path, tmp_path: Path
+) -> None:
+    """A tokenizer that still learns would give its tokens other meanings."""
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    for name, command in (("actions", "latent-actions"), ("tokenizer", "tokenizer")):
+        settings = copy / name / "settings.json"
+        settings.write_text(settings.read_text().replace('"steps": 3', '"steps": 4'))
+        with pytest.raises(ValueError, match=rf"not finished: .* `train {command}` command again"):
+            dynamics_run(data, copy, tmp_path / "dynamics")
+
+
+def test_dynamics_do_not_go_on_with_other_networks(data: Path, runs: Path, tmp_path: Path) -> None:
+    """Trained anew in the same place, they would say other things of the same frames."""
+    for name in ("tokenizer", "actions"):
+        shutil.copytree(runs / name, tmp_path / name)
+    dynamics_run(data, tmp_path, tmp_path / "dynamics")
+    shutil.rmtree(tmp_path / "tokenizer")
+    tokenizer_run(data, tmp_path / "tokenizer", seed=2)
+    with pytest.raises(ValueError, match=r"other settings \(weights was"):
+        dynamics_run(data, tmp_path, tmp_path / "dynamics")
+
+
+@pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])
+def test_a_collapse_is_loud_and_ends_the_run_when_told_to(
+    start: Callable[..., None],
+    codes: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All frames alike: one code says everything."""
+    with EpisodeWriter(str(tmp_path / "still"), 16, 16, "{}") as writer:
+        for _ in range(20):
+            ends = np.arange(6) == 5
+            writer.append(
+                np.full((6, 16, 16, 3), 90, np.uint8),
+                np.zeros(6, np.int64),
+                np.zeros(6, np.float32),
+                ends,
+                ~ends & False,
+            )
+    expected = r"has collapsed at step 3: its codes are as varied as \d\.\d\d codes used alike"
+    settings = {codes: 200, "patch": 16} if codes == "codes" else {}
+    start(tmp_path / "still", tmp_path / "loud", **settings)
+    assert re.search(expected, " ".join(capsys.readouterr().out.split()))
+    assert (tmp_path / "loud" / "checkpoint.safetensors").exists()
+    with pytest.raises(RuntimeError, match=expected + r" \(expected at least \d+\); lower the"):
+        start(tmp_path / "still", tmp_path / "stopped", stop_on_collapse=True, **settings)
+    # Nor does the same command take it for finished.
+    with pytest.raises(RuntimeError, match=expected + ".* without --stop-on-collapse it goes on"):
+        start(tmp_path / "still", tmp_path / "stopped", stop_on_collapse=True, **settings)
+    start(tmp_path / "still", tmp_path / "stopped", **settings)
+    # Nor is it quiet where Ctrl-C came in the middle of that evaluation.
+    (tmp_path / "loud" / "metrics.jsonl").unlink()
+    capsys.readouterr()
+    start(tmp_path / "still", tmp_path / "loud", **settings)
+    assert re.search(expected, " ".join(capsys.readouterr().out.split()))
+
+
+def test_usage_and_its_watch() -> None:
+    figures = usage(torch.tensor([[0, 0, 1], [2, 2, 2]]), 4)
+    shares = np.array([2, 1, 3]) / 6
+    assert figures["perplexity"] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert (figures["codes_used"], figures["rarest"]) == (0.75, 0.0)
+    watch = watch_perplexity(2, "look", stop=True)
+    assert watch.find({"perplexity": 2.0}) == ""
+    found = watch.find({"perplexity": 1.5})
+    assert found.endswith("1.50 codes used alike (expected at least 2); look")
+
+
+def test_the_learning_rate_warms_up() -> None:
+    schedule = loop.Schedule(1000, 1.0, warm_up=3)
+    rates = [schedule.learning_rate_at(step) for step in range(5)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1], rel=1e-3)
+    assert loop.Schedule(1000, 1.0).learning_rate_at(0) == 1
+
+
+def test_pictures_decode_greedily() -> None:
+    """After training on a sequence without surprises, the likeliest next frame is the next one."""
+    dynamics = Dynamics(
+        torch.eye(2), positions=4, codes=6, width=16, heads=2, blocks=1, band=4, seed=0
+    )
+    trainer = Trainer(dynamics, learning_rate=1e-2)
+    # Action 0 counts up, action 1 counts down.
+    starts = torch.arange(6)[:, None].repeat(1, 4)
+    up = torch.stack([(starts + t) % 6 for t in range(5)], dim=1)
+    down = torch.stack([(starts - t) % 6 for t in range(5)], dim=1)
+    actions = torch.cat([torch.zeros(6, 4), torch.ones(6, 4)]).long()
+    batch = {"tokens": torch.cat([up, down]), "actions": actions}
+    for _ in range(150):
+        trainer.backward(batch)
+        trainer.update()
+    last = likeliest_next(dynamics, batch["tokens"][:, :4], actions, passes=3)
+    assert torch.equal(last, batch["tokens"][:, 4:])
