@@ -74,27 +74,25 @@ def plain(
 
 @dataclass(frozen=True)
 class Contest:
-    """A network, twice, and how much of it to run."""
+    """A network, twice."""
 
     unit: str
     items: int  # units a step
-    repeats: int  # steps a turn
     ours: Callable[[], object]
     plain: Callable[[], object]
 
 
-def vision(repeats: int) -> Contest:
+def vision() -> Contest:
     pixels, network = frames(), PlainVision()
     return Contest(
         "frames/s",
         FRAMES,
-        repeats,
         ours(Trainer(Vision(), learning_rate=1e-4, bf16=True), {"frames": pixels}),
         plain(network, lambda: network.loss(pixels, torch.randn(FRAMES, 64)), bf16=True),
     )
 
 
-def memory(repeats: int) -> Contest:
+def memory() -> Contest:
     batch, network = windows(), PlainMemory()
 
     def loss() -> tuple[Tensor, dict[str, Tensor]]:
@@ -104,37 +102,34 @@ def memory(repeats: int) -> Contest:
     return Contest(
         "steps/s",
         WINDOWS * STEPS,
-        repeats,
         ours(Trainer(Memory(), learning_rate=1e-4), batch),
         plain(network, loss, bf16=False),
     )
 
 
-def tokenizer(repeats: int) -> Contest:
+def tokenizer() -> Contest:
     clips = torch.randint(256, (8, 8, 64, 64, 3), dtype=torch.uint8)
     network = PlainTokenizer()
     return Contest(
         "frames/s",
         64,
-        repeats,
         ours(Trainer(Tokenizer(), learning_rate=1e-4, bf16=True), {"frames": clips}),
         plain(network, lambda: network.loss(clips), bf16=True),
     )
 
 
-def latent_actions(repeats: int) -> Contest:
+def latent_actions() -> Contest:
     clips = torch.randint(256, (6, 12, 64, 64, 3), dtype=torch.uint8)
     network = PlainLatentAction()
     return Contest(
         "frames/s",
         72,
-        repeats,
         ours(Trainer(LatentAction(), learning_rate=1e-4, bf16=True), {"frames": clips}),
         plain(network, lambda: network.loss(clips), bf16=True),
     )
 
 
-def dynamics(repeats: int) -> Contest:
+def dynamics() -> Contest:
     clips, length, action_codes = 4, 32, torch.randn(6, 8)
     batch = {
         "tokens": torch.randint(1024, (clips, length, 64)),
@@ -145,7 +140,6 @@ def dynamics(repeats: int) -> Contest:
     return Contest(
         "frames/s",
         clips * length,
-        repeats,
         ours(Trainer(Dynamics(action_codes), learning_rate=1e-4, bf16=True), batch),
         plain(
             network,
@@ -196,8 +190,9 @@ def main() -> None:
     report: dict[str, object] = {"machine": machine(torch.device("cpu"))}
     for name in arguments.only or NETWORKS:
         build, repeats = NETWORKS[name]
-        contest = build(arguments.repeats or repeats)
-        seconds = compare({"ours": contest.ours, "plain": contest.plain}, contest.repeats)
+        contest = build()
+        steps = {"ours": contest.ours, "plain": contest.plain}
+        seconds = compare(steps, arguments.repeats or repeats)
         median = {
             clock: {who: statistics.median(values) for who, values in by.items()}
             for clock, by in seconds.items()
