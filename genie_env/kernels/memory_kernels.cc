@@ -6,18 +6,7 @@
 #include <type_traits>
 
 #include "genie_env/kernels/float_math.h"
-
-// Each kernel is written once, as an always-inlined body, and compiled into one function for each
-// instruction set: there is no -march for the whole library, which must run on any processor.
-#if defined(__x86_64__)
-#define GENIE_ENV_AVX2 __attribute__((target("avx2,fma")))
-#if defined(__clang__)
-#define GENIE_ENV_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
-#else
-#define GENIE_ENV_AVX512 \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
-#endif
-#endif
+#include "genie_env/kernels/instruction_sets.h"
 
 namespace genie_env {
 namespace {
@@ -227,13 +216,9 @@ GENIE_ENV_MEMORY_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
 std::vector<MemoryKernels> SupportedMemoryKernels() {
   std::vector<MemoryKernels> supported{Baseline::kTable};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    supported.push_back(Avx2::kTable);
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-      supported.push_back(Avx512::kTable);
-    }
-  }
+  const InstructionSet best = BestInstructionSet();
+  if (best >= InstructionSet::kAvx2) supported.push_back(Avx2::kTable);
+  if (best >= InstructionSet::kAvx512) supported.push_back(Avx512::kTable);
 #endif
   return supported;
 }

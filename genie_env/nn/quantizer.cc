@@ -19,19 +19,19 @@ namespace {
 
 constexpr double kCommitment = 0.25;
 
-at::Tensor Unit(const at::Tensor& x) {
+}  // namespace
+
+at::Tensor UnitLength(const at::Tensor& x) {
   return x / at::linalg_vector_norm(x, 2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
 }
 
-}  // namespace
-
 Quantizer::Quantizer(int64_t codes, int64_t dimensions, LayerNumbers& layers) {
   // Of length 1, so that one step of the optimiser turns every code about as far.
-  codebook_ = register_parameter("codebook", Unit(layers.Weight({codes, dimensions}, 1)));
+  codebook_ = register_parameter("codebook", UnitLength(layers.Weight({codes, dimensions}, 1)));
   idle_ = register_buffer("idle", at::zeros({codes}, at::kLong));
 }
 
-at::Tensor Quantizer::Directions() const { return Unit(codebook_); }
+at::Tensor Quantizer::Directions() const { return UnitLength(codebook_); }
 
 at::Tensor Quantizer::Lookup(const at::Tensor& codes) const {
   return at::embedding(Directions(), codes);
@@ -46,7 +46,7 @@ at::Tensor Quantizer::Nearest(const at::Tensor& latents) const {
 
 Quantizer::Result Quantizer::Forward(const at::Tensor& latents) {
   const Bf16Scope exact(false, latents.device().type());
-  const at::Tensor latent = Unit(latents.to(at::kFloat));
+  const at::Tensor latent = UnitLength(latents.to(at::kFloat));
   const at::Tensor codes = Nearest(latent);
   const at::Tensor chosen = Lookup(codes);
   const auto distance = [](const at::Tensor& a, const at::Tensor& b) {

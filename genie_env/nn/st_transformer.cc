@@ -26,7 +26,6 @@ namespace genie_env {
 namespace {
 
 constexpr double kEpsilon = 1e-5;
-constexpr double kRopeBase = 10000;
 constexpr int64_t kWidening = 4;
 
 // A pair of neighbouring numbers turns as one complex number.

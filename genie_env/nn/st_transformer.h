@@ -12,13 +12,16 @@ struct BlockSizes {
   void Check() const;  ///< throws std::invalid_argument
 };
 
+/// RoPE's (Su et al. 2021): pair i of a head's numbers turns by time / kRopeBase^(2i / head).
+inline constexpr double kRopeBase = 10000;
+
 /// When the F frames of a clip happen, and which of them each may look at.
 struct TimeGrid {
   at::Tensor rotations;  ///< complex64 [F, head / 2]: RoPE (Su et al. 2021)
   at::Tensor visible;    ///< bool [F, F]: [t, s], whether frame t sees frame s
 };
 
-/// complex64 [frames, head / 2]: frame t turns pair i by t / 10000^(2i / head). The angles are
+/// complex64 [frames, head / 2]: frame t turns pair i by t / kRopeBase^(2i / head). The angles are
 /// computed in double: a dream of many thousand frames would otherwise lose them.
 at::Tensor Rotations(int64_t frames, int64_t head, at::Device device);
 

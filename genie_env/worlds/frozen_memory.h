@@ -65,15 +65,6 @@ class FrozenMemory {
 /// oneDNN may be used (without it, LibTorch takes another product for every size).
 std::unique_ptr<const FrozenMemory> PackMemory(const MemoryWeights& weights, at::ScalarType dtype);
 
-/// What keeps PackMemory from bfloat16 here and now, in words; empty where nothing does. It takes
-/// AVX-512, and a oneDNN that is switched on and may use it.
-std::string Bf16Obstacle();
-bool CanPackBf16();
-
-/// Whether bfloat16 is the faster type here: it is where there are dot products of it (AVX512_BF16
-/// or AMX).
-bool Bf16IsFaster();
-
 /// On any device, through LibTorch's operators alone. Writes when all is computed.
 std::unique_ptr<const FrozenMemory> PlainMemory(const MemoryWeights& weights, at::Device device,
                                                 at::ScalarType dtype);

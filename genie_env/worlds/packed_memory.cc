@@ -1,25 +1,19 @@
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/native/CPUBlas.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <mutex>
-#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "genie_env/kernels/memory_kernels.h"
 #include "genie_env/worlds/frozen_memory.h"
+#include "genie_env/worlds/packed_products.h"
 
 // How a step goes, all of it over tasks of (one panel of packed weights) x (one block of rows), the
 // panel outermost, so that a core keeps a panel's weights in its cache while rows stream by:
@@ -42,13 +36,6 @@ constexpr int64_t kTasksOfThread = 4;  // fewer are not worth waking another thr
 
 int64_t Panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
 
-// Rows that a product computes for `rows` that are wanted. oneDNN compiles a kernel for every
-// number of rows; this leaves it few.
-int64_t ProductRows(int64_t rows) {
-  return rows <= 8 ? static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)))
-                   : (rows + 7) / 8 * 8;
-}
-
 int64_t Blocks(int64_t rows) { return (rows + kRowsOfBlock - 1) / kRowsOfBlock; }
 
 // Rows of memory that the products of `rows` rows read.
@@ -56,39 +43,6 @@ int64_t PaddedRows(int64_t rows) {
   const int64_t last = (Blocks(rows) - 1) * kRowsOfBlock;
   return rows == 0 ? 0 : last + ProductRows(rows - last);
 }
-
-// Zeros behind the end of one dimension, up to `size`.
-at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size) {
-  std::vector<int64_t> pad(2 * (tensor.dim() - dimension), 0);
-  pad.back() = size - tensor.size(dimension);
-  return at::constant_pad_nd(tensor, pad);
-}
-
-// [panels, columns, K] as the products read it: [panels, K, columns] in float32, and with pairs of
-// K interleaved, [panels, K / 2, columns, 2], in bfloat16.
-at::Tensor Pack(const at::Tensor& weight, at::ScalarType dtype) {
-  const at::Tensor transposed = weight.transpose(1, 2);
-  if (dtype == at::kFloat) return transposed.contiguous();
-  return transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16).contiguous();
-}
-
-void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, const float* b,
-              float* c, int64_t c_stride) {
-  at::native::cpublas::brgemm(rows, columns, inner, inner, columns, c_stride, /*add_C=*/false, a, b,
-                              c, /*is_vnni=*/false);
-}
-
-void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a,
-              const at::BFloat16* b, float* c, int64_t c_stride) {
-  at::native::cpublas::brgemm(rows, columns, inner, inner, columns, c_stride, /*add_C=*/false, a, b,
-                              c, /*is_vnni=*/true);
-}
-
-// Gives AMX's tiles back to the processor when a thread's products are done.
-struct TileScope {
-  bool bf16;
-  ~TileScope() { at::native::cpublas::brgemm_release(bf16); }
-};
 
 // Calls task(panel, first row, rows, products) for all. products: room for a block of them, of the
 // calling thread.
@@ -162,7 +116,7 @@ class Packed final : public FrozenMemory {
     const at::Tensor columns = weights.weight_ih.t();
     const at::Tensor weight =
         at::cat({weights.weight_ih.narrow(1, 0, latents_), weights.weight_hh}, 1);
-    gate_weight_ = Pack(by_panels(PadTo(weight, 1, inner_)), kType);
+    gate_weight_ = PackPanels(by_panels(PadTo(weight, 1, inner_)), kType);
     std::vector<at::Tensor> biases;
     for (int64_t context = 0; context < contexts_; ++context) {
       const at::Tensor action = columns[latents_] * weights.action_inputs[context / 2];
@@ -179,7 +133,7 @@ class Packed final : public FrozenMemory {
           .flatten(2, 3);
     };
     const at::Tensor output_weight = PadTo(weights.output_weight, 1, output_inner_);
-    mixture_weight_ = Pack(by_components(output_weight).flatten(0, 1), kType);
+    mixture_weight_ = PackPanels(by_components(output_weight).flatten(0, 1), kType);
     mixture_bias_ = by_components(weights.output_bias.unsqueeze(1)).contiguous();
     termination_weight_ = weights.output_weight[mixture_size].contiguous();
     termination_bias_ = weights.output_bias[mixture_size].item<float>();
@@ -196,18 +150,14 @@ class Packed final : public FrozenMemory {
   }
 
  private:
-  static constexpr bool kBf16 = std::is_same_v<Element, at::BFloat16>;
-  static constexpr at::ScalarType kType = kBf16 ? at::kBFloat16 : at::kFloat;
-  using Bits = std::conditional_t<kBf16, uint16_t, float>;  // as kernels/ call an Element
+  static constexpr bool kBf16 = kIsBf16<Element>;
+  static constexpr at::ScalarType kType = kTypeOf<Element>;
+  using Bits = BitsOf<Element>;
 
   // Exactly one of draws and next is given.
   MemoryOutcome Advance(const MemoryState& state, const at::Tensor& actions,
                         const MixtureDraws* draws, const at::Tensor* next) const {
-    if (kBf16 && !at::globalContext().userEnabledMkldnn()) {
-      throw std::invalid_argument(
-          "the world was loaded in bfloat16, but oneDNN has been switched off since "
-          "(torch.backends.mkldnn.enabled): switch it on, or load the world in float32");
-    }
+    if (kBf16) CheckBf16StillWorks();
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
     MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
@@ -264,7 +214,7 @@ class Packed final : public FrozenMemory {
     ForEachTask(
         Panels(hidden_), state.z.size(0), kBf16, kGateColumns,
         [&](int64_t panel, int64_t first, int64_t rows, float* products) {
-          Multiply(ProductRows(rows), kGateColumns, inner_, x + first * inner_,
+          Multiply(ProductRows(rows), kGateColumns, inner_, x + first * inner_, inner_,
                    weight + panel * inner_ * kGateColumns, products, kGateColumns);
           const int64_t unit = panel * kPanel;
           const GateBlock<Bits> block{
@@ -296,7 +246,7 @@ class Packed final : public FrozenMemory {
         [&](int64_t panel, int64_t first, int64_t rows, float* products) {
           for (int64_t k = 0; k < components_; ++k) {
             Multiply(ProductRows(rows), kMixtureColumns, output_inner_,
-                     hidden + first * output_inner_,
+                     hidden + first * output_inner_, output_inner_,
                      weight + (panel * components_ + k) * output_inner_ * kMixtureColumns,
                      products + k * kMixtureColumns, columns);
           }
@@ -347,9 +297,9 @@ class Packed final : public FrozenMemory {
   int64_t inner_;         // latents + hidden, made even
   int64_t output_inner_;  // hidden, made even
   MemoryKernels kernels_;
-  at::Tensor gate_weight_;     // [hidden panels, inner x 64] as Pack says
+  at::Tensor gate_weight_;     // [hidden panels, inner x 64] as PackPanels says
   at::Tensor gate_bias_;       // [hidden panels, contexts, 4, 16]
-  at::Tensor mixture_weight_;  // [latent panels x components, output inner x 48] as Pack says
+  at::Tensor mixture_weight_;  // [latent panels x components, output inner x 48] as PackPanels says
   at::Tensor mixture_bias_;    // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
@@ -357,41 +307,6 @@ class Packed final : public FrozenMemory {
 };
 
 }  // namespace
-
-std::string Bf16Obstacle() {
-#if defined(__x86_64__)
-  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#else
-  const bool has_avx512 = false;
-#endif
-  if (!has_avx512) return "this processor has no AVX-512";
-  if (!at::globalContext().userEnabledMkldnn()) {
-    return "oneDNN is switched off (torch.backends.mkldnn.enabled)";
-  }
-  // oneDNN can also be kept from AVX-512 when the program starts: only a product tells.
-  constexpr int64_t kSize = 2 * kPanel;
-  const at::Tensor zeros = at::zeros({kSize, kSize}, at::kBFloat16);
-  const auto* input = zeros.const_data_ptr<at::BFloat16>();
-  const at::Tensor product = at::empty({kSize, kSize}, at::kFloat);
-  try {
-    Multiply(kSize, kSize, kSize, input, input, product.mutable_data_ptr<float>(), kSize);
-  } catch (const c10::Error&) {
-    return "oneDNN may not use AVX-512 here (ONEDNN_MAX_CPU_ISA)";
-  }
-  at::native::cpublas::brgemm_release();
-  return "";
-}
-
-bool CanPackBf16() { return Bf16Obstacle().empty(); }
-
-bool Bf16IsFaster() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") && CanPackBf16();  // AMX comes with it
-#else
-  return false;
-#endif
-}
 
 std::unique_ptr<const FrozenMemory> PackMemory(const MemoryWeights& weights, at::ScalarType dtype) {
   if (dtype == at::kBFloat16) return std::make_unique<Packed<at::BFloat16>>(weights);

@@ -22,6 +22,7 @@
 #include "genie_env/nn/vision.h"
 #include "genie_env/worlds/arguments.h"
 #include "genie_env/worlds/frozen_memory.h"
+#include "genie_env/worlds/packed_products.h"
 #include "genie_env/worlds/stored_tensors.h"
 #include "genie_env/worlds/vision_memory_config.h"
 
@@ -31,20 +32,6 @@ namespace {
 constexpr int64_t kFrame = Vision::kFrame;
 constexpr int64_t kFramesAtOnce = 256;  // of V; its largest layer takes 120 KB a frame
 enum FieldOfState : size_t { kZ, kH, kC, kRestart };
-
-at::ScalarType DTypeOf(const std::string& name, at::Device device) {
-  if (name == "float32") return at::kFloat;
-  if (name == "auto") return device.is_cpu() && Bf16IsFaster() ? at::kBFloat16 : at::kFloat;
-  if (name != "bfloat16") {
-    throw std::invalid_argument("dtype is \"" + name +
-                                "\", expected \"auto\", \"float32\" or \"bfloat16\"");
-  }
-  if (const std::string obstacle = device.is_cpu() ? Bf16Obstacle() : ""; !obstacle.empty()) {
-    throw std::invalid_argument("dtype is \"bfloat16\", but " + obstacle +
-                                ": give \"float32\" or \"auto\"");
-  }
-  return at::kBFloat16;
-}
 
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
                  at::ScalarType dtype, Termination termination) {
@@ -391,7 +378,7 @@ std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directo
                                                    const WorldOptions& options) {
   const FrozenScope scope;
   const at::Device device = ParseDevice(options.device);
-  const at::ScalarType dtype = DTypeOf(options.dtype, device);
+  const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
   const VisionMemoryConfig config =
       ParseVisionMemoryConfig(directory.config, directory.config_file().string());
   Networks networks = ReadNetworks(directory, config);

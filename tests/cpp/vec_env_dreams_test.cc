@@ -10,7 +10,7 @@
 
 #include "files.h"
 #include "genie_env/env/vec_env.h"
-#include "genie_env/worlds/frozen_memory.h"
+#include "genie_env/worlds/packed_products.h"
 #include "random_world.h"
 
 namespace genie_env {

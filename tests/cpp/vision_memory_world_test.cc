@@ -21,6 +21,7 @@
 #include "files.h"
 #include "genie_env/core/error.h"
 #include "genie_env/worlds/frozen_memory.h"
+#include "genie_env/worlds/packed_products.h"
 #include "random_world.h"
 #include "world_conformance.h"
 

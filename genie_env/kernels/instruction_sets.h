@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+// Each kernel is written once, as an always-inlined body, and compiled into one function for each
+// instruction set: there is no -march for the whole library, which must run on any processor.
+
+#if defined(__x86_64__)
+#define GENIE_ENV_AVX2 __attribute__((target("avx2,fma")))
+#if defined(__clang__)
+#define GENIE_ENV_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#else
+#define GENIE_ENV_AVX512 \
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
+#endif
+#endif
+
+namespace genie_env {
+
+enum class InstructionSet : uint8_t { kBaseline, kAvx2, kAvx512 };
+
+/// The largest that this CPU can run.
+inline InstructionSet BestInstructionSet() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return avx512 ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
+  }
+#endif
+  return InstructionSet::kBaseline;
+}
+
+}  // namespace genie_env
