@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
+from genie_env.training.pace import check_one_pace
 
 HELD_OUT_EVERY = 20
 
@@ -23,13 +24,21 @@ Batch = dict[str, torch.Tensor]
 
 
 def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
-    """Opens every directory; all must hold frames of one size."""
+    """Opens every directory; all must hold frames of one size and one pace."""
+    for directory in directories:
+        if directory.is_file():
+            raise ValueError(
+                f"{directory} is a file, and a directory of recorded episodes is expected; a video "
+                "has no actions, so that only `train tokenizer`, `train latent-actions` and "
+                "`train dynamics` learn from one"
+            )
     stores = [EpisodeStore(str(directory)) for directory in directories]
     if not stores:
         raise ValueError("no data was given: name at least one directory of recorded episodes")
     sizes = {store.frames.shape[1:] for store in stores}
     if len(sizes) > 1:
         raise ValueError(f"the data directories hold frames of different sizes: {sorted(sizes)}")
+    check_one_pace(directories, stores)
     return stores
 
 
