@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
 from genie_env.training.pace import check_one_pace
+from genie_env.training.recorded import has_actions
 
 HELD_OUT_EVERY = 20
 
@@ -69,6 +70,7 @@ def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -
             f"too few episodes: there are {episodes:,}, and the held-out part, every "
             f"{HELD_OUT_EVERY}th episode of a directory, has {frames_unseen:,} frames of at least "
             f"{unseen:,}; record on until a directory holds about {needed:,} episodes"
+            + ("" if all(map(has_actions, stores)) else ", or give so many video files")
         )
     if frames_trained < trained:
         more = (trained - frames_trained) / mean * HELD_OUT_EVERY / (HELD_OUT_EVERY - 1)
@@ -77,6 +79,7 @@ def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -
             f"{HELD_OUT_EVERY}th of a directory, they have {frames_trained:,} frames, but one "
             f"batch takes {trained:,}; record on until there are about "
             f"{episodes + math.ceil(more):,} episodes, or give a smaller --batch"
+            + ("" if all(map(has_actions, stores)) else "; each video file is an episode")
         )
 
 

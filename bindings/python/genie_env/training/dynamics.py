@@ -23,6 +23,7 @@ from genie_env.training.runs import (
     read_settings,
 )
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
+from genie_env.training.videos import as_directories
 
 PICTURED = 2
 PICTURED_PAST = 4
@@ -66,7 +67,9 @@ def likeliest_next(
 
 
 def train_dynamics(
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    data: Annotated[
+        list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
+    ],
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
     latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
@@ -84,17 +87,21 @@ def train_dynamics(
     seed: Annotated[int, typer.Option(help="of weights, masks and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    frames_per_second: Annotated[
+        float | None, typer.Option(help="what video files are brought to; their own unless given")
+    ] = None,
 ) -> None:
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
-    stores = open_stores(data)
-    clip = 2 * band if clip is None else clip
-    check_enough(stores, trained=batch * clip, unseen=clip)
     # Networks that still learn would not be the ones that the dynamics know.
     final_report(tokenizer, "tokenizer")
     final_report(latent_actions, "latent-actions")
+    directories = as_directories(data, frames_per_second)
+    stores = open_stores(directories)
+    clip = 2 * band if clip is None else clip
+    check_enough(stores, trained=batch * clip, unseen=clip)
     eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
-    tokens = encoded_tokens(tokenizer, eyes, data, stores)
-    actions = encoded_actions(latent_actions, inferred, data, stores)
+    tokens = encoded_tokens(tokenizer, eyes, directories, stores)
+    actions = encoded_actions(latent_actions, inferred, directories, stores)
     clips = TokenData(stores, tokens, actions, clip, held_out_part=False)
     unseen = TokenData(stores, tokens, actions, clip, held_out_part=True)
     sizes: dict[str, Any] = {
@@ -112,6 +119,7 @@ def train_dynamics(
         {
             "network": "dynamics",
             "data": [str(d) for d in data],
+            "frames_per_second": frames_per_second,
             "clips": len(clips.clips),
             "tokenizer": str(tokenizer),
             "latent_actions": str(latent_actions),

@@ -23,6 +23,7 @@ from genie_env.training.runs import (
     load_weights,
     read_settings,
 )
+from genie_env.training.videos import as_directories
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -58,7 +59,9 @@ def encoded_actions(
 
 
 def train_latent_actions(
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    data: Annotated[
+        list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
+    ],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
     steps: Annotated[int, typer.Option(help="updates to make")] = 18000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 6,
@@ -75,12 +78,16 @@ def train_latent_actions(
     seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    frames_per_second: Annotated[
+        float | None, typer.Option(help="what video files are brought to; their own unless given")
+    ] = None,
     stop_on_collapse: Annotated[
         bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
     ] = False,
 ) -> None:
     """Train a latent action model on recorded frames, without their actions."""
-    stores = open_stores(data)
+    directories = as_directories(data, frames_per_second)
+    stores = open_stores(directories)
     check_enough(stores, trained=batch * clip, unseen=clip)
     clips = ClipData(stores, clip, held_out_part=False)
     unseen = ClipData(stores, clip, held_out_part=True)
@@ -101,6 +108,7 @@ def train_latent_actions(
         {
             "network": "latent-actions",
             "data": [str(d) for d in data],
+            "frames_per_second": frames_per_second,
             "clips": len(clips.clips),
             "sizes": sizes,
             "steps": steps,

@@ -23,6 +23,7 @@ from genie_env.training.runs import (
     load_weights,
     read_settings,
 )
+from genie_env.training.videos import as_directories
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
@@ -56,7 +57,9 @@ def encoded_tokens(
 
 
 def train_tokenizer(
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    data: Annotated[
+        list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
+    ],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
     steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 8,
@@ -73,12 +76,16 @@ def train_tokenizer(
     seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    frames_per_second: Annotated[
+        float | None, typer.Option(help="what video files are brought to; their own unless given")
+    ] = None,
     stop_on_collapse: Annotated[
         bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
     ] = False,
 ) -> None:
     """Train a video tokenizer, a VQ-VAE, on recorded frames."""
-    stores = open_stores(data)
+    directories = as_directories(data, frames_per_second)
+    stores = open_stores(directories)
     check_enough(stores, trained=batch * clip, unseen=clip)
     clips = ClipData(stores, clip, held_out_part=False)
     unseen = ClipData(stores, clip, held_out_part=True)
@@ -99,6 +106,7 @@ def train_tokenizer(
         {
             "network": "tokenizer",
             "data": [str(d) for d in data],
+            "frames_per_second": frames_per_second,
             "clips": len(clips.clips),
             "sizes": sizes,
             "steps": steps,
