@@ -15,13 +15,7 @@ from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import encoded_actions, load_latent_actions
 from genie_env.training.loop import Schedule, train
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    final_report,
-    load_weights,
-    read_settings,
-)
+from genie_env.training.runs import claim_training, final_report, load_network
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
 from genie_env.training.videos import as_directories
 
@@ -35,11 +29,9 @@ WARM_UP = 500
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
     """The dynamics as a run of `train_dynamics` left them."""
-    dynamics = Dynamics(action_codes, **read_settings(run, "dynamics")["sizes"])
-    weights = load_weights(run, "dynamics")
-    with checkpoint_named(run):
-        Trainer(dynamics).load_weights(weights)
-    return dynamics
+    return load_network(
+        run, "dynamics", lambda settings: Dynamics(action_codes, **settings["sizes"])
+    )
 
 
 def likeliest_next(

@@ -17,12 +17,7 @@ from genie_env.training.data import ClipData, check_enough, open_stores
 from genie_env.training.encoded import encode_episodes, encoded_once
 from genie_env.training.loop import Schedule, train
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    load_weights,
-    read_settings,
-)
+from genie_env.training.runs import claim_training, load_network
 from genie_env.training.videos import as_directories
 
 PICTURED = 8
@@ -35,11 +30,7 @@ LEAST_PERPLEXITY = 2
 
 def load_latent_actions(run: Path) -> LatentAction:
     """The latent action model as a run of `train_latent_actions` left it."""
-    model = LatentAction(**read_settings(run, "latent-actions")["sizes"])
-    weights = load_weights(run, "latent-actions")
-    with checkpoint_named(run):
-        Trainer(model).load_weights(weights)
-    return model
+    return load_network(run, "latent-actions", lambda settings: LatentAction(**settings["sizes"]))
 
 
 def encoded_actions(

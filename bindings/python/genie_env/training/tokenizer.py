@@ -17,12 +17,7 @@ from genie_env.training.data import ClipData, check_enough, open_stores
 from genie_env.training.encoded import encode_episodes, encoded_once
 from genie_env.training.loop import Schedule, train
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    load_weights,
-    read_settings,
-)
+from genie_env.training.runs import claim_training, load_network
 from genie_env.training.videos import as_directories
 
 PICTURED = 12
@@ -34,11 +29,7 @@ LEAST_USED = 1 / 20
 
 def load_tokenizer(run: Path) -> Tokenizer:
     """The tokenizer as a run of `train_tokenizer` left it."""
-    tokenizer = Tokenizer(**read_settings(run, "tokenizer")["sizes"])
-    weights = load_weights(run, "tokenizer")
-    with checkpoint_named(run):
-        Trainer(tokenizer).load_weights(weights)
-    return tokenizer
+    return load_network(run, "tokenizer", lambda settings: Tokenizer(**settings["sizes"]))
 
 
 def encoded_tokens(
