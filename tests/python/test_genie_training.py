@@ -243,11 +243,10 @@ def test_a_killed_run_resumes_to_the_same_losses(
     kind: str, data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = loop.Schedule
-    for module in ("tokenizer", "latent_actions", "dynamics"):
-        monkeypatch.setattr(
-            f"genie_env.training.{module}.Schedule",
-            lambda steps, rate, warm_up: schedule(steps, rate, 1, 2, warm_up),
-        )
+    monkeypatch.setattr(
+        "genie_env.training.clip_training.Schedule",
+        lambda steps, rate, warm_up: schedule(steps, rate, 1, 2, warm_up),
+    )
     start: Callable[..., None] = {
         "tokenizer": tokenizer_run,
         "actions": actions_run,

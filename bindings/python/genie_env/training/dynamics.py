@@ -9,22 +9,20 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from genie_env._core import Dynamics, Trainer
-from genie_env.training.data import TokenData, check_enough, longest_episode, open_stores
+from genie_env._core import Dynamics
+from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
+from genie_env.training.data import TokenData, longest_episode
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import encoded_actions, load_latent_actions
-from genie_env.training.loop import Schedule, train
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import claim_training, final_report, load_network
+from genie_env.training.runs import final_report, load_network
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
-from genie_env.training.videos import as_directories
 
 PICTURED = 2
 PICTURED_PAST = 4
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 4
 LONG_CLIPS = 8
-WARM_UP = 500
 
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
@@ -59,9 +57,7 @@ def likeliest_next(
 
 
 def train_dynamics(
-    data: Annotated[
-        list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
-    ],
+    data: DataOption,
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
     latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
@@ -79,18 +75,27 @@ def train_dynamics(
     seed: Annotated[int, typer.Option(help="of weights, masks and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    frames_per_second: Annotated[
-        float | None, typer.Option(help="what video files are brought to; their own unless given")
-    ] = None,
+    frames_per_second: FramesPerSecondOption = None,
 ) -> None:
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
     # Networks that still learn would not be the ones that the dynamics know.
     final_report(tokenizer, "tokenizer")
     final_report(latent_actions, "latent-actions")
-    directories = as_directories(data, frames_per_second)
-    stores = open_stores(directories)
     clip = 2 * band if clip is None else clip
-    check_enough(stores, trained=batch * clip, unseen=clip)
+    training = ClipTraining(
+        network="dynamics",
+        data=data,
+        frames_per_second=frames_per_second,
+        out=out,
+        steps=steps,
+        batch=batch,
+        clip=clip,
+        learning_rate=learning_rate,
+        seed=seed,
+        bf16=bf16,
+        device=device,
+    )
+    directories, stores = training.open()
     eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
     tokens = encoded_tokens(tokenizer, eyes, directories, stores)
     actions = encoded_actions(latent_actions, inferred, directories, stores)
@@ -106,29 +111,16 @@ def train_dynamics(
         "passes": passes,
     }
     dynamics = Dynamics(inferred.codes(), seed=seed, **sizes)
-    claim_training(
-        out,
-        {
-            "network": "dynamics",
-            "data": [str(d) for d in data],
-            "frames_per_second": frames_per_second,
-            "clips": len(clips.clips),
-            "tokenizer": str(tokenizer),
-            "latent_actions": str(latent_actions),
-            # Trained anew in the same place, they would say other things of the same frames.
-            "weights": [weights_fingerprint(run) for run in (tokenizer, latent_actions)],
-            "sizes": sizes,
-            "steps": steps,
-            "batch": batch,
-            "clip": clip,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "bf16": bf16,
-        },
+    training.claim(
         stores,
+        clips,
+        sizes,
+        tokenizer=str(tokenizer),
+        latent_actions=str(latent_actions),
+        # Trained anew in the same place, they would say other things of the same frames.
+        weights=[weights_fingerprint(run) for run in (tokenizer, latent_actions)],
     )
-    size = min(batch, len(unseen.clips))
-    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+    held_out = training.held_out(unseen, HELD_OUT_BATCHES)
     # Four bands long, where the episodes are: do the dynamics hold beyond the clips they saw?
     long = max(clip, min(4 * band, longest_episode(stores, held_out_part=True)))
     far = TokenData(stores, tokens, actions, long, held_out_part=True)
@@ -162,15 +154,4 @@ def train_dynamics(
         dreamt = eyes.decode(seen[:, -1:])[:, 0]
         save_rows(out / "actions.png", [*torch.split(frames, starts), *torch.split(dreamt, starts)])
 
-    train(
-        Trainer(dynamics, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
-        out,
-        Schedule(steps, learning_rate, warm_up=WARM_UP),
-        lambda step: clips.batch(batch, seed, step),
-        held_out,
-        title="dynamics",
-        items_a_batch=batch * clip,
-        item="frames",
-        picture=picture,
-        measure=measure,
-    )
+    training.run(dynamics, clips, held_out, picture=picture, measure=measure)
