@@ -312,6 +312,36 @@ def test_dynamics_do_not_go_on_with_other_networks(data: Path, runs: Path, tmp_p
         dynamics_run(data, tmp_path, tmp_path / "dynamics")
 
 
+def test_dynamics_say_loudly_what_they_are_learned_from_has_collapsed(
+    data: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+
+    def report(name: str, perplexity: float) -> None:
+        file = copy / name / "metrics.jsonl"
+        line = json.loads(file.read_text())
+        line["held_out"]["perplexity"] = perplexity
+        file.write_text(json.dumps(line) + "\n")
+
+    def said() -> str:
+        dynamics_run(data, copy, copy / "new")
+        return " ".join(capsys.readouterr().out.split())
+
+    report("tokenizer", 2.5)
+    report("actions", 2.5)
+    assert "collapsed" not in said()
+    report("tokenizer", 1.5)
+    assert re.search(
+        r"runs/tokenizer has collapsed at step 3: its codes are as varied as 1\.50 codes used alike "
+        r"\(expected at least 2\); lower the .* The dynamics are learned all the same, and will be as",
+        said(),
+    )
+    report("tokenizer", 2.5)
+    report("actions", 1.25)
+    assert re.search(r"actions has collapsed at step 3: .* 1\.25 codes used alike", said())
+
+
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])
 def test_a_collapse_is_loud_and_ends_the_run_when_told_to(
     start: Callable[..., None],

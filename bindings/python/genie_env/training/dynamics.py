@@ -8,15 +8,21 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich import get_console
 
 from genie_env._core import Dynamics
 from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
 from genie_env.training.data import TokenData, longest_episode
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import encoded_actions, load_latent_actions
+from genie_env.training.latent_actions import (
+    encoded_actions,
+    load_latent_actions,
+    watch_latent_actions,
+)
+from genie_env.training.loop import CollapseWatch
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import final_report, load_network
-from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
+from genie_env.training.runs import final_report, load_network, read_settings
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
 PICTURED_PAST = 4
@@ -56,6 +62,15 @@ def likeliest_next(
     return frame[:, None]
 
 
+def _check_learned(run: Path, network: str, watch: CollapseWatch) -> None:
+    """Raises ValueError unless the run is finished: a network that still learns would not be the
+    one that the dynamics know. Says loudly what has collapsed, as that run itself did."""
+    report = final_report(run, network)
+    if trouble := watch.check(run, report["step"], report["held_out"]):
+        trouble += ". The dynamics are learned all the same, and will be as poor"
+        get_console().print(trouble, style="bold red", soft_wrap=True)
+
+
 def train_dynamics(
     data: DataOption,
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
@@ -78,9 +93,9 @@ def train_dynamics(
     frames_per_second: FramesPerSecondOption = None,
 ) -> None:
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
-    # Networks that still learn would not be the ones that the dynamics know.
-    final_report(tokenizer, "tokenizer")
-    final_report(latent_actions, "latent-actions")
+    codes = read_settings(tokenizer, "tokenizer")["sizes"]["codes"]
+    _check_learned(tokenizer, "tokenizer", watch_tokenizer(codes, stop=False))
+    _check_learned(latent_actions, "latent-actions", watch_latent_actions(stop=False))
     clip = 2 * band if clip is None else clip
     training = ClipTraining(
         network="dynamics",
