@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, Trainer
 from genie_env.training import encoded, loop
 from genie_env.training.codes import usage, watch_perplexity
-from genie_env.training.data import ClipData, Clips, TokenData, held_out
+from genie_env.training.data import ClipData, Clips, TokenData, held_out, open_stores
 from genie_env.training.dynamics import likeliest_next, load_dynamics, train_dynamics
 from genie_env.training.latent_actions import (
     encoded_actions,
@@ -192,8 +192,22 @@ def same(one: Path, other: Path) -> bool:
     return figures_a == figures_b and all(torch.equal(state_a[k], state_b[k]) for k in state_a)
 
 
-def test_only_frames_are_read(data: Path, runs: Path, tmp_path: Path) -> None:
-    """Other actions, rewards and reasons to end: all three networks come out the same."""
+class FramesOnly(EpisodeStore):
+    """Episodes that nobody can read anything of but their frames and where they begin."""
+
+    def _hidden(self) -> Any:
+        raise AssertionError("something other than frames was read")
+
+    actions = rewards = terminations = truncations = property(_hidden)
+
+
+def test_only_frames_are_read(
+    data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other actions, rewards and reasons to end, which moreover are hidden: the losses, the weights
+    and what is encoded come out the same of all three networks, and so they do of an episode store
+    that says it has no actions."""
+    monkeypatch.setattr("genie_env.training.data.EpisodeStore", FramesOnly)
     scrambled = tmp_path / "data"
     shutil.copytree(data, scrambled)
     rng = np.random.default_rng(1)
@@ -203,12 +217,25 @@ def test_only_frames_are_read(data: Path, runs: Path, tmp_path: Path) -> None:
     ends = np.load(scrambled / "terminations.npy")
     np.save(scrambled / "terminations.npy", np.zeros_like(ends))
     np.save(scrambled / "truncations.npy", ends)
-    assert not np.array_equal(EpisodeStore(str(scrambled)).actions, actions)
+    (scrambled / "meta.json").write_text('{"actions": null}')
+    one, other = EpisodeStore(data), EpisodeStore(scrambled)
+    for name in ("actions", "rewards", "terminations", "truncations"):
+        assert not np.array_equal(getattr(one, name), getattr(other, name)), name
+    for name in ("frames", "episode_starts"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    with pytest.raises(AssertionError, match="other than frames was read"):
+        _ = open_stores([scrambled])[0].actions
     tokenizer_run(scrambled, tmp_path / "tokenizer")
     actions_run(scrambled, tmp_path / "actions")
     dynamics_run(scrambled, tmp_path, tmp_path / "dynamics")
     for name in ("tokenizer", "actions", "dynamics"):
         assert same(tmp_path / name, runs / name), name
+    for kind in ("tokenizer/tokens", "actions/actions"):
+        encoded_here, encoded_there = (
+            [np.load(file) for file in (directory / kind).glob("*/*.npy")]
+            for directory in (tmp_path, runs)
+        )
+        assert len(encoded_here) == 1 and np.array_equal(encoded_here, encoded_there), kind
 
 
 @pytest.mark.parametrize("kind", ["tokenizer", "actions", "dynamics"])
@@ -216,11 +243,10 @@ def test_a_killed_run_resumes_to_the_same_losses(
     kind: str, data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = loop.Schedule
-    for module in ("tokenizer", "latent_actions", "dynamics"):
-        monkeypatch.setattr(
-            f"genie_env.training.{module}.Schedule",
-            lambda steps, rate, warm_up: schedule(steps, rate, 1, 2, warm_up),
-        )
+    monkeypatch.setattr(
+        "genie_env.training.clip_training.Schedule",
+        lambda steps, rate, warm_up: schedule(steps, rate, 1, 2, warm_up),
+    )
     start: Callable[..., None] = {
         "tokenizer": tokenizer_run,
         "actions": actions_run,
@@ -284,6 +310,36 @@ def test_dynamics_do_not_go_on_with_other_networks(data: Path, runs: Path, tmp_p
     tokenizer_run(data, tmp_path / "tokenizer", seed=2)
     with pytest.raises(ValueError, match=r"other settings \(weights was"):
         dynamics_run(data, tmp_path, tmp_path / "dynamics")
+
+
+def test_dynamics_say_loudly_what_they_are_learned_from_has_collapsed(
+    data: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+
+    def report(name: str, perplexity: float) -> None:
+        file = copy / name / "metrics.jsonl"
+        line = json.loads(file.read_text())
+        line["held_out"]["perplexity"] = perplexity
+        file.write_text(json.dumps(line) + "\n")
+
+    def said() -> str:
+        dynamics_run(data, copy, copy / "new")
+        return " ".join(capsys.readouterr().out.split())
+
+    report("tokenizer", 2.5)
+    report("actions", 2.5)
+    assert "collapsed" not in said()
+    report("tokenizer", 1.5)
+    assert re.search(
+        r"runs/tokenizer has collapsed at step 3: its codes are as varied as 1\.50 codes used alike "
+        r"\(expected at least 2\); lower the .* The dynamics are learned all the same, and will be as",
+        said(),
+    )
+    report("tokenizer", 2.5)
+    report("actions", 1.25)
+    assert re.search(r"actions has collapsed at step 3: .* 1\.25 codes used alike", said())
 
 
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])

@@ -1,7 +1,8 @@
-"""Options that take several numbers after one name."""
+"""Options that take several values after one name."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -23,8 +24,21 @@ def command(
     typer.echo([where, batch, tau, policy, seconds])
 
 
-def given(line: str) -> str:
-    result = CliRunner().invoke(APP, line.split())
+NAMED_ONLY = typer.Typer()
+
+
+@NAMED_ONLY.command(cls=SeveralValues)
+def named_only(
+    out: Annotated[Path, typer.Option()],
+    data: Annotated[list[Path], typer.Option()],
+    tau: Annotated[list[float], typer.Option()] = [],
+    stop: Annotated[bool, typer.Option("--stop")] = False,
+) -> None:
+    typer.echo([[str(d) for d in data], str(out), tau, stop])
+
+
+def given(line: str, app: typer.Typer = APP) -> str:
+    result = CliRunner().invoke(app, line.split())
     assert result.exit_code == 0, result.output
     return result.output.strip()
 
@@ -48,3 +62,21 @@ def test_values(line: str, values: str) -> None:
 def test_what_is_no_number_is_refused() -> None:
     result = CliRunner().invoke(APP, ["W", "--batch", "x"])
     assert result.exit_code == 2 and "Invalid value for '--batch'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("--data a b.mp4 3 --out o", "[['a', 'b.mp4', '3'], 'o', [], False]"),
+        ("--out o --data a --data b c", "[['a', 'b', 'c'], 'o', [], False]"),
+        ("--data a b --stop --out o", "[['a', 'b'], 'o', [], True]"),
+        ("--data a --tau -1 2 --out o", "[['a'], 'o', [-1.0, 2.0], False]"),
+    ],
+)
+def test_words_are_values_where_every_word_belongs_to_an_option(line: str, values: str) -> None:
+    assert given(line, NAMED_ONLY) == values
+
+
+def test_a_word_behind_an_option_of_one_value_is_refused() -> None:
+    result = CliRunner().invoke(NAMED_ONLY, ["--data", "a", "--out", "o", "p"])
+    assert result.exit_code == 2 and "unexpected extra argument" in result.output

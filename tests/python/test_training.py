@@ -14,7 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genie_env._core import EpisodeStore, EpisodeWriter, Trainer, Vision
-from genie_env.training.data import FrameData, LatentData, check_enough, fingerprint, held_out
+from genie_env.training.data import (
+    FrameData,
+    LatentData,
+    check_enough,
+    fingerprint,
+    held_out,
+    open_stores,
+)
 from genie_env.training.freeze import freeze
 from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import SHARES, encoded_stores, train_memory
@@ -528,6 +535,46 @@ def test_data_of_several_games_are_refused(tmp_path: Path) -> None:
         recorded_game(directories, stores)
     with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
         train_memory(directories, tmp_path / "vision", tmp_path / "memory")
+
+
+@pytest.mark.parametrize(
+    ("metas", "words"),
+    [
+        (
+            [META, {**META, "frame_skip": 4}],
+            "not of one pace: frame_skip is 1 in .*/0 but 4 in .*/1, and .* record it anew with the",
+        ),
+        # Doom's tics have a length: 35 a second.
+        (
+            [{"frames_per_second": 30}, {}, {**META, "frame_skip": 4}],
+            "frames_per_second is 30 in .*/0 but 8.75 in .*/2, .* bring video files to the other's",
+        ),
+        ([{"frames_per_second": 24}, {"frames_per_second": 25}], "is 24 in .*/0 but 25 in .*/1"),
+    ],
+)
+def test_recordings_of_different_paces_are_not_mixed(
+    metas: list[dict[str, Any]], words: str, tmp_path: Path
+) -> None:
+    directories = [record(tmp_path / str(i), 20, meta) for i, meta in enumerate(metas)]
+    with pytest.raises(ValueError, match=words):
+        train_vision(directories, tmp_path / "vision", steps=1, batch=2)
+    assert not (tmp_path / "vision").exists()
+
+
+@pytest.mark.parametrize(
+    "metas",
+    [
+        [{}, META, {"frame_skip": None}, {"frame_skip": "4"}, {"frame_skip": 0}],
+        [META, {"frames_per_second": 35.0}],
+        [{"game": "CartPole-v1", "frame_skip": 4}, {"frames_per_second": 24}],
+        [{"frames_per_second": 29.97}, {"frames_per_second": 30}],
+    ],
+)
+def test_recordings_that_do_not_disagree_on_their_pace_are_mixed(
+    metas: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    directories = [record(tmp_path / str(i), 1, meta) for i, meta in enumerate(metas)]
+    assert len(open_stores(directories)) == len(metas)
 
 
 def test_an_action_without_a_meaning_is_named(tmp_path: Path) -> None:

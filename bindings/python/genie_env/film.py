@@ -15,11 +15,11 @@ from genie_env._core import VecEnv
 from genie_env.controller import LinearController
 from genie_env.dreams import Dreams, derived_seeds
 from genie_env.episode import Episode
+from genie_env.games.doom import TICS_PER_SECOND
 from genie_env.video import Picture, VideoWriter, side_by_side
 
 FILMED = 20
 """Episodes, and dreams, of which the video shows the median one."""
-TICS_PER_SECOND = 35
 
 
 def film_side_by_side(

@@ -96,7 +96,10 @@ def inspect(
 
     origin = ", ".join(
         f"{key} {meta[key]}"
-        for key in ("game", "policies", "agent", "explore", "seed", "frame_skip")
+        for key in (
+            *("game", "policies", "agent", "explore", "seed", "frame_skip"),
+            "frames_per_second",
+        )
         if key in meta
     )
     say(f"{directory}: {store.num_episodes:,} episodes, {store.num_frames:,} frames")
@@ -105,16 +108,31 @@ def inspect(
         return
     contents = Contents.of(store)
     lengths = contents.lengths
-    cut = store.num_episodes - contents.terminated
-    say(f"ended by the game {contents.terminated:,}, cut by a time limit {cut:,}")
-    say(f"steps an episode: {_statistics(lengths)}")
-    say(f"score:            {_statistics(contents.scores)}")
+    # Decoded from video files: nobody knows what was done there, or how it ended.
+    frames_only = meta.get("actions", []) is None
+    if frames_only:
+        say("frames only: no actions, no scores, no reasons to end")
+        say(f"frames an episode: {_statistics(lengths)}")
+    else:
+        cut = store.num_episodes - contents.terminated
+        say(f"ended by the game {contents.terminated:,}, cut by a time limit {cut:,}")
+        say(f"steps an episode: {_statistics(lengths)}")
+        say(f"score:            {_statistics(contents.scores)}")
 
     edges = np.histogram_bin_edges(lengths, bins=min(12, len(np.unique(lengths))))
     counts, _ = np.histogram(lengths, edges)
     names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     _print_histogram(console, "episodes by their steps", names, counts)
-    known = dict(enumerate(meta.get("actions", [])))
+    if not frames_only:
+        _print_actions(console, contents, meta.get("actions", []))
+
+    file = picture or directory / "contact_sheet.png"
+    Image.fromarray(contact_sheet(store)).save(file)
+    say(f"contact sheet: {file}")
+
+
+def _print_actions(console: object, contents: Contents, meanings: list[str]) -> None:
+    known = dict(enumerate(meanings))
     chosen = sorted(known.keys() | contents.actions.keys())
     nameless = "(not in meta.json)" if known else ""
     names = [f"{action} {known.get(action, nameless)}" for action in chosen]
@@ -125,10 +143,6 @@ def inspect(
     counts = np.bincount(classes, weights=contents.holds).astype(np.int64)
     names = ["1", "2"] + [f"{2 ** (i - 1) + 1} to {2**i}" for i in range(2, len(counts))]
     _print_histogram(console, "steps by how long their action was held", names, counts)
-
-    file = picture or directory / "contact_sheet.png"
-    Image.fromarray(contact_sheet(store)).save(file)
-    say(f"contact sheet: {file}")
 
 
 def _holds(actions: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,17 +1,20 @@
-"""Number options that take several values after one name: `--batch 1 16 64`."""
+"""Options that take several values after one name: `--batch 1 16 64`, `--data clips/*.mp4`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from typer.core import TyperCommand
 
 
 class SeveralValues(TyperCommand):
-    """A command whose list options may be followed by several numbers.
+    """A command whose list options may be followed by several values.
 
-    `--batch 1 16 64` means what `--batch 1 --batch 16 --batch 64` means, which works as well.
+    `--batch 1 16 64` means what `--batch 1 --batch 16 --batch 64` means, which works as well. Where
+    the command takes words without a name, as in `bench WORLD`, only numbers are values: after
+    `--policy held`, the next word may be the world. A command of named options alone has no such
+    words, so that all up to the next option are values: a shell makes several of `--data *.mp4`.
 
         app.command("bench", cls=SeveralValues)(bench)
     """
@@ -23,16 +26,20 @@ class SeveralValues(TyperCommand):
             if getattr(parameter, "multiple", False)
             for name in parameter.opts
         }
-        return super().parse_args(ctx, list(_repeat_names(args, options)))
+        nameless = any(parameter.param_type_name == "argument" for parameter in self.params)
+        is_value = _is_number if nameless else _is_number_or_word
+        return super().parse_args(ctx, list(_repeat_names(args, options, is_value)))
 
 
-def _repeat_names(args: Iterable[str], options: set[str]) -> Iterator[str]:
-    """Puts the option's name before every number of a run of numbers that begins with one."""
+def _repeat_names(
+    args: Iterable[str], options: set[str], is_value: Callable[[str], bool]
+) -> Iterator[str]:
+    """Puts the option's name before every value of a run of values that begins with one."""
     option, values = "", 0
     for arg in args:
         if arg in options:
             option, values = arg, 0
-        elif option and _is_number(arg):
+        elif option and is_value(arg):
             if values > 0:
                 yield option
             values += 1
@@ -47,3 +54,7 @@ def _is_number(text: str) -> bool:
         return True
     except ValueError:
         return False
+
+
+def _is_number_or_word(text: str) -> bool:
+    return not text.startswith("-") or _is_number(text)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 MEANINGS = ["left", "stay", "right"]
 FRAME_SIZE = 64
+TICS_PER_SECOND = 35
 TIMEOUT = 2100  # tics after which an episode is truncated
 
 # What decides the game's dynamics and its pictures; recorded with every data set.
@@ -49,7 +50,7 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
     game's own screen, uint8 [120, 160, 3], whatever the render mode.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 35}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": TICS_PER_SECOND}
 
     def __init__(self, frame_skip: int = 1, render_mode: str | None = None) -> None:
         if frame_skip < 1:

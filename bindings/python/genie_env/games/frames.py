@@ -88,12 +88,15 @@ class FrameEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
         return self._frame(observation), total, terminated, truncated, info
 
     def _frame(self, observation: Any) -> NDArray[np.uint8]:
-        frame = np.asarray(observation if self._observes_frames else self.env.render())
-        if frame.shape != (FRAME_SIZE, FRAME_SIZE, 3):
-            # BOX is the mean over the area that a new pixel covers.
-            size = (FRAME_SIZE, FRAME_SIZE)
-            frame = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
-        return frame
+        return resize(np.asarray(observation if self._observes_frames else self.env.render()))
+
+
+def resize(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] to [64, 64, 3], each new pixel the mean over the area that it covers."""
+    if picture.shape == (FRAME_SIZE, FRAME_SIZE, 3):
+        return picture
+    size = (FRAME_SIZE, FRAME_SIZE)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 def num_actions(env: gymnasium.Env[Any, Any]) -> int:

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
+from genie_env.training.pace import check_one_pace
+from genie_env.training.recorded import has_actions
 
 HELD_OUT_EVERY = 20
 
@@ -23,13 +25,21 @@ Batch = dict[str, torch.Tensor]
 
 
 def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
-    """Opens every directory; all must hold frames of one size."""
+    """Opens every directory; all must hold frames of one size and one pace."""
+    for directory in directories:
+        if directory.is_file():
+            raise ValueError(
+                f"{directory} is a file, and a directory of recorded episodes is expected; a video "
+                "has no actions, so that only `train tokenizer`, `train latent-actions` and "
+                "`train dynamics` learn from one"
+            )
     stores = [EpisodeStore(str(directory)) for directory in directories]
     if not stores:
         raise ValueError("no data was given: name at least one directory of recorded episodes")
     sizes = {store.frames.shape[1:] for store in stores}
     if len(sizes) > 1:
         raise ValueError(f"the data directories hold frames of different sizes: {sorted(sizes)}")
+    check_one_pace(directories, stores)
     return stores
 
 
@@ -60,6 +70,7 @@ def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -
             f"too few episodes: there are {episodes:,}, and the held-out part, every "
             f"{HELD_OUT_EVERY}th episode of a directory, has {frames_unseen:,} frames of at least "
             f"{unseen:,}; record on until a directory holds about {needed:,} episodes"
+            + ("" if all(map(has_actions, stores)) else ", or give so many video files")
         )
     if frames_trained < trained:
         more = (trained - frames_trained) / mean * HELD_OUT_EVERY / (HELD_OUT_EVERY - 1)
@@ -68,6 +79,7 @@ def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -
             f"{HELD_OUT_EVERY}th of a directory, they have {frames_trained:,} frames, but one "
             f"batch takes {trained:,}; record on until there are about "
             f"{episodes + math.ceil(more):,} episodes, or give a smaller --batch"
+            + ("" if all(map(has_actions, stores)) else "; each video file is an episode")
         )
 
 

@@ -8,37 +8,34 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich import get_console
 
-from genie_env._core import Dynamics, Trainer
-from genie_env.training.data import TokenData, check_enough, longest_episode, open_stores
+from genie_env._core import Dynamics
+from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
+from genie_env.training.data import TokenData, longest_episode
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import encoded_actions, load_latent_actions
-from genie_env.training.loop import Schedule, train
-from genie_env.training.pictures import save_rows
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    final_report,
-    load_weights,
-    read_settings,
+from genie_env.training.latent_actions import (
+    encoded_actions,
+    load_latent_actions,
+    watch_latent_actions,
 )
-from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
+from genie_env.training.loop import CollapseWatch
+from genie_env.training.pictures import save_rows
+from genie_env.training.runs import final_report, load_network, read_settings
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
 PICTURED_PAST = 4
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 4
 LONG_CLIPS = 8
-WARM_UP = 500
 
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
     """The dynamics as a run of `train_dynamics` left them."""
-    dynamics = Dynamics(action_codes, **read_settings(run, "dynamics")["sizes"])
-    weights = load_weights(run, "dynamics")
-    with checkpoint_named(run):
-        Trainer(dynamics).load_weights(weights)
-    return dynamics
+    return load_network(
+        run, "dynamics", lambda settings: Dynamics(action_codes, **settings["sizes"])
+    )
 
 
 def likeliest_next(
@@ -65,8 +62,17 @@ def likeliest_next(
     return frame[:, None]
 
 
+def _check_learned(run: Path, network: str, watch: CollapseWatch) -> None:
+    """Raises ValueError unless the run is finished: a network that still learns would not be the
+    one that the dynamics know. Says loudly what has collapsed, as that run itself did."""
+    report = final_report(run, network)
+    if trouble := watch.check(run, report["step"], report["held_out"]):
+        trouble += ". The dynamics are learned all the same, and will be as poor"
+        get_console().print(trouble, style="bold red", soft_wrap=True)
+
+
 def train_dynamics(
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    data: DataOption,
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
     latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
@@ -84,17 +90,30 @@ def train_dynamics(
     seed: Annotated[int, typer.Option(help="of weights, masks and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    frames_per_second: FramesPerSecondOption = None,
 ) -> None:
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
-    stores = open_stores(data)
+    codes = read_settings(tokenizer, "tokenizer")["sizes"]["codes"]
+    _check_learned(tokenizer, "tokenizer", watch_tokenizer(codes, stop=False))
+    _check_learned(latent_actions, "latent-actions", watch_latent_actions(stop=False))
     clip = 2 * band if clip is None else clip
-    check_enough(stores, trained=batch * clip, unseen=clip)
-    # Networks that still learn would not be the ones that the dynamics know.
-    final_report(tokenizer, "tokenizer")
-    final_report(latent_actions, "latent-actions")
+    training = ClipTraining(
+        network="dynamics",
+        data=data,
+        frames_per_second=frames_per_second,
+        out=out,
+        steps=steps,
+        batch=batch,
+        clip=clip,
+        learning_rate=learning_rate,
+        seed=seed,
+        bf16=bf16,
+        device=device,
+    )
+    directories, stores = training.open()
     eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
-    tokens = encoded_tokens(tokenizer, eyes, data, stores)
-    actions = encoded_actions(latent_actions, inferred, data, stores)
+    tokens = encoded_tokens(tokenizer, eyes, directories, stores)
+    actions = encoded_actions(latent_actions, inferred, directories, stores)
     clips = TokenData(stores, tokens, actions, clip, held_out_part=False)
     unseen = TokenData(stores, tokens, actions, clip, held_out_part=True)
     sizes: dict[str, Any] = {
@@ -107,28 +126,16 @@ def train_dynamics(
         "passes": passes,
     }
     dynamics = Dynamics(inferred.codes(), seed=seed, **sizes)
-    claim_training(
-        out,
-        {
-            "network": "dynamics",
-            "data": [str(d) for d in data],
-            "clips": len(clips.clips),
-            "tokenizer": str(tokenizer),
-            "latent_actions": str(latent_actions),
-            # Trained anew in the same place, they would say other things of the same frames.
-            "weights": [weights_fingerprint(run) for run in (tokenizer, latent_actions)],
-            "sizes": sizes,
-            "steps": steps,
-            "batch": batch,
-            "clip": clip,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "bf16": bf16,
-        },
+    training.claim(
         stores,
+        clips,
+        sizes,
+        tokenizer=str(tokenizer),
+        latent_actions=str(latent_actions),
+        # Trained anew in the same place, they would say other things of the same frames.
+        weights=[weights_fingerprint(run) for run in (tokenizer, latent_actions)],
     )
-    size = min(batch, len(unseen.clips))
-    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+    held_out = training.held_out(unseen, HELD_OUT_BATCHES)
     # Four bands long, where the episodes are: do the dynamics hold beyond the clips they saw?
     long = max(clip, min(4 * band, longest_episode(stores, held_out_part=True)))
     far = TokenData(stores, tokens, actions, long, held_out_part=True)
@@ -162,15 +169,4 @@ def train_dynamics(
         dreamt = eyes.decode(seen[:, -1:])[:, 0]
         save_rows(out / "actions.png", [*torch.split(frames, starts), *torch.split(dreamt, starts)])
 
-    train(
-        Trainer(dynamics, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
-        out,
-        Schedule(steps, learning_rate, warm_up=WARM_UP),
-        lambda step: clips.batch(batch, seed, step),
-        held_out,
-        title="dynamics",
-        items_a_batch=batch * clip,
-        item="frames",
-        picture=picture,
-        measure=measure,
-    )
+    training.run(dynamics, clips, held_out, picture=picture, measure=measure)

@@ -13,15 +13,14 @@ import typer
 from rich import print as show
 from safetensors.torch import save
 
-from genie_env._core import Memory, Trainer
 from genie_env.files import write_atomically, write_json
 from genie_env.games.doom import TIMEOUT
 from genie_env.games.frames import DOOM
 from genie_env.training.data import LatentData, held_out, open_stores
-from genie_env.training.memory import action_inputs, encoded_stores
+from genie_env.training.memory import action_inputs, encoded_stores, load_memory
 from genie_env.training.odds import held_out_odds
 from genie_env.training.recorded import recorded_game
-from genie_env.training.runs import checkpoint_named, final_report, load_weights, read_settings
+from genie_env.training.runs import final_report, load_weights, read_settings
 from genie_env.training.vision import load_vision
 
 FORMAT_VERSION = 1
@@ -60,11 +59,7 @@ def freeze(
     inputs = action_inputs(game)
 
     eyes = load_vision(vision)
-    sizes = {"hidden": settings["hidden"], "components": settings["components"]}
-    learned = load_weights(memory, "memory")
-    mind = Memory(latents=eyes.latents, **sizes)
-    with checkpoint_named(memory):
-        Trainer(mind).load_weights(learned)
+    mind = load_memory(memory, eyes)
     latents = encoded_stores(vision, eyes, directories, stores)
     odds = held_out_odds(
         mind, LatentData(stores, latents, inputs, held_out_part=True), settings["window"]
@@ -78,7 +73,7 @@ def freeze(
 
     out.mkdir(parents=True, exist_ok=True)
     weights = {f"vision.{k}": v for k, v in load_weights(vision, "vision").items()}
-    weights |= {f"memory.{k}": v for k, v in odds.apply(learned).items()}
+    weights |= {f"memory.{k}": v for k, v in odds.apply(load_weights(memory, "memory")).items()}
     halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
     write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(halves)))
     contexts = {
@@ -92,7 +87,11 @@ def freeze(
             "format_version": FORMAT_VERSION,
             "family": "vision-memory",
             "name": name,
-            "sizes": {"latents": eyes.latents, **sizes},
+            "sizes": {
+                "latents": eyes.latents,
+                "hidden": settings["hidden"],
+                "components": settings["components"],
+            },
             "actions": {"meanings": list(game.actions), "inputs": inputs},
             "frame": {"height": 64, "width": 64},
             "frame_skip": game.frame_skip,

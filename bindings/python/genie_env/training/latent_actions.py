@@ -11,34 +11,33 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, LatentAction, Trainer
+from genie_env._core import EpisodeStore, LatentAction
+from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
 from genie_env.training.codes import usage, watch_perplexity
-from genie_env.training.data import ClipData, check_enough, open_stores
+from genie_env.training.data import ClipData
 from genie_env.training.encoded import encode_episodes, encoded_once
-from genie_env.training.loop import Schedule, train
+from genie_env.training.loop import CollapseWatch
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    load_weights,
-    read_settings,
-)
+from genie_env.training.runs import load_network
 
 PICTURED = 8
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 8
-WARM_UP = 500
 LEAST_PERPLEXITY = 2
 """Fewer actions than this are no actions."""
 
 
+def watch_latent_actions(*, stop: bool) -> CollapseWatch:
+    return watch_perplexity(
+        LEAST_PERPLEXITY,
+        "lower the learning rate, give longer clips, or look whether the data moves at all",
+        stop=stop,
+    )
+
+
 def load_latent_actions(run: Path) -> LatentAction:
     """The latent action model as a run of `train_latent_actions` left it."""
-    model = LatentAction(**read_settings(run, "latent-actions")["sizes"])
-    weights = load_weights(run, "latent-actions")
-    with checkpoint_named(run):
-        Trainer(model).load_weights(weights)
-    return model
+    return load_network(run, "latent-actions", lambda settings: LatentAction(**settings["sizes"]))
 
 
 def encoded_actions(
@@ -58,7 +57,7 @@ def encoded_actions(
 
 
 def train_latent_actions(
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
     steps: Annotated[int, typer.Option(help="updates to make")] = 18000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 6,
@@ -75,13 +74,26 @@ def train_latent_actions(
     seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    frames_per_second: FramesPerSecondOption = None,
     stop_on_collapse: Annotated[
         bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
     ] = False,
 ) -> None:
     """Train a latent action model on recorded frames, without their actions."""
-    stores = open_stores(data)
-    check_enough(stores, trained=batch * clip, unseen=clip)
+    training = ClipTraining(
+        network="latent-actions",
+        data=data,
+        frames_per_second=frames_per_second,
+        out=out,
+        steps=steps,
+        batch=batch,
+        clip=clip,
+        learning_rate=learning_rate,
+        seed=seed,
+        bf16=bf16,
+        device=device,
+    )
+    _, stores = training.open()
     clips = ClipData(stores, clip, held_out_part=False)
     unseen = ClipData(stores, clip, held_out_part=True)
     sizes: dict[str, Any] = {
@@ -96,24 +108,8 @@ def train_latent_actions(
         "band": band,
     }
     model = LatentAction(seed=seed, **sizes)
-    claim_training(
-        out,
-        {
-            "network": "latent-actions",
-            "data": [str(d) for d in data],
-            "clips": len(clips.clips),
-            "sizes": sizes,
-            "steps": steps,
-            "batch": batch,
-            "clip": clip,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "bf16": bf16,
-        },
-        stores,
-    )
-    size = min(batch, len(unseen.clips))
-    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+    training.claim(stores, clips, sizes)
+    held_out = training.held_out(unseen, HELD_OUT_BATCHES)
 
     def measure() -> dict[str, float]:
         return usage(torch.cat([model.encode(b["frames"]) for b in held_out]), actions)
@@ -133,20 +129,11 @@ def train_latent_actions(
             rows.append(frames[:, -1])
         save_rows(out / "actions.png", rows)
 
-    train(
-        Trainer(model, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
-        out,
-        Schedule(steps, learning_rate, warm_up=WARM_UP),
-        lambda step: clips.batch(batch, seed, step),
+    training.run(
+        model,
+        clips,
         held_out,
-        title="latent actions",
-        items_a_batch=batch * clip,
-        item="frames",
         picture=picture,
         measure=measure,
-        watch=watch_perplexity(
-            LEAST_PERPLEXITY,
-            "lower the learning rate, give longer clips, or look whether the data moves at all",
-            stop=stop_on_collapse,
-        ),
+        watch=watch_latent_actions(stop=stop_on_collapse),
     )

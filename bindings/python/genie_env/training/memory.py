@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from genie_env.training.data import LatentData, check_enough, open_stores
 from genie_env.training.encoded import encoded_once
 from genie_env.training.loop import Schedule, train
 from genie_env.training.recorded import RecordedGame, recorded_game
-from genie_env.training.runs import checkpoint_named, claim_training, final_report, load_weights
+from genie_env.training.runs import claim_training, final_report, load_into, load_network
 from genie_env.training.vision import load_vision
 
 ENCODED_AT_ONCE = 512
@@ -65,6 +65,16 @@ def encoded_stores(
     )
 
 
+def load_memory(run: Path, vision: Vision) -> Memory:
+    """M as a run of `train_memory` left it; `vision` is the V that it knows."""
+
+    def make(settings: dict[str, Any]) -> Memory:
+        sizes = {name: settings[name] for name in ("hidden", "components")}
+        return Memory(latents=vision.latents, **sizes)
+
+    return load_network(run, "memory", make)
+
+
 def train_memory(
     data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
     vision: Annotated[Path, typer.Option(help="run directory of `train vision`")],
@@ -95,9 +105,7 @@ def train_memory(
         memory, learning_rate=learning_rate, gradient_clip=1.0, bf16=bf16, seed=seed, device=device
     )
     if start is not None:
-        weights = load_weights(start, "memory")
-        with checkpoint_named(start):
-            trainer.load_weights(weights)
+        load_into(trainer, start, "memory")
     claim_training(
         out,
         {

@@ -23,11 +23,27 @@ class RecordedGame:
     """What each action means, in order."""
 
 
+def has_actions(store: EpisodeStore) -> bool:
+    """Of what was decoded from video files, meta.json says "actions": null: nobody knows them."""
+    meta = json.loads(store.meta)
+    return meta.get("actions", []) is not None
+
+
+def check_has_actions(directory: Path, store: EpisodeStore) -> None:
+    """For whatever learns from actions, rewards or deaths. Raises ValueError where there are none."""
+    if not has_actions(store):
+        raise ValueError(
+            f"{directory} has no actions, as it was decoded from video files: `train tokenizer`, "
+            "`train latent-actions` and `train dynamics` learn from frames alone; give a recording "
+            "of `genie-env record` here"
+        )
+
+
 def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -> RecordedGame:
     """The one game of all stores.
 
     Raises ValueError where the recordings do not say what they are of, are of different games, or
-    hold an action without a meaning.
+    hold no actions, or one without a meaning.
     """
     games = [_read(d, store) for d, store in zip(directories, stores, strict=True)]
     for directory, game in zip(directories, games, strict=True):
@@ -44,6 +60,7 @@ def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -
 
 def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
     file = directory / "meta.json"
+    check_has_actions(directory, store)
     meta = json.loads(store.meta)
 
     def said(name: str, kind: type, meant: str) -> Any:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, Model, Trainer
 from genie_env.files import claim_run, read_json, write_atomically
 from genie_env.training.data import fingerprint
+
+Network = TypeVar("Network", bound=Model)
 
 _NEEDED = {
     "vision": ("data", "steps", "latents"),
@@ -76,6 +78,21 @@ def load_weights(run: Path, network: str) -> dict[str, torch.Tensor]:
         for name, tensor in read_checkpoint(run).items()
         if name.startswith(prefix)
     }
+
+
+def load_into(trainer: Trainer, run: Path, network: str) -> None:
+    """Gives a trainer's network the parameters that a run has learned. Raises ValueError naming the
+    checkpoint where they are of other shapes."""
+    weights = load_weights(run, network)
+    with checkpoint_named(run):
+        trainer.load_weights(weights)
+
+
+def load_network(run: Path, network: str, make: Callable[[dict[str, Any]], Network]) -> Network:
+    """A network as its run left it; `make` makes one of the run's settings."""
+    made = make(read_settings(run, network))
+    load_into(Trainer(made), run, network)
+    return made
 
 
 @contextmanager

@@ -11,33 +11,31 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, Tokenizer, Trainer
+from genie_env._core import EpisodeStore, Tokenizer
+from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
 from genie_env.training.codes import usage, watch_perplexity
-from genie_env.training.data import ClipData, check_enough, open_stores
+from genie_env.training.data import ClipData
 from genie_env.training.encoded import encode_episodes, encoded_once
-from genie_env.training.loop import Schedule, train
+from genie_env.training.loop import CollapseWatch
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    load_weights,
-    read_settings,
-)
+from genie_env.training.runs import load_network
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
-WARM_UP = 500
 LEAST_USED = 1 / 20
 """A tokenizer whose codes are less varied than this share of its codebook has collapsed."""
 
 
+def watch_tokenizer(codes: int, *, stop: bool) -> CollapseWatch:
+    """Over a tokenizer of `codes` different tokens."""
+    return watch_perplexity(
+        max(2, codes * LEAST_USED), "lower the learning rate or the codes' dimensions", stop=stop
+    )
+
+
 def load_tokenizer(run: Path) -> Tokenizer:
     """The tokenizer as a run of `train_tokenizer` left it."""
-    tokenizer = Tokenizer(**read_settings(run, "tokenizer")["sizes"])
-    weights = load_weights(run, "tokenizer")
-    with checkpoint_named(run):
-        Trainer(tokenizer).load_weights(weights)
-    return tokenizer
+    return load_network(run, "tokenizer", lambda settings: Tokenizer(**settings["sizes"]))
 
 
 def encoded_tokens(
@@ -56,7 +54,7 @@ def encoded_tokens(
 
 
 def train_tokenizer(
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
     steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
     batch: Annotated[int, typer.Option(help="clips a batch")] = 8,
@@ -73,13 +71,26 @@ def train_tokenizer(
     seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    frames_per_second: FramesPerSecondOption = None,
     stop_on_collapse: Annotated[
         bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
     ] = False,
 ) -> None:
     """Train a video tokenizer, a VQ-VAE, on recorded frames."""
-    stores = open_stores(data)
-    check_enough(stores, trained=batch * clip, unseen=clip)
+    training = ClipTraining(
+        network="tokenizer",
+        data=data,
+        frames_per_second=frames_per_second,
+        out=out,
+        steps=steps,
+        batch=batch,
+        clip=clip,
+        learning_rate=learning_rate,
+        seed=seed,
+        bf16=bf16,
+        device=device,
+    )
+    _, stores = training.open()
     clips = ClipData(stores, clip, held_out_part=False)
     unseen = ClipData(stores, clip, held_out_part=True)
     sizes: dict[str, Any] = {
@@ -94,24 +105,8 @@ def train_tokenizer(
         "band": band,
     }
     tokenizer = Tokenizer(seed=seed, **sizes)
-    claim_training(
-        out,
-        {
-            "network": "tokenizer",
-            "data": [str(d) for d in data],
-            "clips": len(clips.clips),
-            "sizes": sizes,
-            "steps": steps,
-            "batch": batch,
-            "clip": clip,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "bf16": bf16,
-        },
-        stores,
-    )
-    size = min(batch, len(unseen.clips))
-    held_out = [unseen.batch(size, seed, i) for i in range(HELD_OUT_BATCHES)]
+    training.claim(stores, clips, sizes)
+    held_out = training.held_out(unseen, HELD_OUT_BATCHES)
 
     def measure() -> dict[str, float]:
         # Over all held-out clips together: one batch has not tokens enough for all codes.
@@ -123,20 +118,11 @@ def train_tokenizer(
         decoded = tokenizer.decode(tokenizer.encode(real)[:, -1:])
         save_rows(out / "reconstructions.png", [real[:, -1], decoded[:, 0].cpu()])
 
-    train(
-        Trainer(tokenizer, learning_rate=learning_rate, bf16=bf16, seed=seed, device=device),
-        out,
-        Schedule(steps, learning_rate, warm_up=WARM_UP),
-        lambda step: clips.batch(batch, seed, step),
+    training.run(
+        tokenizer,
+        clips,
         held_out,
-        title="tokenizer",
-        items_a_batch=batch * clip,
-        item="frames",
         picture=picture,
         measure=measure,
-        watch=watch_perplexity(
-            max(2, codes * LEAST_USED),
-            "lower the learning rate or the codes' dimensions",
-            stop=stop_on_collapse,
-        ),
+        watch=watch_tokenizer(codes, stop=stop_on_collapse),
     )

@@ -13,23 +13,14 @@ from PIL import Image
 from genie_env._core import Trainer, Vision
 from genie_env.training.data import FrameData, check_enough, open_stores
 from genie_env.training.loop import Schedule, train
-from genie_env.training.runs import (
-    checkpoint_named,
-    claim_training,
-    load_weights,
-    read_settings,
-)
+from genie_env.training.runs import claim_training, load_network
 
 PICTURED = 16
 
 
 def load_vision(run: Path) -> Vision:
     """V as a run of `train_vision` left it."""
-    vision = Vision(latents=read_settings(run, "vision")["latents"])
-    weights = load_weights(run, "vision")
-    with checkpoint_named(run):
-        Trainer(vision).load_weights(weights)
-    return vision
+    return load_network(run, "vision", lambda settings: Vision(latents=settings["latents"]))
 
 
 def train_vision(

@@ -1,0 +1,107 @@
+"""What the trainings of tokenizer, latent actions and dynamics have in common: each learns from
+clips of consecutive frames, in a run directory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genie_env._core import EpisodeStore, Model, Trainer
+from genie_env.training.data import Batch, ClipData, TokenData, check_enough, open_stores
+from genie_env.training.loop import CollapseWatch, Schedule, train
+from genie_env.training.runs import claim_training
+from genie_env.training.videos import as_directories
+
+WARM_UP = 500
+
+DataOption = Annotated[
+    list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
+]
+FramesPerSecondOption = Annotated[
+    float | None, typer.Option(help="what video files are brought to; their own unless given")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipTraining:
+    """One such training, as its command was told."""
+
+    network: str
+    data: Sequence[Path]
+    frames_per_second: float | None
+    out: Path
+    steps: int
+    batch: int
+    clip: int
+    learning_rate: float
+    seed: int
+    bf16: bool
+    device: str
+
+    def open(self) -> tuple[list[Path], list[EpisodeStore]]:
+        """The directories of episodes, videos among them, and what they hold. Raises ValueError
+        where that is not enough for a batch or for a held-out clip."""
+        directories = as_directories(self.data, self.frames_per_second)
+        stores = open_stores(directories)
+        check_enough(stores, trained=self.batch * self.clip, unseen=self.clip)
+        return directories, stores
+
+    def claim(
+        self,
+        stores: Sequence[EpisodeStore],
+        clips: ClipData | TokenData,
+        sizes: dict[str, Any],
+        **more: Any,
+    ) -> None:
+        """Makes the run directory, or checks that the run there was told the same, `more` included."""
+        settings = {
+            "network": self.network,
+            "data": [str(path) for path in self.data],
+            "frames_per_second": self.frames_per_second,
+            "clips": len(clips.clips),
+            "sizes": sizes,
+            "steps": self.steps,
+            "batch": self.batch,
+            "clip": self.clip,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "bf16": self.bf16,
+        }
+        claim_training(self.out, {**settings, **more}, stores)
+
+    def held_out(self, unseen: ClipData | TokenData, batches: int) -> list[Batch]:
+        """That many batches of held-out clips, smaller where there are not enough for a whole one."""
+        size = min(self.batch, len(unseen.clips))
+        return [unseen.batch(size, self.seed, i) for i in range(batches)]
+
+    def run(
+        self,
+        model: Model,
+        clips: ClipData | TokenData,
+        held_out: list[Batch],
+        *,
+        picture: Callable[[int], None],
+        measure: Callable[[], dict[str, float]],
+        watch: CollapseWatch | None = None,
+    ) -> None:
+        """Trains to the end, from the last checkpoint of the run directory if there is one."""
+        rate = self.learning_rate
+        train(
+            Trainer(
+                model, learning_rate=rate, bf16=self.bf16, seed=self.seed, device=self.device
+            ),
+            self.out,
+            Schedule(self.steps, rate, warm_up=WARM_UP),
+            lambda step: clips.batch(self.batch, self.seed, step),
+            held_out,
+            title=self.network.replace("-", " "),
+            items_a_batch=self.batch * self.clip,
+            item="frames",
+            picture=picture,
+            measure=measure,
+            watch=watch,
+        )

@@ -1,0 +1,330 @@
+"""Video files as training data: decoded once, one pace, and nothing but frames."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from video_files import ALONE, LOSSLESS, break_at, moving, write_video
+
+from genie_env._core import EpisodeStore, EpisodeWriter
+from genie_env.cli import APP
+from genie_env.inspection import inspect
+from genie_env.training import videos
+from genie_env.training.data import held_out, open_stores
+from genie_env.training.dynamics import train_dynamics
+from genie_env.training.latent_actions import train_latent_actions
+from genie_env.training.memory import train_memory
+from genie_env.training.tokenizer import train_tokenizer
+from genie_env.training.videos import as_directories
+from genie_env.training.vision import train_vision
+
+CLIPS = 20
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 lossless clips of 6 to 9 frames, 25 frames per second."""
+    directory = tmp_path_factory.mktemp("clips")
+    for clip in range(CLIPS):
+        frames = moving(6 + clip % 4, seed=clip)
+        write_video(directory / f"{clip:02}.mp4", frames, **LOSSLESS, **ALONE)
+    return directory
+
+
+@pytest.fixture
+def clips(shot: Path, tmp_path: Path) -> list[Path]:
+    shutil.copytree(shot, tmp_path / "clips")
+    return sorted((tmp_path / "clips").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "genie_env" / "videos"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are decoded, as they are."""
+    names: list[str] = []
+    decode = videos.decode
+
+    def counting(video: Any, *arguments: Any) -> Any:
+        names.append(video.file.name)
+        return decode(video, *arguments)
+
+    monkeypatch.setattr(videos, "decode", counting)
+    return names
+
+
+def episodes(directory: Path) -> list[np.ndarray]:
+    store = EpisodeStore(directory)
+    return np.split(store.frames, store.episode_starts[1:-1])
+
+
+def shown(clips: Sequence[Path]) -> list[np.ndarray]:
+    return [moving(6 + int(c.stem) % 4, seed=int(c.stem)) for c in clips]
+
+
+def same(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def test_each_file_is_an_episode_of_frames_alone(clips: list[Path], cache: Path) -> None:
+    (directory,) = as_directories(clips)
+    assert directory.parent == cache
+    assert same(episodes(directory), shown(clips))
+    store = EpisodeStore(directory)
+    assert np.flatnonzero(held_out(store)).tolist() == [19]
+    ends = store.episode_starts[1:] - 1
+    assert np.flatnonzero(store.truncations).tolist() == ends.tolist()
+    assert not (store.terminations.any() or store.actions.any() or store.rewards.any())
+    meta = json.loads(store.meta)
+    assert meta["actions"] is None and meta["frames_per_second"] == 25
+    assert [video["file"] for video in meta["videos"]] == [clip.name for clip in clips]
+
+
+def test_they_are_decoded_once(clips: list[Path], decoded: list[str]) -> None:
+    first = as_directories(clips)
+    assert len(decoded) == CLIPS
+    assert as_directories(clips) == first
+    assert len(decoded) == CLIPS
+    # Named from somewhere else, they are still the same files.
+    assert as_directories([Path(os.path.relpath(clip)) for clip in clips]) == first
+    # In another order other ones are held out, but nothing is decoded for it.
+    assert same(episodes(as_directories(clips[::-1])[0]), shown(clips[::-1]))
+    assert len(decoded) == CLIPS
+
+
+def test_a_changed_or_a_new_file_alone_is_decoded(clips: list[Path], decoded: list[str]) -> None:
+    (first,) = as_directories(clips)
+    write_video(clips[3], moving(9, seed=99), **LOSSLESS)
+    new = write_video(clips[0].with_name("99.mp4"), moving(7, seed=98), **LOSSLESS)
+    decoded.clear()
+    (second,) = as_directories([*clips, new])
+    assert decoded == ["03.mp4", "99.mp4"]
+    expected = shown(clips)
+    expected[3] = moving(9, seed=99)
+    assert same(episodes(second), [*expected, moving(7, seed=98)])
+    assert EpisodeStore(first).num_episodes == CLIPS
+
+
+def test_nothing_is_written_beside_the_clips(clips: list[Path]) -> None:
+    folder = clips[0].parent
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    folder.chmod(0o555)
+    try:
+        as_directories(clips)
+    finally:
+        folder.chmod(0o755)
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+
+
+def test_a_kill_loses_the_file_in_flight_at_most(
+    clips: list[Path], decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = videos.decode
+
+    def killed(video: Any, *arguments: Any) -> Any:
+        if video.file == clips[5]:
+            raise KeyboardInterrupt
+        return counting(video, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(videos, "decode", killed)
+        with pytest.raises(KeyboardInterrupt):
+            as_directories(clips)
+    (directory,) = as_directories(clips)
+    assert decoded == [clip.name for clip in clips]
+    assert same(episodes(directory), shown(clips))
+
+
+def test_a_file_that_breaks_costs_nothing_of_the_others(
+    clips: list[Path], decoded: list[str]
+) -> None:
+    break_at(clips[7], 3)
+    more = [write_video(clips[0].with_name("20.mp4"), moving(6, seed=20), **LOSSLESS)]
+    with pytest.raises(ValueError, match=r"07\.mp4 breaks at frame 3 of 9 \(.*\): .* before it is"):
+        as_directories(clips + more)
+    kept = clips[:7] + clips[8:] + more
+    (directory,) = as_directories(kept)
+    assert decoded == [clip.name for clip in clips + more]
+    assert same(episodes(directory), shown(kept))
+
+
+def test_a_file_that_cannot_be_read_is_told_before_any_is_decoded(
+    clips: list[Path], decoded: list[str], cache: Path
+) -> None:
+    as_directories(clips)
+    decoded.clear()
+    clips[7].write_bytes(clips[7].read_bytes()[:30])
+    with pytest.raises(ValueError, match=r"07\.mp4 cannot be read as a video \(.*\): download"):
+        as_directories(clips)
+    assert decoded == []
+    # The others are still there.
+    write_video(clips[7], shown(clips)[7], **LOSSLESS)
+    as_directories(clips)
+    assert decoded == ["07.mp4"]
+
+
+def test_videos_of_other_sizes_and_shapes_are_resized(clips: list[Path]) -> None:
+    wide = moving(6, 64, 192, seed=50)
+    write_video(clips[4], wide, **LOSSLESS)
+    (directory,) = as_directories(clips)
+    means = wide.reshape(6, 64, 64, 3, 3).mean(axis=3)
+    assert np.abs(episodes(directory)[4] - means).max() <= 1
+
+
+def test_videos_are_brought_to_one_rate(clips: list[Path]) -> None:
+    faster = moving(30, seed=50)
+    write_video(clips[4], faster, 50, **LOSSLESS)
+    with pytest.raises(
+        ValueError,
+        match=r"different frame rates: .*00\.mp4 has 25 frames per second, .*04\.mp4 50; give "
+        "--frames-per-second, which takes the nearest frame in time",
+    ):
+        as_directories(clips)
+    (directory,) = as_directories(clips, 12.5)
+    expected = [frames[::2] for frames in shown(clips)]
+    expected[4] = faster[::4]
+    assert same(episodes(directory), expected)
+    assert json.loads(EpisodeStore(directory).meta)["frames_per_second"] == 12.5
+    # What was decoded at one rate is not taken for another.
+    (other,) = as_directories(clips, 25)
+    expected = shown(clips)
+    expected[4] = faster[::2]
+    assert same(episodes(other), expected)
+
+
+def test_a_variable_rate_needs_a_rate(clips: list[Path]) -> None:
+    frames = moving(20, seed=50)
+    times = np.cumsum([20, 80] * 10)
+    write_video(clips[4], frames, milliseconds=times.tolist(), **LOSSLESS)
+    with pytest.raises(
+        ValueError,
+        match=r"04\.mp4 has a variable frame rate: its frames are 20 to 80 ms apart; give --frames-",
+    ):
+        as_directories(clips)
+    (directory,) = as_directories(clips, 10)
+    # Every 100 ms: the first of every two frames.
+    assert same(episodes(directory)[4:5], [frames[::2]])
+
+
+def test_what_cannot_be_meant_is_refused(clips: list[Path], tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(ValueError, match="--frames-per-second is 0; it must be above 0"):
+        as_directories(clips, 0)
+    with pytest.raises(ValueError, match="--frames-per-second 10 is for video files, and the data"):
+        as_directories([tmp_path], 10)
+    with pytest.raises(ValueError, match=r"00\.mp4 is given twice: held out once and trained on"):
+        as_directories([*clips, clips[0].parent / ".." / "clips" / "00.mp4"])
+    with pytest.raises(ValueError, match="too few video files: there are 19, each is an episode, a"):
+        as_directories(clips[:19])
+    with pytest.raises(
+        ValueError, match=r"00\.mp4 is 0\.20 s long, which is one frame at --frames-per-second 2: g"
+    ):
+        as_directories(clips, 2)
+    assert not cache.exists()
+
+
+def test_a_damaged_cache_says_what_to_remove(clips: list[Path]) -> None:
+    (directory,) = as_directories(clips)
+    (directory / "actions.npy").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=rf"actions\.npy.*; remove {re.escape(str(directory))}, a"):
+        as_directories(clips)
+    shutil.rmtree(directory)
+    assert as_directories(clips) == [directory]
+
+
+RUN: dict[str, Any] = {"steps": 1, "batch": 2, "bf16": False, "width": 8, "heads": 2, "band": 3}
+BLOCKS: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1, "clip": 4}
+
+
+def recording(directory: Path) -> Path:
+    """Of a game, whose frames are those of some clips."""
+    meta = {"game": "CartPole-v1", "frame_skip": 2, "actions": ["0", "1"]}
+    with EpisodeWriter(directory, 64, 64, json.dumps(meta)) as writer:
+        for seed in range(CLIPS):
+            ends = np.arange(6) == 5
+            actions = np.zeros(6, np.int64)
+            writer.append(moving(6, seed=seed), actions, actions.astype(np.float32), ends, ends & False)
+    return directory
+
+
+def test_all_three_networks_of_genie_learn_from_them(
+    clips: list[Path], tmp_path: Path, decoded: list[str]
+) -> None:
+    data = [clips[0], recording(tmp_path / "recorded"), *clips[1:]]
+    runs = tmp_path / "runs"
+    train_tokenizer(data, runs / "tokenizer", codes=20, **RUN, **BLOCKS)
+    train_latent_actions(data, runs / "actions", **RUN, **BLOCKS)
+    train_dynamics(
+        data, runs / "tokenizer", runs / "actions", runs / "dynamics", blocks=1, clip=4, **RUN
+    )
+    assert len(decoded) == CLIPS
+    for name in ("tokenizer", "actions", "dynamics"):
+        settings = json.loads((runs / name / "settings.json").read_text())
+        assert settings["data"] == [str(path) for path in data]
+        assert len(settings["recordings"]) == 2
+    # Another rate is another run.
+    with pytest.raises(ValueError, match="frames_per_second was None and is now 12.5"):
+        train_tokenizer(
+            data, runs / "tokenizer", codes=20, **RUN, **BLOCKS, frames_per_second=12.5
+        )
+    # The same content at another time is the same run, decoded once more at most.
+    for clip in clips:
+        os.utime(clip, (1, 1))
+    train_tokenizer(data, runs / "tokenizer", codes=20, **RUN, **BLOCKS)
+
+
+def test_a_shell_makes_several_values_of_a_pattern(clips: list[Path]) -> None:
+    command: Any = APP.commands["train"]
+    for name in ("tokenizer", "latent-actions"):
+        context = command.commands[name].make_context(
+            name, ["--data", *map(str, clips), "--out", "o", "--frames-per-second", "10"]
+        )
+        assert context.params["data"] == clips
+        assert context.params["frames_per_second"] == 10
+
+
+def test_whatever_needs_actions_refuses_them(clips: list[Path], tmp_path: Path) -> None:
+    (directory,) = as_directories(clips)
+    with pytest.raises(ValueError, match=r" has no actions, as it was decoded from video files: `t"):
+        train_memory([directory], tmp_path / "vision", tmp_path / "memory")
+    words = r"00\.mp4 is a file, and a directory of recorded episodes is expected; a video has no a"
+    with pytest.raises(ValueError, match=words):
+        train_memory(clips, tmp_path / "vision", tmp_path / "memory")
+    with pytest.raises(ValueError, match=words):
+        train_vision(clips, tmp_path / "vision")
+    assert not (tmp_path / "memory").exists() and not (tmp_path / "vision").exists()
+
+
+def test_videos_and_recordings_of_another_pace_are_not_mixed(
+    clips: list[Path], tmp_path: Path
+) -> None:
+    directory = recording(tmp_path / "doom")
+    meta = {"game": "doom-take-cover", "frame_skip": 4, "actions": ["left", "stay", "right"]}
+    (directory / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(
+        ValueError, match="frames_per_second is 8.75 in .*/doom but 25 in .*, and .* bring video files"
+    ):
+        open_stores(as_directories([directory, *clips]))
+    assert len(open_stores(as_directories([directory, *clips], 8.75))) == 2
+
+
+def test_inspect_tells_only_what_a_video_tells(
+    clips: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory,) = as_directories(clips)
+    inspect(directory, tmp_path / "sheet.png")
+    text = capsys.readouterr().out
+    assert "20 episodes, 150 frames" in text and "frames_per_second 25" in text
+    assert "frames only: no actions, no scores, no reasons to end" in text
+    assert "steps by action" not in text and "score: " not in text
