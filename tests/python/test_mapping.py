@@ -230,11 +230,20 @@ def test_wrong_numbers_say_so(data: Path, run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("meta", ["{}", '{"actions": []}', NAMED])
-def test_recordings_of_a_video_are_refused(meta: str, run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("meta", "why"),
+    [
+        ("{}", "every one is 0"),
+        (NAMED, "every one is 0"),
+        ('{"actions": []}', "its meta.json names none"),
+    ],
+)
+def test_recordings_of_a_video_are_refused(
+    meta: str, why: str, run: Path, tmp_path: Path
+) -> None:
     video = record(tmp_path / "video", meta, actions=1)
     with pytest.raises(
-        ValueError, match="video holds no actions to learn from: every one is 0, as in recordings"
+        ValueError, match=f"video holds no actions to learn from: {why}, as in recordings of a vid"
     ):
         map_actions(run, [video], tmp_path / "out", labelled=20)
     assert not (tmp_path / "out").exists()
@@ -267,6 +276,16 @@ def test_meanings_are_those_of_the_recordings(data: Path, tmp_path: Path) -> Non
         meanings('{"actions": ["left", "right"]}')
     with pytest.raises(ValueError, match="\"actions\" is 'left', expected a list of what each"):
         meanings('{"actions": "left"}')
+
+
+def test_actions_that_are_no_numbers_of_buttons_are_refused(tmp_path: Path) -> None:
+    directory = record(tmp_path / "far", "{}", episodes=1)
+    with EpisodeWriter(str(directory), 16, 16, "{}") as writer:
+        frames = np.zeros((1, 16, 16, 3), np.uint8)
+        true, false = np.ones(1, bool), np.zeros(1, bool)
+        writer.append(frames, np.array([10**9]), np.ones(1, np.float32), true, false)
+    with pytest.raises(ValueError, match="holds action 1000000000, expected 0 to 1023: record disc"):
+        action_meanings([directory], [EpisodeStore(str(directory))])
 
 
 def test_actions_without_meanings_are_numbered(run: Path, tmp_path: Path) -> None:

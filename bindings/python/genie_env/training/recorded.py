@@ -13,6 +13,10 @@ import numpy as np
 from genie_env._core import EpisodeStore
 
 
+MOST_ACTIONS = 1024
+"""An action may be any number; so many are told apart."""
+
+
 @dataclass(frozen=True)
 class RecordedGame:
     """What all recordings that one world is learned from have in common."""
@@ -73,10 +77,6 @@ def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
         )
 
 
-MOST_ACTIONS = 1024
-"""An action may be any number; so many are told apart."""
-
-
 def action_meanings(
     directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> tuple[str | None, ...]:
@@ -101,9 +101,10 @@ def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
     names = json.loads(store.meta).get("actions")
     least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
     if store.num_frames and (names == [] or least == most):
+        why = "its meta.json names none" if names == [] else f"every one is {most}"
         raise ValueError(
-            f"{directory} holds no actions to learn from: every one is {most}, as in recordings of "
-            "a video; give recordings of a game that was played (`genie-env record`)"
+            f"{directory} holds no actions to learn from: {why}, as in recordings of a video; give "
+            "recordings of a game that was played (`genie-env record`)"
         )
     if names is None:
         if most >= MOST_ACTIONS:
