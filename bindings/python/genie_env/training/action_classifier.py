@@ -18,7 +18,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from torch import Tensor, nn
@@ -225,7 +224,6 @@ def _fit(
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:,.0f} transitions/s"),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[found]}"),
     )
@@ -245,7 +243,7 @@ def _fit(
             progress.update(task, completed=step, rate=seen / (time.perf_counter() - since))
             if schedule.evaluates_at(step):
                 right = measure(network, data, data.validation)
-                progress.update(task, found=f"kept back: {right:.1%} right")
+                progress.update(task, found=f"validation {right:.1%}")
                 if right > best[2]:
                     weights = {k: v.clone() for k, v in network.state_dict().items()}
                     best = (weights, step, right)
