@@ -154,6 +154,13 @@ APP = App(
         ),
         TRAIN,
         LazyCommand(
+            "map-actions",
+            "mapping:map_actions",
+            "Map latent actions to real ones with a few labels; compare with a supervised "
+            "classifier.",
+            "the codes and a classifier that is finished are kept",
+        ),
+        LazyCommand(
             "freeze",
             "training.freeze:freeze",
             "Freeze trained networks into a world directory.",

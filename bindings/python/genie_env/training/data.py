@@ -50,6 +50,13 @@ def held_out(store: EpisodeStore) -> NDArray[np.bool_]:
     return unseen
 
 
+def transitions(store: EpisodeStore, *, held_out_part: bool) -> NDArray[np.int64]:
+    """int64 [M]: the frames of one part that another frame of their episode follows."""
+    wanted = np.repeat(held_out(store) == held_out_part, np.diff(store.episode_starts))
+    wanted[store.episode_starts[1:] - 1] = False
+    return np.flatnonzero(wanted)
+
+
 def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -> None:
     """Raises ValueError, saying how many episodes are needed, where there are too few.
 

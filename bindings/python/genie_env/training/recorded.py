@@ -13,6 +13,10 @@ import numpy as np
 from genie_env._core import EpisodeStore
 
 
+MOST_ACTIONS = 1024
+"""An action may be any number; so many are told apart."""
+
+
 @dataclass(frozen=True)
 class RecordedGame:
     """What all recordings that one world is learned from have in common."""
@@ -76,11 +80,64 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
         frame_skip=said("frame_skip", int, "the number of tics that an action is held for"),
         actions=tuple(said("actions", list, "a list of what each action means")),
     )
+    _check_named(directory, store, len(game.actions))
+    return game
+
+
+def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
     # The store itself has refused negative ones.
-    unknown = np.flatnonzero(store.actions >= len(game.actions))
+    unknown = np.flatnonzero(store.actions >= count)
     if len(unknown):
         raise ValueError(
             f"{directory / 'actions.npy'}: action {unknown[0]} is {store.actions[unknown[0]]}, "
-            f"expected 0 to {len(game.actions) - 1}: {file} names {len(game.actions)} actions"
+            f"expected 0 to {count - 1}: {directory / 'meta.json'} names {count} actions"
         )
-    return game
+
+
+def action_meanings(
+    directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> tuple[str | None, ...]:
+    """What each recorded action means, in order; None where the recordings only number them.
+
+    Raises ValueError where a recording holds no actions that could be told apart, or where the
+    recordings do not agree on what an action means.
+    """
+    named = [_names(d, store) for d, store in zip(directories, stores, strict=True)]
+    for directory, names in zip(directories, named, strict=True):
+        if names != named[0]:
+            raise ValueError(
+                f"the recordings do not have the same actions: {_said(named[0])} in "
+                f"{directories[0]} but {_said(names)} in {directory}; give recordings of one game"
+            )
+    if named[0] is not None:
+        return named[0]
+    return (None,) * (1 + max(int(store.actions.max(initial=0)) for store in stores))
+
+
+def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
+    names = json.loads(store.meta).get("actions")
+    least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
+    if store.num_frames and (names == [] or least == most):
+        why = "its meta.json names none" if names == [] else f"every one is {most}"
+        raise ValueError(
+            f"{directory} holds no actions to learn from: {why}, as in recordings of a video; give "
+            "recordings of a game that was played (`genie-env record`)"
+        )
+    if names is None:
+        if most >= MOST_ACTIONS:
+            raise ValueError(
+                f"{directory / 'actions.npy'} holds action {most}, expected 0 to "
+                f"{MOST_ACTIONS - 1}: record discrete actions, numbered from 0"
+            )
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f'{directory / "meta.json"}: "actions" is {names!r}, expected a list of what each '
+            "action means; `genie-env record` writes it"
+        )
+    _check_named(directory, store, len(names))
+    return tuple(names)
+
+
+def _said(names: tuple[str, ...] | None) -> str:
+    return "numbers only" if names is None else ", ".join(names)
