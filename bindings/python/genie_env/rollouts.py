@@ -203,12 +203,12 @@ def measure(
 ) -> dict[str, NDArray[np.float64]]:
     """What every start comes to.
 
-    Of every dreamt frame, [N, horizon], in dB against the recorded one: "psnr" under the recorded
-    actions, "psnr_random" under random ones, and "dpsnr", the difference (Bruce et al. 2024);
-    "psnr_given", of the world's own picture of the frame itself, above which no dream can be
-    expected; "psnr_still", of the last frame of the burn-in, which is what to beat. And "surprise",
-    [N, burn_in + horizon], of the recorded frames after the first, in nats a latent dimension or
-    token. `progress` is called with the frames done since its last call.
+    Of every dreamt frame, [N, horizon], in dB against the recorded one: "psnr" under the
+    recorded actions, "psnr_random" under random ones, and "dpsnr", the difference (Bruce et al.
+    2024); "psnr_given", of the world's own picture of the frame itself, as well as a dream
+    could do; "psnr_still", of the last frame of the burn-in, which is what to beat. And
+    "surprise", [N, burn_in + horizon], of the recorded frames after the first, in nats a latent
+    dimension or token. `progress` is called with the frames done since its last call.
     """
     batches = [
         _measure_batch(world, starts.take(slice(first, first + ROWS)), temperature, progress)
