@@ -172,6 +172,11 @@ APP = App(
             _RESUMES,
         ),
         LazyCommand(
+            "fidelity",
+            "fidelity:fidelity",
+            "Measure how well a world foretells recorded episodes, and what its actions control.",
+        ),
+        LazyCommand(
             "dream-score",
             "dream_score:dream_score",
             "Play fresh dreams with an agent: the score that chooses among agents.",

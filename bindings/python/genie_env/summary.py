@@ -59,3 +59,44 @@ def summarise(scores: Sequence[float] | NDArray[Any]) -> Summary:
     ) / len(values)
     low, high = np.percentile(means, [2.5, 97.5])
     return Summary(mean, float(values.std(ddof=1)), (float(low), float(high)), len(values))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean of something at K places in turn, each with its 95 % confidence interval."""
+
+    mean: NDArray[np.float64]
+    """[K]"""
+    ci95: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    """Lower and upper end, [K] each; None of a single group."""
+
+    def as_json(self) -> dict[str, Any]:
+        """By place, counted from 1."""
+
+        def interval(place: int) -> list[float] | None:
+            return None if self.ci95 is None else [float(end[place]) for end in self.ci95]
+
+        return {
+            str(place + 1): {"mean": float(mean), "ci95": interval(place)}
+            for place, mean in enumerate(self.mean)
+        }
+
+
+def summarise_groups(values: NDArray[np.float64], groups: NDArray[np.int64]) -> Curve:
+    """The mean over N rows of `values` [N, K], of G `groups` [N] numbered from 0.
+
+    Rows of one group (dreams that start in one episode) are alike, so the interval is a percentile
+    bootstrap over whole groups: over rows, it would be far too narrow.
+    """
+    count = int(groups.max()) + 1
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, groups, values)
+    sizes = np.bincount(groups, minlength=count)
+    mean = sums.sum(axis=0) / sizes.sum()
+    if count == 1:
+        return Curve(mean, None)
+    random = np.random.Generator(np.random.Philox(key=count))
+    often = random.multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    means = (often @ sums) / (often @ sizes)[:, None]
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return Curve(mean, (low, high))

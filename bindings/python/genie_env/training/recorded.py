@@ -115,6 +115,7 @@ def action_meanings(
 
 
 def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
+    check_has_actions(directory, store)
     names = json.loads(store.meta).get("actions")
     least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
     if store.num_frames and (names == [] or least == most):
