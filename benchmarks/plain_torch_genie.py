@@ -212,7 +212,7 @@ class PlainLatentAction(nn.Module):
         self.from_code = nn.Linear(code_dimensions, width)
         self.decoder_embed = nn.Linear(pixels, width)
         self.decoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
-        self.decoder = Transformer(decoder_blocks, width, heads)
+        self.decoder = Transformer(decoder_blocks, width, heads, timeless=True)
         self.to_pixels = nn.Linear(width, pixels)
 
     def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -230,7 +230,7 @@ class PlainLatentAction(nn.Module):
         before, after = patches[:, :-1], patches[:, 1:]
         x = self.decoder_embed(before) + self.decoder_positions
         x = x + self.from_code(latents)[:, :, None]
-        y = self.decoder(x, list(range(count - 1)), band(count - 1, self.band))
+        y = self.decoder(x)
         mse = (before + self.to_pixels(y) - after).square().mean((2, 3))
         terms["explained"] = 1 - mse.sum() / (after - before).square().mean((2, 3)).sum()
         return torch.log(mse + 0.01).mean() + quantizer_loss, terms

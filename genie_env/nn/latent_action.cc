@@ -60,7 +60,7 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
   decoder_embed_ = register_module("decoder_embed", layers.Linear(sizes.clip.pixels(), width));
   decoder_positions_ = register_parameter("decoder_positions", positions(layers));
   decoder_ = register_module(
-      "decoder", std::make_shared<StTransformer>(sizes.decoder_blocks, sizes.block, false, layers));
+      "decoder", std::make_shared<StTransformer>(sizes.decoder_blocks, sizes.block, true, layers));
   to_pixels_ = register_module("to_pixels", layers.Linear(width, sizes.clip.pixels()));
   const c10::AutoGradMode no_gradients(false);
   to_pixels_->weight.mul_(kFirstChange);
@@ -76,11 +76,9 @@ at::Tensor LatentAction::Latents(const at::Tensor& patches) const {
 }
 
 at::Tensor LatentAction::Next(const at::Tensor& patches, const at::Tensor& latents) const {
-  const TimeGrid time =
-      CausalTime(patches.size(1), sizes_.band, sizes_.block.head(), patches.device());
   const at::Tensor x = Apply(*decoder_embed_, patches) + decoder_positions_ +
                        Apply(*from_code_, latents).unsqueeze(2);
-  return patches + Apply(*to_pixels_, decoder_->Forward(x, time));
+  return patches + Apply(*to_pixels_, decoder_->Forward(x, {}));
 }
 
 at::Tensor LatentAction::Encode(const at::Tensor& frames) const {

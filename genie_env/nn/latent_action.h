@@ -13,13 +13,14 @@ struct LatentActionSizes {
   int64_t decoder_blocks = 4;
   int64_t actions = 6;
   int64_t code_dimensions = 8;
-  int64_t band = 8;  ///< frames that a layer looks at: this one and the last ones
+  int64_t band = 8;  ///< frames that an encoder layer looks at: this one and the last ones
 };
 
 /// The latent action model of Genie (Bruce et al. 2024): what happened between two frames, as one
 /// of a few codes, learned from video alone. The encoder sees frames 1 .. t + 1 and names the code
-/// of the transition from t to t + 1; the decoder sees frames 1 .. t and the codes up to this one,
-/// and predicts frame t + 1. So the code says what the past does not.
+/// of the transition from t to t + 1; the decoder sees frame t and this code, and predicts frame
+/// t + 1. (Genie's decoder sees the frames and codes before, too. Where actions are held and things
+/// have inertia, those tell nearly all of the action, and the code says something else.)
 ///
 /// Both see frames whose every colour channel has mean 0 and standard deviation 1: a flash that
 /// tints the whole screen would otherwise be the largest of all changes, and take the codes. The

@@ -4,6 +4,9 @@
 
 namespace genie_env {
 
+/// x / |x| over the last dimension.
+at::Tensor UnitLength(const at::Tensor& x);
+
 /// A codebook of directions: a latent becomes the code with the largest cosine similarity (Yu et
 /// al. 2022). Learns by gradient, so that all-reducing gradients is all that many processes need.
 class Quantizer : public torch::nn::Module {

@@ -427,7 +427,7 @@ def test_words_of_errors(random_world: Path, noises: Path, slides: Path, tmp_pat
     refused(
         'meta.json: "frame_skip" is 4, but a step of the world random stands for 1: give '
         "recordings made with `genie-env record --frame-skip 1`",
-        data=[noises, skipping],
+        data=[skipping],
     )
     silent = write_episodes(tmp_path / "silent", [12] * 20, noise, frame_skip=None)
     refused('"frame_skip" is None, but a step of the world', data=[silent])

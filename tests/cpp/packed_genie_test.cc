@@ -1,0 +1,206 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "genie_env/worlds/frozen_genie.h"
+#include "genie_env/worlds/packed_products.h"
+
+namespace genie_env {
+namespace {
+
+constexpr TokenizerSizes kEyes{.clip = {.height = 24, .width = 16, .patch = 4},
+                               .block = {.width = 40, .heads = 2},
+                               .encoder_blocks = 2,
+                               .decoder_blocks = 2,
+                               .codes = 30,
+                               .code_dimensions = 3,
+                               .band = 3};
+constexpr int64_t kPositions = 24;
+constexpr DynamicsSizes kMind{.positions = kPositions,
+                              .codes = 30,
+                              .block = {.width = 48, .heads = 3},
+                              .blocks = 3,
+                              .band = 4,
+                              .passes = 3};
+constexpr int64_t kActions = 5;
+
+// Networks of random weights, large enough that they have something to say.
+struct Scene {
+  Scene() {
+    const auto enlarge = [](torch::nn::Module& network) {
+      TensorMap weights;
+      for (auto& [name, parameter] : ParametersOf(network)) {
+        weights.emplace(name, (parameter * 3).detach().clone());
+        at::Tensor(parameter).requires_grad_(false);
+      }
+      LoadParameters(network, weights);
+      return weights;
+    };
+    weights.tokenizer_sizes = kEyes;
+    weights.dynamics_sizes = kMind;
+    weights.tokenizer = enlarge(eyes);
+    weights.dynamics = enlarge(mind);
+    weights.action_codes = codes;
+    weights.passes = kMind.passes;
+  }
+
+  GenieState MakeState(int64_t rows, at::ScalarType dtype) const {
+    const auto ring = [&](int64_t blocks, int64_t slots, int64_t width) {
+      return at::zeros({rows, blocks, 2, kPositions, slots, width}, dtype);
+    };
+    const auto numbers = [&](std::vector<int64_t> shape) { return at::zeros(shape, at::kLong); };
+    return {.tokens = numbers({rows, kPositions}),
+            .time = numbers({rows}),
+            .past = ring(kMind.blocks, kMind.band - 1, kMind.block.width),
+            .eyes_time = numbers({rows}),
+            .eyes_past = ring(kEyes.encoder_blocks, kEyes.band - 1, kEyes.block.width)};
+  }
+
+  at::Tensor codes = UniformTrainingNoise({7, 0}, {kActions, 6}, at::kCPU) - 0.5;
+  Tokenizer eyes{kEyes, 1};
+  Dynamics mind{kMind, codes, 2};
+  GenieWeights weights;
+};
+
+at::Tensor Numbers(uint64_t seed, at::IntArrayRef shape, int64_t count) {
+  return (UniformTrainingNoise({seed, 0}, shape, at::kCPU) * static_cast<double>(count))
+      .to(at::kLong);
+}
+
+at::Tensor Range(int64_t count) { return at::arange(count, at::kLong); }
+
+// Greedy MaskGIT without a cache: the whole history goes through the training network, and the band
+// says who sees whom. tokens: [1, T, S]; actions [1, T]. Returns the next frame's [S] and surprise.
+std::pair<at::Tensor, double> Uncached(const Dynamics& mind, const at::Tensor& tokens,
+                                       const at::Tensor& actions) {
+  const at::Tensor clip = at::cat({tokens, at::zeros_like(tokens.slice(1, 0, 1))}, 1);
+  at::Tensor frame = at::full({kPositions}, mind.mask_token(), at::kLong);
+  double surprise = 0;
+  for (const int64_t left : HiddenAfterPasses(kPositions, kMind.passes)) {
+    at::Tensor masked = clip.slice(1, 1).clone();
+    masked.select(1, masked.size(1) - 1).copy_(frame);
+    const at::Tensor all = at::log_softmax(mind.Logits(clip, masked, actions), -1);
+    const auto [likelihood, likeliest] = all.select(1, all.size(1) - 1)[0].max(-1);
+    const at::Tensor hidden = frame == mind.mask_token();
+    const int64_t settled = hidden.sum().item<int64_t>() - left;
+    const at::Tensor ranked =
+        likelihood.masked_fill(~hidden, -1e9).argsort(/*stable=*/true, 0, /*descending=*/true);
+    for (int64_t i = 0; i < settled; ++i) {
+      const int64_t position = ranked[i].item<int64_t>();
+      frame[position] = likeliest[position];
+      surprise -= likelihood[position].item<double>();
+    }
+  }
+  return {frame, surprise / kPositions};
+}
+
+FrameDraws Greedy(int64_t rows) {
+  return {.uniform = at::full({rows, kPositions}, 0.5f, at::kFloat),
+          .order = {},
+          .temperature = at::full({rows}, 1e-4f, at::kFloat)};
+}
+
+TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
+  const Scene scene;
+  const auto genie = PackGenie(scene.weights, at::kFloat);
+  constexpr int64_t kRows = 3, kSteps = 11;  // the ring of 3 slots is written over and over
+  const GenieState state = scene.MakeState(kRows, at::kFloat);
+  std::vector<at::Tensor> tokens(kRows), actions(kRows);
+  const auto begin = [&](int64_t row, uint64_t seed) {
+    const at::Tensor start = Numbers(seed, {1, kPositions}, kMind.codes);
+    genie->Begin(state, at::full({1}, row, at::kLong), start);
+    tokens[row] = start.unsqueeze(0);
+    actions[row] = at::zeros({1, 0}, at::kLong);
+  };
+  for (int64_t row = 0; row < kRows; ++row) begin(row, 10 + row);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    if (step == 2) begin(1, 20);  // ragged: another row begins anew
+    if (step == 7) begin(2, 21);
+    const at::Tensor chosen = Numbers(30 + step, {kRows}, kActions);
+    const at::Tensor surprise = genie->Dream(state, chosen, Greedy(kRows));
+    for (int64_t row = 0; row < kRows; ++row) {
+      actions[row] = at::cat({actions[row], chosen[row].view({1, 1})}, 1);
+      const auto [next, expected] = Uncached(scene.mind, tokens[row], actions[row]);
+      ASSERT_TRUE(at::equal(state.tokens[row], next)) << "step " << step << ", row " << row;
+      EXPECT_NEAR(surprise[row].item<double>(), expected, 1e-4);
+      tokens[row] = at::cat({tokens[row], next.view({1, 1, kPositions})}, 1);
+    }
+  }
+  EXPECT_TRUE(at::equal(state.time, at::stack({tokens[0].new_full({}, 12), tokens[0].new_full({}, 10),
+                                               tokens[0].new_full({}, 5)})));
+}
+
+TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
+  const Scene scene;
+  const auto genie = PackGenie(scene.weights, at::kFloat);
+  constexpr int64_t kFrames = 8;
+  const at::Tensor frames = Numbers(3, {1, kFrames, 24, 16, 3}, 256).to(at::kByte);
+  const at::Tensor expected = scene.eyes.Encode(frames);
+  const GenieState state = scene.MakeState(1, at::kFloat);
+  genie->BeginFrames(state, Range(1), frames.select(1, 0).contiguous());
+  EXPECT_TRUE(at::equal(state.tokens, expected.select(1, 0)));
+  const at::Tensor action = at::zeros({1}, at::kLong);
+  for (int64_t t = 1; t < kFrames; ++t) {
+    genie->Follow(state, action, frames.select(1, t).contiguous(), {});
+    EXPECT_TRUE(at::equal(state.tokens, expected.select(1, t))) << t;
+  }
+  const at::Tensor pixels = scene.eyes.Decode(expected)[0];
+  EXPECT_LE((ToBytes(pixels).to(at::kInt) - genie->Decode(expected[0]).to(at::kInt))
+                .abs()
+                .max()
+                .item<int64_t>(),
+            1);
+}
+
+TEST(PackedGenie, ARowDependsOnItselfAlone) {
+  const Scene scene;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
+    const auto genie = PackGenie(scene.weights, dtype);
+    constexpr int64_t kRows = 5;
+    const at::Tensor start = Numbers(1, {kRows, kPositions}, kMind.codes);
+    const at::Tensor actions = Numbers(2, {kRows}, kActions);
+    const FrameDraws draws{.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
+                           .order = {},
+                           .temperature = at::full({kRows}, 1.0f, at::kFloat)};
+    const GenieState together = scene.MakeState(kRows, dtype);
+    genie->Begin(together, Range(kRows), start);
+    std::vector<at::Tensor> surprises;
+    for (int64_t t = 0; t < 6; ++t) surprises.push_back(genie->Dream(together, actions, draws));
+    const GenieState alone = scene.MakeState(1, dtype);
+    genie->Begin(alone, Range(1), start.slice(0, 3, 4));
+    const FrameDraws own{.uniform = draws.uniform.slice(0, 3, 4),
+                         .order = {},
+                         .temperature = draws.temperature.slice(0, 3, 4)};
+    for (int64_t t = 0; t < 6; ++t) {
+      const at::Tensor surprise = genie->Dream(alone, actions.slice(0, 3, 4), own);
+      EXPECT_TRUE(at::equal(surprise[0], surprises[t][3]));
+    }
+    EXPECT_TRUE(at::equal(alone.tokens[0], together.tokens[3]));
+    EXPECT_TRUE(at::equal(alone.past[0], together.past[3]));
+  }
+}
+
+TEST(MaskGit, EveryTokenIsSettledAndNoneTwice) {
+  EXPECT_EQ(HiddenAfterPasses(64, 4), (std::vector<int64_t>{59, 45, 24, 0}));
+  EXPECT_EQ(HiddenAfterPasses(64, 1), (std::vector<int64_t>{0}));
+  const std::vector<int64_t> many = HiddenAfterPasses(4, 16);
+  EXPECT_TRUE(std::is_sorted(many.rbegin(), many.rend()));
+  EXPECT_EQ(many.back(), 0);
+}
+
+}  // namespace
+}  // namespace genie_env
