@@ -71,7 +71,8 @@ struct Moments {
 GENIE_ENV_INLINE Moments MomentsOf(int64_t size, const float* x) {
   const float count = static_cast<float>(size);
   const float mean = Sum(size, [&](int64_t i) { return x[i]; }) / count;
-  const float variance = Sum(size, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / count;
+  const float variance =
+      Sum(size, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / count;
   return {mean, 1.0f / std::sqrt(variance + kEpsilon)};
 }
 
@@ -234,40 +235,40 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
 
 // One function for each kernel and instruction set, and the table of them. Attributes cannot stand
 // in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
-#define GENIE_ENV_TRANSFORMER_KERNELS(Name, ATTRIBUTE, text)                                      \
-  template <typename Element>                                                                     \
-  struct Name {                                                                                   \
-    ATTRIBUTE static void Norm(const NormBlock<Element>& b) { NormRows(b); }                      \
-    ATTRIBUTE static void Heads(const HeadsBlock<Element>& b) { HeadsRows(b); }                   \
-    ATTRIBUTE static void Time(const TimeBlock<Element>& b) { TimeRows(b); }                      \
-    ATTRIBUTE static void Softmax(int64_t positions, int64_t columns, int64_t stride,             \
-                                  float scale, const float* scores, Element* out) {               \
-      SoftmaxRows(positions, columns, stride, scale, scores, out);                                \
-    }                                                                                             \
-    ATTRIBUTE static void Add(int64_t positions, int64_t columns, const float* products,          \
-                              int64_t product_stride, const float* bias, float* x,                \
-                              int64_t x_stride) {                                                 \
-      AddRows(positions, columns, products, product_stride, bias, x, x_stride);                   \
-    }                                                                                             \
-    ATTRIBUTE static void Gelu(int64_t positions, int64_t columns, const float* products,         \
-                               int64_t product_stride, const float* bias, Element* out,           \
-                               int64_t out_stride) {                                              \
-      GeluRows(positions, columns, products, product_stride, bias, out, out_stride);              \
-    }                                                                                             \
-    ATTRIBUTE static void Convert(int64_t positions, int64_t columns, const float* in,            \
-                                  int64_t in_stride, Element* out, int64_t out_stride) {          \
-      ConvertRows(positions, columns, in, in_stride, out, out_stride);                            \
-    }                                                                                             \
-    ATTRIBUTE static Categorical Describe(int64_t codes, const float* products,                   \
-                                          const float* bias) {                                    \
-      return DescribeRow(codes, products, bias);                                                  \
-    }                                                                                             \
-    ATTRIBUTE static int64_t Sample(int64_t codes, const float* products, const float* bias,      \
-                                    float top, float inverse, float uniform) {                    \
-      return SampleRow(codes, products, bias, top, inverse, uniform);                             \
-    }                                                                                             \
-    static constexpr TransformerKernels<Element> kTable{                                          \
-        text, Norm, Heads, Time, Softmax, Add, Gelu, Convert, Describe, Sample};                  \
+#define GENIE_ENV_TRANSFORMER_KERNELS(Name, ATTRIBUTE, text)                                       \
+  template <typename Element>                                                                      \
+  struct Name {                                                                                    \
+    ATTRIBUTE static void Norm(const NormBlock<Element>& b) { NormRows(b); }                       \
+    ATTRIBUTE static void Heads(const HeadsBlock<Element>& b) { HeadsRows(b); }                    \
+    ATTRIBUTE static void Time(const TimeBlock<Element>& b) { TimeRows(b); }                       \
+    ATTRIBUTE static void Softmax(int64_t positions, int64_t columns, int64_t stride, float scale, \
+                                  const float* scores, Element* out) {                             \
+      SoftmaxRows(positions, columns, stride, scale, scores, out);                                 \
+    }                                                                                              \
+    ATTRIBUTE static void Add(int64_t positions, int64_t columns, const float* products,           \
+                              int64_t product_stride, const float* bias, float* x,                 \
+                              int64_t x_stride) {                                                  \
+      AddRows(positions, columns, products, product_stride, bias, x, x_stride);                    \
+    }                                                                                              \
+    ATTRIBUTE static void Gelu(int64_t positions, int64_t columns, const float* products,          \
+                               int64_t product_stride, const float* bias, Element* out,            \
+                               int64_t out_stride) {                                               \
+      GeluRows(positions, columns, products, product_stride, bias, out, out_stride);               \
+    }                                                                                              \
+    ATTRIBUTE static void Convert(int64_t positions, int64_t columns, const float* in,             \
+                                  int64_t in_stride, Element* out, int64_t out_stride) {           \
+      ConvertRows(positions, columns, in, in_stride, out, out_stride);                             \
+    }                                                                                              \
+    ATTRIBUTE static Categorical Describe(int64_t codes, const float* products,                    \
+                                          const float* bias) {                                     \
+      return DescribeRow(codes, products, bias);                                                   \
+    }                                                                                              \
+    ATTRIBUTE static int64_t Sample(int64_t codes, const float* products, const float* bias,       \
+                                    float top, float inverse, float uniform) {                     \
+      return SampleRow(codes, products, bias, top, inverse, uniform);                              \
+    }                                                                                              \
+    static constexpr TransformerKernels<Element> kTable{text, Norm, Heads,   Time,     Softmax,    \
+                                                        Add,  Gelu, Convert, Describe, Sample};    \
   };
 // NOLINTEND(bugprone-macro-parentheses)
 

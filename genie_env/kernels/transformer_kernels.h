@@ -27,8 +27,8 @@ template <typename Element>
 struct HeadsBlock {
   int64_t positions;
   int64_t heads;
-  int64_t head;             ///< size of one, even
-  const float* products;    ///< [positions, 3, heads, head], without bias
+  int64_t head;           ///< size of one, even
+  const float* products;  ///< [positions, 3, heads, head], without bias
   int64_t product_stride;
   const float* bias;        ///< [3, heads, head]
   const float* query_gain;  ///< [head]
@@ -48,13 +48,13 @@ struct TimeBlock {
   int64_t heads;
   int64_t head;
   int64_t slots;
-  int64_t seen;                 ///< at most `slots`
-  const Element* past_keys;     ///< [places, slots, heads, head]
-  const Element* past_values;   ///< [places, slots, heads, head]
-  const Element* query;         ///< [positions, heads, head]
-  const Element* key;           ///< [positions, heads, head]
-  const Element* value;         ///< [positions, heads, head]
-  float* scores;                ///< room for slots + 1 numbers
+  int64_t seen;                ///< at most `slots`
+  const Element* past_keys;    ///< [places, slots, heads, head]
+  const Element* past_values;  ///< [places, slots, heads, head]
+  const Element* query;        ///< [positions, heads, head]
+  const Element* key;          ///< [positions, heads, head]
+  const Element* value;        ///< [positions, heads, head]
+  float* scores;               ///< room for slots + 1 numbers
   int64_t stride;
   Element* out;  ///< [positions, heads, head]
 };

@@ -188,18 +188,17 @@ class Packed final : public FrozenGenie {
   /// What one thread writes in between.
   struct Room {
     explicit Room(const Packed& owner)
-        : transformer(owner.positions_,
-                      std::max(owner.encoder_.width(), owner.dynamics_.width()),
+        : transformer(owner.positions_, std::max(owner.encoder_.width(), owner.dynamics_.width()),
                       std::max(owner.encoder_.slots(), owner.dynamics_.slots())),
           dynamics_angles(owner.dynamics_.sizes().head()),
           encoder_angles(owner.encoder_.sizes().head()),
           tokens(owner.positions_) {
       const int64_t padded = PaddedPositions(owner.positions_);
       patches = at::zeros({padded, owner.embed_.stride()}, kTypeOf<Element>);
-      outputs = at::zeros({padded, std::max({owner.to_logits_.padded_outputs(),
-                                             owner.to_pixels_.padded_outputs(),
-                                             owner.nearest_.padded_outputs()})},
-                          at::kFloat);
+      outputs = at::zeros(
+          {padded, std::max({owner.to_logits_.padded_outputs(), owner.to_pixels_.padded_outputs(),
+                             owner.nearest_.padded_outputs()})},
+          at::kFloat);
       latents = at::zeros({padded, owner.nearest_.stride()}, at::kFloat);
     }
     TransformerRoom<Element> transformer;
@@ -369,7 +368,8 @@ class Packed final : public FrozenGenie {
         const Categorical described =
             kernels_.describe(to_logits_.outputs(), logits + i * stride, to_logits_.bias());
         room.described.push_back(described);
-        const float rank = order != nullptr ? order[room.hidden[i]] : described.top - described.log_sum;
+        const float rank =
+            order != nullptr ? order[room.hidden[i]] : described.top - described.log_sum;
         room.ranked.emplace_back(-rank, static_cast<int32_t>(i));
       }
       const auto settled = room.ranked.begin() + (count - left);
@@ -410,7 +410,7 @@ class Packed final : public FrozenGenie {
   std::vector<int64_t> hidden_after_;  // each pass
   PackedTransformer<Element> encoder_, decoder_, dynamics_;
   PackedLinear<Element> embed_, to_code_, to_pixels_, to_logits_;
-  PackedLinear<float> nearest_;  // codes by direction
+  PackedLinear<float> nearest_;                                            // codes by direction
   at::Tensor encoder_positions_, decoder_positions_, dynamics_positions_;  // [S, width]
   at::Tensor decoder_table_;  // [codes, width]: what the decoder sees of each code
   at::Tensor token_table_;    // [codes + 1, width], and the dynamics

@@ -90,10 +90,10 @@ struct PackedPast {
   /// Keys, turned, and values of the last frames: [blocks, 2, positions, slots, width]. Frame t is
   /// in slot t % slots.
   BitsOf<Element>* ring;
-  int64_t time;           ///< frames before this one; the last `slots` of them are seen
-  const float* cosines;   ///< [head / 2], of this time
-  const float* sines;     ///< [head / 2]
-  bool commit;            ///< whether this frame's keys and values go into the ring
+  int64_t time;          ///< frames before this one; the last `slots` of them are seen
+  const float* cosines;  ///< [head / 2], of this time
+  const float* sines;    ///< [head / 2]
+  bool commit;           ///< whether this frame's keys and values go into the ring
 };
 
 template <typename Element>

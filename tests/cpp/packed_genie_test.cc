@@ -139,8 +139,9 @@ TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
       tokens[row] = at::cat({tokens[row], next.view({1, 1, kPositions})}, 1);
     }
   }
-  EXPECT_TRUE(at::equal(state.time, at::stack({tokens[0].new_full({}, 12), tokens[0].new_full({}, 10),
-                                               tokens[0].new_full({}, 5)})));
+  EXPECT_TRUE(
+      at::equal(state.time, at::stack({tokens[0].new_full({}, 12), tokens[0].new_full({}, 10),
+                                       tokens[0].new_full({}, 5)})));
 }
 
 TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
