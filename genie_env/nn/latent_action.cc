@@ -109,7 +109,7 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   Loss loss{.total = (errors + kErrorFloor).log().mean() + quantized.loss,
             .terms = std::move(quantized.terms)};
   const at::Tensor changes = FrameErrors(before, after);
-  loss.terms["explained"] = 1 - errors.detach().sum() / changes.sum().clamp_min(1e-12);
+  loss.terms["explained"] = 1 - errors.detach().sum() / changes.sum();
   return loss;
 }
 

@@ -25,7 +25,7 @@ from genie_env.training.latent_actions import (
     load_latent_actions,
     train_latent_actions,
 )
-from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, train_tokenizer
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, train_tokenizer, watch_tokenizer
 
 EPISODES = 40
 SMALL: dict[str, Any] = {"width": 8, "heads": 2, "band": 3}
@@ -340,6 +340,17 @@ def test_dynamics_say_loudly_what_they_are_learned_from_has_collapsed(
     report("tokenizer", 2.5)
     report("actions", 1.25)
     assert re.search(r"actions has collapsed at step 3: .* 1\.25 codes used alike", said())
+
+
+def test_two_codes_used_nearly_alike_have_not_collapsed() -> None:
+    watch = watch_latent_actions(2, stop=True)
+    assert watch.find({"perplexity": 1.96}) == ""  # used 60 to 40
+    assert "as varied as 1.20 codes used alike (expected at least 1.5)" in watch.find(
+        {"perplexity": 1.2}
+    )
+    assert watch_tokenizer(2, stop=True).find({"perplexity": 1.96}) == ""
+    assert watch_tokenizer(1024, stop=True).find({"perplexity": 40.0}) != ""
+
 
 
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])

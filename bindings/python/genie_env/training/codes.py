@@ -26,6 +26,11 @@ def usage(codes: torch.Tensor, count: int) -> dict[str, float]:
     }
 
 
+def least_varied(count: int) -> float:
+    """The perplexity below which `count` codes say next to nothing: 2, or of two codes 1.5."""
+    return min(2, (1 + count) / 2)
+
+
 def watch_perplexity(least: float, remedy: str, *, stop: bool) -> CollapseWatch:
     """Calls a perplexity below `least` a collapse."""
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from genie_env.controller import LinearController
 from genie_env.dreams import Dreams
 from genie_env.evaluation import real_arena
 from genie_env.evolution import ControllerSettings, Generation, train_controller
 from genie_env.shipped import find_world
-
-
-class _TwoLines(Progress):
-    """A bar, and under it what the last generation brought: beside each other they are too wide."""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
-        yield from (task.fields["brought"] for task in self.tasks)
+from genie_env.training.two_lines import TwoLines
 
 
 class TrainingProgress:
@@ -30,7 +22,7 @@ class TrainingProgress:
 
     def __init__(self, settings: ControllerSettings, console: Console) -> None:
         self._settings = settings
-        self._bar = _TwoLines(
+        self._bar = TwoLines(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
@@ -39,7 +31,7 @@ class TrainingProgress:
             TextColumn("{task.fields[tic]}"),
             console=console,
         )
-        self._task = self._bar.add_task("generation 0", total=1.0, tic="", brought="")
+        self._task = self._bar.add_task("generation 0", total=1.0, tic="", below="")
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
@@ -61,7 +53,7 @@ class TrainingProgress:
         text = describe(generation)
         following = f"generation {generation.index + 1}"
         self._bar.update(
-            self._task, description=following, completed=min(done, 1.0), tic="", brought=text
+            self._task, description=following, completed=min(done, 1.0), tic="", below=text
         )
         if not self._bar.console.is_terminal:
             line = f"generation {generation.index}: {text}, {generation.steps / 1e6:.1f} M steps"

@@ -95,7 +95,8 @@ def train_dynamics(
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
     codes = read_settings(tokenizer, "tokenizer")["sizes"]["codes"]
     _check_learned(tokenizer, "tokenizer", watch_tokenizer(codes, stop=False))
-    _check_learned(latent_actions, "latent-actions", watch_latent_actions(stop=False))
+    actions_told = read_settings(latent_actions, "latent-actions")["sizes"]["actions"]
+    _check_learned(latent_actions, "latent-actions", watch_latent_actions(actions_told, stop=False))
     clip = 2 * band if clip is None else clip
     training = ClipTraining(
         network="dynamics",

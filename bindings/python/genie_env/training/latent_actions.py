@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction
 from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
-from genie_env.training.codes import usage, watch_perplexity
+from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData
 from genie_env.training.encoded import encode_episodes, encoded_once
 from genie_env.training.loop import CollapseWatch
@@ -23,13 +23,12 @@ from genie_env.training.runs import load_network
 PICTURED = 8
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 8
-LEAST_PERPLEXITY = 2
-"""Fewer actions than this are no actions."""
 
 
-def watch_latent_actions(*, stop: bool) -> CollapseWatch:
+def watch_latent_actions(actions: int, *, stop: bool) -> CollapseWatch:
+    """Over a model of `actions` different codes."""
     return watch_perplexity(
-        LEAST_PERPLEXITY,
+        least_varied(actions),
         "lower the learning rate, give longer clips, or look whether the data moves at all",
         stop=stop,
     )
@@ -135,5 +134,5 @@ def train_latent_actions(
         held_out,
         picture=picture,
         measure=measure,
-        watch=watch_latent_actions(stop=stop_on_collapse),
+        watch=watch_latent_actions(actions, stop=stop_on_collapse),
     )

@@ -13,7 +13,6 @@ from rich import get_console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -30,6 +29,7 @@ from genie_env.training.runs import (
     read_checkpoint,
     read_reports,
 )
+from genie_env.training.two_lines import TwoLines
 
 Share = tuple[str, str]
 """Two counts of a report, of which the first is divided by the second."""
@@ -122,12 +122,11 @@ def train(
 
     columns = (
         TextColumn(title),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:,.0f} " + item + "/s"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
     )
     losses = evaluate()
     if schedule.evaluates_at(trainer.step) and reported != trainer.step:
@@ -136,9 +135,9 @@ def train(
         _report(run, writer, trainer.step, {}, figures, None)
         if watch is not None and (trouble := watch.check(run, trainer.step, figures)):
             get_console().print(trouble, style="bold red")
-    with Progress(*columns) as progress:
+    with TwoLines(*columns) as progress:
         task = progress.add_task(
-            title, total=schedule.steps, completed=trainer.step, rate=0.0, losses=_text(losses)
+            title, total=schedule.steps, completed=trainer.step, rate=0.0, below=_text(losses)
         )
         since, timed_from = time.perf_counter(), trainer.step
         reports: list[dict[str, float]] = []
@@ -155,7 +154,7 @@ def train(
                     training = together(reports, shares or {})
                     _report(run, writer, step, training, figures, steps * items_a_batch / seconds)
                     losses = {name: figures[name] for name in losses}
-                    progress.update(task, losses=_text(losses))
+                    progress.update(task, below=_text(losses))
                     if picture is not None:
                         picture(step)
                     if watch is not None and watch.stop:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, Tokenizer
 from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
-from genie_env.training.codes import usage, watch_perplexity
+from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData
 from genie_env.training.encoded import encode_episodes, encoded_once
 from genie_env.training.loop import CollapseWatch
@@ -29,7 +29,9 @@ LEAST_USED = 1 / 20
 def watch_tokenizer(codes: int, *, stop: bool) -> CollapseWatch:
     """Over a tokenizer of `codes` different tokens."""
     return watch_perplexity(
-        max(2, codes * LEAST_USED), "lower the learning rate or the codes' dimensions", stop=stop
+        max(least_varied(codes), codes * LEAST_USED),
+        "lower the learning rate or the codes' dimensions",
+        stop=stop,
     )
 
 
