@@ -16,6 +16,7 @@ inline constexpr int64_t kMostCodes = 65536;
 inline constexpr int64_t kMostLatentActions = 256;
 inline constexpr int64_t kMostCodeDimensions = 1024;
 inline constexpr int64_t kMostPositions = 4096;
+inline constexpr int64_t kMostSide = 8192;  // of a frame, in pixels
 inline constexpr int64_t kMostWidth = 8192;
 inline constexpr int64_t kMostBlocks = 64;
 inline constexpr int64_t kMostBand = 1024;

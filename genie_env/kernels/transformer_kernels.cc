@@ -99,23 +99,23 @@ GENIE_ENV_INLINE void Turn(int64_t head, const float* cosines, const float* sine
 
 template <typename Element>
 GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
-  const int64_t width = b.heads * b.head;
+  const int64_t head = b.head, width = b.heads * head;
   for (int64_t s = 0; s < b.positions; ++s) {
     const float* products = b.products + s * b.product_stride;
     for (int64_t part = 0; part < 2; ++part) {
       Element* out = (part == 0 ? b.query : b.key) + s * width;
-      for (int64_t first = 0; first < width; first += b.head) {
+      for (int64_t first = 0; first < width; first += head) {
         const float* in = products + part * width + first;
         const float* bias = b.bias + part * width + first;
         float x[kMostHead];
-        for (int64_t i = 0; i < b.head; ++i) x[i] = in[i] + bias[i];
-        const Moments moments = MomentsOf(b.head, x);
-        for (int64_t i = 0; i < b.head; ++i) x[i] = (x[i] - moments.mean) * moments.scale;
+        for (int64_t i = 0; i < head; ++i) x[i] = in[i] + bias[i];
+        const Moments moments = MomentsOf(head, x);
+        for (int64_t i = 0; i < head; ++i) x[i] = (x[i] - moments.mean) * moments.scale;
         if (part == 0) {
-          for (int64_t i = 0; i < b.head; ++i) x[i] *= b.query_gain[i];
+          for (int64_t i = 0; i < head; ++i) x[i] *= b.query_gain[i];
         }
-        if (b.cosines != nullptr) Turn(b.head, b.cosines, b.sines, x);
-        for (int64_t i = 0; i < b.head; ++i) Store(x[i], out + first + i);
+        if (b.cosines != nullptr) Turn(head, b.cosines, b.sines, x);
+        for (int64_t i = 0; i < head; ++i) Store(x[i], out + first + i);
       }
     }
     Element* value = b.value + s * width;

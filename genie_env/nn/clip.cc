@@ -12,6 +12,8 @@
 namespace genie_env {
 
 void ClipSizes::Check() const {
+  CheckSize("height", height, kMostSide);
+  CheckSize("width", width, kMostSide);
   if (patch < 1 || height < patch || width < patch || height % patch != 0 || width % patch != 0) {
     throw std::invalid_argument("frames of " + std::to_string(height) + " x " +
                                 std::to_string(width) + " cannot be cut into patches of " +

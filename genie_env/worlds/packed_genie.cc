@@ -268,9 +268,16 @@ class Packed final : public FrozenGenie {
     for (int64_t i = 0; i < width; ++i) out[i] = a[i] + b[i];
   }
 
-  static void Restart(const GenieState& state, int64_t row) {
+  // What is left of another dream is never seen; it is cleared so that equal dreams have equal
+  // states.
+  void Restart(const GenieState& state, int64_t row) const {
     state.time.mutable_data_ptr<int64_t>()[row] = 0;
     state.eyes_time.mutable_data_ptr<int64_t>()[row] = 0;
+    const auto clear = [&](const at::Tensor& ring, int64_t size) {
+      std::fill_n(BitsOfTensor<Element>(ring) + row * size, size, Bits{});
+    };
+    clear(state.past, dynamics_.ring_size());
+    clear(state.eyes_past, encoder_.ring_size());
   }
 
   PackedPast<Element> Past(const PackedTransformer<Element>& transformer, const at::Tensor& ring,

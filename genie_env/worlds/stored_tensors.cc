@@ -40,18 +40,16 @@ at::Tensor ToFloat(const TensorView& view, const std::string& place) {
   return tensor;
 }
 
-}  // namespace
-
-std::map<std::string, at::Tensor> ReadFloatTensors(
-    std::span<const std::byte> bytes, const std::filesystem::path& file,
-    const std::map<std::string, std::vector<int64_t>>& shapes) {
+// Calls take(name, tensor, place) for exactly the tensors named in `shapes`, of these shapes.
+template <typename TakeTensor>
+void ReadEach(std::span<const std::byte> bytes, const std::filesystem::path& file,
+              const std::map<std::string, std::vector<int64_t>>& shapes, const TakeTensor& take) {
   const SafetensorsFile stored(bytes, file.string());
   for (const auto& [name, view] : stored.tensors()) {
     if (!shapes.contains(name)) {
       throw FormatError(file.string() + ": tensor " + Quoted(name) + " is unknown");
     }
   }
-  std::map<std::string, at::Tensor> tensors;
   for (const auto& [name, shape] : shapes) {
     const auto found = stored.tensors().find(name);
     if (found == stored.tensors().end()) {
@@ -62,9 +60,40 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
       throw FormatError(place + " has shape " + ShapeText(found->second.shape) + ", expected " +
                         ShapeText(shape));
     }
-    tensors.emplace(name, ToFloat(found->second, place));
+    take(name, found->second, place);
   }
+}
+
+}  // namespace
+
+std::map<std::string, at::Tensor> ReadFloatTensors(
+    std::span<const std::byte> bytes, const std::filesystem::path& file,
+    const std::map<std::string, std::vector<int64_t>>& shapes) {
+  std::map<std::string, at::Tensor> tensors;
+  ReadEach(bytes, file, shapes,
+           [&](const std::string& name, const TensorView& view, const std::string& place) {
+             tensors.emplace(name, ToFloat(view, place));
+           });
   return tensors;
+}
+
+at::Tensor ReadIndices(std::span<const std::byte> bytes, const std::filesystem::path& file,
+                       const std::string& name, const std::vector<int64_t>& shape, int64_t count) {
+  at::Tensor indices;
+  ReadEach(bytes, file, {{name, shape}},
+           [&](const std::string&, const TensorView& view, const std::string& place) {
+             if (view.type != StoredType::kInt64) throw FormatError(place + " is not of int64");
+             indices = at::empty(view.shape, at::kLong);
+             std::memcpy(indices.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
+             for (int64_t i = 0; i < indices.numel(); ++i) {
+               const int64_t index = indices.const_data_ptr<int64_t>()[i];
+               if (index < 0 || index >= count) {
+                 throw FormatError(place + " holds " + std::to_string(index) + ", expected 0 to " +
+                                   std::to_string(count - 1));
+               }
+             }
+           });
+  return indices;
 }
 
 }  // namespace genie_env

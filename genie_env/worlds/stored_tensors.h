@@ -19,4 +19,9 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
     std::span<const std::byte> bytes, const std::filesystem::path& file,
     const std::map<std::string, std::vector<int64_t>>& shapes);
 
+/// Copies the one tensor of a safetensors file, which must be called `name` and hold int64 from 0
+/// to count - 1. Throws FormatError as above.
+at::Tensor ReadIndices(std::span<const std::byte> bytes, const std::filesystem::path& file,
+                       const std::string& name, const std::vector<int64_t>& shape, int64_t count);
+
 }  // namespace genie_env

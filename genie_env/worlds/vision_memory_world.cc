@@ -33,6 +33,14 @@ constexpr int64_t kFrame = Vision::kFrame;
 constexpr int64_t kFramesAtOnce = 256;  // of V; its largest layer takes 120 KB a frame
 enum FieldOfState : size_t { kZ, kH, kC, kRestart };
 
+// In the order of FieldOfState.
+std::vector<StateField> Fields(int64_t latents, int64_t hidden) {
+  return {{"z", at::kFloat, {latents}},
+          {"h", at::kFloat, {hidden}},
+          {"c", at::kFloat, {hidden}},
+          {"restart", at::kFloat, {}}};
+}
+
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
                  at::ScalarType dtype, Termination termination) {
   constexpr double kUnbounded = std::numeric_limits<double>::infinity();
@@ -40,7 +48,6 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
     return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
   };
   const TensorSpec frame{"pixels", {kFrame, kFrame, 3}, DType::kUInt8, 0, 255};
-  const int64_t state = config.latents + 2 * config.hidden + 1;
   return {.name = directory.name,
           .family = directory.family,
           .fingerprint = directory.fingerprint,
@@ -50,7 +57,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
           .frame = frame,
           .frame_skip = config.frame_skip,
           .max_episode_steps = config.max_episode_steps,
-          .state_bytes_per_row = state * static_cast<int64_t>(sizeof(float)),
+          .state_bytes_per_row = BytesOfRow(Fields(config.latents, config.hidden)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
           .samples_termination = termination == Termination::kAsCalibrated
@@ -117,21 +124,6 @@ StoredStarts ReadStarts(const WorldDirectory& directory, int64_t latents) {
   return {mu, std};
 }
 
-using Filler = void (*)(const RowCounter&, Stream, std::span<float>);
-
-// float32 [N, size] on the CPU: elements 0 .. size of the stream of every row.
-at::Tensor Draw(const RowCounters& rng, Stream stream, int64_t size, Filler fill) {
-  const auto rows = static_cast<int64_t>(rng.size());
-  at::Tensor draws = at::empty({rows, size}, at::kFloat);
-  float* out = draws.mutable_data_ptr<float>();
-  at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      fill(rng[row], stream, {out + row * size, static_cast<size_t>(size)});
-    }
-  });
-  return draws;
-}
-
 template <typename Function>
 at::Tensor InChunks(const at::Tensor& rows, const Function& function) {
   if (rows.size(0) <= kFramesAtOnce) return function(rows);
@@ -159,17 +151,8 @@ class VisionMemoryWorld final : public World {
   at::Device device() const override { return device_; }
 
   WorldState MakeState(int64_t rows) const override {
-    if (rows < 0) {
-      throw std::invalid_argument("rows is " + std::to_string(rows) + ", expected 0 or more");
-    }
     const FrozenScope scope;
-    const auto zeros = [&](std::vector<int64_t> shape) {
-      return at::zeros(shape, at::TensorOptions(device_).dtype(at::kFloat));
-    };
-    return WorldState({{"z", zeros({rows, latents_})},
-                       {"h", zeros({rows, hidden_})},
-                       {"c", zeros({rows, hidden_})},
-                       {"restart", zeros({rows})}});
+    return ZeroState(rows, Fields(latents_, hidden_), device_);
   }
 
   void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
@@ -200,14 +183,9 @@ class VisionMemoryWorld final : public World {
                  const RowCounters& rng) const override {
     const FrozenScope scope;
     CheckState(state);
-    const at::Tensor checked = CheckActions(actions, state.rows());
-    CheckTensor(temperature, "temperature", at::kFloat, {state.rows()});
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
-    const at::Tensor tau = temperature.cpu().contiguous();
-    for (int64_t row = 0; row < tau.size(0); ++row) {
-      CheckTemperature(tau.const_data_ptr<float>()[row],
-                       "temperature[" + std::to_string(row) + "]");
-    }
     const MixtureDraws draws{
         .uniform = Draw(rng, Stream::kMixture, latents_, FillUniform).to(device_),
         .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
@@ -219,7 +197,7 @@ class VisionMemoryWorld final : public World {
                    const RowCounters& rng) const override {
     const FrozenScope scope;
     CheckState(state);
-    const at::Tensor checked = CheckActions(actions, state.rows());
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     const at::Tensor next = Encode(frames, rng);
@@ -248,84 +226,16 @@ class VisionMemoryWorld final : public World {
     return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
   }
 
-  // The kernels read and write raw memory: whatever a caller has done to the tensors of its state
-  // (Python can reshape them in place) must show here.
   void CheckState(const WorldState& state) const {
-    const auto& fields = state.fields();
-    const std::array<std::pair<const char*, int64_t>, 4> ours{
-        {{"z", latents_}, {"h", hidden_}, {"c", hidden_}, {"restart", 0}}};
-    if (fields.size() != ours.size()) {
-      RefuseState("it has " + std::to_string(fields.size()) + " tensors, expected " +
-                  std::to_string(ours.size()));
-    }
-    const at::Tensor& z = fields[kZ].tensor;
-    const int64_t rows = z.dim() > 0 ? z.size(0) : 0;
-    for (size_t i = 0; i < ours.size(); ++i) {
-      const auto& [name, size] = ours[i];
-      const at::Tensor& tensor = fields[i].tensor;
-      const auto shape = size > 0 ? std::vector<int64_t>{rows, size} : std::vector<int64_t>{rows};
-      if (fields[i].name != name) {
-        RefuseState("it has \"" + fields[i].name + "\", expected \"" + name + "\"");
-      }
-      if (tensor.scalar_type() != at::kFloat || tensor.sizes() != at::IntArrayRef(shape)) {
-        RefuseState("its \"" + fields[i].name + "\" is " + Describe(tensor) + ", expected " +
-                    Describe(at::kFloat, shape));
-      }
-      if (tensor.device() != device_) {
-        RefuseState("its \"" + fields[i].name + "\" lies on " + tensor.device().str() +
-                    ", expected " + device_.str());
-      }
-      if (!tensor.is_contiguous()) {
-        RefuseState("its \"" + fields[i].name + "\" is not contiguous");
-      }
-    }
-  }
-
-  [[noreturn]] static void RefuseState(const std::string& why) {
-    throw std::invalid_argument("the state is another world's, or was reshaped: " + why +
-                                "; use one that MakeState of this world made");
-  }
-
-  static void CheckCounters(const RowCounters& rng, int64_t rows) {
-    if (static_cast<int64_t>(rng.size()) != rows) {
-      throw std::invalid_argument("rng has " + std::to_string(rng.size()) +
-                                  " counters, expected one for each of " + std::to_string(rows) +
-                                  " rows");
-    }
+    CheckStateFields(state, Fields(latents_, hidden_), device_);
   }
 
   static void CheckFrames(const at::Tensor& frames, int64_t rows) {
     CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
   }
 
-  // The actions on this world's device, contiguous.
-  at::Tensor CheckActions(const at::Tensor& actions, int64_t rows) const {
-    if (!actions.defined() || actions.scalar_type() != at::kLong ||
-        actions.sizes() != at::IntArrayRef{rows}) {
-      throw InvalidAction("actions: got " + Describe(actions) + ", expected " +
-                          Describe(at::kLong, {rows}));
-    }
-    const at::Tensor host = actions.cpu().contiguous();
-    const int64_t count = spec_.actions.count();
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t action = host.const_data_ptr<int64_t>()[row];
-      if (action < 0 || action >= count) {
-        throw InvalidAction("actions[" + std::to_string(row) + "] is " + std::to_string(action) +
-                            ", expected 0 to " + std::to_string(count - 1));
-      }
-    }
-    return host.to(device_);
-  }
-
   at::Tensor DrawStarts(const RowCounters& rng) const {
-    const int64_t count = starts_.mu.size(0);
-    const at::Tensor index = at::empty({static_cast<int64_t>(rng.size())}, at::kLong);
-    for (size_t i = 0; i < rng.size(); ++i) {
-      float uniform = 0;
-      FillUniform(rng[i], Stream::kStart, {&uniform, 1});
-      index.mutable_data_ptr<int64_t>()[i] =
-          std::min(count - 1, static_cast<int64_t>(double{uniform} * static_cast<double>(count)));
-    }
+    const at::Tensor index = DrawStartIndices(rng, starts_.mu.size(0));
     const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormal);
     return (starts_.mu.index_select(0, index) + starts_.std.index_select(0, index) * noise)
         .to(device_);

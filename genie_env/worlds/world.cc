@@ -3,6 +3,7 @@
 #include "genie_env/core/error.h"
 #include "genie_env/io/json_text.h"
 #include "genie_env/io/world_directory.h"
+#include "genie_env/worlds/genie_world.h"
 #include "genie_env/worlds/vision_memory_world.h"
 
 namespace genie_env {
@@ -12,8 +13,9 @@ std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
   try {
     const WorldDirectory world = OpenWorldDirectory(directory);
     if (world.family == "vision-memory") return LoadVisionMemoryWorld(world, options);
+    if (world.family == "genie") return LoadGenieWorld(world, options);
     throw FormatError(world.config_file().string() + ": \"family\" is " + Quoted(world.family) +
-                      ", but this genie_env knows only \"vision-memory\"");
+                      ", but this genie_env knows only \"vision-memory\" and \"genie\"");
   } catch (const FormatError& error) {
     throw FormatError(std::string(error.what()) +
                       "; copy the world here again, or freeze it again");

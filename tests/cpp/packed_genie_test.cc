@@ -17,68 +17,34 @@
 
 #include "genie_env/worlds/frozen_genie.h"
 #include "genie_env/worlds/packed_products.h"
+#include "random_genie.h"
 
 namespace genie_env {
 namespace {
 
-constexpr TokenizerSizes kEyes{.clip = {.height = 24, .width = 16, .patch = 4},
-                               .block = {.width = 40, .heads = 2},
-                               .encoder_blocks = 2,
-                               .decoder_blocks = 2,
-                               .codes = 30,
-                               .code_dimensions = 3,
-                               .band = 3};
-constexpr int64_t kPositions = 24;
-constexpr DynamicsSizes kMind{.positions = kPositions,
-                              .codes = 30,
-                              .block = {.width = 48, .heads = 3},
-                              .blocks = 3,
-                              .band = 4,
-                              .passes = 3};
-constexpr int64_t kActions = 5;
+constexpr TokenizerSizes kEyes = RandomGenie::kEyes;
+constexpr DynamicsSizes kMind = RandomGenie::kMind;
+constexpr int64_t kPositions = RandomGenie::kPositions, kActions = RandomGenie::kActions;
 
-// Networks of random weights, large enough that they have something to say.
-struct Scene {
-  Scene() {
-    const auto enlarge = [](torch::nn::Module& network) {
-      TensorMap weights;
-      for (auto& [name, parameter] : ParametersOf(network)) {
-        weights.emplace(name, (parameter * 3).detach().clone());
-        at::Tensor(parameter).requires_grad_(false);
-      }
-      LoadParameters(network, weights);
-      return weights;
-    };
-    weights.tokenizer_sizes = kEyes;
-    weights.dynamics_sizes = kMind;
-    weights.tokenizer = enlarge(eyes);
-    weights.dynamics = enlarge(mind);
-    weights.action_codes = codes;
-    weights.passes = kMind.passes;
-  }
+struct Scene : RandomGenie {
+  GenieWeights weights{.tokenizer_sizes = kEyes,
+                       .dynamics_sizes = kMind,
+                       .tokenizer = ParametersOf(eyes),
+                       .dynamics = ParametersOf(mind),
+                       .action_codes = action_codes,
+                       .passes = kMind.passes};
 
-  GenieState MakeState(int64_t rows, at::ScalarType dtype) const {
+  static GenieState MakeState(int64_t rows, at::ScalarType dtype) {
     const auto ring = [&](int64_t blocks, int64_t slots, int64_t width) {
       return at::zeros({rows, blocks, 2, kPositions, slots, width}, dtype);
     };
-    const auto numbers = [&](std::vector<int64_t> shape) { return at::zeros(shape, at::kLong); };
-    return {.tokens = numbers({rows, kPositions}),
-            .time = numbers({rows}),
+    return {.tokens = at::zeros({rows, kPositions}, at::kLong),
+            .time = at::zeros({rows}, at::kLong),
             .past = ring(kMind.blocks, kMind.band - 1, kMind.block.width),
-            .eyes_time = numbers({rows}),
+            .eyes_time = at::zeros({rows}, at::kLong),
             .eyes_past = ring(kEyes.encoder_blocks, kEyes.band - 1, kEyes.block.width)};
   }
-
-  at::Tensor codes = UniformTrainingNoise({7, 0}, {kActions, 6}, at::kCPU) - 0.5;
-  Tokenizer eyes{kEyes, 1};
-  Dynamics mind{kMind, codes, 2};
-  GenieWeights weights;
 };
-
-at::Tensor Numbers(uint64_t seed, at::IntArrayRef shape, int64_t count) {
-  return (UniformTrainingNoise({seed, 0}, shape, at::kCPU) * static_cast<double>(count))
-      .to(at::kLong);
-}
 
 at::Tensor Range(int64_t count) { return at::arange(count, at::kLong); }
 
@@ -120,7 +86,7 @@ TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
   const GenieState state = scene.MakeState(kRows, at::kFloat);
   std::vector<at::Tensor> tokens(kRows), actions(kRows);
   const auto begin = [&](int64_t row, uint64_t seed) {
-    const at::Tensor start = Numbers(seed, {1, kPositions}, kMind.codes);
+    const at::Tensor start = RandomNumbers(seed, {1, kPositions}, kMind.codes);
     genie->Begin(state, at::full({1}, row, at::kLong), start);
     tokens[row] = start.unsqueeze(0);
     actions[row] = at::zeros({1, 0}, at::kLong);
@@ -129,7 +95,7 @@ TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
   for (int64_t step = 0; step < kSteps; ++step) {
     if (step == 2) begin(1, 20);  // ragged: another row begins anew
     if (step == 7) begin(2, 21);
-    const at::Tensor chosen = Numbers(30 + step, {kRows}, kActions);
+    const at::Tensor chosen = RandomNumbers(30 + step, {kRows}, kActions);
     const at::Tensor surprise = genie->Dream(state, chosen, Greedy(kRows));
     for (int64_t row = 0; row < kRows; ++row) {
       actions[row] = at::cat({actions[row], chosen[row].view({1, 1})}, 1);
@@ -148,7 +114,7 @@ TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
   const Scene scene;
   const auto genie = PackGenie(scene.weights, at::kFloat);
   constexpr int64_t kFrames = 8;
-  const at::Tensor frames = Numbers(3, {1, kFrames, 24, 16, 3}, 256).to(at::kByte);
+  const at::Tensor frames = RandomNumbers(3, {1, kFrames, 24, 16, 3}, 256).to(at::kByte);
   const at::Tensor expected = scene.eyes.Encode(frames);
   const GenieState state = scene.MakeState(1, at::kFloat);
   genie->BeginFrames(state, Range(1), frames.select(1, 0).contiguous());
@@ -172,8 +138,8 @@ TEST(PackedGenie, ARowDependsOnItselfAlone) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
     const auto genie = PackGenie(scene.weights, dtype);
     constexpr int64_t kRows = 5;
-    const at::Tensor start = Numbers(1, {kRows, kPositions}, kMind.codes);
-    const at::Tensor actions = Numbers(2, {kRows}, kActions);
+    const at::Tensor start = RandomNumbers(1, {kRows, kPositions}, kMind.codes);
+    const at::Tensor actions = RandomNumbers(2, {kRows}, kActions);
     const FrameDraws draws{.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
                            .order = {},
                            .temperature = at::full({kRows}, 1.0f, at::kFloat)};

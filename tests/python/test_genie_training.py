@@ -24,6 +24,7 @@ from genie_env.training.latent_actions import (
     encoded_actions,
     load_latent_actions,
     train_latent_actions,
+    watch_latent_actions,
 )
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, train_tokenizer, watch_tokenizer
 

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "genie_env/core/error.h"
+#include "genie_env/io/json_text.h"
+
+namespace genie_env {
+
+/// One object of the file; every complaint names the file and the whole path of the field.
+class JsonFields {
+ public:
+  JsonFields(const nlohmann::json& object, std::string file, std::string prefix = "")
+      : object_(object), file_(std::move(file)), prefix_(std::move(prefix)) {}
+
+  JsonFields Object(const char* name) const {
+    const nlohmann::json& value = Value(name);
+    if (!value.is_object()) Fail(name, "an object");
+    return JsonFields(value, file_, prefix_ + name + ".");
+  }
+
+  int64_t Integer(const char* name, int64_t least, int64_t most) const {
+    const nlohmann::json& value = Value(name);
+    // A number beyond int64 is unsigned in the parser's eyes, or a float.
+    const bool fits = value.is_number_integer() &&
+                      (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX) &&
+                      value.get<int64_t>() >= least && value.get<int64_t>() <= most;
+    if (!fits) {
+      Fail(name, "an integer from " + std::to_string(least) + " to " + std::to_string(most));
+    }
+    return value.get<int64_t>();
+  }
+
+  double Number(const char* name) const {
+    const nlohmann::json& value = Value(name);
+    if (!value.is_number() || !std::isfinite(value.get<float>())) Fail(name, "a finite number");
+    return value.get<double>();
+  }
+
+  double PositiveNumber(const char* name) const {
+    const double number = Number(name);
+    if (!(number >= std::numeric_limits<float>::min())) {
+      Fail(name, "a number above 0 that float32 can hold");
+    }
+    return number;
+  }
+
+  std::vector<std::string> Texts(const char* name, size_t most) const {
+    const nlohmann::json& value = Value(name);
+    bool texts = value.is_array() && !value.empty() && value.size() <= most;
+    for (size_t i = 0; texts && i < value.size(); ++i) texts = value[i].is_string();
+    if (!texts) Fail(name, "a list of 1 to " + std::to_string(most) + " texts");
+    return value.get<std::vector<std::string>>();
+  }
+
+  std::vector<float> NumbersWithinOne(const char* name, size_t count) const {
+    const nlohmann::json& value = Value(name);
+    bool numbers = value.is_array() && value.size() == count;
+    for (size_t i = 0; numbers && i < count; ++i) {
+      numbers = value[i].is_number() && std::abs(value[i].get<double>()) <= 1;
+    }
+    if (!numbers) Fail(name, "a list of " + std::to_string(count) + " numbers from -1 to 1");
+    return value.get<std::vector<float>>();
+  }
+
+  /// Whether the field is `yes`; it may only be that or `no`.
+  bool Choice(const char* name, const char* yes, const char* no) const {
+    const nlohmann::json& value = Value(name);
+    if (value != yes && value != no) {
+      Fail(name, "\"" + std::string(yes) + "\" or \"" + no + "\"");
+    }
+    return value == yes;
+  }
+
+ private:
+  const nlohmann::json& Value(const char* name) const {
+    const auto found = object_.find(name);
+    if (found == object_.end()) throw FormatError(file_ + " has no \"" + prefix_ + name + "\"");
+    return *found;
+  }
+
+  [[noreturn]] void Fail(const char* name, const std::string& expected) const {
+    throw FormatError(file_ + ": \"" + prefix_ + name + "\" is " + Shortened(Value(name).dump()) +
+                      ", expected " + expected);
+  }
+
+  const nlohmann::json& object_;
+  std::string file_, prefix_;
+};
+
+}  // namespace genie_env

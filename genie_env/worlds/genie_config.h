@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "genie_env/nn/dynamics.h"
+#include "genie_env/nn/tokenizer.h"
+#include "genie_env/worlds/maskgit.h"
+
+namespace genie_env {
+
+/// What config.json says of a world of the genie family, beside its name.
+struct GenieConfig {
+  TokenizerSizes tokenizer;  ///< "frame" and "tokenizer"
+  DynamicsSizes dynamics;    ///< "dynamics"; positions and codes are the tokenizer's
+  UnmaskOrder order = UnmaskOrder::kConfidence;  ///< "order": "confidence" or "random"
+  std::vector<std::string> action_meanings;
+  int64_t action_dimensions = 0;  ///< of the latent actions' codebook
+  int64_t frame_skip = 0;
+  int64_t max_episode_steps = 0;
+  double temperature = 0;
+};
+
+/// `text` is the JSON of `file`. Throws FormatError naming the file and the field that is missing,
+/// of another type or out of range; other fields (how the world was trained) are ignored.
+GenieConfig ParseGenieConfig(const std::string& text, const std::string& file);
+
+}  // namespace genie_env

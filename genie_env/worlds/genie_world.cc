@@ -1,0 +1,254 @@
+#include "genie_env/worlds/genie_world.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/zeros.h>
+
+#include <limits>
+#include <map>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "genie_env/core/error.h"
+#include "genie_env/nn/device.h"
+#include "genie_env/nn/quantizer.h"
+#include "genie_env/worlds/arguments.h"
+#include "genie_env/worlds/frozen_genie.h"
+#include "genie_env/worlds/genie_config.h"
+#include "genie_env/worlds/packed_products.h"
+#include "genie_env/worlds/stored_tensors.h"
+
+namespace genie_env {
+namespace {
+
+enum FieldOfState : size_t { kTokens, kTime, kPast, kEyesTime, kEyesPast };
+
+// In the order of FieldOfState.
+std::vector<StateField> Fields(const GenieConfig& config, at::ScalarType dtype) {
+  const TokenizerSizes& eyes = config.tokenizer;
+  const DynamicsSizes& mind = config.dynamics;
+  const int64_t positions = mind.positions;
+  return {
+      {"tokens", at::kLong, {positions}},
+      {"time", at::kLong, {}},
+      {"past", dtype, {mind.blocks, 2, positions, mind.band - 1, mind.block.width}},
+      {"eyes_time", at::kLong, {}},
+      {"eyes_past", dtype, {eyes.encoder_blocks, 2, positions, eyes.band - 1, eyes.block.width}}};
+}
+
+WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at::ScalarType dtype) {
+  const int64_t positions = config.dynamics.positions;
+  const TokenizerSizes& eyes = config.tokenizer;
+  const TensorSpec frame{"pixels", {eyes.clip.height, eyes.clip.width, 3}, DType::kUInt8, 0, 255};
+  return {.name = directory.name,
+          .family = directory.family,
+          .fingerprint = directory.fingerprint,
+          .actions = {config.action_meanings},
+          .observations =
+              {{"tokens", {positions}, DType::kInt64, 0, static_cast<double>(eyes.codes - 1)},
+               {"latents", {positions * eyes.code_dimensions}, DType::kFloat32, -1, 1},
+               frame},
+          .frame = frame,
+          .frame_skip = config.frame_skip,
+          .max_episode_steps = config.max_episode_steps,
+          .state_bytes_per_row = BytesOfRow(Fields(config, dtype)),
+          .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
+          .temperature = config.temperature,
+          .samples_termination = false};
+}
+
+GenieWeights ReadWeights(const WorldDirectory& directory, const GenieConfig& config) {
+  // The networks say which parameters they have; the values that they begin with are not used.
+  const auto actions = static_cast<int64_t>(config.action_meanings.size());
+  const at::Tensor no_codes = at::zeros({actions, config.action_dimensions}, at::kFloat);
+  const std::map<std::string, TensorMap> parts{
+      {"tokenizer.", ParametersOf(Tokenizer(config.tokenizer))},
+      {"dynamics.", ParametersOf(Dynamics(config.dynamics, no_codes))}};
+  std::map<std::string, std::vector<int64_t>> shapes{
+      {"action_codes", {actions, config.action_dimensions}}};
+  for (const auto& [prefix, parameters] : parts) {
+    for (const auto& [name, parameter] : parameters) {
+      shapes.emplace(prefix + name, parameter.sizes().vec());
+    }
+  }
+  const auto tensors =
+      ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
+  const auto part = [&](const std::string& prefix) {
+    TensorMap own;
+    for (const auto& [name, parameter] : parts.at(prefix)) {
+      own.emplace(name, tensors.at(prefix + name));
+    }
+    return own;
+  };
+  return {.tokenizer_sizes = config.tokenizer,
+          .dynamics_sizes = config.dynamics,
+          .tokenizer = part("tokenizer."),
+          .dynamics = part("dynamics."),
+          .action_codes = tensors.at("action_codes"),
+          .passes = config.dynamics.passes,
+          .order = config.order};
+}
+
+class GenieWorld final : public World {
+ public:
+  GenieWorld(WorldSpec spec, GenieConfig config, const GenieWeights& weights, at::Tensor starts,
+             at::ScalarType dtype)
+      : spec_(std::move(spec)),
+        config_(std::move(config)),
+        fields_(Fields(config_, dtype)),
+        directions_(UnitLength(weights.tokenizer.at("quantizer.codebook"))),
+        genie_(PackGenie(weights, dtype)),
+        starts_(std::move(starts)) {}
+
+  const WorldSpec& spec() const override { return spec_; }
+  at::Device device() const override { return at::kCPU; }
+
+  WorldState MakeState(int64_t rows) const override {
+    const FrozenScope scope;
+    return ZeroState(rows, fields_, device());
+  }
+
+  void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
+             const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    CheckTensor(mask, "mask", at::kBool, {state.rows()});
+    CheckCounters(rng, state.rows());
+    if (starts.frames) CheckFrames(*starts.frames, state.rows());
+    const at::Tensor rows = at::nonzero(mask.cpu()).flatten();
+    if (starts.frames) {
+      genie_->BeginFrames(Parts(state), rows, starts.frames->cpu().index_select(0, rows));
+      return;
+    }
+    RowCounters counters;
+    for (int64_t i = 0; i < rows.size(0); ++i) {
+      counters.push_back(rng[rows.const_data_ptr<int64_t>()[i]]);
+    }
+    const at::Tensor index = DrawStartIndices(counters, starts_.size(0));
+    genie_->Begin(Parts(state), rows, starts_.index_select(0, index));
+  }
+
+  WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
+                 const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device());
+    const at::Tensor tau = CheckTemperatures(temperature, state.rows());
+    CheckCounters(rng, state.rows());
+    CheckBegun(state);
+    const int64_t positions = config_.dynamics.positions;
+    const FrameDraws draws{.uniform = Draw(rng, Stream::kMaskGitToken, positions, FillUniform),
+                           .order = Order(rng),
+                           .temperature = tau};
+    return Outcome(genie_->Dream(Parts(state), checked, draws));
+  }
+
+  WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
+                   const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device());
+    CheckFrames(frames, state.rows());
+    CheckCounters(rng, state.rows());
+    CheckBegun(state);
+    return Outcome(genie_->Follow(Parts(state), checked, frames.cpu().contiguous(), Order(rng)));
+  }
+
+  at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (kind == "tokens") return state[kTokens].clone();
+    if (kind == "latents") {
+      return directions_.index_select(0, state[kTokens].flatten())
+          .view({state.rows(), state[kTokens].size(1) * directions_.size(1)});
+    }
+    if (kind == "pixels") return genie_->Decode(state[kTokens]);
+    throw std::invalid_argument("the observation is \"" + kind +
+                                "\", expected \"tokens\", \"latents\" or \"pixels\"");
+  }
+
+  at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    return genie_->Decode(state[kTokens].index_select(0, CheckRows(rows, "rows", state.rows())));
+  }
+
+ private:
+  static GenieState Parts(const WorldState& state) {
+    return {.tokens = state[kTokens],
+            .time = state[kTime],
+            .past = state[kPast],
+            .eyes_time = state[kEyesTime],
+            .eyes_past = state[kEyesPast]};
+  }
+
+  // Tokens, times and what they index are the caller's to change (see WorldState::fields).
+  void CheckState(const WorldState& state) const {
+    CheckStateFields(state, fields_, device());
+    const at::Tensor& tokens = state[kTokens];
+    if (((tokens < 0) | (tokens >= config_.tokenizer.codes)).any().item<bool>() ||
+        (state[kTime] < 0).any().item<bool>() || (state[kEyesTime] < 0).any().item<bool>()) {
+      throw std::invalid_argument(
+          "the state holds tokens outside 0 .. " + std::to_string(config_.tokenizer.codes - 1) +
+          ", or negative times: it was written to; use one that MakeState of this world made");
+    }
+  }
+
+  static void CheckBegun(const WorldState& state) {
+    if ((state[kTime] == 0).any().item<bool>()) {
+      throw std::invalid_argument("a row of the state has not begun: call Begin first");
+    }
+  }
+
+  void CheckFrames(const at::Tensor& frames, int64_t rows) const {
+    const ClipSizes& clip = config_.tokenizer.clip;
+    CheckTensor(frames, "frames", at::kByte, {rows, clip.height, clip.width, 3});
+  }
+
+  // What a random order is drawn from; undefined where certainty decides.
+  at::Tensor Order(const RowCounters& rng) const {
+    if (config_.order != UnmaskOrder::kRandom) return {};
+    return Draw(rng, Stream::kMaskGitOrder, config_.dynamics.positions, FillUniform);
+  }
+
+  // Nothing in a video says what it is worth, or that it ends.
+  static WorldStep Outcome(const at::Tensor& surprise) {
+    return {.reward = at::zeros(surprise.sizes(), at::kFloat),
+            .terminated = at::zeros(surprise.sizes(), at::kBool),
+            .surprise = surprise};
+  }
+
+  WorldSpec spec_;
+  GenieConfig config_;
+  std::vector<StateField> fields_;
+  at::Tensor directions_;  // [codes, code dimensions]
+  std::unique_ptr<const FrozenGenie> genie_;
+  at::Tensor starts_;  // int64 [starts, S]
+};
+
+}  // namespace
+
+std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,
+                                            const WorldOptions& options) {
+  const at::Device device = ParseDevice(options.device);
+  if (!device.is_cpu()) {
+    throw std::invalid_argument("device is \"" + options.device +
+                                "\", but worlds of the genie family run on \"cpu\" so far");
+  }
+  if (options.termination == Termination::kSampled) {
+    throw std::invalid_argument(
+        "termination is \"sampled\", but a world of the genie family ends no episode; leave it "
+        "out");
+  }
+  const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
+  const GenieConfig config = ParseGenieConfig(directory.config, directory.config_file().string());
+  const FrozenScope scope;
+  const GenieWeights weights = ReadWeights(directory, config);
+  const at::Tensor starts = ReadIndices(directory.starts.bytes(), directory.starts_file(), "tokens",
+                                        {-1, config.dynamics.positions}, config.tokenizer.codes);
+  return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype), config, weights, starts,
+                                      dtype);
+}
+
+}  // namespace genie_env

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+
+#include "files.h"
+#include "genie_env/nn/dynamics.h"
+#include "genie_env/nn/tokenizer.h"
+#include "random_world.h"
+
+namespace genie_env {
+
+/// Whole numbers from 0 to count - 1.
+inline at::Tensor RandomNumbers(uint64_t seed, at::IntArrayRef shape, int64_t count) {
+  return (UniformTrainingNoise({seed, 0}, shape, at::kCPU) * static_cast<double>(count))
+      .to(at::kLong);
+}
+
+/// Tokenizer and dynamics of random weights, three times as large as training begins with, so that
+/// they have something to say. Sizes are such that nothing is a whole panel, and that the frame is
+/// no square.
+struct RandomGenie {
+  static constexpr TokenizerSizes kEyes{.clip = {.height = 24, .width = 16, .patch = 4},
+                                        .block = {.width = 40, .heads = 2},
+                                        .encoder_blocks = 2,
+                                        .decoder_blocks = 2,
+                                        .codes = 30,
+                                        .code_dimensions = 3,
+                                        .band = 3};
+  static constexpr int64_t kPositions = 24;
+  static constexpr DynamicsSizes kMind{.positions = kPositions,
+                                       .codes = 30,
+                                       .block = {.width = 48, .heads = 3},
+                                       .blocks = 3,
+                                       .band = 4,
+                                       .passes = 3};
+  static constexpr int64_t kActions = 5;
+
+  RandomGenie() {
+    for (torch::nn::Module* network :
+         {static_cast<torch::nn::Module*>(&eyes), static_cast<torch::nn::Module*>(&mind)}) {
+      TensorMap enlarged;
+      for (const auto& [name, parameter] : ParametersOf(*network)) {
+        at::Tensor(parameter).requires_grad_(false);
+        enlarged.emplace(name, parameter * 3);
+      }
+      LoadParameters(*network, enlarged);
+    }
+  }
+
+  at::Tensor action_codes = UniformTrainingNoise({7, 0}, {kActions, 6}, at::kCPU) - 0.5;
+  Tokenizer eyes{kEyes, 1};
+  Dynamics mind{kMind, action_codes, 2};
+};
+
+inline constexpr const char* kRandomGenieConfig =
+    R"({"format_version": 1, "family": "genie", "name": "random-genie",
+ "frame": {"height": 24, "width": 16},
+ "tokenizer": {"patch": 4, "width": 40, "heads": 2, "encoder_blocks": 2, "decoder_blocks": 2,
+  "codes": 30, "code_dimensions": 3, "band": 3},
+ "dynamics": {"width": 48, "heads": 3, "blocks": 3, "band": 4, "passes": 3},
+ "order": "confidence",
+ "actions": {"meanings": ["0", "1", "2", "3", "4"], "code_dimensions": 6},
+ "frame_skip": 4, "max_episode_steps": 100, "temperature": 1.0})";
+
+/// Writes it as a world with 7 starts into `directory`; returns it.
+inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& directory) {
+  const RandomGenie genie;
+  std::filesystem::create_directories(directory);
+  WriteBytes(directory / "config.json", kRandomGenieConfig);
+  TensorMap weights{{"action_codes", genie.action_codes}};
+  for (const auto& [name, parameter] : ParametersOf(genie.eyes)) {
+    weights.emplace("tokenizer." + name, parameter);
+  }
+  for (const auto& [name, parameter] : ParametersOf(genie.mind)) {
+    weights.emplace("dynamics." + name, parameter);
+  }
+  WriteTensors(directory / "model.safetensors", weights);
+  const at::Tensor starts =
+      RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kEyes.codes);
+  WriteSafetensors(
+      directory / "starts.safetensors",
+      {{"tokens",
+        {.type = StoredType::kInt64,
+         .shape = starts.sizes().vec(),
+         .bytes = std::as_bytes(std::span(static_cast<const std::byte*>(starts.const_data_ptr()),
+                                          starts.nbytes()))}}});
+  return directory;
+}
+
+}  // namespace genie_env
