@@ -118,6 +118,7 @@ WorldState ZeroState(int64_t rows, const std::vector<StateField>& fields, at::De
     throw std::invalid_argument("rows is " + std::to_string(rows) + ", expected 0 or more");
   }
   std::vector<WorldState::Field> zeros;
+  zeros.reserve(fields.size());
   for (const auto& [name, dtype, shape] : fields) {
     zeros.push_back({name, at::zeros(OfRows(rows, shape), at::TensorOptions(device).dtype(dtype))});
   }
