@@ -86,6 +86,7 @@ def inspect(
     from rich.console import Console
 
     from genie_env import _core
+    from genie_env.training.recorded import has_actions
 
     store = _core.EpisodeStore(directory)
     meta = json.loads(store.meta)
@@ -109,7 +110,7 @@ def inspect(
     contents = Contents.of(store)
     lengths = contents.lengths
     # Decoded from video files: nobody knows what was done there, or how it ended.
-    frames_only = meta.get("actions", []) is None
+    frames_only = not has_actions(store)
     if frames_only:
         say("frames only: no actions, no scores, no reasons to end")
         say(f"frames an episode: {_statistics(lengths)}")
