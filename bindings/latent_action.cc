@@ -15,8 +15,8 @@ void InitLatentAction(py::module_& m) {
 The latent action model of Genie: what happened between two frames, as one of a few codes.
 
 The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-those up to its first one, and the code, and predicts the second. A layer of either looks at `band`
-frames, this one and the last ones.
+its first one, and the code, and predicts the second. A layer of the encoder looks at `band` frames,
+this one and the last ones.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks,

@@ -236,8 +236,8 @@ class LatentAction(Model):
     The latent action model of Genie: what happened between two frames, as one of a few codes.
     
     The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-    those up to its first one, and the code, and predicts the second. A layer of either looks at `band`
-    frames, this one and the last ones.
+    its first one, and the code, and predicts the second. A layer of the encoder looks at `band` frames,
+    this one and the last ones.
     """
     def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 8, seed: typing.SupportsInt = 0) -> None:
         """

@@ -116,16 +116,13 @@ def train_latent_actions(
     def picture(step: int) -> None:
         # On top what really followed; below, what follows the same starts under every code, held.
         real = torch.cat([b["frames"] for b in held_out])[:PICTURED]
-        past = real[:, : max(2, clip - PICTURED_STEPS)]
-        codes = model.encode(past).cpu()
-        rows = [past[:, -1], real[:, -1]]
+        start = real[:, max(2, clip - PICTURED_STEPS) - 1][:, None]
+        rows = [start[:, 0], real[:, -1]]
         for code in range(actions):
-            frames, taken = past, codes
+            frame = start
             for _ in range(PICTURED_STEPS):
-                taken = torch.cat([taken, torch.full((len(past), 1), code)], dim=1)
-                following = model.predict(frames, taken)[:, -1:].cpu()
-                frames = torch.cat([frames, following], dim=1)
-            rows.append(frames[:, -1])
+                frame = model.predict(frame, torch.full((len(frame), 1), code)).cpu()
+            rows.append(frame[:, 0])
         save_rows(out / "actions.png", rows)
 
     training.run(
