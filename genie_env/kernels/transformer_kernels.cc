@@ -80,7 +80,7 @@ template <typename Element>
 GENIE_ENV_INLINE void NormRows(const NormBlock<Element>& b) {
   for (int64_t s = 0; s < b.positions; ++s) {
     const float* x = b.x + s * b.width;
-    Element* out = b.out + s * b.stride;
+    Element* out = b.out + s * b.width;
     const Moments moments = MomentsOf(b.width, x);
     for (int64_t i = 0; i < b.width; ++i) {
       Store((x[i] - moments.mean) * moments.scale * b.gain[i], out + i);
@@ -156,7 +156,7 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
         const Element* value = values + slot * width + first;
         for (int64_t i = 0; i < b.head; ++i) mixed[i] += share * Load(value[i]);
       }
-      Element* out = b.out + s * b.stride + first;
+      Element* out = b.out + own;
       for (int64_t i = 0; i < b.head; ++i) Store(mixed[i], out + i);
     }
   }

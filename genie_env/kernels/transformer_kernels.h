@@ -17,8 +17,7 @@ struct NormBlock {
   int64_t width;
   const float* x;     ///< [positions, width]
   const float* gain;  ///< [width]
-  int64_t stride;
-  Element* out;  ///< [positions, width]
+  Element* out;       ///< [positions, width]
 };
 
 /// Queries, keys and values out of one product: the bias added, queries and keys normalised head by
@@ -55,8 +54,7 @@ struct TimeBlock {
   const Element* key;          ///< [positions, heads, head]
   const Element* value;        ///< [positions, heads, head]
   float* scores;               ///< room for slots + 1 numbers
-  int64_t stride;
-  Element* out;  ///< [positions, heads, head]
+  Element* out;                ///< [positions, heads, head]
 };
 
 /// What one row of logits says.

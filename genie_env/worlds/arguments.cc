@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -67,6 +68,16 @@ void CheckCounters(const RowCounters& rng, int64_t rows) {
                                 " counters, expected one for each of " + std::to_string(rows) +
                                 " rows");
   }
+}
+
+BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows) {
+  CheckTensor(mask, "mask", at::kBool, {rows});
+  CheckCounters(rng, rows);
+  BeginningRows beginning{.rows = at::nonzero(mask.cpu()).flatten(), .counters = {}};
+  for (int64_t i = 0; i < beginning.rows.size(0); ++i) {
+    beginning.counters.push_back(rng[beginning.rows.const_data_ptr<int64_t>()[i]]);
+  }
+  return beginning;
 }
 
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device) {

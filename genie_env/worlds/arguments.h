@@ -30,6 +30,16 @@ at::Tensor CheckTemperatures(const at::Tensor& temperature, int64_t rows);
 /// Throws std::invalid_argument unless there is one counter a row.
 void CheckCounters(const RowCounters& rng, int64_t rows);
 
+/// The rows that begin.
+struct BeginningRows {
+  at::Tensor rows;       ///< int64 [R], on the CPU
+  RowCounters counters;  ///< theirs
+};
+
+/// Those where `mask` is true. Throws std::invalid_argument unless it is bool [rows], and there is
+/// one counter a row.
+BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
+
 /// int64 [rows] with 0 <= action < count, or InvalidAction. Returns it on `device`, contiguous.
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device);
 

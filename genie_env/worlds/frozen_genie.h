@@ -17,8 +17,6 @@ struct GenieWeights {
   TensorMap tokenizer;
   TensorMap dynamics;
   at::Tensor action_codes;  ///< float32 [actions, C]
-
-  int64_t passes = 4;
   UnmaskOrder order = UnmaskOrder::kConfidence;
 };
 

@@ -1,7 +1,6 @@
 #include "genie_env/worlds/genie_world.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros.h>
 
 #include <limits>
@@ -86,7 +85,6 @@ GenieWeights ReadWeights(const WorldDirectory& directory, const GenieConfig& con
           .tokenizer = part("tokenizer."),
           .dynamics = part("dynamics."),
           .action_codes = tensors.at("action_codes"),
-          .passes = config.dynamics.passes,
           .order = config.order};
 }
 
@@ -113,17 +111,11 @@ class GenieWorld final : public World {
              const RowCounters& rng) const override {
     const FrozenScope scope;
     CheckState(state);
-    CheckTensor(mask, "mask", at::kBool, {state.rows()});
-    CheckCounters(rng, state.rows());
+    const auto [rows, counters] = CheckBegin(mask, rng, state.rows());
     if (starts.frames) CheckFrames(*starts.frames, state.rows());
-    const at::Tensor rows = at::nonzero(mask.cpu()).flatten();
     if (starts.frames) {
       genie_->BeginFrames(Parts(state), rows, starts.frames->cpu().index_select(0, rows));
       return;
-    }
-    RowCounters counters;
-    for (int64_t i = 0; i < rows.size(0); ++i) {
-      counters.push_back(rng[rows.const_data_ptr<int64_t>()[i]]);
     }
     const at::Tensor index = DrawStartIndices(counters, starts_.size(0));
     genie_->Begin(Parts(state), rows, starts_.index_select(0, index));

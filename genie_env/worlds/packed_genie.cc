@@ -1,16 +1,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
-#include <mutex>
-#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -18,6 +14,7 @@
 #include "genie_env/nn/quantizer.h"
 #include "genie_env/worlds/frozen_genie.h"
 #include "genie_env/worlds/packed_transformer.h"
+#include "genie_env/worlds/scratch_pool.h"
 
 namespace genie_env {
 namespace {
@@ -73,7 +70,7 @@ class Packed final : public FrozenGenie {
         patches_(clip_),
         positions_(clip_.positions()),
         order_(w.order),
-        hidden_after_(HiddenAfterPasses(positions_, w.passes)),
+        hidden_after_(HiddenAfterPasses(positions_, w.dynamics_sizes.passes)),
         encoder_(TransformerOf(w.tokenizer, "encoder", w.tokenizer_sizes.encoder_blocks,
                                w.tokenizer_sizes.block, false),
                  positions_, w.tokenizer_sizes.band),
@@ -218,24 +215,11 @@ class Packed final : public FrozenGenie {
     if constexpr (kIsBf16<Element>) CheckBf16StillWorks();
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
       const TileScope tiles(kIsBf16<Element>);
-      std::unique_ptr<Room> room = TakeRoom();
+      std::unique_ptr<Room> room = rooms_.Take([](const auto&) { return true; },
+                                               [&] { return std::make_unique<Room>(*this); });
       for (int64_t row = begin; row < end; ++row) task(*room, row);
-      const std::lock_guard lock(mutex_);
-      rooms_.push_back(std::move(room));
+      rooms_.Give(std::move(room));
     });
-  }
-
-  // Fresh memory costs much: the system hands it out page by page, filled with zeros.
-  std::unique_ptr<Room> TakeRoom() const {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!rooms_.empty()) {
-        std::unique_ptr<Room> room = std::move(rooms_.back());
-        rooms_.pop_back();
-        return room;
-      }
-    }
-    return std::make_unique<Room>(*this);
   }
 
   static at::Tensor Directions(const GenieWeights& w) {
@@ -280,8 +264,10 @@ class Packed final : public FrozenGenie {
     clear(state.eyes_past, encoder_.ring_size());
   }
 
-  PackedPast<Element> Past(const PackedTransformer<Element>& transformer, const at::Tensor& ring,
-                           int64_t row, int64_t time, const Angles& angles, bool commit) const {
+  static PackedPast<Element> Past(const PackedTransformer<Element>& transformer,
+                                  const at::Tensor& ring, int64_t row, int64_t time, Angles& angles,
+                                  bool commit) {
+    angles.Set(time);
     return {.ring = BitsOfTensor<Element>(ring) + row * transformer.ring_size(),
             .time = time,
             .cosines = angles.cosines.data(),
@@ -309,7 +295,6 @@ class Packed final : public FrozenGenie {
                                        embed_.bias() + column, x + column, width);
                         });
     int64_t& time = state.eyes_time.mutable_data_ptr<int64_t>()[row];
-    room.encoder_angles.Set(time);
     const PackedPast<Element> past =
         Past(encoder_, state.eyes_past, row, time, room.encoder_angles, true);
     encoder_.Run(inner, &past, All(room));
@@ -355,7 +340,6 @@ class Packed final : public FrozenGenie {
                const float* order, const TakeToken& take) const {
     const int64_t time = state.time.const_data_ptr<int64_t>()[row];
     const int64_t stride = to_logits_.padded_outputs();
-    room.dynamics_angles.Set(time);
     const PackedPast<Element> past =
         Past(dynamics_, state.past, row, time, room.dynamics_angles, false);
     std::fill(room.tokens.begin(), room.tokens.end(), to_logits_.outputs());  // the mask token
@@ -402,7 +386,6 @@ class Packed final : public FrozenGenie {
   // The row's tokens become the last frame of its past.
   void Commit(Room& room, const GenieState& state, int64_t row, const float* action) const {
     int64_t& time = state.time.mutable_data_ptr<int64_t>()[row];
-    room.dynamics_angles.Set(time);
     const PackedPast<Element> past =
         Past(dynamics_, state.past, row, time, room.dynamics_angles, true);
     Embed(room, Tokens(state, row), action);
@@ -423,8 +406,7 @@ class Packed final : public FrozenGenie {
   at::Tensor token_table_;    // [codes + 1, width], and the dynamics
   at::Tensor action_table_;   // [actions, width]
   TransformerKernels<Bits> kernels_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Room>> rooms_;
+  mutable ScratchPool<std::unique_ptr<Room>> rooms_;
 };
 
 }  // namespace

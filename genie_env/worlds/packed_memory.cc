@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "genie_env/kernels/memory_kernels.h"
 #include "genie_env/worlds/frozen_memory.h"
 #include "genie_env/worlds/packed_products.h"
+#include "genie_env/worlds/scratch_pool.h"
 
 // How a step goes, all of it over tasks of (one panel of packed weights) x (one block of rows), the
 // panel outermost, so that a core keeps a panel's weights in its cache while rows stream by:
@@ -66,33 +66,6 @@ struct Scratch {
   at::Tensor output_input;  // [rows, output inner], the new h in the products' type
   at::Tensor context;       // int32 [rows], the row of the gates' bias table
   at::Tensor surprise;      // float32 [rows, latent panels]
-};
-
-// Keeps what steps have used for the next ones: fresh memory costs as much as the cells do, because
-// the system hands it out page by page, filled with zeros. Thread-safe: a step has its own.
-class ScratchPool {
- public:
-  template <typename Make>
-  Scratch Take(int64_t rows, const Make& make) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!free_.empty()) {
-        Scratch scratch = std::move(free_.back());
-        free_.pop_back();
-        if (scratch.input.size(0) >= rows) return scratch;
-      }
-    }
-    return make();
-  }
-
-  void Give(Scratch scratch) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(scratch));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<Scratch> free_;
 };
 
 template <typename Element>  // float or at::BFloat16
@@ -161,7 +134,8 @@ class Packed final : public FrozenMemory {
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
     MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
-    Scratch scratch = scratch_.Take(padded, [&]() -> Scratch {
+    const auto fits = [&](const Scratch& used) { return used.input.size(0) >= padded; };
+    Scratch scratch = scratch_.Take(fits, [&]() -> Scratch {
       return {.input = at::empty({padded, inner_}, kType),
               .output_input = at::empty({padded, output_inner_}, kType),
               .context = at::empty({padded}, at::kInt),
@@ -303,7 +277,7 @@ class Packed final : public FrozenMemory {
   at::Tensor mixture_bias_;    // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
-  mutable ScratchPool scratch_;
+  mutable ScratchPool<Scratch> scratch_;
 };
 
 }  // namespace

@@ -122,7 +122,6 @@ void PackedTransformer<Element>::Norm(TransformerRoom<Element>& room, const at::
                  .width = sizes_.width,
                  .x = room.x.template const_data_ptr<float>(),
                  .gain = gain.const_data_ptr<float>(),
-                 .stride = sizes_.width,
                  .out = BitsOfTensor<Element>(room.input)});
 }
 
@@ -216,7 +215,6 @@ void PackedTransformer<Element>::OverTime(TransformerRoom<Element>& room,
                    .key = key,
                    .value = value,
                    .scores = room.time_scores.template mutable_data_ptr<float>(),
-                   .stride = width,
                    .out = input});
   }
   if (past.commit && slots_ > 0) {  // in place of the frame that has left the band

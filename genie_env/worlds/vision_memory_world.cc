@@ -5,7 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/nonzero.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -137,8 +136,8 @@ class VisionMemoryWorld final : public World {
   VisionMemoryWorld(WorldSpec spec, const VisionMemoryConfig& config, Networks networks,
                     StoredStarts starts, at::Device device, at::ScalarType dtype)
       : spec_(std::move(spec)),
+        fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
-        hidden_(config.hidden),
         reward_per_step_(config.reward_per_step),
         device_(device),
         dtype_(dtype),
@@ -152,21 +151,15 @@ class VisionMemoryWorld final : public World {
 
   WorldState MakeState(int64_t rows) const override {
     const FrozenScope scope;
-    return ZeroState(rows, Fields(latents_, hidden_), device_);
+    return ZeroState(rows, fields_, device_);
   }
 
   void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
              const RowCounters& rng) const override {
     const FrozenScope scope;
     CheckState(state);
-    CheckTensor(mask, "mask", at::kBool, {state.rows()});
-    CheckCounters(rng, state.rows());
+    const auto [rows, counters] = CheckBegin(mask, rng, state.rows());
     if (starts.frames) CheckFrames(*starts.frames, state.rows());
-    const at::Tensor rows = at::nonzero(mask.cpu()).flatten();
-    RowCounters counters;
-    for (int64_t i = 0; i < rows.size(0); ++i) {
-      counters.push_back(rng[rows.const_data_ptr<int64_t>()[i]]);
-    }
     if (counters.empty()) return;
     const at::Tensor z =
         starts.frames
@@ -226,9 +219,7 @@ class VisionMemoryWorld final : public World {
     return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
   }
 
-  void CheckState(const WorldState& state) const {
-    CheckStateFields(state, Fields(latents_, hidden_), device_);
-  }
+  void CheckState(const WorldState& state) const { CheckStateFields(state, fields_, device_); }
 
   static void CheckFrames(const at::Tensor& frames, int64_t rows) {
     CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
@@ -273,7 +264,8 @@ class VisionMemoryWorld final : public World {
   }
 
   WorldSpec spec_;
-  int64_t latents_, hidden_;
+  std::vector<StateField> fields_;
+  int64_t latents_;
   float reward_per_step_;
   at::Device device_;
   at::ScalarType dtype_;

@@ -82,14 +82,8 @@ TEST_F(GenieWorldTest, AConfigIsRefusedByField) {
 }
 
 TEST_F(GenieWorldTest, TokensOfStartsAreWithinTheCodebook) {
-  const at::Tensor starts = at::full({2, RandomGenie::kPositions}, 30, at::kLong);
-  WriteSafetensors(
-      path_ / "starts.safetensors",
-      {{"tokens",
-        {.type = StoredType::kInt64,
-         .shape = starts.sizes().vec(),
-         .bytes = std::as_bytes(std::span(static_cast<const std::byte*>(starts.const_data_ptr()),
-                                          starts.nbytes()))}}});
+  WriteTensors(path_ / "starts.safetensors",
+               {{"tokens", at::full({2, RandomGenie::kPositions}, 30, at::kLong)}});
   ExpectRefused(R"("frame_skip": 4)", R"("frame_skip": 4)",
                 "tensor \"tokens\" holds 30, expected 0 to 29");
 }

@@ -31,8 +31,7 @@ struct Scene : RandomGenie {
                        .dynamics_sizes = kMind,
                        .tokenizer = ParametersOf(eyes),
                        .dynamics = ParametersOf(mind),
-                       .action_codes = action_codes,
-                       .passes = kMind.passes};
+                       .action_codes = action_codes};
 
   static GenieState MakeState(int64_t rows, at::ScalarType dtype) {
     const auto ring = [&](int64_t blocks, int64_t slots, int64_t width) {

@@ -78,15 +78,9 @@ inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& direc
     weights.emplace("dynamics." + name, parameter);
   }
   WriteTensors(directory / "model.safetensors", weights);
-  const at::Tensor starts =
-      RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kEyes.codes);
-  WriteSafetensors(
+  WriteTensors(
       directory / "starts.safetensors",
-      {{"tokens",
-        {.type = StoredType::kInt64,
-         .shape = starts.sizes().vec(),
-         .bytes = std::as_bytes(std::span(static_cast<const std::byte*>(starts.const_data_ptr()),
-                                          starts.nbytes()))}}});
+      {{"tokens", RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kEyes.codes)}});
   return directory;
 }
 

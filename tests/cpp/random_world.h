@@ -15,17 +15,18 @@
 
 namespace genie_env {
 
-/// Writes float16 or float32 tensors as a safetensors file.
+/// Writes float16, float32 or int64 tensors as a safetensors file.
 inline void WriteTensors(const std::filesystem::path& file, const TensorMap& tensors) {
   TensorMap kept;
   std::map<std::string, TensorView> views;
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor& stored = kept.emplace(name, tensor.detach().contiguous()).first->second;
-    views[name] = {
-        .type = stored.scalar_type() == at::kHalf ? StoredType::kFloat16 : StoredType::kFloat32,
-        .shape = stored.sizes().vec(),
-        .bytes = std::as_bytes(
-            std::span(static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()))};
+    views[name] = {.type = stored.scalar_type() == at::kHalf   ? StoredType::kFloat16
+                           : stored.scalar_type() == at::kLong ? StoredType::kInt64
+                                                               : StoredType::kFloat32,
+                   .shape = stored.sizes().vec(),
+                   .bytes = std::as_bytes(std::span(
+                       static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()))};
   }
   WriteSafetensors(file, views);
 }
