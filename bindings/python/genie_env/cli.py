@@ -131,6 +131,24 @@ TRAIN = TyperGroup(
     ],
 )
 
+FREEZE = TyperGroup(
+    name="freeze",
+    help="Freeze trained networks into a world directory.",
+    no_args_is_help=True,
+    commands=[
+        LazyCommand(
+            "vision-memory",
+            "training.freeze_vision_memory:freeze_vision_memory",
+            "Freeze V and M into a world directory.",
+        ),
+        LazyCommand(
+            "genie",
+            "training.freeze_genie:freeze_genie",
+            "Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory.",
+        ),
+    ],
+)
+
 APP = App(
     name="genie-env",
     help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
@@ -160,11 +178,7 @@ APP = App(
             "classifier.",
             "the codes and a classifier that is finished are kept",
         ),
-        LazyCommand(
-            "freeze",
-            "training.freeze:freeze",
-            "Freeze trained networks into a world directory.",
-        ),
+        FREEZE,
         LazyCommand(
             "calibrate",
             "calibration:calibrate",

@@ -1,4 +1,4 @@
-"""`genie-env freeze`: trained networks become a world directory."""
+"""`genie-env freeze vision-memory`: V and M become a world directory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ import numpy as np
 import torch
 import typer
 from rich import print as show
-from safetensors.torch import save
 
-from genie_env.files import write_atomically, write_json
 from genie_env.games.doom import TIMEOUT
 from genie_env.games.frames import DOOM
 from genie_env.training.data import LatentData, held_out, open_stores
 from genie_env.training.memory import action_inputs, encoded_stores, load_memory
 from genie_env.training.odds import held_out_odds
 from genie_env.training.recorded import recorded_game
-from genie_env.training.runs import final_report, load_weights, read_settings
+from genie_env.training.runs import load_weights
 from genie_env.training.vision import load_vision
-
-FORMAT_VERSION = 1
-STARTS = 1000
+from genie_env.training.world_files import STARTS, prefixed, provenance, write_world
 
 
-def freeze(
+def freeze_vision_memory(
     vision: Annotated[Path, typer.Option(help="run directory of `train vision`")],
     memory: Annotated[Path, typer.Option(help="run directory of `train memory`")],
     out: Annotated[Path, typer.Option(help="world directory to write")],
@@ -35,14 +31,13 @@ def freeze(
     temperature: Annotated[float, typer.Option(help="tau, as `calibrate` names it")] = 1.0,
     termination: Annotated[str, typer.Option(help="sampled or thresholded")] = "sampled",
 ) -> None:
-    """Freeze trained networks into a world directory."""
+    """Freeze V and M into a world directory."""
     if temperature <= 0:
         raise ValueError(f"the temperature is {temperature}; it must be above 0")
     if termination not in ("sampled", "thresholded"):
         raise ValueError(f"the termination is {termination!r}: give 'sampled' or 'thresholded'")
-    reports = {"vision": final_report(vision, "vision"), "memory": final_report(memory, "memory")}
-    seen = read_settings(vision, "vision")
-    settings = read_settings(memory, "memory")
+    learned = {"vision": provenance(vision, "vision"), "memory": provenance(memory, "memory")}
+    seen, settings = (learned[part]["settings"] for part in ("vision", "memory"))
     seen_by = Path(settings["vision"])
     if seen_by.resolve() != vision.resolve():
         raise ValueError(f"{memory} was trained on what {seen_by} makes of frames, not {vision}")
@@ -71,20 +66,9 @@ def freeze(
         ]
     )[:STARTS]
 
-    out.mkdir(parents=True, exist_ok=True)
-    weights = {f"vision.{k}": v for k, v in load_weights(vision, "vision").items()}
-    weights |= {f"memory.{k}": v for k, v in odds.apply(load_weights(memory, "memory")).items()}
-    halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
-    write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(halves)))
-    contexts = {
-        "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
-        "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
-    }
-    write_atomically(out / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
-    write_json(
-        out / "config.json",
+    write_world(
+        out,
         {
-            "format_version": FORMAT_VERSION,
             "family": "vision-memory",
             "name": name,
             "sizes": {
@@ -102,8 +86,7 @@ def freeze(
             "termination": termination,
             "real_game": game.game,
             "training": {
-                "vision": _provenance(seen, reports["vision"]),
-                "memory": _provenance(settings, reports["memory"]),
+                **learned,
                 "death_odds": asdict(odds),
                 "data": {
                     "vision": [json.loads(store.meta) for store in seen_stores],
@@ -111,10 +94,13 @@ def freeze(
                 },
             },
         },
+        {
+            **prefixed("vision", load_weights(vision, "vision")),
+            **prefixed("memory", odds.apply(load_weights(memory, "memory"))),
+        },
+        {
+            "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
+            "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
+        },
     )
     show(f"wrote {out}")
-
-
-def _provenance(settings: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """What a run was given and what it reached."""
-    return {"settings": settings, "held_out": report["held_out"], "step": report["step"]}

@@ -1,0 +1,105 @@
+"""`genie-env freeze genie`: tokenizer, latent actions and dynamics become a world directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich import print as show
+
+from genie_env._core import EpisodeStore, Tokenizer
+from genie_env.training.data import held_out, longest_episode, open_stores
+from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.latent_actions import load_latent_actions
+from genie_env.training.pace import pace
+from genie_env.training.runs import load_weights, read_settings
+from genie_env.training.tokenizer import load_tokenizer
+from genie_env.training.videos import as_directories
+from genie_env.training.world_files import STARTS, prefixed, provenance, write_world
+
+_BATCH = 64
+
+
+def freeze_genie(
+    dynamics: Annotated[
+        Path,
+        typer.Option(
+            help="run directory of `train dynamics`; it knows its tokenizer and latent actions"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="world directory to write")],
+    name: Annotated[
+        str | None, typer.Option(help="of the world; that of its directory unless given")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="tau that tokens are drawn at")] = 1.0,
+    order: Annotated[
+        str, typer.Option(help="which tokens a pass settles: by confidence or random")
+    ] = "confidence",
+) -> None:
+    """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
+    if temperature <= 0:
+        raise ValueError(f"the temperature is {temperature}; it must be above 0")
+    if order not in ("confidence", "random"):
+        raise ValueError(f"the order is {order!r}: give 'confidence' or 'random'")
+    learned = {"dynamics": provenance(dynamics, "dynamics")}
+    settings = learned["dynamics"]["settings"]
+    tokenizer, latent_actions = Path(settings["tokenizer"]), Path(settings["latent_actions"])
+    learned["tokenizer"] = provenance(tokenizer, "tokenizer")
+    learned["latent_actions"] = provenance(latent_actions, "latent-actions")
+    for run, known in zip((tokenizer, latent_actions), settings["weights"], strict=True):
+        if weights_fingerprint(run) != known:
+            raise ValueError(
+                f"{run} was trained again after {dynamics} had learned from it: what its codes "
+                "mean has changed; run `train dynamics` anew into another --out"
+            )
+    directories = as_directories(
+        [Path(path) for path in settings["data"]], settings["frames_per_second"]
+    )
+    stores = open_stores(directories)
+    eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
+    eyes_sizes = learned["tokenizer"]["settings"]["sizes"]
+    mind_sizes = settings["sizes"]
+    longest = max(longest_episode(stores, held_out_part=part) for part in (False, True))
+    write_world(
+        out,
+        {
+            "family": "genie",
+            "name": out.resolve().name if name is None else name,
+            "frame": {"height": stores[0].height, "width": stores[0].width},
+            # The networks' own sizes, but for what stands above and below.
+            "tokenizer": {k: v for k, v in eyes_sizes.items() if k != "frame"},
+            "dynamics": {k: v for k, v in mind_sizes.items() if k not in ("positions", "codes")},
+            "order": order,
+            "actions": {
+                "meanings": [str(code) for code in range(inferred.actions)],
+                "code_dimensions": inferred.codes().shape[1],
+            },
+            "frame_skip": int(pace(stores[0]).get("frame_skip", 1)),
+            # Nothing that was seen went on for longer.
+            "max_episode_steps": longest,
+            "temperature": temperature,
+            "training": {**learned, "data": [json.loads(store.meta) for store in stores]},
+        },
+        {
+            **prefixed("tokenizer", load_weights(tokenizer, "tokenizer")),
+            **prefixed("dynamics", load_weights(dynamics, "dynamics")),
+            "action_codes": inferred.codes(),
+        },
+        {"tokens": _first_tokens(eyes, stores)},
+    )
+    show(f"wrote {out}")
+
+
+def _first_tokens(eyes: Tokenizer, stores: Sequence[EpisodeStore]) -> torch.Tensor:
+    """int64 [starts, S]: of the first frames of training episodes."""
+    frames = torch.cat(
+        [
+            torch.from_numpy(store.frames[store.episode_starts[:-1][~held_out(store)][:STARTS]])
+            for store in stores
+        ]
+    )[:STARTS]
+    return torch.cat([eyes.encode(some[:, None])[:, 0] for some in frames.split(_BATCH)])
