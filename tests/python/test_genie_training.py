@@ -313,6 +313,17 @@ def test_dynamics_do_not_go_on_with_other_networks(data: Path, runs: Path, tmp_p
         dynamics_run(data, tmp_path, tmp_path / "dynamics")
 
 
+def test_dynamics_are_loaded_with_their_own_action_codes(runs: Path) -> None:
+    codes = load_latent_actions(runs / "actions").codes()
+    for others in (codes.flip(0), codes[:-1]):
+        with pytest.raises(
+            ValueError,
+            match=r"dynamics was trained with other action codes than those given: give the codes "
+            r"of the latent actions that it was trained with, in .*/actions, or train it again",
+        ):
+            load_dynamics(runs / "dynamics", others)
+
+
 def test_dynamics_say_loudly_what_they_are_learned_from_has_collapsed(
     data: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

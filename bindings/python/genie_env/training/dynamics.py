@@ -21,7 +21,7 @@ from genie_env.training.latent_actions import (
 )
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import final_report, load_network, read_settings
+from genie_env.training.runs import final_report, load_network, read_checkpoint, read_settings
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
@@ -32,10 +32,19 @@ LONG_CLIPS = 8
 
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
-    """The dynamics as a run of `train_dynamics` left them."""
-    return load_network(
+    """The dynamics as a run of `train_dynamics` left them. Raises ValueError unless `action_codes`
+    are those that they were trained with."""
+    dynamics = load_network(
         run, "dynamics", lambda settings: Dynamics(action_codes, **settings["sizes"])
     )
+    learned_with = read_checkpoint(run).get("buffer.action_codes")
+    if learned_with is None or not torch.equal(learned_with, action_codes.cpu()):
+        made_by = read_settings(run, "dynamics")["latent_actions"]
+        raise ValueError(
+            f"{run} was trained with other action codes than those given: give the codes of the "
+            f"latent actions that it was trained with, in {made_by}, or train it again"
+        )
+    return dynamics
 
 
 def likeliest_next(
