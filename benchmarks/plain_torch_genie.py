@@ -176,6 +176,17 @@ class PlainTokenizer(nn.Module):
         seen = self.encoder(x, list(range(frames)), band(frames, self.band))
         return self.to_code(seen)  # type: ignore[no-any-return]
 
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames uint8 [N, T, H, W, 3] to tokens [N, T, S]."""
+        patches = to_patches(frames.to(self.embed.weight.dtype) / 255 - 0.5, self.patch)
+        return self.quantizer(self.latents(patches))[0]  # type: ignore[no-any-return]
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens [N, T, S] to patches of pixels in [0, 1]: [N, T, S, 3 patch^2]."""
+        latents = functional.normalize(self.quantizer.codebook, dim=1)[tokens]
+        y = self.decoder(self.from_code(latents) + self.decoder_positions)
+        return self.to_pixels(y) + 0.5  # type: ignore[no-any-return]
+
     def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
         patches = to_patches(frames.to(self.embed.weight.dtype) / 255 - 0.5, self.patch)
@@ -215,23 +226,50 @@ class PlainLatentAction(nn.Module):
         self.decoder = Transformer(decoder_blocks, width, heads, timeless=True)
         self.to_pixels = nn.Linear(width, pixels)
 
-    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
+    def standardised(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Patches whose frames have mean 0 and deviation 1 in every channel, and the mean and the
+        deviation that they had, for every number of a patch."""
         pixels = frames.to(self.encoder_embed.weight.dtype) / 255
         variance, mean = torch.var_mean(pixels, dim=(2, 3), correction=0, keepdim=True)
-        patches = to_patches((pixels - mean) / torch.sqrt(variance + 1e-5), self.patch)
+        deviation = torch.sqrt(variance + 1e-5)
+        patches = to_patches((pixels - mean) / deviation, self.patch)
+        repeats = (1, 1, 1, self.patch * self.patch)
+        return patches, mean.flatten(2, 3).repeat(repeats), deviation.flatten(2, 3).repeat(repeats)
+
+    def latents(self, patches: Tensor) -> Tensor:
         count = patches.shape[1]
         seen = self.encoder(
             self.encoder_embed(patches) + self.encoder_positions,
             list(range(count)),
             band(count, self.band),
         )
-        _, latents, quantizer_loss, terms = self.quantizer(self.to_code(seen[:, 1:].mean(2)))
-        before, after = patches[:, :-1], patches[:, 1:]
+        return self.to_code(seen[:, 1:].mean(2))  # type: ignore[no-any-return]
+
+    def following(self, before: Tensor, latents: Tensor) -> Tensor:
         x = self.decoder_embed(before) + self.decoder_positions
         x = x + self.from_code(latents)[:, :, None]
-        y = self.decoder(x)
-        mse = (before + self.to_pixels(y) - after).square().mean((2, 3))
+        return before + self.to_pixels(self.decoder(x))  # type: ignore[no-any-return]
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames uint8 [N, T, H, W, 3] to codes [N, T - 1]."""
+        codes, *_ = self.quantizer(self.latents(self.standardised(frames)[0]))
+        return codes  # type: ignore[no-any-return]
+
+    def predict(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """Frames uint8 [N, T, H, W, 3] and codes [N, T] to patches of what follows each of the
+        frames, in [0, 1]: [N, T, S, 3 patch^2]."""
+        before, mean, deviation = self.standardised(frames)
+        following = self.following(
+            before, functional.normalize(self.quantizer.codebook, dim=1)[actions]
+        )
+        return following * deviation + mean
+
+    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
+        patches, _, _ = self.standardised(frames)
+        _, latents, quantizer_loss, terms = self.quantizer(self.latents(patches))
+        before, after = patches[:, :-1], patches[:, 1:]
+        mse = (self.following(before, latents) - after).square().mean((2, 3))
         terms["explained"] = 1 - mse.sum() / (after - before).square().mean((2, 3)).sum()
         return torch.log(mse + 0.01).mean() + quantizer_loss, terms
 

@@ -3,6 +3,7 @@
 #include <pybind11/typing.h>
 
 #include "genie_env/kernels/device_info.h"
+#include "genie_env/nn/device.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -21,6 +22,7 @@ py::typing::Dict<py::str, py::object> BuildInfo() {
   info["version"] = GENIE_ENV_VERSION;
   info["torch"] = GENIE_ENV_TORCH_VERSION;
   info["compiler"] = kCompiler;
+  info["openmp"] = HasOpenMp();
   info["cuda_kernels"] = toolkit.empty() ? py::object(py::none()) : py::str(toolkit);
   info["cpu_capability"] = at::get_cpu_capability();
   py::list gpus;
@@ -41,10 +43,10 @@ py::typing::Dict<py::str, py::object> BuildInfo() {
 void InitBuildInfo(py::module_& m) {
   m.def("build_info", &BuildInfo,
         "How this genie_env was built: its \"version\", the \"torch\" it was built against, the "
-        "\"compiler\", the toolkit of its \"cuda_kernels\" (None without), the \"cpu_capability\" "
-        "that torch's kernels use on this machine, and the \"gpus\" that the CUDA kernels see: "
-        "each \"name\", \"compute_capability\", \"memory_bytes\", and whether it "
-        "\"runs_kernels\".");
+        "\"compiler\", whether its loops run on several threads (\"openmp\"), the toolkit of its "
+        "\"cuda_kernels\" (None without), the \"cpu_capability\" that torch's kernels use on this "
+        "machine, and the \"gpus\" that the CUDA kernels see: each \"name\", "
+        "\"compute_capability\", \"memory_bytes\", and whether it \"runs_kernels\".");
 }
 
 }  // namespace genie_env

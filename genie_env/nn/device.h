@@ -11,4 +11,8 @@ namespace genie_env {
 /// tensor there says of itself, so that the two can be compared.
 at::Device ParseDevice(const std::string& name);
 
+/// Whether this library was compiled with OpenMP, so that its loops run on all of torch's threads:
+/// without it at::parallel_for is a plain loop, and says nothing.
+bool HasOpenMp();
+
 }  // namespace genie_env

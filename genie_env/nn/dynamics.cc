@@ -6,6 +6,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
@@ -63,6 +64,10 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
   CheckSize("the number of action_codes", action_codes.size(0), kMostLatentActions);
   CheckSize("the dimensions of action_codes", action_codes.size(1), kMostCodeDimensions);
+  if (!action_codes.isfinite().all().item<bool>()) {
+    throw std::invalid_argument(
+        "action_codes holds a value that is not finite: give the codes of a latent action model");
+  }
   const int64_t width = sizes.block.width;
   LayerNumbers layers{seed};
   action_codes_ = register_buffer("action_codes", action_codes.detach().clone());
@@ -77,9 +82,9 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
 
 void Dynamics::Check(const at::Tensor& tokens, const at::Tensor& actions) const {
   CheckTokens(tokens, sizes_.positions, sizes_.codes);
-  if (tokens.size(1) < 2) {
-    throw std::invalid_argument("the clips have " + std::to_string(tokens.size(1)) +
-                                " frames; the dynamics learn from at least 2");
+  if (tokens.size(0) < 1 || tokens.size(1) < 2) {
+    throw std::invalid_argument("tokens: got " + Describe(tokens) +
+                                ", but the dynamics expect clips of at least 2 frames");
   }
   CheckTensor(actions, "actions", at::kLong, {tokens.size(0), tokens.size(1) - 1});
   if (((actions < 0) | (actions >= this->actions())).any().item<bool>()) {

@@ -22,7 +22,8 @@ struct DynamicsSizes {
 /// through the same weights, as one clip of 2T - 1 frames whose TimeGrid says who sees whom.
 class Dynamics : public Model {
  public:
-  /// action_codes: float32 [A, C], the codebook of the latent action model. It does not learn.
+  /// action_codes: float32 [A, C], finite: the codebook of the latent action model. It does not
+  /// learn.
   Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed = 0);
 
   const DynamicsSizes& sizes() const { return sizes_; }
@@ -31,10 +32,10 @@ class Dynamics : public Model {
   /// What a masked token holds in place of a code.
   int64_t mask_token() const { return sizes_.codes; }
 
-  /// tokens: int64 [N, T, S], T at least 2: the clean frames. masked: int64 [N, T - 1, S]: the
-  /// frames from the second on, with mask_token() where a token is hidden. actions: int64 [N, T -
-  /// 1]; action t leads from frame t to frame t + 1. Logits of the masked frames' tokens, hidden or
-  /// not: float32 [N, T - 1, S, codes].
+  /// tokens: int64 [N, T, S], N at least 1, T at least 2: the clean frames. masked: int64 [N, T -
+  /// 1, S]: the frames from the second on, with mask_token() where a token is hidden. actions:
+  /// int64 [N, T - 1]; action t leads from frame t to frame t + 1. Logits of the masked frames'
+  /// tokens, hidden or not: float32 [N, T - 1, S, codes].
   at::Tensor Logits(const at::Tensor& tokens, const at::Tensor& masked,
                     const at::Tensor& actions) const;
 

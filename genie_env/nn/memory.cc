@@ -53,6 +53,10 @@ at::Tensor Memory::Recur(const at::Tensor& input) const {
 }
 
 Prediction Memory::Predict(const at::Tensor& hidden) const {
+  return {.mixture = Mixture(hidden), .termination_logit = TerminationLogit(hidden)};
+}
+
+at::Tensor Memory::Mixture(const at::Tensor& hidden) const {
   // The parameters keep a dimension's components together; what is computed over them is faster
   // with the latents innermost, and to permute the rows of the weights costs next to nothing.
   const int64_t latents = sizes_.latents, components = sizes_.components;
@@ -67,8 +71,7 @@ Prediction Memory::Predict(const at::Tensor& hidden) const {
                               .reshape({mixture_size});
   std::vector<int64_t> shape(hidden.sizes().begin(), hidden.sizes().end() - 1);
   shape.insert(shape.end(), {3, components, latents});
-  return {.mixture = at::linear(hidden, weight, bias).view(shape),
-          .termination_logit = TerminationLogit(hidden)};
+  return at::linear(hidden, weight, bias).view(shape);
 }
 
 at::Tensor Memory::TerminationLogit(const at::Tensor& hidden) const {
@@ -97,13 +100,13 @@ Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise, bool
   at::Tensor z = take("mu") + (0.5 * take("logvar")).exp() * draws.narrow(0, 0, values).view_as(mu);
   const at::Tensor hidden =
       Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
-  Prediction prediction = Predict(hidden);
-  if (drop) {
-    // Twice the half that is read stands for all.
-    const at::Tensor read = 2 * (draws.narrow(0, values, dropped) > 0).to(at::kFloat);
-    prediction.termination_logit = TerminationLogit(hidden * read.view({rows, 1, sizes_.hidden}));
-  }
-  return {.z = std::move(z), .prediction = std::move(prediction)};
+  if (!drop) return {.z = std::move(z), .prediction = Predict(hidden)};
+  // Twice the half that is read stands for all.
+  const at::Tensor read = 2 * (draws.narrow(0, values, dropped) > 0).to(at::kFloat);
+  return {.z = std::move(z),
+          .prediction = {
+              .mixture = Mixture(hidden),
+              .termination_logit = TerminationLogit(hidden * read.view({rows, 1, sizes_.hidden}))}};
 }
 
 at::Tensor Memory::TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const {

@@ -66,6 +66,7 @@ class Memory : public Model {
     at::Tensor z;  ///< what was sampled
     Prediction prediction;
   };
+  at::Tensor Mixture(const at::Tensor& hidden) const;
   at::Tensor TerminationLogit(const at::Tensor& hidden) const;
   Reading Read(const TensorMap& batch, const NoiseKey& noise, bool drop) const;
 

@@ -8,7 +8,7 @@ namespace genie_env {
 at::Tensor UnitLength(const at::Tensor& x);
 
 /// A codebook of directions: a latent becomes the code with the largest cosine similarity (Yu et
-/// al. 2022). Learns by gradient, so that all-reducing gradients is all that many processes need.
+/// al. 2022). Learns by gradient, but for dead codes, which RestartDeadCodes gives a new life.
 class Quantizer : public torch::nn::Module {
  public:
   /// A code that no latent of this many batches in a row chose is dead.
@@ -42,8 +42,10 @@ class Quantizer : public torch::nn::Module {
   at::Tensor Lookup(const at::Tensor& codes) const;
 
   /// To be called after every update. Gives every dead code a new life beside one of the codes that
-  /// lose most: the dead one splits its latents with it. Follows from the counts of the last batch
-  /// and the noise key alone, so processes that share those agree.
+  /// lose most: the dead one splits its latents with it. Follows from the codes and their latents'
+  /// counts and errors in the batches so far, and from the noise key. Processes that learn together
+  /// would have to add up those counts and errors, besides averaging the gradients; nothing here
+  /// does so yet.
   void RestartDeadCodes(const NoiseKey& noise);
 
  private:

@@ -107,5 +107,6 @@ def test_build_info() -> None:
     version = (ROOT / "CMakeLists.txt").read_text().split("project(genie_env VERSION ")[1].split()[0]
     assert info["version"] == version
     assert info["torch"].startswith("2.11.")
+    assert info["openmp"] is True
     assert info["cuda_kernels"] is None or float(info["cuda_kernels"]) >= 12
     assert all(gpu["name"] and gpu["runs_kernels"] in (True, False) for gpu in info["gpus"])

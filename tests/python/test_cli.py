@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -68,6 +69,40 @@ def test_every_command_is_there_and_its_help_is_its_functions(
     with pytest.raises(SystemExit) as exit:
         APP.main([*name.split(), "--help"], prog_name="genie-env")
     assert exit.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "least"),
+    [
+        (command, option, 1)
+        for command in ("vision", "memory", "tokenizer", "latent-actions", "dynamics")
+        for option in ("steps", "batch")
+    ]
+    + [
+        ("memory", "window", 2),
+        ("tokenizer", "clip", 1),
+        ("latent-actions", "clip", 2),
+        ("dynamics", "clip", 2),
+        ("vision", "seed", 0),
+    ],
+)
+def test_training_with_too_little_is_refused_before_anything_is_read_or_written(
+    command: str, option: str, least: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = {
+        "memory": ["--vision", "nowhere"],
+        "dynamics": ["--tokenizer", "nowhere", "--latent-actions", "nowhere"],
+    }
+    out = tmp_path / "run"
+    told = ["--data", "nowhere", "--out", str(out), *runs.get(command, [])]
+    with pytest.raises(SystemExit) as exit:
+        APP.main(["train", command, *told, f"--{option}", str(least - 1)], prog_name="genie-env")
+    assert exit.value.code == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    # The versions of typer say what is expected in words of their own.
+    expected = rf"Invalid value for '--{option}': .*(equal to |>=){least}\b"
+    assert re.search(expected, said), said
+    assert not out.exists()
 
 
 def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:

@@ -314,6 +314,9 @@ def test_sizes_of_one_network() -> None:
         Dynamics(ACTION_CODES[:, 0])
     with pytest.raises(ValueError, match=r"action_codes: got float64 \[4, .*\], expected float32"):
         Dynamics(ACTION_CODES.double())
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="action_codes holds a value that is not finite: give"):
+            Dynamics(ACTION_CODES.clone().fill_(wrong))
 
 
 def test_clips_that_do_not_fit() -> None:
@@ -357,7 +360,11 @@ def test_tokens_and_actions_that_do_not_fit() -> None:
     for change, words in (
         ({"tokens": batch["tokens"].int()}, r"tokens: got int32 \[2, 4, 3\], expected int64"),
         ({"tokens": batch["tokens"] + 1}, r"a token is outside 0 .. 10: the tokens are of another"),
-        ({"tokens": batch["tokens"][:, :1]}, r"the clips have 1 frames; .* at least 2"),
+        (
+            {"tokens": batch["tokens"][:, :1]},
+            r"tokens: got int64 \[2, 1, 3\], but the dynamics expect clips of at least 2 frames",
+        ),
+        ({name: t[:0] for name, t in batch.items()}, r"tokens: got int64 \[0, 4, 3\], but the dyn"),
         (
             {"actions": batch["actions"][:, 1:]},
             r"actions: got int64 \[2, 2\], expected int64 \[2, 3\]",

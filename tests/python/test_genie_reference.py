@@ -20,7 +20,12 @@ import philox
 from genie_env import _core
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from plain_torch_genie import PlainDynamics, PlainLatentAction, PlainTokenizer  # noqa: E402
+from plain_torch_genie import (  # noqa: E402
+    PlainDynamics,
+    PlainLatentAction,
+    PlainTokenizer,
+    to_patches,
+)
 
 SEED = 7
 VIDEO: dict[str, Any] = {
@@ -228,6 +233,46 @@ def test_cross_entropy_by_frame_hides_everything() -> None:
     assert isinstance(dynamics, _core.Dynamics)
     got = dynamics.cross_entropy_by_frame(batch["tokens"], batch["actions"])
     torch.testing.assert_close(got.double(), every.mean((0, 2)), rtol=1e-5, atol=1e-5)
+
+
+def check_pixels(ours: Tensor, reference: Tensor) -> None:
+    """Bytes, against numbers in [0, 1] that round to them but where both are nearly as near."""
+    assert ours.dtype == torch.uint8
+    expected = (reference.detach() * 255).clamp(0, 255)
+    assert expected.std() > 1, "the reference shows nothing"
+    assert (ours.double() - expected).abs().max().item() < 0.5 + 1e-2
+
+
+def test_tokens_are_decoded_as_the_reference_decodes_them() -> None:
+    ours = trainer("tokenizer")
+    reference, _ = plain("tokenizer", ours)
+    assert isinstance(reference, PlainTokenizer) and isinstance(ours.model, _core.Tokenizer)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(9, (3, 4, 6), generator=generator)
+    check_pixels(to_patches(ours.model.decode(tokens), 4), reference.decode(tokens))
+
+
+def test_tokens_and_action_codes_are_the_references() -> None:
+    for kind in ("tokenizer", "latent actions"):
+        ours = trainer(kind)
+        reference, _ = plain(kind, ours)
+        assert isinstance(reference, PlainTokenizer | PlainLatentAction)
+        assert isinstance(ours.model, _core.Tokenizer | _core.LatentAction)
+        frames = clips(3, 7)
+        codes = reference.encode(frames)
+        assert len(codes.unique()) > 1
+        assert torch.equal(ours.model.encode(frames), codes), kind
+
+
+def test_predictions_are_the_references() -> None:
+    ours = trainer("latent actions")
+    reference, _ = plain("latent actions", ours)
+    assert isinstance(reference, PlainLatentAction)
+    assert isinstance(ours.model, _core.LatentAction)
+    frames = clips(3, 4)
+    actions = torch.arange(12).view(3, 4) % 4
+    got = to_patches(ours.model.predict(frames, actions), 4)
+    check_pixels(got, reference.predict(frames, actions))
 
 
 def test_masks_and_mistakes_are_as_many_as_the_schedule_says() -> None:

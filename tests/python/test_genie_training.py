@@ -170,7 +170,8 @@ def test_episodes_are_encoded_in_pieces_as_they_are_whole(
         assert actions[stop - 1] == 0
         if stop - start > 1:
             assert np.array_equal(actions[start : stop - 1], model.encode(frames)[0])
-    batch = TokenData([store], [tokens], [actions], 5, held_out_part=True).batch(2, 0, 0)
+    places = Clips([store], 5, held_out_part=True)
+    batch = TokenData([tokens], [actions], places).batch(2, 0, 0)
     clips = ClipData([store], 5, held_out_part=True).batch(2, 0, 0)["frames"]
     assert batch["tokens"].shape == (2, 5, tokenizer.positions)
     assert batch["actions"].shape == (2, 4)
@@ -311,6 +312,79 @@ def test_dynamics_do_not_go_on_with_other_networks(data: Path, runs: Path, tmp_p
     tokenizer_run(data, tmp_path / "tokenizer", seed=2)
     with pytest.raises(ValueError, match=r"other settings \(weights was"):
         dynamics_run(data, tmp_path, tmp_path / "dynamics")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"heads": 3}, "width is 8 and heads is 3; expected a width that is"),
+        ({"passes": 0}, "passes is 0, expected 1 to 64"),
+        ({"device": "tpu"}, 'device is "tpu", expected "cpu", "cuda" or "cuda:1"'),
+        ({"learning_rate": -1.0}, "learning_rate is -1"),
+        ({"clip": 13}, "clips of 13 frames were asked for"),
+    ],
+)
+def test_dynamics_check_what_they_are_told_before_they_encode(
+    change: dict[str, Any], words: str, data: Path, runs: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    for kind in ("tokenizer/tokens", "actions/actions"):
+        shutil.rmtree(copy / kind)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        dynamics_run(data, copy, tmp_path / "new", **change)
+    with pytest.raises(ValueError, match=r"other settings \(.*steps was 3 and is now 4"):
+        dynamics_run(data, copy, copy / "dynamics", steps=4)
+    assert not (tmp_path / "new").exists()
+    assert not (copy / "tokenizer/tokens").exists() and not (copy / "actions/actions").exists()
+
+
+@pytest.mark.parametrize("start", [tokenizer_run, actions_run])
+def test_a_wrong_device_or_learning_rate_leaves_no_run(
+    start: Callable[..., None], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match='device is "tpu", expected "cpu", "cuda" or "cuda:1"'):
+        start(data, tmp_path / "new", device="tpu")
+    with pytest.raises(ValueError, match="learning_rate is -1"):
+        start(data, tmp_path / "new", learning_rate=-1.0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_killed_encoding_keeps_the_recordings_that_were_finished(
+    data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directories = [data, tmp_path / "more"]
+    shutil.copytree(data, directories[1])
+    stores = open_stores(directories)
+    shutil.copytree(runs / "tokenizer", tmp_path / "tokenizer")
+    shutil.rmtree(tmp_path / "tokenizer" / "tokens")
+    tokenizer = load_tokenizer(tmp_path / "tokenizer")
+    encode, begun = encoded.encode_episodes, []
+
+    def dying(*arguments: Any, title: str, **more: Any) -> None:
+        begun.append(title)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        encode(*arguments, title=title, **more)
+
+    monkeypatch.setattr("genie_env.training.tokenizer.encode_episodes", dying)
+    arguments = (tmp_path / "tokenizer", tokenizer, directories, stores)
+    with pytest.raises(KeyboardInterrupt):
+        encoded_tokens(*arguments)
+    one, other = encoded_tokens(*arguments)
+    assert begun == [f"encoding {directories[i]}" for i in (0, 1, 1)]
+    assert np.array_equal(one, other)
+
+
+def test_dynamics_are_loaded_with_their_own_action_codes(runs: Path) -> None:
+    codes = load_latent_actions(runs / "actions").codes()
+    for others in (codes.flip(0), codes[:-1]):
+        with pytest.raises(
+            ValueError,
+            match=r"dynamics was trained with other action codes than those given: give the codes "
+            r"of the latent actions that it was trained with, in .*/actions, or train it again",
+        ):
+            load_dynamics(runs / "dynamics", others)
 
 
 def test_dynamics_say_loudly_what_they_are_learned_from_has_collapsed(

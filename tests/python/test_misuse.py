@@ -241,6 +241,39 @@ def test_arguments_that_cannot_be(
         genie_env.make_vec(random_world, **options)
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"num_envs": 1.5}, "num_envs is 1.5, expected an integer"),
+        ({"num_envs": "4"}, "num_envs is '4', expected an integer"),
+        ({"max_episode_steps": 10.0}, "max_episode_steps is 10.0, expected an integer"),
+        ({"temperature": "hot"}, "temperature is 'hot', expected a number"),
+        ({"dtype": torch.float32}, "dtype is torch.float32, expected its name, such as 'float32'"),
+        (
+            {"device": torch.device("cpu")},
+            "device is device(type='cpu'), expected its name, such as 'cpu'",
+        ),
+        ({"observation": 1}, "observation is 1, expected its name"),
+        ({"world": 3}, "world is 3, expected a name, a Path or a loaded world"),
+    ],
+)
+def test_arguments_of_another_type(
+    random_world: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        genie_env.make_vec(**{"world": random_world, **options})
+
+
+def test_numbers_may_be_numpys(random_world: Path) -> None:
+    env = genie_env.make_vec(
+        random_world,
+        np.int64(3),  # type: ignore[arg-type]
+        temperature=np.float32(0.5),  # type: ignore[arg-type]
+        max_episode_steps=np.int32(2),  # type: ignore[arg-type]
+    )
+    assert (env.num_envs, env.options.temperature, env.options.max_episode_steps) == (3, 0.5, 2)
+
+
 def test_a_loaded_world_has_its_device_and_precision(random_world: Path) -> None:
     world = _core.World.load(random_world)
     with pytest.raises(ValueError, match="are chosen when a world is loaded"):

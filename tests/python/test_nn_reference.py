@@ -142,6 +142,25 @@ def test_vision_kl_above_its_floor_in_some_images(beta: float) -> None:
     check_gradients(ours.gradients(), gradients)
 
 
+def test_vision_encodes_and_decodes_as_the_reference() -> None:
+    ours = trainer("vision")
+    weights = ours.weights()
+    weights["deconv4.weight"] *= 30  # as after training: more than one shade
+    ours.load_weights(weights)
+    reference, vision = plain_vision(ours), ours.model
+    assert isinstance(vision, _core.Vision)
+    frames = random_frames(3)
+    latents = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 64)))
+    with torch.no_grad():
+        expected = reference.encode(frames.permute(0, 3, 1, 2).double() / 255)
+        pixels = reference.decode(latents).permute(0, 2, 3, 1) * 255
+    for got, wanted in zip(vision.encode(frames), expected, strict=True):
+        torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=1e-5)
+    decoded = vision.decode(latents.float())
+    assert decoded.dtype == torch.uint8 and pixels.std() > 1
+    assert (decoded.double() - pixels).abs().max().item() < 0.5 + 1e-2  # rounding
+
+
 @pytest.mark.parametrize("beta", [0, -1, math.nan, math.inf])
 def test_vision_refuses_a_beta_that_is_no_weight(beta: float) -> None:
     with pytest.raises(ValueError, match=r"beta is -?[\w.]+; expected a finite number above 0"):
@@ -213,6 +232,21 @@ def test_memory_is_evaluated_whole() -> None:
     _, terms = reference.loss(doubles(batch), torch.from_numpy(draws).reshape(3, 9, 64))
     assert report["termination"] == pytest.approx(terms["termination"].item(), rel=1e-5)
     assert ours.backward(batch) == unbroken.backward(batch)
+
+
+def test_memorys_termination_logits_are_the_references() -> None:
+    ours = trainer("memory")
+    reference, memory = plain_memory(ours), ours.model
+    assert isinstance(memory, _core.Memory)
+    batch = memory_batch(3, 9, [(1, 4, True)])
+    draws = torch.from_numpy(philox.training_noise(0, 5, 3 * 9 * 64)).reshape(3, 9, 64)
+    told = doubles(batch)
+    z = told["mu"] + torch.exp(told["logvar"] / 2) * draws
+    extra = torch.stack([told["actions"], told["restarts"]], dim=-1)
+    with torch.no_grad():
+        expected = reference.output(reference.lstm(torch.cat([z, extra], dim=-1))[0])[..., -1]
+    got = memory.termination_logits(batch, noise_step=5)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_lstm_gates_written_out() -> None:

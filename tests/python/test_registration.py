@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -51,6 +54,57 @@ def test_gymnasiums_own_vectorisation(random_world: Path) -> None:
     env.reset(seed=0)
     env.step(env.action_space.sample())
     env.close()
+
+
+FORKED = """
+import os
+import signal
+import sys
+import gymnasium
+import numpy as np
+import torch
+import genie_env
+
+os.register_at_fork(after_in_child=lambda: signal.alarm(60))  # one that hangs does not stay
+world, dtype = sys.argv[1:]
+
+def play(env):
+    env.reset(seed=0)
+    return np.concatenate([env.step(np.zeros(env.num_envs, int))[0] for _ in range(3)])
+
+# More than a thread's share of rows, of products and of pixels.
+play(genie_env.make_vec(world, 256, dtype=dtype, observation="pixels"))
+assert torch.get_num_threads() == 2
+dreams = [
+    play(
+        gymnasium.make_vec(
+            "genie_env/DoomTakeCover-v0",
+            2,
+            vectorization_mode=mode,
+            vector_kwargs={"context": "fork"} if mode == "async" else None,
+            world=world,
+            dtype=dtype,
+            observation="pixels",
+        )
+    )
+    for mode in ("async", "sync")
+]
+print("equal" if np.array_equal(*dreams) else "different", torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "auto"])
+def test_forked_environments_step_after_their_parent_used_threads(
+    random_world: Path, dtype: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, random_world, dtype],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["equal", "2"]
 
 
 def test_an_id_may_name_the_package(random_world: Path) -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -64,6 +66,15 @@ def check_torch() -> None:
             f"C++ interface changes with every minor version: pip install 'torch=={TORCH}.*'"
         )
 
+
+def _compute_on_one_thread() -> None:
+    if "genie_env._core" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+# OpenMP's other threads stay behind in the process that forks, as Gymnasium's AsyncVectorEnv does,
+# and the child would wait for them for ever.
+os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 # The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
 gymnasium.register(

@@ -559,5 +559,5 @@ class VecEnv:
         """
 def build_info() -> dict[str, typing.Any]:
     """
-    How this genie_env was built: its "version", the "torch" it was built against, the "compiler", the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
+    How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
     """

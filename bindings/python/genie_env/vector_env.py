@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -80,6 +80,13 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._recipe = functools.partial(type(self), **arguments)
+        _check_type("num_envs", num_envs, SupportsIndex, "an integer")
+        _check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
+        _check_type("temperature", temperature, SupportsFloat | None, "a number")
+        _check_type("device", device, str, "its name, such as 'cpu'")
+        _check_type("dtype", dtype, str, "its name, such as 'float32'")
+        _check_type("observation", observation, str | None, "its name")
+        _check_type("world", world, str | Path | _core.World, "a name, a Path or a loaded world")
         for name, value, known in (
             ("output", output, ("numpy", "torch")),
             ("render_mode", render_mode, (None, "rgb_array")),
@@ -274,6 +281,11 @@ def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
             return mode
     expected = " or ".join(f"{mode.value!r} ({mode.name})" for mode in supported)
     raise ValueError(f"autoreset_mode is {given!r}, but only {expected} are supported")
+
+
+def _check_type(name: str, given: Any, expected: Any, words: str) -> None:
+    if not isinstance(given, expected):
+        raise TypeError(f"{name} is {given!r}, expected {words}")
 
 
 def _seed(given: Any) -> int:

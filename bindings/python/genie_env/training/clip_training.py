@@ -6,24 +6,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from genie_env._core import EpisodeStore, Model, Trainer
-from genie_env.training.data import Batch, ClipData, TokenData, check_enough, open_stores
+from genie_env.training.data import (
+    Batch,
+    ClipData,
+    Clips,
+    TokenData,
+    check_enough,
+    open_stores,
+)
 from genie_env.training.loop import CollapseWatch, Schedule, train
 from genie_env.training.runs import claim_training
 from genie_env.training.videos import as_directories
 
 WARM_UP = 500
-
-DataOption = Annotated[
-    list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
-]
-FramesPerSecondOption = Annotated[
-    float | None, typer.Option(help="what video files are brought to; their own unless given")
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +48,20 @@ class ClipTraining:
         check_enough(stores, trained=self.batch * self.clip, unseen=self.clip)
         return directories, stores
 
+    def trainer(self, model: Model) -> Trainer:
+        """To be made before the run directory is: it checks the learning rate and the device."""
+        return Trainer(
+            model,
+            learning_rate=self.learning_rate,
+            bf16=self.bf16,
+            seed=self.seed,
+            device=self.device,
+        )
+
     def claim(
         self,
         stores: Sequence[EpisodeStore],
-        clips: ClipData | TokenData,
+        clips: Clips,
         sizes: dict[str, Any],
         **more: Any,
     ) -> None:
@@ -62,7 +70,7 @@ class ClipTraining:
             "network": self.network,
             "data": [str(path) for path in self.data],
             "frames_per_second": self.frames_per_second,
-            "clips": len(clips.clips),
+            "clips": len(clips),
             "sizes": sizes,
             "steps": self.steps,
             "batch": self.batch,
@@ -80,7 +88,7 @@ class ClipTraining:
 
     def run(
         self,
-        model: Model,
+        trainer: Trainer,
         clips: ClipData | TokenData,
         held_out: list[Batch],
         *,
@@ -89,13 +97,10 @@ class ClipTraining:
         watch: CollapseWatch | None = None,
     ) -> None:
         """Trains to the end, from the last checkpoint of the run directory if there is one."""
-        rate = self.learning_rate
         train(
-            Trainer(
-                model, learning_rate=rate, bf16=self.bf16, seed=self.seed, device=self.device
-            ),
+            trainer,
             self.out,
-            Schedule(self.steps, rate, warm_up=WARM_UP),
+            Schedule(self.steps, self.learning_rate, warm_up=WARM_UP),
             lambda step: clips.batch(self.batch, self.seed, step),
             held_out,
             title=self.network.replace("-", " "),

@@ -210,16 +210,13 @@ class TokenData:
 
     def __init__(
         self,
-        stores: Sequence[EpisodeStore],
         tokens: Sequence[NDArray[np.uint16]],
         actions: Sequence[NDArray[np.uint8]],
-        length: int,
-        *,
-        held_out_part: bool,
+        clips: Clips,
     ) -> None:
         """`tokens`: [frames, S] a store; `actions`: [frames], from each frame to its next."""
         self._tokens, self._actions = tokens, actions
-        self.clips = Clips(stores, length, held_out_part=held_out_part)
+        self.clips = clips
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
         """A batch of "tokens", int64 [size, length, S], and "actions", int64 [size, length - 1]."""

@@ -11,8 +11,8 @@ import typer
 from rich import get_console
 
 from genie_env._core import Dynamics
-from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
-from genie_env.training.data import TokenData, longest_episode
+from genie_env.training.clip_training import ClipTraining
+from genie_env.training.data import Clips, TokenData, longest_episode
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     encoded_actions,
@@ -20,8 +20,18 @@ from genie_env.training.latent_actions import (
     watch_latent_actions,
 )
 from genie_env.training.loop import CollapseWatch
+from genie_env.training.options import (
+    Bf16Option,
+    ClipsOption,
+    DataOption,
+    DeviceOption,
+    FramesPerSecondOption,
+    LearningRateOption,
+    OutOption,
+    StepsOption,
+)
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import final_report, load_network, read_settings
+from genie_env.training.runs import final_report, load_network, read_checkpoint, read_settings
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
@@ -32,10 +42,19 @@ LONG_CLIPS = 8
 
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
-    """The dynamics as a run of `train_dynamics` left them."""
-    return load_network(
+    """The dynamics as a run of `train_dynamics` left them. Raises ValueError unless `action_codes`
+    are those that they were trained with."""
+    dynamics = load_network(
         run, "dynamics", lambda settings: Dynamics(action_codes, **settings["sizes"])
     )
+    learned_with = read_checkpoint(run).get("buffer.action_codes")
+    if learned_with is None or not torch.equal(learned_with, action_codes.cpu()):
+        made_by = read_settings(run, "dynamics")["latent_actions"]
+        raise ValueError(
+            f"{run} was trained with other action codes than those given: give the codes of the "
+            f"latent actions that it was trained with, in {made_by}, or train it again"
+        )
+    return dynamics
 
 
 def likeliest_next(
@@ -75,21 +94,21 @@ def train_dynamics(
     data: DataOption,
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
     latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
-    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
-    batch: Annotated[int, typer.Option(help="clips a batch")] = 4,
+    out: OutOption,
+    steps: StepsOption = 25000,
+    batch: ClipsOption = 4,
     clip: Annotated[
-        int | None, typer.Option(help="frames a clip; twice the band unless given")
+        int | None, typer.Option(help="frames a clip; twice the band unless given", min=2)
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
+    learning_rate: LearningRateOption = 5e-4,
     width: Annotated[int, typer.Option(help="of the transformer")] = 192,
     heads: Annotated[int, typer.Option(help="of every attention")] = 3,
     blocks: Annotated[int, typer.Option(help="of the transformer")] = 4,
     band: Annotated[int, typer.Option(help="frames that a layer looks at")] = 16,
     passes: Annotated[int, typer.Option(help="the most passes that sampling will make")] = 4,
-    seed: Annotated[int, typer.Option(help="of weights, masks and data order")] = 0,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    seed: Annotated[int, typer.Option(help="of weights, masks and data order", min=0)] = 0,
+    bf16: Bf16Option = True,
+    device: DeviceOption = "cpu",
     frames_per_second: FramesPerSecondOption = None,
 ) -> None:
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
@@ -112,11 +131,11 @@ def train_dynamics(
         device=device,
     )
     directories, stores = training.open()
-    eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
-    tokens = encoded_tokens(tokenizer, eyes, directories, stores)
-    actions = encoded_actions(latent_actions, inferred, directories, stores)
-    clips = TokenData(stores, tokens, actions, clip, held_out_part=False)
-    unseen = TokenData(stores, tokens, actions, clip, held_out_part=True)
+    places, unseen_places = (
+        Clips(stores, clip, held_out_part=held_out_part) for held_out_part in (False, True)
+    )
+    eyes = load_tokenizer(tokenizer, device)
+    inferred = load_latent_actions(latent_actions, device)
     sizes: dict[str, Any] = {
         "positions": eyes.positions,
         "codes": eyes.codes,
@@ -126,20 +145,25 @@ def train_dynamics(
         "band": band,
         "passes": passes,
     }
-    dynamics = Dynamics(inferred.codes(), seed=seed, **sizes)
+    dynamics = Dynamics(inferred.codes().cpu(), seed=seed, **sizes)
+    trainer = training.trainer(dynamics)
     training.claim(
         stores,
-        clips,
+        places,
         sizes,
         tokenizer=str(tokenizer),
         latent_actions=str(latent_actions),
         # Trained anew in the same place, they would say other things of the same frames.
         weights=[weights_fingerprint(run) for run in (tokenizer, latent_actions)],
     )
-    held_out = training.held_out(unseen, HELD_OUT_BATCHES)
+    # All that was asked for is checked by now: these may take hours.
+    tokens = encoded_tokens(tokenizer, eyes, directories, stores)
+    actions = encoded_actions(latent_actions, inferred, directories, stores)
+    clips = TokenData(tokens, actions, places)
+    held_out = training.held_out(TokenData(tokens, actions, unseen_places), HELD_OUT_BATCHES)
     # Four bands long, where the episodes are: do the dynamics hold beyond the clips they saw?
     long = max(clip, min(4 * band, longest_episode(stores, held_out_part=True)))
-    far = TokenData(stores, tokens, actions, long, held_out_part=True)
+    far = TokenData(tokens, actions, Clips(stores, long, held_out_part=True))
     far_clips = far.batch(min(LONG_CLIPS, len(far.clips)), seed, 0)
 
     def measure() -> dict[str, float]:
@@ -170,4 +194,4 @@ def train_dynamics(
         dreamt = eyes.decode(seen[:, -1:])[:, 0]
         save_rows(out / "actions.png", [*torch.split(frames, starts), *torch.split(dreamt, starts)])
 
-    training.run(dynamics, clips, held_out, picture=picture, measure=measure)
+    training.run(trainer, clips, held_out, picture=picture, measure=measure)

@@ -12,11 +12,22 @@ import typer
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction
-from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
+from genie_env.training.clip_training import ClipTraining
 from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData
 from genie_env.training.encoded import encode_episodes, encoded_once
 from genie_env.training.loop import CollapseWatch
+from genie_env.training.options import (
+    Bf16Option,
+    ClipsOption,
+    DataOption,
+    DeviceOption,
+    FramesPerSecondOption,
+    LearningRateOption,
+    OutOption,
+    StepsOption,
+    StopOnCollapseOption,
+)
 from genie_env.training.pictures import save_rows
 from genie_env.training.runs import load_network
 
@@ -34,9 +45,11 @@ def watch_latent_actions(actions: int, *, stop: bool) -> CollapseWatch:
     )
 
 
-def load_latent_actions(run: Path) -> LatentAction:
+def load_latent_actions(run: Path, device: str = "cpu") -> LatentAction:
     """The latent action model as a run of `train_latent_actions` left it."""
-    return load_network(run, "latent-actions", lambda settings: LatentAction(**settings["sizes"]))
+    return load_network(
+        run, "latent-actions", lambda settings: LatentAction(**settings["sizes"]), device
+    )
 
 
 def encoded_actions(
@@ -57,11 +70,11 @@ def encoded_actions(
 
 def train_latent_actions(
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 18000,
-    batch: Annotated[int, typer.Option(help="clips a batch")] = 6,
-    clip: Annotated[int, typer.Option(help="frames a clip")] = 12,
-    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 3e-4,
+    out: OutOption,
+    steps: StepsOption = 18000,
+    batch: ClipsOption = 6,
+    clip: Annotated[int, typer.Option(help="frames a clip", min=2)] = 12,
+    learning_rate: LearningRateOption = 3e-4,
     actions: Annotated[int, typer.Option(help="different codes")] = 6,
     patch: Annotated[int, typer.Option(help="side of a patch")] = 8,
     width: Annotated[int, typer.Option(help="of the transformers")] = 192,
@@ -70,13 +83,11 @@ def train_latent_actions(
     decoder_blocks: Annotated[int, typer.Option(help="blocks that see one frame and the code")] = 4,
     code_dimensions: Annotated[int, typer.Option(help="of the codebook")] = 8,
     band: Annotated[int, typer.Option(help="frames that an encoder layer looks at")] = 8,
-    seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    seed: Annotated[int, typer.Option(help="of weights, restarts and data order", min=0)] = 0,
+    bf16: Bf16Option = True,
+    device: DeviceOption = "cpu",
     frames_per_second: FramesPerSecondOption = None,
-    stop_on_collapse: Annotated[
-        bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
-    ] = False,
+    stop_on_collapse: StopOnCollapseOption = False,
 ) -> None:
     """Train a latent action model on recorded frames, without their actions."""
     training = ClipTraining(
@@ -107,7 +118,8 @@ def train_latent_actions(
         "band": band,
     }
     model = LatentAction(seed=seed, **sizes)
-    training.claim(stores, clips, sizes)
+    trainer = training.trainer(model)
+    training.claim(stores, clips.clips, sizes)
     held_out = training.held_out(unseen, HELD_OUT_BATCHES)
 
     def measure() -> dict[str, float]:
@@ -126,7 +138,7 @@ def train_latent_actions(
         save_rows(out / "actions.png", rows)
 
     training.run(
-        model,
+        trainer,
         clips,
         held_out,
         picture=picture,

@@ -16,6 +16,13 @@ from genie_env._core import EpisodeStore, Memory, Trainer, Vision
 from genie_env.training.data import LatentData, check_enough, open_stores
 from genie_env.training.encoded import encoded_once
 from genie_env.training.loop import Schedule, train
+from genie_env.training.options import (
+    Bf16Option,
+    DeviceOption,
+    LearningRateOption,
+    OutOption,
+    StepsOption,
+)
 from genie_env.training.recorded import RecordedGame, recorded_game
 from genie_env.training.runs import claim_training, final_report, load_into, load_network
 from genie_env.training.vision import load_vision
@@ -48,7 +55,7 @@ def encode(vision: Vision, frames: NDArray[np.uint8], title: str) -> NDArray[np.
     for first in track(range(0, len(frames), ENCODED_AT_ONCE), title, transient=True):
         rows = slice(first, first + ENCODED_AT_ONCE)
         mu, logvar = vision.encode(torch.from_numpy(frames[rows].copy()))
-        encoded[rows, 0], encoded[rows, 1] = mu.numpy(), logvar.numpy()
+        encoded[rows, 0], encoded[rows, 1] = mu.cpu().numpy(), logvar.cpu().numpy()
     return encoded
 
 
@@ -78,16 +85,16 @@ def load_memory(run: Path, vision: Vision) -> Memory:
 def train_memory(
     data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
     vision: Annotated[Path, typer.Option(help="run directory of `train vision`")],
-    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 1200,
-    batch: Annotated[int, typer.Option(help="windows a batch")] = 64,
-    window: Annotated[int, typer.Option(help="frames a window")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 1e-3,
+    out: OutOption,
+    steps: StepsOption = 1200,
+    batch: Annotated[int, typer.Option(help="windows a batch", min=1)] = 64,
+    window: Annotated[int, typer.Option(help="frames a window", min=2)] = 256,
+    learning_rate: LearningRateOption = 1e-3,
     hidden: Annotated[int, typer.Option(help="LSTM units")] = 512,
     components: Annotated[int, typer.Option(help="of the mixture")] = 5,
-    seed: Annotated[int, typer.Option(help="of weights, noise and data order")] = 0,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    seed: Annotated[int, typer.Option(help="of weights, noise and data order", min=0)] = 0,
+    bf16: Bf16Option = False,
+    device: DeviceOption = "cpu",
     start: Annotated[Path | None, typer.Option(help="run whose M to start from")] = None,
 ) -> None:
     """Train M, an LSTM with a mixture density output, on what V makes of recorded episodes."""
@@ -96,16 +103,16 @@ def train_memory(
     # Of either part an epoch has one window less than there is room for.
     check_enough(stores, trained=(batch + 1) * window, unseen=2 * window)
     final_report(vision, "vision")  # A V that still learns would not be the one that M knows.
-    eyes = load_vision(vision)
-    latents = encoded_stores(vision, eyes, data, stores)
-    frames = LatentData(stores, latents, inputs, held_out_part=False)
-    unseen = LatentData(stores, latents, inputs, held_out_part=True)
+    eyes = load_vision(vision, device)
     memory = Memory(latents=eyes.latents, hidden=hidden, components=components, seed=seed)
     trainer = Trainer(
         memory, learning_rate=learning_rate, gradient_clip=1.0, bf16=bf16, seed=seed, device=device
     )
     if start is not None:
         load_into(trainer, start, "memory")
+    latents = encoded_stores(vision, eyes, data, stores)
+    frames = LatentData(stores, latents, inputs, held_out_part=False)
+    unseen = LatentData(stores, latents, inputs, held_out_part=True)
     claim_training(
         out,
         {

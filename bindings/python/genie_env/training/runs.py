@@ -88,10 +88,12 @@ def load_into(trainer: Trainer, run: Path, network: str) -> None:
         trainer.load_weights(weights)
 
 
-def load_network(run: Path, network: str, make: Callable[[dict[str, Any]], Network]) -> Network:
-    """A network as its run left it; `make` makes one of the run's settings."""
+def load_network(
+    run: Path, network: str, make: Callable[[dict[str, Any]], Network], device: str = "cpu"
+) -> Network:
+    """A network as its run left it, on `device`; `make` makes one of the run's settings."""
     made = make(read_settings(run, network))
-    load_into(Trainer(made), run, network)
+    load_into(Trainer(made, device=device), run, network)
     return made
 
 

@@ -12,11 +12,22 @@ import typer
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, Tokenizer
-from genie_env.training.clip_training import ClipTraining, DataOption, FramesPerSecondOption
+from genie_env.training.clip_training import ClipTraining
 from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData
 from genie_env.training.encoded import encode_episodes, encoded_once
 from genie_env.training.loop import CollapseWatch
+from genie_env.training.options import (
+    Bf16Option,
+    ClipsOption,
+    DataOption,
+    DeviceOption,
+    FramesPerSecondOption,
+    LearningRateOption,
+    OutOption,
+    StepsOption,
+    StopOnCollapseOption,
+)
 from genie_env.training.pictures import save_rows
 from genie_env.training.runs import load_network
 
@@ -35,9 +46,9 @@ def watch_tokenizer(codes: int, *, stop: bool) -> CollapseWatch:
     )
 
 
-def load_tokenizer(run: Path) -> Tokenizer:
+def load_tokenizer(run: Path, device: str = "cpu") -> Tokenizer:
     """The tokenizer as a run of `train_tokenizer` left it."""
-    return load_network(run, "tokenizer", lambda settings: Tokenizer(**settings["sizes"]))
+    return load_network(run, "tokenizer", lambda settings: Tokenizer(**settings["sizes"]), device)
 
 
 def encoded_tokens(
@@ -57,11 +68,11 @@ def encoded_tokens(
 
 def train_tokenizer(
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 25000,
-    batch: Annotated[int, typer.Option(help="clips a batch")] = 8,
-    clip: Annotated[int, typer.Option(help="frames a clip")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
+    out: OutOption,
+    steps: StepsOption = 25000,
+    batch: ClipsOption = 8,
+    clip: Annotated[int, typer.Option(help="frames a clip", min=1)] = 8,
+    learning_rate: LearningRateOption = 5e-4,
     patch: Annotated[int, typer.Option(help="side of a patch: one token")] = 8,
     width: Annotated[int, typer.Option(help="of the transformers")] = 192,
     heads: Annotated[int, typer.Option(help="of every attention")] = 3,
@@ -70,13 +81,11 @@ def train_tokenizer(
     codes: Annotated[int, typer.Option(help="different tokens")] = 1024,
     code_dimensions: Annotated[int, typer.Option(help="of the codebook")] = 8,
     band: Annotated[int, typer.Option(help="frames that a layer looks at")] = 4,
-    seed: Annotated[int, typer.Option(help="of weights, restarts and data order")] = 0,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    seed: Annotated[int, typer.Option(help="of weights, restarts and data order", min=0)] = 0,
+    bf16: Bf16Option = True,
+    device: DeviceOption = "cpu",
     frames_per_second: FramesPerSecondOption = None,
-    stop_on_collapse: Annotated[
-        bool, typer.Option(help="end the run when its codes collapse, instead of only saying so")
-    ] = False,
+    stop_on_collapse: StopOnCollapseOption = False,
 ) -> None:
     """Train a video tokenizer, a VQ-VAE, on recorded frames."""
     training = ClipTraining(
@@ -107,7 +116,8 @@ def train_tokenizer(
         "band": band,
     }
     tokenizer = Tokenizer(seed=seed, **sizes)
-    training.claim(stores, clips, sizes)
+    trainer = training.trainer(tokenizer)
+    training.claim(stores, clips.clips, sizes)
     held_out = training.held_out(unseen, HELD_OUT_BATCHES)
 
     def measure() -> dict[str, float]:
@@ -121,7 +131,7 @@ def train_tokenizer(
         save_rows(out / "reconstructions.png", [real[:, -1], decoded[:, 0].cpu()])
 
     training.run(
-        tokenizer,
+        trainer,
         clips,
         held_out,
         picture=picture,

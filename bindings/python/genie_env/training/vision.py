@@ -13,29 +13,36 @@ from PIL import Image
 from genie_env._core import Trainer, Vision
 from genie_env.training.data import FrameData, check_enough, open_stores
 from genie_env.training.loop import Schedule, train
+from genie_env.training.options import (
+    Bf16Option,
+    DeviceOption,
+    LearningRateOption,
+    OutOption,
+    StepsOption,
+)
 from genie_env.training.runs import claim_training, load_network
 
 PICTURED = 16
 
 
-def load_vision(run: Path) -> Vision:
+def load_vision(run: Path, device: str = "cpu") -> Vision:
     """V as a run of `train_vision` left it."""
-    return load_network(run, "vision", lambda settings: Vision(latents=settings["latents"]))
+    return load_network(run, "vision", lambda settings: Vision(latents=settings["latents"]), device)
 
 
 def train_vision(
     data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
-    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there goes on")],
-    steps: Annotated[int, typer.Option(help="updates to make")] = 8000,
-    batch: Annotated[int, typer.Option(help="frames a batch")] = 100,
-    learning_rate: Annotated[float, typer.Option(help="of Adam; decays by a cosine")] = 5e-4,
+    out: OutOption,
+    steps: StepsOption = 8000,
+    batch: Annotated[int, typer.Option(help="frames a batch", min=1)] = 100,
+    learning_rate: LearningRateOption = 5e-4,
     latents: Annotated[int, typer.Option(help="size of z")] = 64,
     beta: Annotated[
         float, typer.Option(help="what a nat of z costs; below 1, small things are kept")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="of weights, noise and data order")] = 0,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 autocast")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    seed: Annotated[int, typer.Option(help="of weights, noise and data order", min=0)] = 0,
+    bf16: Bf16Option = True,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Train V, a variational autoencoder, on recorded frames."""
     stores = open_stores(data)
@@ -64,7 +71,7 @@ def train_vision(
     def picture(step: int) -> None:
         # Above: held-out frames; below: what V makes of their means.
         real = held_out[0]["frames"][:PICTURED]
-        decoded = vision.decode(vision.encode(real)[0])
+        decoded = vision.decode(vision.encode(real)[0]).cpu()
         rows = torch.stack([real, decoded]).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
         Image.fromarray(np.asarray(rows)).save(out / "reconstructions.png")
 
