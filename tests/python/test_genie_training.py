@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, Trainer
+from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.training import encoded, loop
 from genie_env.training.codes import usage, watch_perplexity
 from genie_env.training.data import ClipData, Clips, TokenData, held_out, open_stores
 from genie_env.training.dynamics import likeliest_next, load_dynamics, train_dynamics
+from genie_env.training.freeze_genie import freeze_genie
 from genie_env.training.latent_actions import (
     encoded_actions,
     load_latent_actions,
@@ -501,3 +502,84 @@ def test_pictures_decode_greedily() -> None:
         trainer.update()
     last = likeliest_next(dynamics, batch["tokens"][:, :4], actions, passes=3)
     assert torch.equal(last, batch["tokens"][:, 4:])
+
+
+def frozen(runs: Path, out: Path, **options: Any) -> dict[str, Any]:
+    freeze_genie(runs / "dynamics", out, **options)
+    config: dict[str, Any] = json.loads((out / "config.json").read_text())
+    return config
+
+
+def test_a_frozen_world_dreams_what_its_dynamics_foretell(
+    store: EpisodeStore, runs: Path, tmp_path: Path
+) -> None:
+    config = frozen(runs, tmp_path / "world")
+    assert (config["family"], config["name"]) == ("genie", "world")
+    assert config["max_episode_steps"] == 12  # the longest episode
+    assert config["training"]["dynamics"]["step"] == 3
+    assert config["actions"]["meanings"] == ["0", "1", "2", "3", "4", "5"]
+    world = World.load(tmp_path / "world", dtype="float32")
+    assert world.spec.fingerprint
+
+    # Its weights are those of the run, rounded to float16; so must be the networks beside it.
+    eyes, inferred = load_tokenizer(runs / "tokenizer"), load_latent_actions(runs / "actions")
+    weights = {
+        name: tensor.float()
+        for name, tensor in load_file(tmp_path / "world" / "model.safetensors").items()
+    }
+    dynamics = Dynamics(weights["action_codes"], **config_sizes(config))
+    Trainer(dynamics).load_weights(part_of(weights, "dynamics."))
+    Trainer(eyes).load_weights(part_of(weights, "tokenizer."))
+    torch.testing.assert_close(weights["action_codes"], inferred.codes(), atol=1e-3, rtol=1e-3)
+
+    first = torch.from_numpy(store.frames[store.episode_starts[[5, 7]]])
+    state = world.make_state(2)
+    rng = RowCounters([3, 4], [0, 0], [0, 0])
+    world.begin(state, torch.ones(2, dtype=torch.bool), rng, first)
+    seen = eyes.encode(first[:, None])
+    assert torch.equal(world.observe(state, "tokens"), seen[:, 0])
+    taken = torch.empty(2, 0, dtype=torch.int64)
+    for action in (4, 0, 5, 5):
+        now = torch.tensor([action, 1])
+        world.step(state, now, torch.full((2,), 1e-6), rng)
+        taken = torch.cat([taken, now[:, None]], dim=1)
+        seen = torch.cat([seen, likeliest_next(dynamics, seen, taken, passes=4)], dim=1)
+        assert torch.equal(world.observe(state, "tokens"), seen[:, -1])
+
+
+def config_sizes(config: dict[str, Any]) -> dict[str, Any]:
+    codes = config["tokenizer"]["codes"]
+    side = config["frame"]["height"] // config["tokenizer"]["patch"]
+    return {**config["dynamics"], "codes": codes, "positions": side * side}
+
+
+def part_of(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def test_a_world_begins_where_training_episodes_begin(
+    store: EpisodeStore, runs: Path, tmp_path: Path
+) -> None:
+    frozen(runs, tmp_path / "world")
+    starts = load_file(tmp_path / "world" / "starts.safetensors")["tokens"]
+    first = torch.from_numpy(store.frames[store.episode_starts[:-1][~held_out(store)]])
+    eyes = load_tokenizer(runs / "tokenizer")
+    assert torch.equal(starts, eyes.encode(first[:, None])[:, 0])
+
+
+def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="temperature is -1"):
+        frozen(runs, tmp_path / "world", temperature=-1)
+    with pytest.raises(ValueError, match="the order is 'first'"):
+        frozen(runs, tmp_path / "world", order="first")
+    with pytest.raises(ValueError, match="give the --out of a `train dynamics`"):
+        freeze_genie(tmp_path, tmp_path / "world")
+    copies = tmp_path / "runs"
+    shutil.copytree(runs, copies)
+    settings = copies / "dynamics" / "settings.json"
+    told = json.loads(settings.read_text())
+    told["weights"][0] = "0" * 16
+    settings.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="was trained again after"):
+        frozen(copies, tmp_path / "world")
+    assert not (tmp_path / "world").exists()

@@ -22,7 +22,7 @@ from genie_env.training.data import (
     held_out,
     open_stores,
 )
-from genie_env.training.freeze import freeze
+from genie_env.training.freeze_vision_memory import freeze_vision_memory
 from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import SHARES, encoded_stores, train_memory
 from genie_env.training.recorded import recorded_game
@@ -293,7 +293,7 @@ def change_json(file: Path, **changes: Any) -> None:
 
 
 def freeze_runs(runs: Path, **options: Any) -> dict[str, Any]:
-    freeze(runs / "vision", runs / "memory", runs / "world", **options)
+    freeze_vision_memory(runs / "vision", runs / "memory", runs / "world", **options)
     config: dict[str, Any] = json.loads((runs / "world" / "config.json").read_text())
     return config
 

@@ -102,4 +102,4 @@ def _first_tokens(eyes: Tokenizer, stores: Sequence[EpisodeStore]) -> torch.Tens
             for store in stores
         ]
     )[:STARTS]
-    return torch.cat([eyes.encode(some[:, None])[:, 0] for some in frames.split(_BATCH)])
+    return torch.cat([eyes.encode(some[:, None])[:, 0] for some in torch.split(frames, _BATCH)])
