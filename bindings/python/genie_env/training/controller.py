@@ -61,9 +61,12 @@ class TrainingProgress:
 
 
 def describe(generation: Generation) -> str:
+    if generation.mean is None or generation.best is None:
+        played = f"final score {generation.score:,.0f}"
+    else:
+        played = f"survival mean {generation.mean:,.0f}, best {generation.best:,.0f}"
     return (
-        f"survival mean {generation.mean:,.0f}, best {generation.best:,.0f}, "
-        f"controller {generation.best_score:,.0f} tics, {generation.steps_per_s:,.0f} steps/s"
+        f"{played}, controller {generation.best_score:,.0f} tics, {generation.steps_per_s:,.0f} steps/s"
     )
 
 
