@@ -133,7 +133,12 @@ def record(
         str, typer.Option(help='further arguments of gymnasium.make, as JSON: \'{"level": 3}\'')
     ] = "{}",
 ) -> None:
-    """Play a real game and record every frame, action, reward and end."""
+    """Play a real game and record every frame, action, reward and end.
+
+    `train vision`, `tokenizer`, `latent-actions` and `dynamics` learn from a recording of any game,
+    and `inspect` shows it; `train memory` and `freeze`, and so what makes a world of it, know the
+    actions of doom-take-cover only so far.
+    """
     played = Game(game, frame_skip, _json_object(env_args))
     player: BlindPlayer | AgentPlayer
     if agent is None:
