@@ -135,9 +135,9 @@ def record(
 ) -> None:
     """Play a real game and record every frame, action, reward and end.
 
-    `train vision`, `tokenizer`, `latent-actions` and `dynamics` learn from a recording of any game,
-    and `inspect` shows it; `train memory` and `freeze`, and so what makes a world of it, know the
-    actions of doom-take-cover only so far.
+    A recording of any game is good for `inspect`, `train vision`, `tokenizer`, `latent-actions`,
+    `dynamics` and `freeze genie`. `train memory` and `freeze vision-memory` know the actions of
+    doom-take-cover only, so far.
     """
     played = Game(game, frame_skip, _json_object(env_args))
     player: BlindPlayer | AgentPlayer

@@ -28,7 +28,7 @@ def freeze_vision_memory(
     memory: Annotated[Path, typer.Option(help="run directory of `train memory`")],
     out: Annotated[Path, typer.Option(help="world directory to write")],
     name: Annotated[
-        str | None, typer.Option(help="of the world [default: the directory's]")
+        str | None, typer.Option(help="of the world; that of its directory unless given")
     ] = None,
     temperature: Annotated[float, typer.Option(help="tau, as `calibrate` names it")] = 1.0,
     termination: Annotated[str, typer.Option(help="sampled or thresholded")] = "sampled",
@@ -72,7 +72,7 @@ def freeze_vision_memory(
         out,
         {
             "family": "vision-memory",
-            "name": name or out.resolve().name,
+            "name": out.resolve().name if name is None else name,
             "sizes": {
                 "latents": eyes.latents,
                 "hidden": settings["hidden"],
