@@ -70,7 +70,7 @@ class RowLedger {
   std::vector<Phase> phases_;
 };
 
-/// "row 3", "rows 3 and 7", "rows 3, 7 and 12 others"; `rows` is not empty.
+/// "row 3", "rows 3 and 7", "rows 3, 7 and 12 more"; `rows` is not empty.
 std::string NameRows(std::span<const int64_t> rows);
 
 }  // namespace genie_env

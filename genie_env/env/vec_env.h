@@ -52,9 +52,15 @@ struct VecEnvStep {
 /// throw std::invalid_argument (or InvalidAction, ResetNeeded) and leave the environment as it was;
 /// after any other failure it asks for a reset.
 ///
-///     VecEnv env(World::Load(path), {.num_envs = 1024, .observation = "zch"});
-///     at::Tensor observation = env.Reset({.seeds = seeds});
-///     VecEnvStep step = env.Step(actions);
+///     genie_env::VecEnv env(genie_env::World::Load(argv[1]), {.num_envs = 64, .seed = 0});
+///     at::Tensor observation = env.Reset();
+///     for (int i = 0; i < 100; ++i) {
+///       const at::Tensor actions = at::zeros({64}, at::kLong);  // all to the left
+///       const genie_env::VecEnvStep step = env.Step(actions);
+///       observation = step.observation;
+///     }
+///
+/// (With <ATen/ops/zeros.h>; argv[1] is a world directory.)
 class VecEnv {
  public:
   explicit VecEnv(std::shared_ptr<const World> world, VecEnvOptions options = {});

@@ -58,11 +58,16 @@ struct WorldOptions {
 /// returned are fresh and lie on the world's. Wrong shapes and dtypes throw
 /// std::invalid_argument (actions: InvalidAction) before anything is written.
 ///
-///     auto world = World::Load("worlds/doom-take-cover");
-///     WorldState state = world->MakeState(64);
-///     world->Begin(state, mask, {}, rng);
-///     at::Tensor features = world->Observe(state, "zch");
-///     WorldStep step = world->Step(state, actions, temperature, rng);
+///     const auto world = genie_env::World::Load(argv[1]);
+///     genie_env::WorldState state = world->MakeState(2);
+///     genie_env::RowCounters rng = {{.seed = 7}, {.seed = 8}};
+///     world->Begin(state, at::ones({2}, at::kBool), {}, rng);
+///     for (auto& row : rng) row.step = 1;  // each step has draws of its own
+///     const at::Tensor actions = at::zeros({2}, at::kLong), tau = at::full({2}, 1.15);
+///     const genie_env::WorldStep step = world->Step(state, actions, tau, rng);
+///     const at::Tensor features = world->Observe(state, world->spec().observations[0].name);
+///
+/// (With <ATen/ops/ones.h>, <ATen/ops/zeros.h> and <ATen/ops/full.h>. A VecEnv does all this.)
 class World {
  public:
   /// Reads a world directory (see io/world_directory.h). Throws FormatError on a malformed one,

@@ -421,9 +421,9 @@ TEST(VecEnv, ManyRowsAreNamedInShort) {
   EXPECT_EQ(TextOf<ResetNeeded>([&] {
               env.Render(Longs({4, 2, 1}));
             }),
-            "render before reset: rows 4, 2 and 1 other have no episode; reset first");
+            "render before reset: rows 4, 2 and 1 more have no episode; reset first");
   EXPECT_EQ(TextOf<ResetNeeded>([&] { env.Render(); }),
-            "render before reset: rows 0, 1 and 3 others have no episode; reset first");
+            "render before reset: rows 0, 1 and 3 more have no episode; reset first");
 }
 
 TEST(VecEnv, AnEnvironmentCanBeMoved) {

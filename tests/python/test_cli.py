@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import gymnasium
 import pytest
 from typer.core import TyperGroup
 
+import genie_env
 from genie_env import cli
 from genie_env.cli import APP, LazyCommand
 
@@ -42,6 +44,25 @@ def test_help_lists_every_command() -> None:
     assert result.returncode == 0
     for name, _ in commands():
         assert name.split()[0] in result.stdout
+
+
+def test_version() -> None:
+    installed = importlib.metadata.version("genie-env")
+    assert genie_env.__version__ == installed
+    assert run("--version").stdout == f"genie-env {installed}\n"
+
+
+def test_waiting_threads_do_not_spin_unless_their_user_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["genie-env", "--version"])
+    for given, used in (("active", "active"), (None, "passive")):
+        monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+        if given is None:
+            monkeypatch.delenv("OMP_WAIT_POLICY")
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert os.environ["OMP_WAIT_POLICY"] == used
 
 
 def test_help_imports_nothing_heavy() -> None:

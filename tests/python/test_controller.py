@@ -12,7 +12,7 @@ from genie_env._core import World
 from genie_env.controller import LinearController, file_hash, steer
 from genie_env.dreams import Dreams, Played, derived_seeds
 from genie_env.evolution import ControllerSettings, Generation, evolve, train_controller
-from genie_env.training.controller import parse_steps
+from genie_env.training.controller import describe, parse_steps
 
 FINGERPRINT = "ab" * 32
 FEATURES = {"zch": 20, "zh": 12}
@@ -145,6 +145,11 @@ def test_the_mean_is_scored_now_and_then_and_at_the_end(unbroken: list[Generatio
     scored = [g.index for g in unbroken if g.score is not None]
     assert scored[:3] == [0, 5, 10]
     assert scored[-1] == unbroken[-1].index
+    # The last generation has no candidates, and does not repeat what those before it lived.
+    last = unbroken[-1]
+    assert (last.mean, last.best) == (None, None)
+    assert describe(last).startswith(f"final score {last.score:,.0f}, controller ")
+    assert describe(unbroken[-2]).startswith(f"survival mean {unbroken[-2].mean:,.0f}, best ")
     # The best by score, not the luckiest candidate.
     scores = [g.score for g in unbroken if g.score is not None]
     assert unbroken[-1].best_score == max(scores)

@@ -58,6 +58,7 @@ def test_from_dream_to_reality(
     for name in ROWS:
         assert name in printed
     assert "generation 0: survival mean" in printed and "steps/s" in printed
+    assert printed.count("final score") == 1
 
     results = json.loads((out / "results.json").read_text())
     assert results["world"] == World.load(world).spec.fingerprint

@@ -58,6 +58,17 @@ def test_cpp_in_the_readme_is_lifted_from_an_example() -> None:
         assert any(textwrap.indent(block, "  ") in example for example in examples)
 
 
+@pytest.mark.parametrize("header", ["worlds/world.h", "env/vec_env.h"])
+def test_examples_in_headers_are_lifted_from_a_test(header: str) -> None:
+    compiled = (ROOT / "tests" / "cpp" / "header_examples_test.cc").read_text()
+    lifted = re.findall(
+        r"(?:^///     .*\n)+", (ROOT / "genie_env" / header).read_text(), re.MULTILINE
+    )
+    assert lifted
+    for example in lifted:
+        assert example.replace("///   ", "") in compiled
+
+
 @pytest.mark.parametrize("line", commands())
 def test_command_lines_are_understood(line: str) -> None:
     command: Any = APP

@@ -303,7 +303,7 @@ def test_training_learns_and_freezes(runs: Path) -> None:
     assert load_vision(runs / "vision").latents == 4
     config = freeze_runs(runs, temperature=1.25)
     assert config["sizes"] == {"latents": 4, "hidden": 16, "components": 2}
-    assert config["temperature"] == 1.25
+    assert (config["name"], config["temperature"]) == ("world", 1.25)
     assert config["training"]["data"] == {"vision": [META], "memory": [META]}
     assert config["training"]["vision"]["step"] == 3
     measured = config["training"]["memory"]["held_out"]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from genie_env.single_env import DreamEnv
     from genie_env.vector_env import DreamVectorEnv, make_vec
 
+    __version__: str
+
 __all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
 
 TORCH = "2.11"
@@ -43,6 +45,8 @@ def __getattr__(name: str) -> Any:
 
     Torch takes seconds to import, and help texts and the workers that play real games do without.
     """
+    if name == "__version__":
+        return importlib.metadata.version("genie-env")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     check_torch()

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import typer
@@ -87,6 +87,27 @@ class App(TyperGroup):
             raise typer.Exit(1) from None
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"genie-env {genie_env.__version__}")
+        raise typer.Exit
+
+
+OPTIONS = typer.Typer(add_completion=False)
+
+
+@OPTIONS.command()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """What `genie-env` takes before a command; typer makes options of functions only."""
+
+
 TRAIN = TyperGroup(
     name="train",
     help="Train the parts of a world, or an agent inside one.",
@@ -153,6 +174,7 @@ APP = App(
     name="genie-env",
     help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
     no_args_is_help=True,
+    params=typer.main.get_command(OPTIONS).params,
     commands=[
         LazyCommand(
             "demo",
@@ -219,6 +241,9 @@ APP = App(
 
 def main() -> None:
     """Runs the command line; the errors that a user meets are one line, without a traceback."""
+    # OpenMP's threads spin while they wait for each other, which on a machine that does other work
+    # too makes every step many times slower. Read when torch is loaded, so it is set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     APP.main(prog_name="genie-env")
 
 

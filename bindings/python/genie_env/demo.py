@@ -258,12 +258,12 @@ def plot(file: Path, findings: Findings) -> None:
     figure = Figure(figsize=(12 if summaries else 7.5, 4.8), layout="constrained")
     axes = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)
     dream, *reality = axes[0]
-    generations = findings.generations
-    millions = [g.steps / 1e6 for g in generations]
-    best = [g.best for g in generations]
+    played = [g for g in findings.generations if g.mean is not None]
+    millions = [g.steps / 1e6 for g in played]
+    best = [g.best for g in played]
     dream.plot(millions, best, color="tab:blue", alpha=0.5, label="best candidate")
-    dream.plot(millions, [g.mean for g in generations], color="tab:blue", label="population")
-    scored = [(g.steps / 1e6, g.score) for g in generations if g.score is not None]
+    dream.plot(millions, [g.mean for g in played], color="tab:blue", label="population")
+    scored = [(g.steps / 1e6, g.score) for g in findings.generations if g.score is not None]
     label = "controller, in fresh dreams"
     dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label=label)
     dream.set(

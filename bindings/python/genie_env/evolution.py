@@ -60,9 +60,9 @@ class Generation:
     seconds: float
     """Since the beginning of the run, interruptions left out."""
     steps_per_s: float
-    mean: float
-    """Of the whole population; of the last one where this generation only scores."""
-    best: float
+    mean: float | None
+    """Of the whole population; None where there is none, as this generation only scores."""
+    best: float | None
     """Of the best candidate: lucky, since it is chosen among many."""
     sigma: float
     score: float | None
@@ -198,7 +198,6 @@ def evolve(
     )
     steps, seconds, scored = 0, 0.0, False
     best_score, controller = -math.inf, first
-    candidates = [math.nan]
 
     for line in itertools.chain(log.lines, itertools.repeat(None)):
         index = strategy.countiter
@@ -229,16 +228,15 @@ def evolve(
         if new:
             log.append(line)
         if population:
-            candidates = line["candidates"]
-            strategy.tell(population, [-score for score in candidates])
+            strategy.tell(population, [-score for score in line["candidates"]])
             scored = False
         yield Generation(
             index=index,
             steps=steps,
             seconds=seconds,
             steps_per_s=line["steps"] / line["seconds"],
-            mean=float(np.mean(candidates)),
-            best=max(candidates),
+            mean=float(np.mean(line["candidates"])) if population else None,
+            best=max(line["candidates"], default=None),
             sigma=float(strategy.sigma),
             score=line["score"],
             best_score=best_score,

@@ -133,7 +133,12 @@ def record(
         str, typer.Option(help='further arguments of gymnasium.make, as JSON: \'{"level": 3}\'')
     ] = "{}",
 ) -> None:
-    """Play a real game and record every frame, action, reward and end."""
+    """Play a real game and record every frame, action, reward and end.
+
+    A recording of any game is good for `inspect`, `train vision`, `tokenizer`, `latent-actions`,
+    `dynamics` and `freeze genie`. `train memory` and `freeze vision-memory` know the actions of
+    doom-take-cover only, so far.
+    """
     played = Game(game, frame_skip, _json_object(env_args))
     player: BlindPlayer | AgentPlayer
     if agent is None:

@@ -51,19 +51,28 @@ class TrainingProgress:
         if self._settings.minutes is not None:
             done = max(done, generation.seconds / (60 * self._settings.minutes))
         text = describe(generation)
-        following = f"generation {generation.index + 1}"
+        # One that only scores is followed by none, or has its candidates then.
+        following = generation.index + (generation.mean is not None)
+        live = self._bar.console.is_terminal
         self._bar.update(
-            self._task, description=following, completed=min(done, 1.0), tic="", below=text
+            self._task,
+            description=f"generation {following}",
+            completed=min(done, 1.0),
+            tic="",
+            below=text if live else "",
         )
-        if not self._bar.console.is_terminal:
+        if not live:
             line = f"generation {generation.index}: {text}, {generation.steps / 1e6:.1f} M steps"
             self._bar.console.print(line, soft_wrap=True)
 
 
 def describe(generation: Generation) -> str:
+    if generation.mean is None or generation.best is None:
+        played = f"final score {generation.score:,.0f}"
+    else:
+        played = f"survival mean {generation.mean:,.0f}, best {generation.best:,.0f}"
     return (
-        f"survival mean {generation.mean:,.0f}, best {generation.best:,.0f}, "
-        f"controller {generation.best_score:,.0f} tics, {generation.steps_per_s:,.0f} steps/s"
+        f"{played}, controller {generation.best_score:,.0f} tics, {generation.steps_per_s:,.0f} steps/s"
     )
 
 

@@ -27,7 +27,9 @@ def freeze_vision_memory(
     vision: Annotated[Path, typer.Option(help="run directory of `train vision`")],
     memory: Annotated[Path, typer.Option(help="run directory of `train memory`")],
     out: Annotated[Path, typer.Option(help="world directory to write")],
-    name: Annotated[str, typer.Option(help="of the world")] = "doom-take-cover",
+    name: Annotated[
+        str | None, typer.Option(help="of the world; that of its directory unless given")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="tau, as `calibrate` names it")] = 1.0,
     termination: Annotated[str, typer.Option(help="sampled or thresholded")] = "sampled",
 ) -> None:
@@ -70,7 +72,7 @@ def freeze_vision_memory(
         out,
         {
             "family": "vision-memory",
-            "name": name,
+            "name": out.resolve().name if name is None else name,
             "sizes": {
                 "latents": eyes.latents,
                 "hidden": settings["hidden"],
