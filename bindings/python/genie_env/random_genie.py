@@ -1,0 +1,132 @@
+"""A world of the genie family with random weights: what `genie-env bench --genie` measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from genie_env._core import Dynamics, Tokenizer, Trainer
+from genie_env.files import write_json
+
+_PATCH = 8
+_ACTIONS = 6
+_STARTS = 16
+
+
+@dataclass(frozen=True)
+class GenieSizes:
+    """The dynamics' sizes, by the letters that `--genie` takes."""
+
+    T: int
+    """Frames that a layer looks at."""
+    S: int
+    """Tokens a frame."""
+    d: int
+    """Width."""
+    blocks: int
+    heads: int
+    codes: int
+    K: int
+    """Passes of MaskGIT a frame."""
+
+    @staticmethod
+    def parse(text: str) -> GenieSizes:
+        """From "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8": all of them, in any order.
+
+        Raises ValueError where one is missing, unknown, given twice or no integer.
+        """
+        names = [field.name for field in fields(GenieSizes)]
+        sizes: dict[str, int] = {}
+        for part in text.split(","):
+            name, _, value = part.partition("=")
+            if name not in names or name in sizes or not value.isdecimal():
+                raise ValueError(
+                    f"--genie is {text!r}, and {part!r} in it is not understood; expected each of "
+                    f"{', '.join(names)} once, as in T=16,S=64,d=256,blocks=6,heads=8,codes=1024,"
+                    "K=8"
+                )
+            sizes[name] = int(value)
+        missing = [name for name in names if name not in sizes]
+        if missing:
+            raise ValueError(f"--genie is {text!r}, without {', '.join(missing)}: give them too")
+        return GenieSizes(**sizes)
+
+
+def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:
+    """Writes such a world, with a tokenizer of the default sizes; returns the directory.
+
+    A frame is the rectangle of S patches that is closest to a square. Sizes that no network can
+    have raise ValueError, which names the one that is wrong.
+    """
+    frame = _frame(sizes.S)
+    eyes = Trainer(Tokenizer(frame=frame, patch=_PATCH, codes=sizes.codes))
+    action_codes = torch.nn.functional.normalize(torch.randn(_ACTIONS, 8, generator=_generator()))
+    mind = Trainer(
+        Dynamics(
+            action_codes,
+            positions=sizes.S,
+            codes=sizes.codes,
+            width=sizes.d,
+            heads=sizes.heads,
+            blocks=sizes.blocks,
+            band=sizes.T,
+            passes=sizes.K,
+        )
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    weights: Mapping[str, torch.Tensor] = {
+        **{f"tokenizer.{name}": weight for name, weight in eyes.weights().items()},
+        **{f"dynamics.{name}": weight for name, weight in mind.weights().items()},
+        "action_codes": action_codes,
+    }
+    save_file(dict(weights), directory / "model.safetensors")
+    starts = torch.randint(sizes.codes, (_STARTS, sizes.S), generator=_generator())
+    save_file({"tokens": starts}, directory / "starts.safetensors")
+    write_json(
+        directory / "config.json",
+        {
+            "format_version": 1,
+            "family": "genie",
+            "name": "random-genie",
+            "frame": {"height": frame[0], "width": frame[1]},
+            # Sizes of the default tokenizer.
+            "tokenizer": {
+                "patch": _PATCH,
+                "width": 192,
+                "heads": 3,
+                "encoder_blocks": 4,
+                "decoder_blocks": 4,
+                "codes": sizes.codes,
+                "code_dimensions": 8,
+                "band": 4,
+            },
+            "dynamics": {
+                "width": sizes.d,
+                "heads": sizes.heads,
+                "blocks": sizes.blocks,
+                "band": sizes.T,
+                "passes": sizes.K,
+            },
+            "order": "confidence",
+            "actions": {"meanings": [str(i) for i in range(_ACTIONS)], "code_dimensions": 8},
+            "frame_skip": 1,
+            "max_episode_steps": 2**31 - 1,
+            "temperature": 1.0,
+        },
+    )
+    return directory
+
+
+def _frame(positions: int) -> tuple[int, int]:
+    """Height and width in pixels."""
+    rows = next(n for n in range(math.isqrt(positions), 0, -1) if positions % n == 0)
+    return rows * _PATCH, positions // rows * _PATCH
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
