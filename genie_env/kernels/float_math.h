@@ -7,29 +7,31 @@ namespace genie_env {
 
 // Branch-free float32 exp and log: loops over them become vector code of whatever instruction set
 // the enclosing function is compiled for, which calls of the C library would prevent. Relative
-// error below 5e-7. The coefficients are least-maximum fits on the reduced ranges.
+// error below 5e-7. The coefficients are least-maximum fits on the reduced ranges. `Bits` are
+// unsigned integers as wide as the numbers: uint32_t, or as many of them as a vector has lanes.
 
 #define GENIE_ENV_INLINE inline __attribute__((always_inline))
 
 /// exp(x); below -87 it is the value there, 1.6e-38, and above 88 likewise, 1.7e38.
-GENIE_ENV_INLINE float Exp(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
+template <typename Number, typename Bits>
+GENIE_ENV_INLINE Number ExpOf(Number x) {
+  const Number low = Number{} - 87.0f, high = Number{} + 88.0f;
+  x = x < low ? low : x;
+  x = x > high ? high : x;
   // exp(x) = 2^n exp(r) with |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to an integer, and leaves
   // it in the low bits. ln(2) comes in two parts, so that n ln(2) is exact enough.
   constexpr float kRound = 12582912.0f;
-  const float shifted = x * 1.44269504f + kRound;
-  const float n = shifted - kRound;
-  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  float q = 1.381461275741458e-3f;
-  q = q * r + 8.368710055947304e-3f;
+  const Number shifted = x * 1.44269504f + kRound;
+  const Number n = shifted - kRound;
+  const Number r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Number q = 1.381461275741458e-3f * r + 8.368710055947304e-3f;
   q = q * r + 4.166838899254799e-2f;
   q = q * r + 0.1666652113199234f;
   q = q * r + 0.4999999403953552f;
-  const float power = (q * r) * r + r + 1.0f;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(power) +
-                              (std::bit_cast<uint32_t>(shifted) << 23));
+  const Number power = (q * r) * r + r + 1.0f;
+  return std::bit_cast<Number>(std::bit_cast<Bits>(power) + (std::bit_cast<Bits>(shifted) << 23));
 }
+GENIE_ENV_INLINE float Exp(float x) { return ExpOf<float, uint32_t>(x); }
 
 /// log(x) for normal x above 0.
 GENIE_ENV_INLINE float Log(float x) {

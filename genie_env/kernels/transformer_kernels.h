@@ -31,8 +31,8 @@ struct HeadsBlock {
   int64_t product_stride;
   const float* bias;        ///< [3, heads, head]
   const float* query_gain;  ///< [head]
-  const float* cosines;     ///< [head / 2], or null
-  const float* sines;       ///< [head / 2], or null
+  const float* cosines;     ///< [head], those of 2i and 2i + 1 equal; or null
+  const float* sines;       ///< [head], those of 2i negative; or null
   Element* query;           ///< [positions, heads, head]
   Element* key;             ///< [positions, heads, head]
   Element* value;           ///< [positions, heads, head]
@@ -53,9 +53,15 @@ struct TimeBlock {
   const Element* query;        ///< [positions, heads, head]
   const Element* key;          ///< [positions, heads, head]
   const Element* value;        ///< [positions, heads, head]
-  float* scores;               ///< room for slots + 1 numbers
+  float* scores;               ///< room for TimeScores numbers
   Element* out;                ///< [positions, heads, head]
 };
+
+/// Room that attention over time takes for its scores.
+constexpr int64_t TimeScores(int64_t heads, int64_t slots) {
+  constexpr int64_t kGroup = 16;
+  return heads * ((slots + kGroup) / kGroup * kGroup);  // slots and this frame, in whole groups
+}
 
 /// What one row of logits says.
 struct Categorical {
@@ -72,9 +78,9 @@ struct TransformerKernels {
   void (*heads)(const HeadsBlock<Element>&);
   void (*time)(const TimeBlock<Element>&);
   /// out = softmax(scale * scores) over the first `columns` of each row of [positions, stride];
-  /// zero beyond.
-  void (*softmax)(int64_t positions, int64_t columns, int64_t stride, float scale,
-                  const float* scores, Element* out);
+  /// zero beyond. Writes over the scores.
+  void (*softmax)(int64_t positions, int64_t columns, int64_t stride, float scale, float* scores,
+                  Element* out);
   /// x += products + bias: `columns` of them a position.
   void (*add)(int64_t positions, int64_t columns, const float* products, int64_t product_stride,
               const float* bias, float* x, int64_t x_stride);

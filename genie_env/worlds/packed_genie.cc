@@ -19,18 +19,19 @@
 namespace genie_env {
 namespace {
 
-/// cos and sin of a frame's RoPE angles. In double: a dream of many thousand frames would otherwise
-/// lose them.
+/// cos and sin of a frame's RoPE angles, as HeadsBlock wants them. In double: a dream of many
+/// thousand frames would otherwise lose them.
 struct Angles {
-  explicit Angles(int64_t head) : cosines(head / 2), sines(head / 2) {}
+  explicit Angles(int64_t head) : cosines(head), sines(head) {}
 
   void Set(int64_t time) {
-    const auto pairs = static_cast<double>(cosines.size());
-    for (size_t i = 0; i < cosines.size(); ++i) {
+    const auto head = static_cast<double>(cosines.size());
+    for (size_t i = 0; i < cosines.size(); i += 2) {
       const double angle =
-          static_cast<double>(time) * std::pow(kRopeBase, -static_cast<double>(i) / pairs);
-      cosines[i] = static_cast<float>(std::cos(angle));
-      sines[i] = static_cast<float>(std::sin(angle));
+          static_cast<double>(time) * std::pow(kRopeBase, -static_cast<double>(i) / head);
+      cosines[i] = cosines[i + 1] = static_cast<float>(std::cos(angle));
+      sines[i + 1] = static_cast<float>(std::sin(angle));
+      sines[i] = -sines[i + 1];
     }
   }
 
@@ -186,7 +187,7 @@ class Packed final : public FrozenGenie {
   struct Room {
     explicit Room(const Packed& owner)
         : transformer(owner.positions_, std::max(owner.encoder_.width(), owner.dynamics_.width()),
-                      std::max(owner.encoder_.slots(), owner.dynamics_.slots())),
+                      std::max(owner.encoder_.time_scores(), owner.dynamics_.time_scores())),
           dynamics_angles(owner.dynamics_.sizes().head()),
           encoder_angles(owner.encoder_.sizes().head()),
           tokens(owner.positions_) {

@@ -72,8 +72,8 @@ void PackedLinear<Element>::Panel(int64_t column, int64_t positions, const Bits*
 }
 
 template <typename Element>
-TransformerRoom<Element>::TransformerRoom(int64_t positions, int64_t width, int64_t slots)
-    : places(positions) {
+TransformerRoom<Element>::TransformerRoom(int64_t positions, int64_t width, int64_t time_scores)
+    : time_scores(Room<float>({time_scores})), places(positions) {
   const int64_t padded = PaddedPositions(positions);
   constexpr int64_t kColumns = PackedLinear<Element>::kColumns;
   x = Room<float>({padded, width});
@@ -84,7 +84,6 @@ TransformerRoom<Element>::TransformerRoom(int64_t positions, int64_t width, int6
   scores = Room<float>({padded, padded});
   shares = Room<Element>({padded, padded});
   wide = Room<Element>({padded, 4 * width});
-  time_scores = Room<float>({slots + 1});
   std::iota(places.begin(), places.end(), 0);
 }
 

@@ -70,7 +70,7 @@ class PackedLinear {
 template <typename Element>
 struct TransformerRoom {
   using Bits = BitsOf<Element>;
-  TransformerRoom(int64_t positions, int64_t width, int64_t slots);
+  TransformerRoom(int64_t positions, int64_t width, int64_t time_scores);
 
   at::Tensor x;         ///< float32 [padded, width]: the residual stream; what pads it is finite
   at::Tensor input;     ///< [padded, width], of products
@@ -80,7 +80,7 @@ struct TransformerRoom {
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
   at::Tensor wide;                      ///< [padded, 4 width]
-  at::Tensor time_scores;               ///< float32 [slots + 1]
+  at::Tensor time_scores;               ///< float32 [time_scores]
   std::vector<int32_t> places;          ///< 0, 1, 2, ...
 };
 
@@ -91,8 +91,8 @@ struct PackedPast {
   /// in slot t % slots.
   BitsOf<Element>* ring;
   int64_t time;          ///< frames before this one; the last `slots` of them are seen
-  const float* cosines;  ///< [head / 2], of this time
-  const float* sines;    ///< [head / 2]
+  const float* cosines;  ///< [head], of this time, as HeadsBlock says
+  const float* sines;    ///< [head]
   bool commit;           ///< whether this frame's keys and values go into the ring
 };
 
@@ -105,7 +105,7 @@ class PackedTransformer {
   PackedTransformer(const TransformerWeights& weights, int64_t positions, int64_t band);
 
   int64_t width() const { return sizes_.width; }
-  int64_t slots() const { return slots_; }
+  int64_t time_scores() const { return TimeScores(sizes_.heads, slots_); }
   const BlockSizes& sizes() const { return sizes_; }
 
   /// Numbers of one row's ring.
