@@ -114,6 +114,12 @@ GENIE_ENV_INLINE void ToShares(int64_t size, float* x) {
 }
 
 template <typename Element>
+GENIE_ENV_INLINE void Prefetch(const Element* from, int64_t size) {
+  constexpr int64_t kLine = 64 / sizeof(Element);
+  for (int64_t i = 0; i < size; i += kLine) __builtin_prefetch(from + i);
+}
+
+template <typename Element>
 GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head, whole = head / kWide * kWide;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
@@ -131,8 +137,13 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
       }
       for (int64_t i = whole; i < head; ++i) query[first + i] = Load<float>(in + i) * scale;
     }
+    const int64_t next = b.place[std::min(s + 1, b.positions - 1)] - b.place[s];
     for (int64_t slot = 0; slot <= b.seen; ++slot) {
       const Element* key = slot == b.seen ? b.key + s * width : keys + slot * width;
+      if (slot < b.seen) {  // what will be read next is on its way meanwhile
+        Prefetch(values + slot * width, width);
+        Prefetch(keys + (next * b.slots + slot) * width, width);
+      }
       float* score = b.scores + slot;
       for (int64_t first = 0; first < width; first += head, score += stride) {
         Lanes sum{}, other{};
