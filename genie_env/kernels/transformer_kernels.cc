@@ -65,37 +65,54 @@ GENIE_ENV_INLINE Number Partner(const float* x, int64_t i) {
   }
 }
 
+// Step by step for all heads, and not head by head: what waits for a sum would wait for each.
 template <typename Element>
 GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head;
-  float x[kMostWidth];
+  const float share = 1.0f / static_cast<float>(head);
+  float x[kMostWidth], means[kMostWidth], scales[kMostWidth];
   for (int64_t s = 0; s < b.positions; ++s) {
     const float* products = b.products + s * b.product_stride;
+    const auto value = [&]<typename Number>(int64_t i) {
+      return Load<Number>(products + i) + Load<Number>(b.bias + i);
+    };
     for (int64_t part = 0; part < 2; ++part) {
-      for (int64_t first = 0; first < width; first += head) {
-        const float* in = products + part * width + first;
-        const float* bias = b.bias + part * width + first;
-        Element* out = (part == 0 ? b.query : b.key) + s * width + first;
+      Element* out = (part == 0 ? b.query : b.key) + s * width;
+      for (int64_t h = 0; h < b.heads; ++h) {
+        means[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
+                     const int64_t at = h * head + i;
+                     const Number sum = value.template operator()<Number>(part * width + at);
+                     Store(sum, x + at);
+                     return sum;
+                   });
+      }
+      for (int64_t h = 0; h < b.heads; ++h) {
+        scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
+                      const Number off = Load<Number>(x + h * head + i) - means[h];
+                      Store(off, x + h * head + i);
+                      return off * off;
+                    });
+      }
+      for (int64_t h = 0; h < b.heads; ++h) scales[h] = 1.0f / std::sqrt(scales[h] + kEpsilon);
+      for (int64_t h = 0; h < b.heads; ++h) {
+        float* own = x + h * head;
+        if (part == 0) {
+          ForEachLanes(head, [&]<typename Number>(int64_t i) {
+            Store(Load<Number>(own + i) * Load<Number>(b.query_gain + i), own + i);
+          });
+        }
         ForEachLanes(head, [&]<typename Number>(int64_t i) {
-          Store(Load<Number>(in + i) + Load<Number>(bias + i), x + i);
-        });
-        const Moments moments = MomentsOf(head, x);
-        ForEachLanes(head, [&]<typename Number>(int64_t i) {
-          const Number normal = (Load<Number>(x + i) - moments.mean) * moments.scale;
-          Store(part == 0 ? normal * Load<Number>(b.query_gain + i) : normal, x + i);
-        });
-        ForEachLanes(head, [&]<typename Number>(int64_t i) {
-          const Number straight = Load<Number>(x + i);
-          Store(b.cosines == nullptr ? straight
-                                     : straight * Load<Number>(b.cosines + i) +
-                                           Partner<Number>(x, i) * Load<Number>(b.sines + i),
-                out + i);
+          Number turned = Load<Number>(own + i);
+          if (b.cosines != nullptr) {
+            turned = turned * Load<Number>(b.cosines + i) +
+                     Partner<Number>(own, i) * Load<Number>(b.sines + i);
+          }
+          Store(turned * scales[h], out + h * head + i);
         });
       }
     }
     ForEachLanes(width, [&]<typename Number>(int64_t i) {
-      Store(Load<Number>(products + 2 * width + i) + Load<Number>(b.bias + 2 * width + i),
-            b.value + s * width + i);
+      Store(value.template operator()<Number>(2 * width + i), b.value + s * width + i);
     });
   }
 }
