@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <span>
@@ -210,15 +211,18 @@ class Packed final : public FrozenGenie {
     at::Tensor outputs;                             // float32 [padded, outputs of the last layers]
   };
 
-  // Calls task(room, row) for all rows, on all threads.
+  // Calls task(room, row) for all rows, on all threads. Each takes the next row when it is done
+  // with one: a core that does other work as well holds the others up by one row at most.
   template <typename Task>
   void ForEachRow(int64_t rows, const Task& task) const {
     if constexpr (kIsBf16<Element>) CheckBf16StillWorks();
-    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+    std::atomic<int64_t> next{0};
+    const int64_t threads = std::min<int64_t>(rows, at::get_num_threads());
+    at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
       const TileScope tiles(kIsBf16<Element>);
       std::unique_ptr<Room> room = rooms_.Take([](const auto&) { return true; },
                                                [&] { return std::make_unique<Room>(*this); });
-      for (int64_t row = begin; row < end; ++row) task(*room, row);
+      for (int64_t row = next++; row < rows; row = next++) task(*room, row);
       rooms_.Give(std::move(room));
     });
   }

@@ -62,7 +62,8 @@ class PackedLinear {
              int64_t out_stride) const;
 
   int64_t inner_, outputs_;
-  at::Tensor weight_;  // [panels, inner x kColumns] as PackPanels says
+  at::Tensor weight_;                 // [panels, inner x kColumns] as PackPanels says
+  const Element* weights_ = nullptr;  // of weight_: asking a tensor takes time, panel after panel
   at::Tensor bias_;
 };
 
