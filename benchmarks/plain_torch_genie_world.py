@@ -5,9 +5,10 @@
 
 Nothing in `PlainGenieDream` calls genie_env. Careful means: inference mode, everything in the type
 of the products, keys and values of past frames in a ring that is written in place, scaled dot
-product attention over space and over the ring, positions that are settled already left out of the
-logits, and the last pass over a frame stopped where its keys and values are known. It does not
-compute the surprise, which ours always does.
+product attention over space and, as each position has one query, batched products over the ring,
+which take less than half its time there; positions that are settled already are left out of the
+logits, and the last pass over a frame stops where its keys and values are known. It does not compute
+the surprise, which ours always does.
 """
 
 from __future__ import annotations
@@ -143,8 +144,10 @@ class PlainGenieDream:
             if seen < self.slots:  # until the window is full, the first places and the last one
                 past = torch.cat([ring[:, :, :, :seen], ring[:, :, :, -1:]], 3)
             if not (commit and i == self.blocks - 1):
-                q = turned(q).flatten(0, 1)[:, :, None]
-                mixed = functional.scaled_dot_product_attention(q, past[0], past[1])
+                keys, values = past.flatten(1, 2)
+                scores = torch.bmm(turned(q).flatten(0, 2)[:, None], keys.mT)
+                shares = scores.mul_(keys.shape[2] ** -0.5).softmax(2)
+                mixed = torch.bmm(shares, values)
                 x = x + self._linear(f"{block}.time.output", mixed.view(x.shape))
             if commit:
                 ring[:, :, :, self.time % self.slots] = ring[:, :, :, -1]
