@@ -13,8 +13,10 @@ from random_world import random_config, write_random_world
 
 from genie_env import bench, products
 from genie_env.cli import APP
+from genie_env.random_genie import GenieSizes, random_genie_world
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from plain_torch_genie_world import PlainGenieDream  # noqa: E402
 from plain_torch_models import PlainMemory, PlainVision  # noqa: E402
 
 
@@ -75,6 +77,49 @@ def test_products_are_those_of_the_networks() -> None:
     assert [p.flops for p in products.decoding_products(config)] == counted
 
 
+def test_a_genie_world_of_random_weights(tmp_path: Path) -> None:
+    file = tmp_path / "b.json"
+    sizes = "T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2"
+    options = ["--batch", "1", "3", "--seconds", "0.05", "--dtype", "float32", "--json", str(file)]
+    assert run("--genie", sizes, *options) == 0
+    report = json.loads(file.read_text())
+    assert report["world"]["name"] == "random-genie"
+    assert [(r["batch"], r["tier"]) for r in report["results"]] == [
+        (b, t) for b in (1, 3) for t in ("latents", "pixels", "numpy")
+    ]
+    assert all(r["products_share"] > 0 for r in report["results"])
+
+
+def test_products_of_a_genie_world(tmp_path: Path) -> None:
+    """Counted again where the plain PyTorch dream multiplies."""
+    counted: list[tuple[str, int, int]] = []
+
+    class Counting(PlainGenieDream):
+        def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+            y = super()._linear(name, x)
+            counted.append((name, x.shape[-2], 2 * x.numel() * y.shape[-1]))
+            return y
+
+    sizes = GenieSizes.parse("T=3,S=64,d=32,blocks=2,heads=2,codes=20,K=1")
+    world = random_genie_world(tmp_path / "one", sizes)
+    dream = Counting(world, torch.zeros(1, 64, dtype=torch.int64), torch.float32)
+    counted.clear()
+    dream.step(torch.zeros(1, dtype=torch.int64))
+    config = json.loads((world / "config.json").read_text())
+    names = [(p.layer, p.rows, p.flops) for p in products.step_products(config)]
+    assert names == [(n.removeprefix("transformer.block"), r, f) for n, r, f in counted]
+
+    config["dynamics"]["passes"] = 4
+    expected = [p for p in products.step_products(config) if p.layer == "to_logits"]
+    assert [p.rows for p in expected] == [64, 59, 45, 24]
+    last = [p.rows for p in products.step_products(config) if p.layer == "1.widen"]
+    assert last == [64, 59, 45, 24]
+    assert products.window(config) == 3
+
+    eyes = 2 * 64 * (4 * 12 * 192**2 + 192 * 192)
+    assert sum(p.flops for p in products.decoding_products(config)) == eyes
+
+
 def test_repeats_take_turns() -> None:
     calls: list[str] = []
     steps = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
@@ -98,6 +143,21 @@ def test_wrong_arguments(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "give either a world or --genie with sizes"),
+        (["doom-take-cover", "--genie", "T=3"], "give either a world or --genie with sizes"),
+        (["--genie", "T=3"], "without S, d, blocks, heads, codes, K: give them too"),
+    ],
+)
+def test_a_world_or_sizes(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*args) == 1
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
 def test_unknown_family() -> None:
-    with pytest.raises(ValueError, match="family is 'genie'; .* 'vision-memory' alone are known"):
-        products.step_products({**random_config(), "family": "genie"})
+    with pytest.raises(ValueError, match="family is 'dice'; .* and 'genie' alone are known"):
+        products.step_products({**random_config(), "family": "dice"})

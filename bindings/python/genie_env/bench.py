@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +23,8 @@ from rich.table import Table
 
 from genie_env._core import World
 from genie_env.files import read_json, write_json
-from genie_env.products import Product, decoding_products, step_products
+from genie_env.products import Product, decoding_products, step_products, window
+from genie_env.random_genie import GenieSizes, random_genie_world
 from genie_env.shipped import find_world
 from genie_env.vector_env import DreamVectorEnv, make_vec
 
@@ -90,13 +93,16 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _stepper(env: DreamVectorEnv, tier: str) -> Callable[[], object]:
-    """A call that steps the environment with random actions; rows that have ended begin anew."""
+def _stepper(env: DreamVectorEnv, tier: str, warm: int) -> Callable[[], object]:
+    """A call that steps the environment with random actions; rows that have ended begin anew. Has
+    stepped `warm` times."""
     env.reset(seed=0)
     generator = torch.Generator().manual_seed(0)
     shape = (64, env.num_envs)
     actions = torch.randint(int(env.single_action_space.n), shape, generator=generator)
     turns = itertools.cycle(actions.numpy() if tier == "numpy" else actions.to(env.device))
+    for _ in range(warm):
+        env.step(next(turns))
     return lambda: env.step(next(turns))
 
 
@@ -104,17 +110,15 @@ def _multiplier(
     products: Sequence[Product], batch: int, dtype: torch.dtype, device: torch.device
 ) -> Callable[[], object]:
     """A call that computes the matrix products of a step of `batch` rows, and nothing else."""
-    pairs = [
-        (
-            torch.rand(batch * p.rows, p.inner, dtype=dtype, device=device),
-            torch.rand(p.outer, p.inner, dtype=dtype, device=device),
-        )
-        for p in products
-    ]
+    rand = functools.partial(torch.rand, dtype=dtype, device=device)
+    inputs = {(p.rows, p.inner): rand(batch * p.rows, p.inner) for p in products}
+    weights = {p.layer: rand(p.outer, p.inner) for p in products}
 
     @torch.inference_mode()
     def multiply() -> object:
-        return [torch.nn.functional.linear(x, weight) for x, weight in pairs]
+        for p in products:
+            result = torch.nn.functional.linear(inputs[p.rows, p.inner], weights[p.layer])
+        return result
 
     return multiply
 
@@ -174,7 +178,7 @@ def measure(
         loaded = World.load(world, device=str(device), dtype=name)
         dtype = getattr(torch, loaded.spec.dtype)
         steps[Cell(loaded.spec.dtype, _PEAK, "peak")] = _multiplier(
-            [Product(1, _PEAK, _PEAK)], _PEAK, dtype, device
+            [Product("peak", 1, _PEAK, _PEAK)], _PEAK, dtype, device
         )
         for batch in batches:
             for tier in TIERS:
@@ -184,7 +188,7 @@ def measure(
                     observation="pixels" if tier == "pixels" else None,
                     output="numpy" if tier == "numpy" else "torch",
                 )
-                steps[Cell(loaded.spec.dtype, batch, tier)] = _stepper(env, tier)
+                steps[Cell(loaded.spec.dtype, batch, tier)] = _stepper(env, tier, window(config))
             for tier in ("latents", "pixels"):
                 steps[Cell(loaded.spec.dtype, batch, f"products of {tier}")] = _multiplier(
                     products[tier], batch, dtype, device
@@ -192,7 +196,7 @@ def measure(
 
     task = progress.add_task("measuring", total=len(steps) * (REPEATS + 1))
     rates = interleaved(steps, seconds, device, tick=lambda: progress.advance(task))
-    peak_flops = Product(_PEAK, _PEAK, _PEAK).flops
+    peak_flops = Product("peak", _PEAK, _PEAK, _PEAK).flops
     peaks = {
         cell.dtype: peak_flops * statistics.median(rate)
         for cell, rate in rates.items()
@@ -283,19 +287,28 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
 
 
 def bench(
-    world: Annotated[str, typer.Argument(help="a shipped world's name, or a world directory")],
-    batch: Annotated[list[int], typer.Option(help="dreams stepped together; several numbers")] = [
-        1,
-        16,
-        64,
-        256,
-        1024,
-    ],
+    world: Annotated[
+        str | None, typer.Argument(help="a shipped world's name, or a world directory")
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="dreams stepped together; several numbers (default: 1 16 64 256 1024, and up to "
+            "64 for worlds of the genie family)"
+        ),
+    ] = None,
     dtype: Annotated[
         list[str], typer.Option(help="float32, bfloat16 or auto; may be repeated")
     ] = ["auto"],
     seconds: Annotated[float, typer.Option(help="time of every cell, its repeats together")] = 2.0,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    genie: Annotated[
+        str | None,
+        typer.Option(
+            help="instead of a world: sizes of one of the genie family with random weights, as "
+            "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="file for all figures")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="file for a picture")] = None,
 ) -> None:
@@ -303,22 +316,42 @@ def bench(
 
     Every cell runs five times, in turns with all others; the table has the median and the best.
     Beside them stands the share of what the step's own matrix products allow at that batch, and of
-    the machine's peak, both measured in the same run.
+    the machine's peak, both measured in the same run. Dreams of the genie family have as many
+    frames behind them as they look at.
     """
-    for value in batch:
+    for value in batch or []:
         if value < 1:
             raise ValueError(f"batch is {value}; expected 1 or more")
     if not seconds > 0:
         raise ValueError(f"seconds is {seconds}; expected a number above 0")
-    directory = find_world(world)
+    if (world is None) == (genie is None):
+        raise ValueError("give either a world or --genie with sizes")
+    with tempfile.TemporaryDirectory(prefix="genie_env_bench_") as folder:
+        if genie is not None:
+            directory = random_genie_world(Path(folder) / "world", GenieSizes.parse(genie))
+        else:
+            directory = find_world(world or "")
+        _bench(directory, batch, dtype, seconds, device, json_file, plot_file)
+
+
+def _bench(
+    directory: Path,
+    batch: Sequence[int] | None,
+    dtype: Sequence[str],
+    seconds: float,
+    device: str,
+    json_file: Path | None,
+    plot_file: Path | None,
+) -> None:
     console = Console()
     where = torch.device(device)
+    spec = World.load(directory).spec
+    batches = batch or ([1, 4, 16, 64] if spec.family == "genie" else [1, 16, 64, 256, 1024])
     with Progress(console=console, transient=True) as progress:
         results, peaks = measure(
-            directory, sorted(set(batch)), list(dict.fromkeys(dtype)), seconds, where, progress
+            directory, sorted(set(batches)), list(dict.fromkeys(dtype)), seconds, where, progress
         )
     facts = machine(where)
-    spec = World.load(directory).spec
     title = f"{spec.name} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
     show(console, results, title)
     for name, peak in peaks.items():

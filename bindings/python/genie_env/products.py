@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ from typing import Any
 class Product:
     """[rows, inner] x [inner, outer], for one dream of a batch."""
 
+    layer: str
+    """Whose weights; products of one layer share them."""
     rows: int
     inner: int
     outer: int
@@ -20,33 +24,90 @@ class Product:
 
 
 def step_products(config: dict[str, Any]) -> list[Product]:
-    """The matrix products of one step without pixels."""
+    """The products with weights of one step without pixels, in their order."""
+    if config["family"] == "genie":
+        return list(_genie_step(config))
     sizes = _vision_memory_sizes(config)
     latents, hidden = sizes["latents"], sizes["hidden"]
     return [
-        Product(1, latents + 2, 4 * hidden),
-        Product(1, hidden, 4 * hidden),
-        Product(1, hidden, 3 * latents * sizes["components"] + 1),
+        Product("input", 1, latents + 2, 4 * hidden),
+        Product("hidden", 1, hidden, 4 * hidden),
+        Product("output", 1, hidden, 3 * latents * sizes["components"] + 1),
     ]
 
 
 def decoding_products(config: dict[str, Any]) -> list[Product]:
     """Those of decoding one frame: every transposed convolution as a product over its input."""
+    if config["family"] == "genie":
+        return list(_genie_decoding(config))
     latents = _vision_memory_sizes(config)["latents"]
     return [
-        Product(1, latents, 1024),
-        Product(1 * 1, 1024, 128 * 5 * 5),
-        Product(5 * 5, 128, 64 * 5 * 5),
-        Product(13 * 13, 64, 32 * 6 * 6),
-        Product(30 * 30, 32, 3 * 6 * 6),
+        Product("expand", 1, latents, 1024),
+        Product("deconv1", 1 * 1, 1024, 128 * 5 * 5),
+        Product("deconv2", 5 * 5, 128, 64 * 5 * 5),
+        Product("deconv3", 13 * 13, 64, 32 * 6 * 6),
+        Product("deconv4", 30 * 30, 32, 3 * 6 * 6),
     ]
+
+
+def window(config: dict[str, Any]) -> int:
+    """Steps after which a step costs what all later ones cost: until then it has less to look at."""
+    return int(config["dynamics"]["band"]) if config["family"] == "genie" else 0
+
+
+def _genie_step(config: dict[str, Any]) -> Iterator[Product]:
+    """MaskGIT's passes over a frame, and the one that commits it (see worlds/packed_genie.cc): the
+    last block computes only positions that are hidden, and, where the frame is committed, keys and
+    values alone. Positions look at each other in products without weights, which are left out."""
+    sizes, positions = config["dynamics"], _positions(config)
+    width, last, passes = sizes["width"], sizes["blocks"] - 1, sizes["passes"]
+
+    def feed(block: str, rows: int) -> Iterator[Product]:
+        yield Product(f"{block}.time.output", rows, width, width)
+        yield Product(f"{block}.widen", rows, width, 4 * width)
+        yield Product(f"{block}.narrow", rows, 4 * width, width)
+
+    def blocks(hidden: int) -> Iterator[Product]:
+        for i in range(last + 1):
+            rows = positions if i < last else hidden
+            yield Product(f"{i}.space.qkv", positions, width, 3 * width)
+            yield Product(f"{i}.space.output", positions, width, width)
+            yield Product(f"{i}.time.qkv", rows or positions, width, 3 * width)
+            if rows:
+                yield from feed(str(i), rows)
+
+    hidden = positions
+    for number in range(1, passes + 1):
+        left = math.floor(positions * math.cos(math.pi / 2 * number / passes))
+        left = 0 if number == passes else left
+        if left < hidden:
+            yield from blocks(hidden)
+            yield Product("to_logits", hidden, width, config["tokenizer"]["codes"])
+        hidden = left
+    yield from blocks(0)
+
+
+def _genie_decoding(config: dict[str, Any]) -> Iterator[Product]:
+    sizes, positions = config["tokenizer"], _positions(config)
+    width = sizes["width"]
+    for i in range(sizes["decoder_blocks"]):
+        yield Product(f"decoder{i}.space.qkv", positions, width, 3 * width)
+        yield Product(f"decoder{i}.space.output", positions, width, width)
+        yield Product(f"decoder{i}.widen", positions, width, 4 * width)
+        yield Product(f"decoder{i}.narrow", positions, 4 * width, width)
+    yield Product("to_pixels", positions, width, 3 * sizes["patch"] ** 2)
+
+
+def _positions(config: dict[str, Any]) -> int:
+    frame, patch = config["frame"], config["tokenizer"]["patch"]
+    return int(frame["height"] // patch * (frame["width"] // patch))
 
 
 def _vision_memory_sizes(config: dict[str, Any]) -> dict[str, int]:
     if config["family"] != "vision-memory":
         raise ValueError(
             f"the world's family is {config['family']!r}; the matrix products of 'vision-memory' "
-            "alone are known"
+            "and 'genie' alone are known"
         )
     sizes: dict[str, int] = config["sizes"]
     return sizes
