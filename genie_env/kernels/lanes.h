@@ -126,12 +126,19 @@ GENIE_ENV_INLINE void ForEachLanes(int64_t size, const Body& body) {
 /// The sum of term.operator()<Number>(i) over 0 .. size - 1.
 template <typename Term>
 GENIE_ENV_INLINE float Sum(int64_t size, const Term& term) {
-  Lanes lanes{};
+  Lanes even{}, odd{};  // two, as each addition waits for the one before
   float rest = 0;
   int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) lanes += term.template operator()<Lanes>(i);
+  for (; i + 2 * kLanes <= size; i += 2 * kLanes) {
+    even += term.template operator()<Lanes>(i);
+    odd += term.template operator()<Lanes>(i + kLanes);
+  }
+  if (i + kLanes <= size) {
+    even += term.template operator()<Lanes>(i);
+    i += kLanes;
+  }
   for (; i < size; ++i) rest += term.template operator()<float>(i);
-  return Total(lanes) + rest;
+  return Total(even + odd) + rest;
 }
 
 }  // namespace genie_env
