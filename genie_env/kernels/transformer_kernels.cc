@@ -66,51 +66,52 @@ GENIE_ENV_INLINE Number Partner(const float* x, int64_t i) {
   }
 }
 
-// Step by step for all heads, and not head by head: what waits for a sum would wait for each.
+// Step by step for all heads of queries and keys, and not head by head: what waits for a sum would
+// wait for each.
 template <typename Element>
 GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head;
   const float share = 1.0f / static_cast<float>(head);
-  float x[kMostWidth], means[kMostWidth], scales[kMostWidth];
+  float x[2 * kMostWidth], scales[2 * kMostWidth];
   for (int64_t s = 0; s < b.positions; ++s) {
     const float* products = b.products + s * b.product_stride;
     const auto value = [&]<typename Number>(int64_t i) {
       return Load<Number>(products + i) + Load<Number>(b.bias + i);
     };
-    for (int64_t part = 0; part < 2; ++part) {
-      Element* out = (part == 0 ? b.query : b.key) + s * width;
-      for (int64_t h = 0; h < b.heads; ++h) {
-        means[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
-                     const int64_t at = h * head + i;
-                     const Number sum = value.template operator()<Number>(part * width + at);
-                     Store(sum, x + at);
-                     return sum;
-                   });
-      }
-      for (int64_t h = 0; h < b.heads; ++h) {
-        scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
-                      const Number off = Load<Number>(x + h * head + i) - means[h];
-                      Store(off, x + h * head + i);
-                      return off * off;
-                    });
-      }
-      for (int64_t h = 0; h < b.heads; ++h) scales[h] = 1.0f / std::sqrt(scales[h] + kEpsilon);
-      for (int64_t h = 0; h < b.heads; ++h) {
-        float* own = x + h * head;
-        if (part == 0) {
-          ForEachLanes(head, [&]<typename Number>(int64_t i) {
-            Store(Load<Number>(own + i) * Load<Number>(b.query_gain + i), own + i);
-          });
+    for (int64_t h = 0; h < 2 * b.heads; ++h) {  // scales: the means at first
+      scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
+                    const Number sum = value.template operator()<Number>(h * head + i);
+                    Store(sum, x + h * head + i);
+                    return sum;
+                  });
+    }
+    for (int64_t h = 0; h < 2 * b.heads; ++h) {
+      const float mean = scales[h];
+      scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
+                    const Number off = Load<Number>(x + h * head + i) - mean;
+                    Store(off, x + h * head + i);
+                    return off * off;
+                  });
+    }
+    for (int64_t h = 0; h < 2 * b.heads; ++h) scales[h] = 1.0f / std::sqrt(scales[h] + kEpsilon);
+    for (int64_t h = 0; h < b.heads; ++h) {
+      ForEachLanes(head, [&]<typename Number>(int64_t i) {
+        float* own = x + h * head + i;
+        Store(Load<Number>(own) * Load<Number>(b.query_gain + i), own);
+      });
+    }
+    for (int64_t h = 0; h < 2 * b.heads; ++h) {
+      const float* own = x + h * head;
+      Element* out =
+          h < b.heads ? b.query + s * width + h * head : b.key + s * width + (h - b.heads) * head;
+      ForEachLanes(head, [&]<typename Number>(int64_t i) {
+        Number turned = Load<Number>(own + i);
+        if (b.cosines != nullptr) {
+          turned = turned * Load<Number>(b.cosines + i) +
+                   Partner<Number>(own, i) * Load<Number>(b.sines + i);
         }
-        ForEachLanes(head, [&]<typename Number>(int64_t i) {
-          Number turned = Load<Number>(own + i);
-          if (b.cosines != nullptr) {
-            turned = turned * Load<Number>(b.cosines + i) +
-                     Partner<Number>(own, i) * Load<Number>(b.sines + i);
-          }
-          Store(turned * scales[h], out + h * head + i);
-        });
-      }
+        Store(turned * scales[h], out + i);
+      });
     }
     ForEachLanes(width, [&]<typename Number>(int64_t i) {
       Store(value.template operator()<Number>(2 * width + i), b.value + s * width + i);

@@ -18,7 +18,7 @@ namespace genie_env {
 // depend on that row alone. (A batch below the number of cores leaves some of them idle.)
 
 /// Positions in memory for `positions` that exist: products compute whole groups.
-constexpr int64_t PaddedPositions(int64_t positions) { return (positions + 15) / 16 * 16; }
+constexpr int64_t PaddedPositions(int64_t positions) { return (positions + 7) / 8 * 8; }
 
 /// A linear map whose weights are packed in panels of columns.
 template <typename Element>
