@@ -102,7 +102,7 @@ class Packed final : public FrozenGenie {
       Restart(state, row[i]);
       std::copy_n(tokens.const_data_ptr<int64_t>() + i * positions_, positions_,
                   Tokens(state, row[i]));
-      Commit(room, state, row[i], nullptr);
+      Commit(room, state, row[i], nullptr, All(room));
     });
   }
 
@@ -112,7 +112,7 @@ class Packed final : public FrozenGenie {
     ForEachRow(rows.size(0), [&](Room& room, int64_t i) {
       Restart(state, row[i]);
       Encode(room, state, row[i], frames.const_data_ptr<uint8_t>() + i * patches_.bytes());
-      Commit(room, state, row[i], nullptr);
+      Commit(room, state, row[i], nullptr, All(room));
     });
   }
 
@@ -132,7 +132,7 @@ class Packed final : public FrozenGenie {
           Unmask(room, state, row, action, Order(draws.order, row), draw);
       std::copy(room.tokens.begin(), room.tokens.end(), Tokens(state, row));
       state.eyes_time.mutable_data_ptr<int64_t>()[row] = 0;
-      Commit(room, state, row, action);
+      Commit(room, state, row, action, room.settled);
     });
     return surprise;
   }
@@ -148,7 +148,7 @@ class Packed final : public FrozenGenie {
       surprise.mutable_data_ptr<float>()[row] =
           Unmask(room, state, row, action, Order(order, row),
                  [&](int64_t position, const float*, float) { return given[position]; });
-      Commit(room, state, row, action);
+      Commit(room, state, row, action, room.settled);
     });
     return surprise;
   }
@@ -164,7 +164,7 @@ class Packed final : public FrozenGenie {
         AddTo(x + s * width, width, decoder_table_.const_data_ptr<float>() + token * width,
               decoder_positions_.const_data_ptr<float>() + s * width);
       }
-      decoder_.Run(room.transformer, nullptr, All(room));
+      decoder_.Run(room.transformer, nullptr, All(room), All(room));
       float* pixels = room.outputs.template mutable_data_ptr<float>();
       to_pixels_.Write(PaddedPositions(positions_), BitsOfTensor<Element>(room.transformer.input),
                        pixels);
@@ -204,6 +204,7 @@ class Packed final : public FrozenGenie {
     Angles dynamics_angles, encoder_angles;
     std::vector<int64_t> tokens;                    // of the frame that is being unmasked
     std::vector<int32_t> hidden;                    // positions
+    std::vector<int32_t> settled;                   // those that the last pass has settled
     std::vector<Categorical> described;             // of each of them
     std::vector<std::pair<float, int32_t>> ranked;  // which of them, the first to settle first
     at::Tensor patches;                             // [padded, 3 patch^2]
@@ -302,7 +303,7 @@ class Packed final : public FrozenGenie {
     int64_t& time = state.eyes_time.mutable_data_ptr<int64_t>()[row];
     const PackedPast<Element> past =
         Past(encoder_, state.eyes_past, row, time, room.encoder_angles, true);
-    encoder_.Run(inner, &past, All(room));
+    encoder_.Run(inner, &past, All(room), All(room));
     ++time;
     Quantize(room, Tokens(state, row));
   }
@@ -349,12 +350,13 @@ class Packed final : public FrozenGenie {
         Past(dynamics_, state.past, row, time, room.dynamics_angles, false);
     std::fill(room.tokens.begin(), room.tokens.end(), to_logits_.outputs());  // the mask token
     room.hidden.assign(room.transformer.places.begin(), room.transformer.places.end());
+    room.settled = room.hidden;  // to begin with, all is new
     float surprise = 0;
     for (const int64_t left : hidden_after_) {
       const auto count = static_cast<int64_t>(room.hidden.size());
       if (left == count) continue;  // more passes than tokens
       Embed(room, room.tokens.data(), action);
-      dynamics_.Run(room.transformer, &past, room.hidden);
+      dynamics_.Run(room.transformer, &past, room.hidden, room.settled);
       float* logits = room.outputs.template mutable_data_ptr<float>();
       to_logits_.Write(PaddedPositions(count), BitsOfTensor<Element>(room.transformer.input),
                        logits);
@@ -373,6 +375,7 @@ class Packed final : public FrozenGenie {
       // In order of position, so that the sum does not depend on how they were sorted.
       std::sort(room.ranked.begin(), settled,
                 [](const auto& a, const auto& b) { return a.second < b.second; });
+      room.settled.clear();
       for (auto ranked = room.ranked.begin(); ranked != settled; ++ranked) {
         const int64_t i = ranked->second;
         const int32_t position = room.hidden[i];
@@ -380,6 +383,7 @@ class Packed final : public FrozenGenie {
         const int64_t token = take(position, products, room.described[i].top);
         surprise += room.described[i].log_sum - (products[token] + to_logits_.bias()[token]);
         room.tokens[position] = token;
+        room.settled.push_back(position);
       }
       std::erase_if(room.hidden, [&](int32_t position) {
         return room.tokens[position] != to_logits_.outputs();
@@ -388,13 +392,14 @@ class Packed final : public FrozenGenie {
     return surprise / static_cast<float>(positions_);
   }
 
-  // The row's tokens become the last frame of its past.
-  void Commit(Room& room, const GenieState& state, int64_t row, const float* action) const {
+  // The row's tokens become the last frame of its past. changed: as PackedTransformer::Run says.
+  void Commit(Room& room, const GenieState& state, int64_t row, const float* action,
+              std::span<const int32_t> changed) const {
     int64_t& time = state.time.mutable_data_ptr<int64_t>()[row];
     const PackedPast<Element> past =
         Past(dynamics_, state.past, row, time, room.dynamics_angles, true);
     Embed(room, Tokens(state, row), action);
-    dynamics_.Run(room.transformer, &past, {});
+    dynamics_.Run(room.transformer, &past, {}, changed);
     ++time;
   }
 

@@ -80,7 +80,12 @@ TransformerRoom<Element>::TransformerRoom(int64_t positions, int64_t width, int6
   x = Room<float>({padded, width});
   input = Room<Element>({padded, width});
   products = Room<float>({padded, (3 * width + kColumns - 1) / kColumns * kColumns});
-  for (at::Tensor* part : {&query, &key, &value}) *part = Room<Element>({padded, width});
+  for (Projected* parts : {&projected, &first}) {
+    for (at::Tensor* part : {&parts->query, &parts->key, &parts->value}) {
+      *part = Room<Element>({padded, width});
+    }
+  }
+  changed = Room<float>({padded, width});
   for (at::Tensor* part : {&packed_key, &packed_value}) *part = Room<Element>({padded * width});
   scores = Room<float>({padded, padded});
   shares = Room<Element>({padded, padded});
@@ -116,20 +121,21 @@ PackedTransformer<Element>::PackedTransformer(const TransformerWeights& weights,
 }
 
 template <typename Element>
-void PackedTransformer<Element>::Norm(TransformerRoom<Element>& room, const at::Tensor& gain,
-                                      int64_t positions) const {
+void PackedTransformer<Element>::Norm(TransformerRoom<Element>& room, const at::Tensor& x,
+                                      const at::Tensor& gain, int64_t positions) const {
   kernels_.norm({.positions = positions,
                  .width = sizes_.width,
-                 .x = room.x.template const_data_ptr<float>(),
+                 .x = x.const_data_ptr<float>(),
                  .gain = gain.const_data_ptr<float>(),
                  .out = BitsOfTensor<Element>(room.input)});
 }
 
 template <typename Element>
-void PackedTransformer<Element>::Project(TransformerRoom<Element>& room, const Attention& attention,
-                                         int64_t positions, const float* cosines,
-                                         const float* sines) const {
-  Norm(room, attention.norm_gain, positions);
+void PackedTransformer<Element>::Project(TransformerRoom<Element>& room, const at::Tensor& x,
+                                         const Attention& attention, int64_t positions,
+                                         const float* cosines, const float* sines,
+                                         const Projected& out) const {
+  Norm(room, x, attention.norm_gain, positions);
   float* products = room.products.template mutable_data_ptr<float>();
   attention.qkv.Write(positions, BitsOfTensor<Element>(room.input), products);
   kernels_.heads({.positions = positions,
@@ -141,9 +147,28 @@ void PackedTransformer<Element>::Project(TransformerRoom<Element>& room, const A
                   .query_gain = attention.query_gain.template const_data_ptr<float>(),
                   .cosines = cosines,
                   .sines = sines,
-                  .query = BitsOfTensor<Element>(room.query),
-                  .key = BitsOfTensor<Element>(room.key),
-                  .value = BitsOfTensor<Element>(room.value)});
+                  .query = BitsOfTensor<Element>(out.query),
+                  .key = BitsOfTensor<Element>(out.key),
+                  .value = BitsOfTensor<Element>(out.value)});
+}
+
+// room.first, at those positions alone: what a position projects does not depend on the others.
+template <typename Element>
+void PackedTransformer<Element>::ProjectChanged(TransformerRoom<Element>& room,
+                                                const Attention& attention,
+                                                std::span<const int32_t> changed) const {
+  const int64_t width = sizes_.width, count = static_cast<int64_t>(changed.size());
+  const float* x = room.x.template const_data_ptr<float>();
+  float* some = room.changed.template mutable_data_ptr<float>();
+  for (int64_t i = 0; i < count; ++i) std::copy_n(x + changed[i] * width, width, some + i * width);
+  Project(room, room.changed, attention, PaddedPositions(count), nullptr, nullptr, room.projected);
+  for (const auto part : {&Projected::query, &Projected::key, &Projected::value}) {
+    const Bits* from = BitsOfTensor<Element>(room.projected.*part);
+    Bits* to = BitsOfTensor<Element>(room.first.*part);
+    for (int64_t i = 0; i < count; ++i) {
+      std::copy_n(from + i * width, width, to + changed[i] * width);
+    }
+  }
 }
 
 // x += linear(input).
@@ -161,22 +186,22 @@ void PackedTransformer<Element>::Add(TransformerRoom<Element>& room,
 
 template <typename Element>
 void PackedTransformer<Element>::OverSpace(TransformerRoom<Element>& room,
-                                           const Attention& attention) const {
+                                           const Attention& attention,
+                                           const Projected& projected) const {
   constexpr int64_t kPositions = PackedLinear<Element>::kPositions;
   const int64_t padded = PaddedPositions(positions_), head = sizes_.head(), width = sizes_.width;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
-  Project(room, attention, padded, nullptr, nullptr);
   const auto elements = [](const at::Tensor& t) { return t.template const_data_ptr<Element>(); };
   float* scores = room.scores.template mutable_data_ptr<float>();
   float* mixed = room.products.template mutable_data_ptr<float>();
   for (int64_t first = 0; first < width; first += head) {
-    PackKeys(positions_, padded, head, width, BitsOfTensor<Element>(room.key) + first,
+    PackKeys(positions_, padded, head, width, BitsOfTensor<Element>(projected.key) + first,
              BitsOfTensor<Element>(room.packed_key));
-    PackValues(positions_, padded, head, width, BitsOfTensor<Element>(room.value) + first,
+    PackValues(positions_, padded, head, width, BitsOfTensor<Element>(projected.value) + first,
                BitsOfTensor<Element>(room.packed_value));
     for (int64_t s = 0; s < padded; s += kPositions) {
       Multiply(std::min(kPositions, padded - s), padded, head,
-               elements(room.query) + s * width + first, width, elements(room.packed_key),
+               elements(projected.query) + s * width + first, width, elements(room.packed_key),
                scores + s * padded, padded);
     }
     kernels_.softmax(padded, positions_, padded, scale, scores, BitsOfTensor<Element>(room.shares));
@@ -197,10 +222,12 @@ void PackedTransformer<Element>::OverTime(TransformerRoom<Element>& room,
                                           std::span<const int32_t> places, bool output) const {
   const auto positions = static_cast<int64_t>(places.size());
   const int64_t padded = PaddedPositions(positions), width = sizes_.width;
-  Project(room, attention, padded, past.cosines, past.sines);
+  const Projected& projected = room.projected;
+  Project(room, room.x, attention, padded, past.cosines, past.sines, projected);
   Bits* keys = past.ring + block * 2 * positions_ * slots_ * width;
   Bits* values = keys + positions_ * slots_ * width;
-  const Bits *key = BitsOfTensor<Element>(room.key), *value = BitsOfTensor<Element>(room.value);
+  const Bits* key = BitsOfTensor<Element>(projected.key);
+  const Bits* value = BitsOfTensor<Element>(projected.value);
   Bits* input = BitsOfTensor<Element>(room.input);
   if (output) {
     kernels_.time({.positions = positions,
@@ -211,7 +238,7 @@ void PackedTransformer<Element>::OverTime(TransformerRoom<Element>& room,
                    .seen = std::min(past.time, slots_),
                    .past_keys = keys,
                    .past_values = values,
-                   .query = BitsOfTensor<Element>(room.query),
+                   .query = BitsOfTensor<Element>(projected.query),
                    .key = key,
                    .value = value,
                    .scores = room.time_scores.template mutable_data_ptr<float>(),
@@ -230,7 +257,7 @@ void PackedTransformer<Element>::OverTime(TransformerRoom<Element>& room,
 template <typename Element>
 void PackedTransformer<Element>::Feed(TransformerRoom<Element>& room, const Block& block,
                                       int64_t positions) const {
-  Norm(room, block.norm_gain, positions);
+  Norm(room, room.x, block.norm_gain, positions);
   Bits* wide = BitsOfTensor<Element>(room.wide);
   block.widen.ForEachPanel(positions, BitsOfTensor<Element>(room.input),
                            room.products.template mutable_data_ptr<float>(),
@@ -245,12 +272,19 @@ void PackedTransformer<Element>::Feed(TransformerRoom<Element>& room, const Bloc
 template <typename Element>
 void PackedTransformer<Element>::Run(TransformerRoom<Element>& room,
                                      const PackedPast<Element>* past,
-                                     std::span<const int32_t> wanted) const {
+                                     std::span<const int32_t> wanted,
+                                     std::span<const int32_t> changed) const {
   const std::span<const int32_t> all(room.places.data(), static_cast<size_t>(positions_));
   const auto last = static_cast<int64_t>(blocks_.size()) - 1;
   for (int64_t i = 0; i <= last; ++i) {
     const Block& block = blocks_[i];
-    OverSpace(room, block.space);
+    const Projected& projected = i == 0 ? room.first : room.projected;
+    if (i == 0 && changed.size() < all.size()) {
+      ProjectChanged(room, block.space, changed);
+    } else {
+      Project(room, room.x, block.space, PaddedPositions(positions_), nullptr, nullptr, projected);
+    }
+    OverSpace(room, block.space, projected);
     const bool stops = i == last && wanted.empty();
     std::span<const int32_t> places = all;
     if (i == last && !stops && wanted.size() < all.size()) {
@@ -265,7 +299,7 @@ void PackedTransformer<Element>::Run(TransformerRoom<Element>& room,
     if (stops) return;
     Feed(room, block, PaddedPositions(static_cast<int64_t>(places.size())));
   }
-  Norm(room, norm_gain_, PaddedPositions(static_cast<int64_t>(wanted.size())));
+  Norm(room, room.x, norm_gain_, PaddedPositions(static_cast<int64_t>(wanted.size())));
 }
 
 template class PackedLinear<float>;

@@ -67,6 +67,11 @@ class PackedLinear {
   at::Tensor bias_;
 };
 
+/// Queries, keys and values: [padded, width].
+struct Projected {
+  at::Tensor query, key, value;
+};
+
 /// What one thread writes in between, for frames of up to so many positions.
 template <typename Element>
 struct TransformerRoom {
@@ -76,7 +81,9 @@ struct TransformerRoom {
   at::Tensor x;         ///< float32 [padded, width]: the residual stream; what pads it is finite
   at::Tensor input;     ///< [padded, width], of products
   at::Tensor products;  ///< float32 [padded, 3 width in whole panels]
-  at::Tensor query, key, value;         ///< [padded, width]
+  Projected projected;
+  Projected first;                      ///< of the first block's attention over space, kept
+  at::Tensor changed;                   ///< float32 [padded, width]: some of x
   at::Tensor packed_key, packed_value;  ///< one head's, as products read them
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
@@ -116,9 +123,11 @@ class PackedTransformer {
 
   /// Takes room.x through all blocks. past: null where timeless. The last block computes only the
   /// positions `wanted`, ascending; afterwards the first rows of room.input hold them, normalised.
-  /// Where none is wanted it stops when their keys and values are in the ring.
+  /// Where none is wanted it stops when their keys and values are in the ring. changed: the
+  /// positions, ascending, at which x is not what it was when this transformer last ran in this
+  /// room; all of them, or else the first block's projections are kept for the others.
   void Run(TransformerRoom<Element>& room, const PackedPast<Element>* past,
-           std::span<const int32_t> wanted) const;
+           std::span<const int32_t> wanted, std::span<const int32_t> changed) const;
 
  private:
   struct Attention {
@@ -134,12 +143,17 @@ class PackedTransformer {
     PackedLinear<Element> widen, narrow;
   };
 
-  void Norm(TransformerRoom<Element>& room, const at::Tensor& gain, int64_t positions) const;
-  void Project(TransformerRoom<Element>& room, const Attention& attention, int64_t positions,
-               const float* cosines, const float* sines) const;
+  void Norm(TransformerRoom<Element>& room, const at::Tensor& x, const at::Tensor& gain,
+            int64_t positions) const;
+  void Project(TransformerRoom<Element>& room, const at::Tensor& x, const Attention& attention,
+               int64_t positions, const float* cosines, const float* sines,
+               const Projected& out) const;
+  void ProjectChanged(TransformerRoom<Element>& room, const Attention& attention,
+                      std::span<const int32_t> changed) const;
   void Add(TransformerRoom<Element>& room, const PackedLinear<Element>& linear, const Bits* input,
            int64_t positions) const;
-  void OverSpace(TransformerRoom<Element>& room, const Attention& attention) const;
+  void OverSpace(TransformerRoom<Element>& room, const Attention& attention,
+                 const Projected& projected) const;
   void OverTime(TransformerRoom<Element>& room, const Attention& attention, int64_t block,
                 const PackedPast<Element>& past, std::span<const int32_t> places,
                 bool output) const;
