@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from genie_env._core import Dynamics, Tokenizer, Trainer
-from genie_env.files import write_json
+from genie_env.training.world_files import prefixed, write_world
 
-_PATCH = 8
+_EYES = {
+    "patch": 8,
+    "width": 192,
+    "heads": 3,
+    "encoder_blocks": 4,
+    "decoder_blocks": 4,
+    "code_dimensions": 8,
+    "band": 4,
+}
+"""The tokenizer's sizes: those that training takes by default."""
 _ACTIONS = 6
 _STARTS = 16
 
@@ -58,66 +65,47 @@ class GenieSizes:
 
 
 def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:
-    """Writes such a world, with a tokenizer of the default sizes; returns the directory.
+    """Writes such a world; returns the directory.
 
     A frame is the rectangle of S patches that is closest to a square. Sizes that no network can
     have raise ValueError, which names the one that is wrong.
     """
     frame = _frame(sizes.S)
-    eyes = Trainer(Tokenizer(frame=frame, patch=_PATCH, codes=sizes.codes))
-    action_codes = torch.nn.functional.normalize(torch.randn(_ACTIONS, 8, generator=_generator()))
-    mind = Trainer(
-        Dynamics(
-            action_codes,
-            positions=sizes.S,
-            codes=sizes.codes,
-            width=sizes.d,
-            heads=sizes.heads,
-            blocks=sizes.blocks,
-            band=sizes.T,
-            passes=sizes.K,
-        )
-    )
-    directory.mkdir(parents=True, exist_ok=True)
-    weights: Mapping[str, torch.Tensor] = {
-        **{f"tokenizer.{name}": weight for name, weight in eyes.weights().items()},
-        **{f"dynamics.{name}": weight for name, weight in mind.weights().items()},
-        "action_codes": action_codes,
+    eyes = {**_EYES, "codes": sizes.codes}
+    mind = {
+        "width": sizes.d,
+        "heads": sizes.heads,
+        "blocks": sizes.blocks,
+        "band": sizes.T,
+        "passes": sizes.K,
     }
-    save_file(dict(weights), directory / "model.safetensors")
-    starts = torch.randint(sizes.codes, (_STARTS, sizes.S), generator=_generator())
-    save_file({"tokens": starts}, directory / "starts.safetensors")
-    write_json(
-        directory / "config.json",
+    generator = torch.Generator().manual_seed(0)
+    action_codes = torch.randn(_ACTIONS, _EYES["code_dimensions"], generator=generator)
+    tokenizer = Trainer(Tokenizer(frame=frame, **eyes))
+    dynamics = Trainer(Dynamics(action_codes, positions=sizes.S, codes=sizes.codes, **mind))
+    write_world(
+        directory,
         {
-            "format_version": 1,
             "family": "genie",
             "name": "random-genie",
             "frame": {"height": frame[0], "width": frame[1]},
-            # Sizes of the default tokenizer.
-            "tokenizer": {
-                "patch": _PATCH,
-                "width": 192,
-                "heads": 3,
-                "encoder_blocks": 4,
-                "decoder_blocks": 4,
-                "codes": sizes.codes,
-                "code_dimensions": 8,
-                "band": 4,
-            },
-            "dynamics": {
-                "width": sizes.d,
-                "heads": sizes.heads,
-                "blocks": sizes.blocks,
-                "band": sizes.T,
-                "passes": sizes.K,
-            },
+            "tokenizer": eyes,
+            "dynamics": mind,
             "order": "confidence",
-            "actions": {"meanings": [str(i) for i in range(_ACTIONS)], "code_dimensions": 8},
+            "actions": {
+                "meanings": [str(i) for i in range(_ACTIONS)],
+                "code_dimensions": action_codes.shape[1],
+            },
             "frame_skip": 1,
             "max_episode_steps": 2**31 - 1,
             "temperature": 1.0,
         },
+        {
+            **prefixed("tokenizer", tokenizer.weights()),
+            **prefixed("dynamics", dynamics.weights()),
+            "action_codes": action_codes,
+        },
+        {"tokens": torch.randint(sizes.codes, (_STARTS, sizes.S), generator=generator)},
     )
     return directory
 
@@ -125,8 +113,6 @@ def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:
 def _frame(positions: int) -> tuple[int, int]:
     """Height and width in pixels."""
     rows = next(n for n in range(math.isqrt(positions), 0, -1) if positions % n == 0)
-    return rows * _PATCH, positions // rows * _PATCH
+    patch = _EYES["patch"]
+    return rows * patch, positions // rows * patch
 
-
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
