@@ -43,7 +43,7 @@ void RefuseSupport(const std::string& name) {
   throw std::invalid_argument(
       "out_of_support: the world " + Quoted(name) +
       " has no statistics of the latents that it was trained on; leave it out, or freeze the world "
-      "again (genie-env freeze writes them for worlds of the vision-memory family)");
+      "again (genie-env freeze vision-memory writes them)");
 }
 
 }  // namespace genie_env

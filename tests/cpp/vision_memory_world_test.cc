@@ -414,8 +414,8 @@ TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   const auto without = World::Load(path);
   EXPECT_EQ(TextOf<std::invalid_argument>([&] { without->OutOfSupport(without->MakeState(1)); }),
             "out_of_support: the world \"random\" has no statistics of the latents that it was "
-            "trained on; leave it out, or freeze the world again (genie-env freeze writes them for "
-            "worlds of the vision-memory family)");
+            "trained on; leave it out, or freeze the world again (genie-env freeze vision-memory "
+            "writes them)");
 
   TensorMap weights = RandomWeights(kSizes, 0);
   const at::Tensor mean = TrainingNoise({1, 0}, {16}, at::kCPU);

@@ -103,7 +103,17 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self._recipe = functools.partial(type(self), **arguments)
         _check_type("num_envs", num_envs, SupportsIndex, "an integer")
         _check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
-        _check_type("temperature", temperature, SupportsFloat | None, "a number")
+        by_rows = isinstance(temperature, list | tuple | np.ndarray | torch.Tensor)
+        if not by_rows:
+            _check_type("temperature", temperature, SupportsFloat | None, "a number")
+        for name, threshold in (
+            ("max_surprise", max_surprise),
+            ("max_out_of_support", max_out_of_support),
+        ):
+            _check_type(name, threshold, SupportsFloat | None, "a number")
+        _check_type("out_of_support", out_of_support, bool, "a bool")
+        for name, function in (("reward_fn", reward_fn), ("termination_fn", termination_fn)):
+            _check_type(name, function, Callable | None, "a function")
         _check_type("device", device, str, "its name, such as 'cpu'")
         _check_type("dtype", dtype, str, "its name, such as 'float32'")
         _check_type("observation", observation, str | None, "its name")
@@ -134,13 +144,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
         self.world = loaded
         """The frozen world; `world.spec` says what it is."""
-        one = temperature is None or isinstance(temperature, int | float | np.number)
-        temperatures = None if one else _numbers("temperature", temperature)
         self._env: _core.VecEnv | None = _core.VecEnv(
             loaded,
             num_envs=num_envs,
             observation=observation or "",
-            temperature=temperature if temperatures is None else None,
+            temperature=None if by_rows else temperature,
             autoreset_mode=_autoreset_mode(autoreset_mode).value,
             max_episode_steps=max_episode_steps,
             max_surprise=max_surprise,
@@ -150,11 +158,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             termination_fn=self._step_function("what termination_fn gave", termination_fn, _boolean),
             seed=None if seed is None else _seed(seed),
         )
-        if temperatures is not None:
-            self._env.set_temperature(temperatures)
         self.options = self._env.options
         """What the environment was made with, every default filled in."""
         self.num_envs = num_envs
+        if by_rows:
+            self.set_temperature(temperature)
         self.render_mode = render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": mode}
