@@ -70,9 +70,10 @@ struct VecEnvStep {
   at::Tensor reward;       ///< float32 [N]
   at::Tensor
       terminated;  ///< bool [N], the world (or termination_fn) says that the episode has ended
-  at::Tensor truncated;       ///< bool [N], a limit ended it
-  at::Tensor surprise;        ///< float32 [N], see WorldStep
-  at::Tensor out_of_support = {};  ///< float32 [N], see World::OutOfSupport; undefined unless asked for
+  at::Tensor truncated;  ///< bool [N], a limit ended it
+  at::Tensor surprise;   ///< float32 [N], see WorldStep
+  at::Tensor out_of_support =
+      {};  ///< float32 [N], see World::OutOfSupport; undefined unless asked for
   /// bool [N], rows that began an episode. kNextStep: instead of going on, so that reward and
   /// scores are 0. kSameStep: after the end of another, which everything but `observation` is of.
   at::Tensor began;

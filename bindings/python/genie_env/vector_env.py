@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
@@ -15,14 +14,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from genie_env import _core
+from genie_env import _core, given
+from genie_env.given import Given
 from genie_env.shipped import find_world
 
 Array = Any
 """What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
-
-Given = Any
-"""What it takes: np.ndarray, torch.Tensor or a list, whatever its output is."""
 
 StepFunction = Callable[[Array, Array, Array], Given]
 """Of observations, actions and next observations, none of which it may write to."""
@@ -101,23 +98,24 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._recipe = functools.partial(type(self), **arguments)
-        _check_type("num_envs", num_envs, SupportsIndex, "an integer")
-        _check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
+        given.check_type("num_envs", num_envs, SupportsIndex, "an integer")
+        given.check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
         by_rows = isinstance(temperature, list | tuple | np.ndarray | torch.Tensor)
         if not by_rows:
-            _check_type("temperature", temperature, SupportsFloat | None, "a number")
+            given.check_type("temperature", temperature, SupportsFloat | None, "a number")
         for name, threshold in (
             ("max_surprise", max_surprise),
             ("max_out_of_support", max_out_of_support),
         ):
-            _check_type(name, threshold, SupportsFloat | None, "a number")
-        _check_type("out_of_support", out_of_support, bool, "a bool")
+            given.check_type(name, threshold, SupportsFloat | None, "a number")
+        given.check_type("out_of_support", out_of_support, bool, "a bool")
         for name, function in (("reward_fn", reward_fn), ("termination_fn", termination_fn)):
-            _check_type(name, function, Callable | None, "a function")
-        _check_type("device", device, str, "its name, such as 'cpu'")
-        _check_type("dtype", dtype, str, "its name, such as 'float32'")
-        _check_type("observation", observation, str | None, "its name")
-        _check_type("world", world, str | Path | _core.World, "a name, a Path or a loaded world")
+            given.check_type(name, function, Callable | None, "a function")
+        given.check_type("device", device, str, "its name, such as 'cpu'")
+        given.check_type("dtype", dtype, str, "its name, such as 'float32'")
+        given.check_type("observation", observation, str | None, "its name")
+        worlds = str | Path | _core.World
+        given.check_type("world", world, worlds, "a name, a Path or a loaded world")
         for name, value, known in (
             ("output", output, ("numpy", "torch")),
             ("render_mode", render_mode, (None, "rgb_array")),
@@ -149,14 +147,14 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             num_envs=num_envs,
             observation=observation or "",
             temperature=None if by_rows else temperature,
-            autoreset_mode=_autoreset_mode(autoreset_mode).value,
+            autoreset_mode=given.autoreset_mode(autoreset_mode).value,
             max_episode_steps=max_episode_steps,
             max_surprise=max_surprise,
             out_of_support=out_of_support,
             max_out_of_support=max_out_of_support,
-            reward_fn=self._step_function("what reward_fn gave", reward_fn, _numbers),
-            termination_fn=self._step_function("what termination_fn gave", termination_fn, _boolean),
-            seed=None if seed is None else _seed(seed),
+            reward_fn=self._step_function("reward_fn", reward_fn, given.numbers),
+            termination_fn=self._step_function("termination_fn", termination_fn, given.boolean),
+            seed=None if seed is None else given.seed(seed),
         )
         self.options = self._env.options
         """What the environment was made with, every default filled in."""
@@ -201,7 +199,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             options: "reset_mask", bool [N]: the rows to reset, by default all. Only they take what
                 else is given:
                 "frames": begin from these instead of stored starts, uint8 [N, H, W, 3]; or from
-                [N, T, H, W, 3], following them with the "actions" between them, integers [N, T - 1];
+                [N, T, H, W, 3], following them with the "actions" between, integers [N, T - 1];
                 "snapshot": begin a new episode where it was taken, of N rows or of one for all;
                 "temperature": one number, or one a row (floats [N]), until another is given.
         """
@@ -213,11 +211,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         if options:
             raise ValueError(f"options: got {sorted(options)}, expected {_RESET_OPTIONS}")
         observation = env.reset(
-            seeds=None if seed is None else _row_seeds(seed, self.num_envs),
-            mask=None if mask is None else _boolean("reset_mask", mask),
-            frames=None if frames is None else _pixels("frames", frames),
-            actions=None if actions is None else _integers("actions", actions),
-            snapshot=None if snapshot is None else _snapshot(snapshot),
+            seeds=None if seed is None else given.row_seeds(seed, self.num_envs),
+            mask=None if mask is None else given.boolean("reset_mask", mask),
+            frames=None if frames is None else given.pixels("frames", frames),
+            actions=None if actions is None else given.integers("actions", actions),
+            snapshot=None if snapshot is None else given.snapshot(snapshot),
             temperature=None if temperature is None else self._temperatures(temperature),
         )
         super().reset(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
@@ -231,7 +229,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         (NEXT_STEP), has begun it already (SAME_STEP: what the last step brought is then in
         `infos["final_obs"]` and `infos["final_info"]`), or must be reset (DISABLED).
         """
-        return self._results(self._open("step").step(_integers("actions", actions)))
+        return self._results(self._open("step").step(given.integers("actions", actions)))
 
     def follow(
         self, actions: Given, frames: Given
@@ -242,7 +240,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         surprise at them. `terminations` are only its opinion: no row ends or resets by itself.
         """
         env = self._open("follow")
-        return self._results(env.follow(_integers("actions", actions), _pixels("frames", frames)))
+        return self._results(
+            env.follow(given.integers("actions", actions), given.pixels("frames", frames))
+        )
 
     def keep(self, rows: Given) -> None:
         """Goes on with only the given rows (integers [R], without repeats), in that order.
@@ -250,7 +250,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         No other row is computed any more; what the rows dream does not change.
         """
         env = self._open("keep")
-        env.keep(_integers("rows", rows))
+        env.keep(given.integers("rows", rows))
         self.num_envs = env.num_envs
         for space in ("action_space", "observation_space"):
             self.__dict__.pop(space, None)
@@ -260,12 +260,12 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self._open("set_temperature").set_temperature(self._temperatures(temperature))
 
     def snapshot(self, rows: Given | None = None) -> _core.Snapshot:
-        """All that the given rows are (integers [R]), or all rows: a value to keep, save and pickle.
+        """All that the given rows are (integers [R]; None: all): a value to keep, save and pickle.
 
         It holds their dreams, seeds, counters and temperatures.
         """
         env = self._open("snapshot")
-        return env.snapshot(None if rows is None else _integers("rows", rows))
+        return env.snapshot(None if rows is None else given.integers("rows", rows))
 
     def restore(
         self,
@@ -280,19 +280,19 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         one for each of `rows`) they branch off: the dream so far is the same, its future another.
         """
         env = self._open("restore")
-        into = None if rows is None else _integers("rows", rows)
-        return self._give(env.restore(_snapshot(snapshot), into, self._seeds_of(into, seed)))
+        into = None if rows is None else given.integers("rows", rows)
+        return self._give(env.restore(given.snapshot(snapshot), into, self._seeds_of(into, seed)))
 
     def fork(self, row: int, into: Given, seed: int | Sequence[int] | None = None) -> Array:
         """The rows `into` (integers [R]) become copies of `row`, as by `restore`."""
         env = self._open("fork")
-        rows = _integers("into", into)
-        return self._give(env.fork(_row(row), rows, self._seeds_of(rows, seed)))
+        rows = given.integers("into", into)
+        return self._give(env.fork(given.row(row), rows, self._seeds_of(rows, seed)))
 
     def frames(self, rows: Given | None = None) -> Array:
         """The current frames of the given rows (integers [R]), or of all: uint8 [R, H, W, 3]."""
         env = self._open("frames")
-        return self._give(env.render(None if rows is None else _integers("rows", rows)))
+        return self._give(env.render(None if rows is None else given.integers("rows", rows)))
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
         """The current frame of every row, where the render mode is "rgb_array"."""
@@ -355,23 +355,23 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
 
         Torch knows no such arrays: there it is all observations before the rows were reset.
         """
-        given = self._give(observations)
-        if isinstance(given, torch.Tensor):
-            return given
-        objects = np.full(len(given), None, dtype=object)
+        final = self._give(observations)
+        if isinstance(final, torch.Tensor):
+            return final
+        objects = np.full(len(final), None, dtype=object)
         for row in rows.nonzero().flatten().tolist():
-            objects[row] = given[row]
+            objects[row] = final[row]
         return objects
 
-    def _temperatures(self, given: Given) -> torch.Tensor:
-        temperature = _numbers("temperature", given)
+    def _temperatures(self, values: Given) -> torch.Tensor:
+        temperature = given.numbers("temperature", values)
         return temperature.expand(self.num_envs) if temperature.ndim == 0 else temperature
 
     def _seeds_of(
         self, rows: torch.Tensor | None, seed: int | Sequence[int] | None
     ) -> list[int] | None:
         count = self.num_envs if rows is None else rows.numel()
-        return None if seed is None else _row_seeds(seed, count)
+        return None if seed is None else given.row_seeds(seed, count)
 
     def _step_function(
         self,
@@ -383,7 +383,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         if function is None:
             return None
         give = self._give
-        return lambda *step: check(name, function(*map(give, step)))
+        return lambda *step: check(f"what {name} gave", function(*map(give, step)))
 
 
 make_vec = DreamVectorEnv
@@ -400,89 +400,3 @@ def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 
 def _box(spec: _core.TensorSpec) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(spec.low, spec.high, tuple(spec.shape), np.dtype(spec.dtype).type)
-
-
-def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
-    for mode in AutoresetMode:
-        if given in (mode, mode.value, mode.name):
-            return mode
-    expected = " or ".join(f"{mode.value!r} ({mode.name})" for mode in AutoresetMode)
-    raise ValueError(f"autoreset_mode is {given!r}, expected {expected}")
-
-
-def _snapshot(given: Any) -> _core.Snapshot:
-    if not isinstance(given, _core.Snapshot):
-        raise TypeError(f"snapshot: got {type(given).__name__}, expected a genie_env.Snapshot")
-    return given
-
-
-def _row(given: Any) -> int:
-    try:
-        return operator.index(given)
-    except TypeError:
-        raise TypeError(f"row is {given!r}, expected an integer") from None
-
-
-def _check_type(name: str, given: Any, expected: Any, words: str) -> None:
-    if not isinstance(given, expected):
-        raise TypeError(f"{name} is {given!r}, expected {words}")
-
-
-def _seed(given: Any) -> int:
-    """One row's seed."""
-    try:
-        seed = operator.index(given)
-    except TypeError:
-        seed = -1
-    if not 0 <= seed < 2**64:
-        error = ValueError if isinstance(given, (int, np.integer)) else TypeError
-        raise error(
-            f"seed: got {given!r}, expected an integer from 0 to 2**64 - 1, or a list of one a row"
-        )
-    return seed
-
-
-def _row_seeds(given: int | Sequence[int], rows: int) -> list[int]:
-    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
-        return [_seed(seed) for seed in given]
-    first = _seed(given)
-    return [_seed(first + row) for row in range(rows)]
-
-
-def _tensor(
-    name: str, given: Given, expected: str, accepts: Callable[[torch.dtype], bool]
-) -> torch.Tensor:
-    """`given` as a tensor, copied unless it is one. Raises TypeError unless its dtype will do."""
-    dtype: Any = None
-    try:
-        array = given if isinstance(given, torch.Tensor) else np.array(given)
-        dtype = array.dtype
-        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
-    except (TypeError, ValueError):  # rows of several lengths, objects
-        tensor = None
-    if tensor is None or not accepts(tensor.dtype):
-        what = type(given).__name__ if dtype is None else str(dtype).removeprefix("torch.")
-        raise TypeError(f"{name}: got {what}, expected {expected}")
-    return tensor
-
-
-def _integers(name: str, given: Given) -> torch.Tensor:
-    def is_integer(dtype: torch.dtype) -> bool:
-        return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
-
-    return _tensor(name, given, "integers", is_integer).to(torch.int64)
-
-
-def _numbers(name: str, given: Given) -> torch.Tensor:
-    def is_real(dtype: torch.dtype) -> bool:
-        return not (dtype.is_complex or dtype == torch.bool)
-
-    return _tensor(name, given, "numbers", is_real).to(torch.float32)
-
-
-def _boolean(name: str, given: Given) -> torch.Tensor:
-    return _tensor(name, given, "bool", lambda dtype: dtype == torch.bool)
-
-
-def _pixels(name: str, given: Given) -> torch.Tensor:
-    return _tensor(name, given, "uint8", lambda dtype: dtype == torch.uint8)
