@@ -1,5 +1,6 @@
 #include "genie_env/env/vec_env.h"
 
+#include <pybind11/functional.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -11,15 +12,31 @@ namespace {
 
 // The values of gymnasium.vector.AutoresetMode.
 const char* Name(AutoresetMode mode) {
-  return mode == AutoresetMode::kNextStep ? "NextStep" : "Disabled";
+  switch (mode) {
+    case AutoresetMode::kNextStep:
+      return "NextStep";
+    case AutoresetMode::kSameStep:
+      return "SameStep";
+    case AutoresetMode::kDisabled:
+      return "Disabled";
+  }
+  return "";
 }
 
 AutoresetMode ParseAutoresetMode(const std::string& name) {
-  for (const AutoresetMode mode : {AutoresetMode::kNextStep, AutoresetMode::kDisabled}) {
+  for (const AutoresetMode mode :
+       {AutoresetMode::kNextStep, AutoresetMode::kSameStep, AutoresetMode::kDisabled}) {
     if (name == Name(mode)) return mode;
   }
   throw std::invalid_argument("autoreset_mode is \"" + name +
-                              "\", but only \"NextStep\" and \"Disabled\" are supported");
+                              "\", expected \"NextStep\", \"SameStep\" or \"Disabled\"");
+}
+
+// None where a step has no such tensor.
+template <at::Tensor VecEnvStep::*kTensor>
+std::optional<at::Tensor> Optional(const VecEnvStep& step) {
+  const at::Tensor& tensor = step.*kTensor;
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 }  // namespace
@@ -31,8 +48,11 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("temperature", &VecEnvOptions::temperature)
       .def_property_readonly(
           "autoreset_mode", [](const VecEnvOptions& o) { return Name(o.autoreset_mode); },
-          "\"NextStep\" or \"Disabled\", as gymnasium.vector.AutoresetMode has it.")
+          "\"NextStep\", \"SameStep\" or \"Disabled\", as gymnasium.vector.AutoresetMode has it.")
       .def_readonly("max_episode_steps", &VecEnvOptions::max_episode_steps)
+      .def_readonly("max_surprise", &VecEnvOptions::max_surprise)
+      .def_readonly("out_of_support", &VecEnvOptions::out_of_support)
+      .def_readonly("max_out_of_support", &VecEnvOptions::max_out_of_support)
       .def_readonly("seed", &VecEnvOptions::seed);
 
   py::class_<VecEnvStep>(m, "VecEnvStep", "What a step brought to each of N rows.")
@@ -40,21 +60,34 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("reward", &VecEnvStep::reward, "float32 [N]")
       .def_readonly("terminated", &VecEnvStep::terminated, "bool [N]")
       .def_readonly("truncated", &VecEnvStep::truncated, "bool [N]")
-      .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats; 0 where `began`")
+      .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats")
+      .def_property_readonly("out_of_support", &Optional<&VecEnvStep::out_of_support>,
+                             "float32 [N], a Mahalanobis distance; None unless asked for")
       .def_readonly("began", &VecEnvStep::began,
-                    "bool [N], rows that began an episode instead of going on");
+                    "bool [N], rows that began an episode: instead of going on (NextStep; reward "
+                    "and scores are then 0), or after the end of another (SameStep)")
+      .def_property_readonly("final_observation", &Optional<&VecEnvStep::final_observation>,
+                             "SameStep: of the episodes that ended where `began`; None where none "
+                             "did");
 
   const VecEnvOptions defaults;
   py::class_<VecEnv>(m, "VecEnv", "N dreams in one frozen world, stepped together.")
       .def(py::init([](std::shared_ptr<World> world, int64_t num_envs,
                        const std::string& observation, std::optional<double> temperature,
                        const std::string& autoreset_mode, std::optional<int64_t> max_episode_steps,
-                       std::optional<uint64_t> seed) {
+                       std::optional<double> max_surprise, bool out_of_support,
+                       std::optional<double> max_out_of_support, const std::optional<StepFunction>& reward_fn,
+                       const std::optional<StepFunction>& termination_fn, std::optional<uint64_t> seed) {
              return VecEnv(std::move(world), {.num_envs = num_envs,
                                               .observation = observation,
                                               .temperature = temperature,
                                               .autoreset_mode = ParseAutoresetMode(autoreset_mode),
                                               .max_episode_steps = max_episode_steps,
+                                              .max_surprise = max_surprise,
+                                              .out_of_support = out_of_support,
+                                              .max_out_of_support = max_out_of_support,
+                                              .reward_fn = reward_fn.value_or(nullptr),
+                                              .termination_fn = termination_fn.value_or(nullptr),
                                               .seed = seed});
            }),
            py::arg("world"), py::kw_only(), py::arg("num_envs") = defaults.num_envs,
@@ -62,18 +95,29 @@ void InitVecEnv(py::module_& m) {
            py::arg("temperature") = defaults.temperature,
            py::arg("autoreset_mode") = Name(defaults.autoreset_mode),
            py::arg("max_episode_steps") = defaults.max_episode_steps,
+           py::arg("max_surprise") = defaults.max_surprise,
+           py::arg("out_of_support") = defaults.out_of_support,
+           py::arg("max_out_of_support") = defaults.max_out_of_support,
+           py::arg("reward_fn") = py::none(), py::arg("termination_fn") = py::none(),
            py::arg("seed") = defaults.seed, Released())
       .def_property_readonly("options", &VecEnv::options, "With every default filled in.")
       .def_property_readonly("num_envs", &VecEnv::num_envs, "Rows left (see keep).")
       .def(
           "reset",
           [](VecEnv& env, std::optional<std::vector<uint64_t>> seeds,
-             std::optional<at::Tensor> mask, std::optional<at::Tensor> frames) {
-            return env.Reset(
-                {.seeds = std::move(seeds), .mask = std::move(mask), .frames = std::move(frames)});
+             std::optional<at::Tensor> mask, std::optional<at::Tensor> frames,
+             std::optional<at::Tensor> actions, std::optional<Snapshot> snapshot,
+             std::optional<at::Tensor> temperature) {
+            return env.Reset({.seeds = std::move(seeds),
+                              .mask = std::move(mask),
+                              .frames = std::move(frames),
+                              .actions = std::move(actions),
+                              .snapshot = std::move(snapshot),
+                              .temperature = std::move(temperature)});
           },
           py::kw_only(), py::arg("seeds") = py::none(), py::arg("mask") = py::none(),
-          py::arg("frames") = py::none(), Released(),
+          py::arg("frames") = py::none(), py::arg("actions") = py::none(),
+          py::arg("snapshot") = py::none(), py::arg("temperature") = py::none(), Released(),
           "Begins episodes; returns the observation of all rows.")
       .def("step", &VecEnv::Step, py::arg("actions"), Released(),
            "One dreamt frame a row. actions: int64 [N].")
@@ -81,6 +125,14 @@ void InitVecEnv(py::module_& m) {
            "One given frame a row (uint8 [N, H, W, 3]), reality's for instance.")
       .def("render", &VecEnv::Render, py::arg("rows") = py::none(), Released(),
            "The current frames: uint8 [R, H, W, 3].")
+      .def("snapshot", &VecEnv::TakeSnapshot, py::arg("rows") = py::none(), Released(),
+           "All that the given rows are (int64 [R]; None: all).")
+      .def("restore", &VecEnv::Restore, py::arg("snapshot"), py::arg("rows") = py::none(),
+           py::arg("seeds") = py::none(), Released(),
+           "Rows go on where the snapshot was taken, or branch off with new seeds; returns the "
+           "observation of all rows.")
+      .def("fork", &VecEnv::Fork, py::arg("row"), py::arg("into_rows"),
+           py::arg("seeds") = py::none(), Released(), "The same with a snapshot of one row.")
       .def("keep", &VecEnv::Keep, py::arg("rows"), Released(),
            "Goes on with only the given rows (int64 [R], without repeats), in that order.")
       .def("set_temperature", &VecEnv::SetTemperature, py::arg("temperature"), Released(),

@@ -105,7 +105,9 @@ void InitSpecs(py::module_& m) {
                     "Of its matrix products: \"float32\" or \"bfloat16\".")
       .def_readonly("temperature", &WorldSpec::temperature, "The calibrated sampling temperature.")
       .def_readonly("samples_termination", &WorldSpec::samples_termination,
-                    "Termination is drawn from its probability, or thresholded.");
+                    "Termination is drawn from its probability, or thresholded.")
+      .def_readonly("knows_support", &WorldSpec::knows_support,
+                    "Whether `out_of_support` can be asked for.");
 }
 
 void InitState(py::module_& m) {
@@ -182,6 +184,9 @@ void InitWorld(py::module_& m) {
            py::arg("rng"), Released(), "One given frame a row (uint8 [N, H, W, 3]), in place.")
       .def("observe", &World::Observe, py::arg("state"), py::arg("kind"), Released(),
            "The observation `kind` of every row, as the spec says: a fresh tensor.")
+      .def("out_of_support", &World::OutOfSupport, py::arg("state"), Released(),
+           "How far each row's latents are from those of the training frames: float32 [N], their\n"
+           "Mahalanobis distance.")
       .def("render", &World::Render, py::arg("state"), py::arg("rows"), Released(),
            "The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].");
 }

@@ -109,7 +109,7 @@ bool RowLedger::Stepped(RowCounters counters, std::span<const bool> terminated, 
   counters_ = std::move(counters);
   bool any = false;
   for (size_t row = 0; row < phases_.size(); ++row) {
-    truncated[row] = limit > 0 && counters_[row].step >= limit;
+    truncated[row] = truncated[row] || (limit > 0 && counters_[row].step >= limit);
     any = any || truncated[row];
     phases_[row] = terminated[row] || truncated[row] ? Phase::kEnded : Phase::kRunning;
   }
@@ -127,6 +127,25 @@ RowLedger RowLedger::Select(std::span<const int64_t> rows) const {
   selected.counters_ = Selected(counters_, rows);
   selected.phases_ = Selected(phases_, rows);
   return selected;
+}
+
+RowLedger RowLedger::Restored(RowCounters counters, std::span<const int64_t> ended) {
+  RowLedger restored(0, 0);
+  restored.phases_.assign(counters.size(), Phase::kRunning);
+  restored.counters_ = std::move(counters);
+  for (const int64_t row : ended) restored.phases_[static_cast<size_t>(row)] = Phase::kEnded;
+  return restored;
+}
+
+void RowLedger::Resume(std::span<const int64_t> rows, const RowLedger& other,
+                       std::span<const int64_t> source,
+                       const std::optional<std::vector<uint64_t>>& seeds) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto to = static_cast<size_t>(rows[i]), from = static_cast<size_t>(source[i]);
+    counters_[to] = other.counters_[from];
+    phases_[to] = other.phases_[from];
+    if (seeds) counters_[to] = {(*seeds)[i], 0, counters_[to].step};
+  }
 }
 
 void RowLedger::Lose() {

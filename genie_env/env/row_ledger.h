@@ -41,8 +41,8 @@ class RowLedger {
 
   /// Rows that have ended begin their next episode, the others advance by one frame.
   RowCounters ToStep() const;
-  /// `terminated` is false where a row began. Sets `truncated` where an episode has `limit` steps
-  /// (0: no limit); returns whether there is any.
+  /// `terminated` and `truncated` are false where a row began. Adds to `truncated` where an episode
+  /// has `limit` steps (0: no limit); returns whether there is any.
   bool Stepped(RowCounters counters, std::span<const bool> terminated, int64_t limit,
                std::span<bool> truncated);
 
@@ -52,6 +52,16 @@ class RowLedger {
 
   /// The given rows alone, in that order.
   RowLedger Select(std::span<const int64_t> rows) const;
+
+  /// Where each row is: what a snapshot stores, together with Ended().
+  const RowCounters& counters() const { return counters_; }
+  /// Rows that were stored so: those of `ended` have ended, the others go on.
+  static RowLedger Restored(RowCounters counters, std::span<const int64_t> ended);
+
+  /// rows[i] goes on where source[i] of `other` is, or, given seeds, branches off there: with
+  /// seeds[i], in the first episode of that seed, and as many steps into it.
+  void Resume(std::span<const int64_t> rows, const RowLedger& other,
+              std::span<const int64_t> source, const std::optional<std::vector<uint64_t>>& seeds);
 
   /// A call failed half way: no row has an episode any more.
   void Lose();

@@ -3,49 +3,82 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "genie_env/env/snapshot.h"
 #include "genie_env/worlds/world.h"
 
 namespace genie_env {
 
-/// What happens to a row after its episode has ended (Gymnasium's terms).
+/// What happens to a row whose episode has ended (Gymnasium's terms).
 enum class AutoresetMode {
   kNextStep,  ///< the next Step ignores the row's action, resets it and gives reward 0
+  kSameStep,  ///< the Step that ends it resets it at once and keeps its final observation
   kDisabled,  ///< stepping the row throws ResetNeeded until Reset names it
 };
+
+/// What a step was worth (float32 [N]), or whether it ended an episode (bool [N]): a function of
+/// observation [N, *spec], action (int64 [N]) and next observation, which it must not write to.
+/// Rows that begin an episode are ignored.
+using StepFunction = std::function<at::Tensor(
+    const at::Tensor& observation, const at::Tensor& action, const at::Tensor& next_observation)>;
 
 struct VecEnvOptions {
   int64_t num_envs = 1;
   std::string observation = "";  ///< a name in spec().observations; empty: the first
-  std::optional<double> temperature = std::nullopt;  ///< empty: the world's calibrated one
+  /// Of rows that Reset or SetTemperature have given no other; empty: the world's calibrated one.
+  std::optional<double> temperature = std::nullopt;
   AutoresetMode autoreset_mode = AutoresetMode::kNextStep;
   std::optional<int64_t> max_episode_steps = std::nullopt;  ///< empty: the world's; 0: no limit
+  /// A step more surprising than that (see WorldStep) truncates the episode; empty: none does.
+  std::optional<double> max_surprise = std::nullopt;
+  bool out_of_support = false;  ///< whether steps say how far they are from the training data
+  /// A step further away than that truncates the episode; empty: none does.
+  std::optional<double> max_out_of_support = std::nullopt;
+  /// Yours in place of the world's reward and termination. What they throw arrives as it is, and
+  /// the step has not happened: for that the state is copied before each.
+  StepFunction reward_fn = nullptr;
+  StepFunction termination_fn = nullptr;
   /// Row i has the seed `seed + i` until a Reset gives it another; empty: from the operating
   /// system.
   std::optional<uint64_t> seed = std::nullopt;
 };
 
+/// Rows begin from the world's stored starts, from frames, or from a snapshot. What is given for
+/// each of N rows counts in the rows of `mask` alone.
 struct ResetOptions {
-  /// One seed a row of the environment (only rows in `mask` take theirs). A row given a seed
-  /// begins at episode 0; a row given none goes on to its next episode.
+  /// One seed a row. A row given a seed begins at episode 0; a row given none goes on to its next
+  /// episode.
   std::optional<std::vector<uint64_t>> seeds = std::nullopt;
   std::optional<at::Tensor> mask = std::nullopt;  ///< bool [N], the rows to begin; empty: all
-  std::optional<at::Tensor> frames =
-      std::nullopt;  ///< uint8 [N, H, W, 3] to begin from; empty: stored starts
+  /// uint8 [N, H, W, 3], or [N, T, H, W, 3] to follow with the T - 1 actions between them; these
+  /// steps count towards the time limit.
+  std::optional<at::Tensor> frames = std::nullopt;
+  std::optional<at::Tensor> actions = std::nullopt;  ///< int64 [N, T - 1]
+  /// Of N rows, or of one for all: a new episode begins where it was taken.
+  std::optional<Snapshot> snapshot = std::nullopt;
+  std::optional<at::Tensor> temperature = std::nullopt;  ///< float32 [N]; empty: as it is
 };
 
 /// What a step brought to each of N rows. Fresh tensors on the world's device.
 struct VecEnvStep {
   at::Tensor observation;  ///< [N, *spec]
   at::Tensor reward;       ///< float32 [N]
-  at::Tensor terminated;   ///< bool [N], the world says that the episode has ended
-  at::Tensor truncated;    ///< bool [N], the time limit ended it
-  at::Tensor surprise;     ///< float32 [N], see WorldStep; 0 where `began`
-  at::Tensor began;        ///< bool [N], rows that began an episode here instead of going on
+  at::Tensor
+      terminated;  ///< bool [N], the world (or termination_fn) says that the episode has ended
+  at::Tensor truncated;  ///< bool [N], a limit ended it
+  at::Tensor surprise;   ///< float32 [N], see WorldStep
+  at::Tensor out_of_support =
+      {};  ///< float32 [N], see World::OutOfSupport; undefined unless asked for
+  /// bool [N], rows that began an episode. kNextStep: instead of going on, so that reward and
+  /// scores are 0. kSameStep: after the end of another, which everything but `observation` is of.
+  at::Tensor began;
+  /// kSameStep: [N, *spec], of the episode that ended where `began`; undefined where none did.
+  at::Tensor final_observation = {};
 };
 
 /// N dreams in one frozen world, stepped together. Move-only, thread-compatible. Wrong arguments
@@ -80,16 +113,30 @@ class VecEnv {
   VecEnvStep Step(const at::Tensor& actions);
 
   /// One given frame a row (uint8 [N, H, W, 3]), reality's for instance. `terminated` is then only
-  /// the world's opinion, and `truncated` is false: no row ends or resets by itself. A row that a
-  /// Step has ended must begin another episode first: ResetNeeded.
+  /// an opinion, and `truncated` is false: no row ends or resets by itself. A row that a Step has
+  /// ended must begin another episode first: ResetNeeded.
   VecEnvStep Follow(const at::Tensor& actions, const at::Tensor& frames);
 
   /// The current frames: uint8 [R, H, W, 3]. rows: int64 [R]; empty: all.
   at::Tensor Render(const std::optional<at::Tensor>& rows = std::nullopt) const;
 
+  /// All that the given rows are (int64 [R]; empty: all): their dreams, counters and temperatures.
+  Snapshot TakeSnapshot(const std::optional<at::Tensor>& rows = std::nullopt) const;
+
+  /// The given rows (int64 [R], without repeats; empty: all) go on where the snapshot, of R rows or
+  /// of one for all, was taken: the same actions bring the same steps, to the bit. Given R seeds
+  /// they branch off there: the dream so far is the same, its future is drawn anew, and the next
+  /// episode is the seed's second. Returns the observation of all rows.
+  at::Tensor Restore(const Snapshot& snapshot, const std::optional<at::Tensor>& rows = std::nullopt,
+                     const std::optional<std::vector<uint64_t>>& seeds = std::nullopt);
+
+  /// The same with a snapshot of one row of this environment.
+  at::Tensor Fork(int64_t row, const at::Tensor& into_rows,
+                  const std::optional<std::vector<uint64_t>>& seeds = std::nullopt);
+
   /// Goes on with only the given rows (int64 [R], without repeats), in that order; no other row is
-  /// computed any more. Their draws do not change. Without a row left, Reset, Step, Follow and
-  /// Render throw std::logic_error.
+  /// computed any more. Their draws do not change. Without a row left, Reset, Step, Follow, Render
+  /// and snapshots throw std::logic_error.
   void Keep(const at::Tensor& rows);
 
   /// float32 [N], above 0: one sampling temperature a row, from the next step on.

@@ -224,6 +224,33 @@ std::vector<const NamedTensor*> InOrder(const std::map<std::string, TensorView>&
   return order;
 }
 
+/// What stands before the tensors' bytes, which are appended to `pieces` in the order of the file.
+std::string Header(const std::map<std::string, TensorView>& tensors,
+                   const std::map<std::string, std::string>& metadata,
+                   std::vector<std::span<const std::byte>>& pieces) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header[kMetadata] = metadata;
+  size_t end = 0;
+  for (const NamedTensor* entry : InOrder(tensors)) {
+    const auto& [name, tensor] = *entry;
+    const size_t begin = std::exchange(end, end + tensor.bytes.size());
+    header[name] = {{"dtype", Named(tensor.type).name},
+                    {"shape", tensor.shape},
+                    {"data_offsets", {begin, end}}};
+    pieces.push_back(tensor.bytes);
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const json::exception&) {
+    throw std::invalid_argument("a tensor's name or the metadata is not UTF-8");
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string length;
+  for (size_t i = 0; i < kLengthBytes; ++i) length += static_cast<char>(text.size() >> (8 * i));
+  return length + text;
+}
+
 }  // namespace
 
 size_t SizeOf(StoredType type) { return Named(type).size; }
@@ -257,30 +284,20 @@ const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
 void WriteSafetensors(const std::filesystem::path& file,
                       const std::map<std::string, TensorView>& tensors,
                       const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[kMetadata] = metadata;
   std::vector<std::span<const std::byte>> pieces{{}};  // the header's place
-  size_t end = 0;
-  for (const NamedTensor* entry : InOrder(tensors)) {
-    const auto& [name, tensor] = *entry;
-    const size_t begin = std::exchange(end, end + tensor.bytes.size());
-    header[name] = {{"dtype", Named(tensor.type).name},
-                    {"shape", tensor.shape},
-                    {"data_offsets", {begin, end}}};
-    pieces.push_back(tensor.bytes);
-  }
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const json::exception&) {
-    throw std::invalid_argument("a tensor's name or the metadata is not UTF-8");
-  }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  std::string length;
-  for (size_t i = 0; i < kLengthBytes; ++i) length += static_cast<char>(text.size() >> (8 * i));
-  text.insert(0, length);
-  pieces[0] = std::as_bytes(std::span(text));
+  const std::string header = Header(tensors, metadata, pieces);
+  pieces[0] = std::as_bytes(std::span(header));
   WriteFileAtomically(file, pieces);
+}
+
+std::string SafetensorsBytes(const std::map<std::string, TensorView>& tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  std::vector<std::span<const std::byte>> pieces;
+  std::string bytes = Header(tensors, metadata, pieces);
+  for (const std::span<const std::byte> piece : pieces) {
+    bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  }
+  return bytes;
 }
 
 }  // namespace genie_env

@@ -52,4 +52,8 @@ void WriteSafetensors(const std::filesystem::path& file,
                       const std::map<std::string, TensorView>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 
+/// The bytes of such a file.
+std::string SafetensorsBytes(const std::map<std::string, TensorView>& tensors,
+                             const std::map<std::string, std::string>& metadata = {});
+
 }  // namespace genie_env

@@ -17,6 +17,7 @@
 #include "genie_env/worlds/genie_config.h"
 #include "genie_env/worlds/packed_products.h"
 #include "genie_env/worlds/stored_tensors.h"
+#include "genie_env/worlds/support.h"
 
 namespace genie_env {
 namespace {
@@ -159,6 +160,8 @@ class GenieWorld final : public World {
     throw std::invalid_argument("the observation is \"" + kind +
                                 "\", expected \"tokens\", \"latents\" or \"pixels\"");
   }
+
+  at::Tensor OutOfSupport(const WorldState&) const override { RefuseSupport(spec_.name); }
 
   at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
     const FrozenScope scope;

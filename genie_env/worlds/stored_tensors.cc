@@ -3,36 +3,29 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 
+#include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <utility>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/text.h"
 #include "genie_env/io/json_text.h"
-#include "genie_env/io/safetensors.h"
 
 namespace genie_env {
 namespace {
 
+constexpr std::pair<StoredType, at::ScalarType> kTypes[] = {
+    {StoredType::kBool, at::kBool},         {StoredType::kUInt8, at::kByte},
+    {StoredType::kInt64, at::kLong},        {StoredType::kFloat16, at::kHalf},
+    {StoredType::kBFloat16, at::kBFloat16}, {StoredType::kFloat32, at::kFloat},
+    {StoredType::kFloat64, at::kDouble}};
+
 at::Tensor ToFloat(const TensorView& view, const std::string& place) {
-  at::ScalarType dtype;
-  switch (view.type) {
-    case StoredType::kFloat16:
-      dtype = at::kHalf;
-      break;
-    case StoredType::kBFloat16:
-      dtype = at::kBFloat16;
-      break;
-    case StoredType::kFloat32:
-      dtype = at::kFloat;
-      break;
-    case StoredType::kFloat64:
-      dtype = at::kDouble;
-      break;
-    default:
-      throw FormatError(place + " holds integers, expected floating point");
+  const at::Tensor stored = CopyOf(view);
+  if (!stored.is_floating_point()) {
+    throw FormatError(place + " holds integers, expected floating point");
   }
-  const at::Tensor stored = at::empty(view.shape, dtype);
-  std::memcpy(stored.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
   at::Tensor tensor = stored.to(at::kFloat);
   if (!tensor.isfinite().all().item<bool>()) {
     throw FormatError(place + " holds a value that is not finite in float32");
@@ -66,6 +59,24 @@ void ReadEach(std::span<const std::byte> bytes, const std::filesystem::path& fil
 
 }  // namespace
 
+TensorView ViewOf(const at::Tensor& tensor) {
+  const auto* type = std::ranges::find(kTypes, tensor.scalar_type(),
+                                       &std::pair<StoredType, at::ScalarType>::second);
+  return {.type = type->first,
+          .shape = tensor.sizes().vec(),
+          .bytes = {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
+}
+
+at::Tensor CopyOf(const TensorView& view) {
+  const auto* type =
+      std::ranges::find(kTypes, view.type, &std::pair<StoredType, at::ScalarType>::first);
+  at::Tensor copy = at::empty(view.shape, type->second);
+  if (!view.bytes.empty()) {
+    std::memcpy(copy.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
+  }
+  return copy;
+}
+
 std::map<std::string, at::Tensor> ReadFloatTensors(
     std::span<const std::byte> bytes, const std::filesystem::path& file,
     const std::map<std::string, std::vector<int64_t>>& shapes) {
@@ -83,8 +94,7 @@ at::Tensor ReadIndices(std::span<const std::byte> bytes, const std::filesystem::
   ReadEach(bytes, file, {{name, shape}},
            [&](const std::string&, const TensorView& view, const std::string& place) {
              if (view.type != StoredType::kInt64) throw FormatError(place + " is not of int64");
-             indices = at::empty(view.shape, at::kLong);
-             std::memcpy(indices.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
+             indices = CopyOf(view);
              for (int64_t i = 0; i < indices.numel(); ++i) {
                const int64_t index = indices.const_data_ptr<int64_t>()[i];
                if (index < 0 || index >= count) {

@@ -10,7 +10,15 @@
 #include <string>
 #include <vector>
 
+#include "genie_env/io/safetensors.h"
+
 namespace genie_env {
+
+/// A tensor's own bytes, which must lie on the CPU, contiguous, as a file stores them.
+TensorView ViewOf(const at::Tensor& tensor);
+
+/// A stored tensor, copied, in its own type.
+at::Tensor CopyOf(const TensorView& view);
 
 /// Copies tensors out of the bytes of a safetensors file, which must hold exactly those named in
 /// `shapes`, in floating point of any width and without NaN or infinity; -1 in a shape stands for

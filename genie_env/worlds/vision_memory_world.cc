@@ -13,6 +13,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -23,6 +24,7 @@
 #include "genie_env/worlds/frozen_memory.h"
 #include "genie_env/worlds/packed_products.h"
 #include "genie_env/worlds/stored_tensors.h"
+#include "genie_env/worlds/support.h"
 #include "genie_env/worlds/vision_memory_config.h"
 
 namespace genie_env {
@@ -64,10 +66,11 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
                                      : termination == Termination::kSampled};
 }
 
-/// V and M out of model.safetensors.
+/// V and M out of model.safetensors, and what V made of the frames that they were trained on.
 struct Networks {
   std::shared_ptr<Vision> vision;
   MemoryWeights memory;
+  std::optional<Support> support;
 };
 
 Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
@@ -84,6 +87,12 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
   }
+  // Worlds frozen by earlier versions have no statistics of their training latents.
+  const SafetensorsFile file(directory.weights.bytes(), directory.weights_file().string());
+  const bool knows_support = file.tensors().contains("support.mean");
+  if (knows_support) {
+    shapes.insert({{"support.mean", {latents}}, {"support.whitening", {latents, latents}}});
+  }
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   TensorMap seen;
@@ -98,7 +107,10 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
            .bias = tensors.at("memory.bias"),
            .output_weight = tensors.at("memory.output.weight"),
            .output_bias = tensors.at("memory.output.bias"),
-           .action_inputs = at::tensor(config.action_inputs, at::kFloat)}};
+           .action_inputs = at::tensor(config.action_inputs, at::kFloat)},
+          knows_support ? std::optional<Support>(std::in_place, tensors.at("support.mean"),
+                                                 tensors.at("support.whitening"))
+                        : std::nullopt};
 }
 
 /// The stored first frames, as V encodes them; float32 [S, latents] on the CPU.
@@ -144,7 +156,10 @@ class VisionMemoryWorld final : public World {
         vision_(std::move(networks.vision)),
         memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
                                 : PlainMemory(networks.memory, device, dtype)),
-        starts_(std::move(starts)) {}
+        support_(std::move(networks.support)),
+        starts_(std::move(starts)) {
+    spec_.knows_support = support_.has_value();
+  }
 
   const WorldSpec& spec() const override { return spec_; }
   at::Device device() const override { return device_; }
@@ -205,6 +220,13 @@ class VisionMemoryWorld final : public World {
     if (kind == "pixels") return Decode(state[kZ]);
     throw std::invalid_argument("the observation is \"" + kind +
                                 "\", expected \"zch\", \"zh\" or \"pixels\"");
+  }
+
+  at::Tensor OutOfSupport(const WorldState& state) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (!support_) RefuseSupport(spec_.name);
+    return support_->Distance(state[kZ]);
   }
 
   at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
@@ -271,6 +293,7 @@ class VisionMemoryWorld final : public World {
   at::ScalarType dtype_;
   std::shared_ptr<const Vision> vision_;
   std::unique_ptr<const FrozenMemory> memory_;
+  std::optional<Support> support_;
   StoredStarts starts_;
 };
 

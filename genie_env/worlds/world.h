@@ -28,6 +28,7 @@ struct WorldSpec {
   std::string dtype;                 ///< of its matrix products: "float32" or "bfloat16"
   double temperature = 1;            ///< the calibrated sampling temperature tau
   bool samples_termination = false;  ///< termination drawn from its probability, or thresholded
+  bool knows_support = false;        ///< whether OutOfSupport can be asked for
 };
 
 /// What one step brought to each of N rows, on the world's device.
@@ -99,6 +100,11 @@ class World {
 
   /// The observation named `kind` of every row: [N, *shape] as its spec says.
   virtual at::Tensor Observe(const WorldState& state, const std::string& kind) const = 0;
+
+  /// How far each row's latents are from those of the training frames: their Mahalanobis distance,
+  /// float32 [N]; about sqrt(latent dimensions) where they are alike. Throws std::invalid_argument
+  /// unless spec().knows_support: the world's directory holds the statistics of those frames.
+  virtual at::Tensor OutOfSupport(const WorldState& state) const = 0;
 
   /// The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].
   virtual at::Tensor Render(const WorldState& state, const at::Tensor& rows) const = 0;

@@ -30,6 +30,7 @@ class CountingWorld : public World {
     spec_.frame = {"frame", {1, 1, 3}, DType::kUInt8, 0, 255};
     spec_.max_episode_steps = max_episode_steps;
     spec_.temperature = 1.5;
+    spec_.knows_support = true;
   }
 
   /// The call of this kind writes and then throws std::runtime_error.
@@ -87,6 +88,11 @@ class CountingWorld : public World {
   at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
     Fail(Failure::kObserve);
     return kind == "told" ? state[0].clone() : state[0].slice(1, 0, 1).clone();
+  }
+
+  /// The count.
+  at::Tensor OutOfSupport(const WorldState& state) const override {
+    return state[0].select(1, 0).to(at::kFloat);
   }
 
   at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {

@@ -12,23 +12,20 @@
 #include "genie_env/io/safetensors.h"
 #include "genie_env/nn/memory.h"
 #include "genie_env/nn/vision.h"
+#include "genie_env/worlds/stored_tensors.h"
 
 namespace genie_env {
 
-/// Writes float16, float32 or int64 tensors as a safetensors file.
-inline void WriteTensors(const std::filesystem::path& file, const TensorMap& tensors) {
+/// Writes them as a safetensors file.
+inline void WriteTensors(const std::filesystem::path& file, const TensorMap& tensors,
+                         const std::map<std::string, std::string>& metadata = {}) {
   TensorMap kept;
   std::map<std::string, TensorView> views;
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor& stored = kept.emplace(name, tensor.detach().contiguous()).first->second;
-    views[name] = {.type = stored.scalar_type() == at::kHalf   ? StoredType::kFloat16
-                           : stored.scalar_type() == at::kLong ? StoredType::kInt64
-                                                               : StoredType::kFloat32,
-                   .shape = stored.sizes().vec(),
-                   .bytes = std::as_bytes(std::span(
-                       static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()))};
+    views[name] = ViewOf(stored);
   }
-  WriteSafetensors(file, views);
+  WriteSafetensors(file, views, metadata);
 }
 
 /// The weights of a random world: V's as they are first drawn; M's three times as large, so that it

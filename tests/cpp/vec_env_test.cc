@@ -15,50 +15,13 @@
 #include <type_traits>
 #include <utility>
 
-#include "counting_world.h"
+#include "counting_env.h"
 #include "files.h"
 
 namespace genie_env {
 namespace {
 
-using Numbers = std::vector<int64_t>;
-using Table = std::vector<Numbers>;
 using Failure = CountingWorld::Failure;
-
-at::Tensor Longs(const Numbers& values) { return at::tensor(values, at::kLong); }
-
-at::Tensor Mask(const std::vector<bool>& values) {
-  at::Tensor mask = at::zeros({static_cast<int64_t>(values.size())}, at::kBool);
-  for (size_t i = 0; i < values.size(); ++i) mask.mutable_data_ptr<bool>()[i] = values[i];
-  return mask;
-}
-
-/// One frame a row, filled with its value.
-at::Tensor Frames(const std::vector<uint8_t>& values) {
-  const auto rows = static_cast<int64_t>(values.size());
-  at::Tensor frames = at::empty({rows, 1, 1, 3}, at::kByte);
-  for (int64_t i = 0; i < frames.numel(); ++i) {
-    frames.mutable_data_ptr<uint8_t>()[i] = values[static_cast<size_t>(i / 3)];
-  }
-  return frames;
-}
-
-/// Any tensor as whole numbers, in row-major order.
-Numbers Flat(const at::Tensor& tensor) {
-  const at::Tensor longs = tensor.to(at::kLong).contiguous();
-  return {longs.const_data_ptr<int64_t>(), longs.const_data_ptr<int64_t>() + longs.numel()};
-}
-
-Table TableOf(const at::Tensor& tensor) {
-  Table table;
-  for (int64_t row = 0; row < tensor.size(0); ++row) table.push_back(Flat(tensor.select(0, row)));
-  return table;
-}
-
-VecEnv Counting(int64_t ends_at, VecEnvOptions options) {
-  options.seed = options.seed.value_or(10);
-  return VecEnv(std::make_shared<CountingWorld>(ends_at), options);
-}
 
 static_assert(!std::is_copy_constructible_v<VecEnv> &&
               std::is_nothrow_move_constructible_v<VecEnv>);

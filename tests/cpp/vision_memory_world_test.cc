@@ -406,6 +406,44 @@ TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
             "dst_rows names row 1 twice: only one row can be copied there");
 }
 
+TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
+  constexpr MemorySizes kSizes{16, 32, 3};
+  const TemporaryDirectory directory;
+  const std::filesystem::path path = WriteRandomWorld(directory.path(), kSizes);
+  EXPECT_FALSE(World::Load(path)->spec().knows_support);
+  const auto without = World::Load(path);
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] { without->OutOfSupport(without->MakeState(1)); }),
+            "out_of_support: the world \"random\" has no statistics of the latents that it was "
+            "trained on; leave it out, or freeze the world again (genie-env freeze vision-memory "
+            "writes them)");
+
+  TensorMap weights = RandomWeights(kSizes, 0);
+  const at::Tensor mean = TrainingNoise({1, 0}, {16}, at::kCPU);
+  const at::Tensor whitening = TrainingNoise({2, 0}, {16, 16}, at::kCPU).tril();
+  weights["support.mean"] = mean;
+  weights["support.whitening"] = whitening;
+  WriteTensors(path / "model.safetensors", weights);
+  const auto world = World::Load(path);
+  EXPECT_TRUE(world->spec().knows_support);
+  EXPECT_NE(world->spec().fingerprint, without->spec().fingerprint);
+  WorldState state = world->MakeState(37);
+  state[0].copy_(TrainingNoise({3, 0}, {37, 16}, at::kCPU));
+  const at::Tensor distance = world->OutOfSupport(state);
+  const at::Tensor white = (state[0] - mean).to(at::kDouble).matmul(whitening.to(at::kDouble).t());
+  EXPECT_TRUE(at::allclose(distance, white.square().sum(1).sqrt().to(at::kFloat), 1e-4, 1e-5));
+  const WorldState alone = state.Select(at::tensor({int64_t{30}}, at::kLong));
+  EXPECT_TRUE(at::equal(world->OutOfSupport(alone), distance.narrow(0, 30, 1)));
+
+  const auto refused = [&](const std::string& words) {
+    WriteTensors(path / "model.safetensors", weights);
+    EXPECT_NE(TextOf<FormatError>([&] { World::Load(path); }).find(words), std::string::npos);
+  };
+  weights["support.whitening"] = at::zeros({16, 15});
+  refused("tensor \"support.whitening\" has shape [16, 15], expected [16, 16]");
+  weights.erase("support.whitening");
+  refused("has no tensor \"support.whitening\"");
+}
+
 /// A world directory to be damaged.
 class Damaged : public testing::Test {
  protected:

@@ -176,6 +176,11 @@ class WorldConformance {
             << observation.name;
       }
       ExpectShape(world_.Render(dream.state, Rows({4, 0, 4})), spec.frame, 3);
+      if (spec.knows_support) {
+        ExpectShape(world_.OutOfSupport(dream.state), {"out of support", {}, DType::kFloat32}, 5);
+      } else {
+        EXPECT_THROW(world_.OutOfSupport(dream.state), std::invalid_argument);
+      }
     }
     int64_t bytes = 0;
     for (const auto& field : dream.state.fields()) {

@@ -23,6 +23,8 @@ def make(world: Path, **options: Any) -> DreamVectorEnv:
 
 
 FRAMES = np.zeros((2, 64, 64, 3), np.uint8)
+FILMS = np.zeros((2, 3, 64, 64, 3), np.uint8)
+LED = np.zeros((2, 2), np.int64)
 
 REFUSED: list[tuple[type[Exception], str, Callable[[DreamVectorEnv], Any]]] = [
     # Actions: number, shape, dtype, range.
@@ -75,9 +77,70 @@ REFUSED: list[tuple[type[Exception], str, Callable[[DreamVectorEnv], Any]]] = [
     ),
     (
         ValueError,
-        "options: got ['mask'], expected 'reset_mask' or 'frames'",
+        "options: got ['mask'], expected 'reset_mask', 'frames', 'actions', 'snapshot' or",
         lambda e: e.reset(options={"mask": np.ones(2, bool)}),
     ),
+    # Where episodes begin: films, snapshots, temperatures.
+    (
+        ValueError,
+        "frames: got uint8 [2, 3, 64, 32, 3], expected uint8 [2, any, 64, 64, 3]",
+        lambda e: e.reset(options={"frames": FILMS[..., ::2, :], "actions": LED}),
+    ),
+    (
+        ValueError,
+        "actions: got int64 [2, 0], expected int64 [2, 2]",
+        lambda e: e.reset(options={"frames": FILMS}),
+    ),
+    (
+        InvalidAction,
+        "actions[1] is 3",
+        lambda e: e.reset(options={"frames": FILMS, "actions": [[0, 0], [0, 3]]}),
+    ),
+    (
+        TypeError,
+        "actions: got float64, expected integers",
+        lambda e: e.reset(options={"frames": FILMS, "actions": LED * 1.0}),
+    ),
+    (
+        ValueError,
+        "actions: got them without the frames that they led to",
+        lambda e: e.reset(options={"actions": LED}),
+    ),
+    (
+        ValueError,
+        "reset: got a snapshot and frames or actions, expected one thing to begin from",
+        lambda e: e.reset(options={"frames": FRAMES, "snapshot": e.snapshot()}),
+    ),
+    (
+        TypeError,
+        "snapshot: got dict, expected a genie_env.Snapshot",
+        lambda e: e.reset(options={"snapshot": {}}),
+    ),
+    (
+        ValueError,
+        "temperature[1] is 0, expected a finite number above 0",
+        lambda e: e.reset(options={"temperature": [1, 0]}),
+    ),
+    # Snapshots.
+    (TypeError, "snapshot: got NoneType, expected a genie_env.Snapshot", lambda e: e.restore(None)),
+    (
+        ValueError,
+        "snapshot: it has 3 rows, expected 1 for all or one for each: 2",
+        lambda e: e.restore(e.snapshot([0, 1, 0])),
+    ),
+    (
+        ValueError,
+        "seeds: got 1, expected one a row: 2",
+        lambda e: e.restore(e.snapshot(), seed=[1]),
+    ),
+    (ValueError, "seed: got -1, expected an integer", lambda e: e.restore(e.snapshot(), seed=-1)),
+    (ValueError, "rows: got 0 twice", lambda e: e.restore(e.snapshot(), [0, 0])),
+    (ValueError, "rows: got none, expected at least one", lambda e: e.snapshot(np.zeros(0, int))),
+    (ValueError, "rows[0] is 2: there are 2 rows", lambda e: e.snapshot([2])),
+    (TypeError, "rows: got float64, expected integers", lambda e: e.snapshot([0.5])),
+    (ValueError, "rows[0] is 5: there are 2 rows", lambda e: e.fork(5, [0])),
+    (TypeError, "row is 0.5, expected an integer", lambda e: e.fork(0.5, [0])),
+    (TypeError, "into: got bool, expected integers", lambda e: e.fork(0, [True, False])),
     (ValueError, "seeds: got 3, expected one a row: 2", lambda e: e.reset(seed=[1, 2, 3])),
     (ValueError, "seed: got -1, expected an integer from 0 to", lambda e: e.reset(seed=-1)),
     (ValueError, "expected an integer from 0 to 2**64 - 1", lambda e: e.reset(seed=2**64 - 1)),
@@ -122,18 +185,21 @@ def test_a_refused_call_changes_nothing(random_world: Path) -> None:
 
 def test_before_the_first_reset(random_world: Path) -> None:
     env = make(random_world, render_mode="rgb_array")
+    other = make(random_world)
+    other.reset()
     calls: list[tuple[str, Callable[[], Any]]] = [
         ("step", lambda: env.step([0, 0])),
         ("follow", lambda: env.follow([0, 0], FRAMES)),
         ("render", env.render),
         ("render", env.frames),
+        ("snapshot", env.snapshot),
     ]
     for name, call in calls:
         with pytest.raises(ResetNeeded) as error:
             call()
         words = f"{name} before reset: rows 0 and 1 have no episode; reset first"
         assert str(error.value) == words
-    env.reset(options={"reset_mask": np.array([False, True])})
+    env.restore(other.snapshot([0]), [1])
     with pytest.raises(ResetNeeded, match="step before reset: row 0 has no episode; reset first"):
         env.step([0, 0])
     env.reset()
@@ -143,6 +209,7 @@ def test_before_the_first_reset(random_world: Path) -> None:
 def test_after_close(random_world: Path) -> None:
     env = make(random_world)
     env.reset()
+    snapshot = env.snapshot()
     env.close()
     env.close()
     calls: dict[str, Callable[[], Any]] = {
@@ -153,6 +220,9 @@ def test_after_close(random_world: Path) -> None:
         "frames": env.frames,
         "keep": lambda: env.keep([0]),
         "set_temperature": lambda: env.set_temperature(1),
+        "snapshot": env.snapshot,
+        "restore": lambda: env.restore(snapshot),
+        "fork": lambda: env.fork(0, [1]),
     }
     for name, call in calls.items():
         with pytest.raises(ClosedEnvironmentError) as error:
@@ -178,7 +248,11 @@ def test_of_the_single_environment(random_world: Path) -> None:
         (InvalidAction, "actions[0] is 3", lambda: env.step(3)),
         (TypeError, "action is 0.5, expected an integer", lambda: env.step(0.5)),
         (TypeError, "action is [0, 1], expected an integer", lambda: env.step([0, 1])),
-        (ValueError, "options: got ['x'], expected none", lambda: env.reset(options={"x": 1})),
+        (
+            ValueError,
+            "options: got ['x'], expected 'frames', 'actions', 'snapshot' or 'temperature'",
+            lambda: env.reset(options={"x": 1}),
+        ),
         (ValueError, "seed: got -5, expected an integer from 0", lambda: env.reset(seed=-5)),
     ]
     for error, words, call in refused:
@@ -223,14 +297,19 @@ def test_unknown_world(tmp_path: Path) -> None:
             "termination is 'never', expected 'calibrated' or 'sampled' or 'thresholded'",
         ),
         (
-            {"autoreset_mode": AutoresetMode.SAME_STEP},
-            "autoreset_mode is <AutoresetMode.SAME_STEP: 'SameStep'>, but only 'NextStep' "
-            "(NEXT_STEP) or 'Disabled' (DISABLED) are supported",
-        ),
-        (
             {"autoreset_mode": "Sometimes"},
-            "autoreset_mode is 'Sometimes', but only 'NextStep' (NEXT_STEP) or 'Disabled'",
+            "autoreset_mode is 'Sometimes', expected 'NextStep' (NEXT_STEP) or 'SameStep' "
+            "(SAME_STEP) or 'Disabled' (DISABLED)",
         ),
+        ({"max_surprise": float("nan")}, "max_surprise is nan, expected a number, or nothing"),
+        (
+            {"out_of_support": True},
+            'out_of_support: the world "random" has no statistics of the latents that it was '
+            "trained on; leave it out, or freeze the world again",
+        ),
+        ({"max_out_of_support": 9}, "out_of_support: the world "),
+        ({"temperature": [0.0]}, "temperature is 0, expected a finite number above 0"),
+        ({"temperature": [1.0, 2.0]}, "temperature: got float32 [2], expected float32 [1]"),
         ({"seed": -1}, "seed: got -1, expected an integer from 0 to 2**64 - 1"),
     ],
 )
@@ -248,6 +327,11 @@ def test_arguments_that_cannot_be(
         ({"num_envs": "4"}, "num_envs is '4', expected an integer"),
         ({"max_episode_steps": 10.0}, "max_episode_steps is 10.0, expected an integer"),
         ({"temperature": "hot"}, "temperature is 'hot', expected a number"),
+        ({"max_surprise": "much"}, "max_surprise is 'much', expected a number"),
+        ({"max_out_of_support": [1]}, "max_out_of_support is [1], expected a number"),
+        ({"out_of_support": 1}, "out_of_support is 1, expected a bool"),
+        ({"reward_fn": 1.0}, "reward_fn is 1.0, expected a function"),
+        ({"termination_fn": "done"}, "termination_fn is 'done', expected a function"),
         ({"dtype": torch.float32}, "dtype is torch.float32, expected its name, such as 'float32'"),
         (
             {"device": torch.device("cpu")},

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import genie_env
 from genie_env._core import EpisodeStore, EpisodeWriter, Trainer, Vision
 from genie_env.training.data import (
     FrameData,
@@ -310,6 +311,28 @@ def test_training_learns_and_freezes(runs: Path) -> None:
     assert set(measured) == {"loss", "nll", "termination", "death_recall", "false_alarms"}
     assert set(config["training"]["death_odds"]) == {"scale", "shift"}
     assert load_file(runs / "world" / "starts.safetensors")["mu"].shape == (EPISODES - 2, 4)
+
+
+def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_trained_on(runs: Path) -> None:
+    freeze_runs(runs)
+    stored = load_file(runs / "world" / "model.safetensors")
+    store = EpisodeStore(runs / "data")
+    trained_on = np.repeat(~held_out(store), np.diff(store.episode_starts))
+    frames = torch.from_numpy(store.frames[trained_on])
+    mu, logvar = (x.double() for x in load_vision(runs / "vision").encode(frames))
+    covariance = torch.cov(mu.T, correction=0) + torch.diag(logvar.exp().mean(0))
+    torch.testing.assert_close(stored["support.mean"].double(), mu.mean(0), rtol=1e-2, atol=1e-3)
+    whitening = stored["support.whitening"].double()
+    torch.testing.assert_close(
+        whitening.T @ whitening, covariance.inverse(), rtol=2e-2, atol=1e-2
+    )
+    env = genie_env.make_vec(runs / "world", 2, out_of_support=True)
+    env.reset(seed=0)
+    observations, *_, infos = env.step([0, 1])
+    z = torch.from_numpy(observations[:, :4]).double()
+    expected = (whitening @ (z - stored["support.mean"]).T).norm(dim=0)
+    np.testing.assert_allclose(infos["out_of_support"], expected, rtol=1e-4)
+    assert infos["_out_of_support"].all()
 
 
 def test_a_world_is_what_was_recorded(runs: Path) -> None:

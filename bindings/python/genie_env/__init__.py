@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
-    from genie_env._core import FormatError, build_info
+    from genie_env._core import FormatError, Snapshot, build_info
     from genie_env.single_env import DreamEnv
     from genie_env.vector_env import DreamVectorEnv, make_vec
 
     __version__: str
 
-__all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "build_info", "make_vec"]
+__all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "Snapshot", "build_info", "make_vec"]
 
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
@@ -35,6 +35,7 @@ _HOMES = {
     "DreamEnv": "single_env",
     "DreamVectorEnv": "vector_env",
     "FormatError": "_core",
+    "Snapshot": "_core",
     "build_info": "_core",
     "make_vec": "vector_env",
 }

@@ -8,7 +8,7 @@ import numpy.typing
 import os
 import torch
 import typing
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -342,6 +342,11 @@ class WorldSpec:
     def frame_skip(self) -> int:
         ...
     @property
+    def knows_support(self) -> bool:
+        """
+        Whether `out_of_support` can be asked for.
+        """
+    @property
     def max_episode_steps(self) -> int:
         ...
     @property
@@ -447,6 +452,11 @@ class World:
         """
         The observation `kind` of every row, as the spec says: a fresh tensor.
         """
+    def out_of_support(self, state: WorldState) -> torch.Tensor:
+        """
+        How far each row's latents are from those of the training frames: float32 [N], their
+        Mahalanobis distance.
+        """
     def render(self, state: WorldState, rows: torch.Tensor) -> torch.Tensor:
         """
         The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].
@@ -461,6 +471,42 @@ class World:
     @property
     def spec(self) -> WorldSpec:
         ...
+class Snapshot:
+    """
+    Rows of an environment at one moment: an immutable value, that can be saved and pickled.
+    
+        snapshot = env.snapshot()
+        snapshot.save("dream.safetensors")
+        env.restore(genie_env.Snapshot.load("dream.safetensors"))
+    """
+    @staticmethod
+    def load(path: os.PathLike | str | bytes) -> Snapshot:
+        """
+        Raises FormatError naming the file and the tensor.
+        """
+    def __getstate__(self) -> bytes:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def __setstate__(self, arg0: bytes) -> None:
+        ...
+    def save(self, path: os.PathLike | str | bytes) -> None:
+        """
+        Writes a safetensors file.
+        """
+    @property
+    def fingerprint(self) -> str:
+        """
+        That world's: only there can it be restored.
+        """
+    @property
+    def rows(self) -> int:
+        ...
+    @property
+    def world(self) -> str:
+        """
+        The name of the world that it was taken in.
+        """
 class VecEnvOptions:
     """
     What an environment was made with.
@@ -468,16 +514,25 @@ class VecEnvOptions:
     @property
     def autoreset_mode(self) -> str:
         """
-        "NextStep" or "Disabled", as gymnasium.vector.AutoresetMode has it.
+        "NextStep", "SameStep" or "Disabled", as gymnasium.vector.AutoresetMode has it.
         """
     @property
     def max_episode_steps(self) -> int | None:
+        ...
+    @property
+    def max_out_of_support(self) -> float | None:
+        ...
+    @property
+    def max_surprise(self) -> float | None:
         ...
     @property
     def num_envs(self) -> int:
         ...
     @property
     def observation(self) -> str:
+        ...
+    @property
+    def out_of_support(self) -> bool:
         ...
     @property
     def seed(self) -> int | None:
@@ -492,11 +547,21 @@ class VecEnvStep:
     @property
     def began(self) -> torch.Tensor:
         """
-        bool [N], rows that began an episode instead of going on
+        bool [N], rows that began an episode: instead of going on (NextStep; reward and scores are then 0), or after the end of another (SameStep)
+        """
+    @property
+    def final_observation(self) -> torch.Tensor | None:
+        """
+        SameStep: of the episodes that ended where `began`; None where none did
         """
     @property
     def observation(self) -> torch.Tensor:
         ...
+    @property
+    def out_of_support(self) -> torch.Tensor | None:
+        """
+        float32 [N], a Mahalanobis distance; None unless asked for
+        """
     @property
     def reward(self) -> torch.Tensor:
         """
@@ -505,7 +570,7 @@ class VecEnvStep:
     @property
     def surprise(self) -> torch.Tensor:
         """
-        float32 [N], in nats; 0 where `began`
+        float32 [N], in nats
         """
     @property
     def terminated(self) -> torch.Tensor:
@@ -521,11 +586,15 @@ class VecEnv:
     """
     N dreams in one frozen world, stepped together.
     """
-    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, seed: typing.SupportsInt | None = None) -> None:
+    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, out_of_support: bool = False, max_out_of_support: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
         ...
     def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
         """
         One given frame a row (uint8 [N, H, W, 3]), reality's for instance.
+        """
+    def fork(self, row: typing.SupportsInt, into_rows: torch.Tensor, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None) -> torch.Tensor:
+        """
+        The same with a snapshot of one row.
         """
     def keep(self, rows: torch.Tensor) -> None:
         """
@@ -535,13 +604,21 @@ class VecEnv:
         """
         The current frames: uint8 [R, H, W, 3].
         """
-    def reset(self, *, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None, mask: torch.Tensor | None = None, frames: torch.Tensor | None = None) -> torch.Tensor:
+    def reset(self, *, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None, mask: torch.Tensor | None = None, frames: torch.Tensor | None = None, actions: torch.Tensor | None = None, snapshot: Snapshot | None = None, temperature: torch.Tensor | None = None) -> torch.Tensor:
         """
         Begins episodes; returns the observation of all rows.
+        """
+    def restore(self, snapshot: Snapshot, rows: torch.Tensor | None = None, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None) -> torch.Tensor:
+        """
+        Rows go on where the snapshot was taken, or branch off with new seeds; returns the observation of all rows.
         """
     def set_temperature(self, temperature: torch.Tensor) -> None:
         """
         float32 [N], above 0: one sampling temperature a row, from the next step on.
+        """
+    def snapshot(self, rows: torch.Tensor | None = None) -> Snapshot:
+        """
+        All that the given rows are (int64 [R]; None: all).
         """
     def step(self, actions: torch.Tensor) -> VecEnvStep:
         """

@@ -13,7 +13,8 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from genie_env import _core
-from genie_env.vector_env import DreamVectorEnv
+from genie_env._core import Snapshot
+from genie_env.vector_env import DreamVectorEnv, StepFunction
 
 
 class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
@@ -24,7 +25,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         observation, reward, terminated, truncated, info = env.step(action)
 
     `info["surprise"]` says how unlikely the world itself finds the new frame, in nats a latent
-    dimension. The arguments are those of DreamVectorEnv.
+    dimension. The arguments are those of DreamVectorEnv, whose functions see a batch of one.
     """
 
     metadata: dict[str, Any] = DreamVectorEnv.metadata
@@ -42,6 +43,11 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         termination: str = "calibrated",
         observation: str | None = None,
         max_episode_steps: int | None = None,
+        max_surprise: float | None = None,
+        out_of_support: bool = False,
+        max_out_of_support: float | None = None,
+        reward_fn: StepFunction | None = None,
+        termination_fn: StepFunction | None = None,
         render_mode: str | None = None,
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
@@ -56,10 +62,21 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Begins an episode: the first of the given seed, or the next one. There are no options."""
-        if options:
-            raise ValueError(f"options: got {sorted(options)}, expected none")
-        observations, infos = self._dream.reset(seed=seed)
+        """Begins an episode: the first of the given seed, or the next one.
+
+        Args:
+            seed: of the draws.
+            options: as those of DreamVectorEnv, of one row: "frames", uint8 [H, W, 3], or
+                [T, H, W, 3] with "actions", integers [T - 1]; "snapshot"; "temperature".
+        """
+        rows = dict(options or {})
+        if unknown := sorted(rows.keys() - {"frames", "actions", "snapshot", "temperature"}):
+            raise ValueError(
+                f"options: got {unknown}, expected 'frames', 'actions', 'snapshot' or 'temperature'"
+            )
+        for name in rows.keys() & {"frames", "actions"}:
+            rows[name] = np.asarray(rows[name])[None]
+        observations, infos = self._dream.reset(seed=seed, options=rows)
         super().reset(seed=seed)
         return observations[0], infos
 
@@ -75,8 +92,17 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
             float(rewards[0]),
             bool(terminations[0]),
             bool(truncations[0]),
-            {"surprise": float(infos["surprise"][0])},
+            {name: float(infos[name][0]) for name in infos if not name.startswith("_")},
         )
+
+    def snapshot(self) -> Snapshot:
+        """All that the dream is: a value to keep, save and pickle."""
+        return self._dream.snapshot()
+
+    def restore(self, snapshot: Snapshot, seed: int | None = None) -> NDArray[Any]:
+        """Goes on where the snapshot was taken, or branches off with a seed; see DreamVectorEnv."""
+        observation: NDArray[Any] = self._dream.restore(snapshot, seed=seed)[0]
+        return observation
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The current frame, uint8 [H, W, 3], where the render mode is "rgb_array"."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
@@ -15,14 +14,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from genie_env import _core
+from genie_env import _core, given
+from genie_env.given import Given
 from genie_env.shipped import find_world
 
 Array = Any
 """What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
 
-Given = Any
-"""What it takes: np.ndarray, torch.Tensor or a list, whatever its output is."""
+StepFunction = Callable[[Array, Array, Array], Given]
+"""Of observations, actions and next observations, none of which it may write to."""
+
+_RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'"
 
 
 class DreamVectorEnv(VectorEnv[Array, Given, Array]):
@@ -34,7 +36,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
 
     Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]` is
     float32 [N]: how unlikely the world itself finds the new frame, in nats a latent dimension;
-    `infos["_surprise"]` is false in rows that this step reset. Not for several threads at a time.
+    `infos["_surprise"]` is false in rows that this step reset. `infos["out_of_support"]`, where it
+    was asked for, is how far the new frame is from those that the world was trained on: the
+    Mahalanobis distance of its latents. Not for several threads at a time.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}  # Doom's tics
@@ -49,12 +53,17 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         *,
         device: str = "cpu",
         dtype: str = "auto",
-        temperature: float | None = None,
+        temperature: Given | None = None,
         termination: str = "calibrated",
         observation: str | None = None,
         output: str = "numpy",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
+        max_surprise: float | None = None,
+        out_of_support: bool = False,
+        max_out_of_support: float | None = None,
+        reward_fn: StepFunction | None = None,
+        termination_fn: StepFunction | None = None,
         render_mode: str | None = None,
         seed: int | None = None,
     ) -> None:
@@ -65,28 +74,48 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 environments may share).
             device: "cpu", "cuda" or "cuda:1".
             dtype: "float32", "bfloat16", or "auto": bfloat16 where it is faster.
-            temperature: of sampling; None: the world's calibrated one.
+            temperature: of sampling: one number, or one a row (floats [N]); None: the world's
+                calibrated one.
             termination: "sampled" from its probability, "thresholded" at one half, or
                 "calibrated": whichever of the two the world's config names.
             observation: one of the world's; None: its first.
             output: "numpy" arrays, or "torch" tensors on the world's device.
-            autoreset_mode: NEXT_STEP or DISABLED: Gymnasium's AutoresetMode, its value
+            autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED: Gymnasium's AutoresetMode, its value
                 ("NextStep") or its name ("NEXT_STEP").
             max_episode_steps: steps after which an episode is truncated; None: the world's; 0: no
                 limit.
+            max_surprise: a step more surprising than that truncates the episode; None: none does.
+            out_of_support: whether infos say how far each frame is from the training data.
+            max_out_of_support: a step further away than that truncates the episode; None: none
+                does.
+            reward_fn, termination_fn: yours in place of the world's, of whole batches:
+                f(observations, actions, next_observations) gives rewards (numbers [N]) or whether
+                episodes ended (bool [N]). Rows that begin an episode are ignored. An exception
+                arrives as it was raised, and the step has not happened.
             render_mode: None or "rgb_array".
             seed: row i has the seed `seed + i` until a reset gives it another; None: from the
                 operating system.
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._recipe = functools.partial(type(self), **arguments)
-        _check_type("num_envs", num_envs, SupportsIndex, "an integer")
-        _check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
-        _check_type("temperature", temperature, SupportsFloat | None, "a number")
-        _check_type("device", device, str, "its name, such as 'cpu'")
-        _check_type("dtype", dtype, str, "its name, such as 'float32'")
-        _check_type("observation", observation, str | None, "its name")
-        _check_type("world", world, str | Path | _core.World, "a name, a Path or a loaded world")
+        given.check_type("num_envs", num_envs, SupportsIndex, "an integer")
+        given.check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
+        by_rows = isinstance(temperature, list | tuple | np.ndarray | torch.Tensor)
+        if not by_rows:
+            given.check_type("temperature", temperature, SupportsFloat | None, "a number")
+        for name, threshold in (
+            ("max_surprise", max_surprise),
+            ("max_out_of_support", max_out_of_support),
+        ):
+            given.check_type(name, threshold, SupportsFloat | None, "a number")
+        given.check_type("out_of_support", out_of_support, bool, "a bool")
+        for name, function in (("reward_fn", reward_fn), ("termination_fn", termination_fn)):
+            given.check_type(name, function, Callable | None, "a function")
+        given.check_type("device", device, str, "its name, such as 'cpu'")
+        given.check_type("dtype", dtype, str, "its name, such as 'float32'")
+        given.check_type("observation", observation, str | None, "its name")
+        worlds = str | Path | _core.World
+        given.check_type("world", world, worlds, "a name, a Path or a loaded world")
         for name, value, known in (
             ("output", output, ("numpy", "torch")),
             ("render_mode", render_mode, (None, "rgb_array")),
@@ -110,24 +139,31 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 "device, dtype and termination are chosen when a world is loaded: give them to "
                 "World.load, or give the path of the world here"
             )
+        self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
         self.world = loaded
         """The frozen world; `world.spec` says what it is."""
         self._env: _core.VecEnv | None = _core.VecEnv(
             loaded,
             num_envs=num_envs,
             observation=observation or "",
-            temperature=temperature,
-            autoreset_mode=_autoreset_mode(autoreset_mode).value,
+            temperature=None if by_rows else temperature,
+            autoreset_mode=given.autoreset_mode(autoreset_mode).value,
             max_episode_steps=max_episode_steps,
-            seed=None if seed is None else _seed(seed),
+            max_surprise=max_surprise,
+            out_of_support=out_of_support,
+            max_out_of_support=max_out_of_support,
+            reward_fn=self._step_function("reward_fn", reward_fn, given.numbers),
+            termination_fn=self._step_function("termination_fn", termination_fn, given.boolean),
+            seed=None if seed is None else given.seed(seed),
         )
         self.options = self._env.options
         """What the environment was made with, every default filled in."""
         self.num_envs = num_envs
+        if by_rows:
+            self.set_temperature(temperature)
         self.render_mode = render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": mode}
-        self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
 
         spec = loaded.spec
         self.single_action_space = gymnasium.spaces.Discrete(len(spec.actions))
@@ -160,19 +196,27 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         Args:
             seed: int s: row i takes the seed s + i; a list: one a row. A row given a seed begins at
                 its first episode; None: rows go on to their next.
-            options: "reset_mask", bool [N]: the rows to reset, by default all (only they take their
-                seeds); "frames", uint8 [N, H, W, 3]: begin from these instead of stored starts.
+            options: "reset_mask", bool [N]: the rows to reset, by default all. Only they take what
+                else is given:
+                "frames": begin from these instead of stored starts, uint8 [N, H, W, 3]; or from
+                [N, T, H, W, 3], following them with the "actions" between, integers [N, T - 1];
+                "snapshot": begin a new episode where it was taken, of N rows or of one for all;
+                "temperature": one number, or one a row (floats [N]), until another is given.
         """
         env = self._open("reset")
         options = dict(options or {})
-        mask = options.pop("reset_mask", None)
-        frames = options.pop("frames", None)
+        mask, temperature = options.pop("reset_mask", None), options.pop("temperature", None)
+        frames, actions = options.pop("frames", None), options.pop("actions", None)
+        snapshot = options.pop("snapshot", None)
         if options:
-            raise ValueError(f"options: got {sorted(options)}, expected 'reset_mask' or 'frames'")
+            raise ValueError(f"options: got {sorted(options)}, expected {_RESET_OPTIONS}")
         observation = env.reset(
-            seeds=None if seed is None else _row_seeds(seed, self.num_envs),
-            mask=None if mask is None else _boolean("reset_mask", mask),
-            frames=None if frames is None else _pixels("frames", frames),
+            seeds=None if seed is None else given.row_seeds(seed, self.num_envs),
+            mask=None if mask is None else given.boolean("reset_mask", mask),
+            frames=None if frames is None else given.pixels("frames", frames),
+            actions=None if actions is None else given.integers("actions", actions),
+            snapshot=None if snapshot is None else given.snapshot(snapshot),
+            temperature=None if temperature is None else self._temperatures(temperature),
         )
         super().reset(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
         return self._give(observation), {}
@@ -181,10 +225,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         """One dreamt frame a row.
 
         `actions`: integers [N]. Returns observations, rewards (float32), terminations, truncations
-        (bool) and infos. A row whose episode has ended ignores its action and begins the next one
-        (NEXT_STEP), or must be reset (DISABLED).
+        (bool) and infos. A row whose episode has ended ignores its next action and begins another
+        (NEXT_STEP), has begun it already (SAME_STEP: what the last step brought is then in
+        `infos["final_obs"]` and `infos["final_info"]`), or must be reset (DISABLED).
         """
-        return self._results(self._open("step").step(_integers("actions", actions)))
+        return self._results(self._open("step").step(given.integers("actions", actions)))
 
     def follow(
         self, actions: Given, frames: Given
@@ -195,7 +240,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         surprise at them. `terminations` are only its opinion: no row ends or resets by itself.
         """
         env = self._open("follow")
-        return self._results(env.follow(_integers("actions", actions), _pixels("frames", frames)))
+        return self._results(
+            env.follow(given.integers("actions", actions), given.pixels("frames", frames))
+        )
 
     def keep(self, rows: Given) -> None:
         """Goes on with only the given rows (integers [R], without repeats), in that order.
@@ -203,21 +250,49 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         No other row is computed any more; what the rows dream does not change.
         """
         env = self._open("keep")
-        env.keep(_integers("rows", rows))
+        env.keep(given.integers("rows", rows))
         self.num_envs = env.num_envs
         for space in ("action_space", "observation_space"):
             self.__dict__.pop(space, None)
 
     def set_temperature(self, temperature: Given) -> None:
         """The sampling temperature from the next step on: one number, or one a row (floats [N])."""
-        env = self._open("set_temperature")
-        rows = _numbers("temperature", temperature)
-        env.set_temperature(rows.expand(self.num_envs) if rows.ndim == 0 else rows)
+        self._open("set_temperature").set_temperature(self._temperatures(temperature))
+
+    def snapshot(self, rows: Given | None = None) -> _core.Snapshot:
+        """All that the given rows are (integers [R]; None: all): a value to keep, save and pickle.
+
+        It holds their dreams, seeds, counters and temperatures.
+        """
+        env = self._open("snapshot")
+        return env.snapshot(None if rows is None else given.integers("rows", rows))
+
+    def restore(
+        self,
+        snapshot: _core.Snapshot,
+        rows: Given | None = None,
+        seed: int | Sequence[int] | None = None,
+    ) -> Array:
+        """Rows go on where the snapshot was taken; returns the observations of all rows.
+
+        The same actions then bring the same steps, to the bit. `rows` (integers [R], without
+        repeats; None: all) take the snapshot's R rows, or its only one. With a seed (as in `reset`,
+        one for each of `rows`) they branch off: the dream so far is the same, its future another.
+        """
+        env = self._open("restore")
+        into = None if rows is None else given.integers("rows", rows)
+        return self._give(env.restore(given.snapshot(snapshot), into, self._seeds_of(into, seed)))
+
+    def fork(self, row: int, into: Given, seed: int | Sequence[int] | None = None) -> Array:
+        """The rows `into` (integers [R]) become copies of `row`, as by `restore`."""
+        env = self._open("fork")
+        rows = given.integers("into", into)
+        return self._give(env.fork(given.row(row), rows, self._seeds_of(rows, seed)))
 
     def frames(self, rows: Given | None = None) -> Array:
         """The current frames of the given rows (integers [R]), or of all: uint8 [R, H, W, 3]."""
         env = self._open("frames")
-        return self._give(env.render(None if rows is None else _integers("rows", rows)))
+        return self._give(env.render(None if rows is None else given.integers("rows", rows)))
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
         """The current frame of every row, where the render mode is "rgb_array"."""
@@ -248,7 +323,17 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self, step: _core.VecEnvStep
     ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         give = self._give
-        infos = {"surprise": give(step.surprise), "_surprise": give(~step.began)}
+        scores = {"surprise": step.surprise}
+        if step.out_of_support is not None:
+            scores["out_of_support"] = step.out_of_support
+        infos = self._infos(scores, ~step.began)
+        if step.final_observation is not None:
+            infos |= {
+                "final_obs": self._final_observations(step.final_observation, step.began),
+                "final_info": self._infos(scores, step.began),
+                "_final_obs": give(step.began.clone()),
+                "_final_info": give(step.began.clone()),
+            }
         return (
             give(step.observation),
             give(step.reward),
@@ -256,6 +341,49 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             give(step.truncated),
             infos,
         )
+
+    def _infos(self, scores: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, Any]:
+        """The scores of these rows (bool [N]) with their masks, as Gymnasium gives infos."""
+        infos: dict[str, Any] = {}
+        for name, score in scores.items():
+            infos[name] = self._give(score.where(rows, 0))
+            infos[f"_{name}"] = self._give(rows.clone())
+        return infos
+
+    def _final_observations(self, observations: torch.Tensor, rows: torch.Tensor) -> Array:
+        """As Gymnasium gives them: one object a row, None where no episode ended.
+
+        Torch knows no such arrays: there it is all observations before the rows were reset.
+        """
+        final = self._give(observations)
+        if isinstance(final, torch.Tensor):
+            return final
+        objects = np.full(len(final), None, dtype=object)
+        for row in rows.nonzero().flatten().tolist():
+            objects[row] = final[row]
+        return objects
+
+    def _temperatures(self, values: Given) -> torch.Tensor:
+        temperature = given.numbers("temperature", values)
+        return temperature.expand(self.num_envs) if temperature.ndim == 0 else temperature
+
+    def _seeds_of(
+        self, rows: torch.Tensor | None, seed: int | Sequence[int] | None
+    ) -> list[int] | None:
+        count = self.num_envs if rows is None else rows.numel()
+        return None if seed is None else given.row_seeds(seed, count)
+
+    def _step_function(
+        self,
+        name: str,
+        function: StepFunction | None,
+        check: Callable[[str, Given], torch.Tensor],
+    ) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None:
+        """The user's function, on what the environment gives, for the compiled part."""
+        if function is None:
+            return None
+        give = self._give
+        return lambda *step: check(f"what {name} gave", function(*map(give, step)))
 
 
 make_vec = DreamVectorEnv
@@ -272,77 +400,3 @@ def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 
 def _box(spec: _core.TensorSpec) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(spec.low, spec.high, tuple(spec.shape), np.dtype(spec.dtype).type)
-
-
-def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
-    supported = (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
-    for mode in supported:
-        if given in (mode, mode.value, mode.name):
-            return mode
-    expected = " or ".join(f"{mode.value!r} ({mode.name})" for mode in supported)
-    raise ValueError(f"autoreset_mode is {given!r}, but only {expected} are supported")
-
-
-def _check_type(name: str, given: Any, expected: Any, words: str) -> None:
-    if not isinstance(given, expected):
-        raise TypeError(f"{name} is {given!r}, expected {words}")
-
-
-def _seed(given: Any) -> int:
-    """One row's seed."""
-    try:
-        seed = operator.index(given)
-    except TypeError:
-        seed = -1
-    if not 0 <= seed < 2**64:
-        error = ValueError if isinstance(given, (int, np.integer)) else TypeError
-        raise error(
-            f"seed: got {given!r}, expected an integer from 0 to 2**64 - 1, or a list of one a row"
-        )
-    return seed
-
-
-def _row_seeds(given: int | Sequence[int], rows: int) -> list[int]:
-    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
-        return [_seed(seed) for seed in given]
-    first = _seed(given)
-    return [_seed(first + row) for row in range(rows)]
-
-
-def _tensor(
-    name: str, given: Given, expected: str, accepts: Callable[[torch.dtype], bool]
-) -> torch.Tensor:
-    """`given` as a tensor, copied unless it is one. Raises TypeError unless its dtype will do."""
-    dtype: Any = None
-    try:
-        array = given if isinstance(given, torch.Tensor) else np.array(given)
-        dtype = array.dtype
-        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
-    except (TypeError, ValueError):  # rows of several lengths, objects
-        tensor = None
-    if tensor is None or not accepts(tensor.dtype):
-        what = type(given).__name__ if dtype is None else str(dtype).removeprefix("torch.")
-        raise TypeError(f"{name}: got {what}, expected {expected}")
-    return tensor
-
-
-def _integers(name: str, given: Given) -> torch.Tensor:
-    def is_integer(dtype: torch.dtype) -> bool:
-        return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
-
-    return _tensor(name, given, "integers", is_integer).to(torch.int64)
-
-
-def _numbers(name: str, given: Given) -> torch.Tensor:
-    def is_real(dtype: torch.dtype) -> bool:
-        return not (dtype.is_complex or dtype == torch.bool)
-
-    return _tensor(name, given, "numbers", is_real).to(torch.float32)
-
-
-def _boolean(name: str, given: Given) -> torch.Tensor:
-    return _tensor(name, given, "bool", lambda dtype: dtype == torch.bool)
-
-
-def _pixels(name: str, given: Given) -> torch.Tensor:
-    return _tensor(name, given, "uint8", lambda dtype: dtype == torch.uint8)

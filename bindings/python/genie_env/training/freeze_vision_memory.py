@@ -19,6 +19,7 @@ from genie_env.training.memory import action_inputs, encoded_stores, load_memory
 from genie_env.training.odds import held_out_odds
 from genie_env.training.recorded import recorded_game
 from genie_env.training.runs import load_weights
+from genie_env.training.support import support_of
 from genie_env.training.vision import load_vision
 from genie_env.training.world_files import STARTS, prefixed, provenance, write_world
 
@@ -104,5 +105,6 @@ def freeze_vision_memory(
             "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
             "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
         },
+        support_of(stores, latents),
     )
     show(f"wrote {out}")

@@ -22,15 +22,18 @@ def write_world(
     config: Mapping[str, Any],
     weights: Mapping[str, torch.Tensor],
     starts: Mapping[str, torch.Tensor],
+    statistics: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Writes what a frozen world is, its weights in float16, and where its dreams begin.
+    """Writes what a frozen world is, its weights in float16 and, as they are, statistics of what it
+    was trained on, and where its dreams begin.
 
     config.json comes last: a directory without one is no world.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").unlink(missing_ok=True)
     halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
-    write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(halves)))
+    tensors = {**halves, **(statistics or {})}
+    write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(tensors)))
     contexts = {k: v.contiguous() for k, v in starts.items()}
     write_atomically(out / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
     write_json(out / "config.json", {"format_version": FORMAT_VERSION, **config})

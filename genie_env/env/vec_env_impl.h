@@ -1,0 +1,153 @@
+#pragma once
+
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "genie_env/env/complete_options.h"
+#include "genie_env/env/row_ledger.h"
+#include "genie_env/env/snapshot_parts.h"
+#include "genie_env/env/vec_env.h"
+#include "genie_env/worlds/arguments.h"
+
+namespace genie_env {
+
+/// A tensor's elements, copied when it lies elsewhere than on the CPU or not in a row.
+template <typename T>
+class HostView {
+ public:
+  explicit HostView(const at::Tensor& tensor) : tensor_(tensor.to(at::kCPU).contiguous()) {}
+  std::span<const T> elements() const {
+    return {tensor_.const_data_ptr<T>(), static_cast<size_t>(tensor_.numel())};
+  }
+
+ private:
+  at::Tensor tensor_;
+};
+
+using Seeds = std::optional<std::vector<uint64_t>>;
+
+void CheckSeeds(const Seeds& seeds, int64_t rows);
+
+/// Which rows of a snapshot go into `rows` (int64 [R]): its only one, or those of `otherwise`.
+at::Tensor RowsOf(const Snapshot& snapshot, const at::Tensor& otherwise, int64_t expected);
+
+/// Rows of a state that were made ready beside the environment's own.
+struct ReadyRows {
+  WorldState state;
+  at::Tensor rows;  ///< int64 [R], on the CPU
+};
+
+/// vec_env_reset.cc says how rows begin, vec_env_step.cc how they go on, vec_env.cc the rest.
+struct VecEnv::Impl {
+  Impl(std::shared_ptr<const World> given, VecEnvOptions given_options)
+      : world(std::move(given)),
+        options(Completed(std::move(given_options), world.get())),
+        state(world->MakeState(options.num_envs)),
+        temperature(at::full({options.num_envs}, *options.temperature, at::kFloat)),
+        ledger(options.num_envs, *options.seed) {}
+
+  at::Tensor Reset(const ResetOptions& given);
+  VecEnvStep Step(const at::Tensor& actions);
+  VecEnvStep Follow(const at::Tensor& actions, const at::Tensor& frames);
+  at::Tensor Render(const std::optional<at::Tensor>& rows) const;
+  Snapshot TakeSnapshot(const std::optional<at::Tensor>& rows) const;
+  at::Tensor Restore(const Snapshot& snapshot, const std::optional<at::Tensor>& rows,
+                     const Seeds& seeds);
+  void Keep(const at::Tensor& rows);
+  void SetTemperature(const at::Tensor& given);
+
+  at::Tensor Observe() const { return world->Observe(state, options.observation); }
+
+  /// bool [N], on the world's device.
+  at::Tensor Nowhere() const {
+    return at::zeros({ledger.rows()}, at::dtype(at::kBool).device(world->device()));
+  }
+
+  void CheckAnyRow(const std::string& call) const {
+    if (ledger.rows() > 0) return;
+    throw std::logic_error(call + ": no row is left, Keep dropped the last; make another one");
+  }
+
+  void CheckOutside(const std::string& call) const {
+    if (!asking) return;
+    throw std::logic_error(call + ": called by a reward or termination function of this " +
+                           "environment; call it when the step is over");
+  }
+
+  void CheckReady(const std::string& call) const {
+    CheckOutside(call);
+    CheckAnyRow(call);
+  }
+
+  /// What a step begins with where functions of the user's must judge it, and may throw.
+  struct Before {
+    WorldState state;
+    RowLedger ledger;
+    at::Tensor observation;
+  };
+
+  std::optional<Before> Remember() const {
+    if (!options.reward_fn && !options.termination_fn) return std::nullopt;
+    return Before{state.Clone(), ledger, Observe()};
+  }
+
+  /// A call threw half way: as it was before, or without episodes.
+  void GiveUp(const std::optional<Before>& before) {
+    if (!before) {
+      ledger.Lose();
+      return;
+    }
+    for (size_t i = 0; i < state.fields().size(); ++i) state[i].copy_(before->state[i]);
+    ledger = before->ledger;
+  }
+
+  /// The first call that writes. It may refuse its arguments: then nothing was written.
+  template <typename Call>
+  auto First(const std::optional<Before>& before, const Call& call) {
+    try {
+      return call();
+    } catch (const std::invalid_argument&) {
+      throw;
+    } catch (...) {
+      GiveUp(before);
+      throw;
+    }
+  }
+
+  /// What follows it; whatever is thrown here leaves a state that is half written.
+  template <typename Call>
+  auto Then(const std::optional<Before>& before, const Call& call) {
+    try {
+      return call();
+    } catch (...) {
+      GiveUp(before);
+      throw;
+    }
+  }
+
+  std::optional<ReadyRows> MakeReady(const ResetOptions& given, const at::Tensor& rows,
+                                     RowCounters& next) const;
+  VecEnvStep Judged(const WorldStep& step, const std::optional<Before>& before,
+                    const at::Tensor& actions);
+  at::Tensor Ask(const StepFunction& function, const std::string& name, at::ScalarType dtype,
+                 const Before& before, const at::Tensor& actions, const at::Tensor& observation);
+  at::Tensor BeyondLimits(const VecEnvStep& step) const;
+  void BeginEnded(VecEnvStep& step);
+
+  std::shared_ptr<const World> world;
+  VecEnvOptions options;
+  WorldState state;
+  at::Tensor temperature;  ///< float32 [N], on the CPU, where the world checks it
+  RowLedger ledger;
+  bool asking = false;  ///< a function of the user's is running
+};
+
+}  // namespace genie_env

@@ -1,0 +1,84 @@
+#include <ATen/ops/arange.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/where.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "genie_env/env/burn_in.h"
+#include "genie_env/env/vec_env_impl.h"
+
+namespace genie_env {
+
+at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
+  CheckReady("reset");
+  const at::Tensor mask = given.mask.value_or(at::ones({ledger.rows()}, at::kBool));
+  CheckTensor(mask, "reset mask", at::kBool, {ledger.rows()});
+  const HostView<bool> view(mask);
+  const std::span<const bool> chosen = view.elements();
+  if (std::ranges::none_of(chosen, std::identity())) {
+    throw std::invalid_argument("reset mask: no row is true, expected at least one to reset");
+  }
+  CheckSeeds(given.seeds, ledger.rows());
+  at::Tensor next_temperature = temperature;
+  if (given.temperature) {
+    CheckTensor(*given.temperature, "temperature", at::kFloat, {ledger.rows()});
+    next_temperature = at::where(mask.cpu(), given.temperature->cpu(), temperature);
+    CheckTemperatures(next_temperature, ledger.rows());
+  }
+  const at::Tensor rows = at::nonzero(mask.cpu()).flatten();
+  RowCounters next = ledger.ToBegin(chosen, given.seeds);
+  const std::optional<ReadyRows> ready = MakeReady(given, rows, next);
+  First({}, [&] {
+    if (ready) {
+      WorldState::CopyRows(ready->state, ready->rows, state, rows);
+    } else {
+      world->Begin(state, mask, {given.frames}, next);
+    }
+  });
+  return Then({}, [&] {
+    ledger.Begun(std::move(next), chosen);
+    temperature = next_temperature;
+    return Observe();
+  });
+}
+
+/// What begins neither from the stored starts nor from single frames; nothing is written yet.
+std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, const at::Tensor& rows,
+                                                 RowCounters& next) const {
+  if (given.snapshot) {
+    if (given.frames || given.actions) {
+      throw std::invalid_argument(
+          "reset: got a snapshot and frames or actions, expected one thing to begin from");
+    }
+    at::Tensor from = RowsOf(*given.snapshot, rows, ledger.rows());
+    return ReadyRows{StateFor(*world, state, *given.snapshot), std::move(from)};
+  }
+  if (given.actions && !given.frames) {
+    throw std::invalid_argument("actions: got them without the frames that they led to");
+  }
+  const bool several = given.frames && given.frames->defined() && given.frames->dim() == 5;
+  if (!several && !given.actions) return std::nullopt;
+  std::vector<int64_t> shape{ledger.rows(), -1};
+  shape.insert(shape.end(), world->spec().frame.shape.begin(), world->spec().frame.shape.end());
+  CheckTensor(*given.frames, "frames", at::kByte, shape);
+  const int64_t steps = given.frames->size(1) - 1;
+  if (steps < 0) throw std::invalid_argument("frames: got none a row, expected one or more");
+  const at::Tensor actions = given.actions.value_or(at::zeros({ledger.rows(), 0}, at::kLong));
+  CheckTensor(actions, "actions", at::kLong, {ledger.rows(), steps});
+
+  const HostView<int64_t> view(rows);
+  RowCounters counters;
+  for (const int64_t row : view.elements()) counters.push_back(next[static_cast<size_t>(row)]);
+  const auto chosen = [&](const at::Tensor& tensor) {
+    return tensor.index_select(0, rows.to(tensor.device()));
+  };
+  WorldState burnt_in = BurnIn(*world, chosen(*given.frames), chosen(actions), counters);
+  for (size_t i = 0; i < counters.size(); ++i) {
+    next[static_cast<size_t>(view.elements()[i])] = counters[i];
+  }
+  return ReadyRows{std::move(burnt_in), at::arange(rows.size(0))};
+}
+
+}  // namespace genie_env

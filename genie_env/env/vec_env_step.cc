@@ -1,0 +1,128 @@
+#include <ATen/TensorOperators.h>
+
+#include "genie_env/env/vec_env_impl.h"
+
+namespace genie_env {
+
+VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
+  CheckReady("step");
+  ledger.CheckBegun("step");
+  CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
+  if (options.autoreset_mode != AutoresetMode::kNextStep) {
+    ledger.CheckNoneEnded("step", options.autoreset_mode == AutoresetMode::kDisabled
+                                      ? "autoreset is disabled"
+                                      : "autoreset came in the step that ended it");
+  }
+  const std::vector<int64_t> ended = ledger.Ended();
+
+  // A world steps every row. Those that begin take a step that Begin overwrites, and their action
+  // is ignored, whatever it is.
+  RowCounters next = ledger.ToStep();
+  at::Tensor begins;  // bool [N], on the CPU
+  at::Tensor taken = actions;
+  if (!ended.empty()) {
+    begins = at::zeros({ledger.rows()}, at::kBool);
+    for (const int64_t row : ended) begins.mutable_data_ptr<bool>()[row] = true;
+    taken = actions.masked_fill(begins.to(actions.device()), 0);
+  }
+  const std::optional<Before> before = Remember();
+  const WorldStep dreamt =
+      First(before, [&] { return world->Step(state, taken, temperature, next); });
+  return Then(before, [&] {
+    if (!ended.empty()) world->Begin(state, begins, {}, next);
+    VecEnvStep step = Judged(dreamt, before, taken);
+    if (!ended.empty()) {
+      step.began = begins.to(world->device());
+      step.reward = step.reward.masked_fill(step.began, 0);
+      step.terminated = step.terminated.masked_fill(step.began, false);
+      step.surprise = step.surprise.masked_fill(step.began, 0);
+      if (options.out_of_support) {
+        step.out_of_support = step.out_of_support.masked_fill(step.began, 0);
+      }
+    }
+    const HostView<bool> terminated(step.terminated);
+    const at::Tensor truncated = BeyondLimits(step);
+    if (ledger.Stepped(
+            std::move(next), terminated.elements(), *options.max_episode_steps,
+            {truncated.mutable_data_ptr<bool>(), static_cast<size_t>(truncated.numel())})) {
+      step.truncated = truncated.to(world->device());
+    }
+    if (options.autoreset_mode == AutoresetMode::kSameStep) BeginEnded(step);
+    return step;
+  });
+}
+
+/// What the world's step was, as the user sees it: nothing has begun or been truncated yet.
+VecEnvStep VecEnv::Impl::Judged(const WorldStep& step, const std::optional<Before>& before,
+                                const at::Tensor& actions) {
+  VecEnvStep judged{
+      .observation = Observe(),
+      .reward = step.reward,
+      .terminated = step.terminated,
+      .truncated = Nowhere(),
+      .surprise = step.surprise,
+      .out_of_support = options.out_of_support ? world->OutOfSupport(state) : at::Tensor(),
+      .began = Nowhere()};
+  if (options.reward_fn) {
+    judged.reward =
+        Ask(options.reward_fn, "reward_fn", at::kFloat, *before, actions, judged.observation);
+  }
+  if (options.termination_fn) {
+    judged.terminated = Ask(options.termination_fn, "termination_fn", at::kBool, *before, actions,
+                            judged.observation);
+  }
+  return judged;
+}
+
+at::Tensor VecEnv::Impl::Ask(const StepFunction& function, const std::string& name,
+                             at::ScalarType dtype, const Before& before, const at::Tensor& actions,
+                             const at::Tensor& observation) {
+  struct Asking {
+    explicit Asking(bool& flag) : flag_(flag) { flag_ = true; }
+    ~Asking() { flag_ = false; }
+    bool& flag_;
+  } const scope(asking);
+  const at::Tensor answer = function(before.observation, actions, observation);
+  CheckTensor(answer, "what " + name + " gave", dtype, {ledger.rows()});
+  return answer.detach().to(world->device(), dtype, /*non_blocking=*/false, /*copy=*/true);
+}
+
+/// bool [N] on the CPU: whose surprise or distance from the training data is above its limit.
+at::Tensor VecEnv::Impl::BeyondLimits(const VecEnvStep& step) const {
+  at::Tensor beyond = Nowhere();
+  if (options.max_surprise) beyond = beyond | (step.surprise > *options.max_surprise);
+  if (options.max_out_of_support) {
+    beyond = beyond | (step.out_of_support > *options.max_out_of_support);
+  }
+  return (beyond & ~step.began).cpu();
+}
+
+/// Autoreset in the same step.
+void VecEnv::Impl::BeginEnded(VecEnvStep& step) {
+  const std::vector<int64_t> ended = ledger.Ended();
+  if (ended.empty()) return;
+  const at::Tensor begins = at::zeros({ledger.rows()}, at::kBool);
+  for (const int64_t row : ended) begins.mutable_data_ptr<bool>()[row] = true;
+  const HostView<bool> chosen(begins);
+  RowCounters next = ledger.ToBegin(chosen.elements(), std::nullopt);
+  world->Begin(state, begins, {}, next);
+  ledger.Begun(std::move(next), chosen.elements());
+  step.began = begins.to(world->device());
+  step.final_observation = std::exchange(step.observation, Observe());
+}
+
+VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& frames) {
+  CheckReady("follow");
+  ledger.CheckBegun("follow");
+  CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
+  ledger.CheckNoneEnded("follow", "following resets no row");
+  RowCounters next = ledger.ToFollow();
+  const std::optional<Before> before = Remember();
+  const WorldStep seen = First(before, [&] { return world->Follow(state, actions, frames, next); });
+  return Then(before, [&] {
+    ledger.Followed(std::move(next));
+    return Judged(seen, before, actions);
+  });
+}
+
+}  // namespace genie_env

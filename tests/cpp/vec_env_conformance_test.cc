@@ -1,0 +1,30 @@
+// Environments keep their promises in the worlds of every family.
+#include "vec_env_conformance.h"
+
+#include "genie_env/worlds/packed_products.h"
+#include "random_genie.h"
+#include "random_world.h"
+
+namespace genie_env {
+namespace {
+
+class VecEnvConforms : public testing::TestWithParam<const char*> {
+ protected:
+  void Check(const std::filesystem::path& world) const {
+    const std::string dtype = GetParam();
+    if (dtype == "bfloat16" && !CanPackBf16()) GTEST_SKIP() << "this processor has no AVX-512";
+    at::set_num_threads(1);  // so little work is done sooner by one
+    CheckVecEnv(World::Load(world, {.dtype = dtype}), dtype == "bfloat16" ? 0 : 1e-4);
+  }
+
+  TemporaryDirectory directory_;
+};
+
+INSTANTIATE_TEST_SUITE_P(DTypes, VecEnvConforms, testing::Values("float32", "bfloat16"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(VecEnvConforms, InWorldsOfVisionAndMemory) { Check(WriteRandomWorld(directory_.path())); }
+TEST_P(VecEnvConforms, InWorldsOfGenie) { Check(WriteRandomGenie(directory_.path())); }
+
+}  // namespace
+}  // namespace genie_env

@@ -1,0 +1,15 @@
+"""The planning example, in a short form: those who plan outlive those who move at random."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+PLANNING = Path(__file__).parents[2] / "examples/python/planning.py"
+
+
+def test_planning_beats_random_play() -> None:
+    main = runpy.run_path(str(PLANNING))["main"]
+    short = "--players 6 --plans 12 --futures 2 --limit 300"
+    planned, random = main(short.split())
+    assert 0 < random < planned <= 300
