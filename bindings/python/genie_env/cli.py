@@ -202,6 +202,11 @@ APP = App(
         ),
         FREEZE,
         LazyCommand(
+            "dream",
+            "prompt:dream",
+            "Dream on from a picture: a clip for every action, held from beginning to end.",
+        ),
+        LazyCommand(
             "calibrate",
             "calibration:calibrate",
             "Find the temperature at which blind policies live as long in the dream as in reality.",

@@ -1,0 +1,109 @@
+"""`genie-env dream`: pictures of any kind become prompts, and every action a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import genie_env
+from genie_env.prompt import dream, dream_under_every_action, read_picture
+from genie_env.random_genie import GenieSizes, random_genie_world
+
+SMALL = GenieSizes(T=3, S=64, d=16, blocks=1, heads=2, codes=32, K=2)
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    ramp = np.arange(64, dtype=np.uint8) * 4
+    return Image.fromarray(np.stack(np.broadcast_arrays(ramp, ramp[:, None], 90), axis=2).astype("u1"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "1", "I;16"])
+def test_pictures_of_any_mode_are_read(picture: Image.Image, mode: str, tmp_path: Path) -> None:
+    converted = picture.convert("L").convert("I").convert("I;16") if mode == "I;16" else None
+    converted = converted or picture.convert(mode)
+    file = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+    converted.save(file)
+    read = read_picture(file)
+    assert (read.shape, read.dtype) == ((64, 64, 3), np.uint8)
+    if mode in ("RGB", "RGBA"):
+        np.testing.assert_array_equal(read, np.asarray(picture))
+
+
+def test_a_picture_is_upright_opaque_and_whole(picture: Image.Image, tmp_path: Path) -> None:
+    wide = picture.resize((640, 64), Image.Resampling.NEAREST)
+    wide.save(tmp_path / "wide.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "wide.png"), np.asarray(picture))
+
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down
+    picture.save(tmp_path / "turned.png", exif=turned)
+    expected = np.asarray(picture)[::-1, ::-1]
+    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), expected)
+
+    glass = picture.convert("RGBA")
+    glass.putalpha(0)
+    glass.save(tmp_path / "glass.png")
+    assert not read_picture(tmp_path / "glass.png").any()
+
+    moving = [picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    moving[0].save(tmp_path / "moving.webp", save_all=True, append_images=moving[1:], lossless=True)
+    np.testing.assert_array_equal(read_picture(tmp_path / "moving.webp"), np.asarray(picture))
+
+
+def test_what_is_no_picture_says_so(
+    picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"none.png is not there: give a picture"):
+        read_picture(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"text.png is no picture that can be read"):
+        read_picture(tmp_path / "text.png")
+    picture.save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut.png is no picture that can be read"):
+        read_picture(tmp_path / "cut.png")
+    picture.save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"large.png has more than 1,000 pixels: make it smaller"):
+        read_picture(tmp_path / "large.png")
+    with pytest.raises(ValueError, match="--frames is 0"):
+        dream("doom-take-cover", tmp_path / "clips", frames=0)
+    assert not (tmp_path / "clips").exists()
+
+
+def frames_of(file: Path) -> int:
+    with av.open(str(file)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_every_action_gets_a_clip(picture: Image.Image, tmp_path: Path) -> None:
+    picture.save(tmp_path / "prompt.png")
+    dream("doom-take-cover", tmp_path / "clips", tmp_path / "prompt.png", frames=5)
+    clips = sorted((tmp_path / "clips").glob("*.mp4"))
+    assert [clip.name for clip in clips] == ["0-left.mp4", "1-stay.mp4", "2-right.mp4"]
+    assert [frames_of(clip) for clip in clips] == [6, 6, 6]
+    with Image.open(tmp_path / "clips" / "clips.png") as overview:
+        assert overview.size == (6 * 128, 3 * 128)
+
+
+def test_a_genie_world_dreams_on_from_a_picture(picture: Image.Image, tmp_path: Path) -> None:
+    world = random_genie_world(tmp_path / "world", SMALL)
+    picture.save(tmp_path / "prompt.png")
+    dream(str(world), tmp_path / "clips", tmp_path / "prompt.png", frames=3)
+    env = genie_env.make_vec(world)
+    assert len(list((tmp_path / "clips").glob("*.mp4"))) == env.single_action_space.n
+
+
+def test_only_the_action_makes_the_difference(tmp_path: Path) -> None:
+    world = random_genie_world(tmp_path / "world", SMALL)
+    env = genie_env.make_vec(world, 3)
+    one = dream_under_every_action(env, None, 2, seed=4)
+    other = dream_under_every_action(env, None, 2, seed=4)
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one[0, 0], one[2, 0])  # one start
