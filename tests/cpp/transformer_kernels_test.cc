@@ -96,7 +96,8 @@ TYPED_TEST(TransformerKernelsTest, Heads) {
     const Floats gain = this->Normal(head);
     Floats cosines, sines;
     for (int64_t i = 0; i < head; ++i) {
-      const double angle = 0.3 + 0.2 * static_cast<double>(i / 2);
+      const int64_t pair = i / 2;
+      const double angle = 0.3 + 0.2 * static_cast<double>(pair);
       cosines.push_back(static_cast<float>(std::cos(angle)));
       sines.push_back(static_cast<float>(i % 2 == 0 ? -std::sin(angle) : std::sin(angle)));
     }
