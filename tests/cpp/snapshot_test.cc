@@ -112,11 +112,11 @@ TEST(Snapshot, ARowThatEndedIsSteppedAsTheModeWantsIt) {
   EXPECT_EQ(TextOf<ResetNeeded>([&] {
               disabled.Step(Longs({0, 0, 0}));
             }),
-            "step: rows 0, 1 and 1 other have ended, and autoreset is disabled; reset them first");
+            "step: rows 0, 1 and 1 more have ended, and autoreset is disabled; reset them first");
   EXPECT_EQ(TextOf<ResetNeeded>([&] {
               same.Step(Longs({0, 0, 0}));
             }),
-            "step: rows 0, 1 and 1 other have ended, and autoreset came in the step that ended it; "
+            "step: rows 0, 1 and 1 more have ended, and autoreset came in the step that ended it; "
             "reset them first");
 }
 
