@@ -72,24 +72,26 @@ void InitVecEnv(py::module_& m) {
 
   const VecEnvOptions defaults;
   py::class_<VecEnv>(m, "VecEnv", "N dreams in one frozen world, stepped together.")
-      .def(py::init([](std::shared_ptr<World> world, int64_t num_envs,
-                       const std::string& observation, std::optional<double> temperature,
-                       const std::string& autoreset_mode, std::optional<int64_t> max_episode_steps,
-                       std::optional<double> max_surprise, bool out_of_support,
-                       std::optional<double> max_out_of_support, const std::optional<StepFunction>& reward_fn,
-                       const std::optional<StepFunction>& termination_fn, std::optional<uint64_t> seed) {
-             return VecEnv(std::move(world), {.num_envs = num_envs,
-                                              .observation = observation,
-                                              .temperature = temperature,
-                                              .autoreset_mode = ParseAutoresetMode(autoreset_mode),
-                                              .max_episode_steps = max_episode_steps,
-                                              .max_surprise = max_surprise,
-                                              .out_of_support = out_of_support,
-                                              .max_out_of_support = max_out_of_support,
-                                              .reward_fn = reward_fn.value_or(nullptr),
-                                              .termination_fn = termination_fn.value_or(nullptr),
-                                              .seed = seed});
-           }),
+      .def(py::init(
+               [](std::shared_ptr<World> world, int64_t num_envs, const std::string& observation,
+                  std::optional<double> temperature, const std::string& autoreset_mode,
+                  std::optional<int64_t> max_episode_steps, std::optional<double> max_surprise,
+                  bool out_of_support, std::optional<double> max_out_of_support,
+                  const std::optional<StepFunction>& reward_fn,
+                  const std::optional<StepFunction>& termination_fn, std::optional<uint64_t> seed) {
+                 return VecEnv(std::move(world),
+                               {.num_envs = num_envs,
+                                .observation = observation,
+                                .temperature = temperature,
+                                .autoreset_mode = ParseAutoresetMode(autoreset_mode),
+                                .max_episode_steps = max_episode_steps,
+                                .max_surprise = max_surprise,
+                                .out_of_support = out_of_support,
+                                .max_out_of_support = max_out_of_support,
+                                .reward_fn = reward_fn.value_or(nullptr),
+                                .termination_fn = termination_fn.value_or(nullptr),
+                                .seed = seed});
+               }),
            py::arg("world"), py::kw_only(), py::arg("num_envs") = defaults.num_envs,
            py::arg("observation") = defaults.observation,
            py::arg("temperature") = defaults.temperature,
