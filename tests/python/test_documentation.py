@@ -43,10 +43,11 @@ def test_docstring_examples(module: str) -> None:
     assert failed == 0
 
 
-def test_readme_example() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/environment.md"])
+def test_examples_of_a_page(page: str) -> None:
     if "doom-take-cover" not in shipped_worlds():
         pytest.skip("this tree ships no doom-take-cover")
-    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    failed, tried = doctest.testfile(str(ROOT / page), module_relative=False)
     assert (failed, tried > 0) == (0, True)
 
 
