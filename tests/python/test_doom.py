@@ -61,6 +61,23 @@ def test_left_and_right_lead_to_their_walls(game: DoomTakeCover) -> None:
     assert max(changed_halves(STAY)) < 3
 
 
+def test_without_view_bob_the_eye_keeps_its_height(game: DoomTakeCover) -> None:
+    """And nothing else changes: the same actions bring the same episode."""
+    calm = DoomTakeCover(view_bob=False)
+    actions = blind_actions("held", 0, 2100)
+    swinging, still = frames_of(game, 5, actions), frames_of(calm, 5, actions)
+    assert len(swinging) == len(still) < 2100
+
+    # Over a short walk, the brightness of each row from top to bottom: does it move up and down?
+    def height(frames: np.ndarray) -> float:
+        rows = frames[5:40].astype(float).mean((2, 3))
+        return float(rows.std(axis=0).max())
+
+    walk = np.full(45, RIGHT)
+    assert height(frames_of(calm, 5, walk)) < height(frames_of(game, 5, walk)) / 2
+    calm.close()
+
+
 def test_death_terminates_and_shows_no_frame(game: DoomTakeCover) -> None:
     game.reset(seed=2)
     total, seen = 0.0, []

@@ -46,13 +46,17 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
     after death, so the last observation of an episode is the last one seen. Death terminates, the
     time limit truncates. An episode depends on its seed and its actions alone.
 
-    With `frame_skip` K an action is held for K tics, whose rewards are summed. `render()` gives the
-    game's own screen, uint8 [120, 160, 3], whatever the render mode.
+    With `frame_skip` K an action is held for K tics, whose rewards are summed. Without `view_bob` the
+    eye does not swing up and down with every step, a setting of the game's that changes nothing but
+    what is seen. `render()` gives the game's own screen, uint8 [120, 160, 3], whatever the render
+    mode.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": TICS_PER_SECOND}
 
-    def __init__(self, frame_skip: int = 1, render_mode: str | None = None) -> None:
+    def __init__(
+        self, frame_skip: int = 1, render_mode: str | None = None, *, view_bob: bool = True
+    ) -> None:
         if frame_skip < 1:
             raise ValueError(f"frame_skip is {frame_skip}; expected 1 or more")
         if render_mode not in (None, "rgb_array"):
@@ -61,7 +65,7 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self.observation_space = spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         self.action_space = spaces.Discrete(len(MEANINGS))
         self._frame_skip = frame_skip
-        self._cv2, self._game = _start_game()
+        self._cv2, self._game = _start_game(view_bob=view_bob)
         self._screen: NDArray[np.uint8] | None = None
 
     def reset(
@@ -122,7 +126,7 @@ def _import(module: str, name: str) -> Any:
         ) from error
 
 
-def _start_game() -> tuple[Any, Any]:
+def _start_game(*, view_bob: bool) -> tuple[Any, Any]:
     """The modules and processes behind the game: cv2, and a running DoomGame."""
     vizdoom = _import("vizdoom", "ViZDoom")
     cv2 = _import("cv2", "OpenCV")
@@ -142,6 +146,8 @@ def _start_game() -> tuple[Any, Any]:
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     game.set_render_hud(True)
     game.set_render_screen_flashes(True)
+    if not view_bob:
+        game.add_game_args("+movebob 0")
     game.set_window_visible(False)
     game.set_sound_enabled(False)
     # The game leaves its settings and a folder where it starts; they go nowhere.

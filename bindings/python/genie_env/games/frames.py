@@ -29,7 +29,7 @@ class Game:
     name: str
     frame_skip: int = 1
     env_args: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of gymnasium.make; none for Doom."""
+    """Further arguments of gymnasium.make; for Doom {"view_bob": False}, or none."""
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
         """An environment with observations uint8 [64, 64, 3] and a Discrete action space."""
@@ -37,14 +37,18 @@ class Game:
             raise ValueError(f"frame skip is {self.frame_skip}; expected 1 or more")
         if self.name != DOOM:
             return FrameEnv(_make_with_frames(self.name, self.env_args), self.frame_skip)
-        if self.env_args:
-            raise ValueError(f"{DOOM} takes no environment arguments; given {self.env_args}")
-        return DoomTakeCover(self.frame_skip)
+        bob = self.env_args.get("view_bob", True)
+        if self.env_args.keys() - {"view_bob"} or not isinstance(bob, bool):
+            raise ValueError(
+                f"{DOOM} takes no environment arguments but \"view_bob\", true or false; given "
+                f"{self.env_args}"
+            )
+        return DoomTakeCover(self.frame_skip, view_bob=bob)
 
     def describe(self) -> dict[str, Any]:
         """What a recording says about its game; raises where the game cannot be played."""
         if self.name == DOOM:
-            settings = {**SETTINGS, "vizdoom": doom_version()}
+            settings = {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
             meanings = MEANINGS
         else:
             env = self.make()
