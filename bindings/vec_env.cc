@@ -39,6 +39,12 @@ std::optional<at::Tensor> Optional(const VecEnvStep& step) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
+// Python's handlers of signals run when Python is asked: what Ctrl-C raises is thrown here.
+void CheckSignals() {
+  const py::gil_scoped_acquire python;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 }  // namespace
 
 void InitVecEnv(py::module_& m) {
@@ -114,6 +120,7 @@ void InitVecEnv(py::module_& m) {
                               .mask = std::move(mask),
                               .frames = std::move(frames),
                               .actions = std::move(actions),
+                              .between_frames = CheckSignals,
                               .snapshot = std::move(snapshot),
                               .temperature = std::move(temperature)});
           },

@@ -1,12 +1,11 @@
 # `cmake --install BUILD --component cpp --prefix P` installs the library for C++ programs, which then
-# say find_package(genie_env) and link genie_env::genie_env. (The wheel holds the component python.)
+# say find_package(genie_env) and link genie_env::genie_env. The wheel holds it too, in the package's
+# folder.
 set(package_folder "${CMAKE_INSTALL_LIBDIR}/cmake/genie_env")
 install(TARGETS genie_env EXPORT genie_env-targets DESTINATION "${CMAKE_INSTALL_LIBDIR}"
-        COMPONENT cpp)
+        COMPONENT cpp FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT cpp)
 install(EXPORT genie_env-targets NAMESPACE genie_env:: DESTINATION "${package_folder}"
         COMPONENT cpp)
-install(DIRECTORY "${PROJECT_SOURCE_DIR}/genie_env" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-        COMPONENT cpp FILES_MATCHING PATTERN "*.h")
 
 include(CMakePackageConfigHelpers)
 configure_package_config_file(

@@ -59,6 +59,8 @@ struct ResetOptions {
   /// steps count towards the time limit.
   std::optional<at::Tensor> frames = std::nullopt;
   std::optional<at::Tensor> actions = std::nullopt;  ///< int64 [N, T - 1]
+  /// Called between frames that are followed. What it throws arrives as it is; no row has begun.
+  std::function<void()> between_frames = nullptr;
   /// Of N rows, or of one for all: a new episode begins where it was taken.
   std::optional<Snapshot> snapshot = std::nullopt;
   std::optional<at::Tensor> temperature = std::nullopt;  ///< float32 [N]; empty: as it is
@@ -66,14 +68,12 @@ struct ResetOptions {
 
 /// What a step brought to each of N rows. Fresh tensors on the world's device.
 struct VecEnvStep {
-  at::Tensor observation;  ///< [N, *spec]
-  at::Tensor reward;       ///< float32 [N]
-  at::Tensor
-      terminated;  ///< bool [N], the world (or termination_fn) says that the episode has ended
-  at::Tensor truncated;  ///< bool [N], a limit ended it
-  at::Tensor surprise;   ///< float32 [N], see WorldStep
-  at::Tensor out_of_support =
-      {};  ///< float32 [N], see World::OutOfSupport; undefined unless asked for
+  at::Tensor observation;          ///< [N, *spec]
+  at::Tensor reward;               ///< float32 [N]
+  at::Tensor terminated;           ///< bool [N], the world (or termination_fn) ended the episode
+  at::Tensor truncated;            ///< bool [N], a limit ended it
+  at::Tensor surprise;             ///< float32 [N], see WorldStep
+  at::Tensor out_of_support = {};  ///< float32 [N], of World::OutOfSupport, where asked for
   /// bool [N], rows that began an episode. kNextStep: instead of going on, so that reward and
   /// scores are 0. kSameStep: after the end of another, which everything but `observation` is of.
   at::Tensor began;

@@ -74,7 +74,8 @@ std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, cons
   const auto chosen = [&](const at::Tensor& tensor) {
     return tensor.index_select(0, rows.to(tensor.device()));
   };
-  WorldState burnt_in = BurnIn(*world, chosen(*given.frames), chosen(actions), counters);
+  WorldState burnt_in =
+      BurnIn(*world, chosen(*given.frames), chosen(actions), counters, given.between_frames);
   for (size_t i = 0; i < counters.size(); ++i) {
     next[static_cast<size_t>(view.elements()[i])] = counters[i];
   }

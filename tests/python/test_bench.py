@@ -40,6 +40,9 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         share = result["steps_per_s"] / result["products_per_s"]
         assert result["products_share"] == pytest.approx(share, rel=0.01, abs=1e-4)
         assert result["peak_share"] >= 0
+    (cost,) = report["environment"]
+    assert (cost["batch"], cost["dtype"]) == (9, "float32") and cost["step_ms"] > 0
+    assert cost["observation_share"] > 0 and "environment_share" in cost
     assert report["machine"]["cpu"] and report["machine"]["cores"] >= 1
     assert report["machine"]["torch"] == torch.__version__
     assert report["machine"]["peak_flops_per_s"]["float32"] > 1e8
@@ -47,6 +50,7 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "latents" in printed and "pixels" in printed and "GFLOP/s in float32" in printed
+    assert "beside the world's step of 9 dreams in float32" in " ".join(printed.split())
 
 
 def test_auto_names_the_type_it_stands_for(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["DreamEnv", "DreamVectorEnv", "FormatError", "Snapshot", "build_info", "make_vec"]
+__all__ = [
+    "DreamEnv",
+    "DreamVectorEnv",
+    "FormatError",
+    "Snapshot",
+    "build_info",
+    "cmake_prefix",
+    "make_vec",
+]
 
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
@@ -54,6 +63,19 @@ def __getattr__(name: str) -> Any:
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def cmake_prefix() -> str:
+    """The folder for CMAKE_PREFIX_PATH, in which find_package(genie_env) finds the C++ library.
+
+    Raises FileNotFoundError where there is none: in a source tree.
+    """
+    for folder in map(Path, __path__):
+        if next(folder.glob("lib*/cmake/genie_env/genie_env-config.cmake"), None):
+            return str(folder)
+    raise FileNotFoundError(
+        f"{__path__[0]} has no C++ library, which comes with the wheel: pip install genie-env"
+    )
 
 
 def check_torch() -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from genie_env._core import World
+from genie_env._core import RowCounters, World
 from genie_env.files import read_json, write_json
 from genie_env.products import Product, decoding_products, step_products, window
 from genie_env.random_genie import GenieSizes, random_genie_world
@@ -148,6 +148,54 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step of an environment takes beside its world's own."""
+
+    batch: int
+    dtype: str
+    step_ms: float
+    """The world's own step, the median over calls."""
+    observation_share: float
+    """Of that time, how much the observation takes: the world's own work too."""
+    environment_share: float
+    """And everything else: bookkeeping, episodes that begin anew, Python."""
+
+
+def environment_cost(world: World, batch: int, seconds: float) -> Cost:
+    """Times the environment's step, the world's step and its observation call by call in turns."""
+    env = make_vec(world, num_envs=batch, output="torch")
+    step = _stepper(env, "latents", warm=1)
+    state = world.make_state(batch)
+    zeros = [0] * batch
+    begin, rng = (RowCounters(range(batch), zeros, [t] * batch) for t in (0, 1))
+    world.begin(state, torch.ones(batch, dtype=torch.bool), begin)
+    tau = torch.full((batch,), world.spec.temperature)
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.randint(int(env.single_action_space.n), (batch,), generator=generator)
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: world.step(state, actions.to(world.device), tau, rng),
+        lambda: world.observe(state, world.spec.observations[0].name),
+        step,
+    )
+    times: list[list[float]] = [[] for _ in calls]
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds or not times[0]:
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            _wait(world.device)
+            taken.append(time.perf_counter() - start)
+    stepped, observed, whole = map(statistics.median, times)
+    return Cost(
+        batch=batch,
+        dtype=world.spec.dtype,
+        step_ms=round(1e3 * stepped, 3),
+        observation_share=round(observed / stepped, 4),
+        environment_share=round((whole - stepped - observed) / stepped, 4),
+    )
 
 
 @dataclass(frozen=True)
@@ -351,16 +399,27 @@ def _bench(
         results, peaks = measure(
             directory, sorted(set(batches)), list(dict.fromkeys(dtype)), seconds, where, progress
         )
+    costs = [
+        environment_cost(World.load(directory, device=device, dtype=name), max(batches), seconds)
+        for name in dict.fromkeys(dtype)
+    ]
     facts = machine(where)
     title = f"{spec.name} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
     show(console, results, title)
     for name, peak in peaks.items():
         console.print(f"peak: {peak / 1e9:,.0f} GFLOP/s in {name} ({_PEAK} x {_PEAK} matrices)")
+    for cost in costs:
+        console.print(
+            f"environment: beside the world's step of {cost.batch:,} dreams in {cost.dtype} "
+            f"({cost.step_ms} ms), the observation takes {cost.observation_share:.1%} of it, "
+            f"everything else {cost.environment_share:.1%}"
+        )
     if json_file is not None:
         write_json(
             json_file,
             {
                 "results": [asdict(result) for result in results],
+                "environment": [asdict(cost) for cost in costs],
                 "machine": {**facts, "peak_flops_per_s": peaks},
                 "world": {"name": spec.name, "fingerprint": spec.fingerprint},
                 "seconds": seconds,
