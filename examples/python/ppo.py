@@ -1,4 +1,4 @@
-"""PPO in the dream, in one file, after CleanRL's ppo.py; Gymnasium's vector interface is all it uses.
+"""PPO in the dream, in one file, after CleanRL's ppo.py, through Gymnasium's vector interface.
 
     python examples/python/ppo.py --seed 1 --out runs/ppo-1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 import types
 import warnings
@@ -179,9 +180,10 @@ def screens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """Videos and windows without a screen; the frames of all videos."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    for name in ("moviepy", "moviepy.video", "moviepy.video.io", "moviepy.video.io.ImageSequenceClip"):
+    module = "moviepy.video.io.ImageSequenceClip"
+    for name in ("moviepy", "moviepy.video", "moviepy.video.io", module):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules["moviepy.video.io.ImageSequenceClip"].ImageSequenceClip = Clip  # type: ignore
+    monkeypatch.setattr(sys.modules[module], "ImageSequenceClip", Clip, raising=False)
     monkeypatch.setattr(Clip, "saved", [])
     return Clip.saved
 
@@ -291,12 +293,8 @@ def test_vector_wrappers(
 ) -> None:
     case = CASES[name]
     pytest.importorskip(case.needs, reason=f"Gymnasium's {name} needs {case.needs}")
-    both = Both(
-        world,
-        mode,
-        observation="pixels" if case.pixels else None,
-        render_mode="rgb_array",
-    )
+    kind = "pixels" if case.pixels else None
+    both = Both(world, mode, observation=kind, render_mode="rgb_array")
     try:
         both.envs = list(both(case.wrap))
         dream(both, mode)
@@ -308,6 +306,19 @@ def test_vector_wrappers(
     assert bool(screens) == (name == "RecordVideo")
     for ours, theirs in zip(screens[::2], screens[1::2], strict=True):
         assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("name", sorted(FOR_ENVIRONMENTS_IN_JAX))
+def test_vector_wrappers_for_environments_in_jax(world: _core.World, name: str) -> None:
+    """Dreams are none of those, but take their actions from JAX too."""
+    if importlib.util.find_spec("jax") is None:
+        with pytest.raises(ImportError, match="jax"):
+            getattr(vector, name)
+        return
+    env = getattr(vector, name)(DreamVectorEnv(world, ROWS))
+    observations, _ = env.reset(seed=SEED)
+    assert isinstance(observations, np.ndarray if name == "JaxToNumpy" else torch.Tensor)
+    assert env.step(env.action_space.sample())[0].shape == observations.shape
 
 
 @pytest.mark.parametrize("mode", ALL, ids=lambda mode: mode.name)

@@ -65,7 +65,7 @@ def test_attributes_and_methods(random_world: Path) -> None:
     assert env.env_is_wrapped(VecMonitor, 0) == [False]
     picture = env.render()
     assert picture is not None and picture.shape == (128, 128, 3)
-    with pytest.raises(TypeError, match="output: Stable-Baselines3 knows no other"):
+    with pytest.raises(TypeError, match="output: Stable-Baselines3 knows but one"):
         DreamVecEnv(random_world, output="torch")
 
 

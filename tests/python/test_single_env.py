@@ -1,18 +1,15 @@
-"""The single environment: one dream, checked by other people's checkers."""
+"""The single environment: one dream."""
 
 from __future__ import annotations
 
 import pickle
-import warnings
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 import genie_env
 from genie_env import DreamEnv
@@ -20,28 +17,6 @@ from genie_env import DreamEnv
 
 def make(world: Path, **options: Any) -> DreamEnv:
     return DreamEnv(world, **{"termination": "thresholded", "dtype": "float32"} | options)
-
-
-@pytest.mark.parametrize("observation", ["zch", "pixels"])
-def test_check_env_of_gymnasium(random_world: Path, observation: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*infinity")  # features are unbounded
-        # By its id, because the checker makes it again, once for every render mode.
-        env = gymnasium.make(
-            "genie_env/DoomTakeCover-v0",
-            world=random_world,
-            observation=observation,
-            render_mode="rgb_array",
-        )
-        check_env(env.unwrapped)
-
-
-@pytest.mark.parametrize("observation", ["zch", "pixels"])
-def test_check_env_of_stable_baselines3(random_world: Path, observation: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env_of_sb3(make(random_world, observation=observation, render_mode="rgb_array"))
 
 
 def test_it_is_a_row_of_the_vector_environment(random_world: Path) -> None:

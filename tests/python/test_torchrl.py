@@ -98,5 +98,5 @@ def test_a_partial_reset_leaves_the_other_rows(random_world: Path) -> None:
 
 
 def test_what_it_refuses(random_world: Path) -> None:
-    with pytest.raises(TypeError, match="output: TorchRL knows no other"):
+    with pytest.raises(TypeError, match="output: TorchRL knows but one"):
         DreamTorchRLEnv(random_world, output="numpy")

@@ -35,7 +35,8 @@ class DreamVecEnv(VecEnv):
     def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
         """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
         if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
-            raise TypeError(f"{' and '.join(chosen)}: Stable-Baselines3 knows no other; leave it out")
+            names = " and ".join(chosen)
+            raise TypeError(f"{names}: Stable-Baselines3 knows but one; leave it out")
         self.dreams = DreamVectorEnv(
             world, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options
         )

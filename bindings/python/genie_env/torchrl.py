@@ -38,7 +38,7 @@ class DreamTorchRLEnv(EnvBase):
     def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
         """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
         if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
-            raise TypeError(f"{' and '.join(chosen)}: TorchRL knows no other; leave it out")
+            raise TypeError(f"{' and '.join(chosen)}: TorchRL knows but one; leave it out")
         dreams = DreamVectorEnv(
             world, num_envs, autoreset_mode=AutoresetMode.DISABLED, output="torch", **options
         )
