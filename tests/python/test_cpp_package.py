@@ -1,4 +1,4 @@
-"""What the wheel holds for C++: a project outside the tree finds it, and dreams what Python dreams."""
+"""The wheel's C++ package: a project outside the tree finds it, and dreams what Python dreams."""
 
 from __future__ import annotations
 
