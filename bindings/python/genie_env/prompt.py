@@ -15,8 +15,10 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 
+from genie_env._core import World
 from genie_env.games.doom import TICS_PER_SECOND
 from genie_env.games.frames import resize
+from genie_env.shipped import find_world
 from genie_env.training.pictures import save_rows
 from genie_env.vector_env import DreamVectorEnv
 from genie_env.video import VideoWriter, enlarge
@@ -87,18 +89,11 @@ def dream(
     if frames < 1:
         raise ValueError(f"--frames is {frames}, expected 1 or more")
     picture = None if prompt is None else read_picture(prompt)
-    # One world for as many rows as it has actions.
-    first = DreamVectorEnv(world, device=device)
-    actions = first.world.spec.actions
-    env = DreamVectorEnv(
-        first.world,
-        len(actions),
-        temperature=temperature,
-        max_episode_steps=0,
-        autoreset_mode="NEXT_STEP",
-    )
+    loaded = World.load(find_world(world), device=device)
+    actions = loaded.spec.actions
+    env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     dreamt = dream_under_every_action(env, picture, frames, seed)
-    fps = max(1, round(TICS_PER_SECOND / env.world.spec.frame_skip))
+    fps = max(1, round(TICS_PER_SECOND / loaded.spec.frame_skip))
     files = []
     for number, (meaning, clip) in enumerate(zip(actions, dreamt, strict=True)):
         name = f"{number}" if meaning == str(number) else f"{number}-{_in_a_name(meaning)}"
