@@ -32,6 +32,15 @@ def test_depends_on_name_and_seed_and_grows_at_the_end(name: str) -> None:
     assert np.array_equal(blind_actions(name, 7, 100), actions[:100])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_policies_count_tics_whatever_the_frame_skip(name: str) -> None:
+    """A sweep of 60 tics is 15 steps of 4."""
+    tics = blind_actions(name, 7, 2100)
+    assert np.array_equal(blind_actions(name, 7, 525, frame_skip=4), tics[::4])
+    overruled = explored_actions(0.5, 7, 2100)
+    assert np.array_equal(explored_actions(0.5, 7, 525, frame_skip=4), overruled[::4])
+
+
 @pytest.mark.parametrize("name", ["random", "held", "long-held", "sweeps"])
 def test_seeds_differ(name: str) -> None:
     assert not np.array_equal(blind_actions(name, 1, 200), blind_actions(name, 2, 200))

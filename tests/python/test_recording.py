@@ -50,14 +50,17 @@ def episodes_of(store: EpisodeStore) -> Iterator[dict[str, np.ndarray]]:
 # What is recorded.
 
 
-def test_holds_what_a_game_played_here_shows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frame_skip", [1, 4])
+def test_holds_what_a_game_played_here_shows(tmp_path: Path, frame_skip: int) -> None:
     """Index t: frame t, the action chosen on seeing it, the reward and the flags that followed."""
-    player = BlindPlayer(Game(DOOM), 4, ("held", "left"))
+    player = BlindPlayer(Game(DOOM, frame_skip), 4, ("held", "left"))
     record_episodes(player, tmp_path, 3, workers=2)
-    game = DoomTakeCover()
+    game = DoomTakeCover(frame_skip)
     for index, episode in enumerate(episodes_of(EpisodeStore(tmp_path))):
         seeds = EpisodeSeeds.of(4, index)
-        actions = blind_actions(player.policy_of(index), seeds.policy, 2100)
+        actions = blind_actions(
+            player.policy_of(index), seeds.policy, 2100, frame_skip=frame_skip
+        )
         frame, _ = game.reset(seed=seeds.game)
         for t in range(len(episode["actions"])):
             assert np.array_equal(episode["frames"][t], frame)

@@ -216,8 +216,14 @@ class Dreams:
 
         All policies meet the same dreams.
         """
-        longest = self.world.spec.max_episode_steps
-        actions = np.stack([blind_actions(p, s, longest) for p in policies for s in seeds])
+        spec = self.world.spec
+        actions = np.stack(
+            [
+                blind_actions(p, s, spec.max_episode_steps, frame_skip=spec.frame_skip)
+                for p in policies
+                for s in seeds
+            ]
+        )
         schedules = Schedules(torch.from_numpy(actions).to(self.world.device))
         scores = self.play(schedules, list(seeds) * len(policies)).scores
         return dict(zip(policies, scores.reshape(len(policies), -1), strict=True))

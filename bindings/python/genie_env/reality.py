@@ -84,8 +84,13 @@ class BlindPlayer:
                 recorder.begin(index, seeds.game)
                 while not recorder.finished:
                     if len(recorder) == len(schedule):
-                        length = max(_FIRST_SCHEDULE, 2 * len(schedule))
-                        schedule = blind_actions(policy, seeds.policy, length, num_actions(env))
+                        schedule = blind_actions(
+                            policy,
+                            seeds.policy,
+                            max(_FIRST_SCHEDULE, 2 * len(schedule)),
+                            num_actions(env),
+                            self.game.frame_skip,
+                        )
                     frame = recorder.step(env, frame, int(schedule[len(recorder)]))
                     jobs.tick()
                 jobs.give(recorder.episode())
@@ -98,7 +103,7 @@ class AgentPlayer:
     """Plays with a learned controller, which sees the game through its world (World::Follow).
 
     A worker plays several games at a time, one a row of one environment, so that the world's
-    networks see them as one batch. With `explore`, random actions held for 1 to 120 steps overrule
+    networks see them as one batch. With `explore`, random actions held for 1 to 120 tics overrule
     the controller for that fraction of the time: data that covers what surrounds it.
     """
 
@@ -250,7 +255,11 @@ class _Lane:
             _one_thread()
         self.seeds = seeds
         self._schedule = explored_actions(
-            self._explore, seeds.policy, LONGEST_EPISODE, num_actions(self._env)
+            self._explore,
+            seeds.policy,
+            LONGEST_EPISODE,
+            num_actions(self._env),
+            self._game.frame_skip,
         )
         self._frame, _ = self._env.reset(seed=seeds.game)
         self.recorder.begin(index, seeds.game)

@@ -1,4 +1,7 @@
-"""Policies that never look: an episode's actions, fixed before it begins."""
+"""Policies that never look: an episode's actions, fixed before it begins.
+
+They count tics of the game, whatever its frame skip: a step takes the action of its first tic.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ LEFT, STAY, RIGHT = 0, 1, 2
 _CONSTANT = {"left": LEFT, "still": STAY, "right": RIGHT}
 
 POLICIES = {
-    "random": "a fresh uniform action every step",
-    "held": "uniform actions, each held for 1 to 10 steps",
-    "long-held": "uniform actions, each held for 1 to 120 steps (log-uniform)",
+    "random": "a fresh uniform action every tic",
+    "held": "uniform actions, each held for 1 to 10 tics",
+    "long-held": "uniform actions, each held for 1 to 120 tics (log-uniform)",
     "left": "always left",
     "right": "always right",
     "still": "always stay",
-    "sweep:K": "K steps left, K right, and so on",
+    "sweep:K": "K tics left, K right, and so on",
     "sweeps": "a sweep whose K is drawn from 20 to 150, at a random point of its cycle",
     "mixture": "each episode draws one: held 55 %, long-held 20 %, sweeps 20 %, and left, right "
     "or still 5 % (so that the data also stands at the walls)",
@@ -47,12 +50,19 @@ def check_policy(name: str, num_actions: int = 3) -> None:
         )
 
 
-def blind_actions(name: str, seed: int, length: int, num_actions: int = 3) -> NDArray[np.int64]:
-    """The first `length` actions of an episode: int64 [length], a function of the arguments alone.
+def blind_actions(
+    name: str, seed: int, steps: int, num_actions: int = 3, frame_skip: int = 1
+) -> NDArray[np.int64]:
+    """An episode's actions in its first `steps` steps of `frame_skip` tics each: int64 [steps], a
+    function of the arguments alone.
 
     A longer schedule begins with the shorter one. Raises ValueError for an unknown policy.
     """
     check_policy(name, num_actions)
+    return _actions_of_tics(name, seed, steps * frame_skip, num_actions)[::frame_skip]
+
+
+def _actions_of_tics(name: str, seed: int, length: int, num_actions: int) -> NDArray[np.int64]:
     # A generator each, so that no draw depends on how many others a length asks for.
     which, actions, lengths = _generators(seed, 3)
     if name == "mixture":
@@ -72,19 +82,20 @@ def blind_actions(name: str, seed: int, length: int, num_actions: int = 3) -> ND
 
 
 def explored_actions(
-    fraction: float, seed: int, length: int, num_actions: int = 3
+    fraction: float, seed: int, steps: int, num_actions: int = 3, frame_skip: int = 1
 ) -> NDArray[np.int64]:
-    """Where a learned policy is overruled: int64 [length], an action, or -1 where it plays itself.
+    """Where a learned policy is overruled: int64 [steps], an action, or -1 where it plays itself.
 
-    Random actions held for 1 to 120 steps (log-uniform) take `fraction` of the time, between
+    Random actions held for 1 to 120 tics (log-uniform) take `fraction` of the time, between
     stretches that the policy plays itself.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"explore is {fraction}; expected a fraction of the time, 0 to 1")
     whether, actions, lengths = _generators(seed, 3)
+    length = steps * frame_skip
     overruled = whether.random(length) < fraction
     schedule = np.where(overruled, actions.integers(num_actions, size=length), -1)
-    return _holds(schedule, _log_uniform(lengths, length))
+    return _holds(schedule, _log_uniform(lengths, length))[::frame_skip]
 
 
 def _generators(seed: int, count: int) -> list[np.random.Generator]:
