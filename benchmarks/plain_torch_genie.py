@@ -211,9 +211,10 @@ class PlainLatentAction(nn.Module):
         actions: int = 6,
         code_dimensions: int = 8,
         band: int = 8,
+        momentum: float = 0.0,
     ) -> None:
         super().__init__()
-        self.patch, self.band = patch, band
+        self.patch, self.band, self.momentum = patch, band, momentum
         pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
         self.encoder_embed = nn.Linear(pixels, width)
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
@@ -246,8 +247,11 @@ class PlainLatentAction(nn.Module):
         return self.to_code(seen[:, 1:].mean(2))  # type: ignore[no-any-return]
 
     def following(self, before: Tensor, latents: Tensor) -> Tensor:
+        motions = [(1 - self.momentum) * latents[:, 0]]
+        for latent in latents[:, 1:].unbind(1):
+            motions.append(self.momentum * motions[-1] + (1 - self.momentum) * latent)
         x = self.decoder_embed(before) + self.decoder_positions
-        x = x + self.from_code(latents)[:, :, None]
+        x = x + self.from_code(torch.stack(motions, 1))[:, :, None]
         return before + self.to_pixels(self.decoder(x))  # type: ignore[no-any-return]
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -269,8 +273,12 @@ class PlainLatentAction(nn.Module):
         patches, _, _ = self.standardised(frames)
         _, latents, quantizer_loss, terms = self.quantizer(self.latents(patches))
         before, after = patches[:, :-1], patches[:, 1:]
-        mse = (self.following(before, latents) - after).square().mean((2, 3))
-        terms["explained"] = 1 - mse.sum() / (after - before).square().mean((2, 3)).sum()
+        # From where at most a quarter of the motion began before the clip.
+        unknown = [self.momentum ** (t + 1) > 0.25 for t in range(before.shape[1])]
+        first = min(sum(unknown), before.shape[1] - 1)
+        mse = (self.following(before, latents) - after)[:, first:].square().mean((2, 3))
+        change = (after - before)[:, first:].square().mean((2, 3))
+        terms["explained"] = 1 - mse.sum() / change.sum()
         return torch.log(mse + 0.01).mean() + quantizer_loss, terms
 
 

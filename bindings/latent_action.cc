@@ -15,12 +15,13 @@ void InitLatentAction(py::module_& m) {
 The latent action model of Genie: what happened between two frames, as one of a few codes.
 
 The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-its first one, and the code, and predicts the second. A layer of the encoder looks at `band` frames,
-this one and the last ones.
+its first one and the motion, momentum * the last motion + (1 - momentum) * the code, and predicts
+the second. A layer of the encoder looks at `band` frames, this one and the last ones.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks,
-                       int64_t actions, int64_t code_dimensions, int64_t band, uint64_t seed) {
+                       int64_t actions, int64_t code_dimensions, int64_t band,
+                       double momentum, uint64_t seed) {
              return std::make_shared<LatentAction>(
                  LatentActionSizes{.clip = {frame.first, frame.second, patch},
                                    .block = {width, heads},
@@ -28,7 +29,8 @@ this one and the last ones.
                                    .decoder_blocks = decoder_blocks,
                                    .actions = actions,
                                    .code_dimensions = code_dimensions,
-                                   .band = band},
+                                   .band = band,
+                                   .momentum = momentum},
                  seed);
            }),
            py::kw_only(), py::arg("frame") = std::pair(defaults.clip.height, defaults.clip.width),
@@ -38,7 +40,8 @@ this one and the last ones.
            py::arg("decoder_blocks") = defaults.decoder_blocks,
            py::arg("actions") = defaults.actions,
            py::arg("code_dimensions") = defaults.code_dimensions, py::arg("band") = defaults.band,
-           py::arg("seed") = 0, "frame: (height, width); patch divides both.")
+           py::arg("momentum") = defaults.momentum, py::arg("seed") = 0,
+           "frame: (height, width); patch divides both.")
       .def_property_readonly("actions", [](const LatentAction& l) { return l.sizes().actions; })
       .def_property_readonly("receptive_field", &LatentAction::receptive_field,
                              "How many frames back what a code says may depend on, the "
@@ -66,8 +69,8 @@ this one and the last ones.
             return ToBytes(model.Predict(frames, actions));
           },
           py::arg("frames"), py::arg("actions"), Released(),
-          "uint8 [N, T, height, width, 3] and int64 [N, T] -> what follows each of the frames, "
-          "uint8 of their shape.");
+          "uint8 [N, T, height, width, 3] and int64 [N, T], before which nothing moved -> what "
+          "follows each of the frames, uint8 of their shape.");
 }
 
 }  // namespace genie_env

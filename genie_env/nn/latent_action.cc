@@ -1,8 +1,12 @@
 #include "genie_env/nn/latent_action.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/pow.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -16,6 +20,7 @@ namespace {
 constexpr double kPositionBound = 0.2;
 constexpr double kFirstChange = 0.1;
 constexpr double kErrorFloor = 1e-2;
+constexpr double kUnknownMotion = 0.25;
 // A little more than what rounding to 256 levels does to a frame without contrast.
 constexpr double kVarianceFloor = 1e-5;
 constexpr const char* kName = "the latent action model";
@@ -33,6 +38,13 @@ Standardised Standardise(const at::Tensor& pixels) {
   return {.pixels = centred / deviation, .mean = mean, .deviation = deviation};
 }
 
+/// The first of a clip's transitions whose motion is known well enough; at least the last one.
+int64_t FirstKnown(double momentum, int64_t transitions) {
+  int64_t first = 0;
+  for (double unknown = momentum; unknown > kUnknownMotion; unknown *= momentum) ++first;
+  return std::min(first, transitions - 1);
+}
+
 }  // namespace
 
 LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
@@ -44,6 +56,10 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
   CheckSize("actions", sizes.actions, kMostLatentActions, 2);
   CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
   CheckSize("band", sizes.band, kMostBand, 2);  // a transition is between two frames
+  if (!(sizes.momentum >= 0 && sizes.momentum < 1)) {
+    throw std::invalid_argument("momentum is " + std::to_string(sizes.momentum) +
+                                ", expected at least 0 and less than 1");
+  }
   const int64_t width = sizes.block.width;
   const auto positions = [&](LayerNumbers& layers) {
     return layers.Weight({sizes.clip.positions(), width}, kPositionBound);
@@ -75,9 +91,17 @@ at::Tensor LatentAction::Latents(const at::Tensor& patches) const {
   return Apply(*to_code_, encoder_->Forward(x, time).slice(1, 1).mean(2));
 }
 
+at::Tensor LatentAction::Motion(const at::Tensor& latents) const {
+  if (sizes_.momentum == 0) return latents;
+  const at::Tensor time = at::arange(latents.size(1), latents.options().dtype(at::kFloat));
+  const at::Tensor ages = time.unsqueeze(1) - time;
+  const at::Tensor left = at::pow(sizes_.momentum, ages.clamp_min(0)) * (ages >= 0);
+  return at::matmul((1 - sizes_.momentum) * left, latents);
+}
+
 at::Tensor LatentAction::Next(const at::Tensor& patches, const at::Tensor& latents) const {
   const at::Tensor x = Apply(*decoder_embed_, patches) + decoder_positions_ +
-                       Apply(*from_code_, latents).unsqueeze(2);
+                       Apply(*from_code_, Motion(latents)).unsqueeze(2);
   return patches + Apply(*to_pixels_, decoder_->Forward(x, {}));
 }
 
@@ -105,10 +129,12 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   const at::Tensor patches = ToPatches(Standardise(pixels).pixels, sizes_.clip);
   Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
   const at::Tensor before = patches.slice(1, 0, -1), after = patches.slice(1, 1);
-  const at::Tensor errors = FrameErrors(Next(before, quantized.latent), after);
+  const int64_t first = FirstKnown(sizes_.momentum, before.size(1));
+  const at::Tensor errors =
+      FrameErrors(Next(before, quantized.latent).slice(1, first), after.slice(1, first));
   Loss loss{.total = (errors + kErrorFloor).log().mean() + quantized.loss,
             .terms = std::move(quantized.terms)};
-  const at::Tensor changes = FrameErrors(before, after);
+  const at::Tensor changes = FrameErrors(before.slice(1, first), after.slice(1, first));
   loss.terms["explained"] = 1 - errors.detach().sum() / changes.sum();
   return loss;
 }

@@ -306,6 +306,9 @@ def test_sizes_of_one_network() -> None:
         LatentAction(actions=1)
     with pytest.raises(ValueError, match="band is 1, expected 2 to 1024"):
         LatentAction(band=1)
+    for wrong in (1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="momentum is .*, expected at least 0 and less than 1"):
+            LatentAction(momentum=wrong)
     with pytest.raises(ValueError, match="passes is 0, expected 1 to 64"):
         Dynamics(ACTION_CODES, passes=0)
     with pytest.raises(ValueError, match="band is 1, expected 2 to 1024"):

@@ -52,11 +52,14 @@ ACTION_CODES = torch.nn.functional.normalize(torch.arange(12.0).view(4, 3).cos()
 Loss = Callable[[dict[str, Tensor], int], tuple[Tensor, dict[str, Tensor]]]
 
 
+MOMENTUM = {"latent actions": 0.0, "latent actions with momentum": 0.6}
+
+
 def network(kind: str) -> _core.Model:
     if kind == "tokenizer":
         return _core.Tokenizer(codes=9, seed=SEED, **VIDEO)
-    if kind == "latent actions":
-        return _core.LatentAction(actions=4, seed=SEED, **VIDEO)
+    if kind in MOMENTUM:
+        return _core.LatentAction(actions=4, momentum=MOMENTUM[kind], seed=SEED, **VIDEO)
     return _core.Dynamics(ACTION_CODES, seed=SEED, **TOKENS)
 
 
@@ -81,7 +84,7 @@ def plain(kind: str, ours: _core.Trainer) -> tuple[nn.Module, Loss]:
         if kind == "tokenizer":
             video = PlainTokenizer(codes=9, **VIDEO)
         else:
-            video = PlainLatentAction(actions=4, **VIDEO)
+            video = PlainLatentAction(actions=4, momentum=MOMENTUM[kind], **VIDEO)
 
         def video_loss(batch: dict[str, Tensor], _: int) -> tuple[Tensor, dict[str, Tensor]]:
             return video.loss(batch["frames"])
@@ -123,7 +126,7 @@ def check_gradients(ours: dict[str, Tensor], reference: nn.Module, tolerance: fl
         assert difference < tolerance * scale, f"{name}: off by {difference:.2e} of {scale:.2e}"
 
 
-KINDS = ["tokenizer", "latent actions", "dynamics"]
+KINDS = ["tokenizer", *MOMENTUM, "dynamics"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +151,7 @@ def test_loss_and_gradients(kind: str, count: int, frames: int) -> None:
     check_gradients(ours.gradients(), reference)
 
 
-@pytest.mark.parametrize(("kind", "frames"), list(zip(KINDS, (1, 2, 2), strict=True)))
+@pytest.mark.parametrize(("kind", "frames"), list(zip(KINDS, (1, 2, 2, 2), strict=True)))
 def test_the_shortest_clips(kind: str, frames: int) -> None:
     ours = trainer(kind)
     batch = batch_of(kind, 3, frames)
@@ -253,7 +256,7 @@ def test_tokens_are_decoded_as_the_reference_decodes_them() -> None:
 
 
 def test_tokens_and_action_codes_are_the_references() -> None:
-    for kind in ("tokenizer", "latent actions"):
+    for kind in ("tokenizer", *MOMENTUM):
         ours = trainer(kind)
         reference, _ = plain(kind, ours)
         assert isinstance(reference, PlainTokenizer | PlainLatentAction)
@@ -264,9 +267,10 @@ def test_tokens_and_action_codes_are_the_references() -> None:
         assert torch.equal(ours.model.encode(frames), codes), kind
 
 
-def test_predictions_are_the_references() -> None:
-    ours = trainer("latent actions")
-    reference, _ = plain("latent actions", ours)
+@pytest.mark.parametrize("kind", MOMENTUM)
+def test_predictions_are_the_references(kind: str) -> None:
+    ours = trainer(kind)
+    reference, _ = plain(kind, ours)
     assert isinstance(reference, PlainLatentAction)
     assert isinstance(ours.model, _core.LatentAction)
     frames = clips(3, 4)

@@ -236,10 +236,10 @@ class LatentAction(Model):
     The latent action model of Genie: what happened between two frames, as one of a few codes.
     
     The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-    its first one, and the code, and predicts the second. A layer of the encoder looks at `band` frames,
-    this one and the last ones.
+    its first one and the motion, momentum * the last motion + (1 - momentum) * the code, and predicts
+    the second. A layer of the encoder looks at `band` frames, this one and the last ones.
     """
-    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 8, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 8, momentum: typing.SupportsFloat = 0.0, seed: typing.SupportsInt = 0) -> None:
         """
         frame: (height, width); patch divides both.
         """
@@ -253,7 +253,7 @@ class LatentAction(Model):
         """
     def predict(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """
-        uint8 [N, T, height, width, 3] and int64 [N, T] -> what follows each of the frames, uint8 of their shape.
+        uint8 [N, T, height, width, 3] and int64 [N, T], before which nothing moved -> what follows each of the frames, uint8 of their shape.
         """
     @property
     def actions(self) -> int:
