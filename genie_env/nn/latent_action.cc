@@ -21,6 +21,7 @@ constexpr double kPositionBound = 0.2;
 constexpr double kFirstChange = 0.1;
 constexpr double kErrorFloor = 1e-2;
 constexpr double kUnknownMotion = 0.25;
+constexpr double kCentring = 0.1;
 // A little more than what rounding to 256 levels does to a frame without contrast.
 constexpr double kVarianceFloor = 1e-5;
 constexpr const char* kName = "the latent action model";
@@ -127,7 +128,9 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   const at::Tensor pixels =
       ClipPixels(Take(batch, "frames"), sizes_.clip, 2, kName).to(encoder_embed_->weight.device());
   const at::Tensor patches = ToPatches(Standardise(pixels).pixels, sizes_.clip);
-  Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
+  const at::Tensor latents = Latents(patches);
+  if (c10::GradMode::is_enabled()) mean_ = latents.detach().to(at::kFloat).flatten(0, 1).mean(0);
+  Quantizer::Result quantized = quantizer_->Forward(latents);
   const at::Tensor before = patches.slice(1, 0, -1), after = patches.slice(1, 1);
   const int64_t first = FirstKnown(sizes_.momentum, before.size(1));
   const at::Tensor errors =
@@ -139,6 +142,9 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   return loss;
 }
 
-void LatentAction::AfterUpdate(const NoiseKey& noise) { quantizer_->RestartDeadCodes(noise); }
+void LatentAction::AfterUpdate(const NoiseKey& noise) {
+  to_code_->bias.sub_(kCentring * mean_);
+  quantizer_->RestartDeadCodes(noise);
+}
 
 }  // namespace genie_env

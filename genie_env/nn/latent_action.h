@@ -60,6 +60,8 @@ class LatentAction : public Model {
   /// change between frames that is predicted; and the quantizer's.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
+  /// Moves the latents' mean a tenth of its way to 0: codes are directions, and what all latents
+  /// have in common would otherwise make one direction of all. Restarts dead codes.
   void AfterUpdate(const NoiseKey& noise) override;
 
  private:
@@ -72,6 +74,7 @@ class LatentAction : public Model {
   std::shared_ptr<Affine> encoder_embed_, decoder_embed_, to_code_, from_code_, to_pixels_;
   std::shared_ptr<StTransformer> encoder_, decoder_;
   std::shared_ptr<Quantizer> quantizer_;
+  at::Tensor mean_;  // float32 [code_dimensions]: of the last batch's latents
 };
 
 }  // namespace genie_env

@@ -167,6 +167,21 @@ def test_dead_codes_split_those_that_lose_most() -> None:
     assert trainer.state()["buffer.quantizer.idle"].tolist() == [0] * 9
 
 
+def test_latents_of_transitions_are_centred() -> None:
+    """Every update takes a tenth of the last batch's mean from the bias."""
+    trainer = Trainer(lam(), seed=SEED, learning_rate=0)
+    reference: Any = plain("latent actions", trainer)[0]
+    frames = video(3, 6)
+    with torch.no_grad():
+        mean = reference.latents(reference.standardised(frames)[0]).mean((0, 1))
+    before = trainer.weights()["to_code.bias"]
+    trainer.backward({"frames": frames})
+    trainer.update()
+    torch.testing.assert_close(
+        trainer.weights()["to_code.bias"].double(), before - 0.1 * mean, rtol=1e-4, atol=1e-6
+    )
+
+
 def _latents(trainer: Trainer, frames: Tensor) -> Tensor:
     """What the encoder makes of frames, in float64, by the reference: [tokens, dimensions]."""
     reference: Any = plain("tokenizer", trainer)[0]
