@@ -216,7 +216,7 @@ class PlainLatentAction(nn.Module):
         super().__init__()
         self.patch, self.band, self.momentum = patch, band, momentum
         pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
-        self.encoder_embed = nn.Linear(pixels, width)
+        self.encoder_embed = nn.Linear(2 * pixels, width)
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
         self.encoder = Transformer(encoder_blocks, width, heads)
         self.to_code = nn.Linear(width, code_dimensions)
@@ -239,8 +239,9 @@ class PlainLatentAction(nn.Module):
 
     def latents(self, patches: Tensor) -> Tensor:
         count = patches.shape[1]
+        changes = torch.cat([torch.zeros_like(patches[:, :1]), patches.diff(dim=1)], 1)
         seen = self.encoder(
-            self.encoder_embed(patches) + self.encoder_positions,
+            self.encoder_embed(torch.cat([patches, changes], -1)) + self.encoder_positions,
             list(range(count)),
             band(count, self.band),
         )
@@ -271,7 +272,10 @@ class PlainLatentAction(nn.Module):
     def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
         patches, _, _ = self.standardised(frames)
-        _, latents, quantizer_loss, terms = self.quantizer(self.latents(patches))
+        encoded = self.latents(patches)
+        # Nothing but the bias learns to move all of them together.
+        shared = (encoded - self.to_code.bias).mean((0, 1))
+        _, latents, quantizer_loss, terms = self.quantizer(encoded - shared + shared.detach())
         before, after = patches[:, :-1], patches[:, 1:]
         # From where at most a quarter of the motion began before the clip.
         unknown = [self.momentum ** (t + 1) > 0.25 for t in range(before.shape[1])]

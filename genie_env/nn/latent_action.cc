@@ -2,8 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/pow.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -66,7 +68,7 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
     return layers.Weight({sizes.clip.positions(), width}, kPositionBound);
   };
   LayerNumbers layers{seed};
-  encoder_embed_ = register_module("encoder_embed", layers.Linear(sizes.clip.pixels(), width));
+  encoder_embed_ = register_module("encoder_embed", layers.Linear(2 * sizes.clip.pixels(), width));
   encoder_positions_ = register_parameter("encoder_positions", positions(layers));
   encoder_ = register_module(
       "encoder", std::make_shared<StTransformer>(sizes.encoder_blocks, sizes.block, false, layers));
@@ -87,7 +89,10 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
 at::Tensor LatentAction::Latents(const at::Tensor& patches) const {
   const TimeGrid time =
       CausalTime(patches.size(1), sizes_.band, sizes_.block.head(), patches.device());
-  const at::Tensor x = Apply(*encoder_embed_, patches) + encoder_positions_;
+  const at::Tensor changes = at::zeros_like(patches);
+  changes.slice(1, 1).copy_(patches.slice(1, 1) - patches.slice(1, 0, -1));
+  const at::Tensor x =
+      Apply(*encoder_embed_, at::cat({patches, changes}, -1)) + encoder_positions_;
   // The first frame ends no transition.
   return Apply(*to_code_, encoder_->Forward(x, time).slice(1, 1).mean(2));
 }
@@ -128,8 +133,12 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   const at::Tensor pixels =
       ClipPixels(Take(batch, "frames"), sizes_.clip, 2, kName).to(encoder_embed_->weight.device());
   const at::Tensor patches = ToPatches(Standardise(pixels).pixels, sizes_.clip);
-  const at::Tensor latents = Latents(patches);
-  if (c10::GradMode::is_enabled()) mean_ = latents.detach().to(at::kFloat).flatten(0, 1).mean(0);
+  at::Tensor latents = Latents(patches).to(at::kFloat);
+  const auto mean = [](const at::Tensor& x) { return x.flatten(0, 1).mean(0); };
+  if (c10::GradMode::is_enabled()) mean_ = mean(latents.detach());
+  // The same numbers; but the bias alone, which AfterUpdate holds, can move all of them together.
+  const at::Tensor shared = mean(latents - to_code_->bias);
+  latents = latents - (shared - shared.detach());
   Quantizer::Result quantized = quantizer_->Forward(latents);
   const at::Tensor before = patches.slice(1, 0, -1), after = patches.slice(1, 1);
   const int64_t first = FirstKnown(sizes_.momentum, before.size(1));

@@ -38,7 +38,7 @@ class LatentAction : public Model {
   const LatentActionSizes& sizes() const { return sizes_; }
 
   /// How many frames back what a code says may depend on, the transition's last frame included.
-  int64_t receptive_field() const { return sizes_.encoder_blocks * (sizes_.band - 1) + 1; }
+  int64_t receptive_field() const { return sizes_.encoder_blocks * (sizes_.band - 1) + 2; }
 
   /// float32 [actions, code_dimensions]: the codebook, which is all that a frozen world keeps.
   at::Tensor Codes() const { return quantizer_->Directions(); }
@@ -60,8 +60,8 @@ class LatentAction : public Model {
   /// change between frames that is predicted; and the quantizer's.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
-  /// Moves the latents' mean a tenth of its way to 0: codes are directions, and what all latents
-  /// have in common would otherwise make one direction of all. Restarts dead codes.
+  /// Moves the latents' mean a tenth of its way to 0: codes are directions, and a mean, which the
+  /// quantizer's loss would make grow, would make one direction of all. Restarts dead codes.
   void AfterUpdate(const NoiseKey& noise) override;
 
  private:
