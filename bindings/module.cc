@@ -7,6 +7,7 @@ void InitError(pybind11::module_& m);
 void InitDynamics(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
 void InitLatentAction(pybind11::module_& m);
+void InitMaskGit(pybind11::module_& m);
 void InitSnapshot(pybind11::module_& m);
 void InitTokenizer(pybind11::module_& m);
 void InitTrainer(pybind11::module_& m);
@@ -24,6 +25,7 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitTokenizer(m);
   genie_env::InitLatentAction(m);
   genie_env::InitDynamics(m);
+  genie_env::InitMaskGit(m);
   genie_env::InitWorld(m);
   genie_env::InitSnapshot(m);
   genie_env::InitVecEnv(m);

@@ -104,6 +104,10 @@ void InitSpecs(py::module_& m) {
       .def_readonly("dtype", &WorldSpec::dtype,
                     "Of its matrix products: \"float32\" or \"bfloat16\".")
       .def_readonly("temperature", &WorldSpec::temperature, "The calibrated sampling temperature.")
+      .def_readonly("passes", &WorldSpec::passes,
+                    "Of MaskGIT, in which a frame's tokens are settled; 0 without any.")
+      .def_readonly("order", &WorldSpec::order,
+                    "Which tokens a pass settles: \"confidence\", \"random\", or \"\".")
       .def_readonly("samples_termination", &WorldSpec::samples_termination,
                     "Termination is drawn from its probability, or thresholded.")
       .def_readonly("knows_support", &WorldSpec::knows_support,
@@ -152,17 +156,24 @@ void InitWorld(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const std::string& device, const std::string& dtype,
-             const std::optional<std::string>& termination) {
+             const std::optional<std::string>& termination, std::optional<int64_t> passes,
+             const std::optional<std::string>& order) {
             return std::const_pointer_cast<World>(
-                World::Load(path, {device, dtype, ParseTermination(termination)}));
+                World::Load(path, {.device = device,
+                                   .dtype = dtype,
+                                   .termination = ParseTermination(termination),
+                                   .passes = passes,
+                                   .order = order.value_or("")}));
           },
           py::arg("path"), py::kw_only(), py::arg("device") = WorldOptions{}.device,
-          py::arg("dtype") = WorldOptions{}.dtype, py::arg("termination") = py::none(), Released(),
+          py::arg("dtype") = WorldOptions{}.dtype, py::arg("termination") = py::none(),
+          py::arg("passes") = py::none(), py::arg("order") = py::none(), Released(),
           "Reads a world directory.\n\n"
           "device: \"cpu\", \"cuda\" or \"cuda:1\". dtype: \"float32\", \"bfloat16\", or "
           "\"auto\",\n"
           "bfloat16 where it is faster. termination: \"sampled\", \"thresholded\", or None for\n"
-          "what the world was calibrated with.")
+          "what the world was calibrated with. passes, order: of MaskGIT, for worlds whose\n"
+          "frames are tokens; None for the world's own.")
       .def_property_readonly("spec", &World::spec, py::return_value_policy::reference_internal)
       .def_property_readonly("device", &World::device)
       .def("make_state", &World::MakeState, py::arg("rows"), Released(),

@@ -1,6 +1,8 @@
 #include "genie_env/core/text.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <sstream>
 
 namespace genie_env {
@@ -20,6 +22,15 @@ std::string NumberText(double number) {
   std::ostringstream text;
   text << number;
   return text.str();
+}
+
+std::string BytesText(double bytes) {
+  constexpr std::array kUnits{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024;
+  std::array<char, 64> number{};
+  std::snprintf(number.data(), number.size(), unit == 0 ? "%.0f" : "%.1f", bytes);
+  return number.data() + (" " + std::string(kUnits[unit]));
 }
 
 std::string ShapeText(std::span<const int64_t> shape) { return "[" + Joined(shape, "any") + "]"; }

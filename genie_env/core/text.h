@@ -11,6 +11,9 @@ namespace genie_env {
 /// "0.25", "1e-60", "nan": six digits at most.
 std::string NumberText(double number);
 
+/// "512.0 GiB", "4.3 KiB".
+std::string BytesText(double bytes);
+
 /// "[8, 64]"; -1, which stands for any length, as "any".
 std::string ShapeText(std::span<const int64_t> shape);
 

@@ -2,8 +2,10 @@
 
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <charconv>
+#include <fstream>
 #include <stdexcept>
 
 namespace genie_env {
@@ -15,6 +17,15 @@ int IndexOf(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [parsed, error] = std::from_chars(text.data(), end, index);
   return error == std::errc() && parsed == end ? index : -1;
+}
+
+std::optional<int64_t> FreeOnCpu() {
+  std::ifstream lines("/proc/meminfo");
+  for (std::string line; std::getline(lines, line);) {
+    constexpr std::string_view kName = "MemAvailable:";
+    if (line.starts_with(kName)) return std::stoll(line.substr(kName.size())) * 1024;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -39,6 +50,16 @@ at::Device ParseDevice(const std::string& name) {
            " CUDA devices here: give \"cpu\", or a smaller number");
   }
   return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+std::optional<int64_t> FreeMemory(at::Device device) {
+  if (device.is_cpu()) return FreeOnCpu();
+  c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
+  const auto free = static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
+  if (!allocator->initialized()) return free;
+  const auto stats = allocator->getDeviceStats(device.index());
+  const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return free + stats.reserved_bytes[all].current - stats.allocated_bytes[all].current;
 }
 
 bool HasOpenMp() {

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/text.h"
+#include "genie_env/nn/device.h"
 
 namespace genie_env {
 namespace {
@@ -18,6 +20,19 @@ namespace {
 [[noreturn]] void RefuseState(const std::string& why) {
   throw std::invalid_argument("the state is another world's, or was reshaped: " + why +
                               "; use one that MakeState of this world made");
+}
+
+// Before anything is allocated: the system may hand out more than it has, and end the program when
+// it is written to.
+void CheckFits(int64_t rows, int64_t bytes_of_row, at::Device device) {
+  const std::optional<int64_t> free = FreeMemory(device);
+  if (!free || bytes_of_row == 0 || rows <= *free / bytes_of_row) return;
+  throw std::invalid_argument(
+      std::to_string(rows) + " rows need " +
+      BytesText(static_cast<double>(rows) * static_cast<double>(bytes_of_row)) + " of state (" +
+      std::to_string(bytes_of_row) + " bytes each), but " + BytesText(static_cast<double>(*free)) +
+      " of memory are free on " + device.str() + ": ask for at most " +
+      std::to_string(*free / bytes_of_row) + " rows");
 }
 
 std::vector<int64_t> OfRows(int64_t rows, const std::vector<int64_t>& shape) {
@@ -128,6 +143,7 @@ WorldState ZeroState(int64_t rows, const std::vector<StateField>& fields, at::De
   if (rows < 0) {
     throw std::invalid_argument("rows is " + std::to_string(rows) + ", expected 0 or more");
   }
+  CheckFits(rows, BytesOfRow(fields), device);
   std::vector<WorldState::Field> zeros;
   zeros.reserve(fields.size());
   for (const auto& [name, dtype, shape] : fields) {

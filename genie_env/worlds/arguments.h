@@ -56,7 +56,8 @@ struct StateField {
 void CheckStateFields(const WorldState& state, const std::vector<StateField>& expected,
                       at::Device device);
 
-/// A state of such tensors, all zero.
+/// A state of such tensors, all zero. Throws std::invalid_argument, with the figures, where the
+/// device has less memory free than it takes.
 WorldState ZeroState(int64_t rows, const std::vector<StateField>& fields, at::Device device);
 
 /// Bytes of one row of it.

@@ -41,8 +41,9 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
                    .blocks = mind.Integer("blocks", 1, kMostBlocks),
                    .band = mind.Integer("band", 2, kMostBand),
                    .passes = mind.Integer("passes", 1, kMostPasses)},
-      .order = fields.Choice("order", "confidence", "random") ? UnmaskOrder::kConfidence
-                                                              : UnmaskOrder::kRandom,
+      .order = fields.Choice("order", Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom))
+                   ? UnmaskOrder::kConfidence
+                   : UnmaskOrder::kRandom,
       .action_meanings = actions.Texts("meanings", kMostLatentActions),
       .action_dimensions = actions.Integer("code_dimensions", 1, kMostCodeDimensions),
       .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
@@ -60,6 +61,30 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   check("dynamics", parsed.dynamics.block);
   parsed.dynamics.positions = parsed.tokenizer.clip.positions();
   return parsed;
+}
+
+void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes, const std::string& order) {
+  if (passes) {
+    if (*passes < 1 || *passes > kMostPasses) {
+      throw std::invalid_argument("passes is " + std::to_string(*passes) + ", expected 1 to " +
+                                  std::to_string(kMostPasses) +
+                                  ", or nothing for the world's own number");
+    }
+    config.dynamics.passes = *passes;
+  }
+  if (order.empty()) return;
+  for (const UnmaskOrder known : {UnmaskOrder::kConfidence, UnmaskOrder::kRandom}) {
+    if (order != Name(known)) continue;
+    config.order = known;
+    return;
+  }
+  throw std::invalid_argument("order is " + Quoted(order) +
+                              ", expected \"confidence\" or \"random\", or nothing for the world's "
+                              "own");
+}
+
+const char* Name(UnmaskOrder order) {
+  return order == UnmaskOrder::kConfidence ? "confidence" : "random";
 }
 
 }  // namespace genie_env

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,5 +26,12 @@ struct GenieConfig {
 /// `text` is the JSON of `file`. Throws FormatError naming the file and the field that is missing,
 /// of another type or out of range; other fields (how the world was trained) are ignored.
 GenieConfig ParseGenieConfig(const std::string& text, const std::string& file);
+
+/// Puts what a user asks for (see WorldOptions; empty: nothing) in the place of what the world's
+/// directory says. Throws std::invalid_argument on passes or an order that cannot be.
+void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes, const std::string& order);
+
+/// As config.json and WorldOptions call it.
+const char* Name(UnmaskOrder order);
 
 }  // namespace genie_env

@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -55,10 +56,18 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
           .state_bytes_per_row = BytesOfRow(Fields(config, dtype)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
-          .samples_termination = false};
+          .samples_termination = false,
+          .passes = config.dynamics.passes,
+          .order = Name(config.order)};
 }
 
-GenieWeights ReadWeights(const WorldDirectory& directory, const GenieConfig& config) {
+/// What model.safetensors holds.
+struct Learned {
+  GenieWeights weights;
+  std::optional<Support> support;  ///< of the latents of the frames that it was learned from
+};
+
+Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) {
   // The networks say which parameters they have; the values that they begin with are not used.
   const auto actions = static_cast<int64_t>(config.action_meanings.size());
   const at::Tensor no_codes = at::zeros({actions, config.action_dimensions}, at::kFloat);
@@ -72,6 +81,7 @@ GenieWeights ReadWeights(const WorldDirectory& directory, const GenieConfig& con
       shapes.emplace(prefix + name, parameter.sizes().vec());
     }
   }
+  ExpectSupport(directory, config.dynamics.positions * config.tokenizer.code_dimensions, shapes);
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   const auto part = [&](const std::string& prefix) {
@@ -81,24 +91,28 @@ GenieWeights ReadWeights(const WorldDirectory& directory, const GenieConfig& con
     }
     return own;
   };
-  return {.tokenizer_sizes = config.tokenizer,
-          .dynamics_sizes = config.dynamics,
-          .tokenizer = part("tokenizer."),
-          .dynamics = part("dynamics."),
-          .action_codes = tensors.at("action_codes"),
-          .order = config.order};
+  return {{.tokenizer_sizes = config.tokenizer,
+           .dynamics_sizes = config.dynamics,
+           .tokenizer = part("tokenizer."),
+           .dynamics = part("dynamics."),
+           .action_codes = tensors.at("action_codes"),
+           .order = config.order},
+          SupportOf(tensors)};
 }
 
 class GenieWorld final : public World {
  public:
-  GenieWorld(WorldSpec spec, GenieConfig config, const GenieWeights& weights, at::Tensor starts,
+  GenieWorld(WorldSpec spec, GenieConfig config, Learned learned, at::Tensor starts,
              at::ScalarType dtype)
       : spec_(std::move(spec)),
         config_(std::move(config)),
         fields_(Fields(config_, dtype)),
-        directions_(UnitLength(weights.tokenizer.at("quantizer.codebook"))),
-        genie_(PackGenie(weights, dtype)),
-        starts_(std::move(starts)) {}
+        directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook"))),
+        genie_(PackGenie(learned.weights, dtype)),
+        support_(std::move(learned.support)),
+        starts_(std::move(starts)) {
+    spec_.knows_support = support_.has_value();
+  }
 
   const WorldSpec& spec() const override { return spec_; }
   at::Device device() const override { return at::kCPU; }
@@ -152,16 +166,18 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     if (kind == "tokens") return state[kTokens].clone();
-    if (kind == "latents") {
-      return directions_.index_select(0, state[kTokens].flatten())
-          .view({state.rows(), state[kTokens].size(1) * directions_.size(1)});
-    }
+    if (kind == "latents") return Latents(state);
     if (kind == "pixels") return genie_->Decode(state[kTokens]);
     throw std::invalid_argument("the observation is \"" + kind +
                                 "\", expected \"tokens\", \"latents\" or \"pixels\"");
   }
 
-  at::Tensor OutOfSupport(const WorldState&) const override { RefuseSupport(spec_.name); }
+  at::Tensor OutOfSupport(const WorldState& state) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (!support_) RefuseSupport(spec_.name);
+    return support_->Distance(Latents(state));
+  }
 
   at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
     const FrozenScope scope;
@@ -170,6 +186,12 @@ class GenieWorld final : public World {
   }
 
  private:
+  // [N, S * code dimensions]
+  at::Tensor Latents(const WorldState& state) const {
+    return directions_.index_select(0, state[kTokens].flatten())
+        .view({state.rows(), state[kTokens].size(1) * directions_.size(1)});
+  }
+
   static GenieState Parts(const WorldState& state) {
     return {.tokens = state[kTokens],
             .time = state[kTime],
@@ -219,6 +241,7 @@ class GenieWorld final : public World {
   std::vector<StateField> fields_;
   at::Tensor directions_;  // [codes, code dimensions]
   std::unique_ptr<const FrozenGenie> genie_;
+  std::optional<Support> support_;
   at::Tensor starts_;  // int64 [starts, S]
 };
 
@@ -237,13 +260,14 @@ std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,
         "out");
   }
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
-  const GenieConfig config = ParseGenieConfig(directory.config, directory.config_file().string());
+  GenieConfig config = ParseGenieConfig(directory.config, directory.config_file().string());
+  ChooseSampling(config, options.passes, options.order);
   const FrozenScope scope;
-  const GenieWeights weights = ReadWeights(directory, config);
+  Learned learned = ReadLearned(directory, config);
   const at::Tensor starts = ReadIndices(directory.starts.bytes(), directory.starts_file(), "tokens",
                                         {-1, config.dynamics.positions}, config.tokenizer.codes);
-  return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype), config, weights, starts,
-                                      dtype);
+  return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype), config, std::move(learned),
+                                      starts, dtype);
 }
 
 }  // namespace genie_env

@@ -5,11 +5,17 @@
 
 #include <cmath>
 #include <stdexcept>
-#include <vector>
 
 #include "genie_env/io/json_text.h"
+#include "genie_env/io/safetensors.h"
 
 namespace genie_env {
+namespace {
+
+constexpr const char* kMean = "support.mean";
+constexpr const char* kWhitening = "support.whitening";
+
+}  // namespace
 
 Support::Support(const at::Tensor& mean, const at::Tensor& whitening)
     : mean_(mean.contiguous()), columns_(whitening.t().contiguous()) {}
@@ -39,11 +45,24 @@ at::Tensor Support::Distance(const at::Tensor& latents) const {
   return distance.to(latents.device());
 }
 
+void ExpectSupport(const WorldDirectory& directory, int64_t size,
+                   std::map<std::string, std::vector<int64_t>>& shapes) {
+  const SafetensorsFile file(directory.weights.bytes(), directory.weights_file().string());
+  if (!file.tensors().contains(kMean)) return;
+  shapes.insert({{kMean, {size}}, {kWhitening, {size, size}}});
+}
+
+std::optional<Support> SupportOf(const std::map<std::string, at::Tensor>& tensors) {
+  const auto mean = tensors.find(kMean);
+  if (mean == tensors.end()) return std::nullopt;
+  return Support(mean->second, tensors.at(kWhitening));
+}
+
 void RefuseSupport(const std::string& name) {
   throw std::invalid_argument(
       "out_of_support: the world " + Quoted(name) +
       " has no statistics of the latents that it was trained on; leave it out, or freeze the world "
-      "again (genie-env freeze vision-memory writes them)");
+      "again (genie-env freeze writes them)");
 }
 
 }  // namespace genie_env

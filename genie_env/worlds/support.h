@@ -2,7 +2,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
+#include <vector>
+
+#include "genie_env/io/world_directory.h"
 
 namespace genie_env {
 
@@ -22,6 +28,15 @@ class Support {
   at::Tensor mean_;
   at::Tensor columns_;  ///< the whitening, transposed
 };
+
+/// Adds the names and shapes of the statistics of latents of `size` to those of the tensors that a
+/// world's weights must hold, where they hold them: not in worlds that were frozen before they were
+/// written.
+void ExpectSupport(const WorldDirectory& directory, int64_t size,
+                   std::map<std::string, std::vector<int64_t>>& shapes);
+
+/// What these tensors say of it; empty without them.
+std::optional<Support> SupportOf(const std::map<std::string, at::Tensor>& tensors);
 
 /// Throws std::invalid_argument: the world called `name` has no statistics of its training latents.
 [[noreturn]] void RefuseSupport(const std::string& name);

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "genie_env/core/error.h"
+#include "genie_env/io/json_text.h"
 #include "genie_env/nn/device.h"
 #include "genie_env/nn/vision.h"
 #include "genie_env/worlds/arguments.h"
@@ -87,12 +88,7 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
   }
-  // Worlds frozen by earlier versions have no statistics of their training latents.
-  const SafetensorsFile file(directory.weights.bytes(), directory.weights_file().string());
-  const bool knows_support = file.tensors().contains("support.mean");
-  if (knows_support) {
-    shapes.insert({{"support.mean", {latents}}, {"support.whitening", {latents, latents}}});
-  }
+  ExpectSupport(directory, latents, shapes);
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   TensorMap seen;
@@ -108,9 +104,7 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
            .output_weight = tensors.at("memory.output.weight"),
            .output_bias = tensors.at("memory.output.bias"),
            .action_inputs = at::tensor(config.action_inputs, at::kFloat)},
-          knows_support ? std::optional<Support>(std::in_place, tensors.at("support.mean"),
-                                                 tensors.at("support.whitening"))
-                        : std::nullopt};
+          SupportOf(tensors)};
 }
 
 /// The stored first frames, as V encodes them; float32 [S, latents] on the CPU.
@@ -304,6 +298,12 @@ std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directo
   const FrozenScope scope;
   const at::Device device = ParseDevice(options.device);
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
+  if (options.passes || !options.order.empty()) {
+    throw std::invalid_argument(
+        std::string(options.passes ? "passes" : "order") +
+        " is for worlds whose frames are tokens that are settled in passes; the world " +
+        Quoted(directory.name) + " is of the vision-memory family, which has none: leave it out");
+  }
   const VisionMemoryConfig config =
       ParseVisionMemoryConfig(directory.config, directory.config_file().string());
   Networks networks = ReadNetworks(directory, config);

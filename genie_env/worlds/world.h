@@ -29,6 +29,8 @@ struct WorldSpec {
   double temperature = 1;            ///< the calibrated sampling temperature tau
   bool samples_termination = false;  ///< termination drawn from its probability, or thresholded
   bool knows_support = false;        ///< whether OutOfSupport can be asked for
+  int64_t passes = 0;      ///< of MaskGIT, in which a frame's tokens are settled; 0 without any
+  std::string order = "";  ///< which tokens a pass settles: "confidence", "random", or ""
 };
 
 /// What one step brought to each of N rows, on the world's device.
@@ -52,6 +54,12 @@ struct WorldOptions {
   /// it works and is faster.
   std::string dtype = "auto";
   Termination termination = Termination::kAsCalibrated;
+  /// Of worlds whose frames are tokens (the genie family). Passes of MaskGIT a frame, 1 to 64: the
+  /// time of a step grows with them. Empty: as the world's directory says.
+  std::optional<int64_t> passes = std::nullopt;
+  /// Which tokens a pass settles: "confidence", the most certain, or "random" ones. Empty: as the
+  /// world's directory says.
+  std::string order = "";
 };
 
 /// A frozen world model: immutable after loading and safe to share between environments and
@@ -81,7 +89,8 @@ class World {
   virtual const WorldSpec& spec() const = 0;
   virtual at::Device device() const = 0;
 
-  /// A state of `rows` rows, none of which has begun.
+  /// A state of `rows` rows, none of which has begun: rows x spec().state_bytes_per_row bytes.
+  /// Throws std::invalid_argument, with the figures, where that is more than the device has free.
   virtual WorldState MakeState(int64_t rows) const = 0;
 
   /// Begins an episode in the rows where `mask` (bool [N]) is true; leaves the others untouched.

@@ -1,12 +1,19 @@
 #include "genie_env/worlds/genie_world.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "genie_env/core/error.h"
 #include "genie_env/worlds/packed_products.h"
@@ -18,10 +25,34 @@ namespace {
 
 class GenieWorldTest : public testing::Test {
  protected:
-  void ExpectRefused(const std::string& from, const std::string& to, const std::string& words) {
+  static void ChangeConfig(const std::filesystem::path& world, const std::string& from,
+                           const std::string& to) {
     std::string config = kRandomGenieConfig;
     config.replace(config.find(from), from.size(), to);
-    WriteBytes(path_ / "config.json", config);
+    WriteBytes(world / "config.json", config);
+  }
+
+  /// What two rows see and how surprised they are, over some steps and a frame that is given:
+  /// float32 [frames, 2, 1 + S].
+  static at::Tensor Dreamt(const World& world) {
+    WorldState state = world.MakeState(2);
+    RowCounters rng{{1, 0, 0}, {2, 0, 0}};
+    world.Begin(state, at::ones({2}, at::kBool), {}, rng);
+    std::vector<at::Tensor> seen;
+    const auto see = [&](const WorldStep& step) {
+      seen.push_back(at::cat({step.surprise.unsqueeze(1), state[0].to(at::kFloat)}, 1));
+    };
+    for (uint32_t t = 1; t < 6; ++t) {
+      rng[0].step = rng[1].step = t;
+      see(world.Step(state, at::full({2}, t % 5, at::kLong), at::ones({2}), rng));
+    }
+    const at::Tensor frames = RandomNumbers(4, {2, 24, 16, 3}, 256).to(at::kByte);
+    see(world.Follow(state, at::zeros({2}, at::kLong), frames, rng));
+    return at::stack(seen);
+  }
+
+  void ExpectRefused(const std::string& from, const std::string& to, const std::string& words) {
+    ChangeConfig(path_, from, to);
     try {
       World::Load(path_);
       ADD_FAILURE() << "loaded with " << to;
@@ -86,6 +117,85 @@ TEST_F(GenieWorldTest, TokensOfStartsAreWithinTheCodebook) {
                {{"tokens", at::full({2, RandomGenie::kPositions}, 30, at::kLong)}});
   ExpectRefused(R"("frame_skip": 4)", R"("frame_skip": 4)",
                 "tensor \"tokens\" holds 30, expected 0 to 29");
+}
+
+TEST_F(GenieWorldTest, PassesAndOrderAreTheWorldsOrThoseThatAreAskedFor) {
+  const auto own = World::Load(path_);
+  EXPECT_EQ(own->spec().passes, 3);
+  EXPECT_EQ(own->spec().order, "confidence");
+  const at::Tensor dreamt = Dreamt(*own);
+  EXPECT_TRUE(at::equal(Dreamt(*World::Load(path_, {.passes = 3, .order = "confidence"})), dreamt));
+
+  const auto expect_alike = [&](const WorldOptions& options, const std::string& from,
+                                const std::string& to) {
+    const auto chosen = World::Load(path_, options);
+    const auto told_so = WriteRandomGenie(directory_.path() / "told_so");
+    ChangeConfig(told_so, from, to);
+    const auto told = World::Load(told_so);
+    EXPECT_EQ(chosen->spec().passes, told->spec().passes) << to;
+    EXPECT_EQ(chosen->spec().order, told->spec().order) << to;
+    EXPECT_TRUE(at::equal(Dreamt(*chosen), Dreamt(*told))) << to;
+    EXPECT_FALSE(at::equal(Dreamt(*chosen), dreamt)) << to;
+  };
+  expect_alike({.passes = 1}, R"("passes": 3)", R"("passes": 1)");
+  expect_alike({.passes = RandomGenie::kPositions}, R"("passes": 3)", R"("passes": 24)");
+  expect_alike({.order = "random"}, R"("confidence")", R"("random")");
+  expect_alike({.passes = 64, .order = "random"}, R"("passes": 3},
+ "order": "confidence")",
+               R"("passes": 64}, "order": "random")");
+}
+
+TEST_F(GenieWorldTest, InOnePassTheOrderSaysNothing) {
+  EXPECT_TRUE(at::equal(Dreamt(*World::Load(path_, {.passes = 1, .order = "random"})),
+                        Dreamt(*World::Load(path_, {.passes = 1, .order = "confidence"}))));
+}
+
+TEST_F(GenieWorldTest, PassesAndOrderThatCannotBe) {
+  const auto refusal = [&](const WorldOptions& options) {
+    return TextOf<std::invalid_argument>([&] { World::Load(path_, options); });
+  };
+  for (const int64_t passes : {int64_t{-1}, int64_t{0}, int64_t{65}, INT64_MAX}) {
+    EXPECT_EQ(refusal({.passes = passes}),
+              "passes is " + std::to_string(passes) +
+                  ", expected 1 to 64, or nothing for the world's own number");
+  }
+  EXPECT_EQ(refusal({.order = "luck"}),
+            "order is \"luck\", expected \"confidence\" or \"random\", or nothing for the world's "
+            "own");
+}
+
+TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
+  const auto without = World::Load(path_);
+  EXPECT_FALSE(without->spec().knows_support);
+  EXPECT_NE(TextOf<std::invalid_argument>([&] {
+              without->OutOfSupport(without->MakeState(1));
+            }).find("has no statistics of the latents that it was trained on"),
+            std::string::npos);
+
+  constexpr int64_t kSize = RandomGenie::kPositions * 3;
+  TensorMap weights = RandomGenieWeights();
+  const at::Tensor mean = UniformTrainingNoise({1, 0}, {kSize}, at::kCPU);
+  const at::Tensor whitening = UniformTrainingNoise({2, 0}, {kSize, kSize}, at::kCPU).tril();
+  weights["support.mean"] = mean;
+  weights["support.whitening"] = whitening;
+  WriteTensors(path_ / "model.safetensors", weights);
+  const auto world = World::Load(path_);
+  EXPECT_TRUE(world->spec().knows_support);
+  WorldState state = world->MakeState(5);
+  state[0].copy_(RandomNumbers(3, {5, RandomGenie::kPositions}, RandomGenie::kEyes.codes));
+  const at::Tensor distance = world->OutOfSupport(state);
+  const at::Tensor latents = world->Observe(state, "latents").to(at::kDouble);
+  const at::Tensor white = (latents - mean).matmul(whitening.to(at::kDouble).t());
+  EXPECT_TRUE(at::allclose(distance, white.square().sum(1).sqrt().to(at::kFloat), 1e-4, 1e-5));
+  EXPECT_TRUE(
+      at::equal(world->OutOfSupport(state.Select(at::arange(3, 4))), distance.narrow(0, 3, 1)));
+
+  weights["support.whitening"] = at::zeros({kSize, 3});
+  WriteTensors(path_ / "model.safetensors", weights);
+  EXPECT_NE(TextOf<FormatError>([&] {
+              World::Load(path_);
+            }).find("tensor \"support.whitening\" has shape [72, 3], expected [72, 72]"),
+            std::string::npos);
 }
 
 TEST_F(GenieWorldTest, ServesTheCpuAndEndsNothing) {

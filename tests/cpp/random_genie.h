@@ -65,11 +65,9 @@ inline constexpr const char* kRandomGenieConfig =
  "actions": {"meanings": ["0", "1", "2", "3", "4"], "code_dimensions": 6},
  "frame_skip": 4, "max_episode_steps": 100, "temperature": 1.0})";
 
-/// Writes it as a world with 7 starts into `directory`; returns it.
-inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& directory) {
+/// What its model.safetensors holds.
+inline TensorMap RandomGenieWeights() {
   const RandomGenie genie;
-  std::filesystem::create_directories(directory);
-  WriteBytes(directory / "config.json", kRandomGenieConfig);
   TensorMap weights{{"action_codes", genie.action_codes}};
   for (const auto& [name, parameter] : ParametersOf(genie.eyes)) {
     weights.emplace("tokenizer." + name, parameter);
@@ -77,7 +75,14 @@ inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& direc
   for (const auto& [name, parameter] : ParametersOf(genie.mind)) {
     weights.emplace("dynamics." + name, parameter);
   }
-  WriteTensors(directory / "model.safetensors", weights);
+  return weights;
+}
+
+/// Writes it as a world with 7 starts into `directory`; returns it.
+inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& directory) {
+  std::filesystem::create_directories(directory);
+  WriteBytes(directory / "config.json", kRandomGenieConfig);
+  WriteTensors(directory / "model.safetensors", RandomGenieWeights());
   WriteTensors(
       directory / "starts.safetensors",
       {{"tokens", RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kEyes.codes)}});

@@ -284,6 +284,20 @@ TEST(VisionMemoryWorld, RefusesDevicesAndTypesItCannotServe) {
             "dtype is \"float16\", expected \"auto\", \"float32\" or \"bfloat16\"");
 }
 
+TEST(VisionMemoryWorld, HasNoPassesThatSettleTokens) {
+  const auto path = WorldOf(kWhole);
+  const auto world = World::Load(path);
+  EXPECT_EQ(world->spec().passes, 0);
+  EXPECT_EQ(world->spec().order, "");
+  for (const auto& [name, options] : {std::pair<std::string, WorldOptions>{"passes", {.passes = 4}},
+                                      {"order", {.order = "random"}}}) {
+    EXPECT_EQ(TextOf<std::invalid_argument>([&] { World::Load(path, options); }),
+              name +
+                  " is for worlds whose frames are tokens that are settled in passes; the world "
+                  "\"random\" is of the vision-memory family, which has none: leave it out");
+  }
+}
+
 /// Begins three rows and steps them.
 WorldState Dreamt(const World& world) {
   WorldState state = world.MakeState(3);
@@ -414,8 +428,8 @@ TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   const auto without = World::Load(path);
   EXPECT_EQ(TextOf<std::invalid_argument>([&] { without->OutOfSupport(without->MakeState(1)); }),
             "out_of_support: the world \"random\" has no statistics of the latents that it was "
-            "trained on; leave it out, or freeze the world again (genie-env freeze vision-memory "
-            "writes them)");
+            "trained on; leave it out, or freeze the world again (genie-env freeze writes "
+            "them)");
 
   TensorMap weights = RandomWeights(kSizes, 0);
   const at::Tensor mean = TrainingNoise({1, 0}, {16}, at::kCPU);

@@ -124,6 +124,32 @@ def test_products_of_a_genie_world(tmp_path: Path) -> None:
     assert sum(p.flops for p in products.decoding_products(config)) == eyes
 
 
+def test_passes_and_order_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = GenieSizes.parse("T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2")
+    world = random_genie_world(tmp_path / "world", sizes)
+    file = tmp_path / "b.json"
+    options = ["--batch", "1", "--seconds", "0.05", "--json", str(file)]
+    assert run(str(world), *options, "--passes", "5", "--order", "random") == 0
+    told = json.loads(file.read_text())["world"]
+    assert (told["passes"], told["order"]) == (5, "random")
+    assert "5 passes, order: random" in " ".join(capsys.readouterr().out.split())
+
+    assert run(str(world), *options, "--passes", "65") == 1
+    assert "passes is 65, expected 1 to 64" in " ".join(capsys.readouterr().err.split())
+    assert run("doom-take-cover", *options, "--passes", "2") == 1
+    assert "is of the vision-memory family, which has none" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    # What a step multiplies is counted at the passes that were asked for.
+    counted = [
+        sum(p.flops for p in products.step_products(bench.Loader(*where).config()))
+        for where in ((world, torch.device("cpu"), n, None) for n in (None, 2, 5))
+    ]
+    assert counted[0] == counted[1] < counted[2]
+
+
 def test_repeats_take_turns() -> None:
     calls: list[str] = []
     steps = {name: lambda name=name: calls.append(name) for name in ("a", "b")}

@@ -349,7 +349,8 @@ def test_latent_actions_are_inferred_from_the_frames(
 ) -> None:
     store = EpisodeStore(slides)
     world: Any = Slider("genie", actions=4)
-    (actions,) = actions_of(world, [slides], [store], latent_run)
+    directory = world_of_codes(tmp_path / "world", latent_run)
+    (actions,) = actions_of(world, directory, [slides], [store], latent_run)
     model = load_latent_actions(latent_run)
     first, end = store.episode_starts[19:21]
     clip = torch.from_numpy(store.frames[first:end].copy())[None]
@@ -357,8 +358,35 @@ def test_latent_actions_are_inferred_from_the_frames(
 
     monkeypatch.setattr(command, "World", SimpleNamespace(load=lambda *_, **__: world))
     file = tmp_path / "figures.json"
-    fidelity(str(tmp_path), [slides], latent_run, json_file=file, **SMALL)
+    fidelity(str(directory), [slides], latent_run, json_file=file, **SMALL)
     assert json.loads(file.read_text())["latent_actions"] == str(latent_run)
+
+
+def world_of_codes(directory: Path, run: Path, change: float = 0) -> Path:
+    """A world's directory as far as it says which latent actions it was learned from."""
+    directory.mkdir(exist_ok=True)
+    (directory / "config.json").write_text("{}")
+    codes = load_latent_actions(run).codes() + change
+    save_file({"action_codes": codes.half().numpy()}, directory / "model.safetensors")
+    return directory
+
+
+def test_latent_actions_of_another_codebook_are_refused(
+    slides: Path, latent_run: Path, tmp_path: Path
+) -> None:
+    world: Any = Slider("genie", actions=4)
+    words = re.escape(
+        f"the codes of {latent_run} are not the actions of the world slider, whose codebook is "
+        "another: give the run that it was learned from, as it was then"
+    )
+    store = EpisodeStore(slides)
+    directory = world_of_codes(tmp_path / "world", latent_run, change=0.01)
+    with pytest.raises(ValueError, match=words):
+        actions_of(world, directory, [slides], [store], latent_run)
+    codes = load_latent_actions(latent_run).codes()[:, :-1].half().contiguous()
+    save_file({"action_codes": codes.numpy()}, directory / "model.safetensors")
+    with pytest.raises(ValueError, match=words):
+        actions_of(world, directory, [slides], [store], latent_run)
 
 
 def test_a_world_says_which_actions_it_takes(
@@ -366,7 +394,8 @@ def test_a_world_says_which_actions_it_takes(
 ) -> None:
     def refused(world: Slider, run: Path | None, words: str, directory: Path = slides) -> None:
         with pytest.raises(ValueError, match=re.escape(words)):
-            actions_of(world, [directory], [EpisodeStore(directory)], run)  # type: ignore[arg-type]
+            stores = [EpisodeStore(directory)]
+            actions_of(world, tmp_path, [directory], stores, run)  # type: ignore[arg-type]
 
     refused(
         Slider("genie", actions=4),

@@ -8,7 +8,7 @@ import numpy.typing
 import os
 import torch
 import typing
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info']
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'hidden_after_passes']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -358,6 +358,16 @@ class WorldSpec:
         What `observe` can give; the first is the default.
         """
     @property
+    def order(self) -> str:
+        """
+        Which tokens a pass settles: "confidence", "random", or "".
+        """
+    @property
+    def passes(self) -> int:
+        """
+        Of MaskGIT, in which a frame's tokens are settled; 0 without any.
+        """
+    @property
     def samples_termination(self) -> bool:
         """
         Termination is drawn from its probability, or thresholded.
@@ -427,13 +437,14 @@ class World:
     A frozen world model: immutable, and safe to share between environments and threads.
     """
     @staticmethod
-    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', termination: str | None = None) -> World:
+    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', termination: str | None = None, passes: typing.SupportsInt | None = None, order: str | None = None) -> World:
         """
         Reads a world directory.
         
         device: "cpu", "cuda" or "cuda:1". dtype: "float32", "bfloat16", or "auto",
         bfloat16 where it is faster. termination: "sampled", "thresholded", or None for
-        what the world was calibrated with.
+        what the world was calibrated with. passes, order: of MaskGIT, for worlds whose
+        frames are tokens; None for the world's own.
         """
     def begin(self, state: WorldState, mask: torch.Tensor, rng: RowCounters, frames: torch.Tensor | None = None) -> None:
         """
@@ -637,4 +648,9 @@ class VecEnv:
 def build_info() -> dict[str, typing.Any]:
     """
     How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
+    """
+def hidden_after_passes(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
+    """
+    How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:
+    its cosine schedule.
     """

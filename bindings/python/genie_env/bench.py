@@ -207,23 +207,48 @@ class Cell:
     what: str
 
 
+@dataclass(frozen=True)
+class Loader:
+    """Loads a world as it is measured."""
+
+    directory: Path
+    device: torch.device
+    passes: int | None
+    order: str | None
+
+    def load(self, dtype: str) -> World:
+        return World.load(
+            self.directory,
+            device=str(self.device),
+            dtype=dtype,
+            passes=self.passes,
+            order=self.order,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """What config.json says, but for the passes that were asked for."""
+        config: dict[str, Any] = read_json(self.directory / "config.json")
+        if self.passes is not None:
+            config["dynamics"]["passes"] = self.passes
+        return config
+
+
 def measure(
-    world: Path,
+    world: Loader,
     batches: Sequence[int],
     dtypes: Sequence[str],
     seconds: float,
-    device: torch.device,
     progress: Progress,
 ) -> tuple[list[Result], dict[str, float]]:
     """All cells, interleaved. Returns the results, and the machine's peak (FLOP/s) by dtype."""
-    config = read_json(world / "config.json")
+    config, device = world.config(), world.device
     products = {"latents": step_products(config)}
     products["numpy"] = products["latents"]
     products["pixels"] = products["latents"] + decoding_products(config)
 
     steps: dict[Cell, Callable[[], object]] = {}
     for name in dtypes:
-        loaded = World.load(world, device=str(device), dtype=name)
+        loaded = world.load(name)
         dtype = getattr(torch, loaded.spec.dtype)
         steps[Cell(loaded.spec.dtype, _PEAK, "peak")] = _multiplier(
             [Product("peak", 1, _PEAK, _PEAK)], _PEAK, dtype, device
@@ -357,6 +382,12 @@ def bench(
             "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
         ),
     ] = None,
+    passes: Annotated[
+        int | None, typer.Option(help="of MaskGIT a frame; the world's own unless given")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="confidence or random; the world's own unless given")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="file for all figures")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="file for a picture")] = None,
 ) -> None:
@@ -379,32 +410,32 @@ def bench(
             directory = random_genie_world(Path(folder) / "world", GenieSizes.parse(genie))
         else:
             directory = find_world(world or "")
-        _bench(directory, batch, dtype, seconds, device, json_file, plot_file)
+        loader = Loader(directory, torch.device(device), passes, order)
+        _bench(loader, batch, dtype, seconds, json_file, plot_file)
 
 
 def _bench(
-    directory: Path,
+    world: Loader,
     batch: Sequence[int] | None,
     dtype: Sequence[str],
     seconds: float,
-    device: str,
     json_file: Path | None,
     plot_file: Path | None,
 ) -> None:
     console = Console()
-    where = torch.device(device)
-    spec = World.load(directory).spec
+    spec = world.load("auto").spec
     batches = batch or ([1, 4, 16, 64] if spec.family == "genie" else [1, 16, 64, 256, 1024])
     with Progress(console=console, transient=True) as progress:
         results, peaks = measure(
-            directory, sorted(set(batches)), list(dict.fromkeys(dtype)), seconds, where, progress
+            world, sorted(set(batches)), list(dict.fromkeys(dtype)), seconds, progress
         )
     costs = [
-        environment_cost(World.load(directory, device=device, dtype=name), max(batches), seconds)
+        environment_cost(world.load(name), max(batches), seconds)
         for name in dict.fromkeys(dtype)
     ]
-    facts = machine(where)
-    title = f"{spec.name} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
+    facts = machine(world.device)
+    how = f", {spec.passes} passes, order: {spec.order}" if spec.passes else ""
+    title = f"{spec.name}{how} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
     show(console, results, title)
     for name, peak in peaks.items():
         console.print(f"peak: {peak / 1e9:,.0f} GFLOP/s in {name} ({_PEAK} x {_PEAK} matrices)")
@@ -421,7 +452,12 @@ def _bench(
                 "results": [asdict(result) for result in results],
                 "environment": [asdict(cost) for cost in costs],
                 "machine": {**facts, "peak_flops_per_s": peaks},
-                "world": {"name": spec.name, "fingerprint": spec.fingerprint},
+                "world": {
+                    "name": spec.name,
+                    "fingerprint": spec.fingerprint,
+                    "passes": spec.passes,
+                    "order": spec.order,
+                },
                 "seconds": seconds,
                 "repeats": REPEATS,
             },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from genie_env._core import VecEnv, World
 from genie_env.controller import LinearController, steer
 from genie_env.games.blind import blind_actions
+from genie_env.given import check_temperature
 from genie_env.shipped import find_world
 
 DROP_AT = 1 / 8
@@ -126,8 +126,7 @@ class Dreams:
         """The same world at another temperature; None: at this one."""
         if temperature is None:
             return self
-        if not (temperature > 0 and math.isfinite(temperature)):
-            raise ValueError(f"the temperature is {temperature}; expected a number above 0")
+        check_temperature(temperature)
         return replace(self, temperature=temperature)
 
     @property

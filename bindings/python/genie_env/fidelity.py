@@ -8,23 +8,24 @@ under the actions that led to them than under random ones.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
+import torch  # comes first: it loads the libraries that _core is linked to
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from safetensors import safe_open
 
 from genie_env._core import EpisodeStore, World
 from genie_env.fidelity_pictures import film, plot
 from genie_env.files import write_json
+from genie_env.given import check_temperature
 from genie_env.rollouts import GREEDY, Starts, measure
 from genie_env.shipped import find_world
 from genie_env.summary import RESAMPLES, Curve, summarise_groups
@@ -60,6 +61,7 @@ def check_recordings(
 
 def actions_of(
     world: World,
+    world_directory: Path,
     directories: Sequence[Path],
     stores: Sequence[EpisodeStore],
     latent_actions: Path | None,
@@ -68,8 +70,8 @@ def actions_of(
 
     As recorded; or, for a world whose actions are latent, inferred from the frames by the latent
     action model of the run `latent_actions`. Raises ValueError where that run is missing, not
-    wanted or of another number of actions, and where recorded actions do not mean what the world's
-    mean.
+    wanted or not the one that the world was learned from, and where recorded actions do not mean
+    what the world's mean.
     """
     spec = world.spec
     if spec.family == LATENT:
@@ -85,6 +87,11 @@ def actions_of(
                 f"{latent_actions} tells {model.actions} actions apart, the world {spec.name} "
                 f"{len(spec.actions)}: give the run that it was learned from"
             )
+        if not _codes_are_those_of(world_directory, model.codes()):
+            raise ValueError(
+                f"the codes of {latent_actions} are not the actions of the world {spec.name}, whose "
+                "codebook is another: give the run that it was learned from, as it was then"
+            )
         return [*encoded_actions(latent_actions, model, directories, stores)]
     if latent_actions is not None:
         raise ValueError(
@@ -98,6 +105,13 @@ def actions_of(
             f"{spec.name} {', '.join(spec.actions)}: give recordings of its game"
         )
     return [store.actions for store in stores]
+
+
+def _codes_are_those_of(world: Path, codes: torch.Tensor) -> bool:
+    with safe_open(world / "model.safetensors", "pt") as tensors:
+        known = tensors.get_tensor("action_codes")
+    # A world keeps them in float16, rounded.
+    return known.shape == codes.shape and torch.equal(known, codes.to(known.dtype))
 
 
 def fidelity(
@@ -137,15 +151,15 @@ def fidelity(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected 0 or more")
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"the temperature is {temperature}; expected a number above 0")
-    loaded = World.load(find_world(world), device=device)
+    check_temperature(temperature)
+    directory = find_world(world)
+    loaded = World.load(directory, device=device)
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
     drawn = Starts.draw(
         stores,
-        actions_of(loaded, data, stores, latent_actions),
+        actions_of(loaded, directory, data, stores, latent_actions),
         len(spec.actions),
         burn_in=burn_in,
         horizon=horizon,

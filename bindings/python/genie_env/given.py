@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,11 @@ def row(given: Any) -> int:
         return operator.index(given)
     except TypeError:
         raise TypeError(f"row is {given!r}, expected an integer") from None
+
+
+def check_temperature(number: float) -> None:
+    if not (number > 0 and math.isfinite(number)):
+        raise ValueError(f"the temperature is {number}; expected a number above 0")
 
 
 def check_type(name: str, given: Any, expected: Any, words: str) -> None:

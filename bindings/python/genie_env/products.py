@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
+
+from genie_env._core import hidden_after_passes
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def _genie_step(config: dict[str, Any]) -> Iterator[Product]:
     last block computes only positions that are hidden, and, where the frame is committed, keys and
     values alone. Positions look at each other in products without weights, which are left out."""
     sizes, positions = config["dynamics"], _positions(config)
-    width, last, passes = sizes["width"], sizes["blocks"] - 1, sizes["passes"]
+    width, last = sizes["width"], sizes["blocks"] - 1
 
     def feed(block: str, rows: int) -> Iterator[Product]:
         yield Product(f"{block}.time.output", rows, width, width)
@@ -77,9 +80,7 @@ def _genie_step(config: dict[str, Any]) -> Iterator[Product]:
                 yield from feed(str(i), rows)
 
     hidden = positions
-    for number in range(1, passes + 1):
-        left = math.floor(positions * math.cos(math.pi / 2 * number / passes))
-        left = 0 if number == passes else left
+    for left in hidden_after_passes(positions, sizes["passes"]):
         if left < hidden:
             yield from blocks(hidden)
             yield Product("to_logits", hidden, width, config["tokenizer"]["codes"])

@@ -41,6 +41,8 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         dtype: str = "auto",
         temperature: float | None = None,
         termination: str = "calibrated",
+        passes: int | None = None,
+        order: str | None = None,
         observation: str | None = None,
         max_episode_steps: int | None = None,
         max_surprise: float | None = None,

@@ -55,6 +55,8 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         dtype: str = "auto",
         temperature: Given | None = None,
         termination: str = "calibrated",
+        passes: int | None = None,
+        order: str | None = None,
         observation: str | None = None,
         output: str = "numpy",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -78,6 +80,10 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 calibrated one.
             termination: "sampled" from its probability, "thresholded" at one half, or
                 "calibrated": whichever of the two the world's config names.
+            passes: of MaskGIT a frame, 1 to 64, where the world's frames are tokens: the time of a
+                step grows with them; None: the world's own.
+            order: which tokens a pass settles: by "confidence" (the most certain first) or
+                "random"; None: the world's own.
             observation: one of the world's; None: its first.
             output: "numpy" arrays, or "torch" tensors on the world's device.
             autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED: Gymnasium's AutoresetMode, its value
@@ -100,6 +106,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self._recipe = functools.partial(type(self), **arguments)
         given.check_type("num_envs", num_envs, SupportsIndex, "an integer")
         given.check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
+        given.check_type("passes", passes, SupportsIndex | None, "an integer")
         by_rows = isinstance(temperature, list | tuple | np.ndarray | torch.Tensor)
         if not by_rows:
             given.check_type("temperature", temperature, SupportsFloat | None, "a number")
@@ -113,6 +120,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             given.check_type(name, function, Callable | None, "a function")
         given.check_type("device", device, str, "its name, such as 'cpu'")
         given.check_type("dtype", dtype, str, "its name, such as 'float32'")
+        given.check_type("order", order, str | None, "its name, such as 'random'")
         given.check_type("observation", observation, str | None, "its name")
         worlds = str | Path | _core.World
         given.check_type("world", world, worlds, "a name, a Path or a loaded world")
@@ -131,13 +139,15 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 device=device,
                 dtype=dtype,
                 termination=None if termination == "calibrated" else termination,
+                passes=passes,
+                order=order,
             )
-        elif (device, dtype, termination) == ("cpu", "auto", "calibrated"):
+        elif (device, dtype, termination, passes, order) == ("cpu", "auto", "calibrated", None, None):
             loaded = world
         else:
             raise ValueError(
-                "device, dtype and termination are chosen when a world is loaded: give them to "
-                "World.load, or give the path of the world here"
+                "device, dtype, termination, passes and order are chosen when a world is loaded: "
+                "give them to World.load, or give the path of the world here"
             )
         self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
         self.world = loaded

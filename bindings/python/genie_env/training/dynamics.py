@@ -10,7 +10,7 @@ import torch
 import typer
 from rich import get_console
 
-from genie_env._core import Dynamics
+from genie_env._core import Dynamics, hidden_after_passes
 from genie_env.training.clip_training import ClipTraining
 from genie_env.training.data import Clips, TokenData, longest_episode
 from genie_env.training.encoded import weights_fingerprint
@@ -69,13 +69,12 @@ def likeliest_next(
     clip = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
     masked = clip[:, 1:].clone()
     frame = torch.full((rows, positions), dynamics.mask_token)
-    for done in range(1, passes + 1):
+    for left in hidden_after_passes(positions, passes):
         masked[:, -1] = frame
         logits = dynamics.logits(clip, masked, actions)[:, -1].cpu()
         likelihood, likeliest = logits.log_softmax(-1).max(-1)
         hidden = frame == dynamics.mask_token
         frame = torch.where(hidden, likeliest, frame)
-        left = int(positions * math.cos(math.pi / 2 * done / passes))
         doubtful = likelihood.masked_fill(~hidden, math.inf).argsort(dim=1)[:, :left]
         frame.scatter_(1, doubtful, dynamics.mask_token)
     return frame[:, None]

@@ -7,21 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich import print as show
 
 from genie_env._core import EpisodeStore, Tokenizer
+from genie_env.given import check_temperature
 from genie_env.training.data import held_out, longest_episode, open_stores
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import load_latent_actions
 from genie_env.training.pace import pace
 from genie_env.training.runs import load_weights, read_settings
-from genie_env.training.tokenizer import load_tokenizer
+from genie_env.training.support import points, support_of
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
 from genie_env.training.videos import as_directories
-from genie_env.training.world_files import STARTS, prefixed, provenance, write_world
+from genie_env.training.world_files import STARTS, prefixed, provenance, world_name, write_world
 
 _BATCH = 64
+SHRINKAGE = 0.01
+"""Of the covariance of latents: where nothing ever moves, some tokens never change."""
+MOST_LATENTS = 4096
+"""Numbers a frame: the statistics of so many take 64 MB."""
 
 
 def freeze_genie(
@@ -41,8 +49,7 @@ def freeze_genie(
     ] = "confidence",
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
-    if temperature <= 0:
-        raise ValueError(f"the temperature is {temperature}; it must be above 0")
+    check_temperature(temperature)
     if order not in ("confidence", "random"):
         raise ValueError(f"the order is {order!r}: give 'confidence' or 'random'")
     learned = {"dynamics": provenance(dynamics, "dynamics")}
@@ -61,14 +68,16 @@ def freeze_genie(
     )
     stores = open_stores(directories)
     eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
+    eyes_weights = load_weights(tokenizer, "tokenizer")
     eyes_sizes = learned["tokenizer"]["settings"]["sizes"]
     mind_sizes = settings["sizes"]
+    tokens = encoded_tokens(tokenizer, eyes, directories, stores)
     longest = max(longest_episode(stores, held_out_part=part) for part in (False, True))
     write_world(
         out,
         {
             "family": "genie",
-            "name": out.resolve().name if name is None else name,
+            "name": world_name(out, name),
             "frame": {"height": stores[0].height, "width": stores[0].width},
             # The networks' own sizes, but for what stands above and below.
             "tokenizer": {k: v for k, v in eyes_sizes.items() if k != "frame"},
@@ -85,13 +94,23 @@ def freeze_genie(
             "training": {**learned, "data": [json.loads(store.meta) for store in stores]},
         },
         {
-            **prefixed("tokenizer", load_weights(tokenizer, "tokenizer")),
+            **prefixed("tokenizer", eyes_weights),
             **prefixed("dynamics", load_weights(dynamics, "dynamics")),
             "action_codes": inferred.codes(),
         },
         {"tokens": _first_tokens(eyes, stores)},
+        _support(stores, tokens, eyes_weights["quantizer.codebook"]),
     )
     show(f"wrote {out}")
+
+
+def _support(
+    stores: Sequence[EpisodeStore], tokens: Sequence[NDArray[np.uint16]], codebook: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Nothing where a frame's latents are too many to know how each goes with each."""
+    if tokens[0].shape[1] * codebook.shape[1] > MOST_LATENTS:
+        return {}
+    return support_of(stores, [points(seen, codebook) for seen in tokens], SHRINKAGE)
 
 
 def _first_tokens(eyes: Tokenizer, stores: Sequence[EpisodeStore]) -> torch.Tensor:

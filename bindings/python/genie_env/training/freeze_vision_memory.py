@@ -14,14 +14,15 @@ from rich import print as show
 
 from genie_env.games.doom import TIMEOUT
 from genie_env.games.frames import DOOM
+from genie_env.given import check_temperature
 from genie_env.training.data import LatentData, held_out, open_stores
 from genie_env.training.memory import action_inputs, encoded_stores, load_memory
 from genie_env.training.odds import held_out_odds
 from genie_env.training.recorded import recorded_game
 from genie_env.training.runs import load_weights
-from genie_env.training.support import support_of
+from genie_env.training.support import gaussians, support_of
 from genie_env.training.vision import load_vision
-from genie_env.training.world_files import STARTS, prefixed, provenance, write_world
+from genie_env.training.world_files import STARTS, prefixed, provenance, world_name, write_world
 
 
 def freeze_vision_memory(
@@ -35,8 +36,7 @@ def freeze_vision_memory(
     termination: Annotated[str, typer.Option(help="sampled or thresholded")] = "sampled",
 ) -> None:
     """Freeze V and M into a world directory."""
-    if temperature <= 0:
-        raise ValueError(f"the temperature is {temperature}; it must be above 0")
+    check_temperature(temperature)
     if termination not in ("sampled", "thresholded"):
         raise ValueError(f"the termination is {termination!r}: give 'sampled' or 'thresholded'")
     learned = {"vision": provenance(vision, "vision"), "memory": provenance(memory, "memory")}
@@ -73,7 +73,7 @@ def freeze_vision_memory(
         out,
         {
             "family": "vision-memory",
-            "name": out.resolve().name if name is None else name,
+            "name": world_name(out, name),
             "sizes": {
                 "latents": eyes.latents,
                 "hidden": settings["hidden"],
@@ -105,6 +105,6 @@ def freeze_vision_memory(
             "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
             "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
         },
-        support_of(stores, latents),
+        support_of(stores, [gaussians(encoded) for encoded in latents]),
     )
     show(f"wrote {out}")

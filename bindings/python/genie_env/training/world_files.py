@@ -39,6 +39,11 @@ def write_world(
     write_json(out / "config.json", {"format_version": FORMAT_VERSION, **config})
 
 
+def world_name(out: Path, name: str | None) -> str:
+    """That of its directory unless given."""
+    return out.resolve().name if name is None else name
+
+
 def provenance(run: Path, network: str) -> dict[str, Any]:
     """What a finished run was given and what it reached. Raises ValueError for an unfinished one."""
     report = final_report(run, network)

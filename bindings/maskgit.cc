@@ -1,0 +1,16 @@
+#include "genie_env/worlds/maskgit.h"
+
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+namespace genie_env {
+namespace py = pybind11;
+
+void InitMaskGit(py::module_& m) {
+  m.def(
+      "hidden_after_passes", &HiddenAfterPasses, py::arg("positions"), py::arg("passes"),
+      "How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:\n"
+      "its cosine schedule.");
+}
+
+}  // namespace genie_env
