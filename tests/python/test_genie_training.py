@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.training import encoded, loop
 from genie_env.training.codes import usage, watch_perplexity
@@ -567,9 +568,52 @@ def test_a_world_begins_where_training_episodes_begin(
     assert torch.equal(starts, eyes.encode(first[:, None])[:, 0])
 
 
+def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_learned_from(
+    store: EpisodeStore, runs: Path, tmp_path: Path
+) -> None:
+    frozen(runs, tmp_path / "world")
+    stored = load_file(tmp_path / "world" / "model.safetensors")
+    eyes = load_tokenizer(runs / "tokenizer")
+    codebook = torch.nn.functional.normalize(stored["tokenizer.quantizer.codebook"].double())
+    episodes = zip(store.episode_starts[:-1], store.episode_starts[1:], held_out(store), strict=True)
+    frames = torch.cat(
+        [
+            codebook[eyes.encode(torch.from_numpy(store.frames[start:stop].copy())[None])[0]]
+            for start, stop, unseen in episodes
+            if not unseen
+        ]
+    ).flatten(1)
+    covariance = torch.cov(frames.T, correction=0)
+    shrunk = 0.99 * covariance + 0.01 * covariance.trace() / len(covariance) * torch.eye(len(covariance))
+    whitening = stored["support.whitening"].double()
+    torch.testing.assert_close(whitening.inverse() @ whitening.inverse().T, shrunk, rtol=0, atol=2e-3)
+    torch.testing.assert_close(stored["support.mean"].double(), frames.mean(0), rtol=0, atol=2e-3)
+
+    env = genie_env.make_vec(tmp_path / "world", 2, observation="latents", out_of_support=True)
+    env.reset(seed=0)
+    observations, *_, infos = env.step([0, 1])
+    away = torch.from_numpy(observations).double() - stored["support.mean"]
+    expected = (whitening @ away.T).norm(dim=0)
+    np.testing.assert_allclose(infos["out_of_support"], expected, rtol=1e-4)
+    # Of the very frames that it was learned from, the squares average as many as there are
+    # directions in which they vary.
+    squares = (whitening @ (frames - stored["support.mean"]).T).square().sum(0).mean()
+    torch.testing.assert_close(squares, (covariance @ shrunk.inverse()).trace(), rtol=0.02, atol=0)
+    assert squares < len(covariance)
+
+
+def test_a_frame_of_too_many_latents_has_no_statistics(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genie_env.training.freeze_genie.MOST_LATENTS", 31)
+    frozen(runs, tmp_path / "world")
+    assert not World.load(tmp_path / "world").spec.knows_support
+
+
 def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="temperature is -1"):
-        frozen(runs, tmp_path / "world", temperature=-1)
+    for temperature in (-1.0, 0.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"the temperature is {temperature}; expected a number"):
+            frozen(runs, tmp_path / "world", temperature=temperature)
     with pytest.raises(ValueError, match="the order is 'first'"):
         frozen(runs, tmp_path / "world", order="first")
     with pytest.raises(ValueError, match="give the --out of a `train dynamics`"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import genie_env
@@ -14,6 +15,10 @@ from genie_env.prompt import dream, dream_under_every_action, read_picture
 from genie_env.random_genie import GenieSizes, random_genie_world
 
 SMALL = GenieSizes(T=3, S=64, d=16, blocks=1, heads=2, codes=32, K=2)
+
+
+def read_64(file: Path) -> NDArray[np.uint8]:
+    return read_picture(file, 64, 64)
 
 
 @pytest.fixture(scope="module")
@@ -28,50 +33,82 @@ def test_pictures_of_any_mode_are_read(picture: Image.Image, mode: str, tmp_path
     converted = converted or picture.convert(mode)
     file = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
     converted.save(file)
-    read = read_picture(file)
+    read = read_64(file)
     assert (read.shape, read.dtype) == ((64, 64, 3), np.uint8)
     if mode in ("RGB", "RGBA"):
         np.testing.assert_array_equal(read, np.asarray(picture))
 
 
+def test_every_shade_of_grey_is_kept(tmp_path: Path) -> None:
+    shades = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
+    expected = np.repeat((shades >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    for dtype, name in (("<u2", "grey.png"), ("<u2", "grey.tif"), (">u2", "big-endian.tif")):
+        Image.fromarray(shades.astype(dtype)).save(tmp_path / name)
+        np.testing.assert_array_equal(read_64(tmp_path / name), expected)
+    half_seen = Image.fromarray(expected[..., 0]).convert("LA")
+    half_seen.putalpha(128)
+    half_seen.save(tmp_path / "half.png")
+    assert np.abs(read_64(tmp_path / "half.png") - expected / 255 * 128).max() <= 1
+    for mode in ("I", "F"):
+        Image.fromarray(expected[..., 0]).convert(mode).save(tmp_path / f"{mode}.tif")
+        with pytest.raises(ValueError, match=rf"{mode}\.tif is no picture .* which of its numbers is"):
+            read_64(tmp_path / f"{mode}.tif")
+
+
+def test_pictures_of_any_size_become_the_worlds(picture: Image.Image, tmp_path: Path) -> None:
+    for size in ((1, 1), (1, 900), (31, 17), (1920, 1080)):
+        picture.resize(size).save(tmp_path / "sized.png")
+        assert read_picture(tmp_path / "sized.png", 24, 16).shape == (24, 16, 3)
+    wide = picture.resize((16 * 5, 24 * 3), Image.Resampling.NEAREST)
+    wide.save(tmp_path / "wide.png")
+    means = np.asarray(wide).reshape(24, 3, 16, 5, 3).mean(axis=(1, 3))
+    assert np.abs(read_picture(tmp_path / "wide.png", 24, 16) - means).max() <= 1
+
+
 def test_a_picture_is_upright_opaque_and_whole(picture: Image.Image, tmp_path: Path) -> None:
     wide = picture.resize((640, 64), Image.Resampling.NEAREST)
     wide.save(tmp_path / "wide.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "wide.png"), np.asarray(picture))
+    np.testing.assert_array_equal(read_64(tmp_path / "wide.png"), np.asarray(picture))
 
     turned = Image.Exif()
     turned[0x0112] = 3  # upside down
     picture.save(tmp_path / "turned.png", exif=turned)
     expected = np.asarray(picture)[::-1, ::-1]
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), expected)
+    np.testing.assert_array_equal(read_64(tmp_path / "turned.png"), expected)
 
     glass = picture.convert("RGBA")
     glass.putalpha(0)
     glass.save(tmp_path / "glass.png")
-    assert not read_picture(tmp_path / "glass.png").any()
+    assert not read_64(tmp_path / "glass.png").any()
 
     moving = [picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     moving[0].save(tmp_path / "moving.webp", save_all=True, append_images=moving[1:], lossless=True)
-    np.testing.assert_array_equal(read_picture(tmp_path / "moving.webp"), np.asarray(picture))
+    np.testing.assert_array_equal(read_64(tmp_path / "moving.webp"), np.asarray(picture))
+    greys = [each.convert("L") for each in moving]
+    greys[0].save(tmp_path / "moving.gif", save_all=True, append_images=greys[1:])
+    first = np.repeat(np.asarray(greys[0])[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_64(tmp_path / "moving.gif"), first)
 
 
 def test_what_is_no_picture_says_so(
     picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match=r"none.png is not there: give a picture"):
-        read_picture(tmp_path / "none.png")
+        read_64(tmp_path / "none.png")
+    with pytest.raises(ValueError, match=r" is a directory: give a picture"):
+        read_64(tmp_path)
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"text.png is no picture that can be read"):
-        read_picture(tmp_path / "text.png")
+        read_64(tmp_path / "text.png")
     picture.save(tmp_path / "cut.png")
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut.png is no picture that can be read"):
-        read_picture(tmp_path / "cut.png")
+        read_64(tmp_path / "cut.png")
     picture.save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"large.png has more than 1,000 pixels: make it smaller"):
-        read_picture(tmp_path / "large.png")
+        read_64(tmp_path / "large.png")
     with pytest.raises(ValueError, match="--frames is 0"):
         dream("doom-take-cover", tmp_path / "clips", frames=0)
     assert not (tmp_path / "clips").exists()
@@ -98,6 +135,17 @@ def test_a_genie_world_dreams_on_from_a_picture(picture: Image.Image, tmp_path: 
     dream(str(world), tmp_path / "clips", tmp_path / "prompt.png", frames=3)
     env = genie_env.make_vec(world)
     assert len(list((tmp_path / "clips").glob("*.mp4"))) == env.single_action_space.n
+
+
+def test_a_picture_is_a_prompt_of_a_world_of_any_size(
+    picture: Image.Image, tmp_path: Path
+) -> None:
+    sizes = GenieSizes(T=3, S=6, d=16, blocks=1, heads=2, codes=32, K=2)
+    world = random_genie_world(tmp_path / "world", sizes)  # frames of 16 x 24
+    picture.save(tmp_path / "prompt.png")
+    dream(str(world), tmp_path / "clips", tmp_path / "prompt.png", frames=2)
+    with Image.open(tmp_path / "clips" / "clips.png") as overview:
+        assert overview.size[0] % 24 == 0 and overview.size[1] % 16 == 0
 
 
 def test_only_the_action_makes_the_difference(tmp_path: Path) -> None:

@@ -28,30 +28,41 @@ SHOWN = 8
 """Frames of each clip that the overview shows."""
 
 
-def read_picture(file: Path) -> NDArray[np.uint8]:
-    """A picture of any size and format, upright, as a world sees frames: uint8 [64, 64, 3].
+def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """A picture of any size and format, upright, as a world sees frames: uint8 [height, width, 3].
 
     Its whole is used: wide ones are squeezed; what is transparent is black; of an animation the
     first frame counts. Raises ValueError naming the file where it is no picture.
     """
     if not file.is_file():
-        raise ValueError(f"{file} is not there: give a picture, such as a PNG or JPEG file")
+        what = "a directory" if file.is_dir() else "not there"
+        raise ValueError(f"{file} is {what}: give a picture, such as a PNG or JPEG file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
-                upright = ImageOps.exif_transpose(opened).convert("RGBA")
+                upright = _in_8_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller; a world "
-            "sees 64 x 64"
+            f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller; this "
+            f"world sees {width} x {height}"
         ) from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's formats raise
         raise ValueError(
             f"{file} is no picture that can be read ({error}): give a PNG or JPEG file"
         ) from error
     black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-    return resize(np.asarray(Image.alpha_composite(black, upright).convert("RGB")))
+    return resize(np.asarray(Image.alpha_composite(black, upright).convert("RGB")), height, width)
+
+
+def _in_8_bits(picture: Image.Image) -> Image.Image:
+    """Pillow would take every grey of 16 bits that is above 255 for white."""
+    if picture.mode.startswith("I;16"):
+        shades = np.asarray(picture).astype(np.uint16) >> 8
+        return Image.fromarray(shades.astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError("it does not say which of its numbers is white; 8 or 16 bits a channel do")
+    return picture
 
 
 def dream_under_every_action(
@@ -88,8 +99,9 @@ def dream(
     """Dream on from a picture: a clip for every action, held from beginning to end."""
     if frames < 1:
         raise ValueError(f"--frames is {frames}, expected 1 or more")
-    picture = None if prompt is None else read_picture(prompt)
     loaded = World.load(find_world(world), device=device)
+    height, width, _ = loaded.spec.frame.shape
+    picture = None if prompt is None else read_picture(prompt, height, width)
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     dreamt = dream_under_every_action(env, picture, frames, seed)

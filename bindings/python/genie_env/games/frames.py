@@ -95,12 +95,13 @@ class FrameEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
         return resize(np.asarray(observation if self._observes_frames else self.env.render()))
 
 
-def resize(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] to [64, 64, 3], each new pixel the mean over the area that it covers."""
-    if picture.shape == (FRAME_SIZE, FRAME_SIZE, 3):
+def resize(
+    picture: NDArray[np.uint8], height: int = FRAME_SIZE, width: int = FRAME_SIZE
+) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] to [height, width, 3], each new pixel the mean over the area it covers."""
+    if picture.shape == (height, width, 3):
         return picture
-    size = (FRAME_SIZE, FRAME_SIZE)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 
 
 def num_actions(env: gymnasium.Env[Any, Any]) -> int:
