@@ -21,6 +21,7 @@ from genie_env.training import encoded, loop
 from genie_env.training.codes import usage, watch_perplexity
 from genie_env.training.data import ClipData, Clips, TokenData, held_out, open_stores
 from genie_env.training.dynamics import likeliest_next, load_dynamics, train_dynamics
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.freeze_genie import freeze_genie
 from genie_env.training.latent_actions import (
     encoded_actions,
@@ -625,5 +626,31 @@ def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -
     told["weights"][0] = "0" * 16
     settings.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="was trained again after"):
+        frozen(copies, tmp_path / "world")
+    # Runs that do not fit together: of other sizes, or with other latent actions.
+    told = json.loads((runs / "dynamics" / "settings.json").read_text())
+    for change, words in (
+        ({"width": 16}, r"dynamics/checkpoint\.safetensors does not fit: .*"),
+        ({"positions": 9}, r"dynamics/checkpoint\.safetensors does not fit: .*"),
+        ({"band": 1}, "band is 1, expected 2 to 1024"),
+        ({"passes": 65}, "passes is 65, expected 1 to 64"),
+    ):
+        settings.write_text(json.dumps({**told, "sizes": {**told["sizes"], **change}}))
+        with pytest.raises(ValueError, match=words):
+            frozen(copies, tmp_path / "world")
+    actions_run(data, tmp_path / "others", seed=5)
+    others: dict[str, Any] = {"latent_actions": str(tmp_path / "others")}
+    others["weights"] = [told["weights"][0], weights_fingerprint(tmp_path / "others")]
+    settings.write_text(json.dumps({**told, **others}))
+    with pytest.raises(ValueError, match="was trained with other action codes than those given"):
+        frozen(copies, tmp_path / "world")
+    tokenizer_run(data, tmp_path / "finer", patch=4)
+    finer: dict[str, Any] = {"tokenizer": str(tmp_path / "finer")}
+    finer["weights"] = [weights_fingerprint(tmp_path / "finer"), told["weights"][1]]
+    settings.write_text(json.dumps({**told, **finer}))
+    with pytest.raises(
+        ValueError,
+        match=r"foretells 4 tokens a frame, of 20 codes, but .*/finer makes 16 of 20: run `train dyn",
+    ):
         frozen(copies, tmp_path / "world")
     assert not (tmp_path / "world").exists()

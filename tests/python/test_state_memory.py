@@ -75,7 +75,7 @@ def test_more_than_there_is_is_refused_before_anything_is_taken(
 
 
 def _in_units(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if size < 1024:
             break
         size /= 1024

@@ -175,6 +175,48 @@ def test_a_file_that_cannot_be_read_is_told_before_any_is_decoded(
     assert decoded == ["07.mp4"]
 
 
+def test_whatever_else_is_wrong_in_the_middle_is_told_before_any_is_decoded(
+    clips: list[Path], tmp_path: Path, decoded: list[str], cache: Path
+) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    one = write_video(tmp_path / "one.mp4", moving(1, seed=0), **LOSSLESS)
+    (tmp_path / "empty").mkdir()
+    cut = recording(tmp_path / "cut")
+    (cut / "frames.npy").write_bytes((cut / "frames.npy").read_bytes()[:5000])
+    small = tmp_path / "small"
+    with EpisodeWriter(small, 16, 16, "{}") as writer:
+        nothing = np.zeros(4, bool)
+        writer.append(
+            np.zeros((4, 16, 16, 3), np.uint8),
+            np.zeros(4, np.int64),
+            np.zeros(4, np.float32),
+            nothing,
+            np.arange(4) == 3,
+        )
+    for wrong, words in (
+        (tmp_path / "notes.mp4", r"notes\.mp4 cannot be read as a video \(.*\): download or write it"),
+        (one, r"one\.mp4 has one frame, in which nothing moves: leave it out"),
+        (tmp_path / "none.mp4", r"none\.mp4 is not there: give a video file or a directory of epis"),
+        (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts\.npy"),
+        (cut, r"frames\.npy is cut short: the shape .* but only "),
+        (small, r"small holds frames of 16 x 16, but those of videos become 64 x 64: train on one"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            as_directories([*clips[:10], wrong, *clips[10:]])
+        assert decoded == [] and not cache.exists(), wrong
+
+
+def test_recordings_of_other_sizes_are_named(tmp_path: Path) -> None:
+    large, small = recording(tmp_path / "large"), tmp_path / "small"
+    with EpisodeWriter(small, 16, 32, "{}"):
+        pass
+    with pytest.raises(
+        ValueError,
+        match=r"different sizes: .*/large of 64 x 64, .*/small of 16 x 32; give those of one size",
+    ):
+        open_stores([large, small])
+
+
 def test_videos_of_other_sizes_and_shapes_are_resized(clips: list[Path]) -> None:
     wide = moving(6, 64, 192, seed=50)
     write_video(clips[4], wide, **LOSSLESS)

@@ -407,7 +407,14 @@ def bench(
         raise ValueError("give either a world or --genie with sizes")
     with tempfile.TemporaryDirectory(prefix="genie_env_bench_") as folder:
         if genie is not None:
-            directory = random_genie_world(Path(folder) / "world", GenieSizes.parse(genie))
+            sizes = GenieSizes.parse(genie)
+            try:
+                directory = random_genie_world(Path(folder) / "world", sizes)
+            except ValueError as error:
+                raise ValueError(
+                    f"--genie is {genie!r}: {error} (T is the band, S the number of patches, d the "
+                    "width, K the passes)"
+                ) from error
         else:
             directory = find_world(world or "")
         loader = Loader(directory, torch.device(device), passes, order)

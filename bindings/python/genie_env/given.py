@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -46,6 +46,13 @@ def check_temperature(number: float) -> None:
 def check_type(name: str, given: Any, expected: Any, words: str) -> None:
     if not isinstance(given, expected):
         raise TypeError(f"{name} is {given!r}, expected {words}")
+
+
+def check_integer(name: str, given: Any) -> None:
+    """None is fine."""
+    check_type(name, given, SupportsIndex | None, "an integer")
+    if given is not None and not -(2**63) <= operator.index(given) < 2**63:
+        raise ValueError(f"{name} is {given}, expected an integer that 64 bits can hold")
 
 
 def seed(given: Any) -> int:

@@ -57,6 +57,8 @@ class GenieSizes:
                     f"{', '.join(names)} once, as in T=16,S=64,d=256,blocks=6,heads=8,codes=1024,"
                     "K=8"
                 )
+            if len(value) > 9:
+                raise ValueError(f"--genie is {text!r}, and {name} in it is larger than any world's")
             sizes[name] = int(value)
         missing = [name for name in names if name not in sizes]
         if missing:
@@ -70,6 +72,8 @@ def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:
     A frame is the rectangle of S patches that is closest to a square. Sizes that no network can
     have raise ValueError, which names the one that is wrong.
     """
+    if sizes.S < 1:
+        raise ValueError(f"S is {sizes.S}, expected 1 or more")
     frame = _frame(sizes.S)
     eyes = {**_EYES, "codes": sizes.codes}
     mind = {

@@ -105,8 +105,12 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self._recipe = functools.partial(type(self), **arguments)
         given.check_type("num_envs", num_envs, SupportsIndex, "an integer")
-        given.check_type("max_episode_steps", max_episode_steps, SupportsIndex | None, "an integer")
-        given.check_type("passes", passes, SupportsIndex | None, "an integer")
+        for name, number in (
+            ("num_envs", num_envs),
+            ("max_episode_steps", max_episode_steps),
+            ("passes", passes),
+        ):
+            given.check_integer(name, number)
         by_rows = isinstance(temperature, list | tuple | np.ndarray | torch.Tensor)
         if not by_rows:
             given.check_type("temperature", temperature, SupportsFloat | None, "a number")

@@ -36,9 +36,14 @@ def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
     stores = [EpisodeStore(str(directory)) for directory in directories]
     if not stores:
         raise ValueError("no data was given: name at least one directory of recorded episodes")
-    sizes = {store.frames.shape[1:] for store in stores}
-    if len(sizes) > 1:
-        raise ValueError(f"the data directories hold frames of different sizes: {sorted(sizes)}")
+    first = stores[0]
+    for directory, store in zip(directories, stores, strict=True):
+        if (store.height, store.width) != (first.height, first.width):
+            raise ValueError(
+                f"the data directories hold frames of different sizes: {directories[0]} of "
+                f"{first.height} x {first.width}, {directory} of {store.height} x {store.width}; "
+                "give those of one size"
+            )
     check_one_pace(directories, stores)
     return stores
 

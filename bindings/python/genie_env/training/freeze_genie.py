@@ -16,6 +16,7 @@ from rich import print as show
 from genie_env._core import EpisodeStore, Tokenizer
 from genie_env.given import check_temperature
 from genie_env.training.data import held_out, longest_episode, open_stores
+from genie_env.training.dynamics import load_dynamics
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import load_latent_actions
 from genie_env.training.pace import pace
@@ -63,14 +64,21 @@ def freeze_genie(
                 f"{run} was trained again after {dynamics} had learned from it: what its codes "
                 "mean has changed; run `train dynamics` anew into another --out"
             )
+    eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
+    load_dynamics(dynamics, inferred.codes())  # raises ValueError where they do not fit
+    mind_sizes = settings["sizes"]
+    if (mind_sizes["positions"], mind_sizes["codes"]) != (eyes.positions, eyes.codes):
+        raise ValueError(
+            f"{dynamics} foretells {mind_sizes['positions']} tokens a frame, of "
+            f"{mind_sizes['codes']} codes, but {tokenizer} makes {eyes.positions} of {eyes.codes}: "
+            "run `train dynamics` anew into another --out"
+        )
     directories = as_directories(
         [Path(path) for path in settings["data"]], settings["frames_per_second"]
     )
     stores = open_stores(directories)
-    eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
     eyes_weights = load_weights(tokenizer, "tokenizer")
     eyes_sizes = learned["tokenizer"]["settings"]["sizes"]
-    mind_sizes = settings["sizes"]
     tokens = encoded_tokens(tokenizer, eyes, directories, stores)
     longest = max(longest_episode(stores, held_out_part=part) for part in (False, True))
     write_world(

@@ -56,6 +56,7 @@ def as_directories(data: Sequence[Path], frames_per_second: float | None = None)
     if frames_per_second is not None and not 0 < frames_per_second < float("inf"):
         raise ValueError(f"--frames-per-second is {frames_per_second:g}; it must be above 0")
     directories = [path for path in data if not path.is_file()]
+    _check_before_decoding(directories)
     if not directories and len(files) < HELD_OUT_EVERY:
         # Told again of episodes in general by `check_enough`, but only when all is decoded.
         raise ValueError(
@@ -65,6 +66,19 @@ def as_directories(data: Sequence[Path], frames_per_second: float | None = None)
             "clip%04d.mp4`"
         )
     return [*directories, _decoded(files, frames_per_second)]
+
+
+def _check_before_decoding(directories: Sequence[Path]) -> None:
+    """Raises ValueError where what is given beside videos would be refused when they are decoded."""
+    for directory in directories:
+        if not directory.exists():
+            raise ValueError(f"{directory} is not there: give a video file or a directory of episodes")
+        store = EpisodeStore(directory)
+        if (store.height, store.width) != (FRAME_SIZE, FRAME_SIZE):
+            raise ValueError(
+                f"{directory} holds frames of {store.height} x {store.width}, but those of videos "
+                f"become {FRAME_SIZE} x {FRAME_SIZE}: train on one of the two"
+            )
 
 
 def _decoded(files: Sequence[Path], frames_per_second: float | None) -> Path:
