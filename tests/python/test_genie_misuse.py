@@ -84,7 +84,9 @@ def changed(*path: Any) -> Callable[[Path], None]:
     return change
 
 
-def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+def tensors(
+    file: str, change: Callable[[dict[str, torch.Tensor]], object]
+) -> Callable[[Path], None]:
     def rewrite(directory: Path) -> None:
         stored = load_file(directory / file)
         change(stored)
@@ -97,22 +99,22 @@ def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], object]) -> C
     ("change", "words"),
     [
         # What config.json says against the weights.
-        (changed("tokenizer", "codes", 30), '"dynamics.embedding" has shape [21, 32], expected [31, 32]'),
-        (changed("tokenizer", "patch", 4), '"dynamics.positions" has shape [12, 32], expected [48, 32]'),
+        (changed("tokenizer", "codes", 30), 'embedding" has shape [21, 32], expected [31, 32]'),
+        (changed("tokenizer", "patch", 4), 'positions" has shape [12, 32], expected [48, 32]'),
         (changed("tokenizer", "width", 96), "has shape [192], expected [96]"),
-        (changed("frame", "height", 48), '"dynamics.positions" has shape [12, 32], expected [24, 32]'),
-        (changed("dynamics", "width", 64), '"dynamics.embedding" has shape [21, 32], expected [21, 64]'),
+        (changed("frame", "height", 48), 'positions" has shape [12, 32], expected [24, 32]'),
+        (changed("dynamics", "width", 64), 'embedding" has shape [21, 32], expected [21, 64]'),
         (changed("dynamics", "blocks", 3), 'no tensor "dynamics.transformer.block2.'),
         (changed("dynamics", "blocks", 1), '.block1.'),
-        (changed("actions", "code_dimensions", 4), '"action_codes" has shape [6, 8], expected [6, 4]'),
-        (changed("actions", "meanings", ["a"]), '"action_codes" has shape [6, 8], expected [1, 8]'),
+        (changed("actions", "code_dimensions", 4), 'codes" has shape [6, 8], expected [6, 4]'),
+        (changed("actions", "meanings", ["a"]), 'codes" has shape [6, 8], expected [1, 8]'),
         # Tokenizer, dynamics, starts and codebook of different worlds.
         (
             tensors(
                 "model.safetensors",
                 lambda stored: stored.update({"dynamics.embedding": torch.zeros(41, 32)}),
             ),
-            '"dynamics.embedding" has shape [41, 32], expected [21, 32]',
+            'embedding" has shape [41, 32], expected [21, 32]',
         ),
         (
             tensors("model.safetensors", lambda stored: stored.pop("action_codes")),
@@ -133,11 +135,11 @@ def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], object]) -> C
             '"tokens" holds 20, expected 0 to 19',
         ),
         # K and T.
-        (changed("dynamics", "passes", 0), '"dynamics.passes" is 0, expected an integer from 1 to 64'),
-        (changed("dynamics", "passes", 65), '"dynamics.passes" is 65, expected an integer from 1 to'),
-        (changed("dynamics", "passes", "4"), '"dynamics.passes" is "4", expected an integer from 1 to'),
-        (changed("dynamics", "band", 1), '"dynamics.band" is 1, expected an integer from 2 to 1024'),
-        (changed("dynamics", "band", 1025), '"dynamics.band" is 1025, expected an integer from 2 to'),
+        (changed("dynamics", "passes", 0), '"dynamics.passes" is 0, expected an integer from'),
+        (changed("dynamics", "passes", 65), '"dynamics.passes" is 65, expected an integer'),
+        (changed("dynamics", "passes", "4"), '"dynamics.passes" is "4", expected an integer'),
+        (changed("dynamics", "band", 1), '"dynamics.band" is 1, expected an integer from 2'),
+        (changed("dynamics", "band", 1025), '"dynamics.band" is 1025, expected an integer'),
     ],
 )
 def test_parts_that_do_not_fit_together(
@@ -196,5 +198,5 @@ def test_a_batch_too_large_to_measure(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("name", ["num_envs", "max_episode_steps", "passes"])
 def test_numbers_beyond_64_bits(world: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name} is 1\d+, expected an integer that 64 bits can hold"):
+    with pytest.raises(ValueError, match=rf"{name} is 1\d+, expected an integer that 64 bits"):
         genie_env.make_vec(world, **{name: 10**30})  # type: ignore[arg-type]

@@ -576,7 +576,8 @@ def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_learned_from(
     stored = load_file(tmp_path / "world" / "model.safetensors")
     eyes = load_tokenizer(runs / "tokenizer")
     codebook = torch.nn.functional.normalize(stored["tokenizer.quantizer.codebook"].double())
-    episodes = zip(store.episode_starts[:-1], store.episode_starts[1:], held_out(store), strict=True)
+    starts = store.episode_starts
+    episodes = zip(starts[:-1], starts[1:], held_out(store), strict=True)
     frames = torch.cat(
         [
             codebook[eyes.encode(torch.from_numpy(store.frames[start:stop].copy())[None])[0]]
@@ -585,9 +586,11 @@ def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_learned_from(
         ]
     ).flatten(1)
     covariance = torch.cov(frames.T, correction=0)
-    shrunk = 0.99 * covariance + 0.01 * covariance.trace() / len(covariance) * torch.eye(len(covariance))
+    even = covariance.trace() / len(covariance) * torch.eye(len(covariance))
+    shrunk = 0.99 * covariance + 0.01 * even
     whitening = stored["support.whitening"].double()
-    torch.testing.assert_close(whitening.inverse() @ whitening.inverse().T, shrunk, rtol=0, atol=2e-3)
+    factor = whitening.inverse()
+    torch.testing.assert_close(factor @ factor.T, shrunk, rtol=0, atol=2e-3)
     torch.testing.assert_close(stored["support.mean"].double(), frames.mean(0), rtol=0, atol=2e-3)
 
     env = genie_env.make_vec(tmp_path / "world", 2, observation="latents", out_of_support=True)
@@ -613,7 +616,7 @@ def test_a_frame_of_too_many_latents_has_no_statistics(
 
 def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -> None:
     for temperature in (-1.0, 0.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"the temperature is {temperature}; expected a number"):
+        with pytest.raises(ValueError, match=f"the temperature is {temperature}; expected"):
             frozen(runs, tmp_path / "world", temperature=temperature)
     with pytest.raises(ValueError, match="the order is 'first'"):
         frozen(runs, tmp_path / "world", order="first")
@@ -650,7 +653,7 @@ def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -
     settings.write_text(json.dumps({**told, **finer}))
     with pytest.raises(
         ValueError,
-        match=r"foretells 4 tokens a frame, of 20 codes, but .*/finer makes 16 of 20: run `train dyn",
+        match=r"foretells 4 tokens a frame, of 20 codes, but .*/finer makes 16 of 20: run `train ",
     ):
         frozen(copies, tmp_path / "world")
     assert not (tmp_path / "world").exists()

@@ -87,7 +87,7 @@ def test_schedule() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"passes": 0}, ValueError, "passes is 0, expected 1 to 64, or nothing for the world's own"),
+        ({"passes": 0}, ValueError, "passes is 0, expected 1 to 64, or nothing for the world's"),
         ({"passes": -1}, ValueError, "passes is -1, expected 1 to 64"),
         ({"passes": 65}, ValueError, "passes is 65, expected 1 to 64"),
         ({"passes": 2.5}, TypeError, "passes is 2.5, expected an integer"),
@@ -114,5 +114,5 @@ def test_a_world_without_tokens_has_none(random_world: Path) -> None:
     assert (spec.passes, spec.order) == (0, "")
     for options in ({"passes": 2}, {"order": "random"}):
         (name,) = options
-        with pytest.raises(ValueError, match=rf"^{name} is for worlds whose frames are tokens .*: l"):
+        with pytest.raises(ValueError, match=rf"^{name} is for worlds whose frames are tokens"):
             genie_env.make_vec(random_world, **options)

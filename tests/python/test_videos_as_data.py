@@ -194,10 +194,10 @@ def test_whatever_else_is_wrong_in_the_middle_is_told_before_any_is_decoded(
             np.arange(4) == 3,
         )
     for wrong, words in (
-        (tmp_path / "notes.mp4", r"notes\.mp4 cannot be read as a video \(.*\): download or write it"),
+        (tmp_path / "notes.mp4", r"notes\.mp4 cannot be read as a video \(.*\): download or write"),
         (one, r"one\.mp4 has one frame, in which nothing moves: leave it out"),
-        (tmp_path / "none.mp4", r"none\.mp4 is not there: give a video file or a directory of epis"),
-        (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts\.npy"),
+        (tmp_path / "none.mp4", r"none\.mp4 is not there: give a video file or a directory of"),
+        (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts"),
         (cut, r"frames\.npy is cut short: the shape .* but only "),
         (small, r"small holds frames of 16 x 16, but those of videos become 64 x 64: train on one"),
     ):

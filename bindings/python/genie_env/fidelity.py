@@ -89,8 +89,8 @@ def actions_of(
             )
         if not _codes_are_those_of(world_directory, model.codes()):
             raise ValueError(
-                f"the codes of {latent_actions} are not the actions of the world {spec.name}, whose "
-                "codebook is another: give the run that it was learned from, as it was then"
+                f"the codes of {latent_actions} are not the actions of the world {spec.name}, "
+                "whose codebook is another: give the run that it was learned from, as it was then"
             )
         return [*encoded_actions(latent_actions, model, directories, stores)]
     if latent_actions is not None:

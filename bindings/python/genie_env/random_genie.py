@@ -58,7 +58,9 @@ class GenieSizes:
                     "K=8"
                 )
             if len(value) > 9:
-                raise ValueError(f"--genie is {text!r}, and {name} in it is larger than any world's")
+                raise ValueError(
+                    f"--genie is {text!r}, and {name} in it is larger than any world's"
+                )
             sizes[name] = int(value)
         missing = [name for name in names if name not in sizes]
         if missing:

@@ -137,6 +137,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 expected = " or ".join(repr(k) for k in known)
                 raise ValueError(f"{name} is {value!r}, expected {expected}")
 
+        choices = (device, dtype, termination, passes, order)
         if not isinstance(world, _core.World):
             loaded = _core.World.load(
                 find_world(world),
@@ -146,7 +147,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
                 passes=passes,
                 order=order,
             )
-        elif (device, dtype, termination, passes, order) == ("cpu", "auto", "calibrated", None, None):
+        elif choices == ("cpu", "auto", "calibrated", None, None):
             loaded = world
         else:
             raise ValueError(

@@ -69,10 +69,12 @@ def as_directories(data: Sequence[Path], frames_per_second: float | None = None)
 
 
 def _check_before_decoding(directories: Sequence[Path]) -> None:
-    """Raises ValueError where what is given beside videos would be refused when they are decoded."""
+    """Raises ValueError where what is given beside videos would be refused after their decoding."""
     for directory in directories:
         if not directory.exists():
-            raise ValueError(f"{directory} is not there: give a video file or a directory of episodes")
+            raise ValueError(
+                f"{directory} is not there: give a video file or a directory of episodes"
+            )
         store = EpisodeStore(directory)
         if (store.height, store.width) != (FRAME_SIZE, FRAME_SIZE):
             raise ValueError(
