@@ -438,7 +438,7 @@ def test_what_cannot_be_frozen_is_named(
 
 
 def test_wrong_options_of_freeze_are_refused(runs: Path) -> None:
-    with pytest.raises(ValueError, match="the temperature is 0; it must be above 0"):
+    with pytest.raises(ValueError, match="the temperature is 0; expected a number above 0"):
         freeze_runs(runs, temperature=0)
     with pytest.raises(ValueError, match="the termination is 'soon': give 'sampled' or 'thresh"):
         freeze_runs(runs, termination="soon")
