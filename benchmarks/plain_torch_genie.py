@@ -120,8 +120,9 @@ def to_patches(pixels: Tensor, patch: int) -> Tensor:
 
 
 class Quantizer(nn.Module):
-    def __init__(self, codes: int, dimensions: int) -> None:
+    def __init__(self, codes: int, dimensions: int, commitment: float) -> None:
         super().__init__()
+        self.commitment = commitment
         self.codebook = nn.Parameter(torch.randn(codes, dimensions))
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
@@ -139,7 +140,7 @@ class Quantizer(nn.Module):
             "perplexity": torch.exp(-(used * used.log()).sum()),
             "quantization_error": to_codes,
         }
-        return codes, z + (e - z).detach(), to_latents + 0.25 * to_codes, terms
+        return codes, z + (e - z).detach(), to_latents + self.commitment * to_codes, terms
 
 
 class PlainTokenizer(nn.Module):
@@ -164,7 +165,7 @@ class PlainTokenizer(nn.Module):
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
         self.encoder = Transformer(encoder_blocks, width, heads)
         self.to_code = nn.Linear(width, code_dimensions)
-        self.quantizer = Quantizer(codes, code_dimensions)
+        self.quantizer = Quantizer(codes, code_dimensions, commitment=0.25)
         self.from_code = nn.Linear(code_dimensions, width)
         self.decoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
         self.decoder = Transformer(decoder_blocks, width, heads, timeless=True)
@@ -220,7 +221,7 @@ class PlainLatentAction(nn.Module):
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
         self.encoder = Transformer(encoder_blocks, width, heads)
         self.to_code = nn.Linear(width, code_dimensions)
-        self.quantizer = Quantizer(actions, code_dimensions)
+        self.quantizer = Quantizer(actions, code_dimensions, commitment=0.02)
         self.from_code = nn.Linear(code_dimensions, width)
         self.decoder_embed = nn.Linear(pixels, width)
         self.decoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)

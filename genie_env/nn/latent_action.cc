@@ -19,6 +19,8 @@
 namespace genie_env {
 namespace {
 
+// Stronger, it draws all latents to one or two codes before these say anything.
+constexpr double kCommitment = 0.02;
 constexpr double kPositionBound = 0.2;
 constexpr double kFirstChange = 0.1;
 constexpr double kErrorFloor = 1e-2;
@@ -74,7 +76,8 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
       "encoder", std::make_shared<StTransformer>(sizes.encoder_blocks, sizes.block, false, layers));
   to_code_ = register_module("to_code", layers.Linear(width, sizes.code_dimensions));
   quantizer_ = register_module(
-      "quantizer", std::make_shared<Quantizer>(sizes.actions, sizes.code_dimensions, layers));
+      "quantizer",
+      std::make_shared<Quantizer>(sizes.actions, sizes.code_dimensions, kCommitment, layers));
   from_code_ = register_module("from_code", layers.Linear(sizes.code_dimensions, width));
   decoder_embed_ = register_module("decoder_embed", layers.Linear(sizes.clip.pixels(), width));
   decoder_positions_ = register_parameter("decoder_positions", positions(layers));
@@ -91,8 +94,7 @@ at::Tensor LatentAction::Latents(const at::Tensor& patches) const {
       CausalTime(patches.size(1), sizes_.band, sizes_.block.head(), patches.device());
   const at::Tensor changes = at::zeros_like(patches);
   changes.slice(1, 1).copy_(patches.slice(1, 1) - patches.slice(1, 0, -1));
-  const at::Tensor x =
-      Apply(*encoder_embed_, at::cat({patches, changes}, -1)) + encoder_positions_;
+  const at::Tensor x = Apply(*encoder_embed_, at::cat({patches, changes}, -1)) + encoder_positions_;
   // The first frame ends no transition.
   return Apply(*to_code_, encoder_->Forward(x, time).slice(1, 1).mean(2));
 }

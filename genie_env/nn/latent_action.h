@@ -55,9 +55,9 @@ class LatentAction : public Model {
   /// batch: "frames" uint8 [N, T, height, width, 3], T at least 2. The mean over transitions of
   /// ln(mse + 1e-2), mse being the mean squared error of the predicted frame as it is seen here,
   /// plus the quantizer's loss. (The logarithm keeps explosions from taking the codes; below a
-  /// hundredth of a frame's variance nothing is to be gained.) Transitions at a clip's beginning, at
-  /// which more than a quarter of the motion began before it, do not count. Terms: "explained", the share of the
-  /// change between frames that is predicted; and the quantizer's.
+  /// hundredth of a frame's variance nothing is to be gained.) Transitions at a clip's beginning,
+  /// at which more than a quarter of the motion began before it, do not count. Terms: "explained",
+  /// the share of the change between frames that is predicted; and the quantizer's.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
   /// Moves the latents' mean a tenth of its way to 0: codes are directions, and a mean, which the

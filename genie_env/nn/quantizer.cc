@@ -15,17 +15,13 @@
 #include "genie_env/nn/autocast.h"
 
 namespace genie_env {
-namespace {
-
-constexpr double kCommitment = 0.25;
-
-}  // namespace
 
 at::Tensor UnitLength(const at::Tensor& x) {
   return x / at::linalg_vector_norm(x, 2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
 }
 
-Quantizer::Quantizer(int64_t codes, int64_t dimensions, LayerNumbers& layers) {
+Quantizer::Quantizer(int64_t codes, int64_t dimensions, double commitment, LayerNumbers& layers)
+    : commitment_(commitment) {
   // Of length 1, so that one step of the optimiser turns every code about as far.
   codebook_ = register_parameter("codebook", UnitLength(layers.Weight({codes, dimensions}, 1)));
   idle_ = register_buffer("idle", at::zeros({codes}, at::kLong));
@@ -67,7 +63,7 @@ Quantizer::Result Quantizer::Forward(const at::Tensor& latents) {
   const at::Tensor entropy = -(share * share.clamp_min(1e-12).log()).sum();
   return {.codes = codes,
           .latent = latent + (chosen - latent).detach(),
-          .loss = to_latents.mean() + kCommitment * to_codes.mean(),
+          .loss = to_latents.mean() + commitment_ * to_codes.mean(),
           .terms = {{"codes_used", (counts > 0).to(at::kFloat).mean()},
                     {"perplexity", entropy.exp()},
                     {"quantization_error", error.mean()}}};

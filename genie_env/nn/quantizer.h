@@ -14,13 +14,15 @@ class Quantizer : public torch::nn::Module {
   /// A code that no latent of this many batches in a row chose is dead.
   static constexpr int64_t kPatience = 100;
 
-  Quantizer(int64_t codes, int64_t dimensions, LayerNumbers& layers);
+  /// commitment: how strongly latents are drawn to their codes; codes are drawn to their latents
+  /// with strength 1.
+  Quantizer(int64_t codes, int64_t dimensions, double commitment, LayerNumbers& layers);
 
   struct Result {
     at::Tensor codes;   ///< int64 [...]
     at::Tensor latent;  ///< float32 [..., dimensions], of length 1; straight-through gradient
     /// Scalar: the squared distance of latents (of length 1) and codes, which draws the codes to
-    /// the latents and, a quarter as strongly, the latents to the codes (van den Oord et al. 2017).
+    /// the latents and, times the commitment, the latents to the codes (van den Oord et al. 2017).
     at::Tensor loss;
     /// Detached scalars over this batch: "codes_used", the share of codes that some latent chose;
     /// "perplexity", the number of codes that would be as varied if used alike;
@@ -49,6 +51,7 @@ class Quantizer : public torch::nn::Module {
   void RestartDeadCodes(const NoiseKey& noise);
 
  private:
+  double commitment_;
   at::Tensor codebook_;
   at::Tensor idle_;             // int64 [codes]: batches since some latent chose the code
   at::Tensor counts_, losses_;  // float32 [codes]: of the last batch, its latents and their errors

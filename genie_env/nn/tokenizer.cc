@@ -12,6 +12,7 @@
 namespace genie_env {
 namespace {
 
+constexpr double kCommitment = 0.25;
 constexpr double kPositionBound = 0.2;
 constexpr double kErrorFloor = 1e-4;
 
@@ -42,7 +43,8 @@ Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), 
       "encoder", std::make_shared<StTransformer>(sizes.encoder_blocks, sizes.block, false, layers));
   to_code_ = register_module("to_code", layers.Linear(width, sizes.code_dimensions));
   quantizer_ = register_module(
-      "quantizer", std::make_shared<Quantizer>(sizes.codes, sizes.code_dimensions, layers));
+      "quantizer",
+      std::make_shared<Quantizer>(sizes.codes, sizes.code_dimensions, kCommitment, layers));
   from_code_ = register_module("from_code", layers.Linear(sizes.code_dimensions, width));
   decoder_positions_ =
       register_parameter("decoder_positions", layers.Weight({positions, width}, kPositionBound));
