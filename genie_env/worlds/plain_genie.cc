@@ -11,6 +11,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -22,6 +23,8 @@
 
 namespace genie_env {
 namespace {
+
+constexpr int64_t kBegunAtOnce = 256;
 
 /// Null where undefined.
 template <typename Number>
@@ -184,18 +187,16 @@ class Plain final : public FrozenGenie {
 
   void Begin(const GenieState& state, const at::Tensor& rows,
              const at::Tensor& tokens) const override {
-    const GenieState begun = Blank(state, rows.size(0));
-    begun.tokens.copy_(tokens);
-    Commit(begun, {});
-    Put(begun, rows, state);
+    BeginRows(state, rows, [&](const GenieState& begun, int64_t from, int64_t to) {
+      begun.tokens.copy_(tokens.slice(0, from, to));
+    });
   }
 
   void BeginFrames(const GenieState& state, const at::Tensor& rows,
                    const at::Tensor& frames) const override {
-    const GenieState begun = Blank(state, rows.size(0));
-    Encode(begun, frames);
-    Commit(begun, {});
-    Put(begun, rows, state);
+    BeginRows(state, rows, [&](const GenieState& begun, int64_t from, int64_t to) {
+      Encode(begun, frames.slice(0, from, to));
+    });
   }
 
   at::Tensor Dream(const GenieState& state, const at::Tensor& actions,
@@ -219,7 +220,7 @@ class Plain final : public FrozenGenie {
   }
 
   at::Tensor Decode(const at::Tensor& tokens) const override {
-    const at::Tensor x = Look(decoder_table_, tokens) + decoder_positions_;
+    const at::Tensor x = LookUp(decoder_table_, tokens) + decoder_positions_;
     const at::Tensor patches = to_pixels_(decoder_.Run(x, nullptr)).to(at::kFloat);
     return ToBytes(FromPatches(patches.unsqueeze(1), clip_).squeeze(1));
   }
@@ -239,6 +240,19 @@ class Plain final : public FrozenGenie {
             .eyes_past = blank(state.eyes_past)};
   }
 
+  /// Begins anew beside the state, some rows at once: all of them would take its memory once more.
+  /// look(begun, from, to) shows rows from .. to - 1 of those their first frames.
+  template <typename Look>
+  void BeginRows(const GenieState& state, const at::Tensor& rows, const Look& look) const {
+    for (int64_t from = 0; from < rows.size(0); from += kBegunAtOnce) {
+      const int64_t to = std::min(from + kBegunAtOnce, rows.size(0));
+      const GenieState begun = Blank(state, to - from);
+      look(begun, from, to);
+      Commit(begun, {});
+      Put(begun, rows.slice(0, from, to), state);
+    }
+  }
+
   static void Put(const GenieState& begun, const at::Tensor& rows, const GenieState& state) {
     const at::Tensor index = rows.to(state.tokens.device());
     for (const auto part : {&GenieState::tokens, &GenieState::time, &GenieState::past,
@@ -248,7 +262,7 @@ class Plain final : public FrozenGenie {
   }
 
   /// table: [codes, width]; tokens: [N, S]. [N, S, width].
-  static at::Tensor Look(const at::Tensor& table, const at::Tensor& tokens) {
+  static at::Tensor LookUp(const at::Tensor& table, const at::Tensor& tokens) {
     return table.index_select(0, tokens.flatten())
         .view({tokens.size(0), tokens.size(1), table.size(1)});
   }
@@ -267,7 +281,7 @@ class Plain final : public FrozenGenie {
   /// What the dynamics see of a frame that is partly hidden. led: [N, width], what its action says;
   /// undefined at a row's first.
   at::Tensor Embed(const at::Tensor& tokens, const at::Tensor& led) const {
-    const at::Tensor x = Look(token_table_, tokens) + dynamics_positions_;
+    const at::Tensor x = LookUp(token_table_, tokens) + dynamics_positions_;
     return led.defined() ? x + led.unsqueeze(1) : x;
   }
 
