@@ -1,6 +1,6 @@
 # GENIE_ENV_CUDA says whether our own CUDA kernels are built: ON insists, AUTO builds them when torch
-# has CUDA and a matching toolkit is there, OFF leaves them out. (Without them a world still runs on
-# a GPU, through LibTorch.)
+# has CUDA and a matching toolkit is there, OFF leaves them out. (Without them a world of
+# vision and memory still runs on a GPU, through LibTorch; Genie does not.)
 #
 # Output: GENIE_ENV_HAS_CUDA, and add_cuda_kernels(<target>).
 

@@ -15,7 +15,7 @@ struct CudaDevice {
 };
 
 /// The CUDA toolkit that compiled our own kernels, for instance "13.0"; empty when this build has
-/// none (then a world still runs on a GPU, through LibTorch).
+/// none. (Then a world of vision and memory still runs on a GPU, through LibTorch; Genie does not.)
 std::string CudaToolkitVersion();
 
 /// The GPUs in the driver's order; empty without a GPU, a driver, or CUDA kernels in this build.

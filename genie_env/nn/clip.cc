@@ -31,7 +31,7 @@ at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t 
                                 " expects clips of at least " + std::to_string(least) +
                                 (least == 1 ? " frame" : " frames"));
   }
-  return frames.to(at::kFloat).mul_(1.0 / 255).sub_(0.5);
+  return FromBytes(frames);
 }
 
 at::Tensor ToPatches(const at::Tensor& pixels, const ClipSizes& sizes) {
@@ -48,6 +48,10 @@ at::Tensor FromPatches(const at::Tensor& patches, const ClipSizes& sizes) {
       .transpose(3, 4)
       .flatten(4, 5)
       .flatten(2, 3);
+}
+
+at::Tensor FromBytes(const at::Tensor& frames) {
+  return frames.to(at::kFloat).mul_(1.0 / 255).sub_(0.5);
 }
 
 at::Tensor ToBytes(const at::Tensor& pixels) {

@@ -25,7 +25,8 @@ at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t 
 at::Tensor ToPatches(const at::Tensor& pixels, const ClipSizes& sizes);
 at::Tensor FromPatches(const at::Tensor& patches, const ClipSizes& sizes);
 
-/// Pixels in [-0.5, 0.5], of any shape, as uint8.
+/// uint8 of any shape as pixels in [-0.5, 0.5]; and back.
+at::Tensor FromBytes(const at::Tensor& frames);
 at::Tensor ToBytes(const at::Tensor& pixels);
 
 /// The mean squared difference within each frame: [N, T, ...] twice to [N, T].

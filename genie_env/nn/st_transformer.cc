@@ -28,6 +28,13 @@ namespace {
 constexpr double kEpsilon = 1e-5;
 constexpr int64_t kWidening = 4;
 
+}  // namespace
+
+at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain) {
+  return at::layer_norm(x.to(at::kFloat), x.sizes().slice(x.dim() - 1), gain, /*bias=*/{},
+                        kEpsilon);
+}
+
 // A pair of neighbouring numbers turns as one complex number.
 at::Tensor Rotate(const at::Tensor& x, const at::Tensor& rotations) {
   const int64_t frames = rotations.size(0), pairs = rotations.size(1);
@@ -38,7 +45,6 @@ at::Tensor Rotate(const at::Tensor& x, const at::Tensor& rotations) {
   return at::view_as_real(turned).flatten(-2);
 }
 
-// query, key, value: [..., heads, F, head]. visible: bool [queries, keys], or undefined: all.
 at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                   const at::Tensor& visible) {
   if (!query.is_cpu()) {
@@ -56,8 +62,6 @@ at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
   return at::matmul(at::softmax(scores, -1).to(value.scalar_type()), value);
 }
 
-}  // namespace
-
 void BlockSizes::Check() const {
   CheckSize("width", width, kMostWidth);
   CheckSize("heads", heads, kMostWidth);
@@ -68,12 +72,11 @@ void BlockSizes::Check() const {
   }
 }
 
-at::Tensor Rotations(int64_t frames, int64_t head, at::Device device) {
-  const at::TensorOptions doubles(at::kDouble);
+at::Tensor Rotations(const at::Tensor& time, int64_t head) {
+  const at::TensorOptions doubles = time.options().dtype(at::kDouble);
   const at::Tensor exponents = at::arange(0, head, 2, doubles) / static_cast<double>(head);
-  const at::Tensor angles =
-      at::arange(frames, doubles).unsqueeze(1) * at::pow(kRopeBase, -exponents);
-  return at::complex(angles.cos().to(at::kFloat), angles.sin().to(at::kFloat)).to(device);
+  const at::Tensor angles = time.to(at::kDouble).unsqueeze(1) * at::pow(kRopeBase, -exponents);
+  return at::complex(angles.cos().to(at::kFloat), angles.sin().to(at::kFloat));
 }
 
 at::Tensor CausalBand(int64_t frames, int64_t band, at::Device device) {
@@ -83,15 +86,13 @@ at::Tensor CausalBand(int64_t frames, int64_t band, at::Device device) {
 }
 
 TimeGrid CausalTime(int64_t frames, int64_t band, int64_t head, at::Device device) {
-  return {.rotations = Rotations(frames, head, device),
+  return {.rotations = Rotations(at::arange(frames), head).to(device),
           .visible = CausalBand(frames, band, device)};
 }
 
 Norm::Norm(int64_t width) { gain = register_parameter("gain", at::ones({width})); }
 
-at::Tensor Norm::Forward(const at::Tensor& x) const {
-  return at::layer_norm(x.to(at::kFloat), gain.sizes(), gain, /*bias=*/{}, kEpsilon);
-}
+at::Tensor Norm::Forward(const at::Tensor& x) const { return Normalised(x, gain); }
 
 Attention::Attention(const BlockSizes& sizes, LayerNumbers& layers) : heads(sizes.heads) {
   norm = register_module("norm", std::make_shared<Norm>(sizes.width));
@@ -103,12 +104,9 @@ Attention::Attention(const BlockSizes& sizes, LayerNumbers& layers) : heads(size
 Attention::Heads Attention::Project(const at::Tensor& x) const {
   const at::Tensor projected = Apply(*qkv, norm->Forward(x));
   const at::Tensor parts = projected.unflatten(-1, {3, heads, query_gain.size(0)});
-  const auto normalised = [&](int64_t part, const at::Tensor& gain) {
-    return at::layer_norm(parts.select(-3, part).to(at::kFloat), query_gain.sizes(), gain,
-                          /*bias=*/{}, kEpsilon);
-  };
-  return {
-      .query = normalised(0, query_gain), .key = normalised(1, {}), .value = parts.select(-3, 2)};
+  return {.query = Normalised(parts.select(-3, 0), query_gain),
+          .key = Normalised(parts.select(-3, 1), {}),
+          .value = parts.select(-3, 2)};
 }
 
 at::Tensor Attention::OverSpace(const at::Tensor& x) const {

@@ -21,9 +21,22 @@ struct TimeGrid {
   at::Tensor visible;    ///< bool [F, F]: [t, s], whether frame t sees frame s
 };
 
-/// complex64 [frames, head / 2]: frame t turns pair i by t / kRopeBase^(2i / head). The angles are
-/// computed in double: a dream of many thousand frames would otherwise lose them.
-at::Tensor Rotations(int64_t frames, int64_t head, at::Device device);
+/// time: int64 [F]. complex64 [F, head / 2], on its device: a frame at time t turns pair i by
+/// t / kRopeBase^(2i / head). The angles are computed in double: a dream of many thousand frames
+/// would otherwise lose them.
+at::Tensor Rotations(const at::Tensor& time, int64_t head);
+
+/// x: float32 [..., F, S, heads, head], turned frame by frame; rotations: complex64 [F, head / 2].
+at::Tensor Rotate(const at::Tensor& x, const at::Tensor& rotations);
+
+/// query, key, value: [..., heads, queries or keys, head]. visible: bool, broadcast to [..., heads,
+/// queries, keys]; or undefined: all.
+at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                  const at::Tensor& visible);
+
+/// Layer normalisation over the last dimension, in float32, with a gain (or none, where undefined)
+/// and no bias.
+at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain);
 
 /// bool [frames, frames]: frame t sees t - band + 1 .. t.
 at::Tensor CausalBand(int64_t frames, int64_t band, at::Device device);
@@ -31,7 +44,7 @@ at::Tensor CausalBand(int64_t frames, int64_t band, at::Device device);
 /// Both for a clip of consecutive frames.
 TimeGrid CausalTime(int64_t frames, int64_t band, int64_t head, at::Device device);
 
-/// Layer normalisation over the last dimension, in float32, with a gain and no bias.
+/// Normalised, with a gain that learns.
 struct Norm : torch::nn::Module {
   explicit Norm(int64_t width);
   at::Tensor Forward(const at::Tensor& x) const;

@@ -95,6 +95,14 @@ BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t
   return beginning;
 }
 
+at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
+  if (device.is_cpu()) return host;
+  // Copies from ordinary memory would be waited for.
+  const at::Tensor pinned = at::empty(host.sizes(), host.options().pinned_memory(true));
+  pinned.copy_(host);
+  return pinned.to(device, /*non_blocking=*/true);
+}
+
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device) {
   if (!actions.defined() || actions.scalar_type() != at::kLong ||
       actions.sizes() != at::IntArrayRef{rows}) {
@@ -109,7 +117,7 @@ at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, 
                           ", expected 0 to " + std::to_string(count - 1));
     }
   }
-  return host.to(device);
+  return ToDevice(host, device);
 }
 
 void CheckStateFields(const WorldState& state, const std::vector<StateField>& expected,

@@ -40,6 +40,10 @@ struct BeginningRows {
 /// one counter a row.
 BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
 
+/// A contiguous tensor on the CPU, on `device`. On a GPU it arrives in its turn, from a copy that
+/// nobody can write to: the caller need not wait.
+at::Tensor ToDevice(const at::Tensor& host, at::Device device);
+
 /// int64 [rows] with 0 <= action < count, or InvalidAction. Returns it on `device`, contiguous.
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device);
 

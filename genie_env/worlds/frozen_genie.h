@@ -72,4 +72,9 @@ class FrozenGenie {
 /// which needs CanPackBf16(). A row's bits depend on neither the batch size nor its position.
 std::unique_ptr<const FrozenGenie> PackGenie(const GenieWeights& weights, at::ScalarType dtype);
 
+/// On any device: all rows at once through LibTorch's operators, and the passes of MaskGIT through
+/// kernels/maskgit_kernels.h. Dream, Follow and Decode never wait for the device.
+std::unique_ptr<const FrozenGenie> PlainGenie(const GenieWeights& weights, at::Device device,
+                                              at::ScalarType dtype);
+
 }  // namespace genie_env

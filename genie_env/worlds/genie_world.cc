@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <limits>
 #include <map>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "genie_env/core/error.h"
+#include "genie_env/kernels/device_info.h"
 #include "genie_env/nn/device.h"
 #include "genie_env/nn/quantizer.h"
 #include "genie_env/worlds/arguments.h"
@@ -103,23 +105,25 @@ Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) 
 class GenieWorld final : public World {
  public:
   GenieWorld(WorldSpec spec, GenieConfig config, Learned learned, at::Tensor starts,
-             at::ScalarType dtype)
+             at::Device device, at::ScalarType dtype)
       : spec_(std::move(spec)),
         config_(std::move(config)),
         fields_(Fields(config_, dtype)),
-        directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook"))),
-        genie_(PackGenie(learned.weights, dtype)),
+        device_(device),
+        directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook")).to(device)),
+        genie_(device.is_cpu() ? PackGenie(learned.weights, dtype)
+                               : PlainGenie(learned.weights, device, dtype)),
         support_(std::move(learned.support)),
         starts_(std::move(starts)) {
     spec_.knows_support = support_.has_value();
   }
 
   const WorldSpec& spec() const override { return spec_; }
-  at::Device device() const override { return at::kCPU; }
+  at::Device device() const override { return device_; }
 
   WorldState MakeState(int64_t rows) const override {
     const FrozenScope scope;
-    return ZeroState(rows, fields_, device());
+    return ZeroState(rows, fields_, device_);
   }
 
   void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
@@ -129,25 +133,28 @@ class GenieWorld final : public World {
     const auto [rows, counters] = CheckBegin(mask, rng, state.rows());
     if (starts.frames) CheckFrames(*starts.frames, state.rows());
     if (starts.frames) {
-      genie_->BeginFrames(Parts(state), rows, starts.frames->cpu().index_select(0, rows));
+      const at::Tensor& frames = *starts.frames;
+      genie_->BeginFrames(Parts(state), rows,
+                          frames.index_select(0, rows.to(frames.device())).to(device_));
       return;
     }
     const at::Tensor index = DrawStartIndices(counters, starts_.size(0));
-    genie_->Begin(Parts(state), rows, starts_.index_select(0, index));
+    genie_->Begin(Parts(state), rows, starts_.index_select(0, index).to(device_));
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
                  const RowCounters& rng) const override {
     const FrozenScope scope;
     CheckState(state);
-    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device());
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
     CheckBegun(state);
     const int64_t positions = config_.dynamics.positions;
-    const FrameDraws draws{.uniform = Draw(rng, Stream::kMaskGitToken, positions, FillUniform),
-                           .order = Order(rng),
-                           .temperature = tau};
+    const FrameDraws draws{
+        .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
+        .order = Order(rng),
+        .temperature = ToDevice(tau, device_)};
     return Outcome(genie_->Dream(Parts(state), checked, draws));
   }
 
@@ -155,19 +162,20 @@ class GenieWorld final : public World {
                    const RowCounters& rng) const override {
     const FrozenScope scope;
     CheckState(state);
-    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device());
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     CheckBegun(state);
-    return Outcome(genie_->Follow(Parts(state), checked, frames.cpu().contiguous(), Order(rng)));
+    return Outcome(
+        genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng)));
   }
 
   at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (kind == "tokens") return state[kTokens].clone();
+    if (kind == "tokens") return Tokens(state);
     if (kind == "latents") return Latents(state);
-    if (kind == "pixels") return genie_->Decode(state[kTokens]);
+    if (kind == "pixels") return genie_->Decode(Tokens(state));
     throw std::invalid_argument("the observation is \"" + kind +
                                 "\", expected \"tokens\", \"latents\" or \"pixels\"");
   }
@@ -182,14 +190,15 @@ class GenieWorld final : public World {
   at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
     const FrozenScope scope;
     CheckState(state);
-    return genie_->Decode(state[kTokens].index_select(0, CheckRows(rows, "rows", state.rows())));
+    const at::Tensor checked = CheckRows(rows, "rows", state.rows());
+    return genie_->Decode(Tokens(state).index_select(0, ToDevice(checked, device_)));
   }
 
  private:
   // [N, S * code dimensions]
   at::Tensor Latents(const WorldState& state) const {
-    return directions_.index_select(0, state[kTokens].flatten())
-        .view({state.rows(), state[kTokens].size(1) * directions_.size(1)});
+    return directions_.index_select(0, Tokens(state).flatten())
+        .view({state.rows(), config_.dynamics.positions * directions_.size(1)});
   }
 
   static GenieState Parts(const WorldState& state) {
@@ -200,9 +209,11 @@ class GenieWorld final : public World {
             .eyes_past = state[kEyesPast]};
   }
 
-  // Tokens, times and what they index are the caller's to change (see WorldState::fields).
+  // Tokens, times and what they index are the caller's to change (see WorldState::fields). On a GPU
+  // a look at them would have to wait for it.
   void CheckState(const WorldState& state) const {
-    CheckStateFields(state, fields_, device());
+    CheckStateFields(state, fields_, device_);
+    if (!device_.is_cpu()) return;
     const at::Tensor& tokens = state[kTokens];
     if (((tokens < 0) | (tokens >= config_.tokenizer.codes)).any().item<bool>() ||
         (state[kTime] < 0).any().item<bool>() || (state[kEyesTime] < 0).any().item<bool>()) {
@@ -212,10 +223,15 @@ class GenieWorld final : public World {
     }
   }
 
-  static void CheckBegun(const WorldState& state) {
-    if ((state[kTime] == 0).any().item<bool>()) {
+  void CheckBegun(const WorldState& state) const {
+    if (device_.is_cpu() && (state[kTime] == 0).any().item<bool>()) {
       throw std::invalid_argument("a row of the state has not begun: call Begin first");
     }
+  }
+
+  // Fresh, and tokens for certain, whatever was written there.
+  at::Tensor Tokens(const WorldState& state) const {
+    return state[kTokens].clamp(0, config_.tokenizer.codes - 1);
   }
 
   void CheckFrames(const at::Tensor& frames, int64_t rows) const {
@@ -226,34 +242,43 @@ class GenieWorld final : public World {
   // What a random order is drawn from; undefined where certainty decides.
   at::Tensor Order(const RowCounters& rng) const {
     if (config_.order != UnmaskOrder::kRandom) return {};
-    return Draw(rng, Stream::kMaskGitOrder, config_.dynamics.positions, FillUniform);
+    return ToDevice(Draw(rng, Stream::kMaskGitOrder, config_.dynamics.positions, FillUniform),
+                    device_);
   }
 
   // Nothing in a video says what it is worth, or that it ends.
   static WorldStep Outcome(const at::Tensor& surprise) {
-    return {.reward = at::zeros(surprise.sizes(), at::kFloat),
-            .terminated = at::zeros(surprise.sizes(), at::kBool),
+    return {.reward = at::zeros_like(surprise),
+            .terminated = at::zeros_like(surprise, at::kBool),
             .surprise = surprise};
   }
 
   WorldSpec spec_;
   GenieConfig config_;
   std::vector<StateField> fields_;
+  at::Device device_;
   at::Tensor directions_;  // [codes, code dimensions]
   std::unique_ptr<const FrozenGenie> genie_;
   std::optional<Support> support_;
-  at::Tensor starts_;  // int64 [starts, S]
+  at::Tensor starts_;  // int64 [starts, S], on the CPU
 };
+
+// On a GPU the passes of MaskGIT are kernels of ours.
+void CheckGpu(const std::string& name, at::Device device) {
+  const std::vector<CudaDevice> gpus = CudaDevices();
+  if (std::cmp_less(device.index(), gpus.size()) && gpus[device.index()].runs_kernels) return;
+  throw std::invalid_argument(
+      "device is \"" + name +
+      "\", but worlds of the genie family need CUDA kernels there, and this build of genie_env has "
+      "none for it: give \"cpu\", or build it with a CUDA toolkit, for that GPU or an older one");
+}
 
 }  // namespace
 
 std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,
                                             const WorldOptions& options) {
   const at::Device device = ParseDevice(options.device);
-  if (!device.is_cpu()) {
-    throw std::invalid_argument("device is \"" + options.device +
-                                "\", but worlds of the genie family run on \"cpu\" so far");
-  }
+  if (!device.is_cpu()) CheckGpu(options.device, device);
   if (options.termination == Termination::kSampled) {
     throw std::invalid_argument(
         "termination is \"sampled\", but a world of the genie family ends no episode; leave it "
@@ -267,7 +292,7 @@ std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,
   const at::Tensor starts = ReadIndices(directory.starts.bytes(), directory.starts_file(), "tokens",
                                         {-1, config.dynamics.positions}, config.tokenizer.codes);
   return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype), config, std::move(learned),
-                                      starts, dtype);
+                                      starts, device, dtype);
 }
 
 }  // namespace genie_env

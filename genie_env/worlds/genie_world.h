@@ -20,6 +20,12 @@ namespace genie_env {
 /// computed again, and a dream may be of any length. Observations: "tokens", "latents" (float32
 /// [S * code dimensions], the tokens' places in the codebook) and "pixels".
 ///
+/// On a GPU, which takes CUDA kernels in this build, Step never waits for it where actions and
+/// temperatures lie on the CPU. So it does not look at what the caller may have written into a
+/// state: shapes are checked there, but neither that tokens are within the codebook (what shows
+/// them takes the nearest that is) nor that times are not negative, nor that a row has begun (it
+/// dreams without a past).
+///
 /// Draws of a call: Begin takes kStart; Step kMaskGitToken, one a token; Step and Follow
 /// kMaskGitOrder, one a token, where the order is random.
 std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,

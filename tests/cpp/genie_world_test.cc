@@ -13,9 +13,11 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "genie_env/core/error.h"
+#include "genie_env/kernels/device_info.h"
 #include "genie_env/worlds/packed_products.h"
 #include "random_genie.h"
 #include "world_conformance.h"
@@ -68,6 +70,35 @@ class GenieWorldTest : public testing::Test {
 TEST_F(GenieWorldTest, Conforms) {
   CheckWorld(*World::Load(path_, {.dtype = "float32"}), 1e-4);
   if (CanPackBf16()) CheckWorld(*World::Load(path_, {.dtype = "bfloat16"}));
+}
+
+TEST_F(GenieWorldTest, ConformsOnTheGpu) {
+  if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
+  const auto gpu = World::Load(path_, {.device = "cuda", .dtype = "float32"});
+  CheckWorld(*gpu, 1e-3);
+  const auto cpu = World::Load(path_, {.dtype = "float32"});
+  const RowCounters rng{{1, 0, 0}, {2, 0, 0}, {3, 0, 0}};
+  WorldState on_gpu = gpu->MakeState(3), on_cpu = cpu->MakeState(3);
+  for (auto [world, state] : {std::pair{&gpu, &on_gpu}, {&cpu, &on_cpu}}) {
+    (*world)->Begin(*state, at::ones({3}, at::kBool), {}, rng);
+    (*world)->Step(*state, at::arange(3, at::kLong), at::ones({3}), rng);
+  }
+  EXPECT_TRUE(at::equal(gpu->Observe(on_gpu, "tokens").cpu(), cpu->Observe(on_cpu, "tokens")));
+}
+
+TEST_F(GenieWorldTest, OnTheGpuWhatWasWrittenToAStateDoesNoHarm) {
+  if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
+  const auto world = World::Load(path_, {.device = "cuda"});
+  WorldState state = world->MakeState(2);
+  state[0].fill_(1 << 20);
+  state[1].fill_(-7);
+  const at::Tensor last =
+      at::full({2, RandomGenie::kPositions}, RandomGenie::kEyes.codes - 1, at::kLong);
+  EXPECT_TRUE(at::equal(world->Observe(state, "tokens").cpu(), last));
+  for (const char* kind : {"latents", "pixels"}) world->Observe(state, kind).cpu();
+  const RowCounters rng{{1, 0, 0}, {2, 0, 0}};
+  const WorldStep step = world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng);
+  EXPECT_GT(step.surprise.min().item<float>(), 0);
 }
 
 TEST_F(GenieWorldTest, SaysHowMuchARowTakes) {
@@ -198,7 +229,7 @@ TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
             std::string::npos);
 }
 
-TEST_F(GenieWorldTest, ServesTheCpuAndEndsNothing) {
+TEST_F(GenieWorldTest, EndsNothing) {
   EXPECT_THROW(World::Load(path_, {.termination = Termination::kSampled}), std::invalid_argument);
 }
 

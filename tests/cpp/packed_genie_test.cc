@@ -15,7 +15,6 @@
 #include <memory>
 #include <vector>
 
-#include "genie_env/worlds/frozen_genie.h"
 #include "genie_env/worlds/packed_products.h"
 #include "random_genie.h"
 
@@ -25,25 +24,6 @@ namespace {
 constexpr TokenizerSizes kEyes = RandomGenie::kEyes;
 constexpr DynamicsSizes kMind = RandomGenie::kMind;
 constexpr int64_t kPositions = RandomGenie::kPositions, kActions = RandomGenie::kActions;
-
-struct Scene : RandomGenie {
-  GenieWeights weights{.tokenizer_sizes = kEyes,
-                       .dynamics_sizes = kMind,
-                       .tokenizer = ParametersOf(eyes),
-                       .dynamics = ParametersOf(mind),
-                       .action_codes = action_codes};
-
-  static GenieState MakeState(int64_t rows, at::ScalarType dtype) {
-    const auto ring = [&](int64_t blocks, int64_t slots, int64_t width) {
-      return at::zeros({rows, blocks, 2, kPositions, slots, width}, dtype);
-    };
-    return {.tokens = at::zeros({rows, kPositions}, at::kLong),
-            .time = at::zeros({rows}, at::kLong),
-            .past = ring(kMind.blocks, kMind.band - 1, kMind.block.width),
-            .eyes_time = at::zeros({rows}, at::kLong),
-            .eyes_past = ring(kEyes.encoder_blocks, kEyes.band - 1, kEyes.block.width)};
-  }
-};
 
 at::Tensor Range(int64_t count) { return at::arange(count, at::kLong); }
 
@@ -79,7 +59,7 @@ FrameDraws Greedy(int64_t rows) {
 }
 
 TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
-  const Scene scene;
+  const GenieScene scene;
   const auto genie = PackGenie(scene.weights, at::kFloat);
   constexpr int64_t kRows = 3, kSteps = 11;  // the ring of 3 slots is written over and over
   const GenieState state = scene.MakeState(kRows, at::kFloat);
@@ -110,7 +90,7 @@ TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
 }
 
 TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
-  const Scene scene;
+  const GenieScene scene;
   const auto genie = PackGenie(scene.weights, at::kFloat);
   constexpr int64_t kFrames = 8;
   const at::Tensor frames = RandomNumbers(3, {1, kFrames, 24, 16, 3}, 256).to(at::kByte);
@@ -132,7 +112,7 @@ TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
 }
 
 TEST(PackedGenie, ARowDependsOnItselfAlone) {
-  const Scene scene;
+  const GenieScene scene;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
     const auto genie = PackGenie(scene.weights, dtype);

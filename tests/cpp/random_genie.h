@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <filesystem>
 #include <string>
@@ -8,6 +9,7 @@
 #include "files.h"
 #include "genie_env/nn/dynamics.h"
 #include "genie_env/nn/tokenizer.h"
+#include "genie_env/worlds/frozen_genie.h"
 #include "random_world.h"
 
 namespace genie_env {
@@ -53,6 +55,28 @@ struct RandomGenie {
   at::Tensor action_codes = UniformTrainingNoise({7, 0}, {kActions, 6}, at::kCPU) - 0.5;
   Tokenizer eyes{kEyes, 1};
   Dynamics mind{kMind, action_codes, 2};
+};
+
+/// What a frozen Genie is made of, and what it moves.
+struct GenieScene : RandomGenie {
+  GenieWeights weights{.tokenizer_sizes = kEyes,
+                       .dynamics_sizes = kMind,
+                       .tokenizer = ParametersOf(eyes),
+                       .dynamics = ParametersOf(mind),
+                       .action_codes = action_codes};
+
+  /// Rows that have not begun.
+  static GenieState MakeState(int64_t rows, at::ScalarType dtype, at::Device device = at::kCPU) {
+    const auto numbers = at::TensorOptions(device).dtype(at::kLong);
+    const auto ring = [&](int64_t blocks, int64_t slots, int64_t width) {
+      return at::zeros({rows, blocks, 2, kPositions, slots, width}, numbers.dtype(dtype));
+    };
+    return {.tokens = at::zeros({rows, kPositions}, numbers),
+            .time = at::zeros({rows}, numbers),
+            .past = ring(kMind.blocks, kMind.band - 1, kMind.block.width),
+            .eyes_time = at::zeros({rows}, numbers),
+            .eyes_past = ring(kEyes.encoder_blocks, kEyes.band - 1, kEyes.block.width)};
+  }
 };
 
 inline constexpr const char* kRandomGenieConfig =

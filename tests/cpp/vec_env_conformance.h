@@ -132,8 +132,8 @@ class VecEnvConformance {
                                       {"truncated", &VecEnvStep::truncated},
                                       {"surprise", &VecEnvStep::surprise},
                                       {"began", &VecEnvStep::began}}) {
-      EXPECT_TRUE(Alike((a.*field).index_select(0, rows_of_a),
-                        (b.*field).index_select(0, rows_of_b), tolerance))
+      EXPECT_TRUE(Alike((a.*field).cpu().index_select(0, rows_of_a),
+                        (b.*field).cpu().index_select(0, rows_of_b), tolerance))
           << what << ": " << name;
     }
   }
@@ -274,13 +274,14 @@ class VecEnvConformance {
     ExpectRows(next, all, by_hand.Step(none), all, 0, "after burning in");
 
     masked.Reset();
-    const at::Tensor mask = Rows({0, 1, 0}).to(at::kBool), before = masked.Reset();
+    const at::Tensor mask = Rows({0, 1, 0}).to(at::kBool), before = masked.Reset().cpu();
     const at::Tensor after =
-        masked.Reset({.seeds = {{1, 2, 3}}, .mask = mask, .frames = films, .actions = actions});
+        masked.Reset({.seeds = {{1, 2, 3}}, .mask = mask, .frames = films, .actions = actions})
+            .cpu();
     EXPECT_TRUE(
         at::equal(after.index_select(0, Rows({0, 2})), before.index_select(0, Rows({0, 2}))))
         << "rows that were not burnt in";
-    EXPECT_TRUE(Alike(after[1], seen[1], 10 * tolerance_)) << "a row burnt in alone";
+    EXPECT_TRUE(Alike(after[1], seen.cpu()[1], 10 * tolerance_)) << "a row burnt in alone";
   }
 
   void AnExceptionUndoesTheStep() const {

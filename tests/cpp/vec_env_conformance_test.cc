@@ -1,6 +1,7 @@
 // Environments keep their promises in the worlds of every family.
 #include "vec_env_conformance.h"
 
+#include "genie_env/kernels/device_info.h"
 #include "genie_env/worlds/packed_products.h"
 #include "random_genie.h"
 #include "random_world.h"
@@ -25,6 +26,12 @@ INSTANTIATE_TEST_SUITE_P(DTypes, VecEnvConforms, testing::Values("float32", "bfl
 
 TEST_P(VecEnvConforms, InWorldsOfVisionAndMemory) { Check(WriteRandomWorld(directory_.path())); }
 TEST_P(VecEnvConforms, InWorldsOfGenie) { Check(WriteRandomGenie(directory_.path())); }
+
+TEST(VecEnv, ConformsInWorldsOfGenieOnTheGpu) {
+  if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
+  const TemporaryDirectory directory;
+  CheckVecEnv(World::Load(WriteRandomGenie(directory.path()), {.device = "cuda"}), 1e-3);
+}
 
 }  // namespace
 }  // namespace genie_env

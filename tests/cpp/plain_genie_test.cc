@@ -1,0 +1,148 @@
+// The two implementations of a frozen Genie, side by side: what one computes row by row from packed
+// weights on the CPU, the other computes for all rows at once through LibTorch on any device.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "genie_env/kernels/device_info.h"
+#include "random_genie.h"
+
+namespace genie_env {
+namespace {
+
+constexpr int64_t kRows = 4, kSteps = 18;  // the rings of 3 and 2 slots are written over and over
+constexpr int64_t kPositions = RandomGenie::kPositions, kCodes = RandomGenie::kMind.codes;
+
+void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& when) {
+  EXPECT_TRUE(at::equal(a.tokens, b.tokens.cpu())) << when;
+  EXPECT_TRUE(at::equal(a.time, b.time.cpu())) << when;
+  EXPECT_TRUE(at::equal(a.eyes_time, b.eyes_time.cpu())) << when;
+  EXPECT_TRUE(at::allclose(a.past, b.past.cpu(), 1e-4, 1e-4)) << when;
+  EXPECT_TRUE(at::allclose(a.eyes_past, b.eyes_past.cpu(), 1e-4, 1e-4)) << when;
+}
+
+/// Rows begin again now and then, from tokens or from frames; between that they dream, or are
+/// shown frames.
+void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
+  GenieScene scene;
+  scene.weights.order = order;
+  const auto packed = PackGenie(scene.weights, at::kFloat);
+  const auto plain = PlainGenie(scene.weights, device, at::kFloat);
+  const GenieState a = GenieScene::MakeState(kRows, at::kFloat);
+  const GenieState b = GenieScene::MakeState(kRows, at::kFloat, device);
+
+  uint64_t seed = 100;
+  const auto uniform = [&](at::IntArrayRef shape) {
+    return UniformTrainingNoise({++seed, 0}, shape, at::kCPU);
+  };
+  const auto frames = [&](int64_t rows) {
+    return (uniform({rows, 24, 16, 3}) * 256).to(at::kByte);
+  };
+  const auto begin = [&](const at::Tensor& rows, bool from_frames) {
+    if (from_frames) {
+      const at::Tensor shown = frames(rows.size(0));
+      packed->BeginFrames(a, rows, shown);
+      plain->BeginFrames(b, rows, shown.to(device));
+    } else {
+      const at::Tensor tokens = RandomNumbers(++seed, {rows.size(0), kPositions}, kCodes);
+      packed->Begin(a, rows, tokens);
+      plain->Begin(b, rows, tokens.to(device));
+    }
+  };
+
+  begin(at::arange(kRows, at::kLong), false);
+  ExpectAlike(a, b, "at the beginning");
+  for (int64_t step = 0; step < kSteps; ++step) {
+    if (step == 2) begin(at::full({1}, 3, at::kLong), true);
+    if (step == 7) begin(at::arange(1, 3, at::kLong), false);
+    if (step == 12) begin(at::arange(0, 4, 2, at::kLong), true);
+    const at::Tensor actions = RandomNumbers(++seed, {kRows}, RandomGenie::kActions);
+    FrameDraws draws{
+        .uniform = uniform({kRows, kPositions}),
+        .order = order == UnmaskOrder::kRandom ? uniform({kRows, kPositions}) : at::Tensor(),
+        .temperature = uniform({kRows}) + 0.5};
+    if (step % 5 == 4) draws.temperature.fill_(1e-4);  // greedy
+    const at::Tensor there = draws.order.defined() ? draws.order.to(device) : at::Tensor();
+    at::Tensor expected, surprise;
+    if (step % 4 == 3 || step % 11 == 2) {  // once twice in a row
+      const at::Tensor shown = frames(kRows);
+      expected = packed->Follow(a, actions, shown, draws.order);
+      surprise = plain->Follow(b, actions.to(device), shown.to(device), there);
+    } else {
+      expected = packed->Dream(a, actions, draws);
+      surprise = plain->Dream(b, actions.to(device),
+                              {.uniform = draws.uniform.to(device),
+                               .order = there,
+                               .temperature = draws.temperature.to(device)});
+    }
+    const std::string when = "after step " + std::to_string(step);
+    EXPECT_TRUE(at::allclose(surprise.cpu(), expected, 1e-4, 1e-4)) << when;
+    ExpectAlike(a, b, when);
+    if (testing::Test::HasFailure()) return;  // they have parted: what follows says nothing
+  }
+  const at::Tensor decoded = packed->Decode(a.tokens), shown = plain->Decode(b.tokens);
+  EXPECT_EQ(shown.sizes(), decoded.sizes());
+  EXPECT_LE((shown.cpu().to(at::kInt) - decoded.to(at::kInt)).abs().max().item<int64_t>(), 1);
+}
+
+TEST(PlainGenie, DreamsAsThePackedOne) {
+  ExpectTheSameDreams(UnmaskOrder::kConfidence, at::kCPU);
+  ExpectTheSameDreams(UnmaskOrder::kRandom, at::kCPU);
+}
+
+TEST(PlainGenie, DreamsOnTheGpuAsThePackedOne) {
+  if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
+  ExpectTheSameDreams(UnmaskOrder::kConfidence, {at::kCUDA, 0});
+  ExpectTheSameDreams(UnmaskOrder::kRandom, {at::kCUDA, 0});
+}
+
+TEST(PlainGenie, AStateMeansTheSameToBoth) {
+  const GenieScene scene;
+  const auto packed = PackGenie(scene.weights, at::kFloat);
+  const auto plain = PlainGenie(scene.weights, at::kCPU, at::kFloat);
+  const GenieState mixed = GenieScene::MakeState(1, at::kFloat);
+  const GenieState expected = GenieScene::MakeState(1, at::kFloat);
+  const at::Tensor rows = at::zeros({1}, at::kLong);
+  const at::Tensor start = RandomNumbers(1, {1, kPositions}, kCodes);
+  plain->Begin(mixed, rows, start);
+  packed->Begin(expected, rows, start);
+  const FrameDraws draws{.uniform = UniformTrainingNoise({2, 0}, {1, kPositions}, at::kCPU),
+                         .order = {},
+                         .temperature = at::ones({1})};
+  for (int64_t step = 0; step < 9; ++step) {  // by turns
+    const at::Tensor action = at::full({1}, step % 5, at::kLong);
+    (step % 2 == 0 ? packed : plain)->Dream(mixed, action, draws);
+    packed->Dream(expected, action, draws);
+    ExpectAlike(expected, mixed, "after step " + std::to_string(step));
+  }
+}
+
+TEST(PlainGenie, DreamsInBfloat16AboutAsInFloat32) {
+  const GenieScene scene;
+  std::array<at::Tensor, 2> surprises;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const auto genie = PlainGenie(scene.weights, at::kCPU, dtype);
+    const GenieState state = GenieScene::MakeState(kRows, dtype);
+    genie->Begin(state, at::arange(kRows, at::kLong),
+                 RandomNumbers(1, {kRows, kPositions}, kCodes));
+    surprises[dtype == at::kFloat ? 0 : 1] =
+        genie->Dream(state, RandomNumbers(2, {kRows}, RandomGenie::kActions),
+                     {.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
+                      .order = {},
+                      .temperature = at::ones({kRows})});
+    EXPECT_EQ(state.past.scalar_type(), dtype);
+  }
+  EXPECT_TRUE(at::allclose(surprises[1], surprises[0], 0.2, 0.2)) << surprises[0] << surprises[1];
+}
+
+}  // namespace
+}  // namespace genie_env
