@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/encoding_scope.h"
 #include "genie_env/worlds/arguments.h"
 
 namespace genie_env {
@@ -55,13 +56,13 @@ the second. A layer of the encoder looks at `band` frames, this one and the last
           "float32 [actions, code_dimensions]: the codebook, a copy.")
       .def(
           "encode",
-          [](const LatentAction& actions, const at::Tensor& frames) {
-            const FrozenScope scope;
+          [](const LatentAction& actions, const at::Tensor& frames, bool bf16) {
+            const EncodingScope scope(actions, bf16);
             return actions.Encode(frames);
           },
-          py::arg("frames"), Released(),
+          py::arg("frames"), py::kw_only(), py::arg("bf16") = false, Released(),
           "Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions "
-          "between them, int64 [N, T - 1].")
+          "between them, int64 [N, T - 1]. bf16: faster, by bfloat16 autocast.")
       .def(
           "predict",
           [](const LatentAction& model, const at::Tensor& frames, const at::Tensor& actions) {

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/encoding_scope.h"
 #include "genie_env/worlds/arguments.h"
 
 namespace genie_env {
@@ -47,12 +48,13 @@ sees one frame's tokens.
                              "included.")
       .def(
           "encode",
-          [](const Tokenizer& tokenizer, const at::Tensor& frames) {
-            const FrozenScope scope;
+          [](const Tokenizer& tokenizer, const at::Tensor& frames, bool bf16) {
+            const EncodingScope scope(tokenizer, bf16);
             return tokenizer.Encode(frames);
           },
-          py::arg("frames"), Released(),
-          "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S].")
+          py::arg("frames"), py::kw_only(), py::arg("bf16") = false, Released(),
+          "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: faster, "
+          "by bfloat16 autocast.")
       .def(
           "decode",
           [](const Tokenizer& tokenizer, const at::Tensor& tokens) {

@@ -214,9 +214,9 @@ class Tokenizer(Model):
         """
         int64 [N, T, S] -> frames, uint8 [N, T, height, width, 3].
         """
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+    def encode(self, frames: torch.Tensor, *, bf16: bool = False) -> torch.Tensor:
         """
-        Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S].
+        Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: faster, by bfloat16 autocast.
         """
     @property
     def codes(self) -> int:
@@ -247,9 +247,9 @@ class LatentAction(Model):
         """
         float32 [actions, code_dimensions]: the codebook, a copy.
         """
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+    def encode(self, frames: torch.Tensor, *, bf16: bool = False) -> torch.Tensor:
         """
-        Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions between them, int64 [N, T - 1].
+        Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions between them, int64 [N, T - 1]. bf16: faster, by bfloat16 autocast.
         """
     def predict(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """

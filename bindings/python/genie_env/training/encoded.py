@@ -16,7 +16,7 @@ from genie_env._core import EpisodeStore
 from genie_env.files import write_atomically
 from genie_env.training.data import fingerprint
 
-CHUNK = 64
+CHUNK = 256
 """Frames that are encoded at once, besides those before them that the network looks back at."""
 
 

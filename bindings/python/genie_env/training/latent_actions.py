@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ from genie_env.training.options import (
     StopOnCollapseOption,
 )
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import load_network
+from genie_env.training.runs import load_network, read_settings
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -56,12 +57,19 @@ def encoded_actions(
     run: Path, model: LatentAction, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.uint8]]:
     """The code of the transition from every frame to the next, uint8 [frames] a store (0 at an
-    episode's last frame), kept in the latent action model's run."""
+    episode's last frame), kept in the latent action model's run; in the precision that it was
+    trained in."""
+    bf16 = read_settings(run, "latent-actions")["bf16"]
 
     def encode(store: EpisodeStore, title: str) -> NDArray[np.uint8]:
         codes = np.zeros(store.num_frames, np.uint8)
         encode_episodes(
-            model.encode, store, codes, reach=model.receptive_field, ahead=1, title=title
+            partial(model.encode, bf16=bf16),
+            store,
+            codes,
+            reach=model.receptive_field,
+            ahead=1,
+            title=title,
         )
         return codes
 

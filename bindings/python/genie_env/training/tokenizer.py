@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ from genie_env.training.options import (
     StopOnCollapseOption,
 )
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import load_network
+from genie_env.training.runs import load_network, read_settings
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
@@ -54,12 +55,19 @@ def load_tokenizer(run: Path, device: str = "cpu") -> Tokenizer:
 def encoded_tokens(
     run: Path, tokenizer: Tokenizer, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.uint16]]:
-    """The tokens of every frame, uint16 [frames, S] a store, kept in the tokenizer's run."""
+    """The tokens of every frame, uint16 [frames, S] a store, kept in the tokenizer's run; in the
+    precision that it was trained in."""
+    bf16 = read_settings(run, "tokenizer")["bf16"]
 
     def encode(store: EpisodeStore, title: str) -> NDArray[np.uint16]:
         tokens = np.empty((store.num_frames, tokenizer.positions), np.uint16)
         encode_episodes(
-            tokenizer.encode, store, tokens, reach=tokenizer.receptive_field, ahead=0, title=title
+            partial(tokenizer.encode, bf16=bf16),
+            store,
+            tokens,
+            reach=tokenizer.receptive_field,
+            ahead=0,
+            title=title,
         )
         return tokens
 

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <c10/core/GradMode.h>
+
+#include "genie_env/nn/autocast.h"
+#include "genie_env/nn/model.h"
+
+namespace genie_env {
+
+/// While a network encodes: no gradients, and bfloat16 autocast or float32 as asked for, whatever
+/// the caller's own autocast.
+class EncodingScope {
+ public:
+  EncodingScope(const Model& network, bool bf16)
+      : autocast_(bf16, network.parameters().front().device().type()) {}
+
+ private:
+  c10::AutoGradMode no_gradients_{false};
+  Bf16Scope autocast_;
+};
+
+}  // namespace genie_env
