@@ -21,8 +21,8 @@ the second. A layer of the encoder looks at `band` frames, this one and the last
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks,
-                       int64_t actions, int64_t code_dimensions, int64_t band,
-                       double momentum, uint64_t seed) {
+                       int64_t actions, int64_t code_dimensions, int64_t band, double momentum,
+                       uint64_t seed) {
              return std::make_shared<LatentAction>(
                  LatentActionSizes{.clip = {frame.first, frame.second, patch},
                                    .block = {width, heads},

@@ -53,7 +53,8 @@ sees one frame's tokens.
             return tokenizer.Encode(frames);
           },
           py::arg("frames"), py::kw_only(), py::arg("bf16") = false, Released(),
-          "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: faster, "
+          "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: "
+          "faster, "
           "by bfloat16 autocast.")
       .def(
           "decode",
