@@ -104,9 +104,10 @@ def _compute_on_one_thread() -> None:
 os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 # The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
-gymnasium.register(
-    id="genie_env/DoomTakeCover-v0",
-    entry_point="genie_env:DreamEnv",
-    vector_entry_point="genie_env:make_vec",
-    kwargs={"world": "doom-take-cover"},
-)
+for _id, _world in (("DoomTakeCover-v0", "doom-take-cover"), ("DoomGenie-v0", "doom-genie")):
+    gymnasium.register(
+        id=f"genie_env/{_id}",
+        entry_point="genie_env:DreamEnv",
+        vector_entry_point="genie_env:make_vec",
+        kwargs={"world": _world},
+    )

@@ -1,0 +1,56 @@
+"""The worlds that ship with the package, as whoever installs it finds them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import genie_env
+from genie_env.shipped import find_world, shipped_worlds
+
+
+@pytest.mark.parametrize("name", shipped_worlds())
+def test_is_small_licensed_and_described(name: str) -> None:
+    directory = find_world(name)
+    assert (directory / "model.safetensors").stat().st_size < 25e6
+    assert "Freedoom" in (directory / "FREEDOOM-NOTICE.txt").read_text()
+    assert (directory / "README.md").read_text().startswith(f"# {name}\n")
+    assert json.loads((directory / "config.json").read_text())["name"] == name
+
+
+@pytest.mark.parametrize("name", shipped_worlds())
+def test_dreams_for_a_while(name: str) -> None:
+    env = genie_env.make_vec(name, num_envs=3, seed=1, observation="pixels")
+    frames, _ = env.reset()
+    for _ in range(40):
+        frames, _, _, _, infos = env.step(env.action_space.sample())
+    assert frames.std(axis=(1, 2, 3)).min() > 5, "a frame is of one colour"
+    assert np.isfinite(infos["surprise"]).all()
+
+
+def test_latent_actions_of_doom_genie_move_left_and_right() -> None:
+    """Held from the same starts, the codes that its card calls left and right shift the view to
+    opposite sides: the scene moves right as the player steps left."""
+    left, right, steps = 4, 2, 6
+    shifts = {}
+    for code in (left, right):
+        env = genie_env.make_vec("doom-genie", num_envs=16, seed=3, observation="pixels")
+        before, _ = env.reset()
+        for _ in range(steps):
+            after, *_ = env.step(np.full(16, code))
+        shifts[code] = [_shift(a, b) for a, b in zip(before, after, strict=True)]
+    assert np.mean(shifts[left]) > 2
+    assert np.mean(shifts[right]) < -2
+
+
+def _shift(before: np.ndarray, after: np.ndarray) -> int:
+    """By how many pixels the scene moved to the right: the shift that fits best."""
+    one, other = (frame.astype(np.float64).mean(axis=2) for frame in (before, after))
+    errors = {}
+    for shift in range(-24, 25):
+        a = one[:, max(0, -shift) : 64 - max(0, shift)]
+        b = other[:, max(0, shift) : 64 - max(0, -shift)]
+        errors[shift] = np.square(a - b).mean()
+    return min(errors, key=errors.__getitem__)
