@@ -251,6 +251,18 @@ def test_looking_at_held_out_clips_leaves_the_codes_alone() -> None:
     assert one["codes_used"] > 0
 
 
+@pytest.mark.parametrize("model", [Tokenizer(codes=200, **VIDEO), lam(actions=200)])
+def test_encodes_in_the_precision_asked_for_whatever_the_caller_uses(
+    model: Tokenizer | LatentAction,
+) -> None:
+    """Among so many codes, rounding to bfloat16 changes some, and few."""
+    frames = video(8, 12)
+    exact, rounded = model.encode(frames), model.encode(frames, bf16=True)
+    assert 0.5 < (exact == rounded).double().mean().item() < 1
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model.encode(frames), exact)
+
+
 @pytest.mark.parametrize("model", [Tokenizer(codes=9, **VIDEO), lam(actions=9)])
 def test_a_collapse_shows(model: Tokenizer | LatentAction) -> None:
     trainer = Trainer(model, learning_rate=0)

@@ -34,6 +34,8 @@ from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, train_t
 EPISODES = 40
 SMALL: dict[str, Any] = {"width": 8, "heads": 2, "band": 3}
 BLOCKS: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1}
+TOKENS, CODES = "tokenizer/tokens-float32", "actions/actions-float32"
+"""What recordings are encoded to, in the runs of these tests."""
 RUN: dict[str, Any] = {"steps": 3, "batch": 2, "bf16": False}
 
 
@@ -155,14 +157,31 @@ def test_runs_leave_figures_and_pictures(data: Path, runs: Path) -> None:
     assert isinstance(load_dynamics(runs / "dynamics", codes), Dynamics)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_episodes_are_encoded_in_the_precision_of_the_training(
+    data: Path, runs: Path, store: EpisodeStore, tmp_path: Path, bf16: bool
+) -> None:
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    for name in ("tokenizer", "actions"):
+        settings = copy / name / "settings.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"bf16": bf16}))
+    for run, kind, load, encode in (
+        ("tokenizer", "tokens", load_tokenizer, encoded_tokens),
+        ("actions", "actions", load_latent_actions, encoded_actions),
+    ):
+        shutil.rmtree(copy / run / f"{kind}-float32", ignore_errors=True)
+        encode(copy / run, load(copy / run), [data], [store])
+        assert (copy / run / f"{kind}-{'bfloat16' if bf16 else 'float32'}").exists()
+
+
 def test_episodes_are_encoded_in_pieces_as_they_are_whole(
     data: Path, runs: Path, store: EpisodeStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(encoded, "CHUNK", 3)
     copy = tmp_path / "runs"
-    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("tokens"))
-    for name in ("tokens", "actions"):
-        shutil.rmtree(copy / "actions" / name, ignore_errors=True)
+    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("tokens-*"))
+    shutil.rmtree(copy / CODES, ignore_errors=True)
     tokenizer = load_tokenizer(copy / "tokenizer")
     model = load_latent_actions(copy / "actions")
     (tokens,) = encoded_tokens(copy / "tokenizer", tokenizer, [data], [store])
@@ -235,7 +254,7 @@ def test_only_frames_are_read(
     dynamics_run(scrambled, tmp_path, tmp_path / "dynamics")
     for name in ("tokenizer", "actions", "dynamics"):
         assert same(tmp_path / name, runs / name), name
-    for kind in ("tokenizer/tokens", "actions/actions"):
+    for kind in (TOKENS, CODES):
         encoded_here, encoded_there = (
             [np.load(file) for file in (directory / kind).glob("*/*.npy")]
             for directory in (tmp_path, runs)
@@ -332,14 +351,14 @@ def test_dynamics_check_what_they_are_told_before_they_encode(
 ) -> None:
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
-    for kind in ("tokenizer/tokens", "actions/actions"):
+    for kind in (TOKENS, CODES):
         shutil.rmtree(copy / kind)
     with pytest.raises(ValueError, match=re.escape(words)):
         dynamics_run(data, copy, tmp_path / "new", **change)
     with pytest.raises(ValueError, match=r"other settings \(.*steps was 3 and is now 4"):
         dynamics_run(data, copy, copy / "dynamics", steps=4)
     assert not (tmp_path / "new").exists()
-    assert not (copy / "tokenizer/tokens").exists() and not (copy / "actions/actions").exists()
+    assert not (copy / TOKENS).exists() and not (copy / CODES).exists()
 
 
 @pytest.mark.parametrize("start", [tokenizer_run, actions_run])
@@ -360,7 +379,7 @@ def test_a_killed_encoding_keeps_the_recordings_that_were_finished(
     shutil.copytree(data, directories[1])
     stores = open_stores(directories)
     shutil.copytree(runs / "tokenizer", tmp_path / "tokenizer")
-    shutil.rmtree(tmp_path / "tokenizer" / "tokens")
+    shutil.rmtree(tmp_path / TOKENS)
     tokenizer = load_tokenizer(tmp_path / "tokenizer")
     encode, begun = encoded.encode_episodes, []
 

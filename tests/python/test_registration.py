@@ -17,6 +17,7 @@ from genie_env import DreamEnv, DreamVectorEnv
 from genie_env.shipped import find_world, shipped_worlds
 
 ID = "genie_env/DoomTakeCover-v0"
+WORLDS = {ID: "doom-take-cover", "genie_env/DoomGenie-v0": "doom-genie"}
 
 
 def test_make_vec_gives_our_vector_environment(random_world: Path) -> None:
@@ -132,3 +133,9 @@ def test_worlds_are_found_by_name_or_path(
     assert find_world(random_world.name) == Path(random_world.name)
     for name in shipped_worlds():
         assert find_world(name).name == name
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_an_id_names_a_shipped_world(name: str) -> None:
+    env = gymnasium.make_vec(name, num_envs=2)
+    assert env.unwrapped.world.spec.name == WORLDS[name]

@@ -23,10 +23,11 @@ def test_is_small_licensed_and_described(name: str) -> None:
 @pytest.mark.parametrize("name", shipped_worlds())
 def test_dreams_for_a_while(name: str) -> None:
     env = genie_env.make_vec(name, num_envs=3, seed=1, observation="pixels")
+    env.action_space.seed(1)
     frames, _ = env.reset()
     for _ in range(40):
         frames, _, _, _, infos = env.step(env.action_space.sample())
-    assert frames.std(axis=(1, 2, 3)).min() > 5, "a frame is of one colour"
+    assert frames.std(axis=(1, 2)).max(axis=-1).min() > 5, "a frame is of one colour"
     assert np.isfinite(infos["surprise"]).all()
 
 

@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 from rich import print as show
 
-from genie_env._core import EpisodeStore, Tokenizer
+from genie_env._core import EpisodeStore
 from genie_env.given import check_temperature
 from genie_env.training.data import held_out, longest_episode, open_stores
 from genie_env.training.dynamics import load_dynamics
@@ -26,7 +26,6 @@ from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
 from genie_env.training.videos import as_directories
 from genie_env.training.world_files import STARTS, prefixed, provenance, world_name, write_world
 
-_BATCH = 64
 SHRINKAGE = 0.01
 """Of the covariance of latents: where nothing ever moves, some tokens never change."""
 MOST_LATENTS = 4096
@@ -106,7 +105,7 @@ def freeze_genie(
             **prefixed("dynamics", load_weights(dynamics, "dynamics")),
             "action_codes": inferred.codes(),
         },
-        {"tokens": _first_tokens(eyes, stores)},
+        {"tokens": _first_tokens(stores, tokens)},
         _support(stores, tokens, eyes_weights["quantizer.codebook"]),
     )
     show(f"wrote {out}")
@@ -121,12 +120,12 @@ def _support(
     return support_of(stores, [points(seen, codebook) for seen in tokens], SHRINKAGE)
 
 
-def _first_tokens(eyes: Tokenizer, stores: Sequence[EpisodeStore]) -> torch.Tensor:
+def _first_tokens(
+    stores: Sequence[EpisodeStore], tokens: Sequence[NDArray[np.uint16]]
+) -> torch.Tensor:
     """int64 [starts, S]: of the first frames of training episodes."""
-    frames = torch.cat(
-        [
-            torch.from_numpy(store.frames[store.episode_starts[:-1][~held_out(store)][:STARTS]])
-            for store in stores
-        ]
-    )[:STARTS]
-    return torch.cat([eyes.encode(some[:, None])[:, 0] for some in torch.split(frames, _BATCH)])
+    first = [
+        seen[store.episode_starts[:-1][~held_out(store)]]
+        for store, seen in zip(stores, tokens, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(first)[:STARTS].astype(np.int64))

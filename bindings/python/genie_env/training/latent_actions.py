@@ -59,7 +59,8 @@ def encoded_actions(
     """The code of the transition from every frame to the next, uint8 [frames] a store (0 at an
     episode's last frame), kept in the latent action model's run; in the precision that it was
     trained in."""
-    bf16 = read_settings(run, "latent-actions")["bf16"]
+    bf16: bool = read_settings(run, "latent-actions")["bf16"]
+    dtype = "bfloat16" if bf16 else "float32"
 
     def encode(store: EpisodeStore, title: str) -> NDArray[np.uint8]:
         codes = np.zeros(store.num_frames, np.uint8)
@@ -73,7 +74,7 @@ def encoded_actions(
         )
         return codes
 
-    return encoded_once(run, "actions", directories, stores, encode)
+    return encoded_once(run, f"actions-{dtype}", directories, stores, encode)
 
 
 def train_latent_actions(

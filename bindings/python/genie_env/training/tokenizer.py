@@ -57,7 +57,8 @@ def encoded_tokens(
 ) -> list[NDArray[np.uint16]]:
     """The tokens of every frame, uint16 [frames, S] a store, kept in the tokenizer's run; in the
     precision that it was trained in."""
-    bf16 = read_settings(run, "tokenizer")["bf16"]
+    bf16: bool = read_settings(run, "tokenizer")["bf16"]
+    dtype = "bfloat16" if bf16 else "float32"
 
     def encode(store: EpisodeStore, title: str) -> NDArray[np.uint16]:
         tokens = np.empty((store.num_frames, tokenizer.positions), np.uint16)
@@ -71,7 +72,7 @@ def encoded_tokens(
         )
         return tokens
 
-    return encoded_once(run, "tokens", directories, stores, encode)
+    return encoded_once(run, f"tokens-{dtype}", directories, stores, encode)
 
 
 def train_tokenizer(
