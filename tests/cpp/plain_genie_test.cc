@@ -126,6 +126,26 @@ TEST(PlainGenie, AStateMeansTheSameToBoth) {
   }
 }
 
+TEST(PlainGenie, ManyRowsBeginEachWithItsOwnFrame) {
+  constexpr int64_t kMany = 300;  // more than it begins at once
+  const GenieScene scene;
+  const auto packed = PackGenie(scene.weights, at::kFloat);
+  const auto plain = PlainGenie(scene.weights, at::kCPU, at::kFloat);
+  const GenieState a = GenieScene::MakeState(kMany, at::kFloat);
+  const GenieState b = GenieScene::MakeState(kMany, at::kFloat);
+  const at::Tensor rows = at::arange(kMany - 1, -1, -1, at::kLong);
+  const at::Tensor tokens = RandomNumbers(1, {kMany, kPositions}, kCodes);
+  packed->Begin(a, rows, tokens);
+  plain->Begin(b, rows, tokens);
+  ExpectAlike(a, b, "from tokens");
+  const at::Tensor frames = RandomNumbers(2, {kMany, 24, 16, 3}, 256).to(at::kByte);
+  packed->BeginFrames(a, rows, frames);
+  plain->BeginFrames(b, rows, frames);
+  // Among so many latents one may lie so near between two codes that rounding decides.
+  EXPECT_GT((a.tokens == b.tokens).to(at::kFloat).mean().item<float>(), 0.999);
+  EXPECT_TRUE(at::allclose(a.eyes_past, b.eyes_past, 1e-4, 1e-4));
+}
+
 TEST(PlainGenie, DreamsInBfloat16AboutAsInFloat32) {
   const GenieScene scene;
   std::array<at::Tensor, 2> surprises;
