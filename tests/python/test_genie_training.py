@@ -389,7 +389,7 @@ def test_a_killed_encoding_keeps_the_recordings_that_were_finished(
             raise KeyboardInterrupt
         encode(*arguments, title=title, **more)
 
-    monkeypatch.setattr("genie_env.training.tokenizer.encode_episodes", dying)
+    monkeypatch.setattr("genie_env.training.encoded.encode_episodes", dying)
     arguments = (tmp_path / "tokenizer", tokenizer, directories, stores)
     with pytest.raises(KeyboardInterrupt):
         encoded_tokens(*arguments)

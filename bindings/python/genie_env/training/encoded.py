@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, LatentAction, Tokenizer
 from genie_env.files import write_atomically
 from genie_env.training.data import fingerprint
+from genie_env.training.runs import read_settings
 
 CHUNK = 256
 """Frames that are encoded at once, besides those before them that the network looks back at."""
@@ -50,6 +52,37 @@ def encoded_once(
             write_atomically(file, write)
         arrays.append(np.load(file, mmap_mode="r"))
     return arrays
+
+
+def encoded_clips(
+    run: Path,
+    network: str,
+    kind: str,
+    model: Tokenizer | LatentAction,
+    directories: Sequence[Path],
+    stores: Sequence[EpisodeStore],
+    blank: Callable[[int], NDArray[Any]],
+    *,
+    ahead: int,
+) -> list[NDArray[Any]]:
+    """encoded_once by `model`, the `network` of `run`, in the precision that it was trained in:
+    blank(frames) of every store, filled as `encode_episodes` says."""
+    bf16: bool = read_settings(run, network)["bf16"]
+
+    def encode(store: EpisodeStore, title: str) -> NDArray[Any]:
+        encoded = blank(store.num_frames)
+        encode_episodes(
+            partial(model.encode, bf16=bf16),
+            store,
+            encoded,
+            reach=model.receptive_field,
+            ahead=ahead,
+            title=title,
+        )
+        return encoded
+
+    dtype = "bfloat16" if bf16 else "float32"
+    return encoded_once(run, f"{kind}-{dtype}", directories, stores, encode)
 
 
 def encode_episodes(

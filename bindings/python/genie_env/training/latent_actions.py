@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from genie_env._core import EpisodeStore, LatentAction
 from genie_env.training.clip_training import ClipTraining
 from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData
-from genie_env.training.encoded import encode_episodes, encoded_once
+from genie_env.training.encoded import encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.options import (
     Bf16Option,
@@ -30,7 +29,7 @@ from genie_env.training.options import (
     StopOnCollapseOption,
 )
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import load_network, read_settings
+from genie_env.training.runs import load_network
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -59,22 +58,16 @@ def encoded_actions(
     """The code of the transition from every frame to the next, uint8 [frames] a store (0 at an
     episode's last frame), kept in the latent action model's run; in the precision that it was
     trained in."""
-    bf16: bool = read_settings(run, "latent-actions")["bf16"]
-    dtype = "bfloat16" if bf16 else "float32"
-
-    def encode(store: EpisodeStore, title: str) -> NDArray[np.uint8]:
-        codes = np.zeros(store.num_frames, np.uint8)
-        encode_episodes(
-            partial(model.encode, bf16=bf16),
-            store,
-            codes,
-            reach=model.receptive_field,
-            ahead=1,
-            title=title,
-        )
-        return codes
-
-    return encoded_once(run, f"actions-{dtype}", directories, stores, encode)
+    return encoded_clips(
+        run,
+        "latent-actions",
+        "actions",
+        model,
+        directories,
+        stores,
+        lambda frames: np.zeros(frames, np.uint8),
+        ahead=1,
+    )
 
 
 def train_latent_actions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from genie_env._core import EpisodeStore, Tokenizer
 from genie_env.training.clip_training import ClipTraining
 from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData
-from genie_env.training.encoded import encode_episodes, encoded_once
+from genie_env.training.encoded import encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.options import (
     Bf16Option,
@@ -30,7 +29,7 @@ from genie_env.training.options import (
     StopOnCollapseOption,
 )
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import load_network, read_settings
+from genie_env.training.runs import load_network
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
@@ -57,22 +56,16 @@ def encoded_tokens(
 ) -> list[NDArray[np.uint16]]:
     """The tokens of every frame, uint16 [frames, S] a store, kept in the tokenizer's run; in the
     precision that it was trained in."""
-    bf16: bool = read_settings(run, "tokenizer")["bf16"]
-    dtype = "bfloat16" if bf16 else "float32"
-
-    def encode(store: EpisodeStore, title: str) -> NDArray[np.uint16]:
-        tokens = np.empty((store.num_frames, tokenizer.positions), np.uint16)
-        encode_episodes(
-            partial(tokenizer.encode, bf16=bf16),
-            store,
-            tokens,
-            reach=tokenizer.receptive_field,
-            ahead=0,
-            title=title,
-        )
-        return tokens
-
-    return encoded_once(run, f"tokens-{dtype}", directories, stores, encode)
+    return encoded_clips(
+        run,
+        "tokenizer",
+        "tokens",
+        tokenizer,
+        directories,
+        stores,
+        lambda frames: np.empty((frames, tokenizer.positions), np.uint16),
+        ahead=0,
+    )
 
 
 def train_tokenizer(
