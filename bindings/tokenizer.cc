@@ -54,8 +54,7 @@ sees one frame's tokens.
           },
           py::arg("frames"), py::kw_only(), py::arg("bf16") = false, Released(),
           "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: "
-          "faster, "
-          "by bfloat16 autocast.")
+          "faster, by bfloat16 autocast.")
       .def(
           "decode",
           [](const Tokenizer& tokenizer, const at::Tensor& tokens) {
