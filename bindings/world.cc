@@ -163,7 +163,7 @@ void InitWorld(py::module_& m) {
                                    .dtype = dtype,
                                    .termination = ParseTermination(termination),
                                    .passes = passes,
-                                   .order = order.value_or("")}));
+                                   .order = order}));
           },
           py::arg("path"), py::kw_only(), py::arg("device") = WorldOptions{}.device,
           py::arg("dtype") = WorldOptions{}.dtype, py::arg("termination") = py::none(),

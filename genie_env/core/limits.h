@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace genie_env {
 
@@ -21,5 +22,8 @@ inline constexpr int64_t kMostWidth = 8192;
 inline constexpr int64_t kMostBlocks = 64;
 inline constexpr int64_t kMostBand = 1024;
 inline constexpr int64_t kMostPasses = 64;
+
+/// Throws std::invalid_argument unless least <= size <= most; `name` is what the error calls it.
+void CheckSize(const std::string& name, int64_t size, int64_t most, int64_t least = 1);
 
 }  // namespace genie_env

@@ -5,23 +5,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "genie_env/core/limits.h"
 #include "genie_env/nn/check_tensor.h"
 #include "genie_env/nn/model.h"
 
 namespace genie_env {
-
-void ClipSizes::Check() const {
-  CheckSize("height", height, kMostSide);
-  CheckSize("width", width, kMostSide);
-  if (patch < 1 || height < patch || width < patch || height % patch != 0 || width % patch != 0) {
-    throw std::invalid_argument("frames of " + std::to_string(height) + " x " +
-                                std::to_string(width) + " cannot be cut into patches of " +
-                                std::to_string(patch) + " x " + std::to_string(patch) +
-                                "; expected a patch that divides height and width");
-  }
-  CheckSize("the number of patches a frame", positions(), kMostPositions);
-}
 
 at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t least,
                       const char* network) {

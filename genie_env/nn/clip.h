@@ -2,19 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "genie_env/nn/genie_sizes.h"
+
 namespace genie_env {
-
-/// What the networks that learn from video see: clips of T consecutive frames of one size, cut into
-/// square patches.
-struct ClipSizes {
-  int64_t height = 64;
-  int64_t width = 64;
-  int64_t patch = 8;  ///< side of a patch; divides height and width
-
-  int64_t positions() const { return (height / patch) * (width / patch); }
-  int64_t pixels() const { return patch * patch * 3; }  ///< numbers a patch
-  void Check() const;                                   ///< throws std::invalid_argument
-};
 
 /// uint8 [N, T, height, width, 3] to float32 of the same shape, in [-0.5, 0.5]. Anything else,
 /// no clip, or fewer than `least` frames, throws std::invalid_argument.

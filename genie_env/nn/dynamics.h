@@ -4,15 +4,6 @@
 
 namespace genie_env {
 
-struct DynamicsSizes {
-  int64_t positions = 64;  ///< tokens a frame
-  int64_t codes = 1024;    ///< of the tokenizer
-  BlockSizes block;
-  int64_t blocks = 4;
-  int64_t band = 16;   ///< frames that a layer looks at: this one and the last ones
-  int64_t passes = 4;  ///< the most passes a frame that sampling will make; sets the mask ratios
-};
-
 /// The dynamics of Genie (Bruce et al. 2024): from the tokens of past frames and the latent
 /// actions, the tokens of the next frame, by MaskGIT (Chang et al. 2022).
 ///

@@ -6,18 +6,6 @@
 
 namespace genie_env {
 
-struct LatentActionSizes {
-  ClipSizes clip;
-  BlockSizes block;
-  int64_t encoder_blocks = 4;
-  int64_t decoder_blocks = 4;
-  int64_t actions = 6;
-  int64_t code_dimensions = 8;
-  int64_t band = 8;  ///< frames that an encoder layer looks at: this one and the last ones
-  /// What is left of motion after one transition, 0 to 1, 1 excluded.
-  double momentum = 0;
-};
-
 /// The latent action model of Genie (Bruce et al. 2024): what happened between two frames, as one
 /// of a few codes, learned from video alone. The encoder sees frames 1 .. t + 1 and names the code
 /// of the transition from t to t + 1; the decoder sees frame t and the motion

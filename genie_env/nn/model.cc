@@ -68,12 +68,6 @@ const at::Tensor& Take(const TensorMap& tensors, const std::string& name, const 
   return found->second;
 }
 
-void CheckSize(const std::string& name, int64_t size, int64_t most, int64_t least) {
-  if (size >= least && size <= most) return;
-  throw std::invalid_argument(name + " is " + std::to_string(size) + ", expected " +
-                              std::to_string(least) + " to " + std::to_string(most));
-}
-
 TensorMap ParametersOf(const torch::nn::Module& network) {
   TensorMap parameters;
   for (const auto& item : network.named_parameters()) {

@@ -73,9 +73,6 @@ class Model : public torch::nn::Module {
 const at::Tensor& Take(const TensorMap& tensors, const std::string& name,
                        const std::string& what = "the batch");
 
-/// Throws std::invalid_argument unless least <= size <= most; `name` is what the error calls it.
-void CheckSize(const std::string& name, int64_t size, int64_t most, int64_t least = 1);
-
 /// All parameters, or all buffers, by name, without copies.
 TensorMap ParametersOf(const torch::nn::Module& network);
 TensorMap BuffersOf(const torch::nn::Module& network);

@@ -16,11 +16,8 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
-
-#include "genie_env/core/limits.h"
 
 namespace genie_env {
 namespace {
@@ -60,16 +57,6 @@ at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
     scores = scores.masked_fill(~visible, -std::numeric_limits<double>::infinity());
   }
   return at::matmul(at::softmax(scores, -1).to(value.scalar_type()), value);
-}
-
-void BlockSizes::Check() const {
-  CheckSize("width", width, kMostWidth);
-  CheckSize("heads", heads, kMostWidth);
-  if (width % heads != 0 || head() % 2 != 0) {
-    throw std::invalid_argument("width is " + std::to_string(width) + " and heads is " +
-                                std::to_string(heads) +
-                                "; expected a width that is an even number times the heads");
-  }
 }
 
 at::Tensor Rotations(const at::Tensor& time, int64_t head) {

@@ -1,16 +1,9 @@
 #pragma once
 
+#include "genie_env/nn/genie_sizes.h"
 #include "genie_env/nn/model.h"
 
 namespace genie_env {
-
-struct BlockSizes {
-  int64_t width = 192;
-  int64_t heads = 3;  ///< each of width / heads, an even number
-
-  int64_t head() const { return width / heads; }
-  void Check() const;  ///< throws std::invalid_argument
-};
 
 /// RoPE's (Su et al. 2021): pair i of a head's numbers turns by time / kRopeBase^(2i / head).
 inline constexpr double kRopeBase = 10000;

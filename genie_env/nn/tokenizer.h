@@ -6,16 +6,6 @@
 
 namespace genie_env {
 
-struct TokenizerSizes {
-  ClipSizes clip;
-  BlockSizes block;
-  int64_t encoder_blocks = 4;
-  int64_t decoder_blocks = 4;
-  int64_t codes = 1024;
-  int64_t code_dimensions = 8;  ///< few: then nearly all codes find use (Yu et al. 2022)
-  int64_t band = 4;  ///< frames that an encoder layer looks at: this one and the last ones
-};
-
 /// The video tokenizer of Genie (Bruce et al. 2024): a VQ-VAE over ST-transformer blocks. The
 /// encoder is causal in time. The decoder sees one frame's tokens, so that any frame of a dream can
 /// be shown, or skipped, by itself.

@@ -63,7 +63,8 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   return parsed;
 }
 
-void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes, const std::string& order) {
+void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes,
+                    const std::optional<std::string>& order) {
   if (passes) {
     if (*passes < 1 || *passes > kMostPasses) {
       throw std::invalid_argument("passes is " + std::to_string(*passes) + ", expected 1 to " +
@@ -72,13 +73,13 @@ void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes, const st
     }
     config.dynamics.passes = *passes;
   }
-  if (order.empty()) return;
+  if (!order) return;
   for (const UnmaskOrder known : {UnmaskOrder::kConfidence, UnmaskOrder::kRandom}) {
-    if (order != Name(known)) continue;
+    if (*order != Name(known)) continue;
     config.order = known;
     return;
   }
-  throw std::invalid_argument("order is " + Quoted(order) +
+  throw std::invalid_argument("order is " + Quoted(*order) +
                               ", expected \"confidence\" or \"random\", or nothing for the world's "
                               "own");
 }

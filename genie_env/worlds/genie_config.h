@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "genie_env/nn/dynamics.h"
-#include "genie_env/nn/tokenizer.h"
+#include "genie_env/nn/genie_sizes.h"
 #include "genie_env/worlds/maskgit.h"
 
 namespace genie_env {
@@ -27,9 +26,10 @@ struct GenieConfig {
 /// of another type or out of range; other fields (how the world was trained) are ignored.
 GenieConfig ParseGenieConfig(const std::string& text, const std::string& file);
 
-/// Puts what a user asks for (see WorldOptions; empty: nothing) in the place of what the world's
+/// Puts what a user asks for (see WorldOptions) in the place of what the world's
 /// directory says. Throws std::invalid_argument on passes or an order that cannot be.
-void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes, const std::string& order);
+void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes,
+                    const std::optional<std::string>& order);
 
 /// As config.json and WorldOptions call it.
 const char* Name(UnmaskOrder order);

@@ -298,7 +298,7 @@ std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directo
   const FrozenScope scope;
   const at::Device device = ParseDevice(options.device);
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
-  if (options.passes || !options.order.empty()) {
+  if (options.passes || options.order) {
     throw std::invalid_argument(
         std::string(options.passes ? "passes" : "order") +
         " is for worlds whose frames are tokens that are settled in passes; the world " +

@@ -59,7 +59,7 @@ struct WorldOptions {
   std::optional<int64_t> passes = std::nullopt;
   /// Which tokens a pass settles: "confidence", the most certain, or "random" ones. Empty: as the
   /// world's directory says.
-  std::string order = "";
+  std::optional<std::string> order = std::nullopt;
 };
 
 /// A frozen world model: immutable after loading and safe to share between environments and

@@ -4,6 +4,8 @@
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <array>
+#include <string>
+#include <vector>
 
 #include "genie_env/core/error.h"
 #include "genie_env/io/episode_store.h"
@@ -26,11 +28,14 @@ void Append(EpisodeWriter& writer, int64_t frame_bytes) {
   if (frame_bytes == 12) writer.Append({kFrames, kActions, kRewards, kLast, kNever});
 }
 
-void WriteSoundStore() {
-  std::filesystem::remove_all(Scratch());
+/// The bytes of kFiles in a store of two sound episodes.
+std::vector<std::string> SoundStore() {
   EpisodeWriter writer(Scratch(), 2, 2, "{}");
   Append(writer, 12);
   Append(writer, 12);
+  std::vector<std::string> files;
+  for (const char* file : kFiles) files.push_back(ReadBytes(Scratch() / file));
+  return files;
 }
 
 template <typename T>
@@ -52,12 +57,13 @@ void ReadAll(const EpisodeStore& store) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genie_env;
   FuzzedDataProvider input(data, size);
-  WriteSoundStore();
+  static const std::vector<std::string> sound = SoundStore();
+  std::vector<std::string> files = sound;
   do {
-    const char* file = input.PickValueInArray(kFiles);
-    const std::string bytes = input.ConsumeRandomLengthString();
-    WriteBytes(Scratch() / file, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    const size_t file = input.ConsumeIntegralInRange<size_t>(0, kFiles.size() - 1);
+    files[file] = input.ConsumeRandomLengthString();
   } while (input.ConsumeBool());
+  for (size_t i = 0; i < kFiles.size(); ++i) WriteBytes(Scratch() / kFiles[i], files[i]);
   try {
     const EpisodeStore store(Scratch());
     ReadAll(store);

@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace genie_env;
   const std::filesystem::path path = Scratch() / "input.safetensors";
-  WriteBytes(path, data, size);
+  WriteBytes(path, {reinterpret_cast<const char*>(data), size});
   try {
     const SafetensorsFile file(path);
     volatile unsigned sum = 0;
