@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds the library and its C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer into
+# build/sanitize/, and runs them. After tests/run.sh, in the same virtual environment. (The extension
+# module is left out: it would need the sanitizer's runtime preloaded into Python.)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=python3
+command -v cmake >/dev/null || "$python" -m pip install cmake
+command -v ninja >/dev/null || "$python" -m pip install ninja
+build=build/sanitize
+mkdir -p "$build"
+# The header libraries that the package was built with.
+cp -r "build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')/headers" "$build/"
+cmake -G Ninja -B "$build" -DPython_EXECUTABLE="$(command -v "$python")" -DGENIE_ENV_PYTHON=OFF \
+  -DGENIE_ENV_TESTS=ON -DGENIE_ENV_CUDA=OFF -DGENIE_ENV_SANITIZE=address,undefined
+ninja -C "$build"
+
+# LibTorch is not built with sanitizers: what it allocates and frees cannot be matched.
+export ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0 UBSAN_OPTIONS=halt_on_error=1
+# One process a core: each of them loads LibTorch once.
+export GTEST_TOTAL_SHARDS GTEST_SHARD_INDEX GTEST_BRIEF=1
+GTEST_TOTAL_SHARDS=$(nproc)
+for ((GTEST_SHARD_INDEX = 0; GTEST_SHARD_INDEX < GTEST_TOTAL_SHARDS; ++GTEST_SHARD_INDEX)); do
+  "$build/tests/cpp/genie_env_tests" &
+done
+failed=0
+for job in $(jobs -p); do wait "$job" || failed=1; done
+exit $failed
