@@ -42,6 +42,28 @@ TEST(Starts, BurnInOfMaskedRowsAlone) {
   EXPECT_EQ(TableOf(observation), (Table{{1, 40, 0, 1, 0}, {6, 2, 0, 1, 2}, {1, 42, 0, 1, 2}}));
 }
 
+TEST(Starts, WhatIsThrownBetweenFramesLeavesEveryRowAsItWas) {
+  VecEnv env = Counting(99, {.num_envs = 1, .seed = 40}),
+         untouched = Counting(99, {.num_envs = 1, .seed = 40});
+  for (VecEnv* each : {&env, &untouched}) {
+    each->Reset({.frames = Frames({5})});
+    each->Step(Longs({0}));
+  }
+  struct Stop {};
+  int calls = 0;
+  ResetOptions film{.frames = Films({{1, 2, 3, 4}}), .actions = Longs({0, 0, 0}).view({1, 3})};
+  film.between_frames = [&] {
+    if (++calls == 2) throw Stop{};
+  };
+  EXPECT_THROW(env.Reset(film), Stop);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(TableOf(env.Step(Longs({2})).observation),
+            TableOf(untouched.Step(Longs({2})).observation));
+  film.between_frames = [&] { ++calls; };
+  EXPECT_EQ(TableOf(env.Reset(film)), (Table{{4, 40, 1, 3, 0}}));
+  EXPECT_EQ(calls, 5);
+}
+
 TEST(Starts, OneFrameOfAFilmIsAFrame) {
   VecEnv env = Counting(99, {.num_envs = 2, .seed = 40});
   EXPECT_EQ(TableOf(env.Reset({.frames = Films({{5}, {6}})})),

@@ -568,6 +568,13 @@ def test_a_frozen_world_dreams_what_its_dynamics_foretell(
         assert torch.equal(world.observe(state, "tokens"), seen[:, -1])
 
 
+def test_a_world_makes_as_many_passes_as_it_is_frozen_with(runs: Path, tmp_path: Path) -> None:
+    frozen(runs, tmp_path / "learned")
+    frozen(runs, tmp_path / "fewer", passes=2)
+    assert World.load(tmp_path / "learned").spec.passes == 4
+    assert World.load(tmp_path / "fewer").spec.passes == 2
+
+
 def config_sizes(config: dict[str, Any]) -> dict[str, Any]:
     codes = config["tokenizer"]["codes"]
     side = config["frame"]["height"] // config["tokenizer"]["patch"]
@@ -639,6 +646,9 @@ def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -
             frozen(runs, tmp_path / "world", temperature=temperature)
     with pytest.raises(ValueError, match="the order is 'first'"):
         frozen(runs, tmp_path / "world", order="first")
+    for passes in (0, 5):
+        with pytest.raises(ValueError, match=f"passes is {passes}; expected 1 to 4, as many as"):
+            frozen(runs, tmp_path / "world", passes=passes)
     with pytest.raises(ValueError, match="give the --out of a `train dynamics`"):
         freeze_genie(tmp_path, tmp_path / "world")
     copies = tmp_path / "runs"

@@ -47,6 +47,10 @@ def freeze_genie(
     order: Annotated[
         str, typer.Option(help="which tokens a pass settles: by confidence or random")
     ] = "confidence",
+    passes: Annotated[
+        int | None,
+        typer.Option(help="in which a frame's tokens are settled; as many as learned unless given"),
+    ] = None,
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
     check_temperature(temperature)
@@ -66,6 +70,11 @@ def freeze_genie(
     eyes, inferred = load_tokenizer(tokenizer), load_latent_actions(latent_actions)
     load_dynamics(dynamics, inferred.codes())  # raises ValueError where they do not fit
     mind_sizes = settings["sizes"]
+    if passes is not None and not 1 <= passes <= mind_sizes["passes"]:
+        raise ValueError(
+            f"passes is {passes}; expected 1 to {mind_sizes['passes']}, as many as {dynamics} "
+            "learned to make"
+        )
     if (mind_sizes["positions"], mind_sizes["codes"]) != (eyes.positions, eyes.codes):
         raise ValueError(
             f"{dynamics} foretells {mind_sizes['positions']} tokens a frame, of "
@@ -88,7 +97,10 @@ def freeze_genie(
             "frame": {"height": stores[0].height, "width": stores[0].width},
             # The networks' own sizes, but for what stands above and below.
             "tokenizer": {k: v for k, v in eyes_sizes.items() if k != "frame"},
-            "dynamics": {k: v for k, v in mind_sizes.items() if k not in ("positions", "codes")},
+            "dynamics": {
+                **{k: v for k, v in mind_sizes.items() if k not in ("positions", "codes")},
+                "passes": passes or mind_sizes["passes"],
+            },
             "order": order,
             "actions": {
                 "meanings": [str(code) for code in range(inferred.actions)],
