@@ -27,6 +27,7 @@ from genie_env.rollouts import GREEDY, Starts, measure, psnr
 from genie_env.summary import summarise_groups
 from genie_env.training.data import held_out
 from genie_env.training.latent_actions import load_latent_actions, train_latent_actions
+from genie_env.training.runs import copy_network
 
 LIMIT = 10 * np.log10(255**2 * 12)
 """Of equal frames, in dB."""
@@ -361,6 +362,15 @@ def test_latent_actions_are_inferred_from_the_frames(
     fidelity(str(directory), [slides], latent_run, json_file=file, **SMALL)
     assert json.loads(file.read_text())["latent_actions"] == str(latent_run)
 
+    # The world's own, where it has them; of episodes that training saw, nothing is asked.
+    copy_network(latent_run, "latent-actions", directory / "latent-actions")
+    (own,) = actions_of(world, directory, [slides], [store], None)
+    seen = np.repeat(~held_out(store), np.diff(store.episode_starts))
+    assert not own[seen].any()
+    assert (own == actions)[~seen].mean() > 0.95
+    fidelity(str(directory), [slides], json_file=file, **SMALL)
+    assert json.loads(file.read_text())["latent_actions"] is None
+
 
 def world_of_codes(directory: Path, run: Path, change: float = 0) -> Path:
     """A world's directory as far as it says which latent actions it was learned from."""
@@ -400,8 +410,9 @@ def test_a_world_says_which_actions_it_takes(
     refused(
         Slider("genie", actions=4),
         None,
-        "the actions of the world slider are latent, no recording holds them: give "
-        "--latent-actions, the run of `train latent-actions` that it was learned from",
+        "the actions of the world slider are latent, no recording holds them, and it has no "
+        "latent-actions/ that infers them: give --latent-actions, the run of `train latent-actions` "
+        "that it was learned from",
     )
     refused(
         Slider(),

@@ -585,6 +585,24 @@ def part_of(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Te
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
+def test_a_frozen_world_keeps_the_model_of_its_latent_actions(
+    data: Path, store: EpisodeStore, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    frozen(runs, tmp_path / "world")
+    kept = tmp_path / "world" / "latent-actions"
+    files = sorted(path.name for path in kept.iterdir())
+    assert files == ["checkpoint.safetensors", "metrics.jsonl", "settings.json"]
+    assert (kept / files[0]).stat().st_size < (runs / "actions" / files[0]).stat().st_size / 4
+    here, there = load_latent_actions(kept), load_latent_actions(runs / "actions")
+    torch.testing.assert_close(here.codes(), there.codes(), rtol=0, atol=2e-3)
+    (ours,) = encoded_actions(kept, here, [data], [store])
+    (theirs,) = encoded_actions(runs / "actions", there, [data], [store])
+    assert (ours == theirs).mean() > 0.95
+    assert sorted(path.name for path in kept.iterdir()) == files, "something was written there"
+    assert list((tmp_path / "cache").rglob("*.npy"))
+
+
 def test_a_world_begins_where_training_episodes_begin(
     store: EpisodeStore, runs: Path, tmp_path: Path
 ) -> None:

@@ -30,9 +30,10 @@ from genie_env.rollouts import GREEDY, Starts, measure
 from genie_env.shipped import find_world
 from genie_env.summary import RESAMPLES, Curve, summarise_groups
 from genie_env.training.data import fingerprint, open_stores
-from genie_env.training.latent_actions import encoded_actions, load_latent_actions
+from genie_env.training.latent_actions import held_out_actions, load_latent_actions
 from genie_env.training.recorded import recorded_game
 from genie_env.training.runs import final_report
+from genie_env.training.world_files import LATENT_ACTIONS
 
 LATENT = "genie"
 """The family of worlds whose actions no recording holds."""
@@ -68,18 +69,21 @@ def actions_of(
 ) -> list[NDArray[Any]]:
     """The world's action from every frame of the recordings to the next: [frames] a store.
 
-    As recorded; or, for a world whose actions are latent, inferred from the frames by the latent
-    action model of the run `latent_actions`. Raises ValueError where that run is missing, not
-    wanted or not the one that the world was learned from, and where recorded actions do not mean
-    what the world's mean.
+    As recorded; or, for a world whose actions are latent, inferred from the frames, of held-out
+    episodes alone, by the latent action model of the run `latent_actions`, the world's own unless
+    given. Raises ValueError where that run is missing, not wanted or not the one that the world was
+    learned from, and where recorded actions do not mean what the world's mean.
     """
     spec = world.spec
     if spec.family == LATENT:
-        if latent_actions is None:
+        own = world_directory / LATENT_ACTIONS
+        if latent_actions is None and not own.exists():
             raise ValueError(
-                f"the actions of the world {spec.name} are latent, no recording holds them: give "
-                "--latent-actions, the run of `train latent-actions` that it was learned from"
+                f"the actions of the world {spec.name} are latent, no recording holds them, and "
+                f"it has no {LATENT_ACTIONS}/ that infers them: give --latent-actions, the run of "
+                "`train latent-actions` that it was learned from"
             )
+        latent_actions = latent_actions or own
         final_report(latent_actions, "latent-actions")
         model = load_latent_actions(latent_actions)
         if model.actions != len(spec.actions):
@@ -92,7 +96,7 @@ def actions_of(
                 f"the codes of {latent_actions} are not the actions of the world {spec.name}, "
                 "whose codebook is another: give the run that it was learned from, as it was then"
             )
-        return [*encoded_actions(latent_actions, model, directories, stores)]
+        return [*held_out_actions(latent_actions, model, stores)]
     if latent_actions is not None:
         raise ValueError(
             f"the world {spec.name} knows the actions of its recordings ({', '.join(spec.actions)})"
@@ -110,8 +114,8 @@ def actions_of(
 def _codes_are_those_of(world: Path, codes: torch.Tensor) -> bool:
     with safe_open(world / "model.safetensors", "pt") as tensors:
         known = tensors.get_tensor("action_codes")
-    # A world keeps them in float16, rounded.
-    return known.shape == codes.shape and torch.equal(known, codes.to(known.dtype))
+    # Rounded to float16 on the way, or of a network that was.
+    return known.shape == codes.shape and torch.allclose(known.float(), codes, atol=2e-3)
 
 
 def fidelity(
@@ -125,7 +129,10 @@ def fidelity(
     ],
     latent_actions: Annotated[
         Path | None,
-        typer.Option(help="run directory of `train latent-actions`, for a world without real ones"),
+        typer.Option(
+            help="run directory of `train latent-actions`, for a world without real ones [default: "
+            "the world's own]",
+        ),
     ] = None,
     starts: Annotated[int, typer.Option(help="frames that dreams start from")] = 300,
     burn_in: Annotated[int, typer.Option(help="real frames that follow before the dream")] = 16,

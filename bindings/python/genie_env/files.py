@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 
+def user_cache() -> Path:
+    """Where what can be computed again is kept between commands: `$XDG_CACHE_HOME/genie_env`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "genie_env"
+
+
 def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
     """Calls `write` with a temporary name in the same directory, then renames that to `file`.
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
-from genie_env.files import write_atomically
+from genie_env.files import user_cache, write_atomically
 from genie_env.training.data import fingerprint
-from genie_env.training.runs import read_settings
+from genie_env.training.runs import in_world, read_settings
 
 CHUNK = 256
 """Frames that are encoded at once, besides those before them that the network looks back at."""
@@ -34,9 +34,11 @@ def encoded_once(
     stores: Sequence[EpisodeStore],
     encode: Callable[[EpisodeStore, str], NDArray[Any]],
 ) -> list[NDArray[Any]]:
-    """`encode(store, title)` of every store, mapped into memory from files in the run's directory
-    that are named after its weights; what is not there yet is computed."""
-    cache = run / kind / weights_fingerprint(run)
+    """`encode(store, title)` of every store, mapped into memory from files that are named after the
+    run's weights; what is not there yet is computed. They lie in the run's directory, or, where that
+    is part of a world, in the user's cache."""
+    kept = user_cache() / "encoded" if in_world(run) else run
+    cache = kept / kind / weights_fingerprint(run)
     cache.mkdir(parents=True, exist_ok=True)
     arrays = []
     for directory, store in zip(directories, stores, strict=True):
@@ -93,16 +95,18 @@ def encode_episodes(
     reach: int,
     ahead: int,
     title: str,
+    only: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Fills `encoded`, a row a frame, with what `encode` says of every episode by itself.
+    """Fills `encoded`, a row a frame, with what `encode` says of every episode by itself, or of those
+    that `only` names.
 
     `encode` takes frames [1, T, H, W, 3] and says something of all frames but the last `ahead`; each
     answer looks at `reach` frames, the last of which is `ahead` of its own. Rows without an answer
     are left as they are.
     """
     starts = store.episode_starts
-    episodes = list(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
-    for start, stop in track(episodes, title, transient=True):
+    episodes = np.stack([starts[:-1], starts[1:]], axis=1)[slice(None) if only is None else only]
+    for start, stop in track(episodes.tolist(), title, transient=True):
         for first in range(start, stop - ahead, CHUNK):
             last = min(first + CHUNK, stop - ahead)
             seen_from = max(start, first + ahead - reach + 1)

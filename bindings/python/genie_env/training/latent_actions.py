@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore, LatentAction
 from genie_env.training.clip_training import ClipTraining
 from genie_env.training.codes import least_varied, usage, watch_perplexity
-from genie_env.training.data import ClipData
-from genie_env.training.encoded import encoded_clips
+from genie_env.training.data import ClipData, held_out
+from genie_env.training.encoded import encode_episodes, encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.options import (
     Bf16Option,
@@ -29,7 +30,7 @@ from genie_env.training.options import (
     StopOnCollapseOption,
 )
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import load_network
+from genie_env.training.runs import load_network, read_settings
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -68,6 +69,27 @@ def encoded_actions(
         lambda frames: np.zeros(frames, np.uint8),
         ahead=1,
     )
+
+
+def held_out_actions(
+    run: Path, model: LatentAction, stores: Sequence[EpisodeStore]
+) -> list[NDArray[np.uint8]]:
+    """As encoded_actions, of held-out episodes alone (0 in all others), and kept nowhere."""
+    bf16: bool = read_settings(run, "latent-actions")["bf16"]
+    found = []
+    for store in stores:
+        codes = np.zeros(store.num_frames, np.uint8)
+        encode_episodes(
+            partial(model.encode, bf16=bf16),
+            store,
+            codes,
+            reach=model.receptive_field,
+            ahead=1,
+            title="inferring latent actions",
+            only=held_out(store),
+        )
+        found.append(codes)
+    return found
 
 
 def train_latent_actions(

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from genie_env._core import EpisodeStore, Model, Trainer
-from genie_env.files import claim_run, read_json, write_atomically
+from genie_env.files import claim_run, read_json, write_atomically, write_json
 from genie_env.training.data import fingerprint
 
 Network = TypeVar("Network", bound=Model)
@@ -67,6 +67,25 @@ def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
             f"{file} is damaged ({error}): bring it back from a copy, or remove it and train from "
             "the beginning"
         ) from error
+
+
+def in_world(run: Path) -> bool:
+    """Whether a run's directory is part of a frozen world, as `copy_network` leaves it there."""
+    return (run.parent / "config.json").exists()
+
+
+def copy_network(run: Path, network: str, to: Path) -> None:
+    """Makes a run's directory of a finished run's network alone, in float16: it can be loaded and
+    used, not trained on. Its report is the last one."""
+    report = final_report(run, network)
+    state = read_checkpoint(run)
+    halves = {k: v.half().contiguous() for k, v in state.items() if k.startswith("weight.")}
+    kept = {**halves, "step": state["step"]}
+    to.mkdir(parents=True, exist_ok=True)
+    write_json(to / "settings.json", read_settings(run, network))
+    line = json.dumps(report) + "\n"
+    write_atomically(to / "metrics.jsonl", lambda file: file.write_text(line))
+    write_atomically(to / "checkpoint.safetensors", lambda file: file.write_bytes(save(kept)))
 
 
 def load_weights(run: Path, network: str) -> dict[str, torch.Tensor]:

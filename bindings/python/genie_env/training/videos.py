@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from rich.progress import (
 )
 
 from genie_env._core import EpisodeStore, EpisodeWriter
-from genie_env.files import read_json
+from genie_env.files import read_json, user_cache
 from genie_env.games.doom import FRAME_SIZE
 from genie_env.training.data import HELD_OUT_EVERY
 from genie_env.training.pace import same_rate
@@ -90,7 +89,7 @@ def _decoded(files: Sequence[Path], frames_per_second: float | None) -> Path:
             f"{twice[0]} is given twice: held out once and trained on once, it would hide what is "
             "not learned"
         )
-    directory = _cache() / _key(places, frames_per_second)
+    directory = user_cache() / "videos" / _key(places, frames_per_second)
     if (directory / "episode_starts.npy").exists():
         try:
             if EpisodeStore(directory).num_episodes == len(files):
@@ -203,11 +202,6 @@ def _one_rate(videos: Sequence[Video]) -> float:
             )
     assert first.rate is not None
     return first.rate
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "genie_env" / "videos"
 
 
 def _key(places: Sequence[Path], frames_per_second: float | None) -> str:

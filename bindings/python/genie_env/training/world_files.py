@@ -13,6 +13,8 @@ from genie_env.files import write_atomically, write_json
 from genie_env.training.runs import final_report, read_settings
 
 FORMAT_VERSION = 1
+LATENT_ACTIONS = "latent-actions"
+"""The part of a Genie world that says which of its actions happened in a video: a run's directory."""
 STARTS = 1000
 """The most contexts that a world keeps to begin dreams from."""
 
