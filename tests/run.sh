@@ -33,16 +33,17 @@ command -v ctest >/dev/null || "$python" -m pip install cmake
 
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
 export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib
+parallel=(--numprocesses "$(nproc)" --dist loadfile) # the tests of a file share trained networks
 failed=0
 ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error |
   tee build/ctest.log || failed=1
-"$python" -m pytest --numprocesses "$(nproc)" | tee build/pytest.log || failed=1
+"$python" -m pytest "${parallel[@]}" | tee build/pytest.log || failed=1
 
 # What stands on Gymnasium, on the oldest one that is supported.
 oldest=$(sed -n 's/.*"gymnasium>=\([0-9.]*\).*/\1/p' pyproject.toml)
 "$python" -m pip install --quiet --upgrade --no-deps --target build/gymnasium-oldest \
   "gymnasium==$oldest"
-PYTHONPATH=build/gymnasium-oldest "$python" -m pytest --numprocesses "$(nproc)" \
+PYTHONPATH=build/gymnasium-oldest "$python" -m pytest "${parallel[@]}" \
   tests/python/test_{autoreset,conformance,registration,sb3,single_env,vector_env}.py |
   tee build/pytest-oldest.log || failed=1
 echo "C++:    $(grep 'tests passed' build/ctest.log)"

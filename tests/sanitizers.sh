@@ -9,9 +9,14 @@ python=python3
 command -v cmake >/dev/null || "$python" -m pip install cmake
 command -v ninja >/dev/null || "$python" -m pip install ninja
 build=build/sanitize
-mkdir -p "$build"
 # The header libraries that the package was built with.
-cp -r "build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')/headers" "$build/"
+headers=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')/headers
+if [ ! -d "$headers" ]; then
+  echo "tests/sanitizers.sh: $headers is missing. Run tests/run.sh first." >&2
+  exit 1
+fi
+mkdir -p "$build"
+cp -r "$headers" "$build/"
 cmake -G Ninja -B "$build" -DPython_EXECUTABLE="$(command -v "$python")" -DGENIE_ENV_PYTHON=OFF \
   -DGENIE_ENV_TESTS=ON -DGENIE_ENV_CUDA=OFF -DGENIE_ENV_SANITIZE=address,undefined
 ninja -C "$build"
@@ -19,11 +24,13 @@ ninja -C "$build"
 # LibTorch is not built with sanitizers: what it allocates and frees cannot be matched.
 export ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0 UBSAN_OPTIONS=halt_on_error=1
 # One process a core: each of them loads LibTorch once.
-export GTEST_TOTAL_SHARDS GTEST_SHARD_INDEX GTEST_BRIEF=1
-GTEST_TOTAL_SHARDS=$(nproc)
-for ((GTEST_SHARD_INDEX = 0; GTEST_SHARD_INDEX < GTEST_TOTAL_SHARDS; ++GTEST_SHARD_INDEX)); do
-  "$build/tests/cpp/genie_env_tests" &
+shards=$(nproc)
+jobs=()
+for ((shard = 0; shard < shards; ++shard)); do
+  GTEST_BRIEF=1 GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard \
+    timeout 900 "$build/tests/cpp/genie_env_tests" &
+  jobs+=($!)
 done
 failed=0
-for job in $(jobs -p); do wait "$job" || failed=1; done
+for job in "${jobs[@]}"; do wait "$job" || failed=1; done
 exit $failed

@@ -26,8 +26,9 @@ from genie_env.recording import record
 from genie_env.rollouts import GREEDY, Starts, measure, psnr
 from genie_env.summary import summarise_groups
 from genie_env.training.data import held_out
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import load_latent_actions, train_latent_actions
-from genie_env.training.runs import copy_network
+from genie_env.training.runs import freeze_network
 
 LIMIT = 10 * np.log10(255**2 * 12)
 """Of equal frames, in dB."""
@@ -363,13 +364,15 @@ def test_latent_actions_are_inferred_from_the_frames(
     assert json.loads(file.read_text())["latent_actions"] == str(latent_run)
 
     # The world's own, where it has them; of episodes that training saw, nothing is asked.
-    copy_network(latent_run, "latent-actions", directory / "latent-actions")
-    (own,) = actions_of(world, directory, [slides], [store], None)
+    freeze_network(latent_run, "latent-actions", directory / "latent-actions")
+    kept = directory / "latent-actions"
+    (own,) = actions_of(world, directory, [slides], [store], kept)
     seen = np.repeat(~held_out(store), np.diff(store.episode_starts))
     assert not own[seen].any()
     assert (own == actions)[~seen].mean() > 0.95
     fidelity(str(directory), [slides], json_file=file, **SMALL)
-    assert json.loads(file.read_text())["latent_actions"] is None
+    assert json.loads(file.read_text())["latent_actions"] == str(kept)
+    assert json.loads(file.read_text())["latent_actions_weights"] == weights_fingerprint(kept)
 
 
 def world_of_codes(directory: Path, run: Path, change: float = 0) -> Path:
@@ -390,9 +393,10 @@ def test_latent_actions_of_another_codebook_are_refused(
         "another: give the run that it was learned from, as it was then"
     )
     store = EpisodeStore(slides)
-    directory = world_of_codes(tmp_path / "world", latent_run, change=0.01)
-    with pytest.raises(ValueError, match=words):
-        actions_of(world, directory, [slides], [store], latent_run)
+    for change in (0.001, 0.01):
+        directory = world_of_codes(tmp_path / "world", latent_run, change=change)
+        with pytest.raises(ValueError, match=words):
+            actions_of(world, directory, [slides], [store], latent_run)
     codes = load_latent_actions(latent_run).codes()[:, :-1].half().contiguous()
     save_file({"action_codes": codes.numpy()}, directory / "model.safetensors")
     with pytest.raises(ValueError, match=words):

@@ -6,9 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import genie_env
 from genie_env.shipped import find_world, shipped_worlds
+from genie_env.training.latent_actions import load_latent_actions
 
 
 @pytest.mark.parametrize("name", shipped_worlds())
@@ -29,6 +32,13 @@ def test_dreams_for_a_while(name: str) -> None:
         frames, _, _, _, infos = env.step(env.action_space.sample())
     assert frames.std(axis=(1, 2)).max(axis=-1).min() > 5, "a frame is of one colour"
     assert np.isfinite(infos["surprise"]).all()
+
+
+def test_doom_genie_infers_its_latent_actions_from_video() -> None:
+    directory = find_world("doom-genie")
+    model = load_latent_actions(directory / "latent-actions")
+    codes = load_file(directory / "model.safetensors")["action_codes"]
+    torch.testing.assert_close(model.codes(), codes.float(), rtol=0, atol=2e-3)
 
 
 def test_latent_actions_of_doom_genie_move_left_and_right() -> None:

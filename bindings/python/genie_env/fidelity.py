@@ -30,9 +30,10 @@ from genie_env.rollouts import GREEDY, Starts, measure
 from genie_env.shipped import find_world
 from genie_env.summary import RESAMPLES, Curve, summarise_groups
 from genie_env.training.data import fingerprint, open_stores
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import held_out_actions, load_latent_actions
 from genie_env.training.recorded import recorded_game
-from genie_env.training.runs import final_report
+from genie_env.training.runs import final_report, is_frozen
 from genie_env.training.world_files import LATENT_ACTIONS
 
 LATENT = "genie"
@@ -70,20 +71,18 @@ def actions_of(
     """The world's action from every frame of the recordings to the next: [frames] a store.
 
     As recorded; or, for a world whose actions are latent, inferred from the frames, of held-out
-    episodes alone, by the latent action model of the run `latent_actions`, the world's own unless
-    given. Raises ValueError where that run is missing, not wanted or not the one that the world was
-    learned from, and where recorded actions do not mean what the world's mean.
+    episodes alone, by the latent action model of the run `latent_actions`. Raises ValueError where
+    that run is missing, not wanted or not the one that the world was learned from, and where
+    recorded actions do not mean what the world's mean.
     """
     spec = world.spec
     if spec.family == LATENT:
-        own = world_directory / LATENT_ACTIONS
-        if latent_actions is None and not own.exists():
+        if latent_actions is None:
             raise ValueError(
                 f"the actions of the world {spec.name} are latent, no recording holds them, and "
                 f"it has no {LATENT_ACTIONS}/ that infers them: give --latent-actions, the run of "
                 "`train latent-actions` that it was learned from"
             )
-        latent_actions = latent_actions or own
         final_report(latent_actions, "latent-actions")
         model = load_latent_actions(latent_actions)
         if model.actions != len(spec.actions):
@@ -91,7 +90,7 @@ def actions_of(
                 f"{latent_actions} tells {model.actions} actions apart, the world {spec.name} "
                 f"{len(spec.actions)}: give the run that it was learned from"
             )
-        if not _codes_are_those_of(world_directory, model.codes()):
+        if not _codes_are_those_of(world_directory, model.codes(), latent_actions):
             raise ValueError(
                 f"the codes of {latent_actions} are not the actions of the world {spec.name}, "
                 "whose codebook is another: give the run that it was learned from, as it was then"
@@ -111,11 +110,14 @@ def actions_of(
     return [store.actions for store in stores]
 
 
-def _codes_are_those_of(world: Path, codes: torch.Tensor) -> bool:
+def _codes_are_those_of(world: Path, codes: torch.Tensor, run: Path) -> bool:
     with safe_open(world / "model.safetensors", "pt") as tensors:
         known = tensors.get_tensor("action_codes")
-    # Rounded to float16 on the way, or of a network that was.
-    return known.shape == codes.shape and torch.allclose(known.float(), codes, atol=2e-3)
+    if known.shape != codes.shape:
+        return False
+    if is_frozen(run):  # of weights that were rounded to float16 before, not after
+        return torch.allclose(known.float(), codes, atol=2e-3)
+    return torch.equal(known, codes.to(known.dtype))
 
 
 def fidelity(
@@ -160,6 +162,8 @@ def fidelity(
         raise ValueError(f"seed is {seed}; expected 0 or more")
     check_temperature(temperature)
     directory = find_world(world)
+    if latent_actions is None and (directory / LATENT_ACTIONS).exists():
+        latent_actions = directory / LATENT_ACTIONS
     loaded = World.load(directory, device=device)
     spec = loaded.spec
     stores = open_stores(data)
@@ -207,6 +211,7 @@ def fidelity(
             "data": [str(directory) for directory in data],
             "recordings": [fingerprint(store) for store in stores],
             "latent_actions": None if latent_actions is None else str(latent_actions),
+            "latent_actions_weights": latent_actions and weights_fingerprint(latent_actions),
             "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
         }
         write_json(json_file, {**{n: c.as_json() for n, c in curves.items()}, **facts})

@@ -1,4 +1,4 @@
-"""What a trained network makes of recorded episodes, computed once and kept beside the network."""
+"""What a trained network makes of recorded episodes, computed once and kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import track
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
 from genie_env.files import user_cache, write_atomically
 from genie_env.training.data import fingerprint
-from genie_env.training.runs import in_world, read_settings
+from genie_env.training.runs import is_frozen, read_settings
 
 CHUNK = 256
 """Frames that are encoded at once, besides those before them that the network looks back at."""
@@ -37,7 +37,7 @@ def encoded_once(
     """`encode(store, title)` of every store, mapped into memory from files that are named after the
     run's weights; what is not there yet is computed. They lie in the run's directory, or, where that
     is part of a world, in the user's cache."""
-    kept = user_cache() / "encoded" if in_world(run) else run
+    kept = user_cache() / "encoded" if is_frozen(run) else run
     cache = kept / kind / weights_fingerprint(run)
     cache.mkdir(parents=True, exist_ok=True)
     arrays = []
@@ -67,24 +67,43 @@ def encoded_clips(
     *,
     ahead: int,
 ) -> list[NDArray[Any]]:
-    """encoded_once by `model`, the `network` of `run`, in the precision that it was trained in:
-    blank(frames) of every store, filled as `encode_episodes` says."""
-    bf16: bool = read_settings(run, network)["bf16"]
+    """encoded_once by `model`, the `network` of `run`: blank(frames) of every store, filled as
+    `encode_store` says."""
 
     def encode(store: EpisodeStore, title: str) -> NDArray[Any]:
         encoded = blank(store.num_frames)
-        encode_episodes(
-            partial(model.encode, bf16=bf16),
-            store,
-            encoded,
-            reach=model.receptive_field,
-            ahead=ahead,
-            title=title,
-        )
+        encode_store(run, network, model, store, encoded, ahead=ahead, title=title)
         return encoded
 
-    dtype = "bfloat16" if bf16 else "float32"
+    dtype = "bfloat16" if _in_bf16(run, network) else "float32"
     return encoded_once(run, f"{kind}-{dtype}", directories, stores, encode)
+
+
+def encode_store(
+    run: Path,
+    network: str,
+    model: Tokenizer | LatentAction,
+    store: EpisodeStore,
+    encoded: NDArray[Any],
+    *,
+    ahead: int,
+    title: str,
+    only: NDArray[np.bool_] | None = None,
+) -> None:
+    """encode_episodes by `model`, the `network` of `run`, in the precision that it was trained in."""
+    encode_episodes(
+        partial(model.encode, bf16=_in_bf16(run, network)),
+        store,
+        encoded,
+        reach=model.receptive_field,
+        ahead=ahead,
+        title=title,
+        only=only,
+    )
+
+
+def _in_bf16(run: Path, network: str) -> bool:
+    return bool(read_settings(run, network)["bf16"])
 
 
 def encode_episodes(

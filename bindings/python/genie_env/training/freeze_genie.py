@@ -20,11 +20,11 @@ from genie_env.training.dynamics import load_dynamics
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import load_latent_actions
 from genie_env.training.pace import pace
-from genie_env.training.runs import copy_network, load_weights, read_settings
+from genie_env.training.runs import load_weights, read_settings
 from genie_env.training.support import points, support_of
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer
 from genie_env.training.videos import as_directories
-from genie_env.training.world_files import LATENT_ACTIONS, STARTS, prefixed, provenance, world_name, write_world
+from genie_env.training.world_files import STARTS, prefixed, provenance, world_name, write_world
 
 SHRINKAGE = 0.01
 """Of the covariance of latents: where nothing ever moves, some tokens never change."""
@@ -49,7 +49,7 @@ def freeze_genie(
     ] = "confidence",
     passes: Annotated[
         int | None,
-        typer.Option(help="in which a frame's tokens are settled; as many as learned unless given"),
+        typer.Option(help="MaskGIT passes a frame; as many as the dynamics learned to make unless given"),
     ] = None,
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
@@ -119,8 +119,8 @@ def freeze_genie(
         },
         {"tokens": _first_tokens(stores, tokens)},
         _support(stores, tokens, eyes_weights["quantizer.codebook"]),
+        latent_actions,
     )
-    copy_network(latent_actions, "latent-actions", out / LATENT_ACTIONS)
     show(f"wrote {out}")
 
 

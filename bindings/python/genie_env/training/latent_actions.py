@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from genie_env._core import EpisodeStore, LatentAction
 from genie_env.training.clip_training import ClipTraining
 from genie_env.training.codes import least_varied, usage, watch_perplexity
 from genie_env.training.data import ClipData, held_out
-from genie_env.training.encoded import encode_episodes, encoded_clips
+from genie_env.training.encoded import encode_store, encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.options import (
     Bf16Option,
@@ -30,7 +29,7 @@ from genie_env.training.options import (
     StopOnCollapseOption,
 )
 from genie_env.training.pictures import save_rows
-from genie_env.training.runs import load_network, read_settings
+from genie_env.training.runs import load_network
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -57,8 +56,7 @@ def encoded_actions(
     run: Path, model: LatentAction, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.uint8]]:
     """The code of the transition from every frame to the next, uint8 [frames] a store (0 at an
-    episode's last frame), kept in the latent action model's run; in the precision that it was
-    trained in."""
+    episode's last frame), computed once and kept; in the precision that the model was trained in."""
     return encoded_clips(
         run,
         "latent-actions",
@@ -75,15 +73,15 @@ def held_out_actions(
     run: Path, model: LatentAction, stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.uint8]]:
     """As encoded_actions, of held-out episodes alone (0 in all others), and kept nowhere."""
-    bf16: bool = read_settings(run, "latent-actions")["bf16"]
     found = []
     for store in stores:
         codes = np.zeros(store.num_frames, np.uint8)
-        encode_episodes(
-            partial(model.encode, bf16=bf16),
+        encode_store(
+            run,
+            "latent-actions",
+            model,
             store,
             codes,
-            reach=model.receptive_field,
             ahead=1,
             title="inferring latent actions",
             only=held_out(store),

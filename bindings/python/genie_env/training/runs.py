@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,23 +70,23 @@ def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def in_world(run: Path) -> bool:
-    """Whether a run's directory is part of a frozen world, as `copy_network` leaves it there."""
-    return (run.parent / "config.json").exists()
+def is_frozen(run: Path) -> bool:
+    """Whether a run's directory is part of a frozen world, as `freeze_network` leaves it there."""
+    return "frozen" in read_json(run / "settings.json")
 
 
-def copy_network(run: Path, network: str, to: Path) -> None:
-    """Makes a run's directory of a finished run's network alone, in float16: it can be loaded and
-    used, not trained on. Its report is the last one."""
-    report = final_report(run, network)
+def freeze_network(run: Path, network: str, to: Path) -> None:
+    """Makes `to` the directory of a finished run without its optimiser, weights in float16: its
+    network can be loaded and used, not trained on. An old directory gives way."""
+    report, settings = final_report(run, network), read_settings(run, network)
     state = read_checkpoint(run)
     halves = {k: v.half().contiguous() for k, v in state.items() if k.startswith("weight.")}
     kept = {**halves, "step": state["step"]}
-    to.mkdir(parents=True, exist_ok=True)
-    write_json(to / "settings.json", read_settings(run, network))
+    shutil.rmtree(to, ignore_errors=True)
     line = json.dumps(report) + "\n"
-    write_atomically(to / "metrics.jsonl", lambda file: file.write_text(line))
     write_atomically(to / "checkpoint.safetensors", lambda file: file.write_bytes(save(kept)))
+    write_atomically(to / "metrics.jsonl", lambda file: file.write_text(line))
+    write_json(to / "settings.json", {**settings, "frozen": True})
 
 
 def load_weights(run: Path, network: str) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from genie_env.files import write_atomically, write_json
-from genie_env.training.runs import final_report, read_settings
+from genie_env.training.runs import final_report, freeze_network, read_settings
 
 FORMAT_VERSION = 1
 LATENT_ACTIONS = "latent-actions"
@@ -25,9 +25,10 @@ def write_world(
     weights: Mapping[str, torch.Tensor],
     starts: Mapping[str, torch.Tensor],
     statistics: Mapping[str, torch.Tensor] | None = None,
+    latent_actions: Path | None = None,
 ) -> None:
     """Writes what a frozen world is, its weights in float16 and, as they are, statistics of what it
-    was trained on, and where its dreams begin.
+    was trained on, where its dreams begin, and the model of its latent actions, a finished run.
 
     config.json comes last: a directory without one is no world.
     """
@@ -38,6 +39,8 @@ def write_world(
     write_atomically(out / "model.safetensors", lambda file: file.write_bytes(save(tensors)))
     contexts = {k: v.contiguous() for k, v in starts.items()}
     write_atomically(out / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
+    if latent_actions is not None:
+        freeze_network(latent_actions, "latent-actions", out / LATENT_ACTIONS)
     write_json(out / "config.json", {"format_version": FORMAT_VERSION, **config})
 
 

@@ -1,12 +1,12 @@
-"""What a dream says of a controller that exploits it.
+"""What a dream says of itself while a controller exploits it.
 
-At a temperature near 0 a dream forgets how to hurt (Ha & Schmidhuber 2018, section 4.5): a controller
-that learned there scores high in it, and low in reality. This plays such a dream with a controller and
-with random play, side by side, and draws how surprised the world is by each of its own frames, and how
-far these are from the frames that it was trained on.
+At a temperature near 0 a dream forgets how to hurt (Ha & Schmidhuber 2018, section 4.5), and what a
+controller scores in it says little of reality. This plays such a dream with a controller that learned
+there and with random play, and draws how surprised the world is by each of its own frames, and how far
+these are from frames of the real game.
 
     genie-env train controller --world doom-take-cover --temperature 0.1 --steps 10M --out runs/exploit
-    python examples/python/honest_dreams.py --agent runs/exploit/agent.safetensors --temperature 0.1
+    python examples/python/dream_surprise.py --agent runs/exploit/agent.safetensors --temperature 0.1
 """
 
 from __future__ import annotations
@@ -82,8 +82,10 @@ def draw(players: dict[str, Played], title: str, file: Path) -> None:
             values = played.scores[score]
             left.hist(values.ravel(), bins, density=True, histtype="step", label=name)
             many = np.isfinite(values).sum(1) >= values.shape[1] / 10
-            smooth = np.convolve(np.nanmean(values[many], axis=1), np.ones(20) / 20, "valid")
-            right.plot(np.arange(len(smooth)) + 10, smooth, label=name)
+            mean = np.nanmean(values[many], axis=1)
+            window = min(20, len(mean))
+            smooth = np.convolve(mean, np.ones(window) / window, "valid")
+            right.plot(np.arange(len(smooth)) + window // 2, smooth, label=name)
         left.set(xlabel=label, yticks=[], ylabel="share of steps")
         right.set(xlabel="age of the dream, steps", ylabel=label)
         left.legend()
@@ -101,7 +103,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
     parser.add_argument("--num-envs", type=int, default=256, help="dreams of each player")
     parser.add_argument("--steps", type=int, default=2100, help="the most of a dream")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/honest-dreams.png"))
+    parser.add_argument("--out", type=Path, default=Path("runs/dream-surprise.png"))
     args = parser.parse_args(arguments)
 
     controller = LinearController.load(args.agent)
@@ -113,7 +115,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
         out_of_support=True,
     )
     generator = np.random.default_rng(args.seed)
-    random = lambda observations: generator.integers(3, size=len(observations))  # noqa: E731
+    actions = int(dreams.single_action_space.n)
+
+    def random(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        return generator.integers(actions, size=len(observations))
+
     players = {
         "controller": play(dreams, controller.act, args.steps, args.seed),
         "random play": play(dreams, random, args.steps, args.seed),

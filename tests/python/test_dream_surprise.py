@@ -9,10 +9,10 @@ import genie_env
 import numpy as np
 from genie_env.shipped import find_world
 
-EXAMPLE = Path(__file__).parents[2] / "examples/python/honest_dreams.py"
+EXAMPLE = Path(__file__).parents[2] / "examples/python/dream_surprise.py"
 
 
-def test_honest_dreams(tmp_path: Path) -> None:
+def test_dream_surprise(tmp_path: Path) -> None:
     main = runpy.run_path(str(EXAMPLE))["main"]
     agent = find_world("doom-take-cover") / "controller.safetensors"
     picture = tmp_path / "scores.png"
