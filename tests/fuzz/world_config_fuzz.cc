@@ -1,6 +1,6 @@
-// Any bytes are either the configuration of a world, or a FormatError. The input is either the whole
-// file, or says which fields of a sound one to replace, and by what: few bytes at random would get
-// past the first field. See README.md.
+// Any bytes are either the configuration of a world, or a FormatError. The input is either the
+// whole file, or says which fields of a sound one to replace, and by what: few bytes at random
+// would get past the first field. See README.md.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <array>
