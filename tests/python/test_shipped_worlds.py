@@ -44,7 +44,7 @@ def test_doom_genie_infers_its_latent_actions_from_video() -> None:
 def test_latent_actions_of_doom_genie_move_left_and_right() -> None:
     """Held from the same starts, the codes that its card calls left and right shift the view to
     opposite sides: the scene moves right as the player steps left."""
-    left, right, steps = 4, 2, 6
+    left, right, steps = 0, 2, 6
     shifts = {}
     for code in (left, right):
         env = genie_env.make_vec("doom-genie", num_envs=16, seed=3, observation="pixels")
