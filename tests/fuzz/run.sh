@@ -13,13 +13,21 @@ if [ -z "$headers" ] && [ ! -e /usr/include/nlohmann/json.hpp ]; then
   exit 1
 fi
 
+objects=build/fuzz/objects
+mkdir -p "$objects"
+compile=(clang++ -std=c++20 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+  -I. ${headers:+-isystem "$headers"})
+# What reads files, and nothing that needs LibTorch.
+printf '%s\n' genie_env/{core,io}/*.cc genie_env/nn/genie_sizes.cc \
+  genie_env/worlds/{genie,vision_memory}_config.cc |
+  xargs -P "$(nproc)" -I{} sh -c \
+    'source=$1 objects=$2; shift 2; "$@" -c "$source" -o "$objects/$(basename "$source" .cc).o"' \
+    compile {} "$objects" "${compile[@]}" -fsanitize=fuzzer-no-link
+
 fuzz() {
   local name=$1
   mkdir -p "build/fuzz/$name"
-  # What reads files, and nothing that needs LibTorch.
-  clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-    -I. ${headers:+-isystem "$headers"} "tests/fuzz/${name}_fuzz.cc" genie_env/{core,io}/*.cc \
-    genie_env/nn/genie_sizes.cc genie_env/worlds/{genie,vision_memory}_config.cc \
+  "${compile[@]}" -fsanitize=fuzzer "tests/fuzz/${name}_fuzz.cc" "$objects"/*.o \
     -o "build/fuzz/${name}_fuzz" || return 1
   ASAN_OPTIONS=malloc_context_size=0:detect_leaks=0 "build/fuzz/${name}_fuzz" -runs="$runs" \
     -artifact_prefix="build/fuzz/$name-" "build/fuzz/$name" "tests/fuzz/corpus/$name" \
