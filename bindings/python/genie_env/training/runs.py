@@ -19,6 +19,9 @@ from genie_env.training.data import fingerprint
 
 Network = TypeVar("Network", bound=Model)
 
+WEIGHT = "weight."
+"""What the names of a network's parameters begin with in a checkpoint."""
+
 _NEEDED = {
     "vision": ("data", "steps", "latents"),
     "memory": ("data", "steps", "vision", "window", "hidden", "components"),
@@ -79,9 +82,9 @@ def freeze_network(run: Path, network: str, to: Path) -> None:
     """Makes `to` the directory of a finished run without its optimiser, weights in float16: its
     network can be loaded and used, not trained on. An old directory gives way."""
     report, settings = final_report(run, network), read_settings(run, network)
-    state = read_checkpoint(run)
-    halves = {k: v.half().contiguous() for k, v in state.items() if k.startswith("weight.")}
-    kept = {**halves, "step": state["step"]}
+    weights = load_weights(run, network)
+    kept = {f"{WEIGHT}{name}": weight.half().contiguous() for name, weight in weights.items()}
+    kept["step"] = torch.tensor(report["step"])
     shutil.rmtree(to, ignore_errors=True)
     line = json.dumps(report) + "\n"
     write_atomically(to / "checkpoint.safetensors", lambda file: file.write_bytes(save(kept)))
@@ -92,11 +95,10 @@ def freeze_network(run: Path, network: str, to: Path) -> None:
 def load_weights(run: Path, network: str) -> dict[str, torch.Tensor]:
     """The parameters out of a run's checkpoint; `network` says which they must be of."""
     read_settings(run, network)
-    prefix = "weight."
     return {
-        name.removeprefix(prefix): tensor
+        name.removeprefix(WEIGHT): tensor
         for name, tensor in read_checkpoint(run).items()
-        if name.startswith(prefix)
+        if name.startswith(WEIGHT)
     }
 
 
