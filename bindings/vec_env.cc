@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/optional_tensor.h"
+
 namespace genie_env {
 namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
@@ -30,13 +32,6 @@ AutoresetMode ParseAutoresetMode(const std::string& name) {
   }
   throw std::invalid_argument("autoreset_mode is \"" + name +
                               "\", expected \"NextStep\", \"SameStep\" or \"Disabled\"");
-}
-
-// None where a step has no such tensor.
-template <at::Tensor VecEnvStep::*kTensor>
-std::optional<at::Tensor> Optional(const VecEnvStep& step) {
-  const at::Tensor& tensor = step.*kTensor;
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 // Python's handlers of signals run when Python is asked: what Ctrl-C raises is thrown here.
@@ -67,12 +62,12 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("terminated", &VecEnvStep::terminated, "bool [N]")
       .def_readonly("truncated", &VecEnvStep::truncated, "bool [N]")
       .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats")
-      .def_property_readonly("out_of_support", &Optional<&VecEnvStep::out_of_support>,
+      .def_property_readonly("out_of_support", Optional(&VecEnvStep::out_of_support),
                              "float32 [N], a Mahalanobis distance; None unless asked for")
       .def_readonly("began", &VecEnvStep::began,
                     "bool [N], rows that began an episode: instead of going on (NextStep; reward "
                     "and scores are then 0), or after the end of another (SameStep)")
-      .def_property_readonly("final_observation", &Optional<&VecEnvStep::final_observation>,
+      .def_property_readonly("final_observation", Optional(&VecEnvStep::final_observation),
                              "SameStep: of the episodes that ended where `began`; None where none "
                              "did");
 

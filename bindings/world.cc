@@ -5,6 +5,8 @@
 #include <pybind11/stl/filesystem.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/optional_tensor.h"
+
 // A vector that Python holds as it is, not as a list.
 PYBIND11_MAKE_OPAQUE(genie_env::RowCounters)
 
@@ -142,7 +144,9 @@ void InitState(py::module_& m) {
       .def_readonly("reward", &WorldStep::reward, "float32 [N]")
       .def_readonly("terminated", &WorldStep::terminated, "bool [N]")
       .def_readonly("surprise", &WorldStep::surprise,
-                    "float32 [N], nats a latent dimension at temperature 1");
+                    "float32 [N], nats a latent dimension or token, at temperature 1")
+      .def_property_readonly("observation", Optional(&WorldStep::observation),
+                             "[N, *shape], as its spec says; None unless asked for");
 }
 
 }  // namespace
@@ -189,17 +193,18 @@ void InitWorld(py::module_& m) {
           "Begins an episode where `mask` (bool [N]) is true: from a stored start, or from\n"
           "`frames` (uint8 [N, H, W, 3]).")
       .def("step", &World::Step, py::arg("state"), py::arg("actions"), py::arg("temperature"),
-           py::arg("rng"), Released(),
-           "One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].")
+           py::arg("rng"), py::arg("kind") = "", Released(),
+           "One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].\n"
+           "kind: the observation that comes with it; \"\" for none.")
       .def("follow", &World::Follow, py::arg("state"), py::arg("actions"), py::arg("frames"),
            py::arg("rng"), Released(), "One given frame a row (uint8 [N, H, W, 3]), in place.")
-      .def("observe", &World::Observe, py::arg("state"), py::arg("kind"), Released(),
-           "The observation `kind` of every row, as the spec says: a fresh tensor.")
+      .def("observe", &World::Observe, py::arg("state"), py::arg("kind"),
+           py::arg("rows") = py::none(), Released(),
+           "The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a\n"
+           "fresh tensor.")
       .def("out_of_support", &World::OutOfSupport, py::arg("state"), Released(),
            "How far each row's latents are from those of the training frames: float32 [N], their\n"
-           "Mahalanobis distance.")
-      .def("render", &World::Render, py::arg("state"), py::arg("rows"), Released(),
-           "The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].");
+           "Mahalanobis distance.");
 }
 
 }  // namespace genie_env

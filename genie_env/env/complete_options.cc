@@ -1,6 +1,5 @@
 #include "genie_env/env/complete_options.h"
 
-#include <algorithm>
 #include <cmath>
 #include <random>
 #include <stdexcept>
@@ -10,17 +9,6 @@
 
 namespace genie_env {
 namespace {
-
-void CheckObservation(const std::string& observation, const WorldSpec& spec) {
-  if (std::ranges::find(spec.observations, observation, &TensorSpec::name) !=
-      spec.observations.end()) {
-    return;
-  }
-  std::string known;
-  for (const TensorSpec& o : spec.observations) known += (known.empty() ? "" : ", ") + o.name;
-  throw std::invalid_argument("observation is \"" + observation + "\", but the world \"" +
-                              spec.name + "\" has " + known);
-}
 
 void CheckThreshold(const std::optional<double>& threshold, const std::string& name) {
   if (threshold && std::isnan(*threshold)) {

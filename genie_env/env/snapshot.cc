@@ -214,7 +214,7 @@ WorldState StateFor(const World& world, const WorldState& like, const Snapshot& 
   }
   WorldState state(std::move(fields));
   // It may come from a file, which may hold anything: the world looks at it before it is used.
-  world.Render(state, at::empty({0}, at::kLong));
+  world.Observe(state, world.spec().frame.name, at::empty({0}, at::kLong));
   return state;
 }
 

@@ -41,7 +41,7 @@ at::Tensor VecEnv::Impl::Render(const std::optional<at::Tensor>& rows) const {
   const at::Tensor asked =
       CheckRows(rows.value_or(at::arange(ledger.rows())), "rows", ledger.rows());
   ledger.CheckBegun("render", HostView<int64_t>(asked).elements());
-  return world->Render(state, asked);
+  return world->Observe(state, world->spec().frame.name, asked);
 }
 
 Snapshot VecEnv::Impl::TakeSnapshot(const std::optional<at::Tensor>& rows) const {

@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 
 #include "genie_env/env/vec_env_impl.h"
+#include "genie_env/worlds/rows.h"
 
 namespace genie_env {
 
@@ -21,24 +22,24 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   at::Tensor begins;  // bool [N], on the CPU
   at::Tensor taken = actions;
   if (!ended.empty()) {
-    begins = at::zeros({ledger.rows()}, at::kBool);
-    for (const int64_t row : ended) begins.mutable_data_ptr<bool>()[row] = true;
+    begins = MaskOf(ended);
     taken = actions.masked_fill(begins.to(actions.device()), 0);
   }
   const std::optional<Before> before = Remember();
-  const WorldStep dreamt =
-      First(before, [&] { return world->Step(state, taken, temperature, next); });
+  const WorldStep dreamt = First(
+      before, [&] { return world->Step(state, taken, temperature, next, options.observation); });
   return Then(before, [&] {
-    if (!ended.empty()) world->Begin(state, begins, {}, next);
-    VecEnvStep step = Judged(dreamt, before, taken);
+    if (!ended.empty()) {
+      world->Begin(state, begins, {}, next);
+      ObserveAgain(dreamt.observation, ended);
+    }
+    VecEnvStep step = Judged(dreamt, dreamt.observation, before, taken);
     if (!ended.empty()) {
       step.began = begins.to(world->device());
-      step.reward = step.reward.masked_fill(step.began, 0);
-      step.terminated = step.terminated.masked_fill(step.began, false);
-      step.surprise = step.surprise.masked_fill(step.began, 0);
-      if (options.out_of_support) {
-        step.out_of_support = step.out_of_support.masked_fill(step.began, 0);
-      }
+      step.reward.masked_fill_(step.began, 0);
+      step.terminated.masked_fill_(step.began, false);
+      step.surprise.masked_fill_(step.began, 0);
+      if (options.out_of_support) step.out_of_support.masked_fill_(step.began, 0);
     }
     const HostView<bool> terminated(step.terminated);
     const at::Tensor truncated = BeyondLimits(step);
@@ -53,10 +54,10 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
 }
 
 /// What the world's step was, as the user sees it: nothing has begun or been truncated yet.
-VecEnvStep VecEnv::Impl::Judged(const WorldStep& step, const std::optional<Before>& before,
-                                const at::Tensor& actions) {
+VecEnvStep VecEnv::Impl::Judged(const WorldStep& step, const at::Tensor& observation,
+                                const std::optional<Before>& before, const at::Tensor& actions) {
   VecEnvStep judged{
-      .observation = Observe(),
+      .observation = observation,
       .reward = step.reward,
       .terminated = step.terminated,
       .truncated = Nowhere(),
@@ -89,6 +90,9 @@ at::Tensor VecEnv::Impl::Ask(const StepFunction& function, const std::string& na
 
 /// bool [N] on the CPU: whose surprise or distance from the training data is above its limit.
 at::Tensor VecEnv::Impl::BeyondLimits(const VecEnvStep& step) const {
+  if (!options.max_surprise && !options.max_out_of_support) {
+    return at::zeros({ledger.rows()}, at::kBool);
+  }
   at::Tensor beyond = Nowhere();
   if (options.max_surprise) beyond = beyond | (step.surprise > *options.max_surprise);
   if (options.max_out_of_support) {
@@ -101,14 +105,28 @@ at::Tensor VecEnv::Impl::BeyondLimits(const VecEnvStep& step) const {
 void VecEnv::Impl::BeginEnded(VecEnvStep& step) {
   const std::vector<int64_t> ended = ledger.Ended();
   if (ended.empty()) return;
-  const at::Tensor begins = at::zeros({ledger.rows()}, at::kBool);
-  for (const int64_t row : ended) begins.mutable_data_ptr<bool>()[row] = true;
+  const at::Tensor begins = MaskOf(ended);
   const HostView<bool> chosen(begins);
   RowCounters next = ledger.ToBegin(chosen.elements(), std::nullopt);
   world->Begin(state, begins, {}, next);
   ledger.Begun(std::move(next), chosen.elements());
   step.began = begins.to(world->device());
-  step.final_observation = std::exchange(step.observation, Observe());
+  step.final_observation = std::exchange(step.observation, step.observation.clone());
+  ObserveAgain(step.observation, ended);
+}
+
+/// bool [N], on the CPU.
+at::Tensor VecEnv::Impl::MaskOf(const std::vector<int64_t>& rows) const {
+  at::Tensor mask = at::zeros({ledger.rows()}, at::kBool);
+  for (const int64_t row : rows) mask.mutable_data_ptr<bool>()[row] = true;
+  return mask;
+}
+
+/// Writes rows into an observation again that have begun since.
+void VecEnv::Impl::ObserveAgain(const at::Tensor& observation,
+                                const std::vector<int64_t>& rows) const {
+  const at::Tensor index = Indices(rows);
+  ScatterRows(observation, index, world->Observe(state, options.observation, index));
 }
 
 VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& frames) {
@@ -121,7 +139,7 @@ VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& fra
   const WorldStep seen = First(before, [&] { return world->Follow(state, actions, frames, next); });
   return Then(before, [&] {
     ledger.Followed(std::move(next));
-    return Judged(seen, before, actions);
+    return Judged(seen, Observe(), before, actions);
   });
 }
 

@@ -28,6 +28,11 @@ GENIE_ENV_INLINE float ExpOfNegative(float x) {
   return Exp(-x);
 }
 
+GENIE_ENV_INLINE void CopyRow(const float* values, int64_t size, const StridedRows& to,
+                              int64_t row) {
+  if (to.first != nullptr) std::memcpy(to.first + row * to.stride, values, size * sizeof(float));
+}
+
 template <bool kWhole, typename Element>
 GENIE_ENV_INLINE void GateRows(const GateBlock<Element>& block) {
   const int64_t lanes = Lanes<kWhole>(block.units);
@@ -50,6 +55,8 @@ GENIE_ENV_INLINE void GateRows(const GateBlock<Element>& block) {
     }
     std::memcpy(c, cell, lanes * sizeof(float));
     std::memcpy(block.h + row * block.stride, hidden, lanes * sizeof(float));
+    CopyRow(cell, lanes, block.seen_c, row);
+    CopyRow(hidden, lanes, block.seen_h, row);
     Element* product_input = block.product_input + row * block.product_stride;
     for (int64_t j = 0; j < lanes; ++j) {
       if constexpr (std::is_same_v<Element, float>) {

@@ -13,20 +13,28 @@ namespace genie_env {
 
 inline constexpr int64_t kPanel = 16;
 
+/// Rows that lie apart; `first` is null where there are none.
+struct StridedRows {
+  float* first = nullptr;
+  int64_t stride = 0;
+};
+
 /// The LSTM's cell over one panel of hidden units. `Element` is what the matrix products read:
 /// float, or the bits of a bfloat16.
 template <typename Element>
 struct GateBlock {
   int64_t rows;
-  int64_t units;           ///< hidden units of the panel that exist, at most kPanel
-  const float* products;   ///< [rows, 4, kPanel]: input, forget, cell, output gate, without bias
-  const float* bias;       ///< [contexts, 4, kPanel]: with what the action and the restart add
-  const int32_t* context;  ///< [rows]
-  int64_t stride;          ///< from one row of what follows to the next
-  float* c;                ///< [rows, units], advanced in place
-  float* h;                ///< [rows, units], written
-  int64_t product_stride;  ///< from one row of `product_input` to the next
-  Element* product_input;  ///< [rows, units], h again for the next product
+  int64_t units;            ///< hidden units of the panel that exist, at most kPanel
+  const float* products;    ///< [rows, 4, kPanel]: input, forget, cell, output gate, without bias
+  const float* bias;        ///< [contexts, 4, kPanel]: with what the action and the restart add
+  const int32_t* context;   ///< [rows]
+  int64_t stride;           ///< from one row of what follows to the next
+  float* c;                 ///< [rows, units], advanced in place
+  float* h;                 ///< [rows, units], written
+  StridedRows seen_c = {};  ///< [rows, units], c again for whoever observes it
+  StridedRows seen_h = {};  ///< [rows, units], h likewise
+  int64_t product_stride;   ///< from one row of `product_input` to the next
+  Element* product_input;   ///< [rows, units], h again for the next product
 };
 
 /// The mixture density over one panel of latent dimensions.

@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <charconv>
@@ -50,6 +51,14 @@ at::Device ParseDevice(const std::string& name) {
            " CUDA devices here: give \"cpu\", or a smaller number");
   }
   return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
+  if (device.is_cpu()) return host;
+  // Copies from ordinary memory would be waited for.
+  const at::Tensor pinned = at::empty(host.sizes(), host.options().pinned_memory(true));
+  pinned.copy_(host);
+  return pinned.to(device, /*non_blocking=*/true);
 }
 
 std::optional<int64_t> FreeMemory(at::Device device) {

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "genie_env/core/error.h"
 #include "genie_env/core/text.h"
 #include "genie_env/nn/device.h"
+#include "genie_env/worlds/rows.h"
 
 namespace genie_env {
 namespace {
@@ -61,6 +61,22 @@ at::Tensor CheckRows(const at::Tensor& rows, const char* name, int64_t count) {
   return host;
 }
 
+at::Tensor SelectRows(const at::Tensor& tensor, const std::optional<at::Tensor>& rows) {
+  if (!rows) return tensor;
+  return GatherRows(tensor, CheckRows(*rows, "rows", tensor.size(0)));
+}
+
+void CheckObservation(const std::string& observation, const WorldSpec& spec) {
+  if (std::ranges::find(spec.observations, observation, &TensorSpec::name) !=
+      spec.observations.end()) {
+    return;
+  }
+  std::string known;
+  for (const TensorSpec& o : spec.observations) known += (known.empty() ? "" : ", ") + o.name;
+  throw std::invalid_argument("observation is \"" + observation + "\", but the world \"" +
+                              spec.name + "\" has " + known);
+}
+
 void CheckTemperature(double temperature, const std::string& name) {
   using Limits = std::numeric_limits<float>;
   if (temperature >= Limits::min() && temperature <= Limits::max()) return;
@@ -88,19 +104,14 @@ void CheckCounters(const RowCounters& rng, int64_t rows) {
 BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows) {
   CheckTensor(mask, "mask", at::kBool, {rows});
   CheckCounters(rng, rows);
-  BeginningRows beginning{.rows = at::nonzero(mask.cpu()).flatten(), .counters = {}};
-  for (int64_t i = 0; i < beginning.rows.size(0); ++i) {
-    beginning.counters.push_back(rng[beginning.rows.const_data_ptr<int64_t>()[i]]);
+  const at::Tensor host = mask.cpu().contiguous();
+  std::vector<int64_t> begins;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (host.const_data_ptr<bool>()[row]) begins.push_back(row);
   }
+  BeginningRows beginning{.rows = Indices(begins), .counters = {}};
+  for (const int64_t row : begins) beginning.counters.push_back(rng[row]);
   return beginning;
-}
-
-at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
-  if (device.is_cpu()) return host;
-  // Copies from ordinary memory would be waited for.
-  const at::Tensor pinned = at::empty(host.sizes(), host.options().pinned_memory(true));
-  pinned.copy_(host);
-  return pinned.to(device, /*non_blocking=*/true);
 }
 
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device) {

@@ -5,12 +5,14 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "genie_env/core/random.h"
 #include "genie_env/nn/check_tensor.h"
+#include "genie_env/worlds/world.h"
 #include "genie_env/worlds/world_state.h"
 
 namespace genie_env {
@@ -18,6 +20,13 @@ namespace genie_env {
 /// int64 [R] with 0 <= row < count, or std::invalid_argument. Returns a contiguous copy or view of
 /// it on the CPU.
 at::Tensor CheckRows(const at::Tensor& rows, const char* name, int64_t count);
+
+/// The given rows of a tensor whose first dimension is the row, in that order; without any it is
+/// the tensor itself. Throws as CheckRows does.
+at::Tensor SelectRows(const at::Tensor& tensor, const std::optional<at::Tensor>& rows);
+
+/// Throws std::invalid_argument unless the world has an observation of that name.
+void CheckObservation(const std::string& observation, const WorldSpec& spec);
 
 /// Throws std::invalid_argument unless it is above 0 and float32 holds it in full precision (then
 /// its inverse is finite too). `name` is what the error calls it.
@@ -39,10 +48,6 @@ struct BeginningRows {
 /// Those where `mask` is true. Throws std::invalid_argument unless it is bool [rows], and there is
 /// one counter a row.
 BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
-
-/// A contiguous tensor on the CPU, on `device`. On a GPU it arrives in its turn, from a copy that
-/// nobody can write to: the caller need not wait.
-at::Tensor ToDevice(const at::Tensor& host, at::Device device);
 
 /// int64 [rows] with 0 <= action < count, or InvalidAction. Returns it on `device`, contiguous.
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device);

@@ -22,7 +22,8 @@ struct MemoryWeights {
   int64_t actions() const { return action_inputs.size(0); }
 };
 
-/// What M reads and advances; float32, on its device. Handles to the tensors of a WorldState.
+/// What M reads and advances; float32, on its device. Handles to the tensors of a WorldState, or to
+/// parts of an observation.
 struct MemoryState {
   at::Tensor z;        ///< [N, latents]
   at::Tensor h;        ///< [N, hidden]
@@ -42,17 +43,24 @@ struct MemoryOutcome {
   at::Tensor surprise;           ///< float32 [N]: -log p(next z) / latents, at temperature 1
 };
 
-/// M, frozen. Immutable and thread-safe. Arguments have been checked by the world; all are
-/// contiguous. What it throws as std::invalid_argument it throws before it writes; a failure of the
-/// machine, such as a lack of memory, may leave a state of PackMemory's half advanced.
+/// M, frozen. Immutable and thread-safe. Arguments have been checked by the world, and are
+/// contiguous unless it says otherwise. What it throws as std::invalid_argument it throws before it
+/// writes; a failure of the machine, such as a lack of memory, may leave a state of PackMemory's
+/// half advanced.
 class FrozenMemory {
  public:
   virtual ~FrozenMemory() = default;
 
+  /// Begins anew in `rows` (int64 [R], on the CPU) with frames of the given z: float32 [R,
+  /// latents].
+  virtual void Begin(const MemoryState& state, const at::Tensor& rows,
+                     const at::Tensor& z) const = 0;
+
   /// Reads z, actions (int64 [N]) and restart; advances h and c; z becomes a draw from what M
-  /// predicts: log weights divided by the temperature, the noise times its root.
+  /// predicts: log weights divided by the temperature, the noise times its root. The new z, h and c
+  /// are written to those of `seen` too, where they are defined; their rows may be of any stride.
   virtual MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
-                              const MixtureDraws& draws) const = 0;
+                              const MixtureDraws& draws, const MemoryState& seen) const = 0;
 
   /// The same, but z becomes `next`: float32 [N, latents].
   virtual MemoryOutcome Follow(const MemoryState& state, const at::Tensor& actions,

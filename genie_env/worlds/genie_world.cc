@@ -143,9 +143,10 @@ class GenieWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng) const override {
+                 const RowCounters& rng, const std::string& kind) const override {
     const FrozenScope scope;
     CheckState(state);
+    if (!kind.empty()) CheckObservation(kind, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -155,7 +156,9 @@ class GenieWorld final : public World {
         .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
         .order = Order(rng),
         .temperature = ToDevice(tau, device_)};
-    return Outcome(genie_->Dream(Parts(state), checked, draws));
+    WorldStep step = Outcome(genie_->Dream(Parts(state), checked, draws));
+    if (!kind.empty()) step.observation = Observe(state, kind, std::nullopt);
+    return step;
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
@@ -170,35 +173,28 @@ class GenieWorld final : public World {
         genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng)));
   }
 
-  at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
+  at::Tensor Observe(const WorldState& state, const std::string& kind,
+                     const std::optional<at::Tensor>& rows) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (kind == "tokens") return Tokens(state);
-    if (kind == "latents") return Latents(state);
-    if (kind == "pixels") return genie_->Decode(Tokens(state));
-    throw std::invalid_argument("the observation is \"" + kind +
-                                "\", expected \"tokens\", \"latents\" or \"pixels\"");
+    CheckObservation(kind, spec_);
+    const at::Tensor tokens = SelectRows(Tokens(state), rows);
+    if (kind == "latents") return Latents(tokens);
+    return kind == "pixels" ? genie_->Decode(tokens) : tokens;
   }
 
   at::Tensor OutOfSupport(const WorldState& state) const override {
     const FrozenScope scope;
     CheckState(state);
     if (!support_) RefuseSupport(spec_.name);
-    return support_->Distance(Latents(state));
-  }
-
-  at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
-    const FrozenScope scope;
-    CheckState(state);
-    const at::Tensor checked = CheckRows(rows, "rows", state.rows());
-    return genie_->Decode(Tokens(state).index_select(0, ToDevice(checked, device_)));
+    return support_->Distance(Latents(Tokens(state)));
   }
 
  private:
-  // [N, S * code dimensions]
-  at::Tensor Latents(const WorldState& state) const {
-    return directions_.index_select(0, Tokens(state).flatten())
-        .view({state.rows(), config_.dynamics.positions * directions_.size(1)});
+  // [R, S] to [R, S * code dimensions]
+  at::Tensor Latents(const at::Tensor& tokens) const {
+    return directions_.index_select(0, tokens.flatten())
+        .view({tokens.size(0), config_.dynamics.positions * directions_.size(1)});
   }
 
   static GenieState Parts(const WorldState& state) {

@@ -13,6 +13,7 @@
 #include "genie_env/kernels/memory_kernels.h"
 #include "genie_env/worlds/frozen_memory.h"
 #include "genie_env/worlds/packed_products.h"
+#include "genie_env/worlds/rows.h"
 #include "genie_env/worlds/scratch_pool.h"
 
 // How a step goes, all of it over tasks of (one panel of packed weights) x (one block of rows), the
@@ -112,14 +113,24 @@ class Packed final : public FrozenMemory {
     termination_bias_ = weights.output_bias[mixture_size].item<float>();
   }
 
+  void Begin(const MemoryState& state, const at::Tensor& rows, const at::Tensor& z) const override {
+    ScatterRows(state.z, rows, z);
+    for (int64_t i = 0; i < rows.size(0); ++i) {
+      const int64_t row = rows.const_data_ptr<int64_t>()[i];
+      std::fill_n(state.h.mutable_data_ptr<float>() + row * hidden_, hidden_, 0.0f);
+      std::fill_n(state.c.mutable_data_ptr<float>() + row * hidden_, hidden_, 0.0f);
+      state.restart.mutable_data_ptr<float>()[row] = 1;
+    }
+  }
+
   MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
-                      const MixtureDraws& draws) const override {
-    return Advance(state, actions, &draws, nullptr);
+                      const MixtureDraws& draws, const MemoryState& seen) const override {
+    return Advance(state, actions, &draws, nullptr, seen);
   }
 
   MemoryOutcome Follow(const MemoryState& state, const at::Tensor& actions,
                        const at::Tensor& next) const override {
-    return Advance(state, actions, nullptr, &next);
+    return Advance(state, actions, nullptr, &next, {});
   }
 
  private:
@@ -129,7 +140,8 @@ class Packed final : public FrozenMemory {
 
   // Exactly one of draws and next is given.
   MemoryOutcome Advance(const MemoryState& state, const at::Tensor& actions,
-                        const MixtureDraws* draws, const at::Tensor* next) const {
+                        const MixtureDraws* draws, const at::Tensor* next,
+                        const MemoryState& seen) const {
     if (kBf16) CheckBf16StillWorks();
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
@@ -143,9 +155,10 @@ class Packed final : public FrozenMemory {
     });
 
     Assemble(state, actions, scratch);
-    Recur(state, scratch);
+    Recur(state, scratch, seen);
     if (next != nullptr) state.z.copy_(*next);
     Predict(state, draws, scratch, outcome.termination_logit);
+    if (seen.z.defined()) seen.z.copy_(state.z);
 
     const float* parts = scratch.surprise.const_data_ptr<float>();
     for (int64_t row = 0; row < rows; ++row, parts += latent_panels) {
@@ -181,7 +194,7 @@ class Packed final : public FrozenMemory {
     });
   }
 
-  void Recur(const MemoryState& state, const Scratch& scratch) const {
+  void Recur(const MemoryState& state, const Scratch& scratch, const MemoryState& seen) const {
     const auto weight = gate_weight_.const_data_ptr<Element>();
     const auto x = scratch.input.const_data_ptr<Element>();
     const auto c = state.c.mutable_data_ptr<float>(), h = state.h.mutable_data_ptr<float>();
@@ -200,6 +213,8 @@ class Packed final : public FrozenMemory {
               .stride = hidden_,
               .c = c + first * hidden_ + unit,
               .h = h + first * hidden_ + unit,
+              .seen_c = PartOf(seen.c, first, unit),
+              .seen_h = PartOf(seen.h, first, unit),
               .product_stride = output_inner_,
               .product_input = Pointer(scratch.output_input) + first * output_inner_ + unit};
           if constexpr (kBf16) {
@@ -256,6 +271,11 @@ class Packed final : public FrozenMemory {
 
   static Bits* Pointer(const at::Tensor& tensor) {
     return reinterpret_cast<Bits*>(tensor.mutable_data_ptr<Element>());
+  }
+
+  static StridedRows PartOf(const at::Tensor& seen, int64_t row, int64_t column) {
+    if (!seen.defined()) return {};
+    return {seen.mutable_data_ptr<float>() + row * seen.stride(0) + column, seen.stride(0)};
   }
 
   void Convert(int64_t size, const float* from, Bits* to) const {

@@ -27,8 +27,16 @@ class Plain final : public FrozenMemory {
         output_bias_(weights.output_bias.to(device, dtype)),
         action_inputs_(weights.action_inputs.to(device)) {}
 
+  void Begin(const MemoryState& state, const at::Tensor& rows, const at::Tensor& z) const override {
+    const at::Tensor begun = rows.to(z.device());
+    state.z.index_copy_(0, begun, z);
+    state.h.index_fill_(0, begun, 0);
+    state.c.index_fill_(0, begun, 0);
+    state.restart.index_fill_(0, begun, 1);
+  }
+
   MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
-                      const MixtureDraws& draws) const override {
+                      const MixtureDraws& draws, const MemoryState& seen) const override {
     const Advanced next = Advance(state, actions);
     const Mixture mixture = Split(next.output);
     const at::Tensor tau = draws.temperature.unsqueeze(1);
@@ -41,6 +49,7 @@ class Plain final : public FrozenMemory {
     const at::Tensor z = mean + log_std.exp() * tau.sqrt() * draws.normal;
     MemoryOutcome outcome = Outcome(next.output, mixture, z);
     Write(next, z, state);
+    Write(next, z, seen);
     return outcome;
   }
 
@@ -75,9 +84,9 @@ class Plain final : public FrozenMemory {
   }
 
   static void Write(const Advanced& next, const at::Tensor& z, const MemoryState& state) {
-    state.c.copy_(next.c);
-    state.h.copy_(next.h);
-    state.z.copy_(z);
+    if (state.c.defined()) state.c.copy_(next.c);
+    if (state.h.defined()) state.h.copy_(next.h);
+    if (state.z.defined()) state.z.copy_(z);
   }
 
   Mixture Split(const at::Tensor& output) const {

@@ -67,6 +67,13 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
                                      : termination == Termination::kSampled};
 }
 
+/// What an observation of features has side by side; nothing where it is the decoded frame.
+std::vector<at::Tensor MemoryState::*> FeaturesOf(const std::string& observation) {
+  if (observation == "zch") return {&MemoryState::z, &MemoryState::c, &MemoryState::h};
+  if (observation == "zh") return {&MemoryState::z, &MemoryState::h};
+  return {};
+}
+
 /// V and M out of model.safetensors, and what V made of the frames that they were trained on.
 struct Networks {
   std::shared_ptr<Vision> vision;
@@ -174,17 +181,14 @@ class VisionMemoryWorld final : public World {
         starts.frames
             ? Encode(starts.frames->index_select(0, rows.to(starts.frames->device())), counters)
             : DrawStarts(counters);
-    const at::Tensor begun = rows.to(device_);
-    state[kZ].index_copy_(0, begun, z);
-    state[kH].index_fill_(0, begun, 0);
-    state[kC].index_fill_(0, begun, 0);
-    state[kRestart].index_fill_(0, begun, 1);
+    memory_->Begin(Parts(state), rows, z);
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng) const override {
+                 const RowCounters& rng, const std::string& kind) const override {
     const FrozenScope scope;
     CheckState(state);
+    if (!kind.empty()) CheckObservation(kind, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -192,7 +196,12 @@ class VisionMemoryWorld final : public World {
         .uniform = Draw(rng, Stream::kMixture, latents_, FillUniform).to(device_),
         .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
         .temperature = tau.to(device_)};
-    return Finish(state, memory_->Dream(Parts(state), checked, draws), rng);
+    const MemoryState parts = Parts(state);
+    const auto [features, seen] = RoomFor(kind, parts);
+    WorldStep step = Finish(state, memory_->Dream(parts, checked, draws, seen), rng);
+    step.observation =
+        features.defined() || kind.empty() ? features : Observe(state, kind, std::nullopt);
+    return step;
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
@@ -206,14 +215,15 @@ class VisionMemoryWorld final : public World {
     return Finish(state, memory_->Follow(Parts(state), checked, next), rng);
   }
 
-  at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
+  at::Tensor Observe(const WorldState& state, const std::string& kind,
+                     const std::optional<at::Tensor>& rows) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (kind == "zch") return at::cat({state[kZ], state[kC], state[kH]}, 1);
-    if (kind == "zh") return at::cat({state[kZ], state[kH]}, 1);
-    if (kind == "pixels") return Decode(state[kZ]);
-    throw std::invalid_argument("the observation is \"" + kind +
-                                "\", expected \"zch\", \"zh\" or \"pixels\"");
+    CheckObservation(kind, spec_);
+    const MemoryState parts = Parts(state);
+    std::vector<at::Tensor> features;
+    for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(parts.*part, rows));
+    return features.empty() ? Decode(SelectRows(parts.z, rows)) : at::cat(features, 1);
   }
 
   at::Tensor OutOfSupport(const WorldState& state) const override {
@@ -223,16 +233,26 @@ class VisionMemoryWorld final : public World {
     return support_->Distance(state[kZ]);
   }
 
-  at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
-    const FrozenScope scope;
-    CheckState(state);
-    const at::Tensor checked = CheckRows(rows, "rows", state.rows());
-    return Decode(state[kZ].index_select(0, checked.to(device_)));
-  }
-
  private:
   static MemoryState Parts(const WorldState& state) {
     return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
+  }
+
+  // An observation of features to be written, and its parts; both undefined for any other.
+  static std::pair<at::Tensor, MemoryState> RoomFor(const std::string& kind,
+                                                    const MemoryState& state) {
+    const auto features = FeaturesOf(kind);
+    if (features.empty()) return {};
+    int64_t width = 0;
+    for (const auto part : features) width += (state.*part).size(1);
+    const at::Tensor observation = at::empty({state.z.size(0), width}, state.z.options());
+    MemoryState seen;
+    int64_t first = 0;
+    for (const auto part : features) {
+      seen.*part = observation.narrow(1, first, (state.*part).size(1));
+      first += (state.*part).size(1);
+    }
+    return {observation, seen};
   }
 
   void CheckState(const WorldState& state) const { CheckStateFields(state, fields_, device_); }
@@ -241,11 +261,19 @@ class VisionMemoryWorld final : public World {
     CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
   }
 
+  // In plain loops: few rows begin in a step, where LibTorch's operators would take most of the
+  // time that an environment does.
   at::Tensor DrawStarts(const RowCounters& rng) const {
     const at::Tensor index = DrawStartIndices(rng, starts_.mu.size(0));
-    const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormal);
-    return (starts_.mu.index_select(0, index) + starts_.std.index_select(0, index) * noise)
-        .to(device_);
+    const at::Tensor z = Draw(rng, Stream::kVision, latents_, FillNormal);
+    float* row = z.mutable_data_ptr<float>();
+    for (size_t i = 0; i < rng.size(); ++i, row += latents_) {
+      const int64_t start = index.const_data_ptr<int64_t>()[i] * latents_;
+      const float* mu = starts_.mu.const_data_ptr<float>() + start;
+      const float* std = starts_.std.const_data_ptr<float>() + start;
+      for (int64_t j = 0; j < latents_; ++j) row[j] = mu[j] + std[j] * row[j];
+    }
+    return z.to(device_);
   }
 
   at::Tensor Encode(const at::Tensor& frames, const RowCounters& rng) const {

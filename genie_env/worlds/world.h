@@ -21,7 +21,7 @@ struct WorldSpec {
   std::string fingerprint;  ///< SHA-256 of config, weights and starts; goes with every result
   ActionSpec actions;
   std::vector<TensorSpec> observations;  ///< what Observe can give; the first is the default
-  TensorSpec frame;                      ///< pixels: uint8 [H, W, 3]
+  TensorSpec frame;                      ///< the one of them that is a picture: uint8 [H, W, 3]
   int64_t frame_skip = 1;                ///< frames of the source that one step stands for
   int64_t max_episode_steps = 0;         ///< steps after which an episode is truncated
   int64_t state_bytes_per_row = 0;
@@ -35,9 +35,10 @@ struct WorldSpec {
 
 /// What one step brought to each of N rows, on the world's device.
 struct WorldStep {
-  at::Tensor reward;      ///< float32 [N]
-  at::Tensor terminated;  ///< bool [N]
-  at::Tensor surprise;    ///< float32 [N], nats a latent dimension or token, at temperature 1
+  at::Tensor reward;            ///< float32 [N]
+  at::Tensor terminated;        ///< bool [N]
+  at::Tensor surprise;          ///< float32 [N], nats a latent dimension or token, at temperature 1
+  at::Tensor observation = {};  ///< [N, *shape] of the new frames, where Step was asked for it
 };
 
 /// Where rows begin: from the world's stored starts, or from `frames`.
@@ -98,25 +99,26 @@ class World {
                      const RowCounters& rng) const = 0;
 
   /// Advances every row by one frame that the world samples, in place.
-  /// actions int64 [N]; temperature float32 [N], above 0.
+  /// actions int64 [N]; temperature float32 [N], above 0. With `kind` it brings that observation of
+  /// every row too, as Observe would, but sooner: features are written as they are computed.
   virtual WorldStep Step(WorldState& state, const at::Tensor& actions,
-                         const at::Tensor& temperature, const RowCounters& rng) const = 0;
+                         const at::Tensor& temperature, const RowCounters& rng,
+                         const std::string& kind = "") const = 0;
 
   /// Advances every row by one frame that is given (uint8 [N, H, W, 3]), in place. `surprise` is
   /// then the world's, of reality.
   virtual WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
                            const RowCounters& rng) const = 0;
 
-  /// The observation named `kind` of every row: [N, *shape] as its spec says.
-  virtual at::Tensor Observe(const WorldState& state, const std::string& kind) const = 0;
+  /// The observation named `kind` of the given rows (int64 [R]; without: of all), in that order:
+  /// [R, *shape] as its spec says.
+  virtual at::Tensor Observe(const WorldState& state, const std::string& kind,
+                             const std::optional<at::Tensor>& rows = std::nullopt) const = 0;
 
   /// How far each row's latents are from those of the training frames: their Mahalanobis distance,
   /// float32 [N]; about sqrt(latent dimensions) where they are alike. Throws std::invalid_argument
   /// unless spec().knows_support: the world's directory holds the statistics of those frames.
   virtual at::Tensor OutOfSupport(const WorldState& state) const = 0;
-
-  /// The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].
-  virtual at::Tensor Render(const WorldState& state, const at::Tensor& rows) const = 0;
 };
 
 }  // namespace genie_env

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "genie_env/worlds/arguments.h"
+#include "genie_env/worlds/rows.h"
 
 namespace genie_env {
 namespace {
@@ -42,10 +43,10 @@ WorldState WorldState::Clone() const {
 
 WorldState WorldState::Select(const at::Tensor& rows) const {
   const FrozenScope scope;
-  const at::Tensor checked = CheckRows(rows, "rows", this->rows()).to(fields_[0].tensor.device());
+  const at::Tensor checked = CheckRows(rows, "rows", this->rows());
   std::vector<Field> copies;
   for (const Field& field : fields_) {
-    copies.push_back({field.name, field.tensor.index_select(0, checked)});
+    copies.push_back({field.name, GatherRows(field.tensor, checked)});
   }
   return WorldState(std::move(copies));
 }
@@ -76,10 +77,7 @@ void WorldState::CopyRows(const WorldState& src, const at::Tensor& src_rows, Wor
   }
   for (size_t i = 0; i < src.fields_.size(); ++i) CheckAlike(src.fields_[i], dst.fields_[i]);
   for (size_t i = 0; i < src.fields_.size(); ++i) {
-    const at::Tensor& source = src.fields_[i].tensor;
-    const at::Tensor& target = dst.fields_[i].tensor;
-    target.index_copy_(0, to.to(target.device()),
-                       source.index_select(0, from.to(source.device())).to(target.device()));
+    ScatterRows(dst.fields_[i].tensor, to, GatherRows(src.fields_[i].tensor, from));
   }
 }
 

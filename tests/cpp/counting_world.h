@@ -26,8 +26,10 @@ class CountingWorld : public World {
     spec_.name = "counting";
     spec_.family = "counting";
     spec_.actions = {{"left", "stay", "right"}};
-    spec_.observations = {{"told", {5}, DType::kInt64}, {"count", {1}, DType::kInt64}};
-    spec_.frame = {"frame", {1, 1, 3}, DType::kUInt8, 0, 255};
+    spec_.observations = {{"told", {5}, DType::kInt64},
+                          {"count", {1}, DType::kInt64},
+                          {"frame", {1, 1, 3}, DType::kUInt8, 0, 255}};
+    spec_.frame = spec_.observations[2];
     spec_.max_episode_steps = max_episode_steps;
     spec_.temperature = 1.5;
     spec_.knows_support = true;
@@ -56,7 +58,7 @@ class CountingWorld : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng) const override {
+                 const RowCounters& rng, const std::string& kind) const override {
     CheckActions(actions);
     WorldStep step = NewStep(state.rows());
     for (int64_t row = 0; row < state.rows(); ++row) {
@@ -67,6 +69,7 @@ class CountingWorld : public World {
       step.surprise.mutable_data_ptr<float>()[row] = temperature.const_data_ptr<float>()[row];
     }
     Fail(Failure::kStep);
+    if (!kind.empty()) step.observation = Observe(state, kind, std::nullopt);
     return step;
   }
 
@@ -85,24 +88,19 @@ class CountingWorld : public World {
     return step;
   }
 
-  at::Tensor Observe(const WorldState& state, const std::string& kind) const override {
+  at::Tensor Observe(const WorldState& state, const std::string& kind,
+                     const std::optional<at::Tensor>& rows) const override {
     Fail(Failure::kObserve);
-    return kind == "told" ? state[0].clone() : state[0].slice(1, 0, 1).clone();
+    const at::Tensor told = rows ? state[0].index_select(0, *rows) : state[0].clone();
+    if (kind == "told") return told;
+    const at::Tensor count = told.slice(1, 0, 1);
+    if (kind == "count") return count.clone();
+    return count.to(at::kByte).view({-1, 1, 1, 1}).expand({-1, 1, 1, 3}).clone();
   }
 
   /// The count.
   at::Tensor OutOfSupport(const WorldState& state) const override {
     return state[0].select(1, 0).to(at::kFloat);
-  }
-
-  at::Tensor Render(const WorldState& state, const at::Tensor& rows) const override {
-    return state[0]
-        .index_select(0, rows)
-        .slice(1, 0, 1)
-        .to(at::kByte)
-        .view({-1, 1, 1, 1})
-        .expand({-1, 1, 1, 3})
-        .clone();
   }
 
  private:

@@ -80,6 +80,8 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
   const std::vector<int32_t> context{2, 0, 1, 1, 2};
   const Floats before = Normal(rows * stride, 1);
   Floats c = before, h(rows * stride, 99.0f);
+  const int64_t apart = 40, h_at = 23;  // an observation: c and h side by side, with room between
+  Floats seen(rows * apart, 99.0f);
   std::vector<Element> input(rows * kPanel, Element{7});
   gates({.rows = rows,
          .units = units,
@@ -89,6 +91,8 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
          .stride = stride,
          .c = c.data(),
          .h = h.data(),
+         .seen_c = {seen.data(), apart},
+         .seen_h = {seen.data() + h_at, apart},
          .product_stride = kPanel,
          .product_input = input.data()});
   for (int64_t row = 0; row < rows; ++row) {
@@ -107,6 +111,8 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
           Sigma(gate(1, j)) * before[at] + Sigma(gate(0, j)) * std::tanh(gate(2, j));
       EXPECT_NEAR(c[at], cell, 1e-5);
       EXPECT_NEAR(h[at], Sigma(gate(3, j)) * std::tanh(cell), 1e-5);
+      EXPECT_EQ(seen[row * apart + j], c[at]);
+      EXPECT_EQ(seen[row * apart + h_at + j], h[at]);
       if constexpr (std::is_same_v<Element, float>) {
         EXPECT_EQ(input[row * kPanel + j], h[at]);
       } else {
@@ -114,6 +120,7 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
       }
     }
   }
+  EXPECT_EQ(std::ranges::count(seen, 99.0f), rows * (apart - 2 * units));  // nothing in between
 }
 
 TEST_P(MemoryKernelsTest, GatesAreAnLstmCell) {

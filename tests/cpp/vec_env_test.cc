@@ -235,7 +235,7 @@ TEST(VecEnv, RefusesOptionsThatCannotBe) {
   };
   EXPECT_EQ(words({.num_envs = 0}), "num_envs is 0, expected 1 or more");
   EXPECT_EQ(words({.observation = "pixels"}),
-            "observation is \"pixels\", but the world \"counting\" has told, count");
+            "observation is \"pixels\", but the world \"counting\" has told, count, frame");
   for (const auto& [temperature, text] : {std::pair{0.0, "0"},
                                           {-2.5, "-2.5"},
                                           {1e-60, "1e-60"},

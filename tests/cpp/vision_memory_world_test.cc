@@ -156,7 +156,7 @@ void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarTy
     const MemoryState a = scene.CopyOfState(), b = scene.CopyOfState();
     const auto advance = [&](const FrozenMemory& memory, const MemoryState& state) {
       return given ? memory.Follow(state, scene.actions, scene.next)
-                   : memory.Dream(state, scene.actions, scene.draws);
+                   : memory.Dream(state, scene.actions, scene.draws, {});
     };
     const MemoryOutcome x = advance(*packed, a), y = advance(*plain, b);
     EXPECT_TRUE(at::allclose(a.h, b.h, tolerance, tolerance));
@@ -197,7 +197,7 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
     const Scene scene(sizes, 131);
     const auto memory = PackMemory(scene.weights, dtype);
     const MemoryState whole = scene.CopyOfState();
-    const MemoryOutcome expected = memory->Dream(whole, scene.actions, scene.draws);
+    const MemoryOutcome expected = memory->Dream(whole, scene.actions, scene.draws, {});
     for (const int64_t batch : {1, 2, 3, 7, 20, 64, 100}) {
       for (const int64_t first : {0, 31}) {
         const auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, batch); };
@@ -205,7 +205,7 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
         const MemoryState part{cut(copy.z), cut(copy.h), cut(copy.c), cut(copy.restart)};
         const MemoryOutcome outcome = memory->Dream(
             part, cut(scene.actions),
-            {cut(scene.draws.uniform), cut(scene.draws.normal), cut(scene.draws.temperature)});
+            {cut(scene.draws.uniform), cut(scene.draws.normal), cut(scene.draws.temperature)}, {});
         const std::string what = std::to_string(first) + " + " + std::to_string(batch);
         EXPECT_TRUE(at::equal(part.z, cut(whole.z))) << what;
         EXPECT_TRUE(at::equal(part.h, cut(whole.h))) << what;
@@ -213,6 +213,28 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
         EXPECT_TRUE(at::equal(outcome.surprise, cut(expected.surprise))) << what;
         EXPECT_TRUE(at::equal(outcome.termination_logit, cut(expected.termination_logit))) << what;
       }
+    }
+  }
+}
+
+TEST(FrozenMemory, WritesWhatIsObservedWhereItIsWanted) {
+  for (const MemorySizes& sizes : {kWhole, kRagged}) {
+    const Scene scene(sizes, 77);
+    for (const auto& memory : {PackMemory(scene.weights, at::kFloat),
+                               PlainMemory(scene.weights, at::kCPU, at::kFloat)}) {
+      const MemoryState silent = scene.CopyOfState(), state = scene.CopyOfState();
+      memory->Dream(silent, scene.actions, scene.draws, {});
+      const at::Tensor observation = at::full({77, sizes.latents + sizes.hidden + 2}, 99.0f);
+      const MemoryState seen{.z = observation.narrow(1, 1, sizes.latents),
+                             .h = {},
+                             .c = observation.narrow(1, 1 + sizes.latents, sizes.hidden),
+                             .restart = {}};
+      memory->Dream(state, scene.actions, scene.draws, seen);
+      EXPECT_TRUE(at::equal(state.z, silent.z) && at::equal(state.c, silent.c));
+      EXPECT_TRUE(at::equal(state.h, silent.h));
+      EXPECT_TRUE(at::equal(seen.z, state.z) && at::equal(seen.c, state.c));
+      EXPECT_TRUE((observation.select(1, 0) == 99).all().item<bool>());
+      EXPECT_TRUE((observation.select(1, -1) == 99).all().item<bool>());
     }
   }
 }
@@ -408,9 +430,9 @@ TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
       step(at::zeros({2}, at::kLong), at::tensor({1.0f, 1e-40f})),
       "temperature[1] is 9.99995e-41, expected a finite number above 0 that float32 can hold");
   EXPECT_EQ(TextOf<std::invalid_argument>([&] { world->Observe(state, "pixel"); }),
-            "the observation is \"pixel\", expected \"zch\", \"zh\" or \"pixels\"");
+            "observation is \"pixel\", but the world \"random\" has zch, zh, pixels");
   EXPECT_EQ(TextOf<std::invalid_argument>([&] {
-              world->Render(state, at::tensor({0, 2}, at::kLong));
+              world->Observe(state, "zh", at::tensor({0, 2}, at::kLong));
             }),
             "rows[1] is 2: there are 2 rows, numbered from 0");
   EXPECT_EQ(TextOf<std::invalid_argument>([&] {

@@ -13,6 +13,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <string>
@@ -44,6 +45,7 @@ class WorldConformance {
     ARowDependsOnItselfAlone();
     BeginTouchesOnlyItsRows();
     FramesAreFollowed();
+    AStepBringsItsObservation();
     LookingChangesNothing();
     ErrorsLeaveTheStateUntouched();
     NoRowsAreNoTrouble();
@@ -99,10 +101,15 @@ class WorldConformance {
     return dream;
   }
 
-  WorldStep Step(Dream& dream) const {
+  WorldStep Step(Dream& dream, const std::string& kind = "") const {
     const at::Tensor actions = Actions(dream);
     ++dream.step;
-    return world_.Step(dream.state, actions, Temperature(dream), Counters(dream.seeds, dream.step));
+    return world_.Step(dream.state, actions, Temperature(dream), Counters(dream.seeds, dream.step),
+                       kind);
+  }
+
+  at::Tensor Picture(const Dream& dream, const at::Tensor& rows) const {
+    return world_.Observe(dream.state, world_.spec().frame.name, rows);
   }
 
   WorldStep Follow(Dream& dream) const {
@@ -159,6 +166,8 @@ class WorldConformance {
     const WorldSpec& spec = world_.spec();
     ASSERT_GT(spec.actions.count(), 0);
     ASSERT_FALSE(spec.observations.empty());
+    EXPECT_NE(std::ranges::find(spec.observations, spec.frame.name, &TensorSpec::name),
+              spec.observations.end());
     Dream dream = Begun(Seeds(0, 5));
     for (const bool given : {false, true, false}) {
       const WorldStep step = given ? Follow(dream) : Step(dream);
@@ -169,13 +178,14 @@ class WorldConformance {
       for (const TensorSpec& observation : spec.observations) {
         const at::Tensor seen = world_.Observe(dream.state, observation.name);
         ExpectShape(seen, observation, 5);
+        const at::Tensor some = world_.Observe(dream.state, observation.name, Rows({4, 0, 4}));
+        ExpectShape(some, observation, 3);
         EXPECT_GE(seen.min().item<double>(), observation.low) << observation.name;
         EXPECT_LE(seen.max().item<double>(), observation.high > observation.low
                                                  ? observation.high
                                                  : std::numeric_limits<double>::infinity())
             << observation.name;
       }
-      ExpectShape(world_.Render(dream.state, Rows({4, 0, 4})), spec.frame, 3);
       if (spec.knows_support) {
         ExpectShape(world_.OutOfSupport(dream.state), {"out of support", {}, DType::kFloat32}, 5);
       } else {
@@ -288,9 +298,7 @@ class WorldConformance {
           << what;
       EXPECT_TRUE(at::equal(step.terminated.narrow(0, position, 1), expected.terminated)) << what;
       if (tolerance_ == 0) {
-        EXPECT_TRUE(at::equal(world_.Render(dream.state, Rows({position})),
-                              world_.Render(alone.state, Rows({0}))))
-            << what;
+        EXPECT_TRUE(at::equal(Picture(dream, Rows({position})), Picture(alone, Rows({0})))) << what;
       }
     }
   }
@@ -325,6 +333,30 @@ class WorldConformance {
         << "the frame to begin from must count";
   }
 
+  /// An observation that a step brings is the one that is asked for afterwards, of all rows or
+  /// some; to have asked for it changes nothing.
+  void AStepBringsItsObservation() const {
+    Dream silent = Played(Seeds(0, 5));
+    const WorldStep expected = Step(silent);
+    EXPECT_FALSE(expected.observation.defined());
+    for (const TensorSpec& observation : world_.spec().observations) {
+      Dream dream = Played(Seeds(0, 5));
+      const WorldStep step = Step(dream, observation.name);
+      ExpectShape(step.observation, observation, 5);
+      const at::Tensor after = world_.Observe(dream.state, observation.name);
+      EXPECT_TRUE(at::equal(step.observation, after)) << observation.name;
+      const at::Tensor rows = Rows({3, 0, 3});
+      EXPECT_TRUE(Alike(world_.Observe(dream.state, observation.name, rows),
+                        after.index_select(0, rows.to(after.device())), tolerance_))
+          << observation.name;
+      ExpectAlike(dream.state, silent.state, 0, "with " + observation.name);
+      EXPECT_TRUE(at::equal(step.surprise, expected.surprise)) << observation.name;
+      EXPECT_TRUE(at::equal(step.terminated, expected.terminated)) << observation.name;
+      step.observation.fill_(1);
+      ExpectAlike(dream.state, silent.state, 0, "after writing on " + observation.name);
+    }
+  }
+
   void LookingChangesNothing() const {
     const Dream dream = Played(Seeds(0, 3));
     const WorldState before = dream.state.Clone();
@@ -332,7 +364,7 @@ class WorldConformance {
       at::Tensor seen = world_.Observe(dream.state, observation.name);
       seen.fill_(1);
     }
-    world_.Render(dream.state, Rows({0, 1, 2})).fill_(1);
+    Picture(dream, Rows({0, 1, 2})).fill_(1);
     ExpectAlike(dream.state, before, 0, "after looking, and writing on what was seen");
   }
 
@@ -373,9 +405,12 @@ class WorldConformance {
     refuses("rng", [&] { world_.Begin(state, mask, {}, few); });
     refuses("frames", [&] { world_.Begin(state, mask, {.frames = frames.narrow(0, 0, 2)}, rng); });
     refuses("kind", [&] { world_.Observe(state, "no such thing"); });
-    refuses("rows", [&] { world_.Render(state, Rows({0, 3})); });
-    refuses("rows", [&] { world_.Render(state, Rows({-1})); });
-    refuses("rows", [&] { world_.Render(state, at::zeros({1})); });
+    refuses("kind", [&] { world_.Step(state, actions, temperature, rng, "no such thing"); });
+    for (const TensorSpec& observation : world_.spec().observations) {
+      for (const at::Tensor& wrong : {Rows({0, 3}), Rows({-1}), at::zeros({1})}) {
+        refuses("rows", [&] { world_.Observe(state, observation.name, wrong); });
+      }
+    }
     refuses("rows", [&] { world_.MakeState(-1); });
     refuses("another world's state", [&] {
       WorldState foreign({{"no such field", at::zeros({3, 2})}});
@@ -389,8 +424,9 @@ class WorldConformance {
     EXPECT_EQ(Step(dream).reward.sizes(), at::IntArrayRef{0});
     for (const TensorSpec& observation : world_.spec().observations) {
       ExpectShapeOfNone(world_.Observe(dream.state, observation.name), observation);
+      ExpectShapeOfNone(world_.Observe(dream.state, observation.name, Rows({})), observation);
+      ExpectShapeOfNone(Step(dream, observation.name).observation, observation);
     }
-    ExpectShapeOfNone(world_.Render(dream.state, Rows({})), world_.spec().frame);
   }
 
   static void ExpectShapeOfNone(const at::Tensor& tensor, const TensorSpec& spec) {

@@ -87,7 +87,7 @@ class Slider:
             family=family,
             fingerprint="ab" * 32,
             actions=["left", "stay", "right"] if actions == 3 else [f"{i}" for i in range(actions)],
-            frame=SimpleNamespace(shape=(16, 16, 3)),
+            frame=SimpleNamespace(name="frame", shape=(16, 16, 3)),
             frame_skip=1,
             dtype="float32",
         )
@@ -108,8 +108,9 @@ class Slider:
         state.x = frames[:, 0, 0, 0].float()
         return SimpleNamespace(surprise=(expected - state.x).abs())
 
-    def render(self, state: Level, rows: torch.Tensor) -> torch.Tensor:
-        return state.x[rows].byte()[:, None, None, None].expand(-1, 16, 16, 3)
+    def observe(self, state: Level, kind: str) -> torch.Tensor:
+        assert kind == "frame"
+        return state.x.byte()[:, None, None, None].expand(-1, 16, 16, 3)
 
 
 @pytest.fixture(scope="module")

@@ -192,9 +192,13 @@ def test_follow_takes_the_given_frame(world: World, reference: Reference) -> Non
 
 def test_what_is_observed(world: World, reference: Reference) -> None:
     state = begun(world)
-    world.step(state, torch.ones(ROWS, dtype=torch.int64), torch.ones(ROWS), counters(1))
+    actions, tau = torch.ones(ROWS, dtype=torch.int64), torch.ones(ROWS)
+    assert world.step(state, actions, tau, counters(1)).observation is None
+    step = world.step(state, actions, tau, counters(2), "zch")
     z, c, h = (state.fields[name] for name in "zch")
-    assert torch.equal(world.observe(state, "zch"), torch.cat([z, c, h], 1))
+    assert step.observation is not None
+    assert torch.equal(step.observation, torch.cat([z, c, h], 1))
+    assert torch.equal(world.observe(state, "zch"), step.observation)
     assert torch.equal(world.observe(state, "zh"), torch.cat([z, h], 1))
     with torch.no_grad():
         decoded = reference.vision.decode(z.double()).permute(0, 2, 3, 1) * 255
@@ -202,7 +206,7 @@ def test_what_is_observed(world: World, reference: Reference) -> None:
     assert pixels.dtype == torch.uint8
     assert (pixels.double() - decoded).abs().max() < 0.51
     rows = torch.tensor([8, 0, 0])
-    assert torch.equal(world.render(state, rows), pixels[rows])
+    assert torch.equal(world.observe(state, "pixels", rows), pixels[rows])
 
 
 def test_bfloat16_is_near_float32(path: Path) -> None:

@@ -418,6 +418,11 @@ class WorldStep:
     What one step brought to each of N rows.
     """
     @property
+    def observation(self) -> torch.Tensor | None:
+        """
+        [N, *shape], as its spec says; None unless asked for
+        """
+    @property
     def reward(self) -> torch.Tensor:
         """
         float32 [N]
@@ -425,7 +430,7 @@ class WorldStep:
     @property
     def surprise(self) -> torch.Tensor:
         """
-        float32 [N], nats a latent dimension at temperature 1
+        float32 [N], nats a latent dimension or token, at temperature 1
         """
     @property
     def terminated(self) -> torch.Tensor:
@@ -459,22 +464,20 @@ class World:
         """
         A state of `rows` rows, none of which has begun.
         """
-    def observe(self, state: WorldState, kind: str) -> torch.Tensor:
+    def observe(self, state: WorldState, kind: str, rows: torch.Tensor | None = None) -> torch.Tensor:
         """
-        The observation `kind` of every row, as the spec says: a fresh tensor.
+        The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a
+        fresh tensor.
         """
     def out_of_support(self, state: WorldState) -> torch.Tensor:
         """
         How far each row's latents are from those of the training frames: float32 [N], their
         Mahalanobis distance.
         """
-    def render(self, state: WorldState, rows: torch.Tensor) -> torch.Tensor:
-        """
-        The current frames of `rows` (int64 [R]): uint8 [R, H, W, 3].
-        """
-    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters) -> WorldStep:
+    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters, kind: str = '') -> WorldStep:
         """
         One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].
+        kind: the observation that comes with it; "" for none.
         """
     @property
     def device(self) -> torch.device:

@@ -94,6 +94,9 @@ def _tensor(
 
 
 def integers(name: str, given: Given) -> torch.Tensor:
+    if isinstance(given, torch.Tensor) and given.dtype == torch.int64:
+        return given
+
     def is_integer(dtype: torch.dtype) -> bool:
         return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 

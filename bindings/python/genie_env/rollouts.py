@@ -156,9 +156,8 @@ class Moment:
 
 def roll_out(world: World, starts: Starts, temperature: float) -> Iterator[Moment]:
     """Frames 1, 2, ... to `burn_in + horizon` after the first, of all starts in one batch."""
-    rows = torch.arange(len(starts))
     tau = torch.full((len(starts),), temperature)
-    state = world.make_state(len(starts))
+    state, frame = world.make_state(len(starts)), world.spec.frame.name
     begun = torch.ones(len(starts), dtype=torch.bool)
     world.begin(state, begun, starts.counters_at(0), frames=starts.frames_at(0))
 
@@ -178,7 +177,7 @@ def roll_out(world: World, starts: Starts, temperature: float) -> Iterator[Momen
         world.step(recorded, starts.actions_at(index - 1), tau, counters)
         chosen = torch.from_numpy(starts.random_actions[:, ahead])
         world.step(random, chosen, tau, counters)
-        pictures = (world.render(dreaming, rows) for dreaming in (state, recorded, random))
+        pictures = (world.observe(dreaming, frame) for dreaming in (state, recorded, random))
         yield Moment(real, surprise, Dreamt(*pictures))
 
 

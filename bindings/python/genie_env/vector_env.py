@@ -337,17 +337,23 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     def _results(
         self, step: _core.VecEnvStep
     ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        give = self._give
+        give, began = self._give, step.began
         scores = {"surprise": step.surprise}
         if step.out_of_support is not None:
             scores["out_of_support"] = step.out_of_support
-        infos = self._infos(scores, ~step.began)
+        infos: dict[str, Any] = {}
+        for name, score in scores.items():  # 0 where a row began, unless its last step is told too
+            infos |= {name: give(score), f"_{name}": give(~began)}
         if step.final_observation is not None:
+            final: dict[str, Any] = {}
+            for name, score in scores.items():
+                infos[name] = give(score.where(~began, 0))
+                final |= {name: give(score.where(began, 0)), f"_{name}": give(began.clone())}
             infos |= {
-                "final_obs": self._final_observations(step.final_observation, step.began),
-                "final_info": self._infos(scores, step.began),
-                "_final_obs": give(step.began.clone()),
-                "_final_info": give(step.began.clone()),
+                "final_obs": self._final_observations(step.final_observation, began),
+                "final_info": final,
+                "_final_obs": give(began.clone()),
+                "_final_info": give(began.clone()),
             }
         return (
             give(step.observation),
@@ -356,14 +362,6 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             give(step.truncated),
             infos,
         )
-
-    def _infos(self, scores: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, Any]:
-        """The scores of these rows (bool [N]) with their masks, as Gymnasium gives infos."""
-        infos: dict[str, Any] = {}
-        for name, score in scores.items():
-            infos[name] = self._give(score.where(rows, 0))
-            infos[f"_{name}"] = self._give(rows.clone())
-        return infos
 
     def _final_observations(self, observations: torch.Tensor, rows: torch.Tensor) -> Array:
         """As Gymnasium gives them: one object a row, None where no episode ended.

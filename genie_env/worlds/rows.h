@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+namespace genie_env {
+
+// Rows of tensors whose first dimension is the row, named by `rows`: int64 [R], contiguous, on the
+// CPU, each within the tensor. On the CPU they are copied as bytes: few rows begin or fork at a
+// time, and LibTorch's operators take longer to be called than that takes.
+
+/// Numbers of rows as a tensor.
+at::Tensor Indices(std::span<const int64_t> rows);
+
+/// tensor[rows[i]], fresh, on the device of `tensor`.
+at::Tensor GatherRows(const at::Tensor& tensor, const at::Tensor& rows);
+
+/// tensor[rows[i]] = values[i]; both have one dtype, `values` lies on any device.
+void ScatterRows(const at::Tensor& tensor, const at::Tensor& rows, const at::Tensor& values);
+
+}  // namespace genie_env
