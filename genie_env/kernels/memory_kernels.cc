@@ -116,6 +116,7 @@ GENIE_ENV_INLINE void SampleRow(const MixtureBlock& block, const float* logits, 
   for (int64_t j = 0; j < lanes; ++j) {
     z[j] = mean[j] + Exp(log_std[j]) * noise_scale * normal[j];
   }
+  CopyRow(z, lanes, block.seen_z, row);
 }
 
 template <bool kSample, bool kWhole>

@@ -49,6 +49,7 @@ struct MixtureBlock {
   const float* uniform;      ///< [rows, dimensions], chooses the component; to sample only
   const float* normal;       ///< [rows, dimensions], the noise within it; to sample only
   float* z;                  ///< [rows, dimensions]: written when sampling, else read
+  StridedRows seen_z = {};   ///< [rows, dimensions], z again for whoever observes it
   int64_t surprise_stride;
   float* surprise;  ///< [rows]: -log density of z at temperature 1, summed over the panel
 };

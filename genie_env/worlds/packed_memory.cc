@@ -157,8 +157,7 @@ class Packed final : public FrozenMemory {
     Assemble(state, actions, scratch);
     Recur(state, scratch, seen);
     if (next != nullptr) state.z.copy_(*next);
-    Predict(state, draws, scratch, outcome.termination_logit);
-    if (seen.z.defined()) seen.z.copy_(state.z);
+    Predict(state, draws, scratch, seen, outcome.termination_logit);
 
     const float* parts = scratch.surprise.const_data_ptr<float>();
     for (int64_t row = 0; row < rows; ++row, parts += latent_panels) {
@@ -226,7 +225,7 @@ class Packed final : public FrozenMemory {
   }
 
   void Predict(const MemoryState& state, const MixtureDraws* draws, const Scratch& scratch,
-               const at::Tensor& termination_logit) const {
+               const MemoryState& seen, const at::Tensor& termination_logit) const {
     const auto weight = mixture_weight_.const_data_ptr<Element>();
     const auto hidden = scratch.output_input.const_data_ptr<Element>();
     const int64_t panels = Panels(latents_), columns = components_ * kMixtureColumns;
@@ -251,6 +250,7 @@ class Packed final : public FrozenMemory {
               .uniform = nullptr,
               .normal = nullptr,
               .z = state.z.mutable_data_ptr<float>() + at,
+              .seen_z = PartOf(seen.z, first, dimension),
               .surprise_stride = panels,
               .surprise = scratch.surprise.mutable_data_ptr<float>() + first * panels + panel};
           if (draws != nullptr) {

@@ -136,7 +136,7 @@ struct Mixture {
   Floats bias = Normal(components * 3 * kPanel, 1);
   Floats temperature = Floats(rows, 1.0f);
   Floats uniform = Floats(rows * stride, 0.5f), normal = Normal(rows * stride, 1);
-  Floats z = Floats(rows * stride, 99.0f), surprise = Floats(rows * 2, 99.0f);
+  Floats z = Floats(rows * stride, 99.0f), seen = z, surprise = Floats(rows * 2, 99.0f);
 
   Mixture(int64_t dimensions, int64_t components) : dimensions(dimensions), components(components) {
     std::uniform_real_distribution<float> uniforms(0, 1), temperatures(0.1f, 1.5f);
@@ -155,6 +155,7 @@ struct Mixture {
             .uniform = uniform.data(),
             .normal = normal.data(),
             .z = z.data(),
+            .seen_z = {seen.data(), stride},
             .surprise_stride = 2,
             .surprise = surprise.data()};
   }
@@ -198,6 +199,7 @@ TEST_P(MemoryKernelsTest, SampleAndScoreAreTheMixtureDensity) {
        {std::pair{kPanel, 5}, {kPanel, 1}, {int64_t{5}, 5}, {int64_t{1}, int{kMostComponents}}}) {
     Mixture mixture(dimensions, components);
     GetParam().sample(mixture.Block());
+    EXPECT_EQ(mixture.seen, mixture.z);
     int64_t checked = 0;
     for (int64_t row = 0; row < mixture.rows; ++row) {
       double surprise = 0;
