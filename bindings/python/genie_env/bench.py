@@ -445,8 +445,8 @@ def _bench(
         console.print(f"peak: {peak / 1e9:,.0f} GFLOP/s in {name} ({_PEAK} x {_PEAK} matrices)")
     for cost in costs:
         console.print(
-            f"environment: beside the world's step of {cost.batch:,} dreams in {cost.dtype} "
-            f"({cost.step_ms} ms), everything takes {cost.environment_share:.1%} of it: the "
+            f"environment: a step of {cost.batch:,} dreams in {cost.dtype} takes "
+            f"{cost.environment_share:.1%} more than the world's own ({cost.step_ms} ms): "
             "observation, bookkeeping, episodes that begin anew, Python"
         )
     if json_file is not None:
