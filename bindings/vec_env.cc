@@ -4,7 +4,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
-#include "bindings/optional_tensor.h"
+#include "bindings/or_none.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -62,12 +62,12 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("terminated", &VecEnvStep::terminated, "bool [N]")
       .def_readonly("truncated", &VecEnvStep::truncated, "bool [N]")
       .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats")
-      .def_property_readonly("out_of_support", Optional(&VecEnvStep::out_of_support),
+      .def_property_readonly("out_of_support", OrNone(&VecEnvStep::out_of_support),
                              "float32 [N], a Mahalanobis distance; None unless asked for")
       .def_readonly("began", &VecEnvStep::began,
                     "bool [N], rows that began an episode: instead of going on (NextStep; reward "
                     "and scores are then 0), or after the end of another (SameStep)")
-      .def_property_readonly("final_observation", Optional(&VecEnvStep::final_observation),
+      .def_property_readonly("final_observation", OrNone(&VecEnvStep::final_observation),
                              "SameStep: of the episodes that ended where `began`; None where none "
                              "did");
 

@@ -5,7 +5,7 @@
 #include <pybind11/stl/filesystem.h>
 #include <torch/csrc/utils/pybind.h>
 
-#include "bindings/optional_tensor.h"
+#include "bindings/or_none.h"
 
 // A vector that Python holds as it is, not as a list.
 PYBIND11_MAKE_OPAQUE(genie_env::RowCounters)
@@ -145,8 +145,8 @@ void InitState(py::module_& m) {
       .def_readonly("terminated", &WorldStep::terminated, "bool [N]")
       .def_readonly("surprise", &WorldStep::surprise,
                     "float32 [N], nats a latent dimension or token, at temperature 1")
-      .def_property_readonly("observation", Optional(&WorldStep::observation),
-                             "[N, *shape], as its spec says; None unless asked for");
+      .def_property_readonly("observation", OrNone(&WorldStep::observation),
+                             "[N, *shape]; None unless `step` could write it");
 }
 
 }  // namespace
@@ -193,9 +193,10 @@ void InitWorld(py::module_& m) {
           "Begins an episode where `mask` (bool [N]) is true: from a stored start, or from\n"
           "`frames` (uint8 [N, H, W, 3]).")
       .def("step", &World::Step, py::arg("state"), py::arg("actions"), py::arg("temperature"),
-           py::arg("rng"), py::arg("kind") = "", Released(),
+           py::arg("rng"), py::arg("wanted") = py::none(), Released(),
            "One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].\n"
-           "kind: the observation that comes with it; \"\" for none.")
+           "wanted: the observation that will be asked for next; a world that can write it as it\n"
+           "computes returns it with the step.")
       .def("follow", &World::Follow, py::arg("state"), py::arg("actions"), py::arg("frames"),
            py::arg("rng"), Released(), "One given frame a row (uint8 [N, H, W, 3]), in place.")
       .def("observe", &World::Observe, py::arg("state"), py::arg("kind"),

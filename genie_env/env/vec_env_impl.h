@@ -135,8 +135,8 @@ struct VecEnv::Impl {
 
   std::optional<ReadyRows> MakeReady(const ResetOptions& given, const at::Tensor& rows,
                                      RowCounters& next) const;
-  VecEnvStep Judged(const WorldStep& step, const at::Tensor& observation,
-                    const std::optional<Before>& before, const at::Tensor& actions);
+  VecEnvStep Judged(const WorldStep& step, const std::optional<Before>& before,
+                    const at::Tensor& actions);
   at::Tensor Ask(const StepFunction& function, const std::string& name, at::ScalarType dtype,
                  const Before& before, const at::Tensor& actions, const at::Tensor& observation);
   at::Tensor BeyondLimits(const VecEnvStep& step) const;

@@ -1,4 +1,5 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/tensor.h>
 
 #include "genie_env/env/vec_env_impl.h"
 #include "genie_env/worlds/rows.h"
@@ -26,14 +27,16 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
     taken = actions.masked_fill(begins.to(actions.device()), 0);
   }
   const std::optional<Before> before = Remember();
-  const WorldStep dreamt = First(
+  WorldStep dreamt = First(
       before, [&] { return world->Step(state, taken, temperature, next, options.observation); });
   return Then(before, [&] {
-    if (!ended.empty()) {
-      world->Begin(state, begins, {}, next);
+    if (!ended.empty()) world->Begin(state, begins, {}, next);
+    if (!dreamt.observation.defined()) {
+      dreamt.observation = Observe();
+    } else if (!ended.empty()) {
       ObserveAgain(dreamt.observation, ended);
     }
-    VecEnvStep step = Judged(dreamt, dreamt.observation, before, taken);
+    VecEnvStep step = Judged(dreamt, before, taken);
     if (!ended.empty()) {
       step.began = begins.to(world->device());
       step.reward.masked_fill_(step.began, 0);
@@ -54,10 +57,10 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
 }
 
 /// What the world's step was, as the user sees it: nothing has begun or been truncated yet.
-VecEnvStep VecEnv::Impl::Judged(const WorldStep& step, const at::Tensor& observation,
-                                const std::optional<Before>& before, const at::Tensor& actions) {
+VecEnvStep VecEnv::Impl::Judged(const WorldStep& step, const std::optional<Before>& before,
+                                const at::Tensor& actions) {
   VecEnvStep judged{
-      .observation = observation,
+      .observation = step.observation,
       .reward = step.reward,
       .terminated = step.terminated,
       .truncated = Nowhere(),
@@ -125,7 +128,7 @@ at::Tensor VecEnv::Impl::MaskOf(const std::vector<int64_t>& rows) const {
 /// Writes rows into an observation again that have begun since.
 void VecEnv::Impl::ObserveAgain(const at::Tensor& observation,
                                 const std::vector<int64_t>& rows) const {
-  const at::Tensor index = Indices(rows);
+  const at::Tensor index = at::tensor(rows, at::kLong);
   ScatterRows(observation, index, world->Observe(state, options.observation, index));
 }
 
@@ -136,10 +139,11 @@ VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& fra
   ledger.CheckNoneEnded("follow", "following resets no row");
   RowCounters next = ledger.ToFollow();
   const std::optional<Before> before = Remember();
-  const WorldStep seen = First(before, [&] { return world->Follow(state, actions, frames, next); });
+  WorldStep seen = First(before, [&] { return world->Follow(state, actions, frames, next); });
   return Then(before, [&] {
     ledger.Followed(std::move(next));
-    return Judged(seen, Observe(), before, actions);
+    seen.observation = Observe();
+    return Judged(seen, before, actions);
   });
 }
 

@@ -28,7 +28,7 @@ struct GateBlock {
   const float* products;    ///< [rows, 4, kPanel]: input, forget, cell, output gate, without bias
   const float* bias;        ///< [contexts, 4, kPanel]: with what the action and the restart add
   const int32_t* context;   ///< [rows]
-  int64_t stride;           ///< from one row of what follows to the next
+  int64_t stride;           ///< from one row of c and h to the next
   float* c;                 ///< [rows, units], advanced in place
   float* h;                 ///< [rows, units], written
   StridedRows seen_c = {};  ///< [rows, units], c again for whoever observes it
@@ -45,11 +45,11 @@ struct MixtureBlock {
   const float* products;     ///< [rows, components, 3, kPanel]: log weight, mean, log std
   const float* bias;         ///< [components, 3, kPanel]
   const float* temperature;  ///< [rows]; to sample only
-  int64_t stride;            ///< from one row of what follows to the next
+  int64_t stride;            ///< from one row of uniform, normal and z to the next
   const float* uniform;      ///< [rows, dimensions], chooses the component; to sample only
   const float* normal;       ///< [rows, dimensions], the noise within it; to sample only
   float* z;                  ///< [rows, dimensions]: written when sampling, else read
-  StridedRows seen_z = {};   ///< [rows, dimensions], z again for whoever observes it
+  StridedRows seen_z = {};   ///< [rows, dimensions], z for whoever observes it; to sample only
   int64_t surprise_stride;
   float* surprise;  ///< [rows]: -log density of z at temperature 1, summed over the panel
 };

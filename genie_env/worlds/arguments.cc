@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include "genie_env/core/error.h"
 #include "genie_env/core/text.h"
 #include "genie_env/nn/device.h"
-#include "genie_env/worlds/rows.h"
 
 namespace genie_env {
 namespace {
@@ -61,9 +61,8 @@ at::Tensor CheckRows(const at::Tensor& rows, const char* name, int64_t count) {
   return host;
 }
 
-at::Tensor SelectRows(const at::Tensor& tensor, const std::optional<at::Tensor>& rows) {
-  if (!rows) return tensor;
-  return GatherRows(tensor, CheckRows(*rows, "rows", tensor.size(0)));
+std::optional<at::Tensor> CheckSomeRows(const std::optional<at::Tensor>& rows, int64_t count) {
+  return rows ? std::optional(CheckRows(*rows, "rows", count)) : std::nullopt;
 }
 
 void CheckObservation(const std::string& observation, const WorldSpec& spec) {
@@ -109,7 +108,7 @@ BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t
   for (int64_t row = 0; row < rows; ++row) {
     if (host.const_data_ptr<bool>()[row]) begins.push_back(row);
   }
-  BeginningRows beginning{.rows = Indices(begins), .counters = {}};
+  BeginningRows beginning{.rows = at::tensor(begins, at::kLong), .counters = {}};
   for (const int64_t row : begins) beginning.counters.push_back(rng[row]);
   return beginning;
 }

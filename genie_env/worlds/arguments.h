@@ -21,9 +21,8 @@ namespace genie_env {
 /// it on the CPU.
 at::Tensor CheckRows(const at::Tensor& rows, const char* name, int64_t count);
 
-/// The given rows of a tensor whose first dimension is the row, in that order; without any it is
-/// the tensor itself. Throws as CheckRows does.
-at::Tensor SelectRows(const at::Tensor& tensor, const std::optional<at::Tensor>& rows);
+/// The same, called "rows", where there are any.
+std::optional<at::Tensor> CheckSomeRows(const std::optional<at::Tensor>& rows, int64_t count);
 
 /// Throws std::invalid_argument unless the world has an observation of that name.
 void CheckObservation(const std::string& observation, const WorldSpec& spec);

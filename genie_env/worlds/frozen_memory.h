@@ -58,7 +58,7 @@ class FrozenMemory {
 
   /// Reads z, actions (int64 [N]) and restart; advances h and c; z becomes a draw from what M
   /// predicts: log weights divided by the temperature, the noise times its root. The new z, h and c
-  /// are written to those of `seen` too, where they are defined; their rows may be of any stride.
+  /// are written to those of `seen` too, where they are defined: their rows may lie apart.
   virtual MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
                               const MixtureDraws& draws, const MemoryState& seen) const = 0;
 

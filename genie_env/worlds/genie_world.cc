@@ -19,6 +19,7 @@
 #include "genie_env/worlds/frozen_genie.h"
 #include "genie_env/worlds/genie_config.h"
 #include "genie_env/worlds/packed_products.h"
+#include "genie_env/worlds/rows.h"
 #include "genie_env/worlds/stored_tensors.h"
 #include "genie_env/worlds/support.h"
 
@@ -143,10 +144,10 @@ class GenieWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& kind) const override {
+                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (!kind.empty()) CheckObservation(kind, spec_);
+    if (wanted) CheckObservation(*wanted, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -156,9 +157,7 @@ class GenieWorld final : public World {
         .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
         .order = Order(rng),
         .temperature = ToDevice(tau, device_)};
-    WorldStep step = Outcome(genie_->Dream(Parts(state), checked, draws));
-    if (!kind.empty()) step.observation = Observe(state, kind, std::nullopt);
-    return step;
+    return Outcome(genie_->Dream(Parts(state), checked, draws));
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
@@ -178,7 +177,7 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(kind, spec_);
-    const at::Tensor tokens = SelectRows(Tokens(state), rows);
+    const at::Tensor tokens = SelectRows(Tokens(state), CheckSomeRows(rows, state.rows()));
     if (kind == "latents") return Latents(tokens);
     return kind == "pixels" ? genie_->Decode(tokens) : tokens;
   }

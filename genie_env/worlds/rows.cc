@@ -13,31 +13,26 @@
 namespace genie_env {
 namespace {
 
-constexpr int64_t kBytesOfThread = 1 << 16;  // fewer are not worth waking another thread
+constexpr int64_t kGrain = 1 << 16;  // bytes; fewer are not worth waking another thread
 
 bool IsPlainMemory(const at::Tensor& tensor) {
   return tensor.device().is_cpu() && tensor.is_contiguous();
 }
 
-// Calls copy(i, row, bytes) for row = rows[i], with the bytes of one row.
+// Calls copy(place, row, bytes) for every i: where row i and row rows[i] begin, and how long a row
+// is.
 template <typename Copy>
 void ForEachRow(const at::Tensor& rows, const at::Tensor& tensor, const Copy& copy) {
   if (tensor.numel() == 0) return;
   const auto bytes = static_cast<int64_t>(tensor.nbytes()) / tensor.size(0);
   const int64_t* row = rows.const_data_ptr<int64_t>();
-  at::parallel_for(0, rows.size(0), std::max<int64_t>(1, kBytesOfThread / bytes),
+  at::parallel_for(0, rows.size(0), std::max<int64_t>(1, kGrain / bytes),
                    [&](int64_t begin, int64_t end) {
                      for (int64_t i = begin; i < end; ++i) copy(i * bytes, row[i] * bytes, bytes);
                    });
 }
 
 }  // namespace
-
-at::Tensor Indices(std::span<const int64_t> rows) {
-  at::Tensor indices = at::empty({std::ssize(rows)}, at::kLong);
-  std::ranges::copy(rows, indices.mutable_data_ptr<int64_t>());
-  return indices;
-}
 
 at::Tensor GatherRows(const at::Tensor& tensor, const at::Tensor& rows) {
   if (!IsPlainMemory(tensor)) return tensor.index_select(0, ToDevice(rows, tensor.device()));
@@ -50,6 +45,10 @@ at::Tensor GatherRows(const at::Tensor& tensor, const at::Tensor& rows) {
     std::memcpy(to + place, from + row, bytes);
   });
   return gathered;
+}
+
+at::Tensor SelectRows(const at::Tensor& tensor, const std::optional<at::Tensor>& rows) {
+  return rows ? GatherRows(tensor, *rows) : tensor;
 }
 
 void ScatterRows(const at::Tensor& tensor, const at::Tensor& rows, const at::Tensor& values) {

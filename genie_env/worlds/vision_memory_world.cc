@@ -24,6 +24,7 @@
 #include "genie_env/worlds/arguments.h"
 #include "genie_env/worlds/frozen_memory.h"
 #include "genie_env/worlds/packed_products.h"
+#include "genie_env/worlds/rows.h"
 #include "genie_env/worlds/stored_tensors.h"
 #include "genie_env/worlds/support.h"
 #include "genie_env/worlds/vision_memory_config.h"
@@ -185,10 +186,10 @@ class VisionMemoryWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& kind) const override {
+                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (!kind.empty()) CheckObservation(kind, spec_);
+    if (wanted) CheckObservation(*wanted, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -197,10 +198,9 @@ class VisionMemoryWorld final : public World {
         .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
         .temperature = tau.to(device_)};
     const MemoryState parts = Parts(state);
-    const auto [features, seen] = RoomFor(kind, parts);
+    const auto [observation, seen] = RoomFor(FeaturesOf(wanted.value_or("")), parts);
     WorldStep step = Finish(state, memory_->Dream(parts, checked, draws, seen), rng);
-    step.observation =
-        features.defined() || kind.empty() ? features : Observe(state, kind, std::nullopt);
+    step.observation = observation;
     return step;
   }
 
@@ -220,10 +220,11 @@ class VisionMemoryWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(kind, spec_);
+    const auto chosen = CheckSomeRows(rows, state.rows());
     const MemoryState parts = Parts(state);
     std::vector<at::Tensor> features;
-    for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(parts.*part, rows));
-    return features.empty() ? Decode(SelectRows(parts.z, rows)) : at::cat(features, 1);
+    for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(parts.*part, chosen));
+    return features.empty() ? Decode(SelectRows(parts.z, chosen)) : at::cat(features, 1);
   }
 
   at::Tensor OutOfSupport(const WorldState& state) const override {
@@ -238,10 +239,9 @@ class VisionMemoryWorld final : public World {
     return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
   }
 
-  // An observation of features to be written, and its parts; both undefined for any other.
-  static std::pair<at::Tensor, MemoryState> RoomFor(const std::string& kind,
-                                                    const MemoryState& state) {
-    const auto features = FeaturesOf(kind);
+  // An observation of these features to be written, and its parts; without any both are undefined.
+  static std::pair<at::Tensor, MemoryState> RoomFor(
+      const std::vector<at::Tensor MemoryState::*>& features, const MemoryState& state) {
     if (features.empty()) return {};
     int64_t width = 0;
     for (const auto part : features) width += (state.*part).size(1);
@@ -261,8 +261,8 @@ class VisionMemoryWorld final : public World {
     CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
   }
 
-  // In plain loops: few rows begin in a step, where LibTorch's operators would take most of the
-  // time that an environment does.
+  // In plain loops, because few rows begin in a step: to call LibTorch's operators would take most
+  // of the time that an environment takes beside its world.
   at::Tensor DrawStarts(const RowCounters& rng) const {
     const at::Tensor index = DrawStartIndices(rng, starts_.mu.size(0));
     const at::Tensor z = Draw(rng, Stream::kVision, latents_, FillNormal);

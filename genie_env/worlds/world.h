@@ -38,7 +38,7 @@ struct WorldStep {
   at::Tensor reward;            ///< float32 [N]
   at::Tensor terminated;        ///< bool [N]
   at::Tensor surprise;          ///< float32 [N], nats a latent dimension or token, at temperature 1
-  at::Tensor observation = {};  ///< [N, *shape] of the new frames, where Step was asked for it
+  at::Tensor observation = {};  ///< [N, *shape]; undefined unless Step could write it (see there)
 };
 
 /// Where rows begin: from the world's stored starts, or from `frames`.
@@ -65,8 +65,9 @@ struct WorldOptions {
 
 /// A frozen world model: immutable after loading and safe to share between environments and
 /// threads. All that moves is in a WorldState. Tensors given may lie on any device; tensors
-/// returned are fresh and lie on the world's. Wrong shapes and dtypes throw
-/// std::invalid_argument (actions: InvalidAction) before anything is written.
+/// returned are fresh and lie on the world's. Wrong shapes and dtypes, rows that are not there and
+/// unknown observations throw std::invalid_argument (actions: InvalidAction) before anything is
+/// written.
 ///
 ///     const auto world = genie_env::World::Load(argv[1]);
 ///     genie_env::WorldState state = world->MakeState(2);
@@ -99,11 +100,12 @@ class World {
                      const RowCounters& rng) const = 0;
 
   /// Advances every row by one frame that the world samples, in place.
-  /// actions int64 [N]; temperature float32 [N], above 0. With `kind` it brings that observation of
-  /// every row too, as Observe would, but sooner: features are written as they are computed.
+  /// actions int64 [N]; temperature float32 [N], above 0. `wanted` names the observation that will
+  /// be asked for next: a world that can write it as it computes returns it with the step, which is
+  /// much sooner than to read a large state again; any other leaves it to Observe.
   virtual WorldStep Step(WorldState& state, const at::Tensor& actions,
                          const at::Tensor& temperature, const RowCounters& rng,
-                         const std::string& kind = "") const = 0;
+                         const std::optional<std::string>& wanted = std::nullopt) const = 0;
 
   /// Advances every row by one frame that is given (uint8 [N, H, W, 3]), in place. `surprise` is
   /// then the world's, of reality.

@@ -9,6 +9,17 @@
 namespace genie_env {
 namespace {
 
+// Callers hold the tensors too, and can resize them.
+void CheckRowsOfFields(const WorldState& state) {
+  for (const auto& [name, tensor] : state.fields()) {
+    if (tensor.dim() > 0 && tensor.size(0) == state.rows()) continue;
+    throw std::invalid_argument("the state was reshaped: its \"" + name + "\" is " +
+                                Describe(tensor) + ", expected " + std::to_string(state.rows()) +
+                                " rows as in \"" + state.fields()[0].name +
+                                "\"; use one that MakeState of its world made");
+  }
+}
+
 void CheckAlike(const WorldState::Field& src, const WorldState::Field& dst) {
   const bool alike = src.name == dst.name && src.tensor.scalar_type() == dst.tensor.scalar_type() &&
                      src.tensor.sizes().slice(1) == dst.tensor.sizes().slice(1);
@@ -32,7 +43,10 @@ WorldState::WorldState(std::vector<Field> fields) : fields_(std::move(fields)) {
   }
 }
 
-int64_t WorldState::rows() const { return fields_[0].tensor.size(0); }
+int64_t WorldState::rows() const {
+  const at::Tensor& first = fields_[0].tensor;
+  return first.dim() > 0 ? first.size(0) : 0;
+}
 
 WorldState WorldState::Clone() const {
   const FrozenScope scope;
@@ -43,6 +57,7 @@ WorldState WorldState::Clone() const {
 
 WorldState WorldState::Select(const at::Tensor& rows) const {
   const FrozenScope scope;
+  CheckRowsOfFields(*this);
   const at::Tensor checked = CheckRows(rows, "rows", this->rows());
   std::vector<Field> copies;
   for (const Field& field : fields_) {
@@ -54,6 +69,8 @@ WorldState WorldState::Select(const at::Tensor& rows) const {
 void WorldState::CopyRows(const WorldState& src, const at::Tensor& src_rows, WorldState& dst,
                           const at::Tensor& dst_rows) {
   const FrozenScope scope;
+  CheckRowsOfFields(src);
+  CheckRowsOfFields(dst);
   const at::Tensor from = CheckRows(src_rows, "src_rows", src.rows());
   const at::Tensor to = CheckRows(dst_rows, "dst_rows", dst.rows());
   if (from.size(0) != to.size(0)) {

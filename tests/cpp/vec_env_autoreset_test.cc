@@ -67,6 +67,8 @@ TEST(Autoreset, InTheSameStepCountersGoOnToTheNextEpisode) {
   const VecEnvStep step = env.Step(Longs({0, 1}));
   EXPECT_EQ(TableOf(step.final_observation), (Table{{2, 40, 0, 2, 0}, {2, 41, 0, 2, 1}}));
   EXPECT_EQ(TableOf(step.observation), (Table{{0, 40, 1, 0, -1}, {0, 41, 1, 0, -1}}));
+  step.final_observation.fill_(99);
+  EXPECT_EQ(TableOf(step.observation), (Table{{0, 40, 1, 0, -1}, {0, 41, 1, 0, -1}}));
   EXPECT_EQ(TableOf(env.Step(Longs({2, 2})).observation),
             (Table{{1, 40, 1, 1, 2}, {1, 41, 1, 1, 2}}));
 }

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "alike.h"
 #include "files.h"
 #include "genie_env/env/vec_env.h"
 
@@ -37,6 +38,7 @@ class VecEnvConformance {
       BatchAndPositionChangeNothing(mode);
       ThreadsChangeNothing(mode);
       ARestoredDreamGoesOn(mode);
+      AStepShowsWhatIsThere(mode);
     }
     ABranchSharesItsPastAlone();
     ForksPartByTheirActionsAlone();
@@ -117,11 +119,6 @@ class VecEnvConformance {
   }
 
   static at::Tensor Rows(const std::vector<int64_t>& rows) { return at::tensor(rows, at::kLong); }
-
-  static bool Alike(const at::Tensor& a, const at::Tensor& b, double tolerance) {
-    if (tolerance == 0 || !a.is_floating_point()) return at::equal(a, b);
-    return at::allclose(a, b, tolerance, tolerance);
-  }
 
   /// The given rows of one step are those of another.
   static void ExpectRows(const VecEnvStep& a, const at::Tensor& rows_of_a, const VecEnvStep& b,
@@ -215,6 +212,25 @@ class VecEnvConformance {
       const auto went = PlayOn(larger);
       for (size_t i = 0; i < Promised(); ++i) {
         ExpectRows(went[i], Rows({4, 1}), expected[i], Rows({0, 2}), tolerance_, "elsewhere");
+      }
+    }
+  }
+
+  /// The observation of a step, in which rows may have begun, is that of all rows afterwards.
+  void AStepShowsWhatIsThere(AutoresetMode mode) const {
+    for (const TensorSpec& kind : world_->spec().observations) {
+      VecEnv env(world_, {.num_envs = 4,
+                          .observation = kind.name,
+                          .autoreset_mode = mode,
+                          .max_episode_steps = 4,
+                          .seed = 1});
+      env.Reset({});
+      for (int i = 0; i < 10; ++i) {
+        // From then on two of the rows end when the others do not.
+        if (i == 2) env.Reset({.mask = at::tensor({1, 0, 0, 1}).to(at::kBool)});
+        const VecEnvStep step = env.Step(at::zeros({4}, at::kLong));
+        EXPECT_TRUE(Alike(step.observation, env.Restore(env.TakeSnapshot()), tolerance_))
+            << kind.name << " at step " << i;
       }
     }
   }

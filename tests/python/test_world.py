@@ -194,7 +194,7 @@ def test_what_is_observed(world: World, reference: Reference) -> None:
     state = begun(world)
     actions, tau = torch.ones(ROWS, dtype=torch.int64), torch.ones(ROWS)
     assert world.step(state, actions, tau, counters(1)).observation is None
-    step = world.step(state, actions, tau, counters(2), "zch")
+    step = world.step(state, actions, tau, counters(2), wanted="zch")
     z, c, h = (state.fields[name] for name in "zch")
     assert step.observation is not None
     assert torch.equal(step.observation, torch.cat([z, c, h], 1))

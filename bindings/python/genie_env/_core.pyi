@@ -420,7 +420,7 @@ class WorldStep:
     @property
     def observation(self) -> torch.Tensor | None:
         """
-        [N, *shape], as its spec says; None unless asked for
+        [N, *shape]; None unless `step` could write it
         """
     @property
     def reward(self) -> torch.Tensor:
@@ -474,10 +474,11 @@ class World:
         How far each row's latents are from those of the training frames: float32 [N], their
         Mahalanobis distance.
         """
-    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters, kind: str = '') -> WorldStep:
+    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters, wanted: str | None = None) -> WorldStep:
         """
         One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].
-        kind: the observation that comes with it; "" for none.
+        wanted: the observation that will be asked for next; a world that can write it as it
+        computes returns it with the step.
         """
     @property
     def device(self) -> torch.device:

@@ -158,7 +158,7 @@ class Cost:
     dtype: str
     step_ms: float
     """The world's own step, without any observation; the median over calls."""
-    environment_share: float
+    overhead_share: float
     """Of that time, how much more the environment's step takes: the observation, bookkeeping,
     episodes that begin anew, Python."""
 
@@ -191,7 +191,7 @@ def environment_cost(world: World, batch: int, seconds: float) -> Cost:
         batch=batch,
         dtype=world.spec.dtype,
         step_ms=round(1e3 * stepped, 3),
-        environment_share=round(whole / stepped - 1, 4),
+        overhead_share=round(whole / stepped - 1, 4),
     )
 
 
@@ -446,7 +446,7 @@ def _bench(
     for cost in costs:
         console.print(
             f"environment: a step of {cost.batch:,} dreams in {cost.dtype} takes "
-            f"{cost.environment_share:.1%} more than the world's own ({cost.step_ms} ms): "
+            f"{cost.overhead_share:.1%} more than the world's own ({cost.step_ms} ms): "
             "observation, bookkeeping, episodes that begin anew, Python"
         )
     if json_file is not None:

@@ -341,17 +341,12 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         scores = {"surprise": step.surprise}
         if step.out_of_support is not None:
             scores["out_of_support"] = step.out_of_support
-        infos: dict[str, Any] = {}
-        for name, score in scores.items():  # 0 where a row began, unless its last step is told too
-            infos |= {name: give(score), f"_{name}": give(~began)}
-        if step.final_observation is not None:
-            final: dict[str, Any] = {}
-            for name, score in scores.items():
-                infos[name] = give(score.where(~began, 0))
-                final |= {name: give(score.where(began, 0)), f"_{name}": give(began.clone())}
-            infos |= {
+        if step.final_observation is None:  # scores are 0 already where a row began
+            infos = self._infos(scores, ~began)
+        else:
+            infos = self._infos(_where(~began, scores), ~began) | {
                 "final_obs": self._final_observations(step.final_observation, began),
-                "final_info": final,
+                "final_info": self._infos(_where(began, scores), began),
                 "_final_obs": give(began.clone()),
                 "_final_info": give(began.clone()),
             }
@@ -362,6 +357,13 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             give(step.truncated),
             infos,
         )
+
+    def _infos(self, scores: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, Any]:
+        """The scores with the mask of these rows (bool [N]), as Gymnasium gives infos."""
+        infos: dict[str, Any] = {}
+        for name, score in scores.items():
+            infos |= {name: self._give(score), f"_{name}": self._give(rows.clone())}
+        return infos
 
     def _final_observations(self, observations: torch.Tensor, rows: torch.Tensor) -> Array:
         """As Gymnasium gives them: one object a row, None where no episode ended.
@@ -401,6 +403,10 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
 
 make_vec = DreamVectorEnv
 """Makes a vector environment; also the entry point of gymnasium.make_vec."""
+
+
+def _where(rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: score.where(rows, 0) for name, score in scores.items()}
 
 
 def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:

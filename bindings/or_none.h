@@ -8,7 +8,7 @@ namespace genie_env {
 
 /// Gets a tensor that a step may be without: Python sees None then.
 template <typename Step>
-auto Optional(at::Tensor Step::*tensor) {
+auto OrNone(at::Tensor Step::*tensor) {
   return [tensor](const Step& step) {
     return (step.*tensor).defined() ? std::optional(step.*tensor) : std::nullopt;
   };
