@@ -48,6 +48,12 @@ def check_type(name: str, given: Any, expected: Any, words: str) -> None:
         raise TypeError(f"{name} is {given!r}, expected {words}")
 
 
+def check_left_to(library: str, options: dict[str, Any]) -> None:
+    """Whose adapter chooses these two options of DreamVectorEnv by itself."""
+    if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
+        raise TypeError(f"{' and '.join(chosen)}: {library} knows but one; leave it out")
+
+
 def check_integer(name: str, given: Any) -> None:
     """None is fine."""
     check_type(name, given, SupportsIndex | None, "an integer")

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from genie_env import _core
+from genie_env import _core, given
 from genie_env.vector_env import DreamVectorEnv
 
 try:
@@ -34,9 +34,7 @@ class DreamVecEnv(VecEnv):
 
     def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
         """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
-        if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
-            names = " and ".join(chosen)
-            raise TypeError(f"{names}: Stable-Baselines3 knows but one; leave it out")
+        given.check_left_to("Stable-Baselines3", options)
         self.dreams = DreamVectorEnv(
             world, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options
         )
@@ -103,8 +101,8 @@ class DreamVecEnv(VecEnv):
     ) -> list[Any]:
         """Calls a method of `dreams` once; what it gives is every row's."""
         self._all("env_method", indices)
-        given = getattr(self.dreams, method_name)(*method_args, **method_kwargs)
-        return [given] * self.num_envs
+        result = getattr(self.dreams, method_name)(*method_args, **method_kwargs)
+        return [result] * self.num_envs
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         return [False] * self._count(indices)

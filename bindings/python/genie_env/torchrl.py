@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from genie_env import _core
+from genie_env import _core, given
 from genie_env.vector_env import DreamVectorEnv
 
 try:
@@ -37,8 +37,7 @@ class DreamTorchRLEnv(EnvBase):
 
     def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
         """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
-        if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
-            raise TypeError(f"{' and '.join(chosen)}: TorchRL knows but one; leave it out")
+        given.check_left_to("TorchRL", options)
         dreams = DreamVectorEnv(
             world, num_envs, autoreset_mode=AutoresetMode.DISABLED, output="torch", **options
         )
