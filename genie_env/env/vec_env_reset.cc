@@ -8,6 +8,7 @@
 
 #include "genie_env/env/burn_in.h"
 #include "genie_env/env/vec_env_impl.h"
+#include "genie_env/worlds/rows.h"
 
 namespace genie_env {
 
@@ -71,11 +72,8 @@ std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, cons
   const HostView<int64_t> view(rows);
   RowCounters counters;
   for (const int64_t row : view.elements()) counters.push_back(next[static_cast<size_t>(row)]);
-  const auto chosen = [&](const at::Tensor& tensor) {
-    return tensor.index_select(0, rows.to(tensor.device()));
-  };
-  WorldState burnt_in =
-      BurnIn(*world, chosen(*given.frames), chosen(actions), counters, given.between_frames);
+  WorldState burnt_in = BurnIn(*world, GatherRows(*given.frames, rows), GatherRows(actions, rows),
+                               counters, given.between_frames);
   for (size_t i = 0; i < counters.size(); ++i) {
     next[static_cast<size_t>(view.elements()[i])] = counters[i];
   }

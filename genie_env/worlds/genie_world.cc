@@ -134,9 +134,7 @@ class GenieWorld final : public World {
     const auto [rows, counters] = CheckBegin(mask, rng, state.rows());
     if (starts.frames) CheckFrames(*starts.frames, state.rows());
     if (starts.frames) {
-      const at::Tensor& frames = *starts.frames;
-      genie_->BeginFrames(Parts(state), rows,
-                          frames.index_select(0, rows.to(frames.device())).to(device_));
+      genie_->BeginFrames(Parts(state), rows, GatherRows(*starts.frames, rows).to(device_));
       return;
     }
     const at::Tensor index = DrawStartIndices(counters, starts_.size(0));

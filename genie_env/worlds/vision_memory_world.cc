@@ -179,9 +179,7 @@ class VisionMemoryWorld final : public World {
     if (starts.frames) CheckFrames(*starts.frames, state.rows());
     if (counters.empty()) return;
     const at::Tensor z =
-        starts.frames
-            ? Encode(starts.frames->index_select(0, rows.to(starts.frames->device())), counters)
-            : DrawStarts(counters);
+        starts.frames ? Encode(GatherRows(*starts.frames, rows), counters) : DrawStarts(counters);
     memory_->Begin(Parts(state), rows, z);
   }
 
