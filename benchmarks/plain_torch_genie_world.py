@@ -23,11 +23,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from genie_env.random_genie import GenieSizes, random_genie_world
 from plain_torch_world import OurDream, measure
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
+
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 BENCH = "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
 

@@ -100,7 +100,7 @@ class PlainMemory(nn.Module):
     def loss(
         self, batch: Mapping[str, Tensor], noise: Tensor, kept: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The batch of `genie_env/nn/memory.h`, noise [N, T, latents]: the loss and its terms.
+        """The batch of `genie_env/models/vision_memory/memory.h`, noise [N, T, latents]: the loss and its terms.
 
         `kept`, bool [N, hidden], are the units that the termination reads in training (dropout,
         one mask a window: Gal & Ghahramani 2016); without it, all of them.

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from genie_env._core import RowCounters, World
 from safetensors.torch import load_file
 from torch import Tensor
+
+from genie_env._core import RowCounters, World
 
 
 class PlainDream:

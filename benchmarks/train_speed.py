@@ -25,7 +25,7 @@ from plain_torch_models import PlainMemory, PlainVision
 from torch import Tensor, nn
 
 from genie_env._core import Dynamics, LatentAction, Memory, Tokenizer, Trainer, Vision
-from genie_env.bench import machine
+from genie_env.bench.bench import machine
 
 FRAMES = 128
 WINDOWS, STEPS = 64, 256

@@ -3,7 +3,7 @@
 #include <pybind11/typing.h>
 
 #include "genie_env/kernels/device_info.h"
-#include "genie_env/nn/device.h"
+#include "genie_env/tensor/device.h"
 
 namespace genie_env {
 namespace py = pybind11;

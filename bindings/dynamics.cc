@@ -1,8 +1,8 @@
-#include "genie_env/nn/dynamics.h"
+#include "genie_env/models/genie/dynamics.h"
 
 #include <torch/csrc/utils/pybind.h>
 
-#include "genie_env/worlds/arguments.h"
+#include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -14,25 +14,25 @@ void InitDynamics(py::module_& m) {
 The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
 
 Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
-ones before it, as far back as `band` says, and itself. `action_codes` is the codebook of the latent
+ones before it, as far back as `window` says, and itself. `action_codes` is the codebook of the latent
 action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
 make, sets how much of a frame is masked.
 )")
       .def(py::init([](const at::Tensor& action_codes, int64_t positions, int64_t codes,
-                       int64_t width, int64_t heads, int64_t blocks, int64_t band, int64_t passes,
+                       int64_t width, int64_t heads, int64_t blocks, int64_t window, int64_t passes,
                        uint64_t seed) {
              return std::make_shared<Dynamics>(DynamicsSizes{.positions = positions,
                                                              .codes = codes,
                                                              .block = {width, heads},
                                                              .blocks = blocks,
-                                                             .band = band,
+                                                             .window = window,
                                                              .passes = passes},
                                                action_codes, seed);
            }),
            py::arg("action_codes"), py::kw_only(), py::arg("positions") = defaults.positions,
            py::arg("codes") = defaults.codes, py::arg("width") = defaults.block.width,
            py::arg("heads") = defaults.block.heads, py::arg("blocks") = defaults.blocks,
-           py::arg("band") = defaults.band, py::arg("passes") = defaults.passes,
+           py::arg("window") = defaults.window, py::arg("passes") = defaults.passes,
            py::arg("seed") = 0)
       .def_property_readonly("mask_token", &Dynamics::mask_token,
                              "What a hidden token holds in place of a code.")

@@ -2,8 +2,8 @@
 
 #include <c10/core/GradMode.h>
 
-#include "genie_env/nn/autocast.h"
-#include "genie_env/nn/model.h"
+#include "genie_env/models/autocast.h"
+#include "genie_env/models/model.h"
 
 namespace genie_env {
 

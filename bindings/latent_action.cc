@@ -1,10 +1,10 @@
-#include "genie_env/nn/latent_action.h"
+#include "genie_env/models/genie/latent_action.h"
 
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings/encoding_scope.h"
-#include "genie_env/worlds/arguments.h"
+#include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -16,13 +16,13 @@ void InitLatentAction(py::module_& m) {
 The latent action model of Genie: what happened between two frames, as one of a few codes.
 
 The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-its first one and the motion, momentum * the last motion + (1 - momentum) * the code, and predicts
-the second. A layer of the encoder looks at `band` frames, this one and the last ones.
+its first one and the motion, action_decay * the last motion + (1 - action_decay) * the code, and predicts
+the second. A layer of the encoder looks at `window` frames, this one and the last ones.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks,
-                       int64_t actions, int64_t code_dimensions, int64_t band, double momentum,
-                       uint64_t seed) {
+                       int64_t actions, int64_t code_dimensions, int64_t window,
+                       double action_decay, uint64_t seed) {
              return std::make_shared<LatentAction>(
                  LatentActionSizes{.clip = {frame.first, frame.second, patch},
                                    .block = {width, heads},
@@ -30,8 +30,8 @@ the second. A layer of the encoder looks at `band` frames, this one and the last
                                    .decoder_blocks = decoder_blocks,
                                    .actions = actions,
                                    .code_dimensions = code_dimensions,
-                                   .band = band,
-                                   .momentum = momentum},
+                                   .window = window,
+                                   .action_decay = action_decay},
                  seed);
            }),
            py::kw_only(), py::arg("frame") = std::pair(defaults.clip.height, defaults.clip.width),
@@ -40,9 +40,9 @@ the second. A layer of the encoder looks at `band` frames, this one and the last
            py::arg("encoder_blocks") = defaults.encoder_blocks,
            py::arg("decoder_blocks") = defaults.decoder_blocks,
            py::arg("actions") = defaults.actions,
-           py::arg("code_dimensions") = defaults.code_dimensions, py::arg("band") = defaults.band,
-           py::arg("momentum") = defaults.momentum, py::arg("seed") = 0,
-           "frame: (height, width); patch divides both.")
+           py::arg("code_dimensions") = defaults.code_dimensions,
+           py::arg("window") = defaults.window, py::arg("action_decay") = defaults.action_decay,
+           py::arg("seed") = 0, "frame: (height, width); patch divides both.")
       .def_property_readonly("actions", [](const LatentAction& l) { return l.sizes().actions; })
       .def_property_readonly("receptive_field", &LatentAction::receptive_field,
                              "How many frames back what a code says may depend on, the "

@@ -1,7 +1,7 @@
-#include "genie_env/worlds/maskgit.h"
-
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
+
+#include "genie_env/worlds/genie/mask_schedule.h"
 
 namespace genie_env {
 namespace py = pybind11;

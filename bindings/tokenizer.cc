@@ -1,10 +1,10 @@
-#include "genie_env/nn/tokenizer.h"
+#include "genie_env/models/genie/tokenizer.h"
 
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings/encoding_scope.h"
-#include "genie_env/worlds/arguments.h"
+#include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -16,12 +16,12 @@ void InitTokenizer(py::module_& m) {
 The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
 
 Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
-encoder is causal in time: a layer looks at `band` frames, this one and the last ones. The decoder
+encoder is causal in time: a layer looks at `window` frames, this one and the last ones. The decoder
 sees one frame's tokens.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks, int64_t codes,
-                       int64_t code_dimensions, int64_t band, uint64_t seed) {
+                       int64_t code_dimensions, int64_t window, uint64_t seed) {
              return std::make_shared<Tokenizer>(
                  TokenizerSizes{.clip = {frame.first, frame.second, patch},
                                 .block = {width, heads},
@@ -29,7 +29,7 @@ sees one frame's tokens.
                                 .decoder_blocks = decoder_blocks,
                                 .codes = codes,
                                 .code_dimensions = code_dimensions,
-                                .band = band},
+                                .window = window},
                  seed);
            }),
            py::kw_only(), py::arg("frame") = std::pair(defaults.clip.height, defaults.clip.width),
@@ -37,8 +37,9 @@ sees one frame's tokens.
            py::arg("heads") = defaults.block.heads,
            py::arg("encoder_blocks") = defaults.encoder_blocks,
            py::arg("decoder_blocks") = defaults.decoder_blocks, py::arg("codes") = defaults.codes,
-           py::arg("code_dimensions") = defaults.code_dimensions, py::arg("band") = defaults.band,
-           py::arg("seed") = 0, "frame: (height, width); patch divides both.")
+           py::arg("code_dimensions") = defaults.code_dimensions,
+           py::arg("window") = defaults.window, py::arg("seed") = 0,
+           "frame: (height, width); patch divides both.")
       .def_property_readonly("codes", [](const Tokenizer& t) { return t.sizes().codes; })
       .def_property_readonly(
           "positions", [](const Tokenizer& t) { return t.sizes().clip.positions(); },

@@ -1,11 +1,11 @@
-#include "genie_env/nn/trainer.h"
+#include "genie_env/models/trainer.h"
 
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
-#include "genie_env/nn/memory.h"
-#include "genie_env/nn/vision.h"
-#include "genie_env/worlds/arguments.h"
+#include "genie_env/models/vision_memory/memory.h"
+#include "genie_env/models/vision_memory/vision.h"
+#include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;

@@ -59,13 +59,13 @@ else()
   message(STATUS "CUDA kernels: no, ${cuda_obstacle}")
 endif()
 
-# Adds genie_env/kernels/cuda/*.cu to the library, or the one file that stands for all of them.
+# Adds genie_env/**/*.cu to the library, or the one file that stands for all of them.
 function(add_cuda_kernels target)
   if(NOT GENIE_ENV_HAS_CUDA)
     return()
   endif()
   # An object library of its own, because these files must not see torch's headers or our flags.
-  file(GLOB kernels CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/genie_env/kernels/cuda/*.cu")
+  file(GLOB_RECURSE kernels CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/genie_env/*.cu")
   add_library(${target}_cuda OBJECT ${kernels})
   target_include_directories(${target}_cuda PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_options(${target}_cuda PRIVATE -Xcompiler=-Wall,-Wextra)

@@ -1,4 +1,4 @@
-"""Writes bindings/python/genie_env/_core.pyi, the types of the compiled part, from the installed one.
+"""Writes python/genie_env/_core.pyi, the types of the compiled part, from the installed one.
 
     python cmake/stubs.py            # write it
     python cmake/stubs.py --check    # only say whether the one that is there is current
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pybind11_stubgen
 
-STUB = Path(__file__).parents[1] / "bindings/python/genie_env/_core.pyi"
+STUB = Path(__file__).parents[1] / "python/genie_env/_core.pyi"
 
 
 def generate() -> str:

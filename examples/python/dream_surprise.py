@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import genie_env
 import matplotlib
 import numpy as np
-from genie_env.controller import LinearController
 from numpy.typing import NDArray
+
+import genie_env
+from genie_env.agents.controller import LinearController
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -13,13 +13,14 @@ import time
 from collections import deque
 from pathlib import Path
 
-import genie_env  # registers its environments
 import gymnasium
 import matplotlib
 import numpy as np
 import torch
 from torch import nn
 from torch.distributions import Categorical
+
+import genie_env  # registers its environments
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from genie_env.sb3 import DreamVecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from genie_env.sb3 import DreamVecEnv
 
 
 def main(arguments: list[str] | None = None) -> PPO:

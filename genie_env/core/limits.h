@@ -20,7 +20,7 @@ inline constexpr int64_t kMostPositions = 4096;
 inline constexpr int64_t kMostSide = 8192;  // of a frame, in pixels
 inline constexpr int64_t kMostWidth = 8192;
 inline constexpr int64_t kMostBlocks = 64;
-inline constexpr int64_t kMostBand = 1024;
+inline constexpr int64_t kMaxWindow = 1024;
 inline constexpr int64_t kMostPasses = 64;
 
 /// Throws std::invalid_argument unless least <= size <= most; `name` is what the error calls it.

@@ -14,10 +14,11 @@
 #include "genie_env/core/text.h"
 #include "genie_env/env/snapshot_parts.h"
 #include "genie_env/io/file.h"
-#include "genie_env/io/json_text.h"
+#include "genie_env/io/json_check.h"
 #include "genie_env/io/safetensors.h"
-#include "genie_env/worlds/arguments.h"
-#include "genie_env/worlds/stored_tensors.h"
+#include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/tensor/stored_tensors.h"
+#include "genie_env/worlds/check_arguments.h"
 
 namespace genie_env {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "genie_env/env/row_ledger.h"
+#include "genie_env/env/episode_tracker.h"
 #include "genie_env/env/snapshot.h"
 #include "genie_env/worlds/world.h"
 

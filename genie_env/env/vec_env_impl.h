@@ -11,11 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "genie_env/env/complete_options.h"
-#include "genie_env/env/row_ledger.h"
+#include "genie_env/env/episode_tracker.h"
+#include "genie_env/env/resolve_options.h"
 #include "genie_env/env/snapshot_parts.h"
 #include "genie_env/env/vec_env.h"
-#include "genie_env/worlds/arguments.h"
 
 namespace genie_env {
 

@@ -8,7 +8,7 @@
 
 #include "genie_env/env/burn_in.h"
 #include "genie_env/env/vec_env_impl.h"
-#include "genie_env/worlds/rows.h"
+#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 

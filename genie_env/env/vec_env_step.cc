@@ -2,7 +2,7 @@
 #include <ATen/ops/tensor.h>
 
 #include "genie_env/env/vec_env_impl.h"
-#include "genie_env/worlds/rows.h"
+#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "genie_env/core/error.h"
-#include "genie_env/io/json_text.h"
+#include "genie_env/io/json_check.h"
 
 namespace genie_env {
 

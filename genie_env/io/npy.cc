@@ -10,7 +10,7 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/text.h"
-#include "genie_env/io/json_text.h"
+#include "genie_env/io/json_check.h"
 
 namespace genie_env {
 namespace {

@@ -1,10 +1,10 @@
 #include "genie_env/worlds/world.h"
 
 #include "genie_env/core/error.h"
-#include "genie_env/io/json_text.h"
-#include "genie_env/io/world_directory.h"
-#include "genie_env/worlds/genie_world.h"
-#include "genie_env/worlds/vision_memory_world.h"
+#include "genie_env/io/json_check.h"
+#include "genie_env/worlds/genie/world.h"
+#include "genie_env/worlds/vision_memory/world.h"
+#include "genie_env/worlds/world_directory.h"
 
 namespace genie_env {
 

@@ -81,7 +81,7 @@ struct WorldOptions {
 /// (With <ATen/ops/ones.h>, <ATen/ops/zeros.h> and <ATen/ops/full.h>. A VecEnv does all this.)
 class World {
  public:
-  /// Reads a world directory (see io/world_directory.h). Throws FormatError on a malformed one,
+  /// Reads a world directory (see worlds/world_directory.h). Throws FormatError on a malformed one,
   /// with the file and the field first and what to do last; std::invalid_argument on options that
   /// this machine cannot serve.
   static std::shared_ptr<const World> Load(const std::filesystem::path& directory,

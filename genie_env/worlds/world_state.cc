@@ -3,8 +3,9 @@
 #include <stdexcept>
 #include <utility>
 
-#include "genie_env/worlds/arguments.h"
-#include "genie_env/worlds/rows.h"
+#include "genie_env/tensor/check_tensor.h"
+#include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 namespace {

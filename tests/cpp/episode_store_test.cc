@@ -1,4 +1,4 @@
-#include "genie_env/io/episode_store.h"
+#include "genie_env/data/episode_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

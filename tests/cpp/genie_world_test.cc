@@ -1,5 +1,3 @@
-#include "genie_env/worlds/genie_world.h"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
@@ -17,8 +15,9 @@
 #include <vector>
 
 #include "genie_env/core/error.h"
+#include "genie_env/kernels/cpu/packed_gemm.h"
 #include "genie_env/kernels/device_info.h"
-#include "genie_env/worlds/packed_products.h"
+#include "genie_env/worlds/genie/world.h"
 #include "random_genie.h"
 #include "world_conformance.h"
 

@@ -1,5 +1,3 @@
-#include "genie_env/kernels/maskgit_kernels.h"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
@@ -16,7 +14,8 @@
 #include <vector>
 
 #include "genie_env/kernels/device_info.h"
-#include "genie_env/nn/model.h"
+#include "genie_env/models/model.h"
+#include "genie_env/worlds/genie/unmask.h"
 
 namespace genie_env {
 namespace {

@@ -1,5 +1,5 @@
 // Every instruction set's kernels against the formulas in double precision.
-#include "genie_env/kernels/memory_kernels.h"
+#include "genie_env/worlds/vision_memory/memory_kernels.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "genie_env/kernels/float_math.h"
+#include "genie_env/kernels/cpu/float_math.h"
 
 namespace genie_env {
 namespace {

@@ -15,7 +15,7 @@
 #include <memory>
 #include <vector>
 
-#include "genie_env/worlds/packed_products.h"
+#include "genie_env/kernels/cpu/packed_gemm.h"
 #include "random_genie.h"
 
 namespace genie_env {
@@ -27,8 +27,9 @@ constexpr int64_t kPositions = RandomGenie::kPositions, kActions = RandomGenie::
 
 at::Tensor Range(int64_t count) { return at::arange(count, at::kLong); }
 
-// Greedy MaskGIT without a cache: the whole history goes through the training network, and the band
-// says who sees whom. tokens: [1, T, S]; actions [1, T]. Returns the next frame's [S] and surprise.
+// Greedy MaskGIT without a cache: the whole history goes through the training network, and the
+// window says who sees whom. tokens: [1, T, S]; actions [1, T]. Returns the next frame's [S] and
+// surprise.
 std::pair<at::Tensor, double> Uncached(const Dynamics& mind, const at::Tensor& tokens,
                                        const at::Tensor& actions) {
   const at::Tensor clip = at::cat({tokens, at::zeros_like(tokens.slice(1, 0, 1))}, 1);

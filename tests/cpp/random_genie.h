@@ -7,9 +7,9 @@
 #include <string>
 
 #include "files.h"
-#include "genie_env/nn/dynamics.h"
-#include "genie_env/nn/tokenizer.h"
-#include "genie_env/worlds/frozen_genie.h"
+#include "genie_env/models/genie/dynamics.h"
+#include "genie_env/models/genie/tokenizer.h"
+#include "genie_env/worlds/genie/frozen_genie.h"
 #include "random_world.h"
 
 namespace genie_env {
@@ -30,13 +30,13 @@ struct RandomGenie {
                                         .decoder_blocks = 2,
                                         .codes = 30,
                                         .code_dimensions = 3,
-                                        .band = 3};
+                                        .window = 3};
   static constexpr int64_t kPositions = 24;
   static constexpr DynamicsSizes kMind{.positions = kPositions,
                                        .codes = 30,
                                        .block = {.width = 48, .heads = 3},
                                        .blocks = 3,
-                                       .band = 4,
+                                       .window = 4,
                                        .passes = 3};
   static constexpr int64_t kActions = 5;
 
@@ -73,9 +73,9 @@ struct GenieScene : RandomGenie {
     };
     return {.tokens = at::zeros({rows, kPositions}, numbers),
             .time = at::zeros({rows}, numbers),
-            .past = ring(kMind.blocks, kMind.band - 1, kMind.block.width),
+            .past = ring(kMind.blocks, kMind.window - 1, kMind.block.width),
             .eyes_time = at::zeros({rows}, numbers),
-            .eyes_past = ring(kEyes.encoder_blocks, kEyes.band - 1, kEyes.block.width)};
+            .eyes_past = ring(kEyes.encoder_blocks, kEyes.window - 1, kEyes.block.width)};
   }
 };
 

@@ -10,9 +10,9 @@
 
 #include "files.h"
 #include "genie_env/io/safetensors.h"
-#include "genie_env/nn/memory.h"
-#include "genie_env/nn/vision.h"
-#include "genie_env/worlds/stored_tensors.h"
+#include "genie_env/models/vision_memory/memory.h"
+#include "genie_env/models/vision_memory/vision.h"
+#include "genie_env/tensor/stored_tensors.h"
 
 namespace genie_env {
 

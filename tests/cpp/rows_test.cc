@@ -1,6 +1,4 @@
 // Rows of tensors and of states, against LibTorch's own operators.
-#include "genie_env/worlds/rows.h"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "files.h"
+#include "genie_env/tensor/gather_scatter.h"
 #include "genie_env/worlds/world_state.h"
 
 namespace genie_env {

@@ -6,7 +6,7 @@
 #include "files.h"
 #include "genie_env/core/text.h"
 #include "genie_env/env/vec_env.h"
-#include "genie_env/nn/device.h"
+#include "genie_env/tensor/device.h"
 #include "random_genie.h"
 
 namespace genie_env {

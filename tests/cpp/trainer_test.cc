@@ -1,6 +1,6 @@
 // What V, M and their trainer refuse, and autocast regions of the caller. (Losses and gradients are
 // compared with PyTorch's in tests/python/test_nn_reference.py.)
-#include "genie_env/nn/trainer.h"
+#include "genie_env/models/trainer.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "files.h"
-#include "genie_env/nn/autocast.h"
-#include "genie_env/nn/memory.h"
-#include "genie_env/nn/vision.h"
+#include "genie_env/models/autocast.h"
+#include "genie_env/models/vision_memory/memory.h"
+#include "genie_env/models/vision_memory/vision.h"
 
 namespace genie_env {
 namespace {

@@ -1,5 +1,5 @@
 // Every instruction set's kernels against the formulas in double precision.
-#include "genie_env/kernels/transformer_kernels.h"
+#include "genie_env/kernels/cpu/transformer_kernels.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <random>
 #include <vector>
 
-#include "genie_env/kernels/float_math.h"
+#include "genie_env/kernels/cpu/float_math.h"
 
 namespace genie_env {
 namespace {

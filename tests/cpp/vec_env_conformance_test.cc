@@ -1,8 +1,8 @@
 // Environments keep their promises in the worlds of every family.
 #include "vec_env_conformance.h"
 
+#include "genie_env/kernels/cpu/packed_gemm.h"
 #include "genie_env/kernels/device_info.h"
-#include "genie_env/worlds/packed_products.h"
 #include "random_genie.h"
 #include "random_world.h"
 

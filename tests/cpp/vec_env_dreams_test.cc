@@ -10,7 +10,7 @@
 
 #include "files.h"
 #include "genie_env/env/vec_env.h"
-#include "genie_env/worlds/packed_products.h"
+#include "genie_env/kernels/cpu/packed_gemm.h"
 #include "random_world.h"
 
 namespace genie_env {

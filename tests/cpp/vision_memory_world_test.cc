@@ -1,5 +1,3 @@
-#include "genie_env/worlds/vision_memory_world.h"
-
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
@@ -20,8 +18,9 @@
 
 #include "files.h"
 #include "genie_env/core/error.h"
-#include "genie_env/worlds/frozen_memory.h"
-#include "genie_env/worlds/packed_products.h"
+#include "genie_env/kernels/cpu/packed_gemm.h"
+#include "genie_env/worlds/vision_memory/frozen_memory.h"
+#include "genie_env/worlds/vision_memory/world.h"
 #include "random_world.h"
 #include "world_conformance.h"
 

@@ -1,4 +1,4 @@
-#include "genie_env/io/world_directory.h"
+#include "genie_env/worlds/world_directory.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

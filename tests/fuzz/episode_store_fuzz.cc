@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "genie_env/core/error.h"
-#include "genie_env/io/episode_store.h"
+#include "genie_env/data/episode_store.h"
 #include "tests/fuzz/scratch.h"
 
 namespace genie_env {

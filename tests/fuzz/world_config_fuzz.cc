@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "genie_env/core/error.h"
-#include "genie_env/io/world_directory.h"
-#include "genie_env/worlds/genie_config.h"
-#include "genie_env/worlds/vision_memory_config.h"
+#include "genie_env/worlds/genie/config.h"
+#include "genie_env/worlds/vision_memory/config.h"
+#include "genie_env/worlds/world_directory.h"
 #include "tests/fuzz/scratch.h"
 
 namespace genie_env {

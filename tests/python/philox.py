@@ -53,5 +53,5 @@ def normals(seed: int, episode: int, step: int, stream: int, count: int) -> NDAr
 
 
 def training_noise(seed: int, step: int, count: int) -> NDArray[np.float64]:
-    """What `TrainingNoise` of `genie_env/nn/model.h` draws for one training step."""
+    """What `TrainingNoise` of `genie_env/models/model.h` draws for one training step."""
     return normals(seed, step >> 32, step & 0xFFFFFFFF, TRAINING_NOISE, count)

@@ -11,9 +11,10 @@ import pytest
 import torch
 from random_world import random_config, write_random_world
 
-from genie_env import bench, products
-from genie_env.cli import APP
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.bench import bench
+from genie_env.bench import flops as products
+from genie_env.cli.app import APP
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from plain_torch_genie_world import PlainGenieDream  # noqa: E402

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from random_world import write_random_world
 
-from genie_env import calibration
-from genie_env.calibration import Setting, calibrate, choose, find_holes, hole_warning
-from genie_env.dreams import Dreams
-from genie_env.summary import Summary
+from genie_env.agents.dreams import Dreams
+from genie_env.evaluation import calibrate as calibration
+from genie_env.evaluation.calibrate import Setting, calibrate, choose, find_holes, hole_warning
+from genie_env.evaluation.statistics import Summary
 
 
 def lives(**means: float) -> dict[str, Summary]:

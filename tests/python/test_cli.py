@@ -14,8 +14,8 @@ import pytest
 from typer.core import TyperGroup
 
 import genie_env
-from genie_env import cli
-from genie_env.cli import APP, LazyCommand
+from genie_env.cli import app as cli
+from genie_env.cli.app import APP, LazyCommand
 
 
 def commands(group: TyperGroup = APP, prefix: str = "") -> list[tuple[str, LazyCommand]]:
@@ -31,7 +31,7 @@ def commands(group: TyperGroup = APP, prefix: str = "") -> list[tuple[str, LazyC
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "genie_env.cli", *arguments],
+        [sys.executable, "-m", "genie_env.cli.app", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -68,7 +68,7 @@ def test_waiting_threads_do_not_spin_unless_their_user_says_so(
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from genie_env.cli import APP\n"
+        "from genie_env.cli.app import APP\n"
         "try: APP.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'matplotlib', 'cv2', 'vizdoom'} & set(sys.modules)\n"

@@ -25,8 +25,8 @@ from packaging.version import Version
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from genie_env import DreamEnv, DreamVectorEnv, _core
-from genie_env.random_genie import GenieSizes, random_genie_world
-from genie_env.shipped import find_world
+from genie_env.envs.registry import find_world
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 ROWS, STEPS, LIMIT, SEED = 3, 11, 4, 11
 ALL = NEXT, SAME, DISABLED = (

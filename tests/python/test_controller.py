@@ -9,10 +9,10 @@ import torch
 from safetensors.numpy import save_file
 
 from genie_env._core import World
-from genie_env.controller import LinearController, file_hash, steer
-from genie_env.dreams import Dreams, Played, derived_seeds
-from genie_env.evolution import ControllerSettings, Generation, evolve, train_controller
-from genie_env.training.controller import describe, parse_steps
+from genie_env.agents.controller import LinearController, file_hash, steer
+from genie_env.agents.dreams import Dreams, Played, derived_seeds
+from genie_env.agents.evolution import ControllerSettings, Generation, evolve, train_controller
+from genie_env.agents.train_controller import describe, parse_steps
 
 FINGERPRINT = "ab" * 32
 FEATURES = {"zch": 20, "zh": 12}

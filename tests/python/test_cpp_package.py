@@ -22,7 +22,7 @@ def run(*command: str | Path) -> str:
 
 
 @pytest.mark.skipif(
-    Path(genie_env.__path__[0]).is_relative_to(ROOT / "bindings"),
+    Path(genie_env.__path__[0]).is_relative_to(ROOT / "python"),
     reason="the source tree is imported, not what was installed",
 )
 def test_a_project_outside_the_tree(tmp_path: Path, random_world: Path) -> None:

@@ -16,8 +16,10 @@ from random_world import write_random_world
 from rich.console import Console
 
 from genie_env._core import World
-from genie_env.controller import LinearController
-from genie_env.demo import (
+from genie_env.agents.controller import LinearController
+from genie_env.agents.dreams import Dreams
+from genie_env.agents.evolution import ControllerSettings
+from genie_env.cli.demo import (
     AGENT,
     CURVE,
     FILM,
@@ -28,12 +30,10 @@ from genie_env.demo import (
     shipped_controller,
     train,
 )
-from genie_env.dreams import Dreams
-from genie_env.evaluation import FRESH_GAMES, blind_player
-from genie_env.evolution import ControllerSettings
-from genie_env.film import dream_frames, dream_lengths
+from genie_env.data.workers import play_episodes
+from genie_env.evaluation.comparison_video import dream_frames, dream_lengths
+from genie_env.evaluation.evaluate import FRESH_GAMES, blind_player
 from genie_env.games.frames import DOOM, Game
-from genie_env.workers import play_episodes
 
 OUTPUTS = sorted([AGENT, CURVE, RESULTS])
 
@@ -87,7 +87,7 @@ def test_from_dream_to_reality(
 @pytest.mark.usefixtures("vizdoom")
 def test_ctrl_c_keeps_what_there_is(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "genie_env.cli", "demo", "--world", str(world)]
+    command = [sys.executable, "-m", "genie_env.cli.app", "demo", "--world", str(world)]
     running = subprocess.Popen(
         [*command, "--minutes", "10", "--out", str(out)],
         stdout=subprocess.PIPE,
@@ -140,8 +140,8 @@ def test_ctrl_c_while_filming_reports_once(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genie_env.demo._play", lambda *_: None)
-    monkeypatch.setattr("genie_env.demo.film_side_by_side", stop)
+    monkeypatch.setattr("genie_env.cli.demo._play", lambda *_: None)
+    monkeypatch.setattr("genie_env.cli.demo.film_side_by_side", stop)
     with pytest.raises(KeyboardInterrupt):
         demo(minutes=0.001, out=tmp_path / "out", world=str(world))
     assert capsys.readouterr().out.count("in the dream the controller survives") == 1

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import genie_env
-from genie_env.cli import APP
-from genie_env.shipped import shipped_worlds
+from genie_env.cli.app import APP
+from genie_env.envs.registry import shipped_worlds
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

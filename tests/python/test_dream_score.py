@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genie_env.controller import LinearController, file_hash
-from genie_env.dream_score import dream_score
-from genie_env.dreams import Dreams, derived_seeds
+from genie_env.agents.controller import LinearController, file_hash
+from genie_env.agents.dreams import Dreams, derived_seeds
+from genie_env.evaluation.dream_score import dream_score
 
 
 @pytest.fixture

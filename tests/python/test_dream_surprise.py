@@ -5,9 +5,10 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-import genie_env
 import numpy as np
-from genie_env.shipped import find_world
+
+import genie_env
+from genie_env.envs.registry import find_world
 
 EXAMPLE = Path(__file__).parents[2] / "examples/python/dream_surprise.py"
 

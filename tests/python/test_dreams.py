@@ -9,11 +9,11 @@ import torch
 from random_world import write_random_world
 
 from genie_env import _core
-from genie_env.controller import LinearController
-from genie_env.dreams import Controllers, Dreams, Schedules
-from genie_env.evolution import ControllerSettings, train_controller
+from genie_env.agents.controller import LinearController
+from genie_env.agents.dreams import Controllers, Dreams, Schedules
+from genie_env.agents.evolution import ControllerSettings, train_controller
+from genie_env.agents.train_controller import train_controller_command
 from genie_env.games.blind import blind_actions
-from genie_env.training.controller import train_controller_command
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,13 @@ import pytest
 from random_world import write_random_world
 from rich.console import Console
 
-from genie_env import evaluation
-from genie_env.controller import LinearController, file_hash
-from genie_env.dreams import Dreams
-from genie_env.episode import Episode
-from genie_env.evaluation import (
+from genie_env.agents.controller import LinearController, file_hash
+from genie_env.agents.dreams import Dreams
+from genie_env.data.episode import Episode
+from genie_env.data.files import write_json
+from genie_env.data.players import BlindPlayer
+from genie_env.evaluation import evaluate as evaluation
+from genie_env.evaluation.evaluate import (
     RealScores,
     agent_player,
     evaluate,
@@ -24,10 +26,8 @@ from genie_env.evaluation import (
     real_game,
     show_scores,
 )
-from genie_env.files import write_json
+from genie_env.evaluation.statistics import summarise
 from genie_env.games.frames import DOOM, Game
-from genie_env.reality import BlindPlayer
-from genie_env.summary import summarise
 
 
 def blind_player(policy: str, seed: int) -> BlindPlayer:

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from random_world import random_config, random_weights, write_random_world
 from safetensors.numpy import save_file
 
-from genie_env import fidelity as command
-from genie_env import rollouts
 from genie_env._core import EpisodeStore, EpisodeWriter, VecEnv, World
-from genie_env.fidelity import actions_of, fidelity
-from genie_env.recording import record
-from genie_env.rollouts import GREEDY, Starts, measure, psnr
-from genie_env.summary import summarise_groups
-from genie_env.training.data import held_out
+from genie_env.data.datasets import held_out
+from genie_env.data.recording import record
+from genie_env.evaluation import fidelity as command
+from genie_env.evaluation import rollouts
+from genie_env.evaluation.fidelity import actions_of, fidelity
+from genie_env.evaluation.rollouts import GREEDY, Starts, measure, psnr
+from genie_env.evaluation.statistics import summarise_groups
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import load_latent_actions, train_latent_actions
 from genie_env.training.runs import freeze_network
@@ -342,7 +342,7 @@ def test_episodes_that_are_too_short_are_left_out_with_words(
 @pytest.fixture(scope="module")
 def latent_run(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "actions"
-    sizes = {"width": 8, "heads": 2, "band": 3, "encoder_blocks": 1, "decoder_blocks": 1}
+    sizes = {"width": 8, "heads": 2, "window": 3, "encoder_blocks": 1, "decoder_blocks": 1}
     train_latent_actions([slides], run, steps=3, batch=2, clip=4, bf16=False, actions=4, **sizes)
     return run
 

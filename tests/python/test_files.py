@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from genie_env.files import claim_run, read_json, write_atomically, write_json
+from genie_env.data.files import claim_run, read_json, write_atomically, write_json
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 import genie_env
 from genie_env._core import FormatError, World
-from genie_env.cli import APP
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.cli.app import APP
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 SIZES = GenieSizes(T=3, S=12, d=32, blocks=2, heads=2, codes=20, K=2)
 
@@ -157,9 +157,9 @@ def test_parts_that_do_not_fit_together(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("T=0", "band is 0, expected 2 to 1024 (T is the band"),
-        ("T=1", "band is 1, expected 2 to 1024 (T is the band"),
-        ("T=1025", "band is 1025, expected 2 to 1024"),
+        ("T=0", "window is 0, expected 2 to 1024 (T is the window"),
+        ("T=1", "window is 1, expected 2 to 1024 (T is the window"),
+        ("T=1025", "window is 1025, expected 2 to 1024"),
         ("K=0", "passes is 0, expected 1 to 64"),
         ("K=65", "passes is 65, expected 1 to 64"),
         ("S=0", "S is 0, expected 1 or more"),

@@ -6,14 +6,14 @@ import re
 from typing import Any
 
 import numpy as np
+import philox
 import pytest
 import torch
+from test_genie_reference import ACTION_CODES, SEED, VIDEO, plain, token_batch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-import philox
 from genie_env._core import Dynamics, LatentAction, Tokenizer, Trainer
-from test_genie_reference import ACTION_CODES, SEED, VIDEO, plain, token_batch
 
 FRAMES = 16
 
@@ -104,7 +104,7 @@ DYNAMICS: dict[str, Any] = {"positions": 3, "codes": 11, "width": 16, "heads": 2
 
 
 def test_dynamics_see_clean_frames_before_and_themselves() -> None:
-    dynamics = Dynamics(ACTION_CODES, band=3, seed=1, **DYNAMICS)
+    dynamics = Dynamics(ACTION_CODES, window=3, seed=1, **DYNAMICS)
     tokens, actions = token_batch(2, FRAMES).values()
     masked = tokens[:, 1:].clone()
     masked[..., 0] = dynamics.mask_token
@@ -330,19 +330,19 @@ def test_sizes_of_one_network() -> None:
         Tokenizer(codes=1)
     with pytest.raises(ValueError, match="codes is 65537, expected 2 to 65536"):
         Tokenizer(codes=65537)
-    with pytest.raises(ValueError, match="band is 0, expected 1 to 1024"):
-        Tokenizer(band=0)
+    with pytest.raises(ValueError, match="window is 0, expected 1 to 1024"):
+        Tokenizer(window=0)
     with pytest.raises(ValueError, match="actions is 1, expected 2 to 256"):
         LatentAction(actions=1)
-    with pytest.raises(ValueError, match="band is 1, expected 2 to 1024"):
-        LatentAction(band=1)
+    with pytest.raises(ValueError, match="window is 1, expected 2 to 1024"):
+        LatentAction(window=1)
     for wrong in (1.0, -0.1, float("nan")):
-        with pytest.raises(ValueError, match="momentum is .*, expected at least 0 and less than 1"):
-            LatentAction(momentum=wrong)
+        with pytest.raises(ValueError, match="action_decay is .*, expected at least 0 and less than 1"):
+            LatentAction(action_decay=wrong)
     with pytest.raises(ValueError, match="passes is 0, expected 1 to 64"):
         Dynamics(ACTION_CODES, passes=0)
-    with pytest.raises(ValueError, match="band is 1, expected 2 to 1024"):
-        Dynamics(ACTION_CODES, band=1)
+    with pytest.raises(ValueError, match="window is 1, expected 2 to 1024"):
+        Dynamics(ACTION_CODES, window=1)
     with pytest.raises(ValueError, match=r"action_codes: got float32 \[4\], expected float32"):
         Dynamics(ACTION_CODES[:, 0])
     with pytest.raises(ValueError, match=r"action_codes: got float64 \[4, .*\], expected float32"):

@@ -10,7 +10,7 @@ import torch
 
 import genie_env
 from genie_env._core import RowCounters, World
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import philox
 import pytest
 import torch
 from torch import Tensor, nn
 
-import philox
 from genie_env import _core
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -36,7 +36,7 @@ VIDEO: dict[str, Any] = {
     "encoder_blocks": 2,
     "decoder_blocks": 2,
     "code_dimensions": 3,
-    "band": 3,
+    "window": 3,
 }
 TOKENS: dict[str, Any] = {
     "positions": 3,
@@ -44,7 +44,7 @@ TOKENS: dict[str, Any] = {
     "width": 16,
     "heads": 2,
     "blocks": 2,
-    "band": 3,
+    "window": 3,
     "passes": 4,
 }
 ACTION_CODES = torch.nn.functional.normalize(torch.arange(12.0).view(4, 3).cos(), dim=1)
@@ -59,7 +59,7 @@ def network(kind: str) -> _core.Model:
     if kind == "tokenizer":
         return _core.Tokenizer(codes=9, seed=SEED, **VIDEO)
     if kind in MOMENTUM:
-        return _core.LatentAction(actions=4, momentum=MOMENTUM[kind], seed=SEED, **VIDEO)
+        return _core.LatentAction(actions=4, action_decay=MOMENTUM[kind], seed=SEED, **VIDEO)
     return _core.Dynamics(ACTION_CODES, seed=SEED, **TOKENS)
 
 
@@ -84,7 +84,7 @@ def plain(kind: str, ours: _core.Trainer) -> tuple[nn.Module, Loss]:
         if kind == "tokenizer":
             video = PlainTokenizer(codes=9, **VIDEO)
         else:
-            video = PlainLatentAction(actions=4, momentum=MOMENTUM[kind], **VIDEO)
+            video = PlainLatentAction(actions=4, action_decay=MOMENTUM[kind], **VIDEO)
 
         def video_loss(batch: dict[str, Tensor], _: int) -> tuple[Tensor, dict[str, Tensor]]:
             return video.loss(batch["frames"])
@@ -133,8 +133,8 @@ KINDS = ["tokenizer", *MOMENTUM, "dynamics"]
 @pytest.mark.parametrize(
     ("count", "frames"),
     [
-        pytest.param(2, 7, id="longer than the band"),
-        pytest.param(1, 3, id="the band itself"),
+        pytest.param(2, 7, id="longer than the window"),
+        pytest.param(1, 3, id="the window itself"),
     ],
 )
 def test_loss_and_gradients(kind: str, count: int, frames: int) -> None:

@@ -17,22 +17,27 @@ from safetensors.torch import load_file
 
 import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
+from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
+from genie_env.families.genie.freeze import freeze_genie
 from genie_env.training import encoded, loop
-from genie_env.training.codes import usage, watch_perplexity
-from genie_env.training.data import ClipData, Clips, TokenData, held_out, open_stores
+from genie_env.training.codebook_usage import usage, watch_perplexity
 from genie_env.training.dynamics import likeliest_next, load_dynamics, train_dynamics
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.freeze_genie import freeze_genie
 from genie_env.training.latent_actions import (
     encoded_actions,
     load_latent_actions,
     train_latent_actions,
     watch_latent_actions,
 )
-from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, train_tokenizer, watch_tokenizer
+from genie_env.training.tokenizer import (
+    encoded_tokens,
+    load_tokenizer,
+    train_tokenizer,
+    watch_tokenizer,
+)
 
 EPISODES = 40
-SMALL: dict[str, Any] = {"width": 8, "heads": 2, "band": 3}
+SMALL: dict[str, Any] = {"width": 8, "heads": 2, "window": 3}
 BLOCKS: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1}
 TOKENS, CODES = "tokenizer/tokens-float32", "actions/actions-float32"
 """What recordings are encoded to, in the runs of these tests."""
@@ -144,7 +149,7 @@ def test_runs_leave_figures_and_pictures(data: Path, runs: Path) -> None:
     assert figures["actions"].keys() == {
         *("loss", "explained", "quantization_error", "codes_used", "perplexity", "rarest")
     }
-    # The longest held-out episode has 12 frames, which is also four bands.
+    # The longest held-out episode has 12 frames, which is also four windows.
     indices = {f"hidden_frame_{i}" for i in (1, 2, 4, 8, 11)}
     assert figures["dynamics"].keys() == {
         *("loss", "cross_entropy", "accuracy", "hidden_frame", "action_gain"),
@@ -231,7 +236,7 @@ def test_only_frames_are_read(
     """Other actions, rewards and reasons to end, which moreover are hidden: the losses, the weights
     and what is encoded come out the same of all three networks, and so they do of an episode store
     that says it has no actions."""
-    monkeypatch.setattr("genie_env.training.data.EpisodeStore", FramesOnly)
+    monkeypatch.setattr("genie_env.data.datasets.EpisodeStore", FramesOnly)
     scrambled = tmp_path / "data"
     shutil.copytree(data, scrambled)
     rng = np.random.default_rng(1)
@@ -304,9 +309,9 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
     with pytest.raises(ValueError, match="actions is 300, expected 2 to 256"):
         actions_run(data, runs / "other", actions=300)
     with pytest.raises(ValueError, match="holds no settings.json: give the --out of a `train tok"):
-        train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other", band=2)
+        train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other", window=2)
     with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
-        train_dynamics([data], runs / "actions", runs / "actions", runs / "other", band=2)
+        train_dynamics([data], runs / "actions", runs / "actions", runs / "other", window=2)
     with pytest.raises(ValueError, match=r"too few episodes: .* but one batch takes 4,000; record"):
         train_dynamics([data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, 4)
     assert not (runs / "other").exists()
@@ -509,7 +514,7 @@ def test_the_learning_rate_warms_up() -> None:
 def test_pictures_decode_greedily() -> None:
     """After training on a sequence without surprises, the likeliest next frame is the next one."""
     dynamics = Dynamics(
-        torch.eye(2), positions=4, codes=6, width=16, heads=2, blocks=1, band=4, seed=0
+        torch.eye(2), positions=4, codes=6, width=16, heads=2, blocks=1, window=4, seed=0
     )
     trainer = Trainer(dynamics, learning_rate=1e-2)
     # Action 0 counts up, action 1 counts down.
@@ -653,7 +658,7 @@ def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_learned_from(
 def test_a_frame_of_too_many_latents_has_no_statistics(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genie_env.training.freeze_genie.MOST_LATENTS", 31)
+    monkeypatch.setattr("genie_env.families.genie.freeze.MOST_LATENTS", 31)
     frozen(runs, tmp_path / "world")
     assert not World.load(tmp_path / "world").spec.knows_support
 
@@ -682,7 +687,7 @@ def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -
     for change, words in (
         ({"width": 16}, r"dynamics/checkpoint\.safetensors does not fit: .*"),
         ({"positions": 9}, r"dynamics/checkpoint\.safetensors does not fit: .*"),
-        ({"band": 1}, "band is 1, expected 2 to 1024"),
+        ({"window": 1}, "window is 1, expected 2 to 1024"),
         ({"passes": 65}, "passes is 65, expected 1 to 64"),
     ):
         settings.write_text(json.dumps({**told, "sizes": {**told["sizes"], **change}}))

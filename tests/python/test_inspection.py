@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from genie_env._core import EpisodeStore, EpisodeWriter
-from genie_env.inspection import Contents, contact_sheet, inspect
+from genie_env.data.inspection import Contents, contact_sheet, inspect
 
 
 @pytest.fixture

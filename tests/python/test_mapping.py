@@ -13,25 +13,25 @@ import pytest
 import torch
 from PIL import Image
 
-from genie_env import mapping
 from genie_env._core import EpisodeStore, EpisodeWriter
-from genie_env.mapping import dictionary_entries, map_actions
-from genie_env.training import action_classifier
-from genie_env.training.action_classifier import (
+from genie_env.data.datasets import transitions
+from genie_env.data.recording_metadata import action_meanings
+from genie_env.evaluation import action_classifier
+from genie_env.evaluation import action_mapping as mapping
+from genie_env.evaluation.action_classifier import (
     ActionClassifier,
     PieceData,
     classify,
     train_classifier,
 )
-from genie_env.training.action_dictionary import (
+from genie_env.evaluation.action_dictionary import (
     accuracy,
     count_together,
     labelled_transitions,
     most_frequent,
 )
-from genie_env.training.data import transitions
+from genie_env.evaluation.action_mapping import dictionary_entries, map_actions
 from genie_env.training.latent_actions import load_latent_actions, train_latent_actions
-from genie_env.training.recorded import action_meanings
 
 MEANINGS = ["left", "stay", "right"]
 NAMED = json.dumps({"actions": MEANINGS})
@@ -66,7 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A latent action model: two layers of three frames, so it looks at three."""
     out = tmp_path_factory.mktemp("runs") / "actions"
-    sizes: dict[str, Any] = {"width": 8, "heads": 2, "band": 3}
+    sizes: dict[str, Any] = {"width": 8, "heads": 2, "window": 3}
     blocks: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1}
     train_latent_actions([data], out, steps=3, batch=2, clip=4, bf16=False, **sizes, **blocks)
     return out

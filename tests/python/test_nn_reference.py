@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import philox
 import pytest
 import torch
 from torch import Tensor
 
-import philox
 from genie_env import _core
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

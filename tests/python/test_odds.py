@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
+import philox
 import pytest
 import torch
 from test_nn_reference import memory_batch, plain_memory
 
-import philox
 from genie_env._core import Memory, Trainer
-from genie_env.training.odds import Odds, fit_odds
+from genie_env.families.vision_memory.termination_calibration import Odds, fit_odds
 
 
 def test_finds_the_odds_that_deaths_were_drawn_from() -> None:

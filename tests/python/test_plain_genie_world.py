@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genie_env._core import RowCounters, World
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from plain_torch_genie_world import PlainGenieDream  # noqa: E402

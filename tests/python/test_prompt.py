@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import genie_env
-from genie_env.prompt import dream, dream_under_every_action, read_picture
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.cli.dream import dream, dream_under_every_action, read_picture
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 SMALL = GenieSizes(T=3, S=64, d=16, blocks=1, heads=2, codes=32, K=2)
 

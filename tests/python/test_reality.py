@@ -12,14 +12,14 @@ from random_world import write_random_world
 
 import genie_env
 from genie_env._core import EpisodeStore
-from genie_env.controller import LinearController
-from genie_env.episode import Episode
-from genie_env.evaluation import agent_player
+from genie_env.agents.controller import LinearController
+from genie_env.data.episode import Episode
+from genie_env.data.players import AgentPlayer, EpisodeSeeds
+from genie_env.data.recording import record, record_episodes
+from genie_env.data.workers import play_episodes
+from genie_env.evaluation.evaluate import agent_player
 from genie_env.games.blind import explored_actions
 from genie_env.games.doom import DoomTakeCover
-from genie_env.reality import AgentPlayer, EpisodeSeeds
-from genie_env.recording import record, record_episodes
-from genie_env.workers import play_episodes
 
 SEED = 11
 

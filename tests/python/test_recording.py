@@ -21,13 +21,13 @@ import pytest
 import toy_games  # noqa: F401  (registers them)
 
 from genie_env._core import EpisodeStore
-from genie_env.episode import Episode
+from genie_env.data.episode import Episode
+from genie_env.data.players import BlindPlayer, EpisodeSeeds
+from genie_env.data.recording import record, record_episodes
+from genie_env.data.workers import play_episodes
 from genie_env.games.blind import blind_actions
 from genie_env.games.doom import DoomTakeCover
 from genie_env.games.frames import DOOM, Game
-from genie_env.reality import BlindPlayer, EpisodeSeeds
-from genie_env.recording import record, record_episodes
-from genie_env.workers import play_episodes
 
 TESTS = Path(__file__).parent
 
@@ -164,7 +164,7 @@ def recording(
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process, and a mark that its environment and those of all its children carry."""
     mark = uuid.uuid4().hex
-    command = [sys.executable, "-m", "genie_env.cli", "record", *options, "--out", str(directory)]
+    command = [sys.executable, "-m", "genie_env.cli.app", "record", *options, "--out", str(directory)]
 
     def prepare() -> None:
         if limit is not None:

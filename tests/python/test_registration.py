@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from genie_env import DreamEnv, DreamVectorEnv
-from genie_env.shipped import find_world, shipped_worlds
+from genie_env.envs.registry import find_world, shipped_worlds
 
 ID = "genie_env/DoomTakeCover-v0"
 WORLDS = {ID: "doom-take-cover", "genie_env/DoomGenie-v0": "doom-genie"}

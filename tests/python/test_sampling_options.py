@@ -14,7 +14,7 @@ import torch
 
 import genie_env
 from genie_env import _core
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 SIZES = GenieSizes(T=3, S=12, d=32, blocks=2, heads=2, codes=20, K=3)
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import pytest
 import typer
-from genie_env.several_values import SeveralValues
 from typer.testing import CliRunner
+
+from genie_env.cli.multi_value import SeveralValues
 
 APP = typer.Typer()
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import genie_env
-from genie_env.shipped import find_world, shipped_worlds
+from genie_env.envs.registry import find_world, shipped_worlds
 from genie_env.training.latent_actions import load_latent_actions
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import genie_env
 from genie_env import _core
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 MEASURE = """
 import json, os, sys

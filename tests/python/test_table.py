@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from random_world import write_random_world
 
-from genie_env.summary import Summary
-from genie_env.table import Cell, markdown, table
+from genie_env.evaluation.statistics import Summary
+from genie_env.evaluation.table import Cell, markdown, table
 
 
 def cell(temperature: float, seed: int, dream: float, real: float) -> Cell:

@@ -49,7 +49,7 @@ def test_another_minor_version_is_refused(code: str, tmp_path: Path) -> None:
 def test_the_command_line_refuses_in_one_line(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['genie-env', 'bench', '--help'];"
-        "from genie_env.cli import main; main()"
+        "from genie_env.cli.app import main; main()"
     )
     status, said = run(code, "2.10.0", tmp_path)
     assert (status, said) == (1, "genie-env: " + REFUSAL.format("2.10.0"))

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import genie_env
-from genie_env.random_genie import GenieSizes, random_genie_world
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 pytest.importorskip("torchrl", reason="TorchRL is not installed: pip install '.[torchrl]'")
 
-from genie_env.torchrl import DreamTorchRLEnv
 from torchrl.envs.utils import check_env_specs
+
+from genie_env.torchrl import DreamTorchRLEnv
 
 
 @pytest.fixture(params=["doom", "genie"])

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import genie_env
 from genie_env._core import EpisodeStore, EpisodeWriter, Trainer, Vision
-from genie_env.training.data import (
+from genie_env.data.datasets import (
     FrameData,
     LatentData,
     check_enough,
@@ -23,10 +23,10 @@ from genie_env.training.data import (
     held_out,
     open_stores,
 )
-from genie_env.training.freeze_vision_memory import freeze_vision_memory
+from genie_env.data.recording_metadata import recorded_game
+from genie_env.families.vision_memory.freeze import freeze_vision_memory
 from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import SHARES, encoded_stores, train_memory
-from genie_env.training.recorded import recorded_game
 from genie_env.training.runs import read_checkpoint
 from genie_env.training.vision import load_vision, train_vision
 

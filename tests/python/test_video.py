@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from genie_env.video import Picture, VideoWriter, enlarge, side_by_side
+from genie_env.media.video import Picture, VideoWriter, enlarge, side_by_side
 
 
 def read(path: Path) -> list[Picture]:

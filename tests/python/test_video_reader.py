@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from video_files import ALONE, LOSSLESS, break_at, moving, write_video
 
-from genie_env.video_reader import Video, decode, look_through
+from genie_env.data.video_reader import Video, decode, look_through
 
 
 def all_frames(file: Path) -> np.ndarray:

@@ -15,15 +15,15 @@ import pytest
 from video_files import ALONE, LOSSLESS, break_at, moving, write_video
 
 from genie_env._core import EpisodeStore, EpisodeWriter
-from genie_env.cli import APP
-from genie_env.inspection import inspect
-from genie_env.training import videos
-from genie_env.training.data import held_out, open_stores
+from genie_env.cli.app import APP
+from genie_env.data import videos
+from genie_env.data.datasets import held_out, open_stores
+from genie_env.data.inspection import inspect
+from genie_env.data.videos import as_directories
 from genie_env.training.dynamics import train_dynamics
 from genie_env.training.latent_actions import train_latent_actions
 from genie_env.training.memory import train_memory
 from genie_env.training.tokenizer import train_tokenizer
-from genie_env.training.videos import as_directories
 from genie_env.training.vision import train_vision
 
 CLIPS = 20
@@ -285,7 +285,7 @@ def test_a_damaged_cache_says_what_to_remove(clips: list[Path]) -> None:
     assert as_directories(clips) == [directory]
 
 
-RUN: dict[str, Any] = {"steps": 1, "batch": 2, "bf16": False, "width": 8, "heads": 2, "band": 3}
+RUN: dict[str, Any] = {"steps": 1, "batch": 2, "bf16": False, "width": 8, "heads": 2, "window": 3}
 BLOCKS: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1, "clip": 4}
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import philox
 import pytest
 import torch
-from genie_env._core import FormatError, RowCounters, World, WorldState, WorldStep
 from random_world import STARTS, write_random_world
 from safetensors.torch import load_file
 from torch import Tensor
+
+from genie_env._core import FormatError, RowCounters, World, WorldState, WorldStep
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from plain_torch_models import PlainVision  # noqa: E402

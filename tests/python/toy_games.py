@@ -11,7 +11,6 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-
 _OF_CONNECTIONS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (EOFError, BrokenPipeError, ConnectionResetError)
 }

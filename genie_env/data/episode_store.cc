@@ -1,0 +1,57 @@
+#include "genie_env/data/episode_store.h"
+
+#include "genie_env/data/episode_arrays.h"
+#include "genie_env/io/file.h"
+#include "genie_env/io/json_check.h"
+
+namespace genie_env {
+namespace {
+
+std::string ReadMeta(const std::filesystem::path& file) {
+  const MappedFile mapped(file);
+  std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  CheckJsonObject(text, file.string());
+  return text;
+}
+
+}  // namespace
+
+struct EpisodeStore::Impl {
+  template <typename T>
+  std::span<const T> Rows(size_t column, int64_t elements_a_row = 1) const {
+    const auto count = static_cast<size_t>(arrays.num_frames * elements_a_row);
+    return arrays.columns[column].elements<T>().first(count);
+  }
+
+  EpisodeArrays arrays;
+  std::string meta;
+};
+
+EpisodeStore::EpisodeStore(const std::filesystem::path& directory)
+    : impl_(new Impl{EpisodeArrays(directory), ReadMeta(directory / kEpisodeMeta)}) {}
+EpisodeStore::~EpisodeStore() = default;
+EpisodeStore::EpisodeStore(EpisodeStore&&) noexcept = default;
+EpisodeStore& EpisodeStore::operator=(EpisodeStore&&) noexcept = default;
+
+int64_t EpisodeStore::num_episodes() const { return impl_->arrays.num_episodes; }
+int64_t EpisodeStore::num_frames() const { return impl_->arrays.num_frames; }
+int64_t EpisodeStore::height() const { return impl_->arrays.height; }
+int64_t EpisodeStore::width() const { return impl_->arrays.width; }
+
+std::span<const uint8_t> EpisodeStore::frames() const {
+  return impl_->Rows<uint8_t>(kFrames, height() * width() * 3);
+}
+std::span<const int64_t> EpisodeStore::actions() const { return impl_->Rows<int64_t>(kActions); }
+std::span<const float> EpisodeStore::rewards() const { return impl_->Rows<float>(kRewards); }
+std::span<const uint8_t> EpisodeStore::terminations() const {
+  return impl_->Rows<uint8_t>(kTerminations);
+}
+std::span<const uint8_t> EpisodeStore::truncations() const {
+  return impl_->Rows<uint8_t>(kTruncations);
+}
+std::span<const int64_t> EpisodeStore::episode_starts() const {
+  return impl_->arrays.starts.elements<int64_t>();
+}
+const std::string& EpisodeStore::meta() const { return impl_->meta; }
+
+}  // namespace genie_env

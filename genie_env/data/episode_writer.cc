@@ -1,0 +1,197 @@
+#include <array>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include "genie_env/core/error.h"
+#include "genie_env/data/episode_arrays.h"
+#include "genie_env/data/episode_store.h"
+#include "genie_env/io/file.h"
+#include "genie_env/io/json_check.h"
+
+namespace genie_env {
+namespace {
+
+using Mode = OutputFile::Mode;
+
+std::string SizeText(int64_t height, int64_t width) {
+  return std::to_string(height) + " x " + std::to_string(width);
+}
+
+bool Exists(const std::filesystem::path& file) {
+  std::error_code ignored;
+  return std::filesystem::exists(file, ignored);
+}
+
+void CheckArguments(int64_t height, int64_t width, const std::string& meta) {
+  if (height < 1 || height > kMaxSide || width < 1 || width > kMaxSide) {
+    throw std::invalid_argument("frames of " + SizeText(height, width) +
+                                " were asked for, expected sides of 1 to " +
+                                std::to_string(kMaxSide));
+  }
+  try {
+    CheckJsonObject(meta, "meta");
+  } catch (const FormatError& error) {
+    throw std::invalid_argument(error.what());
+  }
+}
+
+/// Makes the directory where there is none, and keeps other writers away from it.
+OutputFile Claim(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) {
+    throw std::runtime_error("cannot create the directory " + directory.string() + ": " +
+                             error.message());
+  }
+  OutputFile lock(directory / ".lock", Mode::kCreate);
+  if (!lock.TryLock()) {
+    throw std::runtime_error("another writer is recording into " + directory.string() +
+                             ": wait until it has ended, or choose another directory");
+  }
+  return lock;
+}
+
+NpyAppender OpenColumn(const std::filesystem::path& directory, size_t column, Mode mode,
+                       int64_t height, int64_t width, size_t header_bytes = kNewNpyHeaderBytes) {
+  std::vector<int64_t> row_shape;
+  if (column == kFrames) row_shape = {height, width, 3};
+  return {OutputFile(directory / kColumns[column].file, mode), kColumns[column].type,
+          std::move(row_shape), header_bytes};
+}
+
+/// Makes an empty store, which is one only when episode_starts.npy appears, its only entry 0.
+void Create(const std::filesystem::path& directory, int64_t height, int64_t width,
+            const std::string& meta) {
+  for (const EpisodeColumn& column : kColumns) {
+    const std::filesystem::path file = directory / column.file;
+    // A start that was killed leaves files without rows. Whatever is more belongs to somebody.
+    if (Exists(file) && std::filesystem::file_size(file) > kNewNpyHeaderBytes) {
+      throw FormatError(directory.string() + " has a " + column.file + " but no " + kEpisodeStarts +
+                        ": it is not a directory of episodes; choose another one");
+    }
+  }
+  // Written after the columns: without them, it is somebody else's.
+  if (Exists(directory / kEpisodeMeta) && !Exists(directory / kColumns[kFrames].file)) {
+    throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " +
+                      kColumns[kFrames].file +
+                      ": it is not a directory of episodes; choose another one");
+  }
+  for (size_t c = 0; c < kEpisodeColumns; ++c) {
+    OpenColumn(directory, c, Mode::kReplace, height, width).Truncate(0);
+  }
+  WriteFileAtomically(directory / kEpisodeMeta, meta);
+  const std::filesystem::path temporary = directory / (std::string(kEpisodeStarts) + ".tmp");
+  NpyAppender starts(OutputFile(temporary, Mode::kReplace), kNpyInt64, {});
+  const int64_t zero = 0;
+  starts.Write(0, std::as_bytes(std::span(&zero, 1)));
+  starts.SetRows(1);
+  std::filesystem::rename(temporary, directory / kEpisodeStarts);
+}
+
+}  // namespace
+
+struct EpisodeWriter::Impl {
+  Impl(const std::filesystem::path& directory, int64_t height, int64_t width)
+      : lock(Claim(directory)), height(height), width(width) {}
+
+  void Open(const std::filesystem::path& directory, const std::string& meta) {
+    if (!Exists(directory / kEpisodeStarts)) Create(directory, height, width, meta);
+    const EpisodeArrays arrays(directory);
+    if (arrays.height != height || arrays.width != width) {
+      throw std::invalid_argument(
+          directory.string() + " holds frames of " + SizeText(arrays.height, arrays.width) +
+          ", but " + SizeText(height, width) + " were asked for: choose another directory");
+    }
+    for (size_t c = 0; c < kEpisodeColumns; ++c) {
+      columns.push_back(OpenColumn(directory, c, Mode::kExisting, height, width,
+                                   arrays.columns[c].header_bytes()));
+    }
+    columns.emplace_back(OutputFile(directory / kEpisodeStarts, Mode::kExisting), kNpyInt64,
+                         std::vector<int64_t>{}, arrays.starts.header_bytes());
+    num_episodes = arrays.num_episodes;
+    num_frames = arrays.num_frames;
+    DropEpisodeInFlight();
+    WriteFileAtomically(directory / kEpisodeMeta, meta);
+  }
+
+  void Check(const EpisodeView& episode) const {
+    const size_t length = episode.actions.size();
+    const auto frame_bytes = static_cast<size_t>(height * width * 3);
+    const auto expect = [&](const char* name, size_t given, size_t expected) {
+      if (given != expected) {
+        throw std::invalid_argument(std::string(name) + " has " + std::to_string(given) +
+                                    " elements, but " + std::to_string(length) +
+                                    " actions expect " + std::to_string(expected));
+      }
+    };
+    if (length == 0) throw std::invalid_argument("the episode is empty; record at least one step");
+    expect("frames", episode.frames.size(), length * frame_bytes);
+    expect("rewards", episode.rewards.size(), length);
+    expect("terminations", episode.terminations.size(), length);
+    expect("truncations", episode.truncations.size(), length);
+    const std::string wrong_action = ActionComplaint(episode.actions);
+    if (!wrong_action.empty()) throw std::invalid_argument("the episode's " + wrong_action);
+    const std::string complaint = FlagComplaint(episode.terminations, episode.truncations);
+    if (!complaint.empty()) throw std::invalid_argument("the episode " + complaint);
+  }
+
+  void Write(const EpisodeView& episode) {
+    const std::array<std::span<const std::byte>, kEpisodeColumns> rows{
+        std::as_bytes(episode.frames), std::as_bytes(episode.actions),
+        std::as_bytes(episode.rewards), std::as_bytes(episode.terminations),
+        std::as_bytes(episode.truncations)};
+    const int64_t end = num_frames + static_cast<int64_t>(episode.actions.size());
+    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Write(num_frames, rows[c]);
+    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].SetRows(end);
+    NpyAppender& starts = columns.back();
+    starts.Write(num_episodes + 1, std::as_bytes(std::span(&end, 1)));
+    starts.SetRows(num_episodes + 2);  // The episode is there from here on.
+    num_frames = end;
+    ++num_episodes;
+  }
+
+  void DropEpisodeInFlight() {
+    columns.back().Truncate(num_episodes + 1);
+    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Truncate(num_frames);
+  }
+
+  OutputFile lock;
+  int64_t height;
+  int64_t width;
+  std::vector<NpyAppender> columns;  // as in kColumns, then the starts
+  int64_t num_episodes = 0;
+  int64_t num_frames = 0;
+};
+
+EpisodeWriter::EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
+                             const std::string& meta) {
+  CheckArguments(height, width, meta);
+  impl_ = std::make_unique<Impl>(directory, height, width);
+  impl_->Open(directory, meta);
+}
+EpisodeWriter::~EpisodeWriter() = default;
+EpisodeWriter::EpisodeWriter(EpisodeWriter&&) noexcept = default;
+EpisodeWriter& EpisodeWriter::operator=(EpisodeWriter&&) noexcept = default;
+
+void EpisodeWriter::Append(const EpisodeView& episode) {
+  impl_->Check(episode);
+  try {
+    impl_->Write(episode);
+  } catch (const std::runtime_error& error) {
+    try {
+      impl_->DropEpisodeInFlight();
+    } catch (const std::runtime_error&) {
+      // Readers do not look at what is left over, and the next Append writes over it.
+    }
+    throw std::runtime_error(std::string(error.what()) + ". The episodes recorded before (" +
+                             std::to_string(impl_->num_episodes) +
+                             ") are safe: make room on the disk, then go on recording into the "
+                             "same directory");
+  }
+}
+
+int64_t EpisodeWriter::num_episodes() const { return impl_->num_episodes; }
+int64_t EpisodeWriter::num_frames() const { return impl_->num_frames; }
+
+}  // namespace genie_env

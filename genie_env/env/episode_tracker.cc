@@ -1,0 +1,157 @@
+#include "genie_env/env/episode_tracker.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "genie_env/core/error.h"
+
+namespace genie_env {
+namespace {
+
+template <typename T>
+std::vector<T> Selected(const std::vector<T>& values, std::span<const int64_t> rows) {
+  std::vector<T> selected;
+  selected.reserve(rows.size());
+  for (const int64_t row : rows) selected.push_back(values[static_cast<size_t>(row)]);
+  return selected;
+}
+
+}  // namespace
+
+std::string NameRows(std::span<const int64_t> rows) {
+  std::string text = (rows.size() == 1 ? "row " : "rows ") + std::to_string(rows[0]);
+  if (rows.size() == 2) text += " and " + std::to_string(rows[1]);
+  if (rows.size() > 2) {
+    text += ", " + std::to_string(rows[1]) + " and " + std::to_string(rows.size() - 2) + " more";
+  }
+  return text;
+}
+
+RowLedger::RowLedger(int64_t rows, uint64_t seed)
+    : counters_(static_cast<size_t>(rows)), phases_(counters_.size(), Phase::kNew) {
+  for (size_t row = 0; row < counters_.size(); ++row) counters_[row].seed = seed + row;
+}
+
+std::vector<int64_t> RowLedger::Ended() const {
+  std::vector<int64_t> ended;
+  for (size_t row = 0; row < phases_.size(); ++row) {
+    if (phases_[row] == Phase::kEnded) ended.push_back(static_cast<int64_t>(row));
+  }
+  return ended;
+}
+
+void RowLedger::CheckBegun(const std::string& call) const {
+  const auto begun = [](Phase phase) { return phase == Phase::kRunning || phase == Phase::kEnded; };
+  if (std::ranges::all_of(phases_, begun)) return;
+  std::vector<int64_t> all(phases_.size());
+  std::iota(all.begin(), all.end(), 0);
+  CheckBegun(call, all);
+}
+
+void RowLedger::CheckBegun(const std::string& call, std::span<const int64_t> rows) const {
+  std::vector<int64_t> missing;
+  bool lost = false;
+  for (const int64_t row : rows) {
+    const Phase phase = phases_[static_cast<size_t>(row)];
+    if (phase == Phase::kNew || phase == Phase::kLost) missing.push_back(row);
+    lost = lost || phase == Phase::kLost;
+  }
+  if (missing.empty()) return;
+  throw ResetNeeded(call + (lost ? " after a call that failed: " : " before reset: ") +
+                    NameRows(missing) + (missing.size() == 1 ? " has" : " have") +
+                    " no episode; reset first");
+}
+
+void RowLedger::CheckNoneEnded(const std::string& call, const std::string& why) const {
+  const std::vector<int64_t> ended = Ended();
+  if (ended.empty()) return;
+  throw ResetNeeded(call + ": " + NameRows(ended) + (ended.size() == 1 ? " has" : " have") +
+                    " ended, and " + why + "; reset " + (ended.size() == 1 ? "it" : "them") +
+                    " first");
+}
+
+RowCounter RowLedger::NextEpisode(size_t row) const {
+  const RowCounter& now = counters_[row];
+  return {now.seed, phases_[row] == Phase::kNew ? 0 : now.episode + 1, 0};
+}
+
+RowCounters RowLedger::ToBegin(std::span<const bool> chosen,
+                               const std::optional<std::vector<uint64_t>>& seeds) const {
+  RowCounters next = counters_;
+  for (size_t row = 0; row < next.size(); ++row) {
+    if (chosen[row]) next[row] = seeds ? RowCounter{(*seeds)[row], 0, 0} : NextEpisode(row);
+  }
+  return next;
+}
+
+void RowLedger::Begun(RowCounters counters, std::span<const bool> chosen) {
+  counters_ = std::move(counters);
+  for (size_t row = 0; row < phases_.size(); ++row) {
+    if (chosen[row]) phases_[row] = Phase::kRunning;
+  }
+}
+
+RowCounters RowLedger::ToStep() const {
+  RowCounters next = counters_;
+  for (size_t row = 0; row < next.size(); ++row) {
+    if (phases_[row] == Phase::kEnded) {
+      next[row] = NextEpisode(row);
+    } else {
+      ++next[row].step;
+    }
+  }
+  return next;
+}
+
+bool RowLedger::Stepped(RowCounters counters, std::span<const bool> terminated, int64_t limit,
+                        std::span<bool> truncated) {
+  counters_ = std::move(counters);
+  bool any = false;
+  for (size_t row = 0; row < phases_.size(); ++row) {
+    truncated[row] = truncated[row] || (limit > 0 && counters_[row].step >= limit);
+    any = any || truncated[row];
+    phases_[row] = terminated[row] || truncated[row] ? Phase::kEnded : Phase::kRunning;
+  }
+  return any;
+}
+
+RowCounters RowLedger::ToFollow() const {
+  RowCounters next = counters_;
+  for (RowCounter& counter : next) ++counter.step;
+  return next;
+}
+
+RowLedger RowLedger::Select(std::span<const int64_t> rows) const {
+  RowLedger selected(0, 0);
+  selected.counters_ = Selected(counters_, rows);
+  selected.phases_ = Selected(phases_, rows);
+  return selected;
+}
+
+RowLedger RowLedger::Restored(RowCounters counters, std::span<const int64_t> ended) {
+  RowLedger restored(0, 0);
+  restored.phases_.assign(counters.size(), Phase::kRunning);
+  restored.counters_ = std::move(counters);
+  for (const int64_t row : ended) restored.phases_[static_cast<size_t>(row)] = Phase::kEnded;
+  return restored;
+}
+
+void RowLedger::Resume(std::span<const int64_t> rows, const RowLedger& other,
+                       std::span<const int64_t> source,
+                       const std::optional<std::vector<uint64_t>>& seeds) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto to = static_cast<size_t>(rows[i]), from = static_cast<size_t>(source[i]);
+    counters_[to] = other.counters_[from];
+    phases_[to] = other.phases_[from];
+    if (seeds) counters_[to] = {(*seeds)[i], 0, counters_[to].step};
+  }
+}
+
+void RowLedger::Lose() {
+  for (Phase& phase : phases_) {
+    if (phase != Phase::kNew) phase = Phase::kLost;
+  }
+}
+
+}  // namespace genie_env

@@ -1,0 +1,49 @@
+#include "genie_env/env/resolve_options.h"
+
+#include <cmath>
+#include <random>
+#include <stdexcept>
+
+#include "genie_env/worlds/check_arguments.h"
+#include "genie_env/worlds/latent_statistics.h"
+
+namespace genie_env {
+namespace {
+
+void CheckThreshold(const std::optional<double>& threshold, const std::string& name) {
+  if (threshold && std::isnan(*threshold)) {
+    throw std::invalid_argument(name + " is nan, expected a number, or nothing for no threshold");
+  }
+}
+
+}  // namespace
+
+VecEnvOptions Completed(VecEnvOptions options, const World* world) {
+  if (world == nullptr) throw std::invalid_argument("world is null, expected a loaded world");
+  const WorldSpec& spec = world->spec();
+  if (options.num_envs < 1) {
+    throw std::invalid_argument("num_envs is " + std::to_string(options.num_envs) +
+                                ", expected 1 or more");
+  }
+  if (options.observation.empty()) options.observation = spec.observations.at(0).name;
+  CheckObservation(options.observation, spec);
+  if (!options.temperature) options.temperature = spec.temperature;
+  CheckTemperature(*options.temperature, "temperature");
+  if (!options.max_episode_steps) options.max_episode_steps = spec.max_episode_steps;
+  if (*options.max_episode_steps < 0) {
+    throw std::invalid_argument("max_episode_steps is " +
+                                std::to_string(*options.max_episode_steps) +
+                                ", expected 1 or more, or 0 for no limit");
+  }
+  CheckThreshold(options.max_surprise, "max_surprise");
+  CheckThreshold(options.max_out_of_support, "max_out_of_support");
+  if (options.max_out_of_support) options.out_of_support = true;
+  if (options.out_of_support && !spec.knows_support) RefuseSupport(spec.name);
+  if (!options.seed) {
+    std::random_device system;
+    options.seed = uint64_t{system()} << 32 | system();
+  }
+  return options;
+}
+
+}  // namespace genie_env

@@ -1,0 +1,86 @@
+#include "genie_env/kernels/cpu/packed_gemm.h"
+
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/native/CPUBlas.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
+
+#include <bit>
+#include <stdexcept>
+#include <vector>
+
+#include "genie_env/kernels/cpu/instruction_sets.h"
+
+namespace genie_env {
+
+int64_t ProductRows(int64_t rows) {
+  return rows <= 8 ? static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)))
+                   : (rows + 7) / 8 * 8;
+}
+
+at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size) {
+  std::vector<int64_t> pad(2 * (tensor.dim() - dimension), 0);
+  pad.back() = size - tensor.size(dimension);
+  return at::constant_pad_nd(tensor, pad);
+}
+
+at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype) {
+  const at::Tensor transposed = weight.transpose(1, 2);
+  if (dtype == at::kFloat) return transposed.contiguous();
+  return transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16).contiguous();
+}
+
+void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
+              const float* b, float* c, int64_t c_stride) {
+  at::native::cpublas::brgemm(rows, columns, inner, a_stride, columns, c_stride, /*add_C=*/false, a,
+                              b, c, /*is_vnni=*/false);
+}
+
+void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a, int64_t a_stride,
+              const at::BFloat16* b, float* c, int64_t c_stride) {
+  at::native::cpublas::brgemm(rows, columns, inner, a_stride, columns, c_stride, /*add_C=*/false, a,
+                              b, c, /*is_vnni=*/true);
+}
+
+TileScope::~TileScope() { at::native::cpublas::brgemm_release(bf16); }
+
+std::string Bf16Obstacle() {
+  if (BestInstructionSet() < InstructionSet::kAvx512) return "this processor has no AVX-512";
+  if (!at::globalContext().userEnabledMkldnn()) {
+    return "oneDNN is switched off (torch.backends.mkldnn.enabled)";
+  }
+  // oneDNN can also be kept from AVX-512 when the program starts: only a product tells.
+  constexpr int64_t kSize = 32;
+  const at::Tensor zeros = at::zeros({kSize, kSize}, at::kBFloat16);
+  const auto* input = zeros.const_data_ptr<at::BFloat16>();
+  const at::Tensor product = at::empty({kSize, kSize}, at::kFloat);
+  try {
+    Multiply(kSize, kSize, kSize, input, kSize, input, product.mutable_data_ptr<float>(), kSize);
+  } catch (const c10::Error&) {
+    return "oneDNN may not use AVX-512 here (ONEDNN_MAX_CPU_ISA)";
+  }
+  at::native::cpublas::brgemm_release();
+  return "";
+}
+
+bool CanPackBf16() { return Bf16Obstacle().empty(); }
+
+bool Bf16IsFaster() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") && CanPackBf16();  // AMX comes with it
+#else
+  return false;
+#endif
+}
+
+void CheckBf16StillWorks() {
+  if (at::globalContext().userEnabledMkldnn()) return;
+  throw std::invalid_argument(
+      "the world was loaded in bfloat16, but oneDNN has been switched off since "
+      "(torch.backends.mkldnn.enabled): switch it on, or load the world in float32");
+}
+
+}  // namespace genie_env

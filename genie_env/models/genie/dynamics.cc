@@ -1,0 +1,168 @@
+#include "genie_env/models/genie/dynamics.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <numbers>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/models/genie/tokenizer.h"
+#include "genie_env/tensor/check_tensor.h"
+
+namespace genie_env {
+namespace {
+
+constexpr double kPositionBound = 0.2;
+constexpr double kMostCorrupted = 0.1;
+
+/// Hands out consecutive pieces of one draw.
+class Draws {
+ public:
+  explicit Draws(at::Tensor all) : all_(std::move(all)) {}
+  at::Tensor Next(at::IntArrayRef shape) {
+    int64_t count = 1;
+    for (const int64_t size : shape) {
+      count *= size;
+    }
+    at::Tensor piece = all_.narrow(0, used_, count).view(shape);
+    used_ += count;
+    return piece;
+  }
+
+ private:
+  at::Tensor all_;
+  int64_t used_ = 0;
+};
+
+// Nats a token: logits [..., codes], targets [...].
+at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets) {
+  return at::cross_entropy_loss(logits.flatten(0, -2), targets.flatten(), /*weight=*/{},
+                                at::Reduction::None)
+      .view(targets.sizes());
+}
+
+}  // namespace
+
+Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed)
+    : Model("Dynamics"), sizes_(sizes) {
+  sizes.block.Check();
+  CheckSize("positions", sizes.positions, kMostPositions);
+  CheckSize("codes", sizes.codes, kMostCodes, 2);
+  CheckSize("blocks", sizes.blocks, kMostBlocks);
+  CheckSize("window", sizes.window, kMaxWindow, 2);  // a frame alone has no past to follow from
+  CheckSize("passes", sizes.passes, kMostPasses);
+  CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
+  CheckSize("the number of action_codes", action_codes.size(0), kMostLatentActions);
+  CheckSize("the dimensions of action_codes", action_codes.size(1), kMostCodeDimensions);
+  if (!action_codes.isfinite().all().item<bool>()) {
+    throw std::invalid_argument(
+        "action_codes holds a value that is not finite: give the codes of a latent action model");
+  }
+  const int64_t width = sizes.block.width;
+  LayerNumbers layers{seed};
+  action_codes_ = register_buffer("action_codes", action_codes.detach().clone());
+  embedding_ = register_parameter("embedding", layers.Weight({sizes.codes + 1, width}, 1));
+  positions_ =
+      register_parameter("positions", layers.Weight({sizes.positions, width}, kPositionBound));
+  from_action_ = register_module("from_action", layers.Linear(action_codes.size(1), width));
+  transformer_ = register_module(
+      "transformer", std::make_shared<StTransformer>(sizes.blocks, sizes.block, false, layers));
+  to_logits_ = register_module("to_logits", layers.Linear(width, sizes.codes));
+}
+
+void Dynamics::Check(const at::Tensor& tokens, const at::Tensor& actions) const {
+  CheckTokens(tokens, sizes_.positions, sizes_.codes);
+  if (tokens.size(0) < 1 || tokens.size(1) < 2) {
+    throw std::invalid_argument("tokens: got " + Describe(tokens) +
+                                ", but the dynamics expect clips of at least 2 frames");
+  }
+  CheckTensor(actions, "actions", at::kLong, {tokens.size(0), tokens.size(1) - 1});
+  if (((actions < 0) | (actions >= this->actions())).any().item<bool>()) {
+    throw std::invalid_argument("an action is outside 0 .. " + std::to_string(this->actions() - 1) +
+                                ": the actions are of another latent action model");
+  }
+}
+
+// Frames 0 .. T - 1 are clean, T .. 2T - 2 the masked copies of 1 .. T - 1.
+TimeGrid Dynamics::TwoStreams(int64_t frames, at::Device device) const {
+  const TimeGrid clean = CausalTime(frames, sizes_.window, sizes_.block.head(), device);
+  const at::Tensor itself = at::eye(frames - 1, at::TensorOptions(device).dtype(at::kBool));
+  const at::Tensor past = clean.visible.slice(0, 1).tril(0);
+  const at::Tensor masked_sees = at::cat({past, itself}, 1);
+  const at::Tensor clean_sees =
+      at::cat({clean.visible, at::zeros({frames, frames - 1}, clean.visible.options())}, 1);
+  return {.rotations = at::cat({clean.rotations, clean.rotations.slice(0, 1)}),
+          .visible = at::cat({clean_sees, masked_sees})};
+}
+
+at::Tensor Dynamics::Logits(const at::Tensor& tokens, const at::Tensor& masked,
+                            const at::Tensor& actions) const {
+  Check(tokens, actions);
+  CheckTensor(masked, "masked", at::kLong, {tokens.size(0), tokens.size(1) - 1, sizes_.positions});
+  CheckTokens(masked, sizes_.positions, sizes_.codes + 1);
+  const at::Device device = embedding_.device();
+  return Predict(tokens.to(device), masked.to(device), actions.to(device));
+}
+
+at::Tensor Dynamics::Predict(const at::Tensor& tokens, const at::Tensor& masked,
+                             const at::Tensor& actions) const {
+  const int64_t frames = tokens.size(1);
+  const at::Tensor x = at::embedding(embedding_, at::cat({tokens, masked}, 1)) + positions_;
+  const at::Tensor led = Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
+  // What led to a clip's first frame is not known.
+  const at::Tensor unknown = at::zeros({led.size(0), 1, 1, led.size(3)}, led.options());
+  const at::Tensor y = transformer_->ForwardFrom(frames, x + at::cat({unknown, led, led}, 1),
+                                                 TwoStreams(frames, x.device()));
+  return Apply(*to_logits_, y).to(at::kFloat);
+}
+
+at::Tensor Dynamics::CrossEntropyByFrame(const at::Tensor& tokens,
+                                         const at::Tensor& actions) const {
+  Check(tokens, actions);
+  const at::Device device = embedding_.device();
+  const at::Tensor clean = tokens.to(device), next = clean.slice(1, 1);
+  const at::Tensor hidden = at::full_like(next, mask_token());
+  return CrossEntropy(Predict(clean, hidden, actions.to(device)), next).mean(at::IntArrayRef{0, 2});
+}
+
+Loss Dynamics::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+  Check(Take(batch, "tokens"), Take(batch, "actions"));
+  const at::Device device = embedding_.device();
+  const at::Tensor tokens = Take(batch, "tokens").to(device), next = tokens.slice(1, 1);
+  const int64_t clips = tokens.size(0), frames = tokens.size(1), positions = tokens.size(2);
+
+  const int64_t all = tokens.numel(), hideable = next.numel();
+  Draws draws(
+      UniformTrainingNoise(noise, {clips + 2 * all + clips * (frames - 1) + hideable}, device));
+  const at::Tensor corruption = kMostCorrupted * draws.Next({clips, 1, 1});
+  const at::Tensor corrupted = draws.Next(tokens.sizes()) < corruption;
+  const at::Tensor random =
+      (draws.Next(tokens.sizes()) * static_cast<double>(sizes_.codes)).to(at::kLong);
+  const double last_pass =
+      static_cast<double>(sizes_.passes - 1) / static_cast<double>(sizes_.passes);
+  const at::Tensor ratio =
+      (draws.Next({clips, frames - 1, 1}) * (std::numbers::pi / 2 * last_pass)).cos();
+  const at::Tensor hidden = draws.Next({clips, frames - 1, positions}) < ratio;
+
+  const at::Tensor logits =
+      Predict(at::where(corrupted, random, tokens), next.masked_fill(hidden, mask_token()),
+              Take(batch, "actions").to(device));
+  const at::Tensor weight = hidden.to(at::kFloat) / hidden.sum().clamp_min(1);
+  const at::Tensor cross_entropy = (CrossEntropy(logits, next) * weight).sum();
+  const at::Tensor right = (logits.detach().argmax(-1) == next).to(at::kFloat);
+  return {
+      .total = cross_entropy,
+      .terms = {{"cross_entropy", cross_entropy.detach()}, {"accuracy", (right * weight).sum()}}};
+}
+
+}  // namespace genie_env

@@ -1,0 +1,93 @@
+#include "genie_env/models/genie/tokenizer.h"
+
+#include <ATen/TensorOperators.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/tensor/check_tensor.h"
+
+namespace genie_env {
+namespace {
+
+constexpr double kCommitment = 0.25;
+constexpr double kPositionBound = 0.2;
+constexpr double kErrorFloor = 1e-4;
+
+}  // namespace
+
+void CheckTokens(const at::Tensor& tokens, int64_t positions, int64_t codes) {
+  CheckTensor(tokens, "tokens", at::kLong, {-1, -1, positions});
+  if (tokens.numel() > 0 && ((tokens < 0) | (tokens >= codes)).any().item<bool>()) {
+    throw std::invalid_argument("a token is outside 0 .. " + std::to_string(codes - 1) +
+                                ": the tokens are of another tokenizer");
+  }
+}
+
+Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), sizes_(sizes) {
+  sizes.clip.Check();
+  sizes.block.Check();
+  CheckSize("encoder_blocks", sizes.encoder_blocks, kMostBlocks);
+  CheckSize("decoder_blocks", sizes.decoder_blocks, kMostBlocks);
+  CheckSize("codes", sizes.codes, kMostCodes, 2);
+  CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
+  CheckSize("window", sizes.window, kMaxWindow);
+  const int64_t width = sizes.block.width, positions = sizes.clip.positions();
+  LayerNumbers layers{seed};
+  embed_ = register_module("embed", layers.Linear(sizes.clip.pixels(), width));
+  encoder_positions_ =
+      register_parameter("encoder_positions", layers.Weight({positions, width}, kPositionBound));
+  encoder_ = register_module(
+      "encoder", std::make_shared<StTransformer>(sizes.encoder_blocks, sizes.block, false, layers));
+  to_code_ = register_module("to_code", layers.Linear(width, sizes.code_dimensions));
+  quantizer_ = register_module(
+      "quantizer",
+      std::make_shared<Quantizer>(sizes.codes, sizes.code_dimensions, kCommitment, layers));
+  from_code_ = register_module("from_code", layers.Linear(sizes.code_dimensions, width));
+  decoder_positions_ =
+      register_parameter("decoder_positions", layers.Weight({positions, width}, kPositionBound));
+  decoder_ = register_module(
+      "decoder", std::make_shared<StTransformer>(sizes.decoder_blocks, sizes.block, true, layers));
+  to_pixels_ = register_module("to_pixels", layers.Linear(width, sizes.clip.pixels()));
+}
+
+at::Tensor Tokenizer::Latents(const at::Tensor& patches) const {
+  const TimeGrid time =
+      CausalTime(patches.size(1), sizes_.window, sizes_.block.head(), patches.device());
+  const at::Tensor x = Apply(*embed_, patches) + encoder_positions_;
+  return Apply(*to_code_, encoder_->Forward(x, time));
+}
+
+at::Tensor Tokenizer::Patches(const at::Tensor& latents) const {
+  const at::Tensor x = Apply(*from_code_, latents) + decoder_positions_;
+  return Apply(*to_pixels_, decoder_->Forward(x, {})).to(at::kFloat);
+}
+
+at::Tensor Tokenizer::Encode(const at::Tensor& frames) const {
+  const at::Tensor pixels =
+      ClipPixels(frames, sizes_.clip, 1, "the tokenizer").to(embed_->weight.device());
+  return quantizer_->Nearest(Latents(ToPatches(pixels, sizes_.clip)));
+}
+
+at::Tensor Tokenizer::Decode(const at::Tensor& tokens) const {
+  CheckTokens(tokens, sizes_.clip.positions(), sizes_.codes);
+  const at::Tensor latents = quantizer_->Lookup(tokens.to(embed_->weight.device()));
+  return FromPatches(Patches(latents), sizes_.clip);
+}
+
+Loss Tokenizer::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
+  const at::Tensor pixels = ClipPixels(Take(batch, "frames"), sizes_.clip, 1, "the tokenizer");
+  const at::Tensor patches = ToPatches(pixels.to(embed_->weight.device()), sizes_.clip);
+  Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
+  const at::Tensor errors = FrameErrors(Patches(quantized.latent), patches);
+  Loss loss{.total = (errors + kErrorFloor).log().mean() + quantized.loss,
+            .terms = std::move(quantized.terms)};
+  loss.terms["psnr"] = errors.detach().log10().mean() * -10;
+  return loss;
+}
+
+void Tokenizer::AfterUpdate(const NoiseKey& noise) { quantizer_->RestartDeadCodes(noise); }
+
+}  // namespace genie_env

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "genie_env/models/genie/clip.h"
+#include "genie_env/models/layers/quantizer.h"
+#include "genie_env/models/layers/st_transformer.h"
+
+namespace genie_env {
+
+/// The video tokenizer of Genie (Bruce et al. 2024): a VQ-VAE over ST-transformer blocks. The
+/// encoder is causal in time. The decoder sees one frame's tokens, so that any frame of a dream can
+/// be shown, or skipped, by itself.
+class Tokenizer : public Model {
+ public:
+  explicit Tokenizer(TokenizerSizes sizes = {}, uint64_t seed = 0);
+
+  const TokenizerSizes& sizes() const { return sizes_; }
+
+  /// How many frames back what a token says may depend on, that frame included.
+  int64_t receptive_field() const { return sizes_.encoder_blocks * (sizes_.window - 1) + 1; }
+
+  /// frames: uint8 [N, T, height, width, 3], T consecutive frames. Tokens: int64 [N, T, S].
+  at::Tensor Encode(const at::Tensor& frames) const;
+
+  /// tokens: int64 [N, T, S]. Pixels: float32 [N, T, height, width, 3], about [-0.5, 0.5].
+  at::Tensor Decode(const at::Tensor& tokens) const;
+
+  /// batch: "frames" uint8 [N, T, height, width, 3]. The mean over frames of ln(mse + 1e-4), mse
+  /// being a frame's mean squared error with pixels in [0, 1], plus the quantizer's loss. The
+  /// logarithm makes it the reported PSNR up to a factor (to be exact, the likelihood under the
+  /// noise that suits each frame best: Rybkin et al. 2021): where everything else is right, a small
+  /// bright thing that is missing is most of the error, and weighs as much; and frames full of
+  /// explosions do not outweigh all others. Beyond 40 dB nothing is to be gained.
+  /// Terms: "psnr" in dB, averaged over frames; and the quantizer's.
+  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+
+  void AfterUpdate(const NoiseKey& noise) override;
+
+ private:
+  at::Tensor Latents(const at::Tensor& patches) const;
+  at::Tensor Patches(const at::Tensor& latents) const;
+
+  TokenizerSizes sizes_;
+  at::Tensor encoder_positions_, decoder_positions_;
+  std::shared_ptr<Affine> embed_, to_code_, from_code_, to_pixels_;
+  std::shared_ptr<StTransformer> encoder_, decoder_;
+  std::shared_ptr<Quantizer> quantizer_;
+};
+
+/// Throws std::invalid_argument unless `tokens` is int64 [N, T, positions] within 0 .. codes - 1.
+void CheckTokens(const at::Tensor& tokens, int64_t positions, int64_t codes);
+
+}  // namespace genie_env

@@ -1,0 +1,104 @@
+#pragma once
+
+#include "genie_env/models/genie/sizes.h"
+#include "genie_env/models/model.h"
+
+namespace genie_env {
+
+/// RoPE's (Su et al. 2021): pair i of a head's numbers turns by time / kRopeBase^(2i / head).
+inline constexpr double kRopeBase = 10000;
+
+/// When the F frames of a clip happen, and which of them each may look at.
+struct TimeGrid {
+  at::Tensor rotations;  ///< complex64 [F, head / 2]: RoPE (Su et al. 2021)
+  at::Tensor visible;    ///< bool [F, F]: [t, s], whether frame t sees frame s
+};
+
+/// time: int64 [F]. complex64 [F, head / 2], on its device: a frame at time t turns pair i by
+/// t / kRopeBase^(2i / head). The angles are computed in double: a dream of many thousand frames
+/// would otherwise lose them.
+at::Tensor Rotations(const at::Tensor& time, int64_t head);
+
+/// x: float32 [..., F, S, heads, head], turned frame by frame; rotations: complex64 [F, head / 2].
+at::Tensor Rotate(const at::Tensor& x, const at::Tensor& rotations);
+
+/// query, key, value: [..., heads, queries or keys, head]. visible: bool, broadcast to [..., heads,
+/// queries, keys]; or undefined: all.
+at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                  const at::Tensor& visible);
+
+/// Layer normalisation over the last dimension, in float32, with a gain (or none, where undefined)
+/// and no bias.
+at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain);
+
+/// bool [frames, frames]: frame t sees t - window + 1 .. t.
+at::Tensor CausalWindow(int64_t frames, int64_t window, at::Device device);
+
+/// Both for a clip of consecutive frames.
+TimeGrid CausalTime(int64_t frames, int64_t window, int64_t head, at::Device device);
+
+/// Normalised, with a gain that learns.
+struct Norm : torch::nn::Module {
+  explicit Norm(int64_t width);
+  at::Tensor Forward(const at::Tensor& x) const;
+  at::Tensor gain;
+};
+
+/// Self-attention with normalised queries and keys (Dehghani et al. 2023), and the norm before it.
+/// (A gain on the keys besides the queries' would say nothing that theirs does not.)
+struct Attention : torch::nn::Module {
+  Attention(const BlockSizes& sizes, LayerNumbers& layers);
+
+  /// x: [N, F, S, width]; every frame attends within itself.
+  at::Tensor OverSpace(const at::Tensor& x) const;
+
+  /// x: [N, F, S, width]; every position attends to itself in the frames that `time` lets it see.
+  /// Only frames from `first` on ask: [N, F - first, S, width].
+  at::Tensor OverTime(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
+
+  struct Heads {
+    at::Tensor query, key;  ///< float32 [N, F, S, heads, head]
+    at::Tensor value;       ///< [N, F, S, heads, head]
+  };
+  Heads Project(const at::Tensor& x) const;
+
+  int64_t heads;
+  std::shared_ptr<Norm> norm;
+  std::shared_ptr<Affine> qkv;
+  at::Tensor query_gain;
+  std::shared_ptr<Affine> output;
+};
+
+/// One block of the ST-transformer (Xu et al. 2020; Genie, Bruce et al. 2024): attention within a
+/// frame, attention over time at each position, one feed-forward after both. All pre-norm.
+class StBlock : public torch::nn::Module {
+ public:
+  /// `timeless`: without attention over time, for networks that see one frame.
+  StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers);
+
+  /// x: [N, F, S, width] to frames `first` and later after the block. `time` is not read by a
+  /// timeless block.
+  at::Tensor Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
+
+ private:
+  std::shared_ptr<Attention> space_, time_;
+  std::shared_ptr<Norm> norm_;
+  std::shared_ptr<Affine> widen_, narrow_;
+};
+
+/// `count` blocks one after the other, and a norm.
+class StTransformer : public torch::nn::Module {
+ public:
+  StTransformer(int64_t count, const BlockSizes& sizes, bool timeless, LayerNumbers& layers);
+
+  /// x: [N, F, S, width]. float32 of the same shape.
+  at::Tensor Forward(at::Tensor x, const TimeGrid& time) const;
+
+  /// The same of frames `first` and later only: the last block computes no others.
+  at::Tensor ForwardFrom(int64_t first, at::Tensor x, const TimeGrid& time) const;
+
+ private:
+  std::vector<std::shared_ptr<StBlock>> blocks_;
+  std::shared_ptr<Norm> norm_;
+};
+}  // namespace genie_env

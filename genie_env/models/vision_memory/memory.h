@@ -1,0 +1,78 @@
+#pragma once
+
+#include "genie_env/models/model.h"
+
+namespace genie_env {
+
+struct MemorySizes {
+  int64_t latents = 64;
+  int64_t hidden = 512;
+  int64_t components = 5;  ///< of the mixture, for each latent dimension
+
+  /// What M reads at every step: z, the action in [-1, 1], the restart flag.
+  int64_t input() const { return latents + 2; }
+
+  /// What M says after every step: log weights, means and log standard deviations as
+  /// [3][latents][components], then the termination logit.
+  int64_t output() const { return 3 * latents * components + 1; }
+};
+
+/// What M says of the next frame.
+struct Prediction {
+  /// [..., 3, components, latents]: unnormalised log weights, means, log standard deviations.
+  at::Tensor mixture;
+  at::Tensor termination_logit;  ///< float32 [...]
+};
+
+/// M of World Models (Ha & Schmidhuber 2018, appendix A.2): an LSTM with a mixture density output
+/// (Bishop 1994) and a termination logit. The LSTM has one bias, as in the paper; its gates are in
+/// torch's order (input, forget, cell, output).
+class Memory : public Model {
+ public:
+  /// A death counts this much more than a survived step in the termination loss (appendix A.2).
+  static constexpr double kDeathWeight = 10;
+
+  /// Sizes: from 1 to those of core/limits.h.
+  explicit Memory(MemorySizes sizes = {}, uint64_t seed = 0);
+
+  const MemorySizes& sizes() const { return sizes_; }
+
+  /// input: float32 [N, T, latents + 2]; starts from a zero state. Hidden states: [N, T, hidden].
+  at::Tensor Recur(const at::Tensor& input) const;
+
+  /// hidden: [..., hidden].
+  Prediction Predict(const at::Tensor& hidden) const;
+
+  /// batch: windows of T frames from a stream of whole episodes, one after another.
+  ///   "mu", "logvar"              float32 [N, T, latents]; z is sampled at every use
+  ///   "actions"                   float32 [N, T], in [-1, 1]
+  ///   "restarts", "terminations"  float32 [N, T]: 1 at an episode's first frame, and where the
+  ///                               action ended the episode
+  /// The negative log likelihood of the next z, per latent dimension, averaged over frames whose
+  /// next one is of the same episode, plus the cross-entropy of the termination, deaths weighted,
+  /// averaged over frames. In training the termination reads half of the hidden units, others in
+  /// every window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): deaths are
+  /// few and half chance, and M would know its own by heart. Terms: "nll", "termination"; and
+  /// counts, which can be added up over batches: "deaths" and "survivals", the frames of either
+  /// kind, and "deaths_found" and "false_alarms", those of them with a logit above 0.
+  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+
+  /// The termination logits of the same windows ("terminations" is not read): float32 [N, T]. As
+  /// the loss left them: deaths weighted.
+  at::Tensor TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const;
+
+ private:
+  struct Reading {
+    at::Tensor z;  ///< what was sampled
+    Prediction prediction;
+  };
+  at::Tensor Mixture(const at::Tensor& hidden) const;
+  at::Tensor TerminationLogit(const at::Tensor& hidden) const;
+  Reading Read(const TensorMap& batch, const NoiseKey& noise, bool drop) const;
+
+  MemorySizes sizes_;
+  at::Tensor weight_ih_, weight_hh_, bias_;
+  std::shared_ptr<Affine> output_;
+};
+
+}  // namespace genie_env

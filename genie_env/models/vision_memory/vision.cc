@@ -1,0 +1,118 @@
+#include "genie_env/models/vision_memory/vision.h"
+
+#include <ATen/ops/clamp_min.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/conv_transpose2d.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mse_loss.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/sigmoid.h>
+
+#include <cmath>
+#include <stdexcept>
+
+#include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
+#include "genie_env/tensor/check_tensor.h"
+
+namespace genie_env {
+namespace {
+
+constexpr int64_t kStride = 2;
+constexpr int64_t kFeatures = 1024;  // 2 x 2 x 256, what four convolutions leave of a frame
+
+std::shared_ptr<Affine> Convolution(int64_t in, int64_t out, int64_t kernel, uint64_t seed,
+                                    uint32_t layer) {
+  return std::make_shared<Affine>(std::vector<int64_t>{out, in, kernel, kernel}, out,
+                                  in * kernel * kernel, seed, layer);
+}
+
+std::shared_ptr<Affine> Deconvolution(int64_t in, int64_t out, int64_t kernel, uint64_t seed,
+                                      uint32_t layer) {
+  return std::make_shared<Affine>(std::vector<int64_t>{in, out, kernel, kernel}, out,
+                                  out * kernel * kernel, seed, layer);
+}
+
+std::shared_ptr<Affine> Linear(int64_t in, int64_t out, uint64_t seed, uint32_t layer) {
+  return std::make_shared<Affine>(std::vector<int64_t>{out, in}, out, in, seed, layer);
+}
+
+at::Tensor Conv(const Affine& layer, const at::Tensor& x) {
+  return at::relu(at::conv2d(x, layer.weight, layer.bias, kStride));
+}
+
+at::Tensor Deconv(const Affine& layer, const at::Tensor& x) {
+  return at::conv_transpose2d(x, layer.weight, layer.bias, kStride);
+}
+
+// uint8 [N, 64, 64, 3] to float [N, 3, 64, 64]; the permutation keeps the channels innermost, which
+// is the layout that the convolutions like best.
+at::Tensor ToPixels(const at::Tensor& frames) {
+  CheckTensor(frames, "frames", at::kByte, {-1, Vision::kFrame, Vision::kFrame, 3});
+  return frames.permute({0, 3, 1, 2}).to(at::kFloat).mul_(1.0 / 255);
+}
+
+}  // namespace
+
+Vision::Vision(int64_t latents, uint64_t seed, double beta)
+    : Model("Vision"), latents_(latents), beta_(beta) {
+  CheckSize("latents", latents, kMostLatents);
+  if (!(beta > 0) || !std::isfinite(beta)) {
+    throw std::invalid_argument("beta is " + NumberText(beta) +
+                                "; expected a finite number above 0");
+  }
+  conv1_ = register_module("conv1", Convolution(3, 32, 4, seed, 0));
+  conv2_ = register_module("conv2", Convolution(32, 64, 4, seed, 1));
+  conv3_ = register_module("conv3", Convolution(64, 128, 4, seed, 2));
+  conv4_ = register_module("conv4", Convolution(128, 256, 4, seed, 3));
+  mu_ = register_module("mu", Linear(kFeatures, latents, seed, 4));
+  logvar_ = register_module("logvar", Linear(kFeatures, latents, seed, 5));
+  expand_ = register_module("expand", Linear(latents, kFeatures, seed, 6));
+  deconv1_ = register_module("deconv1", Deconvolution(kFeatures, 128, 5, seed, 7));
+  deconv2_ = register_module("deconv2", Deconvolution(128, 64, 5, seed, 8));
+  deconv3_ = register_module("deconv3", Deconvolution(64, 32, 6, seed, 9));
+  deconv4_ = register_module("deconv4", Deconvolution(32, 3, 6, seed, 10));
+}
+
+LatentGaussian Vision::EncodePixels(const at::Tensor& pixels) const {
+  at::Tensor x = Conv(*conv4_, Conv(*conv3_, Conv(*conv2_, Conv(*conv1_, pixels))));
+  x = x.flatten(1);
+  return {at::linear(x, mu_->weight, mu_->bias).to(at::kFloat),
+          at::linear(x, logvar_->weight, logvar_->bias).to(at::kFloat)};
+}
+
+LatentGaussian Vision::Encode(const at::Tensor& frames) const {
+  const at::Tensor& weight = conv1_->weight;  // bfloat16 in some frozen worlds
+  return EncodePixels(ToPixels(frames).to(weight.device(), weight.scalar_type()));
+}
+
+at::Tensor Vision::Decode(const at::Tensor& latents) const {
+  const at::Tensor& weight = expand_->weight;
+  CheckTensor(latents, "latents", weight.scalar_type(), {-1, latents_});
+  at::Tensor x = at::linear(latents.to(weight.device()), weight, expand_->bias);
+  x = x.view({-1, kFeatures, 1, 1});
+  x = at::relu(Deconv(*deconv1_, x));
+  x = at::relu(Deconv(*deconv2_, x));
+  x = at::relu(Deconv(*deconv3_, x));
+  return at::sigmoid(Deconv(*deconv4_, x).to(at::kFloat));
+}
+
+Loss Vision::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+  const at::Tensor pixels = ToPixels(Take(batch, "frames")).to(conv1_->weight.device());
+  const auto [mu, logvar] = EncodePixels(pixels);
+  const at::Tensor epsilon = TrainingNoise(noise, mu.sizes(), mu.device());
+  const at::Tensor decoded = Decode(mu + (0.5 * logvar).exp() * epsilon);
+
+  const double images = static_cast<double>(pixels.size(0));
+  const at::Tensor squared_error = at::mse_loss(decoded, pixels, at::Reduction::Sum) / images;
+  const at::Tensor kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1);
+  const double free_nats = 0.5 * static_cast<double>(latents_);
+  return {.total = squared_error + beta_ * kl.clamp_min(free_nats).mean(),
+          .terms = {{"squared_error", squared_error.detach()}, {"kl", kl.detach().mean()}}};
+}
+
+at::Tensor ToFrames(const at::Tensor& pixels) {
+  return pixels.mul(255).round_().clamp_(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+}
+
+}  // namespace genie_env

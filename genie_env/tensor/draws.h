@@ -1,0 +1,20 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+
+#include "genie_env/core/random.h"
+
+namespace genie_env {
+
+/// The stored start that each row's kStart draw names, of `count`: int64 [N].
+at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count);
+
+/// FillUniform or FillNormal.
+using Filler = void (*)(const RowCounter&, Stream, std::span<float>);
+
+/// float32 [N, size] on the CPU: elements 0 .. size - 1 of the stream of every row.
+at::Tensor Draw(const RowCounters& rng, Stream stream, int64_t size, Filler fill);
+
+}  // namespace genie_env

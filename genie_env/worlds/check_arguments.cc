@@ -1,0 +1,83 @@
+#include "genie_env/worlds/check_arguments.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+
+#include "genie_env/core/error.h"
+#include "genie_env/core/text.h"
+#include "genie_env/tensor/device.h"
+
+namespace genie_env {
+void CheckObservation(const std::string& observation, const WorldSpec& spec) {
+  if (std::ranges::find(spec.observations, observation, &TensorSpec::name) !=
+      spec.observations.end()) {
+    return;
+  }
+  std::string known;
+  for (const TensorSpec& o : spec.observations) known += (known.empty() ? "" : ", ") + o.name;
+  throw std::invalid_argument("observation is \"" + observation + "\", but the world \"" +
+                              spec.name + "\" has " + known);
+}
+
+void CheckTemperature(double temperature, const std::string& name) {
+  using Limits = std::numeric_limits<float>;
+  if (temperature >= Limits::min() && temperature <= Limits::max()) return;
+  throw std::invalid_argument(name + " is " + NumberText(temperature) +
+                              ", expected a finite number above 0 that float32 can hold");
+}
+
+at::Tensor CheckTemperatures(const at::Tensor& temperature, int64_t rows) {
+  CheckTensor(temperature, "temperature", at::kFloat, {rows});
+  at::Tensor host = temperature.cpu().contiguous();
+  for (int64_t row = 0; row < rows; ++row) {
+    CheckTemperature(host.const_data_ptr<float>()[row], "temperature[" + std::to_string(row) + "]");
+  }
+  return host;
+}
+
+void CheckCounters(const RowCounters& rng, int64_t rows) {
+  if (static_cast<int64_t>(rng.size()) != rows) {
+    throw std::invalid_argument("rng has " + std::to_string(rng.size()) +
+                                " counters, expected one for each of " + std::to_string(rows) +
+                                " rows");
+  }
+}
+
+BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows) {
+  CheckTensor(mask, "mask", at::kBool, {rows});
+  CheckCounters(rng, rows);
+  const at::Tensor host = mask.cpu().contiguous();
+  std::vector<int64_t> begins;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (host.const_data_ptr<bool>()[row]) begins.push_back(row);
+  }
+  BeginningRows beginning{.rows = at::tensor(begins, at::kLong), .counters = {}};
+  for (const int64_t row : begins) beginning.counters.push_back(rng[row]);
+  return beginning;
+}
+
+at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device) {
+  if (!actions.defined() || actions.scalar_type() != at::kLong ||
+      actions.sizes() != at::IntArrayRef{rows}) {
+    throw InvalidAction("actions: got " + Describe(actions) + ", expected " +
+                        Describe(at::kLong, {rows}));
+  }
+  const at::Tensor host = actions.cpu().contiguous();
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t action = host.const_data_ptr<int64_t>()[row];
+    if (action < 0 || action >= count) {
+      throw InvalidAction("actions[" + std::to_string(row) + "] is " + std::to_string(action) +
+                          ", expected 0 to " + std::to_string(count - 1));
+    }
+  }
+  return ToDevice(host, device);
+}
+
+}  // namespace genie_env

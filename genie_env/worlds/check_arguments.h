@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "genie_env/core/random.h"
+#include "genie_env/tensor/check_tensor.h"
+#include "genie_env/worlds/world.h"
+#include "genie_env/worlds/world_state.h"
+
+namespace genie_env {
+
+/// Throws std::invalid_argument unless the world has an observation of that name.
+void CheckObservation(const std::string& observation, const WorldSpec& spec);
+
+/// Throws std::invalid_argument unless it is above 0 and float32 holds it in full precision (then
+/// its inverse is finite too). `name` is what the error calls it.
+void CheckTemperature(double temperature, const std::string& name);
+
+/// Throws std::invalid_argument unless `temperature` is float32 [rows], each as CheckTemperature
+/// wants it. Returns it on the CPU, contiguous.
+at::Tensor CheckTemperatures(const at::Tensor& temperature, int64_t rows);
+
+/// Throws std::invalid_argument unless there is one counter a row.
+void CheckCounters(const RowCounters& rng, int64_t rows);
+
+/// The rows that begin.
+struct BeginningRows {
+  at::Tensor rows;       ///< int64 [R], on the CPU
+  RowCounters counters;  ///< theirs
+};
+
+/// Those where `mask` is true. Throws std::invalid_argument unless it is bool [rows], and there is
+/// one counter a row.
+BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
+
+/// int64 [rows] with 0 <= action < count, or InvalidAction. Returns it on `device`, contiguous.
+at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device);
+
+}  // namespace genie_env

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "genie_env/models/genie/sizes.h"
+#include "genie_env/worlds/genie/mask_schedule.h"
+
+namespace genie_env {
+
+/// What config.json says of a world of the genie family, beside its name.
+struct GenieConfig {
+  TokenizerSizes tokenizer;  ///< "frame" and "tokenizer"
+  DynamicsSizes dynamics;    ///< "dynamics"; positions and codes are the tokenizer's
+  UnmaskOrder order = UnmaskOrder::kConfidence;  ///< "order": "confidence" or "random"
+  std::vector<std::string> action_meanings;
+  int64_t action_dimensions = 0;  ///< of the latent actions' codebook
+  int64_t frame_skip = 0;
+  int64_t max_episode_steps = 0;
+  double temperature = 0;
+};
+
+/// `text` is the JSON of `file`. Throws FormatError naming the file and the field that is missing,
+/// of another type or out of range; other fields (how the world was trained) are ignored.
+GenieConfig ParseGenieConfig(const std::string& text, const std::string& file);
+
+/// Puts what a user asks for (see WorldOptions) in the place of what the world's
+/// directory says. Throws std::invalid_argument on passes or an order that cannot be.
+void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes,
+                    const std::optional<std::string>& order);
+
+/// As config.json and WorldOptions call it.
+const char* Name(UnmaskOrder order);
+
+}  // namespace genie_env

@@ -1,0 +1,429 @@
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "genie_env/models/layers/quantizer.h"
+#include "genie_env/tensor/scratch_pool.h"
+#include "genie_env/worlds/genie/frozen_genie.h"
+#include "genie_env/worlds/genie/transformer_cpu.h"
+
+namespace genie_env {
+namespace {
+
+/// cos and sin of a frame's RoPE angles, as HeadsBlock wants them. In double: a dream of many
+/// thousand frames would otherwise lose them.
+struct Angles {
+  explicit Angles(int64_t head) : cosines(head), sines(head) {}
+
+  void Set(int64_t time) {
+    const auto head = static_cast<double>(cosines.size());
+    for (size_t i = 0; i < cosines.size(); i += 2) {
+      const double angle =
+          static_cast<double>(time) * std::pow(kRopeBase, -static_cast<double>(i) / head);
+      cosines[i] = cosines[i + 1] = static_cast<float>(std::cos(angle));
+      sines[i + 1] = static_cast<float>(std::sin(angle));
+      sines[i] = -sines[i + 1];
+    }
+  }
+
+  std::vector<float> cosines, sines;
+};
+
+/// Frames of bytes and rows of patches, as models/genie/clip.h cuts them.
+class Patches {
+ public:
+  explicit Patches(const ClipSizes& sizes) : sizes_(sizes) {}
+
+  /// Calls move(patch, place in the patch, place in the frame) for every run of 3 * patch numbers
+  /// that are side by side in both.
+  template <typename Move>
+  void ForEachRun(const Move& move) const {
+    const int64_t patch = sizes_.patch, columns = sizes_.width / patch;
+    for (int64_t s = 0; s < sizes_.positions(); ++s) {
+      const int64_t top = s / columns * patch, left = s % columns * patch;
+      for (int64_t y = 0; y < patch; ++y) {
+        move(s, y * patch * 3, ((top + y) * sizes_.width + left) * 3);
+      }
+    }
+  }
+
+  int64_t run() const { return sizes_.patch * 3; }
+  int64_t bytes() const { return sizes_.height * sizes_.width * 3; }
+
+ private:
+  ClipSizes sizes_;
+};
+
+template <typename Element>
+class Packed final : public FrozenGenie {
+ public:
+  explicit Packed(const GenieWeights& w)
+      : clip_(w.tokenizer_sizes.clip),
+        patches_(clip_),
+        positions_(clip_.positions()),
+        order_(w.order),
+        hidden_after_(HiddenAfterPasses(positions_, w.dynamics_sizes.passes)),
+        encoder_(TransformerOf(w.tokenizer, "encoder", w.tokenizer_sizes.encoder_blocks,
+                               w.tokenizer_sizes.block, false),
+                 positions_, w.tokenizer_sizes.window),
+        decoder_(TransformerOf(w.tokenizer, "decoder", w.tokenizer_sizes.decoder_blocks,
+                               w.tokenizer_sizes.block, true),
+                 positions_, 1),
+        dynamics_(TransformerOf(w.dynamics, "transformer", w.dynamics_sizes.blocks,
+                                w.dynamics_sizes.block, false),
+                  positions_, w.dynamics_sizes.window),
+        embed_(LinearOf(w.tokenizer, "embed")),
+        to_code_(LinearOf(w.tokenizer, "to_code")),
+        to_pixels_(LinearOf(w.tokenizer, "to_pixels")),
+        to_logits_(LinearOf(w.dynamics, "to_logits")),
+        nearest_({Directions(w), at::zeros({w.tokenizer_sizes.codes}, at::kFloat)}),
+        encoder_positions_(w.tokenizer.at("encoder_positions").contiguous()),
+        decoder_positions_(w.tokenizer.at("decoder_positions").contiguous()),
+        dynamics_positions_(w.dynamics.at("positions").contiguous()),
+        decoder_table_(Mapped(Directions(w), LinearOf(w.tokenizer, "from_code"))),
+        token_table_(w.dynamics.at("embedding").contiguous()),
+        action_table_(Mapped(w.action_codes, LinearOf(w.dynamics, "from_action"))),
+        kernels_(SupportedTransformerKernels<Bits>().back()) {}
+
+  void Begin(const GenieState& state, const at::Tensor& rows,
+             const at::Tensor& tokens) const override {
+    const auto* row = rows.const_data_ptr<int64_t>();
+    ForEachRow(rows.size(0), [&](Room& room, int64_t i) {
+      Restart(state, row[i]);
+      std::copy_n(tokens.const_data_ptr<int64_t>() + i * positions_, positions_,
+                  Tokens(state, row[i]));
+      Commit(room, state, row[i], nullptr, All(room));
+    });
+  }
+
+  void BeginFrames(const GenieState& state, const at::Tensor& rows,
+                   const at::Tensor& frames) const override {
+    const auto* row = rows.const_data_ptr<int64_t>();
+    ForEachRow(rows.size(0), [&](Room& room, int64_t i) {
+      Restart(state, row[i]);
+      Encode(room, state, row[i], frames.const_data_ptr<uint8_t>() + i * patches_.bytes());
+      Commit(room, state, row[i], nullptr, All(room));
+    });
+  }
+
+  at::Tensor Dream(const GenieState& state, const at::Tensor& actions,
+                   const FrameDraws& draws) const override {
+    const int64_t rows = actions.size(0);
+    at::Tensor surprise = at::empty({rows}, at::kFloat);
+    ForEachRow(rows, [&](Room& room, int64_t row) {
+      const float temperature = draws.temperature.const_data_ptr<float>()[row];
+      const float* uniform = draws.uniform.const_data_ptr<float>() + row * positions_;
+      const auto draw = [&](int64_t position, const float* products, float top) {
+        return kernels_.sample(to_logits_.outputs(), products, to_logits_.bias(), top,
+                               1.0f / temperature, uniform[position]);
+      };
+      const float* action = Action(actions, row);
+      surprise.mutable_data_ptr<float>()[row] =
+          Unmask(room, state, row, action, Order(draws.order, row), draw);
+      std::copy(room.tokens.begin(), room.tokens.end(), Tokens(state, row));
+      state.eyes_time.mutable_data_ptr<int64_t>()[row] = 0;
+      Commit(room, state, row, action, room.settled);
+    });
+    return surprise;
+  }
+
+  at::Tensor Follow(const GenieState& state, const at::Tensor& actions, const at::Tensor& frames,
+                    const at::Tensor& order) const override {
+    const int64_t rows = actions.size(0);
+    at::Tensor surprise = at::empty({rows}, at::kFloat);
+    ForEachRow(rows, [&](Room& room, int64_t row) {
+      Encode(room, state, row, frames.const_data_ptr<uint8_t>() + row * patches_.bytes());
+      const int64_t* given = Tokens(state, row);
+      const float* action = Action(actions, row);
+      surprise.mutable_data_ptr<float>()[row] =
+          Unmask(room, state, row, action, Order(order, row),
+                 [&](int64_t position, const float*, float) { return given[position]; });
+      Commit(room, state, row, action, room.settled);
+    });
+    return surprise;
+  }
+
+  at::Tensor Decode(const at::Tensor& tokens) const override {
+    const int64_t rows = tokens.size(0);
+    at::Tensor frames = at::empty({rows, clip_.height, clip_.width, 3}, at::kByte);
+    ForEachRow(rows, [&](Room& room, int64_t row) {
+      float* x = room.transformer.x.template mutable_data_ptr<float>();
+      const int64_t width = decoder_.width();
+      for (int64_t s = 0; s < positions_; ++s) {
+        const int64_t token = tokens.const_data_ptr<int64_t>()[row * positions_ + s];
+        AddTo(x + s * width, width, decoder_table_.const_data_ptr<float>() + token * width,
+              decoder_positions_.const_data_ptr<float>() + s * width);
+      }
+      decoder_.Run(room.transformer, nullptr, All(room), All(room));
+      float* pixels = room.outputs.template mutable_data_ptr<float>();
+      to_pixels_.Write(PaddedPositions(positions_), BitsOfTensor<Element>(room.transformer.input),
+                       pixels);
+      const float* bias = to_pixels_.bias();
+      uint8_t* frame = frames.mutable_data_ptr<uint8_t>() + row * patches_.bytes();
+      patches_.ForEachRun([&](int64_t s, int64_t from, int64_t to) {
+        const float* patch = pixels + s * to_pixels_.padded_outputs();
+        for (int64_t i = from; i < from + patches_.run(); ++i) {
+          const float level = std::nearbyint((patch[i] + bias[i] + 0.5f) * 255.0f);
+          frame[to + i - from] = static_cast<uint8_t>(std::clamp(level, 0.0f, 255.0f));
+        }
+      });
+    });
+    return frames;
+  }
+
+ private:
+  using Bits = BitsOf<Element>;
+
+  /// What one thread writes in between.
+  struct Room {
+    explicit Room(const Packed& owner)
+        : transformer(owner.positions_, std::max(owner.encoder_.width(), owner.dynamics_.width()),
+                      std::max(owner.encoder_.time_scores(), owner.dynamics_.time_scores())),
+          dynamics_angles(owner.dynamics_.sizes().head()),
+          encoder_angles(owner.encoder_.sizes().head()),
+          tokens(owner.positions_) {
+      const int64_t padded = PaddedPositions(owner.positions_);
+      patches = at::zeros({padded, owner.embed_.stride()}, kTypeOf<Element>);
+      outputs = at::zeros(
+          {padded, std::max({owner.to_logits_.padded_outputs(), owner.to_pixels_.padded_outputs(),
+                             owner.nearest_.padded_outputs()})},
+          at::kFloat);
+      latents = at::zeros({padded, owner.nearest_.stride()}, at::kFloat);
+    }
+    TransformerRoom<Element> transformer;
+    Angles dynamics_angles, encoder_angles;
+    std::vector<int64_t> tokens;                    // of the frame that is being unmasked
+    std::vector<int32_t> hidden;                    // positions
+    std::vector<int32_t> settled;                   // those that the last pass has settled
+    std::vector<Categorical> described;             // of each of them
+    std::vector<std::pair<float, int32_t>> ranked;  // which of them, the first to settle first
+    at::Tensor patches;                             // [padded, 3 patch^2]
+    at::Tensor latents;                             // float32 [padded, code dimensions]
+    at::Tensor outputs;                             // float32 [padded, outputs of the last layers]
+  };
+
+  // Calls task(room, row) for all rows, on all threads. Each takes the next row when it is done
+  // with one: a core that does other work as well holds the others up by one row at most.
+  template <typename Task>
+  void ForEachRow(int64_t rows, const Task& task) const {
+    if constexpr (kIsBf16<Element>) CheckBf16StillWorks();
+    std::atomic<int64_t> next{0};
+    const int64_t threads = std::min<int64_t>(rows, at::get_num_threads());
+    at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+      const TileScope tiles(kIsBf16<Element>);
+      std::unique_ptr<Room> room = rooms_.Take([](const auto&) { return true; },
+                                               [&] { return std::make_unique<Room>(*this); });
+      for (int64_t row = next++; row < rows; row = next++) task(*room, row);
+      rooms_.Give(std::move(room));
+    });
+  }
+
+  static at::Tensor Directions(const GenieWeights& w) {
+    return UnitLength(w.tokenizer.at("quantizer.codebook")).contiguous();
+  }
+
+  static at::Tensor Mapped(const at::Tensor& codes, const LinearWeights& linear) {
+    return (at::matmul(codes, linear.weight.t()) + linear.bias).contiguous();
+  }
+
+  static std::span<const int32_t> All(const Room& room) {
+    return {room.transformer.places.data(), room.tokens.size()};
+  }
+
+  int64_t* Tokens(const GenieState& state, int64_t row) const {
+    return state.tokens.mutable_data_ptr<int64_t>() + row * positions_;
+  }
+
+  const float* Action(const at::Tensor& actions, int64_t row) const {
+    return action_table_.const_data_ptr<float>() +
+           actions.const_data_ptr<int64_t>()[row] * dynamics_.width();
+  }
+
+  const float* Order(const at::Tensor& order, int64_t row) const {
+    return order_ == UnmaskOrder::kRandom ? order.const_data_ptr<float>() + row * positions_
+                                          : nullptr;
+  }
+
+  static void AddTo(float* out, int64_t width, const float* a, const float* b) {
+    for (int64_t i = 0; i < width; ++i) out[i] = a[i] + b[i];
+  }
+
+  // What is left of another dream is never seen; it is cleared so that equal dreams have equal
+  // states.
+  void Restart(const GenieState& state, int64_t row) const {
+    state.time.mutable_data_ptr<int64_t>()[row] = 0;
+    state.eyes_time.mutable_data_ptr<int64_t>()[row] = 0;
+    const auto clear = [&](const at::Tensor& ring, int64_t size) {
+      std::fill_n(BitsOfTensor<Element>(ring) + row * size, size, Bits{});
+    };
+    clear(state.past, dynamics_.ring_size());
+    clear(state.eyes_past, encoder_.ring_size());
+  }
+
+  static PackedPast<Element> Past(const PackedTransformer<Element>& transformer,
+                                  const at::Tensor& ring, int64_t row, int64_t time, Angles& angles,
+                                  bool commit) {
+    angles.Set(time);
+    return {.ring = BitsOfTensor<Element>(ring) + row * transformer.ring_size(),
+            .time = time,
+            .cosines = angles.cosines.data(),
+            .sines = angles.sines.data(),
+            .commit = commit};
+  }
+
+  // The given frame's tokens become the row's; the encoder's past advances.
+  void Encode(Room& room, const GenieState& state, int64_t row, const uint8_t* frame) const {
+    const int64_t padded = PaddedPositions(positions_), width = encoder_.width();
+    Bits* patches = BitsOfTensor<Element>(room.patches);
+    std::vector<float> run(patches_.run());
+    patches_.ForEachRun([&](int64_t s, int64_t to, int64_t from) {
+      for (int64_t i = 0; i < patches_.run(); ++i) {
+        run[i] = static_cast<float>(frame[from + i]) * (1.0f / 255) - 0.5f;
+      }
+      kernels_.convert(1, patches_.run(), run.data(), 0, patches + s * embed_.stride() + to, 0);
+    });
+    TransformerRoom<Element>& inner = room.transformer;
+    float* x = inner.x.template mutable_data_ptr<float>();
+    std::copy_n(encoder_positions_.const_data_ptr<float>(), positions_ * width, x);
+    embed_.ForEachPanel(padded, patches, room.outputs.template mutable_data_ptr<float>(),
+                        [&](int64_t column, int64_t columns, const float* products) {
+                          kernels_.add(positions_, columns, products, embed_.kColumns,
+                                       embed_.bias() + column, x + column, width);
+                        });
+    int64_t& time = state.eyes_time.mutable_data_ptr<int64_t>()[row];
+    const PackedPast<Element> past =
+        Past(encoder_, state.eyes_past, row, time, room.encoder_angles, true);
+    encoder_.Run(inner, &past, All(room), All(room));
+    ++time;
+    Quantize(room, Tokens(state, row));
+  }
+
+  // The nearest code by direction; the first of several. In float32: in bfloat16 neighbouring codes
+  // would look alike.
+  void Quantize(Room& room, int64_t* tokens) const {
+    const int64_t padded = PaddedPositions(positions_);
+    float* outputs = room.outputs.template mutable_data_ptr<float>();
+    float* latents = room.latents.template mutable_data_ptr<float>();
+    to_code_.ForEachPanel(padded, BitsOfTensor<Element>(room.transformer.input), outputs,
+                          [&](int64_t column, int64_t columns, const float* products) {
+                            for (int64_t s = 0; s < positions_; ++s) {
+                              AddTo(latents + s * nearest_.stride() + column, columns,
+                                    products + s * to_code_.kColumns, to_code_.bias() + column);
+                            }
+                          });
+    nearest_.Write(padded, latents, outputs);
+    for (int64_t s = 0; s < positions_; ++s) {
+      const float* products = outputs + s * nearest_.padded_outputs();
+      tokens[s] = std::max_element(products, products + nearest_.outputs()) - products;
+    }
+  }
+
+  // x = what the dynamics see of a frame that is partly hidden. action: null at a row's first.
+  void Embed(Room& room, const int64_t* tokens, const float* action) const {
+    const int64_t width = dynamics_.width();
+    float* x = room.transformer.x.template mutable_data_ptr<float>();
+    for (int64_t s = 0; s < positions_; ++s, x += width) {
+      AddTo(x, width, token_table_.const_data_ptr<float>() + tokens[s] * width,
+            dynamics_positions_.const_data_ptr<float>() + s * width);
+      if (action != nullptr) AddTo(x, width, x, action);
+    }
+  }
+
+  // Settles all tokens of the next frame in room.tokens, pass by pass. take(position, logits
+  // without bias, the largest logit) names a token. Returns their surprise.
+  template <typename TakeToken>
+  float Unmask(Room& room, const GenieState& state, int64_t row, const float* action,
+               const float* order, const TakeToken& take) const {
+    const int64_t time = state.time.const_data_ptr<int64_t>()[row];
+    const int64_t stride = to_logits_.padded_outputs();
+    const PackedPast<Element> past =
+        Past(dynamics_, state.past, row, time, room.dynamics_angles, false);
+    std::fill(room.tokens.begin(), room.tokens.end(), to_logits_.outputs());  // the mask token
+    room.hidden.assign(room.transformer.places.begin(), room.transformer.places.end());
+    room.settled = room.hidden;  // to begin with, all is new
+    float surprise = 0;
+    for (const int64_t left : hidden_after_) {
+      const auto count = static_cast<int64_t>(room.hidden.size());
+      if (left == count) continue;  // more passes than tokens
+      Embed(room, room.tokens.data(), action);
+      dynamics_.Run(room.transformer, &past, room.hidden, room.settled);
+      float* logits = room.outputs.template mutable_data_ptr<float>();
+      to_logits_.Write(PaddedPositions(count), BitsOfTensor<Element>(room.transformer.input),
+                       logits);
+      room.ranked.clear();
+      room.described.clear();
+      for (int64_t i = 0; i < count; ++i) {
+        const Categorical described =
+            kernels_.describe(to_logits_.outputs(), logits + i * stride, to_logits_.bias());
+        room.described.push_back(described);
+        const float rank =
+            order != nullptr ? order[room.hidden[i]] : described.top - described.log_sum;
+        room.ranked.emplace_back(-rank, static_cast<int32_t>(i));
+      }
+      const auto settled = room.ranked.begin() + (count - left);
+      std::nth_element(room.ranked.begin(), settled, room.ranked.end());
+      // In order of position, so that the sum does not depend on how they were sorted.
+      std::sort(room.ranked.begin(), settled,
+                [](const auto& a, const auto& b) { return a.second < b.second; });
+      room.settled.clear();
+      for (auto ranked = room.ranked.begin(); ranked != settled; ++ranked) {
+        const int64_t i = ranked->second;
+        const int32_t position = room.hidden[i];
+        const float* products = logits + i * stride;
+        const int64_t token = take(position, products, room.described[i].top);
+        surprise += room.described[i].log_sum - (products[token] + to_logits_.bias()[token]);
+        room.tokens[position] = token;
+        room.settled.push_back(position);
+      }
+      std::erase_if(room.hidden, [&](int32_t position) {
+        return room.tokens[position] != to_logits_.outputs();
+      });
+    }
+    return surprise / static_cast<float>(positions_);
+  }
+
+  // The row's tokens become the last frame of its past. changed: as PackedTransformer::Run says.
+  void Commit(Room& room, const GenieState& state, int64_t row, const float* action,
+              std::span<const int32_t> changed) const {
+    int64_t& time = state.time.mutable_data_ptr<int64_t>()[row];
+    const PackedPast<Element> past =
+        Past(dynamics_, state.past, row, time, room.dynamics_angles, true);
+    Embed(room, Tokens(state, row), action);
+    dynamics_.Run(room.transformer, &past, {}, changed);
+    ++time;
+  }
+
+  ClipSizes clip_;
+  Patches patches_;
+  int64_t positions_;
+  UnmaskOrder order_;
+  std::vector<int64_t> hidden_after_;  // each pass
+  PackedTransformer<Element> encoder_, decoder_, dynamics_;
+  PackedLinear<Element> embed_, to_code_, to_pixels_, to_logits_;
+  PackedLinear<float> nearest_;                                            // codes by direction
+  at::Tensor encoder_positions_, decoder_positions_, dynamics_positions_;  // [S, width]
+  at::Tensor decoder_table_;  // [codes, width]: what the decoder sees of each code
+  at::Tensor token_table_;    // [codes + 1, width], and the dynamics
+  at::Tensor action_table_;   // [actions, width]
+  TransformerKernels<Bits> kernels_;
+  mutable ScratchPool<std::unique_ptr<Room>> rooms_;
+};
+
+}  // namespace
+
+std::unique_ptr<const FrozenGenie> PackGenie(const GenieWeights& weights, at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return std::make_unique<Packed<at::BFloat16>>(weights);
+  return std::make_unique<Packed<float>>(weights);
+}
+
+}  // namespace genie_env

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "genie_env/models/layers/st_transformer.h"
+#include "genie_env/models/model.h"
+
+namespace genie_env {
+
+// The parameters of an ST-transformer (models/layers/st_transformer.h), float32 on the CPU.
+
+struct LinearWeights {
+  at::Tensor weight;  ///< [out, in]
+  at::Tensor bias;    ///< [out]
+};
+
+struct AttentionWeights {
+  at::Tensor norm_gain;   ///< [width]
+  LinearWeights qkv;      ///< to [3 width]
+  at::Tensor query_gain;  ///< [head]
+  LinearWeights output;
+};
+
+struct BlockWeights {
+  AttentionWeights space;
+  AttentionWeights time;  ///< undefined tensors in a timeless block
+  at::Tensor norm_gain;   ///< [width]
+  LinearWeights widen, narrow;
+};
+
+struct TransformerWeights {
+  BlockSizes sizes;
+  std::vector<BlockWeights> blocks;
+  at::Tensor norm_gain;  ///< [width]
+};
+
+/// Those named `name`.weight and `name`.bias.
+LinearWeights LinearOf(const TensorMap& parameters, const std::string& name);
+
+/// Those whose names begin with `name`, as StTransformer registers them.
+TransformerWeights TransformerOf(const TensorMap& parameters, const std::string& name,
+                                 int64_t blocks, const BlockSizes& sizes, bool timeless);
+
+}  // namespace genie_env

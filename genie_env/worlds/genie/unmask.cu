@@ -1,0 +1,134 @@
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "genie_env/worlds/genie/unmask.h"
+
+namespace genie_env {
+namespace {
+
+constexpr int kWarp = 32, kThreads = 256;
+constexpr unsigned kAllLanes = ~0u;
+
+// What follows is done by all lanes of a warp together, and every lane has the result.
+
+__device__ float Largest(float x) {
+  for (int step = kWarp / 2; step > 0; step /= 2) {
+    x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, step));
+  }
+  return x;
+}
+
+__device__ float Sum(float x) {
+  for (int step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
+  return x;
+}
+
+/// What one row of logits says.
+struct Categorical {
+  float top;      ///< the largest
+  float log_sum;  ///< ln of the sum of their exponentials
+};
+
+__device__ Categorical Describe(const float* logits, int64_t codes, int lane) {
+  float top = -INFINITY, sum = 0;
+  for (int64_t i = lane; i < codes; i += kWarp) top = fmaxf(top, logits[i]);
+  top = Largest(top);
+  for (int64_t i = lane; i < codes; i += kWarp) sum += expf(logits[i] - top);
+  return {top, top + logf(Sum(sum))};
+}
+
+__device__ int64_t Sample(const float* logits, int64_t codes, float top, float temperature,
+                          float uniform, int lane) {
+  const auto weight = [&](int64_t i) {
+    return i < codes ? expf((logits[i] - top) / temperature) : 0.0f;
+  };
+  float total = 0;
+  for (int64_t i = lane; i < codes; i += kWarp) total += weight(i);
+  const float aim = uniform * Sum(total);
+  float before = 0;  // the sum of the codes before `first`
+  for (int64_t first = 0; first < codes; first += kWarp) {
+    float sum = weight(first + lane);  // of the lanes up to this one, after the loop
+    for (int step = 1; step < kWarp; step *= 2) {
+      const float other = __shfl_up_sync(kAllLanes, sum, step);
+      if (lane >= step) sum += other;
+    }
+    if (const unsigned reached = __ballot_sync(kAllLanes, before + sum >= aim)) {
+      return min(first + __ffs(reached) - 1, codes - 1);
+    }
+    before += __shfl_sync(kAllLanes, sum, kWarp - 1);
+  }
+  return codes - 1;
+}
+
+/// One block a row, in which one warp reads one position's logits.
+__global__ void Unmask(MaskGitPass pass) {
+  extern __shared__ float rank[];  // [positions]; later what each token adds to the surprise
+  bool* settles = reinterpret_cast<bool*>(rank + pass.positions);  // [positions]
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
+  const int64_t row = blockIdx.x, first = row * pass.positions;
+  const float* logits = pass.logits + first * pass.codes;
+  int64_t* tokens = pass.tokens + first;
+
+  for (int64_t s = warp; s < pass.positions; s += kThreads / kWarp) {
+    float own = -INFINITY;
+    if (tokens[s] == pass.codes) {
+      if (pass.order != nullptr) {
+        own = pass.order[first + s];
+      } else {
+        const Categorical described = Describe(logits + s * pass.codes, pass.codes, lane);
+        own = described.top - described.log_sum;
+      }
+    }
+    if (lane == 0) rank[s] = own;
+  }
+  __syncthreads();
+
+  for (int64_t s = thread; s < pass.positions; s += kThreads) {
+    int64_t earlier = 0;
+    for (int64_t t = 0; t < pass.positions; ++t) {
+      earlier += rank[t] > rank[s] || (rank[t] == rank[s] && t < s) ? 1 : 0;
+    }
+    settles[s] = tokens[s] == pass.codes && earlier < pass.settled;
+  }
+  __syncthreads();
+
+  for (int64_t s = warp; s < pass.positions; s += kThreads / kWarp) {
+    float surprise = 0;
+    if (settles[s]) {
+      const float* own = logits + s * pass.codes;
+      const Categorical described = Describe(own, pass.codes, lane);
+      const int64_t token = pass.given != nullptr
+                                ? pass.given[first + s]
+                                : Sample(own, pass.codes, described.top, pass.temperature[row],
+                                         pass.uniform[first + s], lane);
+      surprise = described.log_sum - own[token];
+      if (lane == 0) tokens[s] = token;
+    }
+    if (lane == 0) rank[s] = surprise;
+  }
+  __syncthreads();
+
+  if (warp == 0) {
+    float surprise = 0;
+    for (int64_t s = lane; s < pass.positions; s += kWarp) surprise += rank[s];
+    surprise = Sum(surprise);
+    if (lane == 0) pass.surprise[row] += surprise;
+  }
+}
+
+}  // namespace
+
+void UnmaskOnGpu(const MaskGitPass& pass, void* stream) {
+  if (pass.rows == 0) return;
+  const auto shared = static_cast<size_t>(pass.positions) * (sizeof(float) + sizeof(bool));
+  Unmask<<<static_cast<unsigned>(pass.rows), kThreads, shared, static_cast<cudaStream_t>(stream)>>>(
+      pass);
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
+    throw std::runtime_error(std::string("the MaskGIT kernel could not be launched: ") +
+                             cudaGetErrorString(error));
+  }
+}
+
+}  // namespace genie_env

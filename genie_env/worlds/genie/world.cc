@@ -1,0 +1,295 @@
+#include "genie_env/worlds/genie/world.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <limits>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "genie_env/core/error.h"
+#include "genie_env/kernels/device_info.h"
+#include "genie_env/models/layers/quantizer.h"
+#include "genie_env/tensor/check_tensor.h"
+#include "genie_env/tensor/device.h"
+#include "genie_env/tensor/draws.h"
+#include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/tensor/gather_scatter.h"
+#include "genie_env/tensor/stored_tensors.h"
+#include "genie_env/worlds/check_arguments.h"
+#include "genie_env/worlds/genie/config.h"
+#include "genie_env/worlds/genie/frozen_genie.h"
+#include "genie_env/worlds/latent_statistics.h"
+#include "genie_env/worlds/product_type.h"
+#include "genie_env/worlds/state_fields.h"
+
+namespace genie_env {
+namespace {
+
+enum FieldOfState : size_t { kTokens, kTime, kPast, kEyesTime, kEyesPast };
+
+// In the order of FieldOfState.
+std::vector<StateField> Fields(const GenieConfig& config, at::ScalarType dtype) {
+  const TokenizerSizes& eyes = config.tokenizer;
+  const DynamicsSizes& mind = config.dynamics;
+  const int64_t positions = mind.positions;
+  return {
+      {"tokens", at::kLong, {positions}},
+      {"time", at::kLong, {}},
+      {"past", dtype, {mind.blocks, 2, positions, mind.window - 1, mind.block.width}},
+      {"eyes_time", at::kLong, {}},
+      {"eyes_past", dtype, {eyes.encoder_blocks, 2, positions, eyes.window - 1, eyes.block.width}}};
+}
+
+WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at::ScalarType dtype) {
+  const int64_t positions = config.dynamics.positions;
+  const TokenizerSizes& eyes = config.tokenizer;
+  const TensorSpec frame{"pixels", {eyes.clip.height, eyes.clip.width, 3}, DType::kUInt8, 0, 255};
+  return {.name = directory.name,
+          .family = directory.family,
+          .fingerprint = directory.fingerprint,
+          .actions = {config.action_meanings},
+          .observations =
+              {{"tokens", {positions}, DType::kInt64, 0, static_cast<double>(eyes.codes - 1)},
+               {"latents", {positions * eyes.code_dimensions}, DType::kFloat32, -1, 1},
+               frame},
+          .frame = frame,
+          .frame_skip = config.frame_skip,
+          .max_episode_steps = config.max_episode_steps,
+          .state_bytes_per_row = BytesOfRow(Fields(config, dtype)),
+          .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
+          .temperature = config.temperature,
+          .samples_termination = false,
+          .passes = config.dynamics.passes,
+          .order = Name(config.order)};
+}
+
+/// What model.safetensors holds.
+struct Learned {
+  GenieWeights weights;
+  std::optional<Support> support;  ///< of the latents of the frames that it was learned from
+};
+
+Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) {
+  // The networks say which parameters they have; the values that they begin with are not used.
+  const auto actions = static_cast<int64_t>(config.action_meanings.size());
+  const at::Tensor no_codes = at::zeros({actions, config.action_dimensions}, at::kFloat);
+  const std::map<std::string, TensorMap> parts{
+      {"tokenizer.", ParametersOf(Tokenizer(config.tokenizer))},
+      {"dynamics.", ParametersOf(Dynamics(config.dynamics, no_codes))}};
+  std::map<std::string, std::vector<int64_t>> shapes{
+      {"action_codes", {actions, config.action_dimensions}}};
+  for (const auto& [prefix, parameters] : parts) {
+    for (const auto& [name, parameter] : parameters) {
+      shapes.emplace(prefix + name, parameter.sizes().vec());
+    }
+  }
+  ExpectSupport(directory, config.dynamics.positions * config.tokenizer.code_dimensions, shapes);
+  const auto tensors =
+      ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
+  const auto part = [&](const std::string& prefix) {
+    TensorMap own;
+    for (const auto& [name, parameter] : parts.at(prefix)) {
+      own.emplace(name, tensors.at(prefix + name));
+    }
+    return own;
+  };
+  return {{.tokenizer_sizes = config.tokenizer,
+           .dynamics_sizes = config.dynamics,
+           .tokenizer = part("tokenizer."),
+           .dynamics = part("dynamics."),
+           .action_codes = tensors.at("action_codes"),
+           .order = config.order},
+          SupportOf(tensors)};
+}
+
+class GenieWorld final : public World {
+ public:
+  GenieWorld(WorldSpec spec, GenieConfig config, Learned learned, at::Tensor starts,
+             at::Device device, at::ScalarType dtype)
+      : spec_(std::move(spec)),
+        config_(std::move(config)),
+        fields_(Fields(config_, dtype)),
+        device_(device),
+        directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook")).to(device)),
+        genie_(device.is_cpu() ? PackGenie(learned.weights, dtype)
+                               : PlainGenie(learned.weights, device, dtype)),
+        support_(std::move(learned.support)),
+        starts_(std::move(starts)) {
+    spec_.knows_support = support_.has_value();
+  }
+
+  const WorldSpec& spec() const override { return spec_; }
+  at::Device device() const override { return device_; }
+
+  WorldState MakeState(int64_t rows) const override {
+    const FrozenScope scope;
+    return ZeroState(rows, fields_, device_);
+  }
+
+  void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
+             const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const auto [rows, counters] = CheckBegin(mask, rng, state.rows());
+    if (starts.frames) CheckFrames(*starts.frames, state.rows());
+    if (starts.frames) {
+      genie_->BeginFrames(Parts(state), rows, GatherRows(*starts.frames, rows).to(device_));
+      return;
+    }
+    const at::Tensor index = DrawStartIndices(counters, starts_.size(0));
+    genie_->Begin(Parts(state), rows, starts_.index_select(0, index).to(device_));
+  }
+
+  WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
+                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (wanted) CheckObservation(*wanted, spec_);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor tau = CheckTemperatures(temperature, state.rows());
+    CheckCounters(rng, state.rows());
+    CheckBegun(state);
+    const int64_t positions = config_.dynamics.positions;
+    const FrameDraws draws{
+        .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
+        .order = Order(rng),
+        .temperature = ToDevice(tau, device_)};
+    return Outcome(genie_->Dream(Parts(state), checked, draws));
+  }
+
+  WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
+                   const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    CheckFrames(frames, state.rows());
+    CheckCounters(rng, state.rows());
+    CheckBegun(state);
+    return Outcome(
+        genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng)));
+  }
+
+  at::Tensor Observe(const WorldState& state, const std::string& kind,
+                     const std::optional<at::Tensor>& rows) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    CheckObservation(kind, spec_);
+    const at::Tensor tokens = SelectRows(Tokens(state), CheckOptionalRows(rows, state.rows()));
+    if (kind == "latents") return Latents(tokens);
+    return kind == "pixels" ? genie_->Decode(tokens) : tokens;
+  }
+
+  at::Tensor OutOfSupport(const WorldState& state) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (!support_) RefuseSupport(spec_.name);
+    return support_->Distance(Latents(Tokens(state)));
+  }
+
+ private:
+  // [R, S] to [R, S * code dimensions]
+  at::Tensor Latents(const at::Tensor& tokens) const {
+    return directions_.index_select(0, tokens.flatten())
+        .view({tokens.size(0), config_.dynamics.positions * directions_.size(1)});
+  }
+
+  static GenieState Parts(const WorldState& state) {
+    return {.tokens = state[kTokens],
+            .time = state[kTime],
+            .past = state[kPast],
+            .eyes_time = state[kEyesTime],
+            .eyes_past = state[kEyesPast]};
+  }
+
+  // Tokens, times and what they index are the caller's to change (see WorldState::fields). On a GPU
+  // a look at them would have to wait for it.
+  void CheckState(const WorldState& state) const {
+    CheckStateFields(state, fields_, device_);
+    if (!device_.is_cpu()) return;
+    const at::Tensor& tokens = state[kTokens];
+    if (((tokens < 0) | (tokens >= config_.tokenizer.codes)).any().item<bool>() ||
+        (state[kTime] < 0).any().item<bool>() || (state[kEyesTime] < 0).any().item<bool>()) {
+      throw std::invalid_argument(
+          "the state holds tokens outside 0 .. " + std::to_string(config_.tokenizer.codes - 1) +
+          ", or negative times: it was written to; use one that MakeState of this world made");
+    }
+  }
+
+  void CheckBegun(const WorldState& state) const {
+    if (device_.is_cpu() && (state[kTime] == 0).any().item<bool>()) {
+      throw std::invalid_argument("a row of the state has not begun: call Begin first");
+    }
+  }
+
+  // Fresh, and tokens for certain, whatever was written there.
+  at::Tensor Tokens(const WorldState& state) const {
+    return state[kTokens].clamp(0, config_.tokenizer.codes - 1);
+  }
+
+  void CheckFrames(const at::Tensor& frames, int64_t rows) const {
+    const ClipSizes& clip = config_.tokenizer.clip;
+    CheckTensor(frames, "frames", at::kByte, {rows, clip.height, clip.width, 3});
+  }
+
+  // What a random order is drawn from; undefined where certainty decides.
+  at::Tensor Order(const RowCounters& rng) const {
+    if (config_.order != UnmaskOrder::kRandom) return {};
+    return ToDevice(Draw(rng, Stream::kMaskGitOrder, config_.dynamics.positions, FillUniform),
+                    device_);
+  }
+
+  // Nothing in a video says what it is worth, or that it ends.
+  static WorldStep Outcome(const at::Tensor& surprise) {
+    return {.reward = at::zeros_like(surprise),
+            .terminated = at::zeros_like(surprise, at::kBool),
+            .surprise = surprise};
+  }
+
+  WorldSpec spec_;
+  GenieConfig config_;
+  std::vector<StateField> fields_;
+  at::Device device_;
+  at::Tensor directions_;  // [codes, code dimensions]
+  std::unique_ptr<const FrozenGenie> genie_;
+  std::optional<Support> support_;
+  at::Tensor starts_;  // int64 [starts, S], on the CPU
+};
+
+// On a GPU the passes of MaskGIT are kernels of ours.
+void CheckGpu(const std::string& name, at::Device device) {
+  const std::vector<CudaDevice> gpus = CudaDevices();
+  if (std::cmp_less(device.index(), gpus.size()) && gpus[device.index()].runs_kernels) return;
+  throw std::invalid_argument(
+      "device is \"" + name +
+      "\", but worlds of the genie family need CUDA kernels there, and this build of genie_env has "
+      "none for it: give \"cpu\", or build it with a CUDA toolkit, for that GPU or an older one");
+}
+
+}  // namespace
+
+std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,
+                                            const WorldOptions& options) {
+  const at::Device device = ParseDevice(options.device);
+  if (!device.is_cpu()) CheckGpu(options.device, device);
+  if (options.termination == Termination::kSampled) {
+    throw std::invalid_argument(
+        "termination is \"sampled\", but a world of the genie family ends no episode; leave it "
+        "out");
+  }
+  const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
+  GenieConfig config = ParseGenieConfig(directory.config, directory.config_file().string());
+  ChooseSampling(config, options.passes, options.order);
+  const FrozenScope scope;
+  Learned learned = ReadLearned(directory, config);
+  const at::Tensor starts = ReadIndices(directory.starts.bytes(), directory.starts_file(), "tokens",
+                                        {-1, config.dynamics.positions}, config.tokenizer.codes);
+  return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype), config, std::move(learned),
+                                      starts, device, dtype);
+}
+
+}  // namespace genie_env

@@ -1,0 +1,120 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "genie_env/worlds/vision_memory/frozen_memory.h"
+
+namespace genie_env {
+namespace {
+
+class Plain final : public FrozenMemory {
+ public:
+  Plain(const MemoryWeights& weights, at::Device device, at::ScalarType dtype)
+      : latents_(weights.latents()),
+        components_(weights.components()),
+        dtype_(dtype),
+        weight_(at::cat({weights.weight_ih, weights.weight_hh}, 1).to(device, dtype)),
+        bias_(weights.bias.to(device, dtype)),
+        output_weight_(weights.output_weight.to(device, dtype)),
+        output_bias_(weights.output_bias.to(device, dtype)),
+        action_inputs_(weights.action_inputs.to(device)) {}
+
+  void Begin(const MemoryState& state, const at::Tensor& rows, const at::Tensor& z) const override {
+    const at::Tensor begun = rows.to(z.device());
+    state.z.index_copy_(0, begun, z);
+    state.h.index_fill_(0, begun, 0);
+    state.c.index_fill_(0, begun, 0);
+    state.restart.index_fill_(0, begun, 1);
+  }
+
+  MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
+                      const MixtureDraws& draws, const MemoryState& seen) const override {
+    const Advanced next = Advance(state, actions);
+    const Mixture mixture = Split(next.output);
+    const at::Tensor tau = draws.temperature.unsqueeze(1);
+    const at::Tensor reached = at::softmax(mixture.logits / tau.unsqueeze(2), 2).cumsum(2);
+    const at::Tensor component =
+        (reached.narrow(2, 0, components_ - 1) < draws.uniform.unsqueeze(2))
+            .sum(2, /*keepdim=*/true);
+    const at::Tensor mean = mixture.means.gather(2, component).squeeze(2);
+    const at::Tensor log_std = mixture.log_stds.gather(2, component).squeeze(2);
+    const at::Tensor z = mean + log_std.exp() * tau.sqrt() * draws.normal;
+    MemoryOutcome outcome = Outcome(next.output, mixture, z);
+    Write(next, z, state);
+    Write(next, z, seen);
+    return outcome;
+  }
+
+  MemoryOutcome Follow(const MemoryState& state, const at::Tensor& actions,
+                       const at::Tensor& z) const override {
+    const Advanced next = Advance(state, actions);
+    MemoryOutcome outcome = Outcome(next.output, Split(next.output), z);
+    Write(next, z, state);
+    return outcome;
+  }
+
+ private:
+  struct Advanced {
+    at::Tensor c, h;
+    at::Tensor output;  // what M says: float32 [N, 3 latents components + 1]
+  };
+  struct Mixture {
+    at::Tensor logits, means, log_stds;  // float32 [N, latents, components]
+  };
+
+  // One LSTM step, beside the state.
+  Advanced Advance(const MemoryState& state, const at::Tensor& actions) const {
+    const at::Tensor action = action_inputs_.index_select(0, actions).unsqueeze(1);
+    const at::Tensor input = at::cat({state.z, action, state.restart.unsqueeze(1), state.h}, 1);
+    const std::vector<at::Tensor> gates =
+        at::linear(input.to(dtype_), weight_, bias_).to(at::kFloat).chunk(4, 1);
+    const at::Tensor c =
+        at::sigmoid(gates[1]) * state.c + at::sigmoid(gates[0]) * at::tanh(gates[2]);
+    const at::Tensor h = at::sigmoid(gates[3]) * at::tanh(c);
+    const at::Tensor output = at::linear(h.to(dtype_), output_weight_, output_bias_);
+    return {.c = c, .h = h, .output = output.to(at::kFloat)};
+  }
+
+  static void Write(const Advanced& next, const at::Tensor& z, const MemoryState& state) {
+    if (state.c.defined()) state.c.copy_(next.c);
+    if (state.h.defined()) state.h.copy_(next.h);
+    if (state.z.defined()) state.z.copy_(z);
+  }
+
+  Mixture Split(const at::Tensor& output) const {
+    const at::Tensor parts = output.narrow(1, 0, 3 * latents_ * components_)
+                                 .view({output.size(0), 3, latents_, components_});
+    return {parts.select(1, 0), parts.select(1, 1), parts.select(1, 2)};
+  }
+
+  static MemoryOutcome Outcome(const at::Tensor& output, const Mixture& mixture,
+                               const at::Tensor& z) {
+    const at::Tensor deviation = (z.unsqueeze(2) - mixture.means) * mixture.log_stds.neg().exp();
+    const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
+    const at::Tensor joint = at::log_softmax(mixture.logits, 2) - mixture.log_stds -
+                             0.5 * deviation.square() - log_sqrt_two_pi;
+    return {.termination_logit = output.select(1, output.size(1) - 1).clone(),
+            .surprise = at::logsumexp(joint, {2}).mean(1).neg()};
+  }
+
+  int64_t latents_, components_;
+  at::ScalarType dtype_;
+  at::Tensor weight_, bias_, output_weight_, output_bias_, action_inputs_;
+};
+
+}  // namespace
+
+std::unique_ptr<const FrozenMemory> PlainMemory(const MemoryWeights& weights, at::Device device,
+                                                at::ScalarType dtype) {
+  return std::make_unique<Plain>(weights, device, dtype);
+}
+
+}  // namespace genie_env

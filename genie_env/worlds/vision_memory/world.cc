@@ -1,0 +1,346 @@
+#include "genie_env/worlds/vision_memory/world.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "genie_env/core/error.h"
+#include "genie_env/io/json_check.h"
+#include "genie_env/models/vision_memory/vision.h"
+#include "genie_env/tensor/check_tensor.h"
+#include "genie_env/tensor/device.h"
+#include "genie_env/tensor/draws.h"
+#include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/tensor/gather_scatter.h"
+#include "genie_env/tensor/stored_tensors.h"
+#include "genie_env/worlds/check_arguments.h"
+#include "genie_env/worlds/latent_statistics.h"
+#include "genie_env/worlds/product_type.h"
+#include "genie_env/worlds/state_fields.h"
+#include "genie_env/worlds/vision_memory/config.h"
+#include "genie_env/worlds/vision_memory/frozen_memory.h"
+
+namespace genie_env {
+namespace {
+
+constexpr int64_t kFrame = Vision::kFrame;
+constexpr int64_t kFramesAtOnce = 256;  // of V; its largest layer takes 120 KB a frame
+enum FieldOfState : size_t { kZ, kH, kC, kRestart };
+
+// In the order of FieldOfState.
+std::vector<StateField> Fields(int64_t latents, int64_t hidden) {
+  return {{"z", at::kFloat, {latents}},
+          {"h", at::kFloat, {hidden}},
+          {"c", at::kFloat, {hidden}},
+          {"restart", at::kFloat, {}}};
+}
+
+WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
+                 at::ScalarType dtype, Termination termination) {
+  constexpr double kUnbounded = std::numeric_limits<double>::infinity();
+  const auto features = [&](const char* name, int64_t size) {
+    return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
+  };
+  const TensorSpec frame{"pixels", {kFrame, kFrame, 3}, DType::kUInt8, 0, 255};
+  return {.name = directory.name,
+          .family = directory.family,
+          .fingerprint = directory.fingerprint,
+          .actions = {config.action_meanings},
+          .observations = {features("zch", config.latents + 2 * config.hidden),
+                           features("zh", config.latents + config.hidden), frame},
+          .frame = frame,
+          .frame_skip = config.frame_skip,
+          .max_episode_steps = config.max_episode_steps,
+          .state_bytes_per_row = BytesOfRow(Fields(config.latents, config.hidden)),
+          .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
+          .temperature = config.temperature,
+          .samples_termination = termination == Termination::kAsCalibrated
+                                     ? config.samples_termination
+                                     : termination == Termination::kSampled};
+}
+
+/// What an observation of features has side by side; nothing where it is the decoded frame.
+std::vector<at::Tensor MemoryState::*> FeaturesOf(const std::string& observation) {
+  if (observation == "zch") return {&MemoryState::z, &MemoryState::c, &MemoryState::h};
+  if (observation == "zh") return {&MemoryState::z, &MemoryState::h};
+  return {};
+}
+
+/// V and M out of model.safetensors, and what V made of the frames that they were trained on.
+struct Networks {
+  std::shared_ptr<Vision> vision;
+  MemoryWeights memory;
+  std::optional<Support> support;
+};
+
+Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
+  const auto [latents, hidden, components] =
+      std::array{config.latents, config.hidden, config.components};
+  auto vision = std::make_shared<Vision>(latents);
+  const int64_t output = 3 * latents * components + 1;
+  std::map<std::string, std::vector<int64_t>> shapes{
+      {"memory.weight_ih", {4 * hidden, latents + 2}},
+      {"memory.weight_hh", {4 * hidden, hidden}},
+      {"memory.bias", {4 * hidden}},
+      {"memory.output.weight", {output, hidden}},
+      {"memory.output.bias", {output}}};
+  for (const auto& [name, parameter] : ParametersOf(*vision)) {
+    shapes.emplace("vision." + name, parameter.sizes().vec());
+  }
+  ExpectSupport(directory, latents, shapes);
+  const auto tensors =
+      ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
+  TensorMap seen;
+  for (const auto& [name, parameter] : ParametersOf(*vision)) {
+    seen.emplace(name, tensors.at("vision." + name));
+    at::Tensor(parameter).requires_grad_(false);
+  }
+  LoadParameters(*vision, seen);
+  return {std::move(vision),
+          {.weight_ih = tensors.at("memory.weight_ih"),
+           .weight_hh = tensors.at("memory.weight_hh"),
+           .bias = tensors.at("memory.bias"),
+           .output_weight = tensors.at("memory.output.weight"),
+           .output_bias = tensors.at("memory.output.bias"),
+           .action_inputs = at::tensor(config.action_inputs, at::kFloat)},
+          SupportOf(tensors)};
+}
+
+/// The stored first frames, as V encodes them; float32 [S, latents] on the CPU.
+struct StoredStarts {
+  at::Tensor mu, std;
+};
+
+StoredStarts ReadStarts(const WorldDirectory& directory, int64_t latents) {
+  const auto tensors = ReadFloatTensors(directory.starts.bytes(), directory.starts_file(),
+                                        {{"mu", {-1, latents}}, {"logvar", {-1, latents}}});
+  const at::Tensor &mu = tensors.at("mu"), &logvar = tensors.at("logvar");
+  if (mu.size(0) != logvar.size(0)) {
+    throw FormatError(directory.starts_file().string() + ": \"mu\" has " +
+                      std::to_string(mu.size(0)) + " starts and \"logvar\" " +
+                      std::to_string(logvar.size(0)) + ", expected as many of each");
+  }
+  const at::Tensor std = (0.5 * logvar).exp();
+  if (!std.isfinite().all().item<bool>()) {
+    throw FormatError(directory.starts_file().string() +
+                      ": \"logvar\" holds a value whose exponential is not finite");
+  }
+  return {mu, std};
+}
+
+template <typename Function>
+at::Tensor InChunks(const at::Tensor& rows, const Function& function) {
+  if (rows.size(0) <= kFramesAtOnce) return function(rows);
+  std::vector<at::Tensor> chunks;
+  for (const at::Tensor& chunk : rows.split(kFramesAtOnce)) chunks.push_back(function(chunk));
+  return at::cat(chunks);
+}
+
+class VisionMemoryWorld final : public World {
+ public:
+  VisionMemoryWorld(WorldSpec spec, const VisionMemoryConfig& config, Networks networks,
+                    StoredStarts starts, at::Device device, at::ScalarType dtype)
+      : spec_(std::move(spec)),
+        fields_(Fields(config.latents, config.hidden)),
+        latents_(config.latents),
+        reward_per_step_(config.reward_per_step),
+        device_(device),
+        dtype_(dtype),
+        vision_(std::move(networks.vision)),
+        memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
+                                : PlainMemory(networks.memory, device, dtype)),
+        support_(std::move(networks.support)),
+        starts_(std::move(starts)) {
+    spec_.knows_support = support_.has_value();
+  }
+
+  const WorldSpec& spec() const override { return spec_; }
+  at::Device device() const override { return device_; }
+
+  WorldState MakeState(int64_t rows) const override {
+    const FrozenScope scope;
+    return ZeroState(rows, fields_, device_);
+  }
+
+  void Begin(WorldState& state, const at::Tensor& mask, const Starts& starts,
+             const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const auto [rows, counters] = CheckBegin(mask, rng, state.rows());
+    if (starts.frames) CheckFrames(*starts.frames, state.rows());
+    if (counters.empty()) return;
+    const at::Tensor z =
+        starts.frames ? Encode(GatherRows(*starts.frames, rows), counters) : DrawStarts(counters);
+    memory_->Begin(Parts(state), rows, z);
+  }
+
+  WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
+                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (wanted) CheckObservation(*wanted, spec_);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor tau = CheckTemperatures(temperature, state.rows());
+    CheckCounters(rng, state.rows());
+    const MixtureDraws draws{
+        .uniform = Draw(rng, Stream::kMixture, latents_, FillUniform).to(device_),
+        .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
+        .temperature = tau.to(device_)};
+    const MemoryState parts = Parts(state);
+    const auto [observation, seen] = RoomFor(FeaturesOf(wanted.value_or("")), parts);
+    WorldStep step = Finish(state, memory_->Dream(parts, checked, draws, seen), rng);
+    step.observation = observation;
+    return step;
+  }
+
+  WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
+                   const RowCounters& rng) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    CheckFrames(frames, state.rows());
+    CheckCounters(rng, state.rows());
+    const at::Tensor next = Encode(frames, rng);
+    return Finish(state, memory_->Follow(Parts(state), checked, next), rng);
+  }
+
+  at::Tensor Observe(const WorldState& state, const std::string& kind,
+                     const std::optional<at::Tensor>& rows) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    CheckObservation(kind, spec_);
+    const auto chosen = CheckOptionalRows(rows, state.rows());
+    const MemoryState parts = Parts(state);
+    std::vector<at::Tensor> features;
+    for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(parts.*part, chosen));
+    return features.empty() ? Decode(SelectRows(parts.z, chosen)) : at::cat(features, 1);
+  }
+
+  at::Tensor OutOfSupport(const WorldState& state) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (!support_) RefuseSupport(spec_.name);
+    return support_->Distance(state[kZ]);
+  }
+
+ private:
+  static MemoryState Parts(const WorldState& state) {
+    return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
+  }
+
+  // An observation of these features to be written, and its parts; without any both are undefined.
+  static std::pair<at::Tensor, MemoryState> RoomFor(
+      const std::vector<at::Tensor MemoryState::*>& features, const MemoryState& state) {
+    if (features.empty()) return {};
+    int64_t width = 0;
+    for (const auto part : features) width += (state.*part).size(1);
+    const at::Tensor observation = at::empty({state.z.size(0), width}, state.z.options());
+    MemoryState seen;
+    int64_t first = 0;
+    for (const auto part : features) {
+      seen.*part = observation.narrow(1, first, (state.*part).size(1));
+      first += (state.*part).size(1);
+    }
+    return {observation, seen};
+  }
+
+  void CheckState(const WorldState& state) const { CheckStateFields(state, fields_, device_); }
+
+  static void CheckFrames(const at::Tensor& frames, int64_t rows) {
+    CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
+  }
+
+  // In plain loops, because few rows begin in a step: to call LibTorch's operators would take most
+  // of the time that an environment takes beside its world.
+  at::Tensor DrawStarts(const RowCounters& rng) const {
+    const at::Tensor index = DrawStartIndices(rng, starts_.mu.size(0));
+    const at::Tensor z = Draw(rng, Stream::kVision, latents_, FillNormal);
+    float* row = z.mutable_data_ptr<float>();
+    for (size_t i = 0; i < rng.size(); ++i, row += latents_) {
+      const int64_t start = index.const_data_ptr<int64_t>()[i] * latents_;
+      const float* mu = starts_.mu.const_data_ptr<float>() + start;
+      const float* std = starts_.std.const_data_ptr<float>() + start;
+      for (int64_t j = 0; j < latents_; ++j) row[j] = mu[j] + std[j] * row[j];
+    }
+    return z.to(device_);
+  }
+
+  at::Tensor Encode(const at::Tensor& frames, const RowCounters& rng) const {
+    const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormal).to(device_);
+    const at::Tensor gaussian = InChunks(frames, [&](const at::Tensor& chunk) {
+      const LatentGaussian encoded = vision_->Encode(chunk);
+      return at::cat({encoded.mu, encoded.logvar}, 1);
+    });
+    const at::Tensor std = (0.5 * gaussian.narrow(1, latents_, latents_)).exp();
+    return gaussian.narrow(1, 0, latents_) + std * noise;
+  }
+
+  at::Tensor Decode(const at::Tensor& z) const {
+    if (z.size(0) == 0) {
+      return at::empty({0, kFrame, kFrame, 3}, at::TensorOptions(device_).dtype(at::kByte));
+    }
+    return InChunks(
+        z, [&](const at::Tensor& chunk) { return ToFrames(vision_->Decode(chunk.to(dtype_))); });
+  }
+
+  WorldStep Finish(const WorldState& state, const MemoryOutcome& outcome,
+                   const RowCounters& rng) const {
+    state[kRestart].zero_();
+    const at::Tensor& logit = outcome.termination_logit;
+    return {
+        .reward = at::full_like(logit, reward_per_step_),
+        .terminated = spec_.samples_termination
+                          ? Draw(rng, Stream::kTermination, 1, FillUniform).flatten().to(device_) <
+                                at::sigmoid(logit)
+                          : logit > 0,
+        .surprise = outcome.surprise};
+  }
+
+  WorldSpec spec_;
+  std::vector<StateField> fields_;
+  int64_t latents_;
+  float reward_per_step_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  std::shared_ptr<const Vision> vision_;
+  std::unique_ptr<const FrozenMemory> memory_;
+  std::optional<Support> support_;
+  StoredStarts starts_;
+};
+
+}  // namespace
+
+std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directory,
+                                                   const WorldOptions& options) {
+  const FrozenScope scope;
+  const at::Device device = ParseDevice(options.device);
+  const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
+  if (options.passes || options.order) {
+    throw std::invalid_argument(
+        std::string(options.passes ? "passes" : "order") +
+        " is for worlds whose frames are tokens that are settled in passes; the world " +
+        Quoted(directory.name) + " is of the vision-memory family, which has none: leave it out");
+  }
+  const VisionMemoryConfig config =
+      ParseVisionMemoryConfig(directory.config, directory.config_file().string());
+  Networks networks = ReadNetworks(directory, config);
+  networks.vision->to(device, dtype);
+  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.termination),
+                                             config, std::move(networks),
+                                             ReadStarts(directory, config.latents), device, dtype);
+}
+
+}  // namespace genie_env

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "genie_env/io/file.h"
+
+namespace genie_env {
+
+/// The files of a frozen world:
+///
+///     config.json          format_version, family, name, sizes, action meanings, provenance
+///     model.safetensors    the weights
+///     starts.safetensors   the stored initial contexts
+///     README.md            the model card
+///
+/// Once opened it holds what was hashed: a file that is replaced in the meantime changes neither.
+struct WorldDirectory {
+  static constexpr const char* kConfig = "config.json";
+  static constexpr const char* kWeights = "model.safetensors";
+  static constexpr const char* kStarts = "starts.safetensors";
+
+  std::filesystem::path path;
+  int64_t format_version = 0;  ///< 1 or 2; a family's config says what differs
+  std::string config;       ///< the text of config.json; a JSON object with a known format_version
+  std::string family;       ///< config["family"]
+  std::string name;         ///< config["name"]
+  std::string fingerprint;  ///< SHA-256 over config.json, model.safetensors and starts.safetensors:
+                            ///< what `sha256sum` prints for the three, in this order, hashed again
+  MappedFile weights;       ///< model.safetensors
+  MappedFile starts;        ///< starts.safetensors
+
+  std::filesystem::path config_file() const { return path / kConfig; }
+  std::filesystem::path weights_file() const { return path / kWeights; }
+  std::filesystem::path starts_file() const { return path / kStarts; }
+};
+
+/// Reads config.json, maps the other two and hashes them all. Throws FormatError naming the file
+/// and the field.
+WorldDirectory OpenWorldDirectory(const std::filesystem::path& path);
+
+}  // namespace genie_env

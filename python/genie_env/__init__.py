@@ -1,0 +1,113 @@
+"""Frozen world models, served as batched, Gym-like simulators.
+
+    import genie_env
+
+    env = genie_env.make_vec("doom-take-cover", num_envs=1024)
+    observations, infos = env.reset(seed=0)
+    observations, rewards, terminations, truncations, infos = env.step(actions)
+
+Importing this package also registers its environments with Gymnasium.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from genie_env._core import FormatError, Snapshot, build_info
+    from genie_env.envs.single_env import DreamEnv
+    from genie_env.envs.vector_env import DreamVectorEnv, make_vec
+
+    __version__: str
+
+__all__ = [
+    "DreamEnv",
+    "DreamVectorEnv",
+    "FormatError",
+    "Snapshot",
+    "build_info",
+    "cmake_prefix",
+    "make_vec",
+]
+
+TORCH = "2.11"
+"""The minor version of torch that the compiled part is built against."""
+
+_HOMES = {
+    "DreamEnv": "envs.single_env",
+    "DreamVectorEnv": "envs.vector_env",
+    "FormatError": "_core",
+    "Snapshot": "_core",
+    "build_info": "_core",
+    "make_vec": "envs.vector_env",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a name when it is first asked for.
+
+    Torch takes seconds to import, and help texts and the workers that play real games do without.
+    """
+    if name == "__version__":
+        return importlib.metadata.version("genie-env")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    check_torch()
+    import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def cmake_prefix() -> str:
+    """The folder for CMAKE_PREFIX_PATH, in which find_package(genie_env) finds the C++ library.
+
+    Raises FileNotFoundError where there is none: in a source tree.
+    """
+    for folder in map(Path, __path__):
+        if next(folder.glob("lib*/cmake/genie_env/genie_env-config.cmake"), None):
+            return str(folder)
+    raise FileNotFoundError(
+        f"{__path__[0]} has no C++ library, which comes with the wheel: pip install genie-env"
+    )
+
+
+def check_torch() -> None:
+    """Raises ImportError unless the installed torch is the right one; does not import it.
+
+    The compiled part would not load with another, or would crash later.
+    """
+    try:
+        found = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        found = "missing"
+    if found.split(".")[:2] != TORCH.split("."):
+        raise ImportError(
+            f"genie_env was built against torch {TORCH}, but the torch here is {found}. Torch's "
+            f"C++ interface changes with every minor version: pip install 'torch=={TORCH}.*'"
+        )
+
+
+def _compute_on_one_thread() -> None:
+    if "genie_env._core" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+# OpenMP's other threads stay behind in the process that forks, as Gymnasium's AsyncVectorEnv does,
+# and the child would wait for them for ever.
+os.register_at_fork(after_in_child=_compute_on_one_thread)
+
+# The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
+for _id, _world in (("DoomTakeCover-v0", "doom-take-cover"), ("DoomGenie-v0", "doom-genie")):
+    gymnasium.register(
+        id=f"genie_env/{_id}",
+        entry_point="genie_env:DreamEnv",
+        vector_entry_point="genie_env:make_vec",
+        kwargs={"world": _world},
+    )

@@ -1,0 +1,663 @@
+"""
+What genie_env does in C++.
+"""
+from __future__ import annotations
+
+import collections.abc
+import os
+import typing
+
+import numpy
+import numpy.typing
+import torch
+
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'hidden_after_passes']
+class FormatError(ValueError):
+    """
+    A file or directory that is not what its format promises. The text names the file and the field.
+    """
+class EpisodeWriter:
+    """
+    Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
+    
+    An episode is there once `append` has returned; a kill loses at most the one in flight. One writer a
+    directory. A context manager that closes the files.
+    
+        with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
+            writer.append(frames, actions, rewards, terminations, truncations)
+    """
+    def __enter__(self) -> typing.Any:
+        ...
+    def __exit__(self, *args) -> None:
+        ...
+    def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
+        """
+        Makes the directory, or goes on after its last whole episode (frames must then be of the same size).
+        
+        `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
+        wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
+        the disk is full.
+        """
+    def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
+        """
+        Appends one episode of T steps.
+        
+        frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
+        truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+        anything else, RuntimeError when the disk is full; the writer then goes on once there is room.
+        """
+    def close(self) -> None:
+        """
+        Closes the files; may be called again.
+        """
+    @property
+    def num_episodes(self) -> int:
+        """
+        Whole episodes in the directory.
+        """
+    @property
+    def num_frames(self) -> int:
+        ...
+class EpisodeStore:
+    """
+    A directory of recorded episodes, mapped into memory: N frames of E episodes.
+    
+    Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
+    brought. The arrays are views that cannot be written and stay valid as long as anyone holds them.
+    Sees the episodes that were whole when it was opened.
+    """
+    def __init__(self, directory: os.PathLike | str | bytes) -> None:
+        """
+        Checks every file against the others. Raises FormatError naming the file.
+        """
+    @property
+    def actions(self) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        int64 [N]
+        """
+    @property
+    def episode_starts(self) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        int64 [E + 1]: episode e is frames[starts[e]:starts[e + 1]]
+        """
+    @property
+    def frames(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        uint8 [N, height, width, 3]
+        """
+    @property
+    def height(self) -> int:
+        ...
+    @property
+    def meta(self) -> str:
+        """
+        The text of meta.json: how the episodes were recorded.
+        """
+    @property
+    def num_episodes(self) -> int:
+        ...
+    @property
+    def num_frames(self) -> int:
+        ...
+    @property
+    def rewards(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [N]
+        """
+    @property
+    def terminations(self) -> numpy.typing.NDArray[numpy.bool]:
+        """
+        bool [N]
+        """
+    @property
+    def truncations(self) -> numpy.typing.NDArray[numpy.bool]:
+        """
+        bool [N]
+        """
+    @property
+    def width(self) -> int:
+        ...
+class Model:
+    """
+    A network with the loss that trains it.
+    """
+class Vision(Model):
+    """
+    V of World Models: a convolutional variational autoencoder for 64 x 64 frames.
+    """
+    def __init__(self, *, latents: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0) -> None:
+        ...
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """
+        float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].
+        """
+    def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.
+        """
+    @property
+    def latents(self) -> int:
+        ...
+class Memory(Model):
+    """
+    M of World Models: an LSTM with a mixture density output.
+    """
+    def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, seed: typing.SupportsInt = 0) -> None:
+        ...
+    def termination_logits(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> torch.Tensor:
+        """
+        Of a batch of windows, float32 [N, T]; as the loss left them, which weighs deaths.
+        """
+    @property
+    def components(self) -> int:
+        ...
+    @property
+    def hidden(self) -> int:
+        ...
+    @property
+    def latents(self) -> int:
+        ...
+class Trainer:
+    """
+    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) is the caller's.
+    """
+    def __init__(self, model: Model, *, learning_rate: typing.SupportsFloat = 0.001, gradient_clip: typing.SupportsFloat = 0.0, bf16: bool = False, seed: typing.SupportsInt = 0, device: str = 'cpu') -> None:
+        ...
+    def backward(self, batch: collections.abc.Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """
+        Loss and gradients of one batch; returns the loss and its terms.
+        """
+    def evaluate(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, float]:
+        """
+        The same numbers without gradients; the noise is keyed by `noise_step` alone.
+        """
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """
+        The gradients themselves, by parameter name.
+        """
+    def load_state(self, state: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        ...
+    def load_weights(self, weights: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        ...
+    def set_learning_rate(self, learning_rate: typing.SupportsFloat) -> None:
+        ...
+    def state(self) -> dict[str, torch.Tensor]:
+        """
+        Weights, optimiser moments and step: what resuming needs.
+        """
+    def update(self) -> None:
+        """
+        One optimiser step with the gradients at hand.
+        """
+    def weights(self) -> dict[str, torch.Tensor]:
+        """
+        Copies of the parameters, by name.
+        """
+    @property
+    def model(self) -> Model:
+        ...
+    @property
+    def step(self) -> int:
+        """
+        Updates made.
+        """
+class Tokenizer(Model):
+    """
+    The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
+    
+    Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
+    encoder is causal in time: a layer looks at `band` frames, this one and the last ones. The decoder
+    sees one frame's tokens.
+    """
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, codes: typing.SupportsInt = 1024, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
+        """
+        frame: (height, width); patch divides both.
+        """
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """
+        int64 [N, T, S] -> frames, uint8 [N, T, height, width, 3].
+        """
+    def encode(self, frames: torch.Tensor, *, bf16: bool = False) -> torch.Tensor:
+        """
+        Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: faster, by bfloat16 autocast.
+        """
+    @property
+    def codes(self) -> int:
+        ...
+    @property
+    def positions(self) -> int:
+        """
+        S, the tokens a frame.
+        """
+    @property
+    def receptive_field(self) -> int:
+        """
+        How many frames back what a token says may depend on, that frame included.
+        """
+class LatentAction(Model):
+    """
+    The latent action model of Genie: what happened between two frames, as one of a few codes.
+    
+    The encoder sees the frames up to the transition's second one and names its code; the decoder sees
+    its first one and the motion, momentum * the last motion + (1 - momentum) * the code, and predicts
+    the second. A layer of the encoder looks at `band` frames, this one and the last ones.
+    """
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 8, momentum: typing.SupportsFloat = 0.0, seed: typing.SupportsInt = 0) -> None:
+        """
+        frame: (height, width); patch divides both.
+        """
+    def codes(self) -> torch.Tensor:
+        """
+        float32 [actions, code_dimensions]: the codebook, a copy.
+        """
+    def encode(self, frames: torch.Tensor, *, bf16: bool = False) -> torch.Tensor:
+        """
+        Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions between them, int64 [N, T - 1]. bf16: faster, by bfloat16 autocast.
+        """
+    def predict(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        uint8 [N, T, height, width, 3] and int64 [N, T], before which nothing moved -> what follows each of the frames, uint8 of their shape.
+        """
+    @property
+    def actions(self) -> int:
+        ...
+    @property
+    def receptive_field(self) -> int:
+        """
+        How many frames back what a code says may depend on, the transition's second frame included.
+        """
+class Dynamics(Model):
+    """
+    The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
+    
+    Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
+    ones before it, as far back as `band` says, and itself. `action_codes` is the codebook of the latent
+    action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
+    make, sets how much of a frame is masked.
+    """
+    def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, band: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
+        ...
+    def cross_entropy_by_frame(self, tokens: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, all its tokens hidden: float32 [T - 1].
+        """
+    def logits(self, tokens: torch.Tensor, masked: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        tokens: int64 [N, T, S], the clean frames. masked: int64 [N, T - 1, S], those from the second on,
+        mask_token where a token is hidden. actions: int64 [N, T - 1], action t from frame t to t + 1. The
+        logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
+        """
+    @property
+    def actions(self) -> int:
+        ...
+    @property
+    def mask_token(self) -> int:
+        """
+        What a hidden token holds in place of a code.
+        """
+class TensorSpec:
+    """
+    One row's share of a batched tensor.
+    """
+    @property
+    def dtype(self) -> str:
+        """
+        NumPy's name of it.
+        """
+    @property
+    def high(self) -> float:
+        ...
+    @property
+    def low(self) -> float:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def shape(self) -> tuple:
+        ...
+class WorldSpec:
+    """
+    What a world is, fixed when it is loaded.
+    """
+    @property
+    def actions(self) -> list[str]:
+        """
+        What each discrete action means, in order.
+        """
+    @property
+    def dtype(self) -> str:
+        """
+        Of its matrix products: "float32" or "bfloat16".
+        """
+    @property
+    def family(self) -> str:
+        ...
+    @property
+    def fingerprint(self) -> str:
+        """
+        SHA-256 of config, weights and starts; goes with every result.
+        """
+    @property
+    def frame(self) -> TensorSpec:
+        ...
+    @property
+    def frame_skip(self) -> int:
+        ...
+    @property
+    def knows_support(self) -> bool:
+        """
+        Whether `out_of_support` can be asked for.
+        """
+    @property
+    def max_episode_steps(self) -> int:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def observations(self) -> list[TensorSpec]:
+        """
+        What `observe` can give; the first is the default.
+        """
+    @property
+    def order(self) -> str:
+        """
+        Which tokens a pass settles: "confidence", "random", or "".
+        """
+    @property
+    def passes(self) -> int:
+        """
+        Of MaskGIT, in which a frame's tokens are settled; 0 without any.
+        """
+    @property
+    def samples_termination(self) -> bool:
+        """
+        Termination is drawn from its probability, or thresholded.
+        """
+    @property
+    def state_bytes_per_row(self) -> int:
+        ...
+    @property
+    def temperature(self) -> float:
+        """
+        The calibrated sampling temperature.
+        """
+class RowCounters:
+    """
+    Where each row's random draws stand: arrays of integers, one a row.
+    """
+    def __init__(self, seeds: typing.Any, episodes: typing.Any, steps: typing.Any) -> None:
+        ...
+    def __len__(self) -> int:
+        ...
+class WorldState:
+    """
+    All that moves in a world: tensors whose first dimension is the row.
+    """
+    @staticmethod
+    def copy_rows(src: WorldState, src_rows: torch.Tensor, dst: WorldState, dst_rows: torch.Tensor) -> None:
+        """
+        dst[dst_rows[i]] = src[src_rows[i]] (int64 [R] each).
+        """
+    def clone(self) -> WorldState:
+        """
+        A deep copy of all rows.
+        """
+    def select(self, rows: torch.Tensor) -> WorldState:
+        """
+        A deep copy of the given rows (int64 [R]), in that order.
+        """
+    @property
+    def fields(self) -> dict[str, torch.Tensor]:
+        """
+        The tensors themselves, by name: to write to them moves the world.
+        """
+    @property
+    def rows(self) -> int:
+        ...
+class WorldStep:
+    """
+    What one step brought to each of N rows.
+    """
+    @property
+    def observation(self) -> torch.Tensor | None:
+        """
+        [N, *shape]; None unless `step` could write it
+        """
+    @property
+    def reward(self) -> torch.Tensor:
+        """
+        float32 [N]
+        """
+    @property
+    def surprise(self) -> torch.Tensor:
+        """
+        float32 [N], nats a latent dimension or token, at temperature 1
+        """
+    @property
+    def terminated(self) -> torch.Tensor:
+        """
+        bool [N]
+        """
+class World:
+    """
+    A frozen world model: immutable, and safe to share between environments and threads.
+    """
+    @staticmethod
+    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', termination: str | None = None, passes: typing.SupportsInt | None = None, order: str | None = None) -> World:
+        """
+        Reads a world directory.
+        
+        device: "cpu", "cuda" or "cuda:1". dtype: "float32", "bfloat16", or "auto",
+        bfloat16 where it is faster. termination: "sampled", "thresholded", or None for
+        what the world was calibrated with. passes, order: of MaskGIT, for worlds whose
+        frames are tokens; None for the world's own.
+        """
+    def begin(self, state: WorldState, mask: torch.Tensor, rng: RowCounters, frames: torch.Tensor | None = None) -> None:
+        """
+        Begins an episode where `mask` (bool [N]) is true: from a stored start, or from
+        `frames` (uint8 [N, H, W, 3]).
+        """
+    def follow(self, state: WorldState, actions: torch.Tensor, frames: torch.Tensor, rng: RowCounters) -> WorldStep:
+        """
+        One given frame a row (uint8 [N, H, W, 3]), in place.
+        """
+    def make_state(self, rows: typing.SupportsInt) -> WorldState:
+        """
+        A state of `rows` rows, none of which has begun.
+        """
+    def observe(self, state: WorldState, kind: str, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a
+        fresh tensor.
+        """
+    def out_of_support(self, state: WorldState) -> torch.Tensor:
+        """
+        How far each row's latents are from those of the training frames: float32 [N], their
+        Mahalanobis distance.
+        """
+    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters, wanted: str | None = None) -> WorldStep:
+        """
+        One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].
+        wanted: the observation that will be asked for next; a world that can write it as it
+        computes returns it with the step.
+        """
+    @property
+    def device(self) -> torch.device:
+        ...
+    @property
+    def spec(self) -> WorldSpec:
+        ...
+class Snapshot:
+    """
+    Rows of an environment at one moment: an immutable value, that can be saved and pickled.
+    
+        snapshot = env.snapshot()
+        snapshot.save("dream.safetensors")
+        env.restore(genie_env.Snapshot.load("dream.safetensors"))
+    """
+    @staticmethod
+    def load(path: os.PathLike | str | bytes) -> Snapshot:
+        """
+        Raises FormatError naming the file and the tensor.
+        """
+    def __getstate__(self) -> bytes:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def __setstate__(self, arg0: bytes) -> None:
+        ...
+    def save(self, path: os.PathLike | str | bytes) -> None:
+        """
+        Writes a safetensors file.
+        """
+    @property
+    def fingerprint(self) -> str:
+        """
+        That world's: only there can it be restored.
+        """
+    @property
+    def rows(self) -> int:
+        ...
+    @property
+    def world(self) -> str:
+        """
+        The name of the world that it was taken in.
+        """
+class VecEnvOptions:
+    """
+    What an environment was made with.
+    """
+    @property
+    def autoreset_mode(self) -> str:
+        """
+        "NextStep", "SameStep" or "Disabled", as gymnasium.vector.AutoresetMode has it.
+        """
+    @property
+    def max_episode_steps(self) -> int | None:
+        ...
+    @property
+    def max_out_of_support(self) -> float | None:
+        ...
+    @property
+    def max_surprise(self) -> float | None:
+        ...
+    @property
+    def num_envs(self) -> int:
+        ...
+    @property
+    def observation(self) -> str:
+        ...
+    @property
+    def out_of_support(self) -> bool:
+        ...
+    @property
+    def seed(self) -> int | None:
+        ...
+    @property
+    def temperature(self) -> float | None:
+        ...
+class VecEnvStep:
+    """
+    What a step brought to each of N rows.
+    """
+    @property
+    def began(self) -> torch.Tensor:
+        """
+        bool [N], rows that began an episode: instead of going on (NextStep; reward and scores are then 0), or after the end of another (SameStep)
+        """
+    @property
+    def final_observation(self) -> torch.Tensor | None:
+        """
+        SameStep: of the episodes that ended where `began`; None where none did
+        """
+    @property
+    def observation(self) -> torch.Tensor:
+        ...
+    @property
+    def out_of_support(self) -> torch.Tensor | None:
+        """
+        float32 [N], a Mahalanobis distance; None unless asked for
+        """
+    @property
+    def reward(self) -> torch.Tensor:
+        """
+        float32 [N]
+        """
+    @property
+    def surprise(self) -> torch.Tensor:
+        """
+        float32 [N], in nats
+        """
+    @property
+    def terminated(self) -> torch.Tensor:
+        """
+        bool [N]
+        """
+    @property
+    def truncated(self) -> torch.Tensor:
+        """
+        bool [N]
+        """
+class VecEnv:
+    """
+    N dreams in one frozen world, stepped together.
+    """
+    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, out_of_support: bool = False, max_out_of_support: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
+        ...
+    def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
+        """
+        One given frame a row (uint8 [N, H, W, 3]), reality's for instance.
+        """
+    def fork(self, row: typing.SupportsInt, into_rows: torch.Tensor, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None) -> torch.Tensor:
+        """
+        The same with a snapshot of one row.
+        """
+    def keep(self, rows: torch.Tensor) -> None:
+        """
+        Goes on with only the given rows (int64 [R], without repeats), in that order.
+        """
+    def render(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        The current frames: uint8 [R, H, W, 3].
+        """
+    def reset(self, *, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None, mask: torch.Tensor | None = None, frames: torch.Tensor | None = None, actions: torch.Tensor | None = None, snapshot: Snapshot | None = None, temperature: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Begins episodes; returns the observation of all rows.
+        """
+    def restore(self, snapshot: Snapshot, rows: torch.Tensor | None = None, seeds: collections.abc.Sequence[typing.SupportsInt] | None = None) -> torch.Tensor:
+        """
+        Rows go on where the snapshot was taken, or branch off with new seeds; returns the observation of all rows.
+        """
+    def set_temperature(self, temperature: torch.Tensor) -> None:
+        """
+        float32 [N], above 0: one sampling temperature a row, from the next step on.
+        """
+    def snapshot(self, rows: torch.Tensor | None = None) -> Snapshot:
+        """
+        All that the given rows are (int64 [R]; None: all).
+        """
+    def step(self, actions: torch.Tensor) -> VecEnvStep:
+        """
+        One dreamt frame a row. actions: int64 [N].
+        """
+    @property
+    def num_envs(self) -> int:
+        """
+        Rows left (see keep).
+        """
+    @property
+    def options(self) -> VecEnvOptions:
+        """
+        With every default filled in.
+        """
+def build_info() -> dict[str, typing.Any]:
+    """
+    How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
+    """
+def hidden_after_passes(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
+    """
+    How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:
+    its cosine schedule.
+    """

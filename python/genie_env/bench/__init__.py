@@ -1,0 +1,1 @@
+"""Speed: steps per second, and the arithmetic that a step costs."""

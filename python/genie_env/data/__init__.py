@@ -1,0 +1,1 @@
+"""Recordings: how games are played and recorded, and what training reads of them."""

@@ -1,0 +1,324 @@
+"""Recorded episodes as training batches.
+
+The order of the data is a function of (seed, epoch), so that a resumed run reads what an unbroken
+one would. Every 20th episode is held out: no network is ever trained on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore
+from genie_env.data.frame_rate import check_one_pace
+from genie_env.data.recording_metadata import has_actions
+
+HELD_OUT_EVERY = 20
+
+Batch = dict[str, torch.Tensor]
+
+
+def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
+    """Opens every directory; all must hold frames of one size and one pace."""
+    for directory in directories:
+        if directory.is_file():
+            raise ValueError(
+                f"{directory} is a file, and a directory of recorded episodes is expected; a video "
+                "has no actions, so that only `train tokenizer`, `train latent-actions` and "
+                "`train dynamics` learn from one"
+            )
+    stores = [EpisodeStore(str(directory)) for directory in directories]
+    if not stores:
+        raise ValueError("no data was given: name at least one directory of recorded episodes")
+    first = stores[0]
+    for directory, store in zip(directories, stores, strict=True):
+        if (store.height, store.width) != (first.height, first.width):
+            raise ValueError(
+                f"the data directories hold frames of different sizes: {directories[0]} of "
+                f"{first.height} x {first.width}, {directory} of {store.height} x {store.width}; "
+                "give those of one size"
+            )
+    check_one_pace(directories, stores)
+    return stores
+
+
+def held_out(store: EpisodeStore) -> NDArray[np.bool_]:
+    """bool [E]: which episodes are never trained on."""
+    episodes = np.arange(len(store.episode_starts) - 1)
+    unseen: NDArray[np.bool_] = episodes % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    return unseen
+
+
+def transitions(store: EpisodeStore, *, held_out_part: bool) -> NDArray[np.int64]:
+    """int64 [M]: the frames of one part that another frame of their episode follows."""
+    wanted = np.repeat(held_out(store) == held_out_part, np.diff(store.episode_starts))
+    wanted[store.episode_starts[1:] - 1] = False
+    return np.flatnonzero(wanted)
+
+
+def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -> None:
+    """Raises ValueError, saying how many episodes are needed, where there are too few.
+
+    `trained` and `unseen` are the frames that the part trained on and the held-out part need.
+    """
+    episodes = sum(store.num_episodes for store in stores)
+    frames = sum(store.num_frames for store in stores)
+    frames_unseen = sum(
+        int(np.diff(store.episode_starts)[held_out(store)].sum()) for store in stores
+    )
+    frames_trained = frames - frames_unseen
+    mean = frames / episodes if episodes else unseen  # of an episode
+    if frames_unseen < unseen:
+        missing = math.ceil((unseen - frames_unseen) / mean)
+        longest = max(store.num_episodes for store in stores)
+        needed = (longest // HELD_OUT_EVERY + missing) * HELD_OUT_EVERY
+        raise ValueError(
+            f"too few episodes: there are {episodes:,}, and the held-out part, every "
+            f"{HELD_OUT_EVERY}th episode of a directory, has {frames_unseen:,} frames of at least "
+            f"{unseen:,}; record on until a directory holds about {needed:,} episodes"
+            + ("" if all(map(has_actions, stores)) else ", or give so many video files")
+        )
+    if frames_trained < trained:
+        more = (trained - frames_trained) / mean * HELD_OUT_EVERY / (HELD_OUT_EVERY - 1)
+        raise ValueError(
+            f"too few episodes: there are {episodes:,}, and without the held-out part, every "
+            f"{HELD_OUT_EVERY}th of a directory, they have {frames_trained:,} frames, but one "
+            f"batch takes {trained:,}; record on until there are about "
+            f"{episodes + math.ceil(more):,} episodes, or give a smaller --batch"
+            + ("" if all(map(has_actions, stores)) else "; each video file is an episode")
+        )
+
+
+def fingerprint(store: EpisodeStore) -> str:
+    """Of a recording: another one where episodes were added, or recorded in another way."""
+    told = store.meta.encode() + store.episode_starts.tobytes()
+    return hashlib.sha256(told).hexdigest()[:16]
+
+
+def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of 0 .. count - 1 that depends on (seed, epoch) alone."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+
+
+class FrameData:
+    """Single frames, in random order, for V."""
+
+    def __init__(self, stores: Sequence[EpisodeStore], *, held_out_part: bool) -> None:
+        self._frames = [store.frames for store in stores]
+        wanted = []
+        for index, store in enumerate(stores):
+            lengths = np.diff(store.episode_starts)
+            rows = np.flatnonzero(np.repeat(held_out(store) == held_out_part, lengths))
+            wanted.append(np.stack([np.full_like(rows, index), rows], axis=1))
+        self._where = np.concatenate(wanted)  # [M, 2]: store, frame
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """Batch number `step` of an endless sequence of epochs: "frames", uint8 [size, H, W, 3]."""
+        if size > len(self):
+            raise ValueError(
+                f"a batch of {size} frames was asked for, but the data holds only {len(self)}: "
+                "record more episodes or make the batch smaller"
+            )
+        epoch, place = divmod(step, len(self) // size)
+        order = self._order(seed, epoch)[place * size : (place + 1) * size]
+        # In memory order, which is also the order in which a disk likes to be read.
+        frames = [self._frames[s][f] for s, f in self._where[np.sort(order)]]
+        return {"frames": torch.from_numpy(np.stack(frames))}
+
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        if getattr(self, "_cached", (None,))[0] != (seed, epoch):
+            self._cached = ((seed, epoch), shuffled(len(self), seed, epoch))
+        return self._cached[1]
+
+
+def longest_episode(stores: Sequence[EpisodeStore], *, held_out_part: bool) -> int:
+    """Frames of the longest episode of one part; 0 where it has none."""
+    lengths = [np.diff(store.episode_starts)[held_out(store) == held_out_part] for store in stores]
+    return int(np.concatenate(lengths).max(initial=0))
+
+
+class Clips:
+    """Where clips of consecutive frames of one episode begin, in random order.
+
+    An epoch is every frame that enough frames of its episode follow.
+    """
+
+    def __init__(
+        self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool
+    ) -> None:
+        self.length = length
+        longest = longest_episode(stores, held_out_part=held_out_part)
+        if longest < length:
+            part = "held-out" if held_out_part else "training"
+            raise ValueError(
+                f"clips of {length} frames were asked for, but the longest {part} episode has "
+                f"{longest}: record longer episodes or make the clips shorter"
+            )
+        places = []
+        for index, store in enumerate(stores):
+            lengths = np.diff(store.episode_starts)
+            left = np.repeat(store.episode_starts[1:], lengths) - np.arange(store.num_frames)
+            wanted = np.repeat(held_out(store) == held_out_part, lengths)
+            firsts = np.flatnonzero(wanted & (left >= length))
+            places.append(np.stack([np.full_like(firsts, index), firsts], axis=1))
+        self._places = np.concatenate(places)  # [M, 2]: store, first frame
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def batch(self, size: int, seed: int, step: int) -> list[tuple[int, slice]]:
+        """Batch number `step` of an endless sequence of epochs: the store and the frames of each
+        clip."""
+        if size > len(self):
+            raise ValueError(
+                f"a batch of {size} clips was asked for, but the data holds only {len(self)}: "
+                "record more episodes or make the batch smaller"
+            )
+        epoch, place = divmod(step, len(self) // size)
+        order = self._order(seed, epoch)[place * size : (place + 1) * size]
+        # In memory order, which is also the order in which a disk likes to be read.
+        chosen = self._places[np.sort(order)].tolist()
+        return [(store, slice(first, first + self.length)) for store, first in chosen]
+
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        if getattr(self, "_cached", (None,))[0] != (seed, epoch):
+            self._cached = ((seed, epoch), shuffled(len(self), seed, epoch))
+        return self._cached[1]
+
+
+class ClipData:
+    """Clips of frames, and nothing else, for the tokenizer and the latent action model."""
+
+    def __init__(
+        self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool
+    ) -> None:
+        self._frames = [store.frames for store in stores]
+        self.clips = Clips(stores, length, held_out_part=held_out_part)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """A batch of "frames": uint8 [size, length, H, W, 3]."""
+        frames = [self._frames[store][rows] for store, rows in self.clips.batch(size, seed, step)]
+        return {"frames": torch.from_numpy(np.stack(frames))}
+
+
+class TokenData:
+    """Clips of tokens and of the latent actions between them, for the dynamics."""
+
+    def __init__(
+        self,
+        tokens: Sequence[NDArray[np.uint16]],
+        actions: Sequence[NDArray[np.uint8]],
+        clips: Clips,
+    ) -> None:
+        """`tokens`: [frames, S] a store; `actions`: [frames], from each frame to its next."""
+        self._tokens, self._actions = tokens, actions
+        self.clips = clips
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """A batch of "tokens", int64 [size, length, S], and "actions", int64 [size, length - 1]."""
+        clips = self.clips.batch(size, seed, step)
+        tokens = np.stack([self._tokens[store][rows] for store, rows in clips])
+        actions = np.stack([self._actions[store][rows][:-1] for store, rows in clips])
+        return {
+            "tokens": torch.from_numpy(tokens.astype(np.int64)),
+            "actions": torch.from_numpy(actions.astype(np.int64)),
+        }
+
+
+Encoder = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
+
+
+class LatentData:
+    """Windows of encoded frames, for M.
+
+    An epoch is all episodes one after another in a new order, from a new phase, cut into windows;
+    a window may hold the end of one episode and the beginning of the next, which the restart flag
+    marks (as in the paper's code).
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[EpisodeStore],
+        latents: Sequence[NDArray[np.float16]],
+        inputs: Sequence[float],
+        *,
+        held_out_part: bool,
+    ) -> None:
+        """`latents`: float16 [frames, 2, L] a store (mu, logvar); `inputs`: M's input by action."""
+        self._latents = latents
+        self._actions = [np.asarray(inputs, np.float32)[store.actions] for store in stores]
+        self._terminations = [store.terminations for store in stores]
+        self._episodes = [
+            (index, int(start), int(stop))
+            for index, store in enumerate(stores)
+            for start, stop, out in zip(
+                store.episode_starts[:-1], store.episode_starts[1:], held_out(store), strict=True
+            )
+            if out == held_out_part
+        ]
+        self.num_frames = sum(stop - start for _, start, stop in self._episodes)
+
+    def batches_an_epoch(self, size: int, window: int) -> int:
+        # One window less than there is room for, so that every phase gives as many.
+        count = (self.num_frames // window - 1) // size
+        if count < 1:
+            raise ValueError(
+                f"a batch of {size} windows of {window} frames was asked for, but the data holds "
+                f"only {self.num_frames} frames: record more episodes or make the batch smaller"
+            )
+        return count
+
+    def batch(self, size: int, window: int, seed: int, step: int) -> Batch:
+        """Batch number `step` of an endless sequence of epochs; see Memory::ComputeLoss."""
+        epoch, place = divmod(step, self.batches_an_epoch(size, window))
+        stream, order = self._epoch(window, seed, epoch)
+        pieces = [
+            self._window(stream, start * window, window)
+            for start in order[place * size : (place + 1) * size]
+        ]
+        return {name: torch.from_numpy(np.stack([p[name] for p in pieces])) for name in pieces[0]}
+
+    def _epoch(
+        self, window: int, seed: int, epoch: int
+    ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]:
+        key = (window, seed, epoch)
+        if getattr(self, "_cached", (None,))[0] != key:
+            order = shuffled(len(self._episodes), seed, epoch)
+            lengths = np.array([self._episodes[e][2] - self._episodes[e][1] for e in order])
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            windows = shuffled(self.num_frames // window - 1, seed + 1, epoch)
+            phase = int(shuffled(window, seed + 2, epoch)[0])
+            self._cached = (key, ((order, starts - phase), windows))
+        return self._cached[1]
+
+    def _window(
+        self, stream: tuple[NDArray[np.int64], NDArray[np.int64]], begin: int, window: int
+    ) -> dict[str, NDArray[np.float32]]:
+        order, starts = stream
+        parts: dict[str, list[NDArray[np.float32]]] = {
+            name: [] for name in ("mu", "logvar", "actions", "restarts", "terminations")
+        }
+        place = int(np.searchsorted(starts, begin, side="right")) - 1
+        position = begin
+        while position < begin + window:
+            store, start, stop = self._episodes[order[place]]
+            first = start + position - int(starts[place])
+            last = min(stop, first + begin + window - position)
+            latents = self._latents[store][first:last].astype(np.float32)
+            parts["mu"].append(latents[:, 0])
+            parts["logvar"].append(latents[:, 1])
+            parts["actions"].append(self._actions[store][first:last])
+            parts["restarts"].append((np.arange(first, last) == start).astype(np.float32))
+            parts["terminations"].append(self._terminations[store][first:last].astype(np.float32))
+            position += last - first
+            place += 1
+        return {name: np.concatenate(values) for name, values in parts.items()}

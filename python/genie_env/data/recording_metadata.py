@@ -1,0 +1,143 @@
+"""The game behind recorded episodes, as their meta.json tells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genie_env._core import EpisodeStore
+
+MOST_ACTIONS = 1024
+"""An action may be any number; so many are told apart."""
+
+
+@dataclass(frozen=True)
+class RecordedGame:
+    """What all recordings that one world is learned from have in common."""
+
+    game: str
+    frame_skip: int
+    actions: tuple[str, ...]
+    """What each action means, in order."""
+
+
+def has_actions(store: EpisodeStore) -> bool:
+    """Of what was decoded from video files, meta.json says "actions": null: nobody knows them."""
+    meta = json.loads(store.meta)
+    return meta.get("actions", []) is not None
+
+
+def check_has_actions(directory: Path, store: EpisodeStore) -> None:
+    """For whatever learns from actions, rewards or deaths. Raises ValueError where there are none."""
+    if not has_actions(store):
+        raise ValueError(
+            f"{directory} has no actions, as it was decoded from video files: `train tokenizer`, "
+            "`train latent-actions` and `train dynamics` learn from frames alone; give a recording "
+            "of `genie-env record` here"
+        )
+
+
+def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -> RecordedGame:
+    """The one game of all stores.
+
+    Raises ValueError where the recordings do not say what they are of, are of different games, or
+    hold no actions, or one without a meaning.
+    """
+    games = [_read(d, store) for d, store in zip(directories, stores, strict=True)]
+    for directory, game in zip(directories, games, strict=True):
+        for field in fields(RecordedGame):
+            one, other = getattr(games[0], field.name), getattr(game, field.name)
+            if one != other:
+                raise ValueError(
+                    f"the recordings are not of one game: {field.name} is {one!r} in "
+                    f"{directories[0]} but {other!r} in {directory}; a world is learned from "
+                    "recordings of one game, at one frame skip"
+                )
+    return games[0]
+
+
+def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
+    file = directory / "meta.json"
+    check_has_actions(directory, store)
+    meta = json.loads(store.meta)
+
+    def said(name: str, kind: type, meant: str) -> Any:
+        if type(meta.get(name)) is not kind:
+            raise ValueError(
+                f'{file}: "{name}" is {meta.get(name)!r}, expected {meant}; `genie-env record` '
+                "writes it"
+            )
+        return meta[name]
+
+    game = RecordedGame(
+        game=said("game", str, "the game's name"),
+        frame_skip=said("frame_skip", int, "the number of tics that an action is held for"),
+        actions=tuple(said("actions", list, "a list of what each action means")),
+    )
+    _check_named(directory, store, len(game.actions))
+    return game
+
+
+def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
+    # The store itself has refused negative ones.
+    unknown = np.flatnonzero(store.actions >= count)
+    if len(unknown):
+        raise ValueError(
+            f"{directory / 'actions.npy'}: action {unknown[0]} is {store.actions[unknown[0]]}, "
+            f"expected 0 to {count - 1}: {directory / 'meta.json'} names {count} actions"
+        )
+
+
+def action_meanings(
+    directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> tuple[str | None, ...]:
+    """What each recorded action means, in order; None where the recordings only number them.
+
+    Raises ValueError where a recording holds no actions that could be told apart, or where the
+    recordings do not agree on what an action means.
+    """
+    named = [_names(d, store) for d, store in zip(directories, stores, strict=True)]
+    for directory, names in zip(directories, named, strict=True):
+        if names != named[0]:
+            raise ValueError(
+                f"the recordings do not have the same actions: {_said(named[0])} in "
+                f"{directories[0]} but {_said(names)} in {directory}; give recordings of one game"
+            )
+    if named[0] is not None:
+        return named[0]
+    return (None,) * (1 + max(int(store.actions.max(initial=0)) for store in stores))
+
+
+def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
+    check_has_actions(directory, store)
+    names = json.loads(store.meta).get("actions")
+    least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
+    if store.num_frames and (names == [] or least == most):
+        why = "its meta.json names none" if names == [] else f"every one is {most}"
+        raise ValueError(
+            f"{directory} holds no actions to learn from: {why}, as in recordings of a video; give "
+            "recordings of a game that was played (`genie-env record`)"
+        )
+    if names is None:
+        if most >= MOST_ACTIONS:
+            raise ValueError(
+                f"{directory / 'actions.npy'} holds action {most}, expected 0 to "
+                f"{MOST_ACTIONS - 1}: record discrete actions, numbered from 0"
+            )
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f'{directory / "meta.json"}: "actions" is {names!r}, expected a list of what each '
+            "action means; `genie-env record` writes it"
+        )
+    _check_named(directory, store, len(names))
+    return tuple(names)
+
+
+def _said(names: tuple[str, ...] | None) -> str:
+    return "numbers only" if names is None else ", ".join(names)

@@ -1,0 +1,222 @@
+"""Worker processes that play numbered episodes, handed back in order.
+
+Robust on purpose: a worker's exception arrives at the caller as it was raised, a worker that dies
+is named, and however the caller leaves (Ctrl-C included), no process stays behind.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Generator, Iterator
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+from genie_env.data.episode import Episode
+
+_PATIENCE = 5.0  # seconds that a worker may take to close its games
+
+
+class Player(Protocol):
+    """Plays episodes in a worker process; picklable."""
+
+    @property
+    def lanes(self) -> int:
+        """How many episodes it plays at a time."""
+
+    def play(self, jobs: Jobs) -> None:
+        """Plays until `jobs.take()` gives None. Every episode depends on its index alone."""
+
+
+class _CallerGone(Exception):
+    """The worker's connection ended: the caller has died, or has enough.
+
+    An exception of its own, because a game may well raise an EOFError that somebody should see.
+    """
+
+
+@contextlib.contextmanager
+def _to_the_caller() -> Iterator[None]:
+    """Around every use of a worker's connection."""
+    try:
+        yield
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        raise _CallerGone from error
+
+
+class Jobs:
+    """A worker's side: the episodes to play, and where they go.
+
+    Every call leaves the player (by an exception) when the caller is gone.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: collections.deque[int] = collections.deque()
+        self._closed = False
+        self._ticks = 0
+        self.playing: set[int] = set()
+
+    def take(self, block: bool = True) -> int | None:
+        """The next episode to play. None: no more, or with block=False none at the moment."""
+        with _to_the_caller():
+            while not self._closed and (self._connection.poll() or (block and not self._waiting)):
+                self._receive()
+        if not self._waiting:
+            return None
+        self.playing.add(self._waiting[0])
+        return self._waiting.popleft()
+
+    def give(self, episode: Episode) -> None:
+        """Hands a finished episode back; it may be changed afterwards."""
+        with _to_the_caller():
+            episode.send(self._connection)
+        self.playing.discard(episode.index)
+
+    def tick(self) -> None:
+        """To be called every step, so that a caller who is gone is noticed within an episode."""
+        self._ticks += 1
+        if self._ticks % 16 > 0 or self._closed:
+            return
+        with _to_the_caller():
+            if self._connection.poll():
+                self._receive()
+
+    def _receive(self) -> None:
+        index = self._connection.recv()
+        self._closed = index is None
+        if index is not None:
+            self._waiting.append(index)
+
+
+def play_episodes(player: Player, episodes: range, workers: int) -> Generator[Episode]:
+    """Plays `episodes` in `workers` processes and yields them in order.
+
+    An exception in a worker is raised here, with a note that names the episode; a worker that dies
+    is a RuntimeError. Close the generator (contextlib.closing) to stop early.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected 1 or more")
+    crew = [_Worker(player) for _ in range(min(workers, len(episodes)))]
+    # An episode that takes long must not let finished ones pile up behind it without bound.
+    window = max(32, 4 * workers * player.lanes)
+    finished: dict[int, Episode] = {}
+    following = iter(episodes)
+    next_out = episodes.start
+    upcoming = next(following, None)
+    try:
+        while next_out < episodes.stop:
+            for worker in sorted(crew, key=lambda worker: len(worker.playing)):
+                # One more than it plays at a time, so that it never waits for the next.
+                while (
+                    upcoming is not None
+                    and upcoming < next_out + window
+                    and len(worker.playing) <= player.lanes
+                ):
+                    worker.ask(upcoming)
+                    upcoming = next(following, None)
+            ready = wait([worker.connection for worker in crew])
+            for worker in crew:
+                if worker.connection in ready:
+                    episode = worker.receive()
+                    finished[episode.index] = episode
+            while next_out in finished:
+                yield finished.pop(next_out)
+                next_out += 1
+        for worker in crew:
+            worker.connection.send(None)
+    finally:
+        for worker in crew:
+            worker.connection.close()
+        for worker in crew:
+            worker.stop()
+
+
+class _Worker:
+    """The caller's side of one process."""
+
+    def __init__(self, player: Player) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.playing: set[int] = set()
+        self._process = context.Process(target=_work, args=(player, theirs), daemon=True)
+        # Ctrl-C is for the caller, which then closes the connection; a worker begins, and stays,
+        # with it blocked. (Starting the tracker would unblock it, so that is done before.)
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def ask(self, index: int) -> None:
+        self.playing.add(index)
+        try:
+            self.connection.send(index)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # receive() says what happened
+
+    def receive(self) -> Episode:
+        try:
+            message = Episode.receive(self.connection)
+        except (EOFError, ConnectionResetError):
+            self._process.join(_PATIENCE)
+            raise RuntimeError(
+                f"a worker process ended (exit code {self._process.exitcode}) while it had "
+                f"episodes {sorted(self.playing)} to play; a negative code is the signal that "
+                "ended it, -9 often the system's, for lack of memory: try fewer workers"
+            ) from None
+        if isinstance(message, Exception):
+            raise message
+        self.playing.discard(message.index)
+        return message
+
+    def stop(self) -> None:
+        self._process.join(_PATIENCE)
+        if self._process.exitcode != 0:
+            # Its games are in its process group (see _work), and may have outlived it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid or 0, signal.SIGKILL)
+            self._process.join()
+
+
+def _work(player: Player, connection: Connection) -> None:
+    # A process group of its own, which takes its games along when it has to be killed.
+    os.setsid()
+    # The games are processes too, and must not keep the connection open when this one dies.
+    os.set_inheritable(connection.fileno(), False)
+    jobs = Jobs(connection)
+    try:
+        player.play(jobs)
+    except _CallerGone:
+        pass
+    except Exception as error:
+        where = f"while playing {_names(jobs.playing)}" if jobs.playing else "before any episode"
+        error.add_note(f"in a worker process, {where}:\n{traceback.format_exc()}")
+        try:
+            connection.send(_picklable(error))
+        except OSError:
+            pass
+
+
+def _names(indices: set[int]) -> str:
+    return f"episode{'s'[: len(indices) > 1]} {', '.join(map(str, sorted(indices)))}"
+
+
+def _picklable(error: Exception) -> Exception:
+    """The exception itself, or its words where it does not survive the journey."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        substitute = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in error.__notes__:
+            substitute.add_note(note)
+        return substitute

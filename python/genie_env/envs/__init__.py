@@ -1,0 +1,1 @@
+"""Environments: the vector environment, the single one, adapters, and the worlds that are installed."""

@@ -1,0 +1,122 @@
+"""One dream, as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from genie_env import _core
+from genie_env._core import Snapshot
+from genie_env.envs.vector_env import DreamVectorEnv, StepFunction
+
+
+class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
+    """One dream in a frozen world: a batch of one, so many at once are cheaper in DreamVectorEnv.
+
+        env = DreamEnv("doom-take-cover", render_mode="rgb_array")
+        observation, info = env.reset(seed=0)
+        observation, reward, terminated, truncated, info = env.step(action)
+
+    `info["surprise"]` says how unlikely the world itself finds the new frame, in nats a latent
+    dimension. The arguments are those of DreamVectorEnv, whose functions see a batch of one.
+    """
+
+    metadata: dict[str, Any] = DreamVectorEnv.metadata
+
+    action_space: gymnasium.spaces.Discrete[np.int64]
+    observation_space: gymnasium.spaces.Box
+
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        temperature: float | None = None,
+        termination: str = "calibrated",
+        passes: int | None = None,
+        order: str | None = None,
+        observation: str | None = None,
+        max_episode_steps: int | None = None,
+        max_surprise: float | None = None,
+        out_of_support: bool = False,
+        max_out_of_support: float | None = None,
+        reward_fn: StepFunction | None = None,
+        termination_fn: StepFunction | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        self._recipe = functools.partial(type(self), **arguments)
+        self._dream = DreamVectorEnv(num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **arguments)
+        self.world = self._dream.world
+        self.render_mode = render_mode
+        self.metadata = dict(type(self).metadata)  # vector environments write into it
+        self.action_space = self._dream.single_action_space
+        self.observation_space = self._dream.single_observation_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Begins an episode: the first of the given seed, or the next one.
+
+        Args:
+            seed: of the draws.
+            options: as those of DreamVectorEnv, of one row: "frames", uint8 [H, W, 3], or
+                [T, H, W, 3] with "actions", integers [T - 1]; "snapshot"; "temperature".
+        """
+        rows = dict(options or {})
+        if unknown := sorted(rows.keys() - {"frames", "actions", "snapshot", "temperature"}):
+            raise ValueError(
+                f"options: got {unknown}, expected 'frames', 'actions', 'snapshot' or 'temperature'"
+            )
+        for name in rows.keys() & {"frames", "actions"}:
+            rows[name] = np.asarray(rows[name])[None]
+        observations, infos = self._dream.reset(seed=seed, options=rows)
+        super().reset(seed=seed)
+        return observations[0], infos
+
+    def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """One dreamt frame. `action`: an integer."""
+        try:
+            actions = [operator.index(action)]
+        except TypeError:
+            raise TypeError(f"action is {action!r}, expected an integer") from None
+        observations, rewards, terminations, truncations, infos = self._dream.step(actions)
+        return (
+            observations[0],
+            float(rewards[0]),
+            bool(terminations[0]),
+            bool(truncations[0]),
+            {name: float(infos[name][0]) for name in infos if not name.startswith("_")},
+        )
+
+    def snapshot(self) -> Snapshot:
+        """All that the dream is: a value to keep, save and pickle."""
+        return self._dream.snapshot()
+
+    def restore(self, snapshot: Snapshot, seed: int | None = None) -> NDArray[Any]:
+        """Goes on where the snapshot was taken, or branches off with a seed; see DreamVectorEnv."""
+        observation: NDArray[Any] = self._dream.restore(snapshot, seed=seed)[0]
+        return observation
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The current frame, uint8 [H, W, 3], where the render mode is "rgb_array"."""
+        frames = self._dream.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        self._dream.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An environment is pickled as its arguments: the copy must be reset."""
+        return self._recipe, ()
+
+    def __repr__(self) -> str:
+        return f"DreamEnv({self.world.spec.name!r})"

@@ -1,0 +1,1 @@
+"""Measurements: agents in the real game, worlds beside recordings."""

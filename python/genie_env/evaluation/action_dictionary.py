@@ -1,0 +1,69 @@
+"""A dictionary from latent actions to real ones, learned from a few labelled transitions.
+
+Everything here works on a table of how often each code and each real action came together: int64
+[codes, actions].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_env.data.datasets import shuffled
+
+Counts = NDArray[np.int64]
+
+
+def count_together(
+    codes: NDArray[np.integer], actions: NDArray[np.integer], shape: tuple[int, int]
+) -> Counts:
+    """How often each code came with each action: int64 `shape`, which is (codes, actions).
+
+    codes, actions: integers [M], of the same transitions.
+    """
+    counts = np.zeros(shape, np.int64)
+    np.add.at(counts, (codes, actions), 1)
+    return counts
+
+
+def most_frequent(counts: Counts) -> NDArray[np.int64]:
+    """int64 [codes]: the action that came most often with each code.
+
+    Where several did, the one among them that is most frequent overall, then the smallest number.
+    So a code that never came gets the action that is most frequent overall.
+
+    >>> most_frequent(np.array([[5, 1, 1], [0, 1, 1], [0, 0, 3], [0, 0, 0]]))
+    array([0, 2, 2, 0])
+    """
+    overall = counts.sum(axis=0)
+    first: NDArray[np.int64] = (counts * (overall.sum() + 1) + overall).argmax(axis=1)
+    return first
+
+
+def accuracy(dictionary: NDArray[np.int64], counts: Counts) -> float:
+    """The share of the counted transitions whose action is the dictionary's for their code.
+
+    >>> accuracy(np.array([1, 0]), np.array([[1, 3], [4, 0]]))
+    0.875
+    """
+    named = counts[np.arange(len(counts)), dictionary].sum()
+    return float(named / counts.sum())
+
+
+def labelled_transitions(count: int, labelled: int, seed: int, draw: int) -> NDArray[np.int64]:
+    """int64 [labelled]: which of `count` transitions are labelled, without repetition.
+
+    A function of (seed, draw) alone; those of a smaller `labelled` are the first ones of a larger.
+    """
+    return shuffled(count, seed, draw)[:labelled]
+
+
+def check_labelled(labelled: int, count: int) -> None:
+    """Raises ValueError unless so many of `count` transitions can be labelled."""
+    if labelled < 1:
+        raise ValueError(f"labelled is {labelled}; expected 1 or more: nothing maps without labels")
+    if labelled > count:
+        raise ValueError(
+            f"{labelled:,} labelled transitions were asked for, but the training part of the "
+            f"recordings has {count:,}: give a smaller --labelled, or record more episodes"
+        )

@@ -1,0 +1,260 @@
+"""`genie-env map-actions`: what latent actions mean, from a few labelled transitions.
+
+A latent action model has learned from frames alone to tell actions apart, but not their names. A
+dictionary from its codes to real actions takes few labels (Bruce et al. 2024, on training agents).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from genie_env._core import EpisodeStore
+from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
+from genie_env.data.files import read_json, write_atomically, write_json
+from genie_env.data.recording_metadata import action_meanings
+from genie_env.evaluation.action_classifier import train_classifier
+from genie_env.evaluation.action_dictionary import (
+    Counts,
+    accuracy,
+    check_labelled,
+    count_together,
+    labelled_transitions,
+    most_frequent,
+)
+from genie_env.evaluation.statistics import Summary, summarise
+from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.latent_actions import encoded_actions, load_latent_actions
+from genie_env.training.runs import final_report
+
+LABELLED = (20, 50, 200, 1000)
+COMPARED = 200
+"""Labels at which the dictionary is held against the classifier."""
+DRAWS = 20
+"""Sets of labelled transitions, for every number of them."""
+
+
+def map_actions(
+    latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
+    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
+    out: Annotated[Path, typer.Option(help="directory for mapping.json and mapping.png")],
+    labelled: Annotated[int, typer.Option(help="transitions whose action is told")] = COMPARED,
+    steps: Annotated[int, typer.Option(help="updates of the supervised classifier")] = 3000,
+    seed: Annotated[int, typer.Option(help="of the labelled transitions and the classifier")] = 0,
+) -> None:
+    """Map latent actions to real ones with a few labels; compare with a supervised classifier.
+
+    The labelled transitions are of training episodes; everything is measured on held-out ones.
+    """
+    for name, value, least in (("steps", steps, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; expected {least} or more")
+    final_report(latent_actions, "latent-actions")
+    stores = open_stores(data)
+    meanings = action_meanings(data, stores)
+    known, unseen = (
+        sum(len(transitions(store, held_out_part=part)) for store in stores)
+        for part in (False, True)
+    )
+    check_labelled(labelled, known)
+    if not unseen:
+        raise ValueError(
+            f"too few episodes: the held-out part, every {HELD_OUT_EVERY}th episode of a "
+            "directory, has no transition between two frames; record on"
+        )
+
+    model = load_latent_actions(latent_actions)
+    codes = encoded_actions(latent_actions, model, data, stores)
+    shape = (model.actions, len(meanings))
+    inferred, real = _codes_and_actions(stores, codes, held_out_part=False)
+    every = count_together(inferred, real, shape)
+    held_out = count_together(*_codes_and_actions(stores, codes, held_out_part=True), shape)
+
+    def labels(number: int, draw: int) -> Counts:
+        chosen = labelled_transitions(known, number, seed, draw)
+        return count_together(inferred[chosen], real[chosen], shape)
+
+    accuracies = {
+        number: summarise(
+            [accuracy(most_frequent(labels(number, draw)), held_out) for draw in range(DRAWS)]
+        )
+        for number in sorted({labelled, *(n for n in LABELLED if n <= known)})
+    }
+    supervised = _supervised(
+        out / "supervised",
+        stores,
+        actions=len(meanings),
+        window=model.receptive_field,
+        steps=steps,
+        seed=seed,
+    )
+    told = labels(labelled, 0)
+    compared, best = accuracies.get(COMPARED), supervised["accuracy"]
+    found = {
+        "latent_actions": str(latent_actions),
+        "weights": weights_fingerprint(latent_actions),
+        "data": [str(directory) for directory in data],
+        "recordings": [fingerprint(store) for store in stores],
+        "seed": seed,
+        "transitions": {"training": known, "held_out": unseen},
+        "labelled": labelled,
+        "dictionary": dictionary_entries(told, meanings),
+        "dictionary_accuracy": accuracy(most_frequent(told), held_out),
+        "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
+        "every_label": accuracy(most_frequent(every), held_out),
+        "supervised": supervised,
+        "chance": accuracy(np.full(len(every), every.sum(axis=0).argmax()), held_out),
+        "ratio": compared.mean / best if compared is not None and best else None,
+        "confusion": held_out.tolist(),  # a row a code, a column an action
+    }
+    write_json(out / "mapping.json", found)
+    plot(accuracies, found, out / "mapping.png")
+    console = Console()
+    _show(console, accuracies, found, [_name(i, m) for i, m in enumerate(meanings)])
+    files = f"wrote {out / 'mapping.json'} and {out / 'mapping.png'}"
+    console.print(files, soft_wrap=True)
+
+
+def _codes_and_actions(
+    stores: Sequence[EpisodeStore], codes: Sequence[NDArray[np.uint8]], *, held_out_part: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """uint8 [M] and int64 [M], of every transition of one part."""
+    rows = [transitions(store, held_out_part=held_out_part) for store in stores]
+    return (
+        np.concatenate([array[wanted] for array, wanted in zip(codes, rows, strict=True)]),
+        np.concatenate([store.actions[wanted] for store, wanted in zip(stores, rows, strict=True)]),
+    )
+
+
+def _supervised(
+    directory: Path,
+    stores: Sequence[EpisodeStore],
+    *,
+    actions: int,
+    window: int,
+    steps: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What the classifier reached, kept in a file of `directory` that is named after all that
+    decides it: other latent actions that see as much are held against the same one."""
+    settings = {
+        "window": window,
+        "steps": steps,
+        "seed": seed,
+        "actions": actions,
+        "recordings": [fingerprint(store) for store in stores],
+    }
+    name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    file = directory / f"{name}.json"
+    if not file.exists():
+        reached = train_classifier(stores, actions=actions, window=window, steps=steps, seed=seed)
+        write_json(file, {**settings, **reached.as_json()})
+    return read_json(file)
+
+
+def dictionary_entries(
+    counts: Counts, meanings: Sequence[str | None]
+) -> dict[str, dict[str, Any]]:
+    """By code: the action, what it means, the share of the code's labels that it has and how many
+    labels the code has; a code without any has no share."""
+    return {
+        str(code): {
+            "action": int(action),
+            "meaning": meanings[action],
+            "share": int(row[action]) / int(row.sum()) if row.any() else None,
+            "count": int(row.sum()),
+        }
+        for code, (action, row) in enumerate(zip(most_frequent(counts), counts, strict=True))
+    }
+
+
+def plot(accuracies: Mapping[int, Summary], found: Mapping[str, Any], file: Path) -> None:
+    """Held-out accuracy by the number of labels."""
+    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    panel = figure.subplots()
+    numbers = list(accuracies)
+    means = np.array([summary.mean for summary in accuracies.values()])
+    ends = np.array([summary.ci95 for summary in accuracies.values()])
+    panel.errorbar(
+        numbers,
+        means,
+        yerr=np.abs(ends.T - means),
+        fmt="o-",
+        capsize=3,
+        label=f"latent actions and a dictionary (mean of {DRAWS} draws, 95 %)",
+    )
+    lines = (
+        ("supervised classifier, every label", found["supervised"]["accuracy"], "--", "C1"),
+        ("latent actions, every label", found["every_label"], "-.", "C0"),
+        ("chance: the most frequent action", found["chance"], ":", "black"),
+    )
+    for label, value, style, color in lines:
+        panel.axhline(value, linestyle=style, color=color, linewidth=1.2, label=label)
+    panel.set(
+        xscale="log",
+        xlabel="labelled transitions",
+        ylabel="accuracy on held-out episodes",
+        ylim=(0, 1.02),
+        xticks=numbers,
+        xticklabels=[f"{number:,}" for number in numbers],
+    )
+    panel.minorticks_off()
+    panel.legend(fontsize="small", loc="lower right")
+    write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _name(action: int, meaning: str | None) -> str:
+    return f"action {action}" if meaning is None else meaning
+
+
+def _show(
+    console: Console,
+    accuracies: Mapping[int, Summary],
+    found: Mapping[str, Any],
+    names: Sequence[str],
+) -> None:
+    held_out = np.array(found["confusion"])
+    table = Table(title="held-out transitions by code and action")
+    for column in ("code", *names, "means", "its labels"):
+        table.add_column(column, justify="right")
+    for code, entry in found["dictionary"].items():
+        if entry["count"]:
+            said = f"{entry['share']:.0%} of {entry['count']:,}"
+        else:
+            said = "none: the most frequent action"
+        row = (f"{number:,}" for number in held_out[int(code)])
+        table.add_row(code, *row, names[entry["action"]], said)
+    console.print(table)
+    missing = set(range(len(names))) - {entry["action"] for entry in found["dictionary"].values()}
+    if missing:
+        console.print(
+            f"No code means {', '.join(names[action] for action in sorted(missing))}.",
+            style="bold red",
+        )
+
+    table = Table(title="share of held-out actions that are named right")
+    for column in ("", "accuracy", "95 % interval"):
+        table.add_column(column, justify="right")
+    for number, summary in accuracies.items():
+        low, high = summary.ci95 or (summary.mean, summary.mean)
+        table.add_row(f"{number:,} labels", f"{summary.mean:.1%}", f"{low:.1%} to {high:.1%}")
+    known = found["transitions"]["training"]
+    table.add_row(f"every label ({known:,})", f"{found['every_label']:.1%}", "", end_section=True)
+    table.add_row("supervised classifier", f"{found['supervised']['accuracy']:.1%}", "")
+    table.add_row("most frequent action", f"{found['chance']:.1%}", "")
+    console.print(table)
+    if found["ratio"] is not None:
+        console.print(
+            f"With {COMPARED} labels, latent actions reach {found['ratio']:.1%} of what the "
+            f"supervised classifier reaches with all {known:,}."
+        )

@@ -1,0 +1,125 @@
+"""A video of one controller in the real game and in its dream, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genie_env._core import VecEnv
+from genie_env.agents.controller import LinearController
+from genie_env.agents.dreams import Dreams, derived_seeds
+from genie_env.data.episode import Episode
+from genie_env.games.doom import TICS_PER_SECOND
+from genie_env.media.video import Picture, VideoWriter, side_by_side
+
+FILMED = 20
+"""Episodes, and dreams, of which the video shows the median one."""
+
+
+def film_side_by_side(
+    dreams: Dreams,
+    controller: LinearController,
+    episodes: Sequence[Episode],
+    file: Path,
+    seed: int,
+    console: Console,
+) -> None:
+    """Films the median one of the controller's real `episodes`, which have kept their frames,
+    beside the median one of FILMED dreams."""
+    scores = [episode.score for episode in episodes]
+    episode = episodes[_median(scores)]
+    assert episode.frames is not None
+    seeds = derived_seeds(seed, FILMED, count=FILMED)
+    dreamt = dream_lengths(dreams, controller, seeds)
+    dream = dream_frames(dreams, controller, seeds, _median(dreamt))
+    sides = (
+        _Side("reality", iter(episode.frames), len(episode) if episode.truncated else math.inf),
+        _Side("dream", dream, dreams.world.spec.max_episode_steps),
+    )
+    columns = (TextColumn("filming"), BarColumn(bar_width=20), TimeRemainingColumn())
+    length = TICS_PER_SECOND + max(s[_median(s)] for s in (scores, dreamt))
+    with Progress(*columns, console=console) as progress, VideoWriter(file, TICS_PER_SECOND) as v:
+        task = progress.add_task("", total=length)
+        held = 0  # pictures after both have ended: a second to see how
+        while held < TICS_PER_SECOND:
+            panels = [side.following() for side in sides]
+            v.write(side_by_side([p[0] for p in panels], [p[1] for p in panels]))
+            held += all(side.over for side in sides)
+            progress.advance(task)
+    console.print(f"wrote {file}: the median of {len(scores)} episodes and of {FILMED} dreams")
+
+
+class _Side:
+    """One side of the video."""
+
+    def __init__(self, name: str, frames: Iterator[Picture], limit: float) -> None:
+        """`limit`: the number of tics after which the time was up."""
+        self._name, self._frames, self._limit = name, frames, limit
+        self._last = np.zeros(0, np.uint8)
+        self._tics = 0
+        self.over = False
+
+    def following(self) -> tuple[Picture, str]:
+        """The next frame and its caption; when it is over, the last frame, darkened."""
+        frame = next(self._frames, None)
+        if frame is not None:
+            self._last = frame
+            self._tics += 1
+            return frame, f"{self._name}: tic {self._tics}"
+        self.over = True
+        end = "died" if self._tics < self._limit else "survived"
+        return self._last // 3, f"{self._name}: {end} after {self._tics} tics"
+
+
+def _median(scores: Sequence[float]) -> int:
+    """The index of the middle score (the upper one of two)."""
+    return sorted(range(len(scores)), key=lambda i: scores[i])[len(scores) // 2]
+
+
+def dream_lengths(
+    dreams: Dreams, controller: LinearController, seeds: Sequence[int]
+) -> list[int]:
+    """How many frames the dream of every seed lasts."""
+    lengths = torch.zeros(len(seeds), dtype=torch.int64)
+    for _, alive in _dream(dreams, controller, seeds):
+        lengths += alive
+    return [int(length) for length in lengths]
+
+
+def dream_frames(
+    dreams: Dreams, controller: LinearController, seeds: Sequence[int], row: int
+) -> Iterator[Picture]:
+    """Every frame of one of these dreams, until it ends.
+
+    All are dreamt again: in float32 a dream alone may take another turn than one in a batch.
+    """
+    for env, alive in _dream(dreams, controller, seeds):
+        if not alive[row]:
+            return
+        yield env.render(torch.tensor([row]))[0].cpu().numpy()
+
+
+def _dream(
+    dreams: Dreams, controller: LinearController, seeds: Sequence[int]
+) -> Iterator[tuple[VecEnv, torch.Tensor]]:
+    """Dreams together, and at every frame says which rows go on: bool [len(seeds)]. The others
+    dream on for nothing, so that the batch keeps its size."""
+    env = VecEnv(
+        dreams.world,
+        num_envs=len(seeds),
+        observation=controller.observation,
+        temperature=dreams.temperature,
+    )
+    observation = env.reset(seeds=list(seeds))
+    alive = torch.ones(len(seeds), dtype=torch.bool)
+    while alive.any():
+        yield env, alive
+        step = env.step(torch.from_numpy(controller.act(observation.cpu().numpy())))
+        observation = step.observation
+        alive = alive & ~(step.terminated | step.truncated).cpu()

@@ -1,0 +1,235 @@
+"""Dreams that begin in recorded episodes: a world follows real frames, then dreams on by itself.
+
+Only what every world has (`World` in _core) is asked of it, so that families can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore, RowCounters, World
+from genie_env.agents.dreams import derived_seeds
+from genie_env.data.datasets import HELD_OUT_EVERY, Clips, check_enough, held_out, longest_episode
+
+GREEDY = 1e-6
+"""The temperature of the likeliest dream. Drawn at temperature 1, even a perfect world's dream is
+another future than the recorded one, and PSNR punishes it for every detail that chance decides; the
+likeliest dreams differ in little but their actions."""
+
+ROWS = 64
+"""Dreams at once: the state of a world that remembers frames takes megabytes a row."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """N places in recordings at which a world begins, and what it then follows and dreams.
+
+    It is given the frame of the place and `burn_in` more, and dreams `horizon` frames. Index t of a
+    recording holds frame t and the action that leads to frame t + 1.
+    """
+
+    stores: Sequence[EpisodeStore]
+    actions: Sequence[NDArray[np.integer]]
+    """The action from every frame to the next: [frames] a store."""
+    burn_in: int
+    horizon: int
+    places: NDArray[np.int64]
+    """[N, 2]: store, first frame."""
+    seeds: NDArray[np.uint64]
+    """[N], of what the dreams draw."""
+    random_actions: NDArray[np.int64]
+    """[N, horizon], instead of the recorded ones."""
+
+    @classmethod
+    def draw(
+        cls,
+        stores: Sequence[EpisodeStore],
+        actions: Sequence[NDArray[np.integer]],
+        num_actions: int,
+        *,
+        burn_in: int,
+        horizon: int,
+        count: int,
+        seed: int,
+    ) -> Starts:
+        """`count` different starts, all equally likely, of the held-out episodes that are long
+        enough. Raises ValueError where there are too few."""
+        length = 1 + burn_in + horizon
+        check_enough(stores, trained=0, unseen=length)
+        longest = longest_episode(stores, held_out_part=True)
+        if longest < length:
+            raise ValueError(
+                f"a start takes {length} frames of one episode (the first, {burn_in} of the "
+                f"burn-in, {horizon} of the horizon), but the longest held-out episode, of every "
+                f"{HELD_OUT_EVERY}th, has {longest}: lower --burn-in or --horizon, or record "
+                "longer episodes"
+            )
+        clips = Clips(stores, length, held_out_part=True)
+        if count > len(clips):
+            raise ValueError(
+                f"{count:,} starts were asked for, but only {len(clips):,} frames of the held-out "
+                f"episodes have another {length - 1} after them: lower --starts, or record more"
+            )
+        places = [(store, frames.start) for store, frames in clips.batch(count, seed, 0)]
+        # The order of the clips is keyed by (seed, 0).
+        random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+        return cls(
+            stores,
+            actions,
+            burn_in,
+            horizon,
+            np.array(places, np.int64),
+            np.array(derived_seeds(seed, count=count), np.uint64),
+            random.integers(num_actions, size=(count, horizon)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Starts:
+        """Some of the starts."""
+        return replace(
+            self,
+            places=self.places[rows],
+            seeds=self.seeds[rows],
+            random_actions=self.random_actions[rows],
+        )
+
+    @property
+    def episodes(self) -> NDArray[np.int64]:
+        """[N]: which starts are of one episode; numbered from 0."""
+        keys = [
+            (s, np.searchsorted(self.stores[s].episode_starts, f, side="right"))
+            for s, f in self.places
+        ]
+        return np.unique(np.array(keys), axis=0, return_inverse=True)[1].reshape(-1)
+
+    @property
+    def too_short(self) -> int:
+        """Held-out episodes that no start can be of."""
+        lengths = [np.diff(store.episode_starts)[held_out(store)] for store in self.stores]
+        return int((np.concatenate(lengths) < 1 + self.burn_in + self.horizon).sum())
+
+    def frames_at(self, index: int) -> torch.Tensor:
+        """The recorded frames, `index` after the first: uint8 [N, H, W, 3]."""
+        frames = [self.stores[s].frames[f + index] for s, f in self.places]
+        return torch.from_numpy(np.stack(frames))
+
+    def actions_at(self, index: int) -> torch.Tensor:
+        """The actions from there to the next frame: int64 [N]."""
+        actions = [self.actions[s][f + index] for s, f in self.places]
+        return torch.from_numpy(np.array(actions, np.int64))
+
+    def counters_at(self, index: int) -> RowCounters:
+        """The same for all dreams of a start, so that chance, too, treats them alike."""
+        return RowCounters(self.seeds, np.zeros(len(self), np.int64), np.full(len(self), index))
+
+
+@dataclass(frozen=True)
+class Dreamt:
+    """One frame past the burn-in, as a world has it: uint8 [N, H, W, 3] each."""
+
+    given: torch.Tensor
+    """Having followed reality up to this frame: what the world keeps of what it is shown."""
+    recorded: torch.Tensor
+    """Dreamt under the actions of the recording."""
+    random: torch.Tensor
+    """Dreamt under random actions."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame of N starts."""
+
+    real: torch.Tensor
+    """uint8 [N, H, W, 3], of the recording."""
+    surprise: torch.Tensor
+    """float32 [N]: the world's, following it, in nats a latent dimension or token."""
+    dreamt: Dreamt | None
+    """None in the burn-in."""
+
+
+def roll_out(world: World, starts: Starts, temperature: float) -> Iterator[Moment]:
+    """Frames 1, 2, ... to `burn_in + horizon` after the first, of all starts in one batch."""
+    tau = torch.full((len(starts),), temperature)
+    state, frame = world.make_state(len(starts)), world.spec.frame.name
+    begun = torch.ones(len(starts), dtype=torch.bool)
+    world.begin(state, begun, starts.counters_at(0), frames=starts.frames_at(0))
+
+    def follow(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        real, counters = starts.frames_at(index), starts.counters_at(index)
+        step = world.follow(state, starts.actions_at(index - 1), real, counters)
+        return real, step.surprise
+
+    for index in range(1, starts.burn_in + 1):
+        yield Moment(*follow(index), None)
+    recorded, random = state.clone(), state.clone()
+    for ahead in range(starts.horizon):
+        index = starts.burn_in + 1 + ahead
+        real, surprise = follow(index)
+        counters = starts.counters_at(index)
+        # A dream that has ended goes on being stepped: reality, which it is compared with, goes on.
+        world.step(recorded, starts.actions_at(index - 1), tau, counters)
+        chosen = torch.from_numpy(starts.random_actions[:, ahead])
+        world.step(random, chosen, tau, counters)
+        pictures = (world.observe(dreaming, frame) for dreaming in (state, recorded, random))
+        yield Moment(real, surprise, Dreamt(*pictures))
+
+
+def psnr(frames: torch.Tensor, real: torch.Tensor) -> NDArray[np.float64]:
+    """Peak signal-to-noise ratio of every frame, in dB: uint8 [N, H, W, 3] twice -> [N].
+
+    At most 58.9: rounding to 8 bits is an error of 1/12, which equal frames are taken to have.
+
+    >>> psnr(torch.zeros(1, 2, 2, 3, dtype=torch.uint8), torch.full((1, 2, 2, 3), 255).byte())
+    array([0.])
+    """
+    difference = frames.float() - real.to(frames.device).float()
+    error = difference.square().flatten(1).mean(1).double().clamp(min=1 / 12)
+    return (10 * torch.log10(255**2 / error)).cpu().numpy()
+
+
+def measure(
+    world: World,
+    starts: Starts,
+    temperature: float = GREEDY,
+    progress: Callable[[int], None] = lambda frames: None,
+) -> dict[str, NDArray[np.float64]]:
+    """What every start comes to.
+
+    Of every dreamt frame, [N, horizon], in dB against the recorded one: "psnr" under the
+    recorded actions, "psnr_random" under random ones, and "dpsnr", the difference (Bruce et al.
+    2024); "psnr_given", of the world's own picture of the frame itself, as well as a dream
+    could do; "psnr_still", of the last frame of the burn-in, which is what to beat. And
+    "surprise", [N, burn_in + horizon], of the recorded frames after the first, in nats a latent
+    dimension or token. `progress` is called with the frames done since its last call.
+    """
+    batches = [
+        _measure_batch(world, starts.take(slice(first, first + ROWS)), temperature, progress)
+        for first in range(0, len(starts), ROWS)
+    ]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _measure_batch(
+    world: World, starts: Starts, temperature: float, progress: Callable[[int], None]
+) -> dict[str, NDArray[np.float64]]:
+    still = starts.frames_at(starts.burn_in)
+    names = ("dpsnr", "psnr", "psnr_random", "psnr_given", "psnr_still", "surprise")
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    for moment in roll_out(world, starts, temperature):
+        found["surprise"].append(moment.surprise.double().cpu().numpy())
+        if (dreamt := moment.dreamt) is not None:
+            recorded, random = psnr(dreamt.recorded, moment.real), psnr(dreamt.random, moment.real)
+            found["psnr"].append(recorded)
+            found["psnr_random"].append(random)
+            found["dpsnr"].append(recorded - random)
+            found["psnr_given"].append(psnr(dreamt.given, moment.real))
+            found["psnr_still"].append(psnr(still, moment.real))
+        progress(len(starts))
+    return {name: np.stack(values, axis=1) for name, values in found.items()}

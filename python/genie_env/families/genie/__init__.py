@@ -1,0 +1,1 @@
+"""The genie family (Bruce et al. 2024)."""

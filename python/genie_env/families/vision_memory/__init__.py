@@ -1,0 +1,1 @@
+"""The vision-memory family (Ha & Schmidhuber 2018)."""
