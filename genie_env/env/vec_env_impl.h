@@ -15,6 +15,9 @@
 #include "genie_env/env/resolve_options.h"
 #include "genie_env/env/snapshot_parts.h"
 #include "genie_env/env/vec_env.h"
+#include "genie_env/tensor/check_tensor.h"
+#include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/worlds/check_arguments.h"
 
 namespace genie_env {
 
