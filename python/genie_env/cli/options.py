@@ -1,0 +1,64 @@
+"""Options that several commands have: the same word, type and help everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WorldOption = Annotated[
+    str, typer.Option("--world", help="an installed world's name, or a world directory")
+]
+FamilyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="an option of the world's family, as name=value; may be repeated; `genie-env worlds "
+        "NAME` lists them",
+    ),
+]
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature", "--tau", help="sampling temperature; the world's own unless given"
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="directory to write")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="file for every figure")]
+SeedOption = Annotated[int, typer.Option("--seed", help="seed of the random draws", min=0)]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", help="processes that play the real game", min=1)
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda")]
+
+
+def family_options(given: list[str] | None) -> dict[str, bool | int | float | str]:
+    """The values of `--option name=value`, each in the type that its text has.
+
+    >>> family_options(["passes=4", "order=random", "clip=true"])
+    {'passes': 4, 'order': 'random', 'clip': True}
+
+    Raises ValueError where one has no name or value, or a name is given twice. Whether the family
+    has such options is the family's to say.
+    """
+    options: dict[str, bool | int | float | str] = {}
+    for text in given or []:
+        name, separator, value = text.partition("=")
+        if not (name and separator and value):
+            raise ValueError(f"--option is {text!r}, expected name=value, as in passes=4")
+        if name in options:
+            raise ValueError(f"--option {name} is given twice: give it once")
+        options[name] = _typed(value)
+    return options
+
+
+def _typed(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return text
