@@ -19,8 +19,8 @@ from random_world import random_config, random_weights, write_random_world
 from safetensors.numpy import save_file
 
 from genie_env._core import EpisodeStore, EpisodeWriter, VecEnv, World
+from genie_env.cli.record import record
 from genie_env.data.datasets import held_out
-from genie_env.data.recording import record
 from genie_env.evaluation import fidelity as command
 from genie_env.evaluation import rollouts
 from genie_env.evaluation.fidelity import actions_of, fidelity

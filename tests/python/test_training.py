@@ -391,7 +391,7 @@ def damage_settings(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (spoil_meta(game="CartPole-v1"), "are of CartPole-v1; only worlds of doom-take-cover can"),
+        (spoil_meta(game="CartPole-v1"), "are of CartPole-v1, which does not say what every step"),
         (spoil_meta(game=None), r'data/meta.json: "game" is None, expected the game\'s name'),
         (spoil_meta(actions=["up", "down"]), r"data/actions.npy: action \d+ is 2, expected 0 to 1"),
         (spoil_meta(actions=["left", "stay", "fire"]), "M knows only left, .* cannot read 'fire'"),
@@ -565,7 +565,7 @@ def test_data_of_several_games_are_refused(tmp_path: Path) -> None:
     [
         (
             [META, {**META, "frame_skip": 4}],
-            "not of one pace: frame_skip is 1 in .*/0 but 4 in .*/1, and .* record it anew with the",
+            "not of one pace: frame_skip is 1 in .*/0 but 4 in .*/1, and .* record it again with the",
         ),
         # Doom's tics have a length: 35 a second.
         (

@@ -145,7 +145,7 @@ TRAIN = TyperGroup(
         ),
         LazyCommand(
             "controller",
-            "agents.train_controller:train_controller_command",
+            "cli.train_controller:train_controller_command",
             "Train a linear controller by CMA-ES, entirely inside the dream.",
             _RESUMES,
         ),
@@ -183,13 +183,13 @@ APP = App(
         ),
         LazyCommand(
             "record",
-            "data.recording:record",
+            "cli.record:record",
             "Play a real game and record every frame, action, reward and end.",
             _RESUMES,
         ),
         LazyCommand(
             "inspect",
-            "data.inspection:inspect",
+            "cli.inspect:inspect",
             "Print what recorded episodes hold, and write a contact sheet of their frames.",
         ),
         TRAIN,
@@ -208,8 +208,9 @@ APP = App(
         ),
         LazyCommand(
             "calibrate",
-            "evaluation.calibrate:calibrate",
-            "Find the temperature at which blind policies live as long in the dream as in reality.",
+            "cli.calibrate:calibrate",
+            "Find the temperature at which blind policies score as high in the dream as in the real "
+            "game.",
             _RESUMES,
         ),
         LazyCommand(
@@ -219,19 +220,19 @@ APP = App(
         ),
         LazyCommand(
             "dream-score",
-            "evaluation.dream_score:dream_score",
+            "cli.dream_score:dream_score",
             "Play fresh dreams with an agent: the score that chooses among agents.",
         ),
         LazyCommand(
             "evaluate",
-            "evaluation.evaluate:evaluate",
-            "Play the real game, with an agent or a policy that never looks.",
+            "cli.evaluate:evaluate",
+            "Play the real game, with an agent or a blind policy.",
             f"with --json, {_RESUMES}",
         ),
         LazyCommand(
             "table",
-            "evaluation.table:table",
-            "Train at several temperatures with equal budgets; compare dream and reality.",
+            "cli.table:table",
+            "Train at several temperatures with equal budgets; compare dream and real game.",
             _RESUMES,
         ),
         LazyCommand(

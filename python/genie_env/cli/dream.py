@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import track
 
 from genie_env._core import World
+from genie_env.data.files import read_json
+from genie_env.data.frame_rate import world_frames_per_second
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.games.doom import TICS_PER_SECOND
-from genie_env.games.frames import resize
+from genie_env.games.real_env import resize
 from genie_env.media.pictures import save_rows
 from genie_env.media.video import VideoWriter, enlarge
 
@@ -99,13 +100,14 @@ def dream(
     """Dream on from a picture: a clip for every action, held from beginning to end."""
     if frames < 1:
         raise ValueError(f"--frames is {frames}, expected 1 or more")
-    loaded = World.load(find_world(world), device=device)
+    directory = find_world(world)
+    loaded = World.load(directory, device=device)
     height, width, _ = loaded.spec.frame.shape
     picture = None if prompt is None else read_picture(prompt, height, width)
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     dreamt = dream_under_every_action(env, picture, frames, seed)
-    fps = max(1, round(TICS_PER_SECOND / loaded.spec.frame_skip))
+    fps = max(1, round(world_frames_per_second(read_json(directory / "config.json"))))
     files = []
     for number, (meaning, clip) in enumerate(zip(actions, dreamt, strict=True)):
         name = f"{number}" if meaning == str(number) else f"{number}-{_in_a_name(meaning)}"

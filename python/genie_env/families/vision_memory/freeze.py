@@ -18,8 +18,7 @@ from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, support_of
 from genie_env.families.vision_memory.termination_calibration import held_out_odds
 from genie_env.families.world_files import STARTS, prefixed, provenance, world_name, write_world
-from genie_env.games.doom import TIMEOUT
-from genie_env.games.frames import DOOM
+from genie_env.games.registry import registered_game
 from genie_env.training.memory import action_inputs, encoded_stores, load_memory
 from genie_env.training.runs import load_weights
 from genie_env.training.vision import load_vision
@@ -49,10 +48,11 @@ def freeze_vision_memory(
     seen_directories = [Path(d) for d in seen["data"]]
     seen_stores = open_stores(seen_directories)
     game = recorded_game(directories + seen_directories, stores + seen_stores)
-    if game.game != DOOM:
+    real = registered_game(game.game)
+    if real is None or real.max_steps is None or real.reward_per_step is None:
         raise ValueError(
-            f"the recordings are of {game.game}; only worlds of {DOOM} can be frozen so far, as a "
-            "world says what a step is worth and how long an episode may last"
+            f"the recordings are of {game.game}, which does not say what every step is worth and "
+            "how long an episode may last, as a world does: give recordings of a game that does"
         )
     inputs = action_inputs(game)
 
@@ -82,9 +82,8 @@ def freeze_vision_memory(
             "actions": {"meanings": list(game.actions), "inputs": inputs},
             "frame": {"height": 64, "width": 64},
             "frame_skip": game.frame_skip,
-            # A step lasts that many tics, and each tic survived is worth a point.
-            "max_episode_steps": TIMEOUT // game.frame_skip,
-            "reward_per_step": float(game.frame_skip),
+            "max_episode_steps": real.max_steps // game.frame_skip,
+            "reward_per_step": real.reward_per_step * game.frame_skip,
             "temperature": temperature,
             "termination": termination,
             "real_game": game.game,
