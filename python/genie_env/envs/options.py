@@ -208,6 +208,8 @@ def _checked_family_options(options: Mapping[str, Any]) -> dict[str, FamilyValue
     for name, given in options.items():
         value = given.item() if isinstance(given, np.generic) else given
         if isinstance(value, FamilyValue):
+            if isinstance(value, int):
+                validation.check_integer(name, value)
             checked[name] = value
         elif value is not None:
             raise TypeError(

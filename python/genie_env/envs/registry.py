@@ -32,6 +32,11 @@ def find_world(world: str | Path) -> Path:
     )
 
 
+def is_installed(directory: Path) -> bool:
+    """Whether a world directory is one of the installed worlds."""
+    return directory.resolve().parent == _WORLDS.resolve()
+
+
 def environment_id(world: str) -> str:
     """The Gymnasium id of an installed world.
 
