@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,27 +24,6 @@ OptionValue = bool | int | float | str
 
 OnStep = Callable[[int, int], None]
 """Called after every step with the number of steps so far and of rows still alive."""
-
-
-@dataclass(frozen=True)
-class FamilyOption:
-    """One option of a world's family."""
-
-    value: OptionValue
-    choices: tuple[str, ...] = ()
-
-
-def family_options(world: World) -> dict[str, FamilyOption]:
-    """The options of a world's family, and their values in force."""
-    if world.spec.family != "vision-memory":
-        return {}
-    value = "sampled" if world.spec.samples_termination else "thresholded"
-    return {"termination": FamilyOption(value, ("thresholded", "sampled"))}
-
-
-def load_world(directory: Path, device: str, options: Mapping[str, OptionValue]) -> World:
-    keywords: dict[str, Any] = {**options}
-    return World.load(directory, device=device, **keywords)
 
 
 class Policy(Protocol):
@@ -127,7 +106,7 @@ class Dreams:
         {"termination": "thresholded"}; those left out are as the world says. `observation`: by
         default the world's first.
         """
-        loaded = load_world(find_world(world), device, options)
+        loaded = World.load(find_world(world), device=device, options=dict(options))
         if observation is None:
             observation = loaded.spec.observations[0].name
         dreams = cls(loaded, loaded.spec.temperature, observation).at(temperature)
@@ -152,7 +131,7 @@ class Dreams:
     @property
     def options(self) -> dict[str, OptionValue]:
         """The options of the world's family that are in force."""
-        return {name: choice.value for name, choice in family_options(self.world).items()}
+        return {name: option.value for name, option in self.world.spec.options.items()}
 
     @property
     def features(self) -> dict[str, int]:

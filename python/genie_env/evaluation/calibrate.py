@@ -20,7 +20,7 @@ from rich.panel import Panel
 from rich.progress import track
 from rich.table import Table
 
-from genie_env.agents.dreams import Dreams, derived_seeds, family_options
+from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
@@ -199,14 +199,14 @@ def calibrate(
 def _ways_to_end(world: Path, device: str) -> list[Dreams]:
     """The world loaded once for every way in which its family can draw termination."""
     loaded = Dreams.load(world, device=device)
-    option = family_options(loaded.world).get(TERMINATION)
+    option = loaded.world.spec.options.get(TERMINATION)
     if option is None:
         return [loaded]
     return [
         loaded
         if way == option.value
         else Dreams.load(world, options={TERMINATION: way}, device=device)
-        for way in option.choices
+        for way in option.spec.choices
     ]
 
 
