@@ -18,7 +18,7 @@ from genie_env.media.video import Picture, VideoWriter, side_by_side
 FILMED = 6
 """Starts in the video."""
 FRAMES_PER_SECOND = 7
-"""A fifth of Doom's, so that an eye can follow."""
+"""Frames per second: slow, so that a viewer can follow."""
 HELD = 7
 """Pictures for which the last one of a start stands still."""
 SCALE = 6
