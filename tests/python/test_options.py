@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genie_env.envs.options import EnvKeywords
 from gymnasium.vector import AutoresetMode
 
 import genie_env
 from genie_env import DreamEnv, EnvOptions, _core
+from genie_env.envs.options import EnvKeywords
 
 
 def test_every_option_is_a_keyword_and_has_a_default() -> None:

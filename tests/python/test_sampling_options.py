@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 import genie_env
 from genie_env import DreamEnv, DreamVectorEnv, _core
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 SIZES = GenieSizes(T=3, S=12, d=32, blocks=2, heads=2, codes=20, K=3)
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from genie_env import World
 from genie_env.cli.app import APP
 from genie_env.envs.registry import environment_id, find_world, installed_worlds
 from genie_env.envs.world_card import WorldCard, read_card
-
-from genie_env import World
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
