@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from video_files import ALONE, LOSSLESS, break_at, moving, write_video
-
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.app import APP
-from genie_env.data import videos
 from genie_env.data.datasets import held_out, open_stores
 from genie_env.data.inspection import inspect
 from genie_env.data.videos import as_directories
-from genie_env.training.dynamics import train_dynamics
-from genie_env.training.latent_actions import train_latent_actions
-from genie_env.training.memory import train_memory
-from genie_env.training.tokenizer import train_tokenizer
-from genie_env.training.vision import train_vision
+from genie_env.families.genie.commands import (
+    train_dynamics,
+    train_latent_actions,
+    train_tokenizer,
+)
+from genie_env.families.vision_memory.commands import train_memory, train_vision
+from video_files import ALONE, LOSSLESS, break_at, moving, write_video
+
+from genie_env.data import videos
 
 CLIPS = 20
 

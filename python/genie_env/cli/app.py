@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import genie_env
 from genie_env.cli.multi_value import SeveralValues
+from genie_env.families.commands import family_commands
 
 _MEANT_FOR_USERS = (
     ValueError,
@@ -35,7 +36,7 @@ _WHEN_STOPPED = "genie_env.when_stopped"
 class LazyCommand(TyperCommand):
     """A command known by its name and one line of help until it runs, or its own help is asked for.
 
-    `where` is "module:function" within this package; `help` repeats the first line of the
+    `where` is "module:function", within this package or by its full name; `help` repeats the first line of the
     function's docstring; `when_stopped` is what to do after Ctrl-C, if anything.
     """
 
@@ -48,7 +49,8 @@ class LazyCommand(TyperCommand):
         """The function behind the command."""
         name, _, function = self.where.partition(":")
         genie_env.check_torch()
-        return getattr(importlib.import_module(f"genie_env.{name}"), function)
+        full = name if name.startswith("genie_env.") else f"genie_env.{name}"
+        return getattr(importlib.import_module(full), function)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
@@ -108,41 +110,18 @@ def _options(
     """What `genie-env` takes before a command; typer makes options of functions only."""
 
 
+def _family_commands(group: str) -> list[LazyCommand]:
+    """What the world families add to `genie-env train` or `genie-env freeze`."""
+    stopped = _RESUMES if group == "train" else ""
+    return [LazyCommand(c.name, c.where, c.help, stopped) for c in family_commands(group)]
+
+
 TRAIN = TyperGroup(
     name="train",
     help="Train the parts of a world, or an agent inside one.",
     no_args_is_help=True,
     commands=[
-        LazyCommand(
-            "vision",
-            "training.vision:train_vision",
-            "Train V, a variational autoencoder, on recorded frames.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "memory",
-            "training.memory:train_memory",
-            "Train M, an LSTM with a mixture density output, on what V makes of recorded episodes.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "tokenizer",
-            "training.tokenizer:train_tokenizer",
-            "Train a video tokenizer, a VQ-VAE, on recorded frames.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "latent-actions",
-            "training.latent_actions:train_latent_actions",
-            "Train a latent action model on recorded frames, without their actions.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "dynamics",
-            "training.dynamics:train_dynamics",
-            "Train MaskGIT dynamics on the tokens and latent actions of recorded frames.",
-            _RESUMES,
-        ),
+        *_family_commands("train"),
         LazyCommand(
             "controller",
             "agents.train_controller:train_controller_command",
@@ -156,18 +135,7 @@ FREEZE = TyperGroup(
     name="freeze",
     help="Freeze trained networks into a world directory.",
     no_args_is_help=True,
-    commands=[
-        LazyCommand(
-            "vision-memory",
-            "families.vision_memory.freeze:freeze_vision_memory",
-            "Freeze V and M into a world directory.",
-        ),
-        LazyCommand(
-            "genie",
-            "families.genie.freeze:freeze_genie",
-            "Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory.",
-        ),
-    ],
+    commands=[*_family_commands("freeze")],
 )
 
 APP = App(
@@ -195,10 +163,10 @@ APP = App(
         TRAIN,
         LazyCommand(
             "map-actions",
-            "evaluation.action_mapping:map_actions",
+            "cli.map_actions:map_actions",
             "Map latent actions to real ones with a few labels; compare with a supervised "
             "classifier.",
-            "the codes and a classifier that is finished are kept",
+            "the inferred codes and a finished classifier are kept",
         ),
         FREEZE,
         LazyCommand(
@@ -214,8 +182,8 @@ APP = App(
         ),
         LazyCommand(
             "fidelity",
-            "evaluation.fidelity:fidelity",
-            "Measure how well a world foretells recorded episodes, and what its actions control.",
+            "cli.fidelity:fidelity",
+            "Measure how well a world predicts recorded episodes, and what its actions control.",
         ),
         LazyCommand(
             "dream-score",
@@ -236,7 +204,7 @@ APP = App(
         ),
         LazyCommand(
             "bench",
-            "bench.bench:bench",
+            "cli.bench:bench",
             "Measure steps/s against batch size: features only, with decoding, and as NumPy "
             "arrays.",
         ),
