@@ -14,10 +14,14 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from random_world import random_config, random_weights, write_random_world
+from safetensors.numpy import save_file
+
 from genie_env._core import EpisodeStore, EpisodeWriter, VecEnv, World
 from genie_env.cli.fidelity import fidelity
+from genie_env.cli.record import record
 from genie_env.data.datasets import held_out
-from genie_env.data.recording import record
 from genie_env.evaluation import fidelity as command
 from genie_env.evaluation import rollouts
 from genie_env.evaluation.fidelity import actions_of
@@ -27,9 +31,6 @@ from genie_env.families.genie.commands import train_latent_actions
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
 from genie_env.training.runs import freeze_network
-from numpy.typing import NDArray
-from random_world import random_config, random_weights, write_random_world
-from safetensors.numpy import save_file
 
 LIMIT = 10 * np.log10(255**2 * 12)
 """Of equal frames, in dB."""

@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
 from genie_env.families.genie.commands import (
@@ -30,10 +34,6 @@ from genie_env.training.latent_actions import (
     watch_latent_actions,
 )
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
-from PIL import Image
-from safetensors.torch import load_file
-
-import genie_env
 
 EPISODES = 40
 SMALL: dict[str, Any] = {"width": 8, "heads": 2, "window": 3}

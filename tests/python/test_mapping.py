@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.data.datasets import transitions
 from genie_env.data.recording_metadata import action_meanings
@@ -31,7 +33,6 @@ from genie_env.evaluation.action_dictionary import (
 from genie_env.evaluation.action_mapping import dictionary_entries, map_actions
 from genie_env.families.genie.commands import train_latent_actions
 from genie_env.training.latent_actions import load_latent_actions
-from PIL import Image
 
 MEANINGS = ["left", "stay", "right"]
 NAMED = json.dumps({"actions": MEANINGS})

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from genie_env import DreamEnv, DreamVectorEnv
-from genie_env.envs.registry import find_world, shipped_worlds
+from genie_env.envs.registry import find_world, installed_worlds
 
 ID = "genie_env/DoomTakeCover-v0"
 WORLDS = {ID: "doom-take-cover", "genie_env/DoomGenie-v0": "doom-genie"}
@@ -114,7 +114,7 @@ def test_an_id_may_name_the_package(random_world: Path) -> None:
 
 
 def test_the_shipped_world_is_the_default() -> None:
-    if "doom-take-cover" not in shipped_worlds():
+    if "doom-take-cover" not in installed_worlds():
         with pytest.raises(ValueError, match="unknown world 'doom-take-cover'"):
             gymnasium.make_vec(ID, num_envs=2)
         pytest.skip("this tree ships no doom-take-cover")
@@ -131,7 +131,7 @@ def test_worlds_are_found_by_name_or_path(
     assert find_world(str(random_world)) == random_world
     monkeypatch.chdir(random_world.parent)
     assert find_world(random_world.name) == Path(random_world.name)
-    for name in shipped_worlds():
+    for name in installed_worlds():
         assert find_world(name).name == name
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import genie_env
-from genie_env import _core
+from genie_env import DreamEnv, DreamVectorEnv, _core
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 SIZES = GenieSizes(T=3, S=12, d=32, blocks=2, heads=2, codes=20, K=3)
@@ -43,6 +43,11 @@ def dream(world: Path | _core.World, **options: Any) -> tuple[np.ndarray, np.nda
     return np.stack([s[0] for s in steps]), np.stack([s[4]["surprise"] for s in steps])
 
 
+def in_force(env: DreamVectorEnv | DreamEnv) -> tuple[Any, Any]:
+    options = env.world.spec.options
+    return options["passes"].value, options["order"].value
+
+
 def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
     return all(map(np.array_equal, one, other))
 
@@ -55,20 +60,19 @@ def test_as_in_a_world_whose_config_says_so(
     told = saying(world, tmp_path / "told", passes, order)
     chosen = dream(world, passes=passes, order=order)
     assert same(chosen, dream(told))
-    assert same(chosen, dream(_core.World.load(world, passes=passes, order=order)))
+    assert same(chosen, dream(_core.World.load(world, options={"passes": passes, "order": order})))
     assert same(chosen, dream(world)) == ((passes, order) == (3, "confidence"))
-    spec = genie_env.make_vec(world, passes=passes, order=order).world.spec
-    assert (spec.passes, spec.order) == (passes, order)
+    assert in_force(genie_env.make_vec(world, passes=passes, order=order)) == (passes, order)
 
 
 def test_environments_of_one_directory_choose_for_themselves(world: Path) -> None:
     envs = [genie_env.make_vec(world, passes=passes) for passes in (None, 1, np.int64(12))]
-    assert [env.world.spec.passes for env in envs] == [3, 1, 12]
+    assert [in_force(env)[0] for env in envs] == [3, 1, 12]
     assert len({env.world.spec.fingerprint for env in envs}) == 1
     copy = pickle.loads(pickle.dumps(envs[1]))
-    assert copy.world.spec.passes == 1
+    assert in_force(copy) == (1, "confidence")
     single = genie_env.DreamEnv(world, passes=2, order="random")
-    assert (single.world.spec.passes, single.world.spec.order) == (2, "random")
+    assert in_force(single) == (2, "random")
 
 
 def test_one_pass_draws_every_token_by_itself(world: Path) -> None:
@@ -105,14 +109,15 @@ def test_what_cannot_be(
 def test_a_loaded_world_has_its_own(world: Path) -> None:
     loaded = _core.World.load(world)
     for options in ({"passes": 2}, {"order": "random"}):
-        with pytest.raises(ValueError, match="passes and order are chosen when a world is loaded"):
+        (name,) = options
+        words = f"^{name}: options that are chosen when a world is loaded"
+        with pytest.raises(ValueError, match=words):
             genie_env.make_vec(loaded, **options)
 
 
 def test_a_world_without_tokens_has_none(random_world: Path) -> None:
-    spec = _core.World.load(random_world).spec
-    assert (spec.passes, spec.order) == (0, "")
+    assert list(_core.World.load(random_world).spec.options) == ["termination"]
     for options in ({"passes": 2}, {"order": "random"}):
         (name,) = options
-        with pytest.raises(ValueError, match=rf"^{name} is for worlds whose frames are tokens"):
+        with pytest.raises(ValueError, match=rf"^random \(vision-memory\) has no option '{name}'"):
             genie_env.make_vec(random_world, **options)

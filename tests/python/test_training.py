@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
+import genie_env
 from genie_env._core import EpisodeStore, EpisodeWriter, Trainer, Vision
 from genie_env.data.datasets import (
     FrameData,
@@ -30,9 +33,6 @@ from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import SHARES, action_inputs, encoded_stores
 from genie_env.training.runs import read_checkpoint
 from genie_env.training.vision import load_vision
-from safetensors.torch import load_file, save_file
-
-import genie_env
 
 EPISODES = 40
 META = {"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]}

@@ -4,7 +4,7 @@ A family of your own, once its C++ part is registered, loads, steps and benchmar
 here; `register_family` adds what it lacks: see `Family`.
 """
 
-from genie_env.families.base import Command, Costs, Family, Product
+from genie_env.families.base import RESUMES, Command, Costs, Family, Product
 from genie_env.families.registry import (
     families,
     family_of_world,
@@ -13,6 +13,7 @@ from genie_env.families.registry import (
 )
 
 __all__ = [
+    "RESUMES",
     "Command",
     "Costs",
     "Family",

@@ -16,16 +16,23 @@ Options = Mapping[str, bool | int | float | str]
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a family adds to `genie-env train` or `genie-env freeze`."""
+    """A command of `genie-env`, imported when it runs, or when its own help is asked for."""
 
-    group: Literal["train", "freeze"]
+    group: Literal["", "train", "freeze"]
+    """The command that it is a subcommand of, if any; a family's always are."""
     name: str
     where: str
-    """The typer function, as "module:function"; imported when the command runs."""
+    """The typer function, as "module:function"."""
     help: str
-    """One line."""
+    """The first line of the function's docstring."""
     example: str
     """A command line that works, without "genie-env"."""
+    when_stopped: str = ""
+    """What to do after Ctrl-C, if anything."""
+
+
+RESUMES = "the same command goes on from here"
+"""`when_stopped` of a command that resumes what it began."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genie_env.families.base import Command, Family
+from genie_env.families.base import RESUMES, Command, Family
 from genie_env.families.genie.costs import genie_costs
 
 if TYPE_CHECKING:
@@ -41,22 +41,25 @@ GENIE = Family(
             "tokenizer",
             f"{_COMMANDS}:train_tokenizer",
             "Train a video tokenizer, a VQ-VAE, on recorded frames.",
-            "train tokenizer --data data/doom --out runs/tokenizer",
+            "train tokenizer --data clips/*.mp4 --frames-per-second 10 --out runs/tokenizer",
+            RESUMES,
         ),
         Command(
             "train",
             "latent-actions",
             f"{_COMMANDS}:train_latent_actions",
             "Train a latent action model on recorded frames, without their actions.",
-            "train latent-actions --data data/doom --out runs/latent-actions",
+            "train latent-actions --data clips/*.mp4 --frames-per-second 10 --out runs/actions",
+            RESUMES,
         ),
         Command(
             "train",
             "dynamics",
             f"{_COMMANDS}:train_dynamics",
             "Train MaskGIT dynamics on the tokens and latent actions of recorded frames.",
-            "train dynamics --data data/doom --tokenizer runs/tokenizer "
-            "--latent-actions runs/latent-actions --out runs/dynamics",
+            "train dynamics --data clips/*.mp4 --frames-per-second 10 --tokenizer runs/tokenizer "
+            "--latent-actions runs/actions --out runs/dynamics",
+            RESUMES,
         ),
         Command(
             "freeze",

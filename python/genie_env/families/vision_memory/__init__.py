@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genie_env.families.base import Command, Family
+from genie_env.families.base import RESUMES, Command, Family
 from genie_env.families.vision_memory.costs import vision_memory_costs
 
 _COMMANDS = "genie_env.families.vision_memory.commands"
@@ -17,6 +17,7 @@ VISION_MEMORY = Family(
             f"{_COMMANDS}:train_vision",
             "Train V, a variational autoencoder, on recorded frames.",
             "train vision --data data/doom --out runs/vision",
+            RESUMES,
         ),
         Command(
             "train",
@@ -24,6 +25,7 @@ VISION_MEMORY = Family(
             f"{_COMMANDS}:train_memory",
             "Train M, an LSTM with a mixture density output, on recorded episodes as V encodes them.",
             "train memory --data data/doom --vision runs/vision --out runs/memory",
+            RESUMES,
         ),
         Command(
             "freeze",

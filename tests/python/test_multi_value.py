@@ -9,12 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from genie_env.cli.multi_value import SeveralValues
+from genie_env.cli.multi_value import MultiValue
 
 APP = typer.Typer()
 
 
-@APP.command(cls=SeveralValues)
+@APP.command(cls=MultiValue)
 def command(
     where: str,
     batch: Annotated[list[int], typer.Option()] = [7],
@@ -28,7 +28,7 @@ def command(
 NAMED_ONLY = typer.Typer()
 
 
-@NAMED_ONLY.command(cls=SeveralValues)
+@NAMED_ONLY.command(cls=MultiValue)
 def named_only(
     out: Annotated[Path, typer.Option()],
     data: Annotated[list[Path], typer.Option()],
