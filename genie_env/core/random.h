@@ -14,7 +14,8 @@ std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& coun
 /// Every use of randomness has a stream of its own, so that no two uses within a dream, or within
 /// the training of one network, can share a draw. (Two networks of one seed do share them: V's and
 /// M's initial weights and training noise begin with the same numbers. Give each a seed of its own
-/// where that matters.)
+/// where that matters.) Streams below 64 are the library's; those from 64 up belong to families
+/// (see FamilyStream).
 enum class Stream : uint32_t {
   kStart = 0,        ///< which stored start a dream begins from
   kVision = 1,       ///< the Gaussian noise of an encoded or stored latent
@@ -26,6 +27,10 @@ enum class Stream : uint32_t {
   kTrainingNoise = 7,
   kInitialWeights = 8,
 };
+
+/// A stream of a world family's own: 64 + index. Families may use the same ones, because a dream
+/// has one family.
+constexpr Stream FamilyStream(uint32_t index) { return static_cast<Stream>(64 + index); }
 
 /// Where one row stands: its draws are a function of these three numbers, the stream and the
 /// element, and of nothing else (not of its place in the batch, its neighbours or threads).

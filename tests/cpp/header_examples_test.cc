@@ -27,7 +27,7 @@ TEST_F(HeaderExamples, World) {
   world->Begin(state, at::ones({2}, at::kBool), {}, rng);
   for (auto& row : rng) row.step = 1;  // each step has draws of its own
   const at::Tensor actions = at::zeros({2}, at::kLong), tau = at::full({2}, 1.15);
-  const genie_env::WorldStep step = world->Step(state, actions, tau, rng);
+  const genie_env::WorldStep step = world->Step(state, actions, tau, rng, kind);
   const at::Tensor features = world->Observe(state, world->spec().observations[0].name);
 
   EXPECT_EQ(step.reward.sizes(), at::IntArrayRef({2}));

@@ -17,8 +17,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import genie_env
-from genie_env.cli.commands import COMMANDS, GROUPS, Command
+from genie_env.cli.commands import COMMANDS, GROUPS
 from genie_env.cli.multi_value import MultiValue
+from genie_env.families import Command
 
 _MEANT_FOR_USERS = (
     ValueError,

@@ -24,10 +24,11 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
+from genie_env.data.files import read_json
+from genie_env.data.frame_rate import world_frames_per_second
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.games.doom import TICS_PER_SECOND
-from genie_env.games.frames import resize
+from genie_env.games.real_env import resize
 from genie_env.media.pictures import save_rows
 from genie_env.media.video import VideoWriter, enlarge
 
@@ -112,7 +113,8 @@ def dream(
     """Dream on from a picture: a clip for every action, held from beginning to end."""
     if frames < 1:
         raise ValueError(f"--frames is {frames}, expected 1 or more")
-    loaded = World.load(find_world(world), device=device, options=family_options(option))
+    directory = find_world(world)
+    loaded = World.load(directory, device=device, options=family_options(option))
     if loaded.spec.frame is None:
         raise ValueError(f"{loaded.spec.name} has no pictures: give a world that has")
     height, width, _ = loaded.spec.frame.shape
@@ -120,7 +122,7 @@ def dream(
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     dreamt = dream_under_every_action(env, begin, frames, seed)
-    fps = max(1, round(TICS_PER_SECOND / loaded.spec.frame_skip))
+    fps = max(1, round(world_frames_per_second(read_json(directory / "config.json"))))
     files = []
     for number, (meaning, clip) in enumerate(zip(actions, dreamt, strict=True)):
         name = f"{number}" if meaning == str(number) else f"{number}-{_in_a_name(meaning)}"

@@ -35,9 +35,9 @@ class Player(Protocol):
 
 
 class _CallerGone(Exception):
-    """The worker's connection ended: the caller has died, or has enough.
+    """The worker's connection ended: the caller has died, or closed it.
 
-    An exception of its own, because a game may well raise an EOFError that somebody should see.
+    An exception of its own, because a game may raise an EOFError, which must reach the user.
     """
 
 
@@ -104,7 +104,7 @@ def play_episodes(player: Player, episodes: range, workers: int) -> Generator[Ep
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected 1 or more")
     crew = [_Worker(player) for _ in range(min(workers, len(episodes)))]
-    # An episode that takes long must not let finished ones pile up behind it without bound.
+    # While one episode takes long, the number of finished ones that wait for it stays bounded.
     window = max(32, 4 * workers * player.lanes)
     finished: dict[int, Episode] = {}
     following = iter(episodes)
