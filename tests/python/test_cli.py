@@ -160,6 +160,24 @@ def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bench --genie T=16", "--genie is now --random genie:SIZES: give that instead"),
+        ("bench --world x --passes=4", "--passes is now --option passes=NUMBER: give that instead"),
+        ("train latent-actions --momentum 0.5", "--momentum is now --action-decay: give that instead"),
+    ],
+)
+def test_an_option_that_was_renamed_says_so(
+    line: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["genie-env", *line.split()])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 1
+    assert capsys.readouterr().err == f"genie-env: {words}\n"
+
+
+@pytest.mark.parametrize(
     "kind", [ValueError, RuntimeError, OSError, ImportError, gymnasium.error.DependencyNotInstalled]
 )
 def test_errors_are_one_line(
