@@ -182,9 +182,7 @@ def test_wrong_arguments(
         (["--genie", "T=3"], "without S, d, blocks, heads, codes, K: give them too"),
     ],
 )
-def test_a_world_or_sizes(
-    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_world_or_sizes(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*args) == 1
     assert words in " ".join(capsys.readouterr().err.split())
 

@@ -105,7 +105,7 @@ def tensors(
         (changed("frame", "height", 48), 'positions" has shape [12, 32], expected [24, 32]'),
         (changed("dynamics", "width", 64), 'embedding" has shape [21, 32], expected [21, 64]'),
         (changed("dynamics", "blocks", 3), 'no tensor "dynamics.transformer.block2.'),
-        (changed("dynamics", "blocks", 1), '.block1.'),
+        (changed("dynamics", "blocks", 1), ".block1."),
         (changed("actions", "code_dimensions", 4), 'codes" has shape [6, 8], expected [6, 4]'),
         (changed("actions", "meanings", ["a"]), 'codes" has shape [6, 8], expected [1, 8]'),
         # Tokenizer, dynamics, starts and codebook of different worlds.

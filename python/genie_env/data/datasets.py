@@ -196,9 +196,10 @@ class Clips:
 class ClipData:
     """Clips of frames, and nothing else, for the tokenizer and the latent action model."""
 
-    def __init__(self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool) -> None:
+    def __init__(self, stores: Sequence[EpisodeStore], clips: Clips) -> None:
+        """`clips`: places in the same stores."""
         self._frames = [store.frames for store in stores]
-        self.clips = Clips(stores, length, held_out_part=held_out_part)
+        self.clips = clips
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
         """A batch of "frames": uint8 [size, length, H, W, 3]."""
