@@ -11,8 +11,8 @@ namespace genie_env {
 namespace {
 
 BlockSizes Block(const JsonFields& fields) {
-  return {.width = fields.Integer("width", 1, kMostWidth),
-          .heads = fields.Integer("heads", 1, kMostWidth)};
+  return {.width = fields.Integer("width", 1, kMaxWidth),
+          .heads = fields.Integer("heads", 1, kMaxWidth)};
 }
 
 }  // namespace
@@ -28,26 +28,26 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   // Version 1 called the attention window a band.
   const char* const window = fields.Integer("format_version", 1, 2) == 1 ? "band" : "window";
   GenieConfig parsed{
-      .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMostSide),
-                             .width = frame.Integer("width", 1, kMostSide),
-                             .patch = eyes.Integer("patch", 1, kMostSide)},
+      .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMaxFrameSide),
+                             .width = frame.Integer("width", 1, kMaxFrameSide),
+                             .patch = eyes.Integer("patch", 1, kMaxFrameSide)},
                     .block = Block(eyes),
-                    .encoder_blocks = eyes.Integer("encoder_blocks", 1, kMostBlocks),
-                    .decoder_blocks = eyes.Integer("decoder_blocks", 1, kMostBlocks),
-                    .codes = eyes.Integer("codes", 2, kMostCodes),
-                    .code_dimensions = eyes.Integer("code_dimensions", 2, kMostCodeDimensions),
+                    .encoder_blocks = eyes.Integer("encoder_blocks", 1, kMaxBlocks),
+                    .decoder_blocks = eyes.Integer("decoder_blocks", 1, kMaxBlocks),
+                    .codes = eyes.Integer("codes", 2, kMaxCodes),
+                    .code_dimensions = eyes.Integer("code_dimensions", 2, kMaxCodeDimensions),
                     .window = eyes.Integer(window, 1, kMaxWindow)},
       .dynamics = {.positions = 0,
-                   .codes = eyes.Integer("codes", 2, kMostCodes),
+                   .codes = eyes.Integer("codes", 2, kMaxCodes),
                    .block = Block(mind),
-                   .blocks = mind.Integer("blocks", 1, kMostBlocks),
+                   .blocks = mind.Integer("blocks", 1, kMaxBlocks),
                    .window = mind.Integer(window, 2, kMaxWindow),
-                   .passes = mind.Integer("passes", 1, kMostPasses)},
+                   .passes = mind.Integer("passes", 1, kMaxPasses)},
       .order = fields.Choice("order", Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom))
                    ? UnmaskOrder::kConfidence
                    : UnmaskOrder::kRandom,
-      .action_meanings = actions.Texts("meanings", kMostLatentActions),
-      .action_dimensions = actions.Integer("code_dimensions", 1, kMostCodeDimensions),
+      .action_meanings = actions.Texts("meanings", kMaxLatentActions),
+      .action_dimensions = actions.Integer("code_dimensions", 1, kMaxCodeDimensions),
       .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
       .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
       .temperature = fields.PositiveNumber("temperature")};
@@ -68,9 +68,9 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
 void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes,
                     const std::optional<std::string>& order) {
   if (passes) {
-    if (*passes < 1 || *passes > kMostPasses) {
+    if (*passes < 1 || *passes > kMaxPasses) {
       throw std::invalid_argument("passes is " + std::to_string(*passes) + ", expected 1 to " +
-                                  std::to_string(kMostPasses) +
+                                  std::to_string(kMaxPasses) +
                                   ", or nothing for the world's own number");
     }
     config.dynamics.passes = *passes;
