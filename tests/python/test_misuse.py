@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.error import ClosedEnvironmentError, InvalidAction, ResetNeeded
-from gymnasium.vector import AutoresetMode
 
 import genie_env
 from genie_env import DreamEnv, DreamVectorEnv, FormatError, _core
@@ -294,7 +293,8 @@ def test_unknown_world(tmp_path: Path) -> None:
         ({"dtype": "int8"}, 'dtype is "int8", expected "auto", "float32" or "bfloat16"'),
         (
             {"termination": "never"},
-            'termination is "never", expected "sampled" or "thresholded"',
+            "option 'termination' of random (vision-memory) is \"never\", expected \"sampled\" or "
+            '"thresholded"',
         ),
         ({"passes": 4}, "random (vision-memory) has no option 'passes'; it has: termination"),
         (

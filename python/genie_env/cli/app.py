@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import genie_env
-from genie_env.cli.commands import COMMANDS, GROUPS
+from genie_env.cli.commands import COMMANDS, GROUPS, OLD_OPTIONS
 from genie_env.cli.multi_value import MultiValue
 from genie_env.families import Command
 
@@ -58,7 +58,17 @@ class LazyCommand(TyperCommand):
         app.command(self.entry.name, cls=MultiValue, epilog=example, context_settings=_HELP_NAMES)(
             self.load()
         )
-        return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
+        command = typer.main.get_command(app)
+        _refuse_old_options(args, {word for each in command.params for word in each.opts})
+        return command.make_context(info_name, args, parent, **extra)
+
+
+def _refuse_old_options(args: list[str], options: set[str]) -> None:
+    """Raises ValueError for an option that has another name now."""
+    for arg in args:
+        old, _, _ = arg.partition("=")
+        if old in OLD_OPTIONS and old not in options:
+            raise ValueError(f"{old} is now {OLD_OPTIONS[old]}: give that instead")
 
 
 class App(TyperGroup):

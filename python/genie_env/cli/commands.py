@@ -10,6 +10,16 @@ GROUPS = {
     "freeze": "Freeze trained networks into a world directory.",
 }
 
+OLD_OPTIONS = {
+    "--band": "--window",
+    "--genie": "--random genie:SIZES",
+    "--momentum": "--action-decay",
+    "--order": "--option order=ORDER",
+    "--passes": "--option passes=NUMBER",
+    "--termination": "--option termination=HOW",
+}
+"""Options of earlier versions, and what replaces them in the commands that no longer have them."""
+
 COMMANDS = [
     Command(
         "",

@@ -82,7 +82,7 @@ def _option(option: Option) -> dict[str, Any]:
 
 def _list(cards: list[WorldCard]) -> Table:
     table = _table("name", "family", "game", "actions", "frame", "MB", "licence")
-    for column in table.columns[:2]:
+    for column in table.columns[:3]:
         column.no_wrap = True
     for card in cards:
         table.add_row(

@@ -27,11 +27,10 @@ def load_world(world: str | Path | World, options: EnvOptions) -> World:
     except FormatError:
         raise
     except ValueError as error:
-        if given.keys() <= {
-            name for family in world_families().values() for name in family.options
-        }:
+        families = world_families().values()
+        if given.keys() <= {option.name for family in families for option in family.options}:
             raise
-        # A family may have such an option; more likely, an environment's own is misspelt.
+        # No family has such an option: one of the environment's own may be misspelt.
         raise ValueError(f"{error}. {environment_has().capitalize()}") from None
 
 
