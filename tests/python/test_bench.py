@@ -144,7 +144,7 @@ def test_options_that_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert run("--world", world, *options, "--option", option) == 1
         return " ".join(capsys.readouterr().err.split())
 
-    assert "passes is 65, expected" in refused(str(world), "passes=65")
+    assert "is 65, expected an integer from 1 to 64" in refused(str(world), "passes=65")
     assert "doom-take-cover (vision-memory) has no option 'passes'" in refused(
         "doom-take-cover", "passes=2"
     )
@@ -219,7 +219,10 @@ def test_wrong_arguments(
             "give either --world or --random FAMILY:SIZES",
         ),
         (["--random", "genie:T=3"], "without S, d, blocks, heads, codes, K: give them too"),
-        (["--random", "genie"], "--random is 'genie': '' is not understood; expected each of T, S"),
+        (
+            ["--random", "genie"],
+            "--random is 'genie': '' in it is not understood; expected each of T",
+        ),
         (["--random", "dice:6"], "unknown world family 'dice': give one of genie, vision-memory"),
         (
             ["--random", "vision-memory:64"],
