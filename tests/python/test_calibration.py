@@ -82,7 +82,7 @@ def test_calibrate_measures_and_writes(
     found = json.loads((out / "calibration.json").read_text())
     assert len(found["world"]["fingerprint"]) == 64
     settings = [(s["termination"], s["temperature"]) for s in found["dream"]]
-    assert settings == [(t, tau) for t in ("thresholded", "sampled") for tau in (0.5, 1.0)]
+    assert settings == [(t, tau) for t in ("sampled", "thresholded") for tau in (0.5, 1.0)]
     assert found["chosen"] in [
         {k: v for k, v in setting.items() if k != "scores"} for setting in found["dream"]
     ]

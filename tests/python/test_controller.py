@@ -143,6 +143,20 @@ def test_evolution_climbs(unbroken: list[Generation]) -> None:
     assert np.abs(last.controller.weight - TOP).max() < 0.5
 
 
+def test_where_lower_is_better_it_descends(unbroken: list[Generation]) -> None:
+    """The same controllers, by scores of the other sign."""
+
+    def valley(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> EpisodeResults:
+        results = hill(weights, owners, seeds)
+        return EpisodeResults(-results.scores, results.steps)
+
+    lower = list(evolve(valley, ZERO, SETTINGS, higher_is_better=False))
+    assert [(g.best, g.best_score) for g in lower] == [
+        (None if g.best is None else -g.best, -g.best_score) for g in unbroken
+    ]
+    assert np.array_equal(lower[-1].controller.weight, unbroken[-1].controller.weight)
+
+
 def test_the_mean_is_scored_now_and_then_and_at_the_end(unbroken: list[Generation]) -> None:
     scored = [g.index for g in unbroken if g.score is not None]
     assert scored[:3] == [0, 5, 10]

@@ -23,9 +23,12 @@ import toy_games  # noqa: F401  (registers them)
 from genie_env._core import EpisodeStore
 from genie_env.cli.record import record
 from genie_env.data.episode import Episode
+from genie_env.data.frame_rate import pace
 from genie_env.data.players import BlindPlayer, EpisodeSeeds
 from genie_env.data.recording import record_episodes
+from genie_env.data.recording_metadata import recorded_score
 from genie_env.data.workers import play_episodes
+from genie_env.games.base import Score
 from genie_env.games.doom import DoomTakeCover
 from genie_env.games.registry import find_game
 
@@ -332,3 +335,38 @@ def test_a_damaged_meta_is_named(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text("{")
     with pytest.raises(ValueError, match=r"meta.json is not JSON .*: remove it, or give another"):
         record_episodes(toy(), tmp_path, 2, workers=1)
+
+
+# What an older version recorded, which said less of its game.
+
+
+def forget(file: Path, *keys: str) -> None:
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps({key: meta[key] for key in meta if key not in keys}))
+
+
+LATER = ("score", "frame", "frames_per_second")
+
+
+def test_an_older_recording_is_resumed(tmp_path: Path) -> None:
+    player = BlindPlayer(find_game(DOOM), 1, ("left",))
+    record_episodes(player, tmp_path / "whole", 2, workers=1)
+    record_episodes(player, tmp_path / "old", 1, workers=1)
+    forget(tmp_path / "old" / "meta.json", *LATER)
+    record_episodes(player, tmp_path / "old", 2, workers=1)
+    assert files_of(tmp_path / "old") == files_of(tmp_path / "whole")
+
+
+def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_path: Path) -> None:
+    record_episodes(BlindPlayer(find_game(DOOM, frame_skip=4), 1, ("left",)), tmp_path, 1, 1)
+    rates, scores = [], []
+    for keys in ((), LATER):
+        forget(tmp_path / "meta.json", *keys)
+        meta = EpisodeStore(tmp_path).meta
+        rates.append(pace(EpisodeStore(tmp_path)))
+        scores.append(recorded_score(json.loads(meta)))
+    assert rates == [{"frame_skip": 4, "frames_per_second": 8.75}] * 2
+    assert scores == [Score("survival", "tics")] * 2
+    assert recorded_score({"game": "toy_games:Counter-v0"}) == Score()
+    with pytest.raises(ValueError, match='"score" is 5; expected its "name" and "unit" as text'):
+        recorded_score({"score": 5})

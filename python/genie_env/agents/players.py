@@ -28,7 +28,7 @@ class AgentPlayer:
     """Plays with a learned controller, which sees the game through its world.
 
     A worker plays several games at a time, one a row of one environment, so that the world's
-    networks see them as one batch. With `explore`, random actions held for 1 to 120 tics overrule
+    networks see them as one batch. With `explore`, random actions held for 1 to 120 steps overrule
     the controller for that fraction of the time: data that covers what surrounds it.
     """
 
