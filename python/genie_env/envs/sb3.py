@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from genie_env import _core
-from genie_env.envs import validation
+from genie_env.envs.options import EnvKeywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -33,12 +33,16 @@ class DreamVecEnv(VecEnv):
     "terminal_observation" and "TimeLimit.truncated". Each info also holds the row's "surprise".
     """
 
-    def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
-        """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
-        validation.check_left_to("Stable-Baselines3", options)
-        self.dreams = DreamVectorEnv(
-            world, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options
-        )
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        num_envs: int = 1,
+        **options: Unpack[EnvKeywords],
+    ) -> None:
+        """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
+        mode = AutoresetMode.SAME_STEP
+        chosen = with_choices("Stable-Baselines3", options, autoreset_mode=mode, output="numpy")
+        self.dreams = DreamVectorEnv(world, num_envs, **chosen)
         """All rows, as Gymnasium knows them."""
         super().__init__(
             num_envs, self.dreams.single_observation_space, self.dreams.single_action_space

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
 from genie_env import _core
-from genie_env.envs import validation
+from genie_env.envs.options import EnvKeywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -36,12 +36,16 @@ class DreamTorchRLEnv(EnvBase):
     alone the rows that are not of "_step".
     """
 
-    def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
-        """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
-        validation.check_left_to("TorchRL", options)
-        dreams = DreamVectorEnv(
-            world, num_envs, autoreset_mode=AutoresetMode.DISABLED, output="torch", **options
-        )
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        num_envs: int = 1,
+        **options: Unpack[EnvKeywords],
+    ) -> None:
+        """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
+        mode = AutoresetMode.DISABLED
+        chosen = with_choices("TorchRL", options, autoreset_mode=mode, output="torch")
+        dreams = DreamVectorEnv(world, num_envs, **chosen)
         super().__init__(device=dreams.device, batch_size=[num_envs])
         self.dreams = dreams
         """All rows, as Gymnasium knows them."""

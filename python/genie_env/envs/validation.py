@@ -48,10 +48,10 @@ def check_type(name: str, given: Any, expected: Any, words: str) -> None:
         raise TypeError(f"{name} is {given!r}, expected {words}")
 
 
-def check_left_to(library: str, options: dict[str, Any]) -> None:
-    """Whose adapter chooses these two options of DreamVectorEnv by itself."""
-    if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
-        raise TypeError(f"{' and '.join(chosen)}: {library} knows but one; leave it out")
+def check_choice(name: str, given: Any, choices: Sequence[Any]) -> None:
+    if given not in choices:
+        expected = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} is {given!r}, expected {expected}")
 
 
 def check_integer(name: str, given: Any) -> None:
