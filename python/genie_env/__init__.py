@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genie_env.envs.registry import installed_worlds, register_worlds
+from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
     from genie_env._core import FormatError, Snapshot, World, build_info
@@ -38,6 +38,7 @@ __all__ = [
     "__version__",
     "build_info",
     "cmake_prefix",
+    "find_world",
     "installed_worlds",
     "make_vec",
 ]
@@ -111,8 +112,8 @@ def _compute_on_one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-# OpenMP's other threads stay behind in the process that forks, as Gymnasium's AsyncVectorEnv does,
-# and the child would wait for them for ever.
+# A forked child, such as those of Gymnasium's AsyncVectorEnv, does not have its parent's OpenMP
+# threads, and would wait for them for ever.
 os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 register_worlds()

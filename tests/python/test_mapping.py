@@ -340,7 +340,7 @@ def test_the_classifier_sees_its_window_whatever_the_pieces(
             logits.append(classify(network, pieces, pieces.held_out))
         expected = store.actions[transitions(store, held_out_part=True)]
         assert np.array_equal(pieces.actions(pieces.held_out), expected)
-        assert all(piece.last - piece.seen_from <= size + 2 for piece in pieces.held_out)
+        assert all(piece.last - piece.reads_from <= size + 2 for piece in pieces.held_out)
     assert torch.allclose(logits[0], logits[1], atol=1e-5)
     assert torch.allclose(logits[0], logits[2], atol=1e-5)
 

@@ -47,7 +47,7 @@ class GenieSizes:
             name, _, value = part.partition("=")
             if name not in names or name in sizes or not value.isdecimal():
                 raise ValueError(
-                    f"{part!r} is not understood; expected each of {', '.join(names)} once, as in "
+                    f"{part!r} in it is not understood; expected each of {', '.join(names)} once, as in "
                     f"{_EXAMPLE}"
                 )
             if len(value) > 9:
