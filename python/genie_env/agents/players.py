@@ -44,7 +44,7 @@ class AgentPlayer:
     """Games that a worker plays at a time."""
 
     def describe(self) -> dict[str, Any]:
-        """What a recording says about who played."""
+        """The player's part of meta.json."""
         agent = Path(self.agent)
         return {
             "agent": file_hash(agent),

@@ -11,7 +11,7 @@ from rich.console import Console
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
-from genie_env.agents.real_game import evaluate_in_real_game, score_of
+from genie_env.agents.real_game import evaluate_in_real_game, real_game, score_of
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
     DeviceOption,
@@ -71,6 +71,7 @@ def train_controller_command(
     )
     in_real_game = None
     if reality:
+        dreaming.check_plays(real_game(directory))
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers)
     score = score_of(directory)
     console = Console()

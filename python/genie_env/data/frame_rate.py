@@ -18,8 +18,8 @@ UNKNOWN_RATE = 30.0
 
 
 def pace(store: EpisodeStore) -> dict[str, float]:
-    """What meta.json says of it: "frame_skip", steps of the game a frame, or "frames_per_second",
-    or neither, or both."""
+    """The "frame_skip" (steps of the game a frame) and the "frames_per_second" of a recording, as far
+    as its meta.json says them."""
     return pace_of(json.loads(store.meta))
 
 

@@ -9,7 +9,7 @@ from genie_env.games.base import FrameSize
 VISION = (64, 64)
 MAX_SIDE = 8192
 MAX_PATCHES = 4096
-"""What the tokenizer takes (core/limits.h): a test holds them to what the networks refuse."""
+"""The tokenizer's limits (core/limits.h); a test compares them with what the networks refuse."""
 
 
 def patches(size: FrameSize) -> list[int]:

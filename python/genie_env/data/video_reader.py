@@ -80,7 +80,7 @@ def decode(
     size: FrameSize,
     on_frame: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
-    """Those frames, resized: uint8 [len(wanted), *size, 3]. `wanted` ascends and may repeat.
+    """Decodes the frames `wanted`, resized: uint8 [len(wanted), *size, 3]. `wanted` ascends and may repeat.
 
     `on_frame` is called for every frame of the file. Raises ValueError naming the file and the
     frame where its stream breaks.

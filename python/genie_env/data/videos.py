@@ -36,7 +36,7 @@ from genie_env.games.base import FrameSize
 
 Frames = NDArray[np.uint8]
 FRAME_SIZE: FrameSize = (64, 64)
-"""What the frames of videos become where no directory of episodes beside them has another size."""
+"""The size that the frames of videos get where no directory beside them has another one."""
 
 
 def as_directories(data: Sequence[Path], frames_per_second: float | None = None) -> list[Path]:

@@ -69,7 +69,8 @@ def _relative_variance(mean: Summary) -> float:
 
 
 def choose(settings: Sequence[Setting], real: Mapping[str, Summary]) -> Setting:
-    """Of the settings within a standard error of the smallest error, the temperature nearest 1.
+    """Chooses, of the settings within a standard error of the smallest error, the one whose temperature
+    is nearest 1.
 
     At temperature 1 the dream is what the world has learned; to leave it takes evidence (the one
     standard error rule: Breiman et al. 1984, section 3.4.3). Of equally near ones that with the

@@ -13,7 +13,7 @@ from genie_env.evaluation.statistics import summarise
 def dream_scores(
     dreams: Dreams, agent: Path, seed: int, episodes: int, on_step: OnStep | None = None
 ) -> dict[str, Any]:
-    """What is published of an agent's dreams: the summary, the agent and the world, every score and
+    """Plays an agent in `episodes` fresh dreams: the summary, the agent and the world, every score and
     seed.
 
     No training derives its seeds in the same way, so that the score of a checkpoint which was chosen
