@@ -212,8 +212,8 @@ class Dreams:
             raise ValueError(
                 f"the world {spec.name} has {len(spec.actions)} actions at frame skip "
                 f"{spec.frame_skip}, but {game.name} has {len(game.actions)} at frame skip "
-                f"{game.frame_skip}: what acts in one cannot act in the other; give a world of this "
-                "game"
+                f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
+                "this game"
             )
 
     def play_blind(

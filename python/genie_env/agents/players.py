@@ -69,7 +69,7 @@ class AgentPlayer:
 
 @dataclass(frozen=True)
 class PopulationPlayer:
-    """Plays with many linear controllers, each in episodes of its own: evolution in the real game."""
+    """Plays with many linear controllers, each in its own episodes: evolution in the real game."""
 
     game: Game
     world: str

@@ -50,8 +50,8 @@ def _frame_size(frame: object) -> FrameSize | None:
 
 
 def score_of(world: Path) -> Score:
-    """The name and unit of a world's scores, as its real game says; "score", in points, where the world
-    names no game that is known here."""
+    """The name and unit of a world's scores, as its real game says; "score", in points, where the
+    world names no game that is known here."""
     try:
         return real_game(world).score
     except ValueError:

@@ -93,7 +93,7 @@ def train_controller_command(
         if best is not None:
             where = "the real game" if reality else "its dream"
             console.print(
-                f"wrote {out / 'agent.safetensors'}: {rounded(best.best_score)} {score.unit} in {where}, "
-                f"after {best.steps / 1e6:.1f} M steps",
+                f"wrote {out / 'agent.safetensors'}: {rounded(best.best_score)} {score.unit} in "
+                f"{where}, after {best.steps / 1e6:.1f} M steps",
                 soft_wrap=True,
             )

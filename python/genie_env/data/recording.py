@@ -101,8 +101,8 @@ def _check_same(directory: Path, meta: dict[str, Any]) -> None:
 
 
 def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a meta.json, or of a file of scores, with the keys that an older version did not
-    write: frames were 64 x 64 then, and the rest was as today."""
+    """The content of a meta.json, or of a file of scores, with the keys that an older version did
+    not write: frames were 64 x 64 then, and the rest was as today."""
     later = ("score", "frames_per_second")
     return {
         **({"frame": _FIRST_FRAME} if "frame" in today else {}),

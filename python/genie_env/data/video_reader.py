@@ -80,9 +80,9 @@ def decode(
     size: FrameSize,
     on_frame: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
-    """Decodes the frames `wanted`, resized: uint8 [len(wanted), *size, 3]. `wanted` ascends and may repeat.
+    """Decodes the frames `wanted`, resized: uint8 [len(wanted), *size, 3].
 
-    `on_frame` is called for every frame of the file. Raises ValueError naming the file and the
+    `wanted` ascends and may repeat. `on_frame` is called for every frame of the file. Raises ValueError naming the file and the
     frame where its stream breaks.
     """
     frames = np.empty((len(wanted), *size, 3), np.uint8)
