@@ -82,8 +82,8 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decodes the frames `wanted`, resized: uint8 [len(wanted), *size, 3].
 
-    `wanted` ascends and may repeat. `on_frame` is called for every frame of the file. Raises ValueError naming the file and the
-    frame where its stream breaks.
+    `wanted` ascends and may repeat. `on_frame` is called for every frame of the file. Raises
+    ValueError naming the file and the frame where its stream breaks.
     """
     frames = np.empty((len(wanted), *size, 3), np.uint8)
     filled = decoded = 0

@@ -64,8 +64,8 @@ def as_directories(data: Sequence[Path], frames_per_second: float | None = None)
         raise ValueError(
             f"too few video files: there are {len(files)}, each is an episode, and every "
             f"{HELD_OUT_EVERY}th is held out: give {HELD_OUT_EVERY} or more; a long one can be "
-            "cut, as in `ffmpeg -i long.mp4 -c copy -f segment -segment_time 60 -reset_timestamps 1 "
-            "clip%04d.mp4`"
+            "cut, as in `ffmpeg -i long.mp4 -c copy -f segment -segment_time 60 "
+            "-reset_timestamps 1 clip%04d.mp4`"
         )
     return [*directories, _decoded(files, frames_per_second, size)]
 

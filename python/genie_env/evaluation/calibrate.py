@@ -63,7 +63,7 @@ class Setting:
 
 
 def _relative_variance(mean: Summary) -> float:
-    """The relative variance of a mean; the spread of a single score counts as large as the score."""
+    """The relative variance of a mean; the spread of a single score counts as the score itself."""
     spread = mean.mean if mean.std is None else mean.std
     return (spread / mean.mean) ** 2 / mean.n
 

@@ -17,7 +17,8 @@ def dream_scores(
     and seed.
 
     No training derives its seeds in the same way, so that the score of a checkpoint which was
-    chosen for its luck is not too high. Raises ValueError where the agent was trained in another world.
+    chosen for its luck is not too high. Raises ValueError where the agent was trained in another
+    world.
     """
     controller = LinearController.load(agent)
     controller.check_world(dreams.fingerprint, dreams.features)
