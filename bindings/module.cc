@@ -7,6 +7,7 @@ void InitError(pybind11::module_& m);
 void InitDynamics(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
 void InitLatentAction(pybind11::module_& m);
+void InitLimits(pybind11::module_& m);
 void InitMaskGit(pybind11::module_& m);
 void InitSnapshot(pybind11::module_& m);
 void InitTokenizer(pybind11::module_& m);
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "What genie_env does in C++.";
   genie_env::InitError(m);
   genie_env::InitBuildInfo(m);
+  genie_env::InitLimits(m);
   genie_env::InitEpisodeStore(m);
   genie_env::InitTrainer(m);
   genie_env::InitTokenizer(m);

@@ -59,7 +59,7 @@ else()
   message(STATUS "CUDA kernels: no, ${cuda_obstacle}")
 endif()
 
-# Adds genie_env/**/*.cu to the library, or the one file that stands for all of them.
+# Adds genie_env/**/*.cu to the library in place of every no_cuda.cc, which stands for them without CUDA.
 function(add_cuda_kernels target)
   if(NOT GENIE_ENV_HAS_CUDA)
     return()
@@ -71,7 +71,7 @@ function(add_cuda_kernels target)
   target_compile_options(${target}_cuda PRIVATE -Xcompiler=-Wall,-Wextra)
   set_target_properties(${target}_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
   get_target_property(sources ${target} SOURCES)
-  list(FILTER sources EXCLUDE REGEX "/kernels/no_cuda\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "/no_cuda\\.cc$")
   set_target_properties(${target} PROPERTIES SOURCES "${sources}")
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_cuda>)
   target_link_libraries(${target} PUBLIC CUDA::cudart)

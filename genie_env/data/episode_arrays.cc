@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/limits.h"
 
 namespace genie_env {
 namespace {
@@ -33,7 +34,7 @@ NpyArray OpenStarts(const std::filesystem::path& directory) {
   return array;
 }
 
-NpyArray OpenColumn(const std::filesystem::path& directory, size_t column, int64_t num_frames) {
+NpyArray MapColumn(const std::filesystem::path& directory, size_t column, int64_t num_frames) {
   NpyArray array(directory / kColumns[column].file, kColumns[column].type,
                  column == kFrames ? 4 : 1);
   if (array.shape()[0] < num_frames) {
@@ -48,11 +49,12 @@ void CheckFrames(const NpyArray& frames) {
   const int64_t height = frames.shape()[1];
   const int64_t width = frames.shape()[2];
   const int64_t channels = frames.shape()[3];
-  if (height < 1 || height > kMaxSide || width < 1 || width > kMaxSide || channels != 3) {
+  if (height < 1 || height > kMaxRecordedSide || width < 1 || width > kMaxRecordedSide ||
+      channels != 3) {
     throw FormatError(frames.path().string() + " holds frames of " + std::to_string(height) +
                       " x " + std::to_string(width) + " x " + std::to_string(channels) +
                       ", expected height x width x 3 with sides of 1 to " +
-                      std::to_string(kMaxSide));
+                      std::to_string(kMaxRecordedSide));
   }
 }
 
@@ -83,11 +85,11 @@ std::string ActionComplaint(std::span<const int64_t> actions) {
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
     // The starts are read first: what a writer adds from now on is behind what they promise.
     : starts(OpenStarts(directory)),
-      columns{OpenColumn(directory, kFrames, starts.elements<int64_t>().back()),
-              OpenColumn(directory, kActions, starts.elements<int64_t>().back()),
-              OpenColumn(directory, kRewards, starts.elements<int64_t>().back()),
-              OpenColumn(directory, kTerminations, starts.elements<int64_t>().back()),
-              OpenColumn(directory, kTruncations, starts.elements<int64_t>().back())},
+      columns{MapColumn(directory, kFrames, starts.elements<int64_t>().back()),
+              MapColumn(directory, kActions, starts.elements<int64_t>().back()),
+              MapColumn(directory, kRewards, starts.elements<int64_t>().back()),
+              MapColumn(directory, kTerminations, starts.elements<int64_t>().back()),
+              MapColumn(directory, kTruncations, starts.elements<int64_t>().back())},
       num_episodes(starts.shape()[0] - 1),
       num_frames(starts.elements<int64_t>().back()),
       height(columns[kFrames].shape()[1]),

@@ -31,9 +31,6 @@ inline constexpr std::array<EpisodeColumn, kEpisodeColumns> kColumns{{
 inline constexpr const char* kEpisodeStarts = "episode_starts.npy";
 inline constexpr const char* kEpisodeMeta = "meta.json";
 
-/// The longest side of a frame, in pixels.
-inline constexpr int64_t kMaxSide = 65535;
-
 /// What is wrong with the flags of one episode; empty if nothing is.
 std::string FlagComplaint(std::span<const uint8_t> terminations,
                           std::span<const uint8_t> truncations);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/limits.h"
 #include "genie_env/data/episode_arrays.h"
 #include "genie_env/data/episode_store.h"
 #include "genie_env/io/file.h"
@@ -24,10 +25,10 @@ bool Exists(const std::filesystem::path& file) {
 }
 
 void CheckArguments(int64_t height, int64_t width, const std::string& meta) {
-  if (height < 1 || height > kMaxSide || width < 1 || width > kMaxSide) {
+  if (height < 1 || height > kMaxRecordedSide || width < 1 || width > kMaxRecordedSide) {
     throw std::invalid_argument("frames of " + SizeText(height, width) +
                                 " were asked for, expected sides of 1 to " +
-                                std::to_string(kMaxSide));
+                                std::to_string(kMaxRecordedSide));
   }
   try {
     CheckJsonObject(meta, "meta");

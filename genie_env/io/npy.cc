@@ -16,7 +16,7 @@ namespace genie_env {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr size_t kMaxHeaderBytes = 65536;
+constexpr size_t kMaxNpyHeaderBytes = 65536;
 
 /// Reads the dictionary, which may have its keys in any order.
 class HeaderParser {
@@ -128,7 +128,7 @@ size_t LittleEndian(std::string_view bytes) {
 /// this very moment, so it is read until it is the same twice.
 std::string StableCopy(std::span<const std::byte> file) {
   const auto* begin = reinterpret_cast<const char*>(file.data());
-  const size_t size = std::min(file.size(), kMaxHeaderBytes);
+  const size_t size = std::min(file.size(), kMaxNpyHeaderBytes);
   std::string copy(begin, size);
   for (int attempt = 0; attempt < 100; ++attempt) {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // The compiler shall look again.
@@ -214,7 +214,7 @@ NpyArray::Header NpyArray::ReadHeader(const std::filesystem::path& file) {
     throw FormatError(name + ": a header of " + std::to_string(header.bytes) +
                       " bytes is promised, but the file has " +
                       std::to_string(mapped.bytes().size()) + " bytes (and a header at most " +
-                      std::to_string(kMaxHeaderBytes) + ")");
+                      std::to_string(kMaxNpyHeaderBytes) + ")");
   }
   HeaderParser parser(std::string_view(text).substr(prefix, header.bytes - prefix), name);
   parser.Parse();
@@ -230,8 +230,8 @@ NpyAppender::NpyAppender(OutputFile file, const NpyType& type, std::vector<int64
       row_shape_(std::move(row_shape)),
       row_bytes_(static_cast<int64_t>(SizeOfArray(type, row_shape_).value())),
       header_bytes_(header_bytes) {
-  constexpr int64_t kMostRows = std::numeric_limits<int64_t>::max();
-  if (HeaderText(type_, kMostRows, row_shape_, header_bytes_).size() >= header_bytes_) {
+  constexpr int64_t kMaxRows = std::numeric_limits<int64_t>::max();
+  if (HeaderText(type_, kMaxRows, row_shape_, header_bytes_).size() >= header_bytes_) {
     throw FormatError(file_.path().string() + ": a header of " + std::to_string(header_bytes_) +
                       " bytes has no room to count more rows; save the array again with NumPy");
   }

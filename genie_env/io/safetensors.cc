@@ -21,7 +21,8 @@ using nlohmann::json;
 
 constexpr const char* kMetadata = "__metadata__";
 constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kMaxHeaderBytes = uint64_t{16} << 20;  // of some hundred thousand tensors
+constexpr uint64_t kMaxSafetensorsHeaderBytes = uint64_t{16}
+                                                << 20;  // of some hundred thousand tensors
 constexpr size_t kMaxDimensions = 16;
 
 struct TypeName {
@@ -30,16 +31,16 @@ struct TypeName {
   size_t size;
 };
 // In the order in which a file stores them: the widest first, so that all are aligned.
-constexpr std::array<TypeName, 7> kTypes{{{StoredType::kInt64, "I64", 8},
-                                          {StoredType::kFloat64, "F64", 8},
-                                          {StoredType::kFloat32, "F32", 4},
-                                          {StoredType::kBFloat16, "BF16", 2},
-                                          {StoredType::kFloat16, "F16", 2},
-                                          {StoredType::kUInt8, "U8", 1},
-                                          {StoredType::kBool, "BOOL", 1}}};
+constexpr std::array<TypeName, 7> kTypeNames{{{StoredType::kInt64, "I64", 8},
+                                              {StoredType::kFloat64, "F64", 8},
+                                              {StoredType::kFloat32, "F32", 4},
+                                              {StoredType::kBFloat16, "BF16", 2},
+                                              {StoredType::kFloat16, "F16", 2},
+                                              {StoredType::kUInt8, "U8", 1},
+                                              {StoredType::kBool, "BOOL", 1}}};
 
 const TypeName& Named(StoredType type) {
-  return *std::find_if(kTypes.begin(), kTypes.end(),
+  return *std::find_if(kTypeNames.begin(), kTypeNames.end(),
                        [type](const TypeName& entry) { return entry.type == type; });
 }
 
@@ -95,9 +96,9 @@ class HeaderReader {
     for (size_t i = kLengthBytes; i-- > 0;) {
       length = length << 8 | std::to_integer<uint64_t>(bytes_[i]);
     }
-    if (length > kMaxHeaderBytes) {
+    if (length > kMaxSafetensorsHeaderBytes) {
       Fail("a header of " + std::to_string(length) + " bytes is promised; at most " +
-           std::to_string(kMaxHeaderBytes) + " are allowed");
+           std::to_string(kMaxSafetensorsHeaderBytes) + " are allowed");
     }
     if (length > bytes_.size() - kLengthBytes) {
       Fail("the file is cut short: a header of " + std::to_string(length) +
@@ -151,7 +152,7 @@ class HeaderReader {
 
   StoredType Type(const std::string& tensor, const json& value) const {
     std::string known;
-    for (const TypeName& entry : kTypes) {
+    for (const TypeName& entry : kTypeNames) {
       if (value == entry.name) return entry.type;
       known += (known.empty() ? "" : ", ") + std::string(entry.name);
     }

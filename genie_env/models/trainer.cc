@@ -20,7 +20,7 @@
 namespace genie_env {
 namespace {
 
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kAdamEpsilon = 1e-8;
 
 std::shared_ptr<Model> Checked(std::shared_ptr<Model> model) {
   if (model == nullptr) throw std::invalid_argument("model is null, expected a network");
@@ -146,7 +146,8 @@ void Trainer::Update() {
   }
   at::_fused_adam_(impl_->parameters, gradients, impl_->first_moments, impl_->second_moments,
                    /*max_exp_avg_sqs=*/{}, impl_->steps, impl_->options.learning_rate, kBeta1,
-                   kBeta2, /*weight_decay=*/0.0, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+                   kBeta2, /*weight_decay=*/0.0, kAdamEpsilon, /*amsgrad=*/false,
+                   /*maximize=*/false);
   impl_->model->AfterUpdate({impl_->options.seed, static_cast<uint64_t>(impl_->step)});
   ++impl_->step;
 }

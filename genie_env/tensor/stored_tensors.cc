@@ -15,7 +15,7 @@
 namespace genie_env {
 namespace {
 
-constexpr std::pair<StoredType, at::ScalarType> kTypes[] = {
+constexpr std::pair<StoredType, at::ScalarType> kTorchTypes[] = {
     {StoredType::kBool, at::kBool},         {StoredType::kUInt8, at::kByte},
     {StoredType::kInt64, at::kLong},        {StoredType::kFloat16, at::kHalf},
     {StoredType::kBFloat16, at::kBFloat16}, {StoredType::kFloat32, at::kFloat},
@@ -60,7 +60,7 @@ void ReadEach(std::span<const std::byte> bytes, const std::filesystem::path& fil
 }  // namespace
 
 TensorView ViewOf(const at::Tensor& tensor) {
-  const auto* type = std::ranges::find(kTypes, tensor.scalar_type(),
+  const auto* type = std::ranges::find(kTorchTypes, tensor.scalar_type(),
                                        &std::pair<StoredType, at::ScalarType>::second);
   return {.type = type->first,
           .shape = tensor.sizes().vec(),
@@ -69,7 +69,7 @@ TensorView ViewOf(const at::Tensor& tensor) {
 
 at::Tensor CopyOf(const TensorView& view) {
   const auto* type =
-      std::ranges::find(kTypes, view.type, &std::pair<StoredType, at::ScalarType>::first);
+      std::ranges::find(kTorchTypes, view.type, &std::pair<StoredType, at::ScalarType>::first);
   at::Tensor copy = at::empty(view.shape, type->second);
   if (!view.bytes.empty()) {
     std::memcpy(copy.mutable_data_ptr(), view.bytes.data(), view.bytes.size());

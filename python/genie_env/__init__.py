@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genie_env.envs.registry import installed_worlds, register_worlds
+from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
     from genie_env._core import FormatError, Snapshot, World, build_info
@@ -38,6 +38,7 @@ __all__ = [
     "__version__",
     "build_info",
     "cmake_prefix",
+    "find_world",
     "installed_worlds",
     "make_vec",
 ]

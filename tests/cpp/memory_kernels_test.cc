@@ -196,7 +196,7 @@ struct Mixture {
 
 TEST_P(MemoryKernelsTest, SampleAndScoreAreTheMixtureDensity) {
   for (const auto& [dimensions, components] :
-       {std::pair{kPanel, 5}, {kPanel, 1}, {int64_t{5}, 5}, {int64_t{1}, int{kMostComponents}}}) {
+       {std::pair{kPanel, 5}, {kPanel, 1}, {int64_t{5}, 5}, {int64_t{1}, int{kMaxComponents}}}) {
     Mixture mixture(dimensions, components);
     GetParam().sample(mixture.Block());
     EXPECT_EQ(mixture.seen, mixture.z);

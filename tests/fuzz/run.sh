@@ -18,10 +18,10 @@ mkdir -p "$objects"
 compile=(clang++ -std=c++20 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
   -I. ${headers:+-isystem "$headers"})
 # What reads files, and nothing that needs LibTorch.
-printf '%s\n' genie_env/{core,io}/*.cc genie_env/models/genie/sizes.cc \
-  genie_env/worlds/{genie,vision_memory}_config.cc |
+printf '%s\n' genie_env/{core,io,data}/*.cc genie_env/models/genie/sizes.cc \
+  genie_env/worlds/*/config.cc |
   xargs -P "$(nproc)" -I{} sh -c \
-    'source=$1 objects=$2; shift 2; "$@" -c "$source" -o "$objects/$(basename "$source" .cc).o"' \
+    'source=$1 objects=$2; shift 2; "$@" -c "$source" -o "$objects/$(echo "$source" | tr / _).o"' \
     compile {} "$objects" "${compile[@]}" -fsanitize=fuzzer-no-link
 
 fuzz() {

@@ -41,6 +41,12 @@ def test_what_is_no_field_is_the_familys() -> None:
     assert EnvOptions.of({"passes": None}) == EnvOptions()  # as the world says
 
 
+def test_a_familys_options_are_a_dict() -> None:
+    for given in (3, None, ["passes"]):
+        with pytest.raises(TypeError, match=r"^family_options is .*, expected a dict of names"):
+            EnvOptions.of({"family_options": given, "passes": 4})
+
+
 def test_they_show_what_was_chosen() -> None:
     assert repr(EnvOptions()) == "EnvOptions()"
     options = EnvOptions.of({"autoreset_mode": "SameStep", "temperature": [0.5, 1.0], "passes": 4})

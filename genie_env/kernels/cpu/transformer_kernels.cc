@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "genie_env/core/limits.h"
+#include "genie_env/core/transformer_constants.h"
 #include "genie_env/kernels/cpu/float_math.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
 #include "genie_env/kernels/cpu/lanes.h"
@@ -11,7 +12,8 @@
 namespace genie_env {
 namespace {
 
-constexpr float kEpsilon = 1e-5f;
+constexpr auto kEpsilon = static_cast<float>(kNormEpsilon);
+static_assert(kEpsilon == 1e-5f);
 constexpr float kLowest = -3e38f;
 
 /// The largest of value.operator()<Number>(i) over 0 .. size - 1.
@@ -72,7 +74,7 @@ template <typename Element>
 GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head;
   const float share = 1.0f / static_cast<float>(head);
-  float x[2 * kMostWidth], scales[2 * kMostWidth];
+  float x[2 * kMaxWidth], scales[2 * kMaxWidth];
   for (int64_t s = 0; s < b.positions; ++s) {
     const float* products = b.products + s * b.product_stride;
     const auto value = [&]<typename Number>(int64_t i) {
@@ -144,7 +146,7 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head, whole = head / kWide * kWide;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
   const int64_t stride = TimeScores(1, b.slots);
-  float query[kMostWidth];  // as LoadWide orders them
+  float query[kMaxWidth];  // as LoadWide orders them
   for (int64_t s = 0; s < b.positions; ++s) {
     const Element* keys = b.past_keys + b.place[s] * b.slots * width;
     const Element* values = b.past_values + b.place[s] * b.slots * width;

@@ -22,8 +22,7 @@
 namespace genie_env {
 namespace {
 
-constexpr double kPositionBound = 0.2;
-constexpr double kMostCorrupted = 0.1;
+constexpr double kMaxCorruption = 0.1;
 
 /// Hands out consecutive pieces of one draw.
 class Draws {
@@ -56,14 +55,14 @@ at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets) {
 Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed)
     : Model("Dynamics"), sizes_(sizes) {
   sizes.block.Check();
-  CheckSize("positions", sizes.positions, kMostPositions);
-  CheckSize("codes", sizes.codes, kMostCodes, 2);
-  CheckSize("blocks", sizes.blocks, kMostBlocks);
+  CheckSize("positions", sizes.positions, kMaxPositions);
+  CheckSize("codes", sizes.codes, kMaxCodes, 2);
+  CheckSize("blocks", sizes.blocks, kMaxBlocks);
   CheckSize("window", sizes.window, kMaxWindow, 2);  // a frame alone has no past to follow from
-  CheckSize("passes", sizes.passes, kMostPasses);
+  CheckSize("passes", sizes.passes, kMaxPasses);
   CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
-  CheckSize("the number of action_codes", action_codes.size(0), kMostLatentActions);
-  CheckSize("the dimensions of action_codes", action_codes.size(1), kMostCodeDimensions);
+  CheckSize("the number of action_codes", action_codes.size(0), kMaxLatentActions);
+  CheckSize("the dimensions of action_codes", action_codes.size(1), kMaxCodeDimensions);
   if (!action_codes.isfinite().all().item<bool>()) {
     throw std::invalid_argument(
         "action_codes holds a value that is not finite: give the codes of a latent action model");
@@ -144,7 +143,7 @@ Loss Dynamics::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
   const int64_t all = tokens.numel(), hideable = next.numel();
   Draws draws(
       UniformTrainingNoise(noise, {clips + 2 * all + clips * (frames - 1) + hideable}, device));
-  const at::Tensor corruption = kMostCorrupted * draws.Next({clips, 1, 1});
+  const at::Tensor corruption = kMaxCorruption * draws.Next({clips, 1, 1});
   const at::Tensor corrupted = draws.Next(tokens.sizes()) < corruption;
   const at::Tensor random =
       (draws.Next(tokens.sizes()) * static_cast<double>(sizes_.codes)).to(at::kLong);

@@ -20,10 +20,9 @@ namespace genie_env {
 namespace {
 
 // Stronger, it draws all latents to one or two codes before these say anything.
-constexpr double kCommitment = 0.02;
-constexpr double kPositionBound = 0.2;
+constexpr double kActionCommitment = 0.02;
 constexpr double kFirstChange = 0.1;
-constexpr double kErrorFloor = 1e-2;
+constexpr double kActionErrorFloor = 1e-2;
 constexpr double kUnknownMotion = 0.25;
 constexpr double kCentring = 0.1;
 // A little more than what rounding to 256 levels does to a frame without contrast.
@@ -56,10 +55,10 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
     : Model("LatentAction"), sizes_(sizes) {
   sizes.clip.Check();
   sizes.block.Check();
-  CheckSize("encoder_blocks", sizes.encoder_blocks, kMostBlocks);
-  CheckSize("decoder_blocks", sizes.decoder_blocks, kMostBlocks);
-  CheckSize("actions", sizes.actions, kMostLatentActions, 2);
-  CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
+  CheckSize("encoder_blocks", sizes.encoder_blocks, kMaxBlocks);
+  CheckSize("decoder_blocks", sizes.decoder_blocks, kMaxBlocks);
+  CheckSize("actions", sizes.actions, kMaxLatentActions, 2);
+  CheckSize("code_dimensions", sizes.code_dimensions, kMaxCodeDimensions, 2);
   CheckSize("window", sizes.window, kMaxWindow, 2);  // a transition is between two frames
   if (!(sizes.action_decay >= 0 && sizes.action_decay < 1)) {
     throw std::invalid_argument("action_decay is " + std::to_string(sizes.action_decay) +
@@ -77,7 +76,7 @@ LatentAction::LatentAction(LatentActionSizes sizes, uint64_t seed)
   to_code_ = register_module("to_code", layers.Linear(width, sizes.code_dimensions));
   quantizer_ = register_module(
       "quantizer",
-      std::make_shared<Quantizer>(sizes.actions, sizes.code_dimensions, kCommitment, layers));
+      std::make_shared<Quantizer>(sizes.actions, sizes.code_dimensions, kActionCommitment, layers));
   from_code_ = register_module("from_code", layers.Linear(sizes.code_dimensions, width));
   decoder_embed_ = register_module("decoder_embed", layers.Linear(sizes.clip.pixels(), width));
   decoder_positions_ = register_parameter("decoder_positions", positions(layers));
@@ -146,7 +145,7 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   const int64_t first = FirstKnown(sizes_.action_decay, before.size(1));
   const at::Tensor errors =
       FrameErrors(Next(before, quantized.latent).slice(1, first), after.slice(1, first));
-  Loss loss{.total = (errors + kErrorFloor).log().mean() + quantized.loss,
+  Loss loss{.total = (errors + kActionErrorFloor).log().mean() + quantized.loss,
             .terms = std::move(quantized.terms)};
   const at::Tensor changes = FrameErrors(before.slice(1, first), after.slice(1, first));
   loss.terms["explained"] = 1 - errors.detach().sum() / changes.sum();

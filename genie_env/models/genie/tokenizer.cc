@@ -12,9 +12,8 @@
 namespace genie_env {
 namespace {
 
-constexpr double kCommitment = 0.25;
-constexpr double kPositionBound = 0.2;
-constexpr double kErrorFloor = 1e-4;
+constexpr double kTokenizerCommitment = 0.25;
+constexpr double kTokenizerErrorFloor = 1e-4;
 
 }  // namespace
 
@@ -29,10 +28,10 @@ void CheckTokens(const at::Tensor& tokens, int64_t positions, int64_t codes) {
 Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), sizes_(sizes) {
   sizes.clip.Check();
   sizes.block.Check();
-  CheckSize("encoder_blocks", sizes.encoder_blocks, kMostBlocks);
-  CheckSize("decoder_blocks", sizes.decoder_blocks, kMostBlocks);
-  CheckSize("codes", sizes.codes, kMostCodes, 2);
-  CheckSize("code_dimensions", sizes.code_dimensions, kMostCodeDimensions, 2);
+  CheckSize("encoder_blocks", sizes.encoder_blocks, kMaxBlocks);
+  CheckSize("decoder_blocks", sizes.decoder_blocks, kMaxBlocks);
+  CheckSize("codes", sizes.codes, kMaxCodes, 2);
+  CheckSize("code_dimensions", sizes.code_dimensions, kMaxCodeDimensions, 2);
   CheckSize("window", sizes.window, kMaxWindow);
   const int64_t width = sizes.block.width, positions = sizes.clip.positions();
   LayerNumbers layers{seed};
@@ -42,9 +41,9 @@ Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), 
   encoder_ = register_module(
       "encoder", std::make_shared<StTransformer>(sizes.encoder_blocks, sizes.block, false, layers));
   to_code_ = register_module("to_code", layers.Linear(width, sizes.code_dimensions));
-  quantizer_ = register_module(
-      "quantizer",
-      std::make_shared<Quantizer>(sizes.codes, sizes.code_dimensions, kCommitment, layers));
+  quantizer_ =
+      register_module("quantizer", std::make_shared<Quantizer>(sizes.codes, sizes.code_dimensions,
+                                                               kTokenizerCommitment, layers));
   from_code_ = register_module("from_code", layers.Linear(sizes.code_dimensions, width));
   decoder_positions_ =
       register_parameter("decoder_positions", layers.Weight({positions, width}, kPositionBound));
@@ -82,7 +81,7 @@ Loss Tokenizer::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
   const at::Tensor patches = ToPatches(pixels.to(embed_->weight.device()), sizes_.clip);
   Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
   const at::Tensor errors = FrameErrors(Patches(quantized.latent), patches);
-  Loss loss{.total = (errors + kErrorFloor).log().mean() + quantized.loss,
+  Loss loss{.total = (errors + kTokenizerErrorFloor).log().mean() + quantized.loss,
             .terms = std::move(quantized.terms)};
   loss.terms["psnr"] = errors.detach().log10().mean() * -10;
   return loss;

@@ -20,16 +20,10 @@
 #include <utility>
 
 namespace genie_env {
-namespace {
-
-constexpr double kEpsilon = 1e-5;
-constexpr int64_t kWidening = 4;
-
-}  // namespace
 
 at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain) {
   return at::layer_norm(x.to(at::kFloat), x.sizes().slice(x.dim() - 1), gain, /*bias=*/{},
-                        kEpsilon);
+                        kNormEpsilon);
 }
 
 // A pair of neighbouring numbers turns as one complex number.
@@ -120,8 +114,8 @@ StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers) {
     time_ = register_module("time", std::make_shared<Attention>(sizes, layers));
   }
   norm_ = register_module("norm", std::make_shared<Norm>(sizes.width));
-  widen_ = register_module("widen", layers.Linear(sizes.width, kWidening * sizes.width));
-  narrow_ = register_module("narrow", layers.Linear(kWidening * sizes.width, sizes.width));
+  widen_ = register_module("widen", layers.Linear(sizes.width, kFeedForwardFactor * sizes.width));
+  narrow_ = register_module("narrow", layers.Linear(kFeedForwardFactor * sizes.width, sizes.width));
 }
 
 at::Tensor StBlock::Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const {

@@ -1,12 +1,13 @@
 #pragma once
 
+#include "genie_env/core/transformer_constants.h"
 #include "genie_env/models/genie/sizes.h"
 #include "genie_env/models/model.h"
 
 namespace genie_env {
 
-/// RoPE's (Su et al. 2021): pair i of a head's numbers turns by time / kRopeBase^(2i / head).
-inline constexpr double kRopeBase = 10000;
+/// Learned positions start uniformly within this distance of 0.
+inline constexpr double kPositionBound = 0.2;
 
 /// When the F frames of a clip happen, and which of them each may look at.
 struct TimeGrid {

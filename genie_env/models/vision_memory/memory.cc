@@ -21,16 +21,16 @@
 namespace genie_env {
 namespace {
 
-MemorySizes Checked(const MemorySizes& sizes) {
-  CheckSize("latents", sizes.latents, kMostLatents);
-  CheckSize("hidden", sizes.hidden, kMostHidden);
-  CheckSize("components", sizes.components, kMostComponents);
+MemorySizes CheckedSizes(const MemorySizes& sizes) {
+  CheckSize("latents", sizes.latents, kMaxLatents);
+  CheckSize("hidden", sizes.hidden, kMaxHidden);
+  CheckSize("components", sizes.components, kMaxComponents);
   return sizes;
 }
 
 }  // namespace
 
-Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(Checked(sizes)) {
+Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(CheckedSizes(sizes)) {
   const double bound = 1 / std::sqrt(static_cast<double>(sizes.hidden));
   const int64_t gates = 4 * sizes.hidden;
   weight_ih_ =

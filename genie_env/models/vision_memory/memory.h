@@ -1,21 +1,9 @@
 #pragma once
 
 #include "genie_env/models/model.h"
+#include "genie_env/models/vision_memory/sizes.h"
 
 namespace genie_env {
-
-struct MemorySizes {
-  int64_t latents = 64;
-  int64_t hidden = 512;
-  int64_t components = 5;  ///< of the mixture, for each latent dimension
-
-  /// What M reads at every step: z, the action in [-1, 1], the restart flag.
-  int64_t input() const { return latents + 2; }
-
-  /// What M says after every step: log weights, means and log standard deviations as
-  /// [3][latents][components], then the termination logit.
-  int64_t output() const { return 3 * latents * components + 1; }
-};
 
 /// What M says of the next frame.
 struct Prediction {

@@ -21,8 +21,8 @@ using torch::autograd::AutogradContext;
 constexpr int64_t kRowsAtOnce = 64;  // 64 rows x 320 components x 4 bytes: a few of these fit in L2
 
 // -log p(x) of a block of rows, averaged over dimensions: [rows]; writes its gradient.
-at::Tensor Block(const at::Tensor& mixture, const at::Tensor& x, const at::Tensor& row_weight,
-                 const at::Tensor& gradient) {
+at::Tensor LossOfBlock(const at::Tensor& mixture, const at::Tensor& x, const at::Tensor& row_weight,
+                       const at::Tensor& gradient) {
   const at::Tensor parts = mixture.to(at::kFloat);
   const at::Tensor log_weight = at::log_softmax(parts.select(1, 0), 1);
   const at::Tensor inverse_std = parts.select(1, 2).neg().exp_();
@@ -45,14 +45,14 @@ at::Tensor Block(const at::Tensor& mixture, const at::Tensor& x, const at::Tenso
   return (log_sqrt_two_pi - total.squeeze(1)).mean(1);
 }
 
-struct Function : torch::autograd::Function<Function> {
+struct MixtureLoss : torch::autograd::Function<MixtureLoss> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& mixture,
                             const at::Tensor& x, const at::Tensor& row_weight) {
     at::Tensor gradient = at::empty_like(mixture);
     at::Tensor losses = at::zeros({x.size(0)}, x.options());
     const auto rows_from = [&](int64_t begin, int64_t end) {
       const auto cut = [&](const at::Tensor& t) { return t.narrow(0, begin, end - begin); };
-      cut(losses).copy_(Block(cut(mixture), cut(x), cut(row_weight), cut(gradient)));
+      cut(losses).copy_(LossOfBlock(cut(mixture), cut(x), cut(row_weight), cut(gradient)));
     };
     if (mixture.is_cpu()) {
       at::parallel_for(0, x.size(0), kRowsAtOnce, [&](int64_t begin, int64_t end) {
@@ -79,7 +79,7 @@ struct Function : torch::autograd::Function<Function> {
 
 at::Tensor MixtureNegativeLogLikelihood(const at::Tensor& mixture, const at::Tensor& x,
                                         const at::Tensor& row_weight) {
-  return Function::apply(mixture, x, row_weight);
+  return MixtureLoss::apply(mixture, x, row_weight);
 }
 
 }  // namespace genie_env

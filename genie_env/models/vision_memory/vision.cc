@@ -33,7 +33,7 @@ std::shared_ptr<Affine> Deconvolution(int64_t in, int64_t out, int64_t kernel, u
                                   out * kernel * kernel, seed, layer);
 }
 
-std::shared_ptr<Affine> Linear(int64_t in, int64_t out, uint64_t seed, uint32_t layer) {
+std::shared_ptr<Affine> LinearLayer(int64_t in, int64_t out, uint64_t seed, uint32_t layer) {
   return std::make_shared<Affine>(std::vector<int64_t>{out, in}, out, in, seed, layer);
 }
 
@@ -56,7 +56,7 @@ at::Tensor ToPixels(const at::Tensor& frames) {
 
 Vision::Vision(int64_t latents, uint64_t seed, double beta)
     : Model("Vision"), latents_(latents), beta_(beta) {
-  CheckSize("latents", latents, kMostLatents);
+  CheckSize("latents", latents, kMaxLatents);
   if (!(beta > 0) || !std::isfinite(beta)) {
     throw std::invalid_argument("beta is " + NumberText(beta) +
                                 "; expected a finite number above 0");
@@ -65,9 +65,9 @@ Vision::Vision(int64_t latents, uint64_t seed, double beta)
   conv2_ = register_module("conv2", Convolution(32, 64, 4, seed, 1));
   conv3_ = register_module("conv3", Convolution(64, 128, 4, seed, 2));
   conv4_ = register_module("conv4", Convolution(128, 256, 4, seed, 3));
-  mu_ = register_module("mu", Linear(kFeatures, latents, seed, 4));
-  logvar_ = register_module("logvar", Linear(kFeatures, latents, seed, 5));
-  expand_ = register_module("expand", Linear(latents, kFeatures, seed, 6));
+  mu_ = register_module("mu", LinearLayer(kFeatures, latents, seed, 4));
+  logvar_ = register_module("logvar", LinearLayer(kFeatures, latents, seed, 5));
+  expand_ = register_module("expand", LinearLayer(latents, kFeatures, seed, 6));
   deconv1_ = register_module("deconv1", Deconvolution(kFeatures, 128, 5, seed, 7));
   deconv2_ = register_module("deconv2", Deconvolution(128, 64, 5, seed, 8));
   deconv3_ = register_module("deconv3", Deconvolution(64, 32, 6, seed, 9));

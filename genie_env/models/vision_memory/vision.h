@@ -1,6 +1,7 @@
 #pragma once
 
 #include "genie_env/models/model.h"
+#include "genie_env/models/vision_memory/sizes.h"
 
 namespace genie_env {
 
@@ -14,7 +15,7 @@ struct LatentGaussian {
 /// for frames of 64 x 64 x 3.
 class Vision : public Model {
  public:
-  static constexpr int64_t kFrame = 64;
+  static constexpr int64_t kFrame = kVisionFrame;
 
   /// `latents`: 1 to 4096 (core/limits.h). `beta` weighs what a nat costs against squared error
   /// (beta-VAE, Higgins et al. 2017): the paper's 1 buys no nat for a thing that covers few pixels,

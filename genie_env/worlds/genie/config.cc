@@ -11,8 +11,8 @@ namespace genie_env {
 namespace {
 
 BlockSizes Block(const JsonFields& fields) {
-  return {.width = fields.Integer("width", 1, kMostWidth),
-          .heads = fields.Integer("heads", 1, kMostWidth)};
+  return {.width = fields.Integer("width", 1, kMaxWidth),
+          .heads = fields.Integer("heads", 1, kMaxWidth)};
 }
 
 }  // namespace
@@ -28,26 +28,26 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   // Version 1 called the attention window a band.
   const char* const window = fields.Integer("format_version", 1, 2) == 1 ? "band" : "window";
   GenieConfig parsed{
-      .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMostSide),
-                             .width = frame.Integer("width", 1, kMostSide),
-                             .patch = tokenizer.Integer("patch", 1, kMostSide)},
+      .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMaxFrameSide),
+                             .width = frame.Integer("width", 1, kMaxFrameSide),
+                             .patch = tokenizer.Integer("patch", 1, kMaxFrameSide)},
                     .block = Block(tokenizer),
-                    .encoder_blocks = tokenizer.Integer("encoder_blocks", 1, kMostBlocks),
-                    .decoder_blocks = tokenizer.Integer("decoder_blocks", 1, kMostBlocks),
-                    .codes = tokenizer.Integer("codes", 2, kMostCodes),
-                    .code_dimensions = tokenizer.Integer("code_dimensions", 2, kMostCodeDimensions),
+                    .encoder_blocks = tokenizer.Integer("encoder_blocks", 1, kMaxBlocks),
+                    .decoder_blocks = tokenizer.Integer("decoder_blocks", 1, kMaxBlocks),
+                    .codes = tokenizer.Integer("codes", 2, kMaxCodes),
+                    .code_dimensions = tokenizer.Integer("code_dimensions", 2, kMaxCodeDimensions),
                     .window = tokenizer.Integer(window, 1, kMaxWindow)},
       .dynamics = {.positions = 0,
-                   .codes = tokenizer.Integer("codes", 2, kMostCodes),
+                   .codes = tokenizer.Integer("codes", 2, kMaxCodes),
                    .block = Block(dynamics),
-                   .blocks = dynamics.Integer("blocks", 1, kMostBlocks),
+                   .blocks = dynamics.Integer("blocks", 1, kMaxBlocks),
                    .window = dynamics.Integer(window, 2, kMaxWindow),
-                   .passes = dynamics.Integer("passes", 1, kMostPasses)},
+                   .passes = dynamics.Integer("passes", 1, kMaxPasses)},
       .order = fields.Choice("order", Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom))
                    ? UnmaskOrder::kConfidence
                    : UnmaskOrder::kRandom,
-      .action_meanings = actions.Texts("meanings", kMostLatentActions),
-      .action_dimensions = actions.Integer("code_dimensions", 1, kMostCodeDimensions),
+      .action_meanings = actions.Texts("meanings", kMaxLatentActions),
+      .action_dimensions = actions.Integer("code_dimensions", 1, kMaxCodeDimensions),
       .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
       .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
       .temperature = fields.PositiveNumber("temperature")};

@@ -89,7 +89,7 @@ TransformerRoom<Element>::TransformerRoom(int64_t positions, int64_t width, int6
   for (at::Tensor* part : {&packed_key, &packed_value}) *part = Room<Element>({padded * width});
   scores = Room<float>({padded, padded});
   shares = Room<Element>({padded, padded});
-  wide = Room<Element>({padded, 4 * width});
+  wide = Room<Element>({padded, kFeedForwardFactor * width});
   std::iota(places.begin(), places.end(), 0);
 }
 

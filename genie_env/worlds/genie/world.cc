@@ -55,7 +55,7 @@ std::vector<OptionSpec> OptionSpecs() {
       {.name = kPasses,
        .type = OptionType::kInteger,
        .low = 1,
-       .high = static_cast<double>(kMostPasses),
+       .high = static_cast<double>(kMaxPasses),
        .description = "MaskGIT passes a frame; the time of a step grows with them"},
       {.name = kOrder,
        .type = OptionType::kChoice,

@@ -6,14 +6,9 @@
 #include "genie_env/core/limits.h"
 #include "genie_env/io/json_check.h"
 #include "genie_env/io/json_fields.h"
+#include "genie_env/models/vision_memory/sizes.h"
 
 namespace genie_env {
-namespace {
-
-constexpr int64_t kFrame = 64;  // V's (models/vision_memory/vision.h)
-constexpr int64_t kMostActions = 1024;
-
-}  // namespace
 
 VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::string& file) {
   CheckJsonObject(text, file);
@@ -22,13 +17,13 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
   const JsonFields sizes = fields.Object("sizes");
   const JsonFields actions = fields.Object("actions");
   const JsonFields frame = fields.Object("frame");
-  frame.Integer("height", kFrame, kFrame);
-  frame.Integer("width", kFrame, kFrame);
+  frame.Integer("height", kVisionFrame, kVisionFrame);
+  frame.Integer("width", kVisionFrame, kVisionFrame);
   VisionMemoryConfig parsed{
-      .latents = sizes.Integer("latents", 1, kMostLatents),
-      .hidden = sizes.Integer("hidden", 1, kMostHidden),
-      .components = sizes.Integer("components", 1, kMostComponents),
-      .action_meanings = actions.Texts("meanings", kMostActions),
+      .latents = sizes.Integer("latents", 1, kMaxLatents),
+      .hidden = sizes.Integer("hidden", 1, kMaxHidden),
+      .components = sizes.Integer("components", 1, kMaxComponents),
+      .action_meanings = actions.Texts("meanings", kMaxActions),
       .action_inputs = {},
       .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
       .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),

@@ -88,7 +88,7 @@ GENIE_ENV_INLINE void SampleRow(const MixtureBlock& block, const float* logits, 
   const float* normal = block.normal + row * block.stride;
   const float inverse_temperature = 1.0f / block.temperature[row];
   const float noise_scale = std::sqrt(block.temperature[row]);
-  float sums[kMostComponents * kPanel];
+  float sums[kMaxComponents * kPanel];
   float total[kPanel] = {}, mean[kPanel], log_std[kPanel];
   for (int64_t k = 0; k < block.components; ++k) {
     for (int64_t j = 0; j < lanes; ++j) {
@@ -124,7 +124,7 @@ GENIE_ENV_INLINE void MixtureRows(const MixtureBlock& block) {
   const int64_t lanes = Lanes<kWhole>(block.dimensions);
   for (int64_t row = 0; row < block.rows; ++row) {
     const float* parts = block.products + row * block.components * 3 * kPanel;
-    float logits[kMostComponents * kPanel];
+    float logits[kMaxComponents * kPanel];
     float top[kPanel] = {};
     for (int64_t k = 0; k < block.components; ++k) {
       for (int64_t j = 0; j < lanes; ++j) {
@@ -137,7 +137,7 @@ GENIE_ENV_INLINE void MixtureRows(const MixtureBlock& block) {
 
     // -log p(z) = log(sum exp(logit)) - log(sum exp(logit - log_std - d^2 / 2)) + log(2 pi) / 2
     const float* z = block.z + row * block.stride;
-    float joint[kMostComponents * kPanel];
+    float joint[kMaxComponents * kPanel];
     float prior[kPanel] = {}, joint_top[kPanel] = {}, posterior[kPanel] = {};
     for (int64_t k = 0; k < block.components; ++k) {
       const float* part = parts + k * 3 * kPanel;

@@ -42,7 +42,7 @@ struct GateBlock {
 struct MixtureBlock {
   int64_t rows;
   int64_t dimensions;        ///< of the panel that exist, at most kPanel
-  int64_t components;        ///< at most kMostComponents
+  int64_t components;        ///< at most kMaxComponents
   const float* products;     ///< [rows, components, 3, kPanel]: log weight, mean, log std
   const float* bias;         ///< [components, 3, kPanel]
   const float* temperature;  ///< [rows]; to sample only

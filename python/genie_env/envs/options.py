@@ -112,16 +112,17 @@ class EnvOptions:
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> EnvOptions:
-        """Options from keyword arguments: the fields, and others, which are the family's."""
+        """Options from keyword arguments: fields, and all others as options of the family."""
         own = {name: value for name, value in keywords.items() if name in cls.names()}
         others = {name: value for name, value in keywords.items() if name not in own}
         _refuse_old_names(others)
-        if others:
-            own["family_options"] = {**own.get("family_options", {}), **others}
-        return cls(**own)
+        options = cls(**own)
+        family = {**options.family_options, **others}
+        return dataclasses.replace(options, family_options=family) if others else options
 
     @classmethod
     def names(cls) -> list[str]:
+        """The fields, in order."""
         return [each.name for each in dataclasses.fields(cls)]
 
     def __post_init__(self) -> None:
@@ -141,6 +142,7 @@ class EnvOptions:
         validation.check_choice("render_mode", self.render_mode, (None, *get_args(RenderMode)))
         if self.seed is not None:
             validation.seed(self.seed)
+        check("family_options", self.family_options, Mapping, "a dict of names and values")
         normal = {
             "autoreset_mode": validation.autoreset_mode(self.autoreset_mode),
             "family_options": _checked_family_options(self.family_options),
@@ -155,12 +157,9 @@ class EnvOptions:
 
     def chosen(self) -> dict[str, Any]:
         """The options that are not at their defaults, the family's among them."""
-        return {
-            name: value
-            for name, value in {**vars(self), **self.family_options}.items()
-            if name != "family_options"
-            and (name in self.family_options or not _is_default(name, value))
-        }
+        own = {name: getattr(self, name) for name in _DEFAULTS if name != "family_options"}
+        changed = {name: value for name, value in own.items() if not _is_default(name, value)}
+        return {**changed, **self.family_options}
 
     def __repr__(self) -> str:
         return f"EnvOptions({as_arguments(self.chosen())})"
