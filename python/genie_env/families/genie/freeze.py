@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from rich import print as show
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, limits
 from genie_env.data.datasets import held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace
 from genie_env.data.videos import as_directories
@@ -26,7 +26,7 @@ from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokeniz
 
 SHRINKAGE = 0.01
 """Of the covariance of latents, which has no inverse where some tokens never change."""
-MOST_LATENTS = 4096
+MOST_LATENTS = limits["latents"]
 """Most numbers a frame that statistics are kept of; they then take 64 MB."""
 
 
