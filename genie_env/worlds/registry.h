@@ -24,12 +24,12 @@ namespace genie_env {
 ///                    const genie_env::WorldOptions& options)
 ///             -> std::shared_ptr<const genie_env::World> { ... }});
 struct WorldFamily {
-  std::string name;                 ///< what config.json calls it
-  std::vector<OptionSpec> options;  ///< what WorldOptions::options may hold
+  std::string name;                      ///< what config.json calls it
+  std::vector<OptionSpec> options = {};  ///< what WorldOptions::options may hold
   /// Makes the world. `options.options` has passed CheckOptions. Throws FormatError on a malformed
   /// directory, std::invalid_argument on options that this machine cannot serve.
   std::function<std::shared_ptr<const World>(const WorldDirectory&, const WorldOptions& options)>
-      load;
+      load = nullptr;
 };
 
 /// Adds a family to those that World::Load knows, for the life of the process. Throws
