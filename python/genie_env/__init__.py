@@ -112,8 +112,8 @@ def _compute_on_one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-# OpenMP's other threads stay behind in the process that forks, as Gymnasium's AsyncVectorEnv does,
-# and the child would wait for them for ever.
+# A forked child, such as those of Gymnasium's AsyncVectorEnv, does not have its parent's OpenMP
+# threads, and would wait for them for ever.
 os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 register_worlds()

@@ -72,7 +72,7 @@ def _refuse_old_options(args: list[str], options: set[str]) -> None:
 
 
 class App(TyperGroup):
-    """The whole command line. Prints one line for Ctrl-C, where typer prints none, and for errors."""
+    """The whole command line. Prints one line for an error, and one for Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

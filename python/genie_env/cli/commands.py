@@ -79,7 +79,8 @@ COMMANDS = [
         "",
         "calibrate",
         "genie_env.cli.calibrate:calibrate",
-        "Find the temperature at which blind policies score as high in the dream as in the real game.",
+        "Find the temperature at which blind policies score as high in the dream as in the real "
+        "game.",
         "calibrate --world runs/world --out runs/calibration",
         RESUMES,
     ),

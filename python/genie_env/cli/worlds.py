@@ -45,7 +45,7 @@ def worlds(
 
 
 def describe(world: str) -> dict[str, Any]:
-    """Everything about one world that can be said before it runs; loads it on the CPU."""
+    """The card and the spec of one world, which is loaded on the CPU."""
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
     from genie_env._core import World

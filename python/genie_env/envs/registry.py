@@ -50,7 +50,7 @@ def environment_id(world: str) -> str:
 def register_worlds() -> None:
     """Registers every installed world with Gymnasium, under its id.
 
-    Without max_episode_steps, which would add a second limit: a world truncates its episodes itself.
+    A world truncates its episodes itself: a registered max_episode_steps would add a second limit.
     """
     for world in installed_worlds():
         gymnasium.register(

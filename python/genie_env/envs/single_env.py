@@ -25,8 +25,9 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         observation, info = env.reset(seed=0)
         observation, reward, terminated, truncated, info = env.step(action)
 
-    `info["surprise"]` says how unlikely the world itself finds the new frame, in nats a latent
-    dimension. The options are those of DreamVectorEnv; functions among them see a batch of one.
+    `info["surprise"]` is the negative log-likelihood of the new frame under the world's own
+    prediction, in nats a latent dimension or token. The options are those of DreamVectorEnv;
+    functions among them take a batch of one.
     """
 
     metadata: dict[str, Any] = DreamVectorEnv.metadata
@@ -59,8 +60,8 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         """Begins an episode: the first of the given seed, or the next one.
 
         Args:
-            seed: of the draws.
-            options: as those of DreamVectorEnv, of one row: "frames", uint8 [H, W, 3], or
+            seed: key of the random draws.
+            options: as in DreamVectorEnv, for one row: "frames", uint8 [H, W, 3], or
                 [T, H, W, 3] with "actions", integers [T - 1]; "snapshot"; "temperature".
         """
         rows = dict(options or {})
@@ -75,7 +76,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         return observations[0], infos
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """One dreamt frame. `action`: an integer."""
+        """Samples the next frame. `action`: an integer."""
         try:
             actions = [operator.index(action)]
         except TypeError:
@@ -90,7 +91,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         )
 
     def snapshot(self) -> Snapshot:
-        """All that the dream is: a value to keep, save and pickle."""
+        """The state of the dream, to keep, save or pickle."""
         return self._dream.snapshot()
 
     def restore(self, snapshot: Snapshot, seed: int | None = None) -> NDArray[Any]:
@@ -99,7 +100,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         return observation
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The current frame, uint8 [H, W, 3], where the render mode is "rgb_array"."""
+        """The current frame, uint8 [H, W, 3], if the render mode is "rgb_array"."""
         frames = self._dream.render()
         return None if frames is None else frames[0]
 

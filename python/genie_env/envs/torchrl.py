@@ -32,8 +32,8 @@ class DreamTorchRLEnv(EnvBase):
 
     Keys: "action", int64 [N]; "observation"; "surprise", float32 [N, 1], zero in rows that a reset
     began; "reward", "done", "terminated" and "truncated", [N, 1]. TorchRL resets the rows that have
-    ended: a partial reset begins an episode in those of "_reset" alone, and a partial step leaves
-    alone the rows that are not of "_step".
+    ended: a partial reset begins an episode in the rows of "_reset" alone, and a partial step
+    changes the rows of "_step" alone.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DreamTorchRLEnv(EnvBase):
         dreams = DreamVectorEnv(world, num_envs, **chosen)
         super().__init__(device=dreams.device, batch_size=[num_envs])
         self.dreams = dreams
-        """All rows, as Gymnasium knows them."""
+        """All rows, as a Gymnasium vector environment."""
         self._seed: int | None = None
 
         rows, device = (num_envs,), self.device
@@ -108,7 +108,7 @@ class DreamTorchRLEnv(EnvBase):
         )
 
     def _set_seed(self, seed: int | None) -> None:
-        """Of the next reset: row i takes `seed + i`."""
+        """Sets the seed of the next reset: row i takes `seed + i`."""
         self._seed = seed
 
     def close(self, *, raise_if_closed: bool = True) -> None:

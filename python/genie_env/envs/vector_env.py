@@ -25,7 +25,7 @@ _RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'
 
 
 RENDER_FPS = 30
-"""Frames a second of what is rendered: for players and video files, as no world says its own."""
+"""Frames per second at which Gymnasium's players and recorders show what is rendered."""
 
 
 class DreamVectorEnv(VectorEnv[Array, Given, Array]):
@@ -35,11 +35,14 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         observations, infos = env.reset(seed=0)
         observations, rewards, terminations, truncations, infos = env.step(actions)
 
-    Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]` is
-    float32 [N]: how unlikely the world itself finds the new frame, in nats a latent dimension;
-    `infos["_surprise"]` is false in rows that this step reset. `infos["latent_distance"]`, where it
-    was asked for, is how far the new frame is from those that the world was trained on: the
-    Mahalanobis distance of its latents. Not for several threads at a time.
+    Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]`, float32
+    [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
+    latent dimension or token; `infos["_surprise"]` is false in rows that this step reset.
+    `infos["latent_distance"]`, float32 [N], if it was asked for, is the Mahalanobis distance of the
+    frame's latents to those of the training frames. One thread at a time may use an environment.
+
+    Misuse raises TypeError or ValueError, or Gymnasium's InvalidAction, ResetNeeded or
+    ClosedEnvironmentError, and leaves the environment as it was.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
@@ -155,22 +158,24 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return self._give(observation), {}
 
     def step(self, actions: Given) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """One dreamt frame a row.
+        """Samples the next frame of every row.
 
-        `actions`: integers [N]. Returns observations, rewards (float32), terminations, truncations
-        (bool) and infos. A row whose episode has ended ignores its next action and begins another
-        (NEXT_STEP), has begun it already (SAME_STEP: what the last step brought is then in
-        `infos["final_obs"]` and `infos["final_info"]`), or must be reset (DISABLED).
+        `actions`: integers [N]. Returns observations [N, ...], rewards (float32 [N]), terminations
+        and truncations (bool [N]), and infos. A row whose episode has ended ignores its next action
+        and begins another episode (NEXT_STEP), has begun it already (SAME_STEP: the results of the
+        last step are then in `infos["final_obs"]` and `infos["final_info"]`), or must be reset
+        (DISABLED).
         """
         return self._results(self._open("step").step(validation.integers("actions", actions)))
 
     def follow(
         self, actions: Given, frames: Given
     ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """One given frame a row, reality's for instance: uint8 [N, H, W, 3].
+        """Steps to given frames, uint8 [N, H, W, 3], such as those of the real game.
 
-        The observations are then what the world makes of these frames, and the surprise is its
-        surprise at them. `terminations` are only its opinion: no row ends or resets by itself.
+        `actions`: integers [N], which led to these frames. Returns what `step` returns: the
+        observations are those of the given frames, and so is the surprise. `terminations` are the
+        world's prediction: no row ends or resets by itself.
         """
         env = self._open("follow")
         return self._results(
@@ -178,9 +183,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         )
 
     def keep(self, rows: Given) -> None:
-        """Goes on with only the given rows (integers [R], without repeats), in that order.
+        """Drops all rows but the given ones (integers [R], without repeats), which take that order.
 
-        No other row is computed any more; what the rows dream does not change.
+        The other rows are not computed any more; the dreams of those that are kept do not change.
         """
         env = self._open("keep")
         env.keep(validation.integers("rows", rows))
@@ -189,13 +194,14 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             self.__dict__.pop(space, None)
 
     def set_temperature(self, temperature: Given) -> None:
-        """The sampling temperature from the next step on: one number, or one a row (floats [N])."""
+        """Sets the sampling temperature from the next step on: one number, or one a row (floats
+        [N])."""
         self._open("set_temperature").set_temperature(self._temperatures(temperature))
 
     def snapshot(self, rows: Given | None = None) -> _core.Snapshot:
-        """All that the given rows are (integers [R]; None: all): a value to keep, save and pickle.
+        """The state of the given rows (integers [R]; None: all), to keep, save or pickle.
 
-        It holds their dreams, seeds, counters and temperatures.
+        It holds everything that decides their next step: dreams, seeds, counters, temperatures.
         """
         env = self._open("snapshot")
         return env.snapshot(None if rows is None else validation.integers("rows", rows))
@@ -206,11 +212,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         rows: Given | None = None,
         seed: int | Sequence[int] | None = None,
     ) -> Array:
-        """Rows go on where the snapshot was taken; returns the observations of all rows.
+        """Sets rows back to a snapshot; returns the observations of all rows.
 
-        The same actions then bring the same steps, to the bit. `rows` (integers [R], without
+        The same actions then give the same steps, bit for bit. `rows` (integers [R], without
         repeats; None: all) take the snapshot's R rows, or its only one. With a seed (as in `reset`,
-        one for each of `rows`) they branch off: the dream so far is the same, its future another.
+        one for each of `rows`) they branch off: the dream so far is the same, its future is not.
         """
         env = self._open("restore")
         into = None if rows is None else validation.integers("rows", rows)
@@ -230,7 +236,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return self._give(env.render(None if rows is None else validation.integers("rows", rows)))
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
-        """The current frame of every row, where the render mode is "rgb_array"."""
+        """The current frame of every row, uint8 [H, W, 3], if the render mode is "rgb_array"."""
         env = self._open("render")
         if self.render_mode is None:
             gymnasium.logger.warn("render does nothing: the render mode is None, not 'rgb_array'")
