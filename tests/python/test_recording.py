@@ -362,11 +362,12 @@ def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_pa
     rates, scores = [], []
     for keys in ((), LATER):
         forget(tmp_path / "meta.json", *keys)
-        meta = EpisodeStore(tmp_path).meta
         rates.append(pace(EpisodeStore(tmp_path)))
-        scores.append(recorded_score(json.loads(meta)))
+        scores.append(recorded_score(tmp_path, EpisodeStore(tmp_path)))
     assert rates == [{"frame_skip": 4, "frames_per_second": 8.75}] * 2
     assert scores == [Score("survival", "tics")] * 2
-    assert recorded_score({"game": "toy_games:Counter-v0"}) == Score()
-    with pytest.raises(ValueError, match='"score" is 5; expected its "name" and "unit" as text'):
-        recorded_score({"score": 5})
+    (tmp_path / "meta.json").write_text('{"game": "toy_games:Counter-v0"}')
+    assert recorded_score(tmp_path, EpisodeStore(tmp_path)) == Score()
+    (tmp_path / "meta.json").write_text('{"score": 5}')
+    with pytest.raises(ValueError, match=r"meta.json: .score. is 5; expected its .name. and .unit. a"):
+        recorded_score(tmp_path, EpisodeStore(tmp_path))

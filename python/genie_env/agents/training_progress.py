@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from genie_env.agents.evolution import ControllerSettings, Generation
-from genie_env.games.base import Score
+from genie_env.games.base import Score, rounded
 from genie_env.media.progress import TwoLines
 
 
@@ -62,10 +62,11 @@ class TrainingProgress:
 
 def describe(generation: Generation, score: Score) -> str:
     if generation.mean is None or generation.best is None:
-        played = f"final {score.name} {generation.score:,.0f}"
+        assert generation.score is not None  # a generation without candidates only scores
+        played = f"final {score.name} {rounded(generation.score)}"
     else:
-        played = f"{score.name} mean {generation.mean:,.0f}, best {generation.best:,.0f}"
+        played = f"{score.name} mean {rounded(generation.mean)}, best {rounded(generation.best)}"
     return (
-        f"{played}, controller {generation.best_score:,.0f} {score.unit}, "
+        f"{played}, controller {rounded(generation.best_score)} {score.unit}, "
         f"{generation.steps_per_s:,.0f} steps/s"
     )

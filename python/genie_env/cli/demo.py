@@ -31,7 +31,7 @@ from genie_env.envs.registry import find_world
 from genie_env.evaluation.comparison_video import FILMED, film_side_by_side
 from genie_env.evaluation.evaluate import FRESH_GAMES, Player, blind_player, show_scores
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.games.base import Game, Score
+from genie_env.games.base import Game, Score, rounded
 
 WORLD = "doom-take-cover"
 SHIPPED_AGENT = "controller.safetensors"
@@ -218,7 +218,9 @@ def _play(
                     if name == TRAINED and len(findings.filmed) < FILMED:
                         findings.filmed.append(episode)
                     progress.update(
-                        task, advance=1, mean=f"mean {np.mean(scores):,.0f} {game.score.unit}"
+                        task,
+                        advance=1,
+                        mean=f"mean {rounded(float(np.mean(scores)))} {game.score.unit}",
                     )
 
 
@@ -237,7 +239,7 @@ def _report(findings: Findings, out: Path, console: Console) -> None:
     last = findings.generations[-1]
     score = findings.score
     console.print(
-        f"in the dream the controller reaches a {score.name} of {last.best_score:,.0f} {score.unit}, "
+        f"in the dream the controller reaches a {score.name} of {rounded(last.best_score)} {score.unit}, "
         f"after {last.index} generations and {last.steps / 1e6:.1f} M dream steps"
     )
     if findings.summaries:

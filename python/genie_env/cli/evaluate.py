@@ -20,7 +20,7 @@ from genie_env.evaluation.evaluate import (
     show_scores,
 )
 from genie_env.evaluation.statistics import summarise
-from genie_env.games.base import Game
+from genie_env.games.base import Game, rounded
 from genie_env.games.registry import default_game, find_game
 
 
@@ -81,14 +81,14 @@ def evaluate(
         TextColumn("playing"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"episodes, mean {{task.fields[mean]:,.0f}} {score.unit}"),
+        TextColumn(f"episodes, mean {{task.fields[mean]}} {score.unit}"),
         TimeRemainingColumn(),
     )
     try:
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=episodes, completed=len(real.scores), mean=0.0)
+            task = progress.add_task("", total=episodes, completed=len(real.scores), mean="-")
             for _ in real.play(episodes, workers):
-                progress.update(task, advance=1, mean=sum(real.scores) / len(real.scores))
+                progress.update(task, advance=1, mean=rounded(sum(real.scores) / len(real.scores)))
     finally:
         # Also after Ctrl-C, or on a full disk, where the table is all that is left.
         if real.scores:

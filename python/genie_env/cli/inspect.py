@@ -16,6 +16,7 @@ from rich.table import Table
 from genie_env._core import EpisodeStore
 from genie_env.data.inspection import Contents, contact_sheet
 from genie_env.data.recording_metadata import has_actions, recorded_score
+from genie_env.games.base import rounded
 
 _BAR = 40  # characters of the longest bar
 
@@ -60,7 +61,7 @@ def inspect(
         cut = store.num_episodes - contents.terminated
         show(f"ended by the game {contents.terminated:,}, cut by a time limit {cut:,}")
         show(f"steps an episode: {_statistics(lengths)}")
-        score = recorded_score(meta)
+        score = recorded_score(directory, store)
         show(f"{score} an episode: {_statistics(contents.scores)}")
 
     edges = np.histogram_bin_edges(lengths, bins=min(12, len(np.unique(lengths))))
@@ -93,7 +94,8 @@ def _statistics(values: NDArray[np.generic]) -> str:
     numbers = np.asarray(values, np.float64)
     return (
         f"mean {numbers.mean():,.1f}, std {numbers.std():,.1f}, "
-        f"min {numbers.min():,.0f}, median {np.median(numbers):,.0f}, max {numbers.max():,.0f}"
+        f"min {rounded(numbers.min())}, median {rounded(float(np.median(numbers)))}, "
+        f"max {rounded(numbers.max())}"
     )
 
 

@@ -23,6 +23,7 @@ from genie_env.cli.options import (
     parse_steps,
 )
 from genie_env.envs.registry import find_world
+from genie_env.games.base import rounded
 
 
 def train_controller_command(
@@ -91,7 +92,7 @@ def train_controller_command(
         if best is not None:
             where = "the real game" if reality else "its dream"
             console.print(
-                f"wrote {out / 'agent.safetensors'}: {best.best_score:,.0f} {score.unit} in {where}, "
+                f"wrote {out / 'agent.safetensors'}: {rounded(best.best_score)} {score.unit} in {where}, "
                 f"after {best.steps / 1e6:.1f} M steps",
                 soft_wrap=True,
             )

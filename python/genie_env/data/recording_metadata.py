@@ -32,11 +32,15 @@ def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict
     }
 
 
-def recorded_score(meta: Mapping[str, Any]) -> Score:
-    """What the rewards of a recording with this meta.json add up to. Older ones did not write it:
-    then it is as the game says today, if that has a name of its own."""
+def recorded_score(directory: Path, store: EpisodeStore) -> Score:
+    """What the rewards of an episode add up to. Older recordings did not write it: then it is as the
+    game says today, if that has a name of its own."""
+    meta = json.loads(store.meta)
     if "score" in meta:
-        return Score.of_json(meta["score"])
+        try:
+            return Score.of_json(meta["score"])
+        except ValueError as error:
+            raise ValueError(f"{directory / 'meta.json'}: {error}") from None
     game = registered_game(meta.get("game"))
     return Score() if game is None else game.score
 

@@ -25,7 +25,7 @@ from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.games.base import Game, Score
+from genie_env.games.base import Game, Score, rounded
 
 TEMPERATURES = (0.1, 0.5, 0.75, 1.0, 1.15, 1.3, 1.5)
 TERMINATION = "termination"
@@ -262,12 +262,12 @@ def _show(
     table = Table(title=f"mean {score.name}, {score.unit}")
     for column in ("", "tau", *real, "error"):
         table.add_column(column, justify="right")
-    table.add_row("real", "", *(f"{s.mean:,.0f}" for s in real.values()), "", end_section=True)
+    table.add_row("real", "", *(f"{rounded(s.mean)}" for s in real.values()), "", end_section=True)
     for setting in settings:
         table.add_row(
             setting.termination or "dream",
             f"{setting.temperature:g}",
-            *(f"{setting.scores[policy].mean:,.0f}" for policy in real),
+            *(f"{rounded(setting.scores[policy].mean)}" for policy in real),
             f"{setting.error(real):.3f}",
             style="bold green" if setting is chosen else None,
         )
@@ -286,8 +286,8 @@ def _show(
 
 def hole_warning(holes: Sequence[Mapping[str, Any]], score: Score) -> str:
     found = [
-        f"always {hole['policy']}: a {score.name} of {hole['dream']:,.0f} {score.unit} in the dream, "
-        f"{hole['real']:,.0f} in the real game ({hole['ratio']:.1f} times)"
+        f"always {hole['policy']}: a {score.name} of {rounded(hole['dream'])} {score.unit} in the dream, "
+        f"{rounded(hole['real'])} in the real game ({hole['ratio']:.1f} times)"
         for hole in holes
     ]
     return (

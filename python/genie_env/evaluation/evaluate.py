@@ -18,7 +18,7 @@ from genie_env.data.players import BlindPlayer
 from genie_env.data.recording_metadata import with_todays_keys
 from genie_env.data.workers import play_episodes
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.games.base import Game, Score
+from genie_env.games.base import Game, Score, rounded
 
 FRESH_GAMES = 1_000_000
 """The default seed of evaluations: data is recorded with others, so the games are new."""
@@ -113,6 +113,6 @@ def show_scores(
         table.add_column(column, justify="right")
     for name, summary in rows.items():
         table.add_row(
-            name, f"{summary.mean:,.0f}", summary.spread, summary.interval, f"{summary.n:,}"
+            name, f"{rounded(summary.mean)}", summary.spread, summary.interval, f"{summary.n:,}"
         )
     console.print(table)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_env.games.base import rounded
+
 RESAMPLES = 10_000
 METHOD = f"percentile bootstrap of the mean, {RESAMPLES:,} resamples"
 
@@ -30,12 +32,12 @@ class Summary:
     @property
     def spread(self) -> str:
         """The standard deviation, for tables."""
-        return "-" if self.std is None else f"{self.std:,.0f}"
+        return "-" if self.std is None else f"{rounded(self.std)}"
 
     @property
     def interval(self) -> str:
         """The confidence interval, for tables."""
-        return "-" if self.ci95 is None else f"{self.ci95[0]:,.0f} to {self.ci95[1]:,.0f}"
+        return "-" if self.ci95 is None else f"{rounded(self.ci95[0])} to {rounded(self.ci95[1])}"
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "ci95_method": METHOD}

@@ -23,7 +23,7 @@ from genie_env.data.files import claim_run, read_json, write_atomically, write_j
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.games.base import Score
+from genie_env.games.base import Score, rounded
 
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 FRESH_DREAMS = 512
@@ -99,12 +99,14 @@ def markdown(cells: Sequence[Cell], score: Score) -> str:
         group = [cell for cell in cells if cell.temperature == temperature]
         for cell in group:
             lines.append(
-                f"| {temperature:g} | {cell.seed} | {cell.dream.mean:,.0f} ± {cell.dream.spread} "
-                f"| {cell.real.mean:,.0f} ± {cell.real.spread} | {cell.real.interval} |"
+                f"| {temperature:g} | {cell.seed} | {rounded(cell.dream.mean)} ± {cell.dream.spread} "
+                f"| {rounded(cell.real.mean)} ± {cell.real.spread} | {cell.real.interval} |"
             )
-        dream = np.mean([cell.dream.mean for cell in group])
-        real = np.mean([cell.real.mean for cell in group])
-        lines.append(f"| **{temperature:g}** | mean | **{dream:,.0f}** | **{real:,.0f}** | |")
+        dream = float(np.mean([cell.dream.mean for cell in group]))
+        real = float(np.mean([cell.real.mean for cell in group]))
+        lines.append(
+            f"| **{temperature:g}** | mean | **{rounded(dream)}** | **{rounded(real)}** | |"
+        )
     return "\n".join(lines) + "\n"
 
 

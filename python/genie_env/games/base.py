@@ -52,6 +52,15 @@ class Score:
         return Score(**value)
 
 
+def rounded(score: float) -> str:
+    """A score for tables: a whole number from 100 on, three digits below.
+
+    >>> rounded(1092.4), rounded(30.0), rounded(0.12345)
+    ('1,092', '30', '0.123')
+    """
+    return f"{score:,.0f}" if abs(score) >= 100 else f"{score:.3g}"
+
+
 @dataclass(frozen=True)
 class Game(ABC):
     """A real game at one frame skip.
