@@ -2,16 +2,13 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
-
 import collections.abc
-import os
-import typing
-
 import numpy
 import numpy.typing
+import os
 import torch
-
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'hidden_after_passes', 'world_families']
+import typing
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'hidden_after_passes', 'limits', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -339,6 +336,11 @@ class Option:
     def __repr__(self) -> str:
         ...
     @property
+    def choices(self) -> list[str]:
+        """
+        Of a choice.
+        """
+    @property
     def default(self) -> bool | int | float | str:
         """
         What the world's directory says.
@@ -347,14 +349,28 @@ class Option:
     def description(self) -> str:
         ...
     @property
+    def high(self) -> float:
+        """
+        Largest integer or number.
+        """
+    @property
+    def low(self) -> float:
+        """
+        Smallest integer or number.
+        """
+    @property
     def name(self) -> str:
         ...
     @property
     def range(self) -> str:
-        ...
+        """
+        All values, in words.
+        """
     @property
-    def spec(self) -> OptionSpec:
-        ...
+    def type(self) -> str:
+        """
+        "boolean", "integer", "number" or "choice".
+        """
     @property
     def value(self) -> bool | int | float | str:
         """
@@ -748,3 +764,4 @@ def world_families() -> dict[str, WorldFamily]:
     The registered world families, by name.
     """
 _register_world_family: typing.Any
+limits: dict = {'actions': 1024, 'recorded_side': 65535, 'frame_side': 8192, 'latents': 4096, 'hidden': 65536, 'components': 32, 'codes': 65536, 'latent_actions': 256, 'code_dimensions': 1024, 'positions': 4096, 'width': 8192, 'blocks': 64, 'window': 1024, 'passes': 64}

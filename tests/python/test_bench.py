@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,8 +13,7 @@ from random_world import random_config, write_random_world
 
 from genie_env.bench import bench
 from genie_env.cli.app import APP
-from genie_env.families import Costs, Family, find_family, register_family, registry
-from genie_env.families.commands import family_commands
+from genie_env.families import Costs, find_family, registry
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -233,34 +231,6 @@ def test_wrong_arguments(
 def test_a_world_or_sizes(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*args) == 1
     assert words in " ".join(capsys.readouterr().err.split())
-
-
-def test_families_are_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    register_family(Family("dice", default_batches=(1, 2)))
-    assert find_family("dice").default_batches == (1, 2)
-    words = (
-        r"a world family 'genie' is registered already \(registered: dice, genie, vision-memory\): "
-        "give yours another name"
-    )
-    with pytest.raises(ValueError, match=words):
-        register_family(Family("genie"))
-    assert find_family("genie").costs is not None
-    with pytest.raises(
-        ValueError, match="unknown world family 'cards': give one of dice, genie, v"
-    ):
-        find_family("cards")
-
-
-@pytest.mark.parametrize("group", ["train", "freeze"])
-def test_a_familys_commands_say_what_their_functions_say(group: str) -> None:
-    commands = family_commands(group)
-    assert {command.group for command in commands} == {group} and len(commands) > 1
-    for command in commands:
-        module, _, name = command.where.partition(":")
-        function = getattr(importlib.import_module(module), name)
-        assert function.__doc__.splitlines()[0] == command.help
-        assert command.example.startswith(f"{group} {command.name} ")
 
 
 def costs_of(config: dict[str, Any], **options: int) -> Costs:

@@ -452,6 +452,28 @@ def test_a_world_says_which_actions_it_takes(
     )
 
 
+def test_a_world_without_pictures_is_refused(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Slider()
+    world.spec.frame = None
+    monkeypatch.setattr(command, "World", SimpleNamespace(load=lambda *_, **__: world))
+    with pytest.raises(
+        ValueError, match="the world slider has no pictures, so nothing can be comp"
+    ):
+        fidelity(str(tmp_path), [slides], **SMALL)
+
+
+def test_options_go_to_the_worlds_family(random_world: Path, noises: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    fidelity(
+        str(random_world), [noises], json_file=file, option=["termination=thresholded"], **SMALL
+    )
+    assert json.loads(file.read_text())["options"] == {"termination": "thresholded"}
+    with pytest.raises(ValueError, match=r"random \(vision-memory\) has no option 'passes'"):
+        fidelity(str(random_world), [noises], option=["passes=2"], **SMALL)
+
+
 def test_words_of_errors(random_world: Path, noises: Path, slides: Path, tmp_path: Path) -> None:
     def refused(words: str, data: list[Path] = [noises], **options: Any) -> None:
         with pytest.raises(ValueError, match=re.escape(words)):

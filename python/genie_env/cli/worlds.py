@@ -73,7 +73,7 @@ def _observation(spec: TensorSpec) -> dict[str, Any]:
 def _option(option: Option) -> dict[str, Any]:
     return {
         "name": option.name,
-        "type": option.spec.type,
+        "type": option.type,
         "range": option.range,
         "default": option.default,
         "description": option.description,

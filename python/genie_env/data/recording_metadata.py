@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, limits
 from genie_env.games.base import Score
 from genie_env.games.registry import registered_game
 
-MOST_ACTIONS = 1024
-"""An action may be any number; so many are told apart."""
+MOST_ACTIONS = limits["actions"]
+"""Recordings that name no actions may hold numbers below this."""
 
 
 def recorded_score(directory: Path, store: EpisodeStore) -> Score:

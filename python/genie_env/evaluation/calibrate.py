@@ -207,7 +207,7 @@ def _ways_to_end(world: Path, device: str) -> list[Dreams]:
         loaded
         if way == option.value
         else Dreams.load(world, options={TERMINATION: way}, device=device)
-        for way in option.spec.choices
+        for way in option.choices
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from genie_env._core import FormatError, World
+from genie_env._core import FormatError, World, world_families
 from genie_env.data.files import write_atomically, write_json
 from genie_env.training.runs import Network, final_report, freeze_network, read_settings
 
@@ -70,6 +70,14 @@ def _publish(made: Path, out: Path) -> None:
     shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
         os.replace(path, out / path.name)
+
+
+def check_choice(family: str, option: str, value: str) -> None:
+    """Raises ValueError unless a family's option can have this value."""
+    options = {each.name: each for each in world_families()[family].options}
+    choices = options[option].choices
+    if value not in choices:
+        raise ValueError(f"the {option} is {value!r}: give {' or '.join(map(repr, choices))}")
 
 
 def world_name(out: Path, name: str | None) -> str:

@@ -11,13 +11,20 @@ import torch
 from numpy.typing import NDArray
 from rich import print as show
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, limits
 from genie_env.data.datasets import held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
-from genie_env.families.world_files import STARTS, prefixed, provenance, world_name, write_world
+from genie_env.families.world_files import (
+    STARTS,
+    check_choice,
+    prefixed,
+    provenance,
+    world_name,
+    write_world,
+)
 from genie_env.training.dynamics import DYNAMICS, load_dynamics
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
@@ -26,7 +33,7 @@ from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokeniz
 
 SHRINKAGE = 0.01
 """Of the covariance of latents, which has no inverse where some tokens never change."""
-MOST_LATENTS = 4096
+MOST_LATENTS = limits["latents"]
 """Most numbers a frame that statistics are kept of; they then take 64 MB."""
 
 
@@ -46,8 +53,7 @@ def freeze_genie(
     then as it was.
     """
     check_temperature(temperature)
-    if order not in ("confidence", "random"):
-        raise ValueError(f"the order is {order!r}: give 'confidence' or 'random'")
+    check_choice("genie", "order", order)
     learned = {"dynamics": provenance(dynamics, DYNAMICS)}
     settings = learned["dynamics"]["settings"]
     tokenizer_run, actions_run = Path(settings["tokenizer"]), Path(settings["latent_actions"])

@@ -17,7 +17,14 @@ from genie_env.data.recording_metadata import RecordedGame, recorded_game
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
-from genie_env.families.world_files import STARTS, prefixed, provenance, world_name, write_world
+from genie_env.families.world_files import (
+    STARTS,
+    check_choice,
+    prefixed,
+    provenance,
+    world_name,
+    write_world,
+)
 from genie_env.games.registry import registered_game
 from genie_env.training.memory import MEMORY, action_inputs, encoded_stores, load_memory
 from genie_env.training.runs import load_weights
@@ -38,8 +45,7 @@ def freeze_vision_memory(
     damaged, or the runs do not belong together; `out` is then as it was.
     """
     check_temperature(temperature)
-    if termination not in ("sampled", "thresholded"):
-        raise ValueError(f"the termination is {termination!r}: give 'sampled' or 'thresholded'")
+    check_choice("vision-memory", "termination", termination)
     learned = {"vision": provenance(vision, VISION), "memory": provenance(memory, MEMORY)}
     vision_settings, settings = (learned[part]["settings"] for part in ("vision", "memory"))
     trained_with = Path(settings["vision"])
