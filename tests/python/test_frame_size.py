@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import toy_games  # noqa: F401  (registers them)
 
-from genie_env._core import EpisodeStore, Tokenizer
+from genie_env._core import EpisodeStore, Tokenizer, limits
 from genie_env.cli.record import record
 from genie_env.data.frame_size import (
-    MAX_PATCHES,
-    MAX_SIDE,
     check_frame_size,
     networks_that_take,
     parse_frame_size,
@@ -20,6 +18,8 @@ from genie_env.data.frame_size import (
 )
 from genie_env.data.players import start_game
 from genie_env.games.registry import find_game
+
+MAX_SIDE, MAX_PATCHES = limits["frame_side"], limits["positions"]
 
 
 def tokenizer_takes(height: int, width: int, patch: int) -> bool:
