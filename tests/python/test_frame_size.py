@@ -106,4 +106,9 @@ def test_an_environment_that_is_not_what_its_game_says_is_named(tmp_path: Path) 
 
 def test_sizes_are_written_as_height_and_width() -> None:
     assert parse_frame_size("48x80") == (48, 80)
-    assert networks_that_take((64, 64)).startswith("train vision; train tokenizer --patch 1 or 2")
+
+
+def test_networks_are_named_with_what_they_need() -> None:
+    assert networks_that_take((5, 9)) == "train tokenizer with a --patch of 1"
+    both = "train vision, and train tokenizer with a --patch of 1, 2, 4, 8, 16, 32 or 64"
+    assert networks_that_take((64, 64)) == both

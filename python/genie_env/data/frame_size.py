@@ -52,9 +52,11 @@ def check_frame_size(size: FrameSize) -> None:
 
 
 def networks_that_take(size: FrameSize) -> str:
-    """One line that says which networks take frames of this size, and how."""
-    tokenizer = f"train tokenizer --patch {' or '.join(map(str, patches(size)))}"
-    return f"train vision; {tokenizer}" if size == VISION else tokenizer
+    """Which networks take frames of this size, and how."""
+    *smaller, largest = map(str, patches(size))
+    sides = f"{', '.join(smaller)} or {largest}" if smaller else largest
+    tokenizer = f"train tokenizer with a --patch of {sides}"
+    return f"train vision, and {tokenizer}" if size == VISION else tokenizer
 
 
 def parse_frame_size(text: str) -> FrameSize:
