@@ -21,7 +21,7 @@ std::filesystem::path WriteLinearGaussian(const std::filesystem::path& directory
                {{"transition", 0.9 * at::eye(3)},
                 {"pushes", at::tensor({-0.3f, 0.0f, 0.1f, 0.3f, 0.0f, -0.1f}).view({2, 3})}});
   WriteTensors(directory / "starts.safetensors",
-               {{"x", at::ones({4, 3}) * at::arange(4).view({4, 1})}});
+               {{"x", at::ones({4, 3}) * at::arange(4).view({4, 1}) / 4}});
   return directory;
 }
 

@@ -511,9 +511,9 @@ class Damaged : public testing::Test {
 };
 
 TEST_F(Damaged, ConfigIsRefusedByField) {
-  ExpectConfigRefused(R"("vision-memory")", R"("diffusion")",
-                      R"(: "family" is "diffusion", but this genie_env knows only "vision-memory")"
-                      R"( and "genie")");
+  ExpectConfigRefused(
+      R"("vision-memory")", R"("diffusion")",
+      R"(: "family" is "diffusion", but this genie_env has only )" + WorldFamilyNames());
   ExpectConfigRefused(R"("latents": 16, )", "", R"( has no "sizes.latents")");
   ExpectConfigRefused(R"("latents": 16)", R"("latents": 0)",
                       R"(: "sizes.latents" is 0, expected an integer from 1 to 4096)");

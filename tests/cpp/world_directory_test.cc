@@ -95,10 +95,11 @@ TEST_F(WorldDirectoryTest, HostileConfigurationsAreRefused) {
   EXPECT_EQ(ErrorWith(R"({"name": "a", "name": "b"})"), file + " has the key \"name\" twice");
   EXPECT_EQ(ErrorWith(R"({"a": )" + std::string(1000, '[')), file + " is nested more than 32 deep");
   EXPECT_EQ(ErrorWith("{" + rest), file + " has no \"format_version\"");
-  EXPECT_EQ(ErrorWith(R"({"format_version": 2, )" + rest),
-            file +
-                ": \"format_version\" is 2, but this genie_env reads 1: install one that matches "
-                "the world");
+  for (const std::string version : {"0", "3", "1.5", "-1"}) {
+    EXPECT_EQ(ErrorWith(R"({"format_version": )" + version + ", " + rest),
+              file + ": \"format_version\" is " + version +
+                  ", but this genie_env reads 1 to 2: install one that matches the world");
+  }
   EXPECT_THAT(ErrorWith(R"({"format_version": "1", )" + rest),
               HasSubstr("\"format_version\" is \"1\", but"));
   EXPECT_EQ(ErrorWith(R"({"format_version": 1, "name": "n"})"), file + " has no \"family\"");
