@@ -91,8 +91,8 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
          .stride = stride,
          .c = c.data(),
          .h = h.data(),
-         .seen_c = {seen.data(), apart},
-         .seen_h = {seen.data() + h_at, apart},
+         .c_out = {seen.data(), apart},
+         .h_out = {seen.data() + h_at, apart},
          .product_stride = kPanel,
          .product_input = input.data()});
   for (int64_t row = 0; row < rows; ++row) {
@@ -155,7 +155,7 @@ struct Mixture {
             .uniform = uniform.data(),
             .normal = normal.data(),
             .z = z.data(),
-            .seen_z = {seen.data(), stride},
+            .z_out = {seen.data(), stride},
             .surprise_stride = 2,
             .surprise = surprise.data()};
   }

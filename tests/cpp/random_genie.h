@@ -73,9 +73,9 @@ struct GenieScene : RandomGenie {
     };
     return {.tokens = at::zeros({rows, kPositions}, numbers),
             .time = at::zeros({rows}, numbers),
-            .past = ring(kMind.blocks, kMind.window - 1, kMind.block.width),
-            .eyes_time = at::zeros({rows}, numbers),
-            .eyes_past = ring(kEyes.encoder_blocks, kEyes.window - 1, kEyes.block.width)};
+            .kv_cache = ring(kMind.blocks, kMind.window - 1, kMind.block.width),
+            .tokenizer_time = at::zeros({rows}, numbers),
+            .tokenizer_kv_cache = ring(kEyes.encoder_blocks, kEyes.window - 1, kEyes.block.width)};
   }
 };
 

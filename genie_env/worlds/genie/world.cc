@@ -116,8 +116,8 @@ class GenieWorld final : public World {
         fields_(Fields(config_, dtype)),
         device_(device),
         directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook")).to(device)),
-        genie_(device.is_cpu() ? PackGenie(learned.weights, dtype)
-                               : PlainGenie(learned.weights, device, dtype)),
+        genie_(device.is_cpu() ? MakeGenieCpu(learned.weights, dtype)
+                               : MakeGenieTorch(learned.weights, device, dtype)),
         support_(std::move(learned.support)),
         starts_(std::move(starts)) {
     spec_.knows_support = support_.has_value();
@@ -201,9 +201,9 @@ class GenieWorld final : public World {
   static GenieState Parts(const WorldState& state) {
     return {.tokens = state[kTokens],
             .time = state[kTime],
-            .past = state[kPast],
-            .eyes_time = state[kEyesTime],
-            .eyes_past = state[kEyesPast]};
+            .kv_cache = state[kPast],
+            .tokenizer_time = state[kEyesTime],
+            .tokenizer_kv_cache = state[kEyesPast]};
   }
 
   // Tokens, times and what they index are the caller's to change (see WorldState::fields). On a GPU

@@ -160,8 +160,8 @@ class VisionMemoryWorld final : public World {
         device_(device),
         dtype_(dtype),
         vision_(std::move(networks.vision)),
-        memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
-                                : PlainMemory(networks.memory, device, dtype)),
+        memory_(device.is_cpu() ? MakeMemoryCpu(networks.memory, dtype)
+                                : MakeMemoryTorch(networks.memory, device, dtype)),
         support_(std::move(networks.support)),
         starts_(std::move(starts)) {
     spec_.knows_support = support_.has_value();

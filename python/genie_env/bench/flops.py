@@ -8,7 +8,7 @@ from typing import Any
 
 import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
-from genie_env._core import hidden_after_passes
+from genie_env._core import mask_schedule
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _genie_step(config: dict[str, Any]) -> Iterator[Product]:
                 yield from feed(str(i), rows)
 
     hidden = positions
-    for left in hidden_after_passes(positions, sizes["passes"]):
+    for left in mask_schedule(positions, sizes["passes"]):
         if left < hidden:
             yield from blocks(hidden)
             yield Product("to_logits", hidden, width, config["tokenizer"]["codes"])

@@ -10,7 +10,7 @@ import torch
 import typer
 from rich import get_console
 
-from genie_env._core import Dynamics, hidden_after_passes
+from genie_env._core import Dynamics, mask_schedule
 from genie_env.data.datasets import Clips, TokenData, longest_episode
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import ClipTraining
@@ -69,7 +69,7 @@ def likeliest_next(
     clip = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
     masked = clip[:, 1:].clone()
     frame = torch.full((rows, positions), dynamics.mask_token)
-    for left in hidden_after_passes(positions, passes):
+    for left in mask_schedule(positions, passes):
         masked[:, -1] = frame
         logits = dynamics.logits(clip, masked, actions)[:, -1].cpu()
         likelihood, likeliest = logits.log_softmax(-1).max(-1)

@@ -25,9 +25,9 @@ constexpr int64_t kPositions = RandomGenie::kPositions, kCodes = RandomGenie::kM
 void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& when) {
   EXPECT_TRUE(at::equal(a.tokens, b.tokens.cpu())) << when;
   EXPECT_TRUE(at::equal(a.time, b.time.cpu())) << when;
-  EXPECT_TRUE(at::equal(a.eyes_time, b.eyes_time.cpu())) << when;
-  EXPECT_TRUE(at::allclose(a.past, b.past.cpu(), 1e-4, 1e-4)) << when;
-  EXPECT_TRUE(at::allclose(a.eyes_past, b.eyes_past.cpu(), 1e-4, 1e-4)) << when;
+  EXPECT_TRUE(at::equal(a.tokenizer_time, b.tokenizer_time.cpu())) << when;
+  EXPECT_TRUE(at::allclose(a.kv_cache, b.kv_cache.cpu(), 1e-4, 1e-4)) << when;
+  EXPECT_TRUE(at::allclose(a.tokenizer_kv_cache, b.tokenizer_kv_cache.cpu(), 1e-4, 1e-4)) << when;
 }
 
 /// Rows begin again now and then, from tokens or from frames; between that they dream, or are
@@ -35,8 +35,8 @@ void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& wh
 void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
   GenieScene scene;
   scene.weights.order = order;
-  const auto packed = PackGenie(scene.weights, at::kFloat);
-  const auto plain = PlainGenie(scene.weights, device, at::kFloat);
+  const auto packed = MakeGenieCpu(scene.weights, at::kFloat);
+  const auto plain = MakeGenieTorch(scene.weights, device, at::kFloat);
   const GenieState a = GenieScene::MakeState(kRows, at::kFloat);
   const GenieState b = GenieScene::MakeState(kRows, at::kFloat, device);
 
@@ -94,21 +94,21 @@ void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
   EXPECT_LE((shown.cpu().to(at::kInt) - decoded.to(at::kInt)).abs().max().item<int64_t>(), 1);
 }
 
-TEST(PlainGenie, DreamsAsThePackedOne) {
+TEST(GenieTorch, DreamsAsThePackedOne) {
   ExpectTheSameDreams(UnmaskOrder::kConfidence, at::kCPU);
   ExpectTheSameDreams(UnmaskOrder::kRandom, at::kCPU);
 }
 
-TEST(PlainGenie, DreamsOnTheGpuAsThePackedOne) {
+TEST(GenieTorch, DreamsOnTheGpuAsThePackedOne) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
   ExpectTheSameDreams(UnmaskOrder::kConfidence, {at::kCUDA, 0});
   ExpectTheSameDreams(UnmaskOrder::kRandom, {at::kCUDA, 0});
 }
 
-TEST(PlainGenie, AStateMeansTheSameToBoth) {
+TEST(GenieTorch, AStateMeansTheSameToBoth) {
   const GenieScene scene;
-  const auto packed = PackGenie(scene.weights, at::kFloat);
-  const auto plain = PlainGenie(scene.weights, at::kCPU, at::kFloat);
+  const auto packed = MakeGenieCpu(scene.weights, at::kFloat);
+  const auto plain = MakeGenieTorch(scene.weights, at::kCPU, at::kFloat);
   const GenieState mixed = GenieScene::MakeState(1, at::kFloat);
   const GenieState expected = GenieScene::MakeState(1, at::kFloat);
   const at::Tensor rows = at::zeros({1}, at::kLong);
@@ -126,11 +126,11 @@ TEST(PlainGenie, AStateMeansTheSameToBoth) {
   }
 }
 
-TEST(PlainGenie, ManyRowsBeginEachWithItsOwnFrame) {
+TEST(GenieTorch, ManyRowsBeginEachWithItsOwnFrame) {
   constexpr int64_t kMany = 300;  // more than it begins at once
   const GenieScene scene;
-  const auto packed = PackGenie(scene.weights, at::kFloat);
-  const auto plain = PlainGenie(scene.weights, at::kCPU, at::kFloat);
+  const auto packed = MakeGenieCpu(scene.weights, at::kFloat);
+  const auto plain = MakeGenieTorch(scene.weights, at::kCPU, at::kFloat);
   const GenieState a = GenieScene::MakeState(kMany, at::kFloat);
   const GenieState b = GenieScene::MakeState(kMany, at::kFloat);
   const at::Tensor rows = at::arange(kMany - 1, -1, -1, at::kLong);
@@ -143,14 +143,14 @@ TEST(PlainGenie, ManyRowsBeginEachWithItsOwnFrame) {
   plain->BeginFrames(b, rows, frames);
   // Among so many latents one may lie so near between two codes that rounding decides.
   EXPECT_GT((a.tokens == b.tokens).to(at::kFloat).mean().item<float>(), 0.999);
-  EXPECT_TRUE(at::allclose(a.eyes_past, b.eyes_past, 1e-4, 1e-4));
+  EXPECT_TRUE(at::allclose(a.tokenizer_kv_cache, b.tokenizer_kv_cache, 1e-4, 1e-4));
 }
 
-TEST(PlainGenie, DreamsInBfloat16AboutAsInFloat32) {
+TEST(GenieTorch, DreamsInBfloat16AboutAsInFloat32) {
   const GenieScene scene;
   std::array<at::Tensor, 2> surprises;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    const auto genie = PlainGenie(scene.weights, at::kCPU, dtype);
+    const auto genie = MakeGenieTorch(scene.weights, at::kCPU, dtype);
     const GenieState state = GenieScene::MakeState(kRows, dtype);
     genie->Begin(state, at::arange(kRows, at::kLong),
                  RandomNumbers(1, {kRows, kPositions}, kCodes));
@@ -159,7 +159,7 @@ TEST(PlainGenie, DreamsInBfloat16AboutAsInFloat32) {
                      {.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
                       .order = {},
                       .temperature = at::ones({kRows})});
-    EXPECT_EQ(state.past.scalar_type(), dtype);
+    EXPECT_EQ(state.kv_cache.scalar_type(), dtype);
   }
   EXPECT_TRUE(at::allclose(surprises[1], surprises[0], 0.2, 0.2)) << surprises[0] << surprises[1];
 }

@@ -35,16 +35,16 @@ std::pair<at::Tensor, double> Uncached(const Dynamics& mind, const at::Tensor& t
   const at::Tensor clip = at::cat({tokens, at::zeros_like(tokens.slice(1, 0, 1))}, 1);
   at::Tensor frame = at::full({kPositions}, mind.mask_token(), at::kLong);
   double surprise = 0;
-  for (const int64_t left : HiddenAfterPasses(kPositions, kMind.passes)) {
+  for (const int64_t left : MaskSchedule(kPositions, kMind.passes)) {
     at::Tensor masked = clip.slice(1, 1).clone();
     masked.select(1, masked.size(1) - 1).copy_(frame);
     const at::Tensor all = at::log_softmax(mind.Logits(clip, masked, actions), -1);
     const auto [likelihood, likeliest] = all.select(1, all.size(1) - 1)[0].max(-1);
     const at::Tensor hidden = frame == mind.mask_token();
-    const int64_t settled = hidden.sum().item<int64_t>() - left;
+    const int64_t count = hidden.sum().item<int64_t>() - left;
     const at::Tensor ranked =
         likelihood.masked_fill(~hidden, -1e9).argsort(/*stable=*/true, 0, /*descending=*/true);
-    for (int64_t i = 0; i < settled; ++i) {
+    for (int64_t i = 0; i < count; ++i) {
       const int64_t position = ranked[i].item<int64_t>();
       frame[position] = likeliest[position];
       surprise -= likelihood[position].item<double>();
@@ -61,7 +61,7 @@ FrameDraws Greedy(int64_t rows) {
 
 TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
   const GenieScene scene;
-  const auto genie = PackGenie(scene.weights, at::kFloat);
+  const auto genie = MakeGenieCpu(scene.weights, at::kFloat);
   constexpr int64_t kRows = 3, kSteps = 11;  // the ring of 3 slots is written over and over
   const GenieState state = scene.MakeState(kRows, at::kFloat);
   std::vector<at::Tensor> tokens(kRows), actions(kRows);
@@ -92,7 +92,7 @@ TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
 
 TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
   const GenieScene scene;
-  const auto genie = PackGenie(scene.weights, at::kFloat);
+  const auto genie = MakeGenieCpu(scene.weights, at::kFloat);
   constexpr int64_t kFrames = 8;
   const at::Tensor frames = RandomNumbers(3, {1, kFrames, 24, 16, 3}, 256).to(at::kByte);
   const at::Tensor expected = scene.eyes.Encode(frames);
@@ -116,7 +116,7 @@ TEST(PackedGenie, ARowDependsOnItselfAlone) {
   const GenieScene scene;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
-    const auto genie = PackGenie(scene.weights, dtype);
+    const auto genie = MakeGenieCpu(scene.weights, dtype);
     constexpr int64_t kRows = 5;
     const at::Tensor start = RandomNumbers(1, {kRows, kPositions}, kMind.codes);
     const at::Tensor actions = RandomNumbers(2, {kRows}, kActions);
@@ -137,14 +137,14 @@ TEST(PackedGenie, ARowDependsOnItselfAlone) {
       EXPECT_TRUE(at::equal(surprise[0], surprises[t][3]));
     }
     EXPECT_TRUE(at::equal(alone.tokens[0], together.tokens[3]));
-    EXPECT_TRUE(at::equal(alone.past[0], together.past[3]));
+    EXPECT_TRUE(at::equal(alone.kv_cache[0], together.kv_cache[3]));
   }
 }
 
 TEST(MaskGit, EveryTokenIsSettledAndNoneTwice) {
-  EXPECT_EQ(HiddenAfterPasses(64, 4), (std::vector<int64_t>{59, 45, 24, 0}));
-  EXPECT_EQ(HiddenAfterPasses(64, 1), (std::vector<int64_t>{0}));
-  const std::vector<int64_t> many = HiddenAfterPasses(4, 16);
+  EXPECT_EQ(MaskSchedule(64, 4), (std::vector<int64_t>{59, 45, 24, 0}));
+  EXPECT_EQ(MaskSchedule(64, 1), (std::vector<int64_t>{0}));
+  const std::vector<int64_t> many = MaskSchedule(4, 16);
   EXPECT_TRUE(std::is_sorted(many.rbegin(), many.rend()));
   EXPECT_EQ(many.back(), 0);
 }
