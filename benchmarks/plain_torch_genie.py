@@ -106,10 +106,10 @@ class Transformer(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-def band(frames: int, width: int) -> Tensor:
-    """bool [frames, frames]: frame t sees the last `width` frames, itself included."""
+def window_mask(frames: int, window: int) -> Tensor:
+    """bool [frames, frames]: frame t attends to the last `window` frames, itself included."""
     t, s = torch.arange(frames)[:, None], torch.arange(frames)[None, :]
-    return (s <= t) & (t - s < width)
+    return (s <= t) & (t - s < window)
 
 
 def to_patches(pixels: Tensor, patch: int) -> Tensor:
@@ -156,10 +156,10 @@ class PlainTokenizer(nn.Module):
         decoder_blocks: int = 4,
         codes: int = 1024,
         code_dimensions: int = 8,
-        band: int = 4,
+        window: int = 4,
     ) -> None:
         super().__init__()
-        self.patch, self.band = patch, band
+        self.patch, self.window = patch, window
         pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
         self.embed = nn.Linear(pixels, width)
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
@@ -174,7 +174,7 @@ class PlainTokenizer(nn.Module):
     def latents(self, patches: Tensor) -> Tensor:
         frames = patches.shape[1]
         x = self.embed(patches) + self.encoder_positions
-        seen = self.encoder(x, list(range(frames)), band(frames, self.band))
+        seen = self.encoder(x, list(range(frames)), window_mask(frames, self.window))
         return self.to_code(seen)  # type: ignore[no-any-return]
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -211,11 +211,11 @@ class PlainLatentAction(nn.Module):
         decoder_blocks: int = 4,
         actions: int = 6,
         code_dimensions: int = 8,
-        band: int = 8,
-        momentum: float = 0.0,
+        window: int = 8,
+        action_decay: float = 0.0,
     ) -> None:
         super().__init__()
-        self.patch, self.band, self.momentum = patch, band, momentum
+        self.patch, self.window, self.action_decay = patch, window, action_decay
         pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
         self.encoder_embed = nn.Linear(2 * pixels, width)
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
@@ -244,14 +244,14 @@ class PlainLatentAction(nn.Module):
         seen = self.encoder(
             self.encoder_embed(torch.cat([patches, changes], -1)) + self.encoder_positions,
             list(range(count)),
-            band(count, self.band),
+            window_mask(count, self.window),
         )
         return self.to_code(seen[:, 1:].mean(2))  # type: ignore[no-any-return]
 
     def following(self, before: Tensor, latents: Tensor) -> Tensor:
-        motions = [(1 - self.momentum) * latents[:, 0]]
+        motions = [(1 - self.action_decay) * latents[:, 0]]
         for latent in latents[:, 1:].unbind(1):
-            motions.append(self.momentum * motions[-1] + (1 - self.momentum) * latent)
+            motions.append(self.action_decay * motions[-1] + (1 - self.action_decay) * latent)
         x = self.decoder_embed(before) + self.decoder_positions
         x = x + self.from_code(torch.stack(motions, 1))[:, :, None]
         return before + self.to_pixels(self.decoder(x))  # type: ignore[no-any-return]
@@ -279,7 +279,7 @@ class PlainLatentAction(nn.Module):
         _, latents, quantizer_loss, terms = self.quantizer(encoded - shared + shared.detach())
         before, after = patches[:, :-1], patches[:, 1:]
         # From where at most a quarter of the motion began before the clip.
-        unknown = [self.momentum ** (t + 1) > 0.25 for t in range(before.shape[1])]
+        unknown = [self.action_decay ** (t + 1) > 0.25 for t in range(before.shape[1])]
         first = min(sum(unknown), before.shape[1] - 1)
         mse = (self.following(before, latents) - after)[:, first:].square().mean((2, 3))
         change = (after - before)[:, first:].square().mean((2, 3))
@@ -298,11 +298,11 @@ class PlainDynamics(nn.Module):
         width: int = 192,
         heads: int = 3,
         blocks: int = 4,
-        band: int = 16,
+        window: int = 16,
         passes: int = 4,
     ) -> None:
         super().__init__()
-        self.codes, self.band, self.passes = codes, band, passes
+        self.codes, self.window, self.passes = codes, window, passes
         self.action_codes = action_codes
         self.embedding = nn.Parameter(torch.randn(codes + 1, width) * 0.5)
         self.positions = nn.Parameter(torch.randn(positions, width) * 0.1)
@@ -322,7 +322,7 @@ class PlainDynamics(nn.Module):
         stamps = [(t, True) for t in range(frames)] + [(t, False) for t in range(1, frames)]
         sees = [
             [
-                (t - self.band < s < t and s_clean) or (s == t and s_clean == t_clean)
+                (t - self.window < s < t and s_clean) or (s == t and s_clean == t_clean)
                 for s, s_clean in stamps
             ]
             for t, t_clean in stamps
@@ -342,7 +342,7 @@ class PlainDynamics(nn.Module):
         for t in range(1, tokens.shape[1]):
             x = torch.cat([tokens[:, :t], masked[:, t - 1 : t]], dim=1)
             y = self.transformer(
-                self.embed(x, actions[:, :t]), list(range(t + 1)), band(t + 1, self.band)
+                self.embed(x, actions[:, :t]), list(range(t + 1)), window_mask(t + 1, self.window)
             )
             logits.append(self.to_logits(y[:, -1]))
         return torch.stack(logits, dim=1)

@@ -55,8 +55,9 @@ class PlainGenieDream:
             weights["action_codes"].to(dtype), own["from_action.weight"], own["from_action.bias"]
         )
         self.rows, self.positions = tokens.shape
-        self.slots = sizes["band"] - 1
-        # Of every block: [2, rows * positions, heads, band, head]. The last place is this frame's.
+        self.window = sizes["band" if config["format_version"] == 1 else "window"]
+        self.slots = self.window - 1
+        # One a block: [2, rows * positions, heads, window, head]. The last place is this frame's.
         head = self.width // self.heads
         shape = (2, self.rows * self.positions, self.heads, self.slots + 1, head)
         self.rings = [torch.zeros(shape, dtype=dtype) for _ in range(self.blocks)]
@@ -185,7 +186,6 @@ def main() -> None:
         world = options.world
         if world is None:
             world = random_genie_world(Path(folder) / "world", GenieSizes.parse(options.genie))
-        band = json.loads((world / "config.json").read_text())["dynamics"]["band"]
         print(f"{'batch':>6} {'':24} {'best':>10} {'median':>10}  dream steps/s")
         for rows in options.batch:
             for dtype in options.dtype:
@@ -197,7 +197,7 @@ def main() -> None:
                     f"plain {dtype}": plain.step,
                 }
                 for step in steps.values():  # until the window is full
-                    for _ in range(band):
+                    for _ in range(plain.window):
                         step(torch.zeros(rows, dtype=torch.int64))
                 best = {}
                 for name, rates in measure(

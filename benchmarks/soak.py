@@ -14,7 +14,7 @@ import typer
 from rich.progress import track
 
 import genie_env
-from genie_env.agents.train_controller import parse_steps
+from genie_env.cli.options import parse_steps
 
 REPORTS = 20
 RESET_EVERY = 100

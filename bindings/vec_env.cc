@@ -5,6 +5,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings/or_none.h"
+#include "genie_env/core/text.h"
 
 namespace genie_env {
 namespace py = pybind11;
@@ -52,9 +53,16 @@ void InitVecEnv(py::module_& m) {
           "\"NextStep\", \"SameStep\" or \"Disabled\", as gymnasium.vector.AutoresetMode has it.")
       .def_readonly("max_episode_steps", &VecEnvOptions::max_episode_steps)
       .def_readonly("max_surprise", &VecEnvOptions::max_surprise)
-      .def_readonly("out_of_support", &VecEnvOptions::out_of_support)
-      .def_readonly("max_out_of_support", &VecEnvOptions::max_out_of_support)
-      .def_readonly("seed", &VecEnvOptions::seed);
+      .def_readonly("latent_distance", &VecEnvOptions::latent_distance)
+      .def_readonly("max_latent_distance", &VecEnvOptions::max_latent_distance)
+      .def_readonly("seed", &VecEnvOptions::seed)
+      .def("__repr__", [](const VecEnvOptions& o) {
+        return "VecEnvOptions(num_envs=" + std::to_string(o.num_envs) + ", observation='" +
+               o.observation + "', temperature=" + NumberText(*o.temperature) +
+               ", autoreset_mode='" + Name(o.autoreset_mode) +
+               "', max_episode_steps=" + std::to_string(*o.max_episode_steps) +
+               ", seed=" + std::to_string(*o.seed) + ")";
+      });
 
   py::class_<VecEnvStep>(m, "VecEnvStep", "What a step brought to each of N rows.")
       .def_readonly("observation", &VecEnvStep::observation)
@@ -62,7 +70,7 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("terminated", &VecEnvStep::terminated, "bool [N]")
       .def_readonly("truncated", &VecEnvStep::truncated, "bool [N]")
       .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats")
-      .def_property_readonly("out_of_support", OrNone(&VecEnvStep::out_of_support),
+      .def_property_readonly("latent_distance", OrNone(&VecEnvStep::latent_distance),
                              "float32 [N], a Mahalanobis distance; None unless asked for")
       .def_readonly("began", &VecEnvStep::began,
                     "bool [N], rows that began an episode: instead of going on (NextStep; reward "
@@ -77,7 +85,7 @@ void InitVecEnv(py::module_& m) {
                [](std::shared_ptr<World> world, int64_t num_envs, const std::string& observation,
                   std::optional<double> temperature, const std::string& autoreset_mode,
                   std::optional<int64_t> max_episode_steps, std::optional<double> max_surprise,
-                  bool out_of_support, std::optional<double> max_out_of_support,
+                  bool latent_distance, std::optional<double> max_latent_distance,
                   const std::optional<StepFunction>& reward_fn,
                   const std::optional<StepFunction>& termination_fn, std::optional<uint64_t> seed) {
                  return VecEnv(std::move(world),
@@ -87,8 +95,8 @@ void InitVecEnv(py::module_& m) {
                                 .autoreset_mode = ParseAutoresetMode(autoreset_mode),
                                 .max_episode_steps = max_episode_steps,
                                 .max_surprise = max_surprise,
-                                .out_of_support = out_of_support,
-                                .max_out_of_support = max_out_of_support,
+                                .latent_distance = latent_distance,
+                                .max_latent_distance = max_latent_distance,
                                 .reward_fn = reward_fn.value_or(nullptr),
                                 .termination_fn = termination_fn.value_or(nullptr),
                                 .seed = seed});
@@ -99,12 +107,15 @@ void InitVecEnv(py::module_& m) {
            py::arg("autoreset_mode") = Name(defaults.autoreset_mode),
            py::arg("max_episode_steps") = defaults.max_episode_steps,
            py::arg("max_surprise") = defaults.max_surprise,
-           py::arg("out_of_support") = defaults.out_of_support,
-           py::arg("max_out_of_support") = defaults.max_out_of_support,
+           py::arg("latent_distance") = defaults.latent_distance,
+           py::arg("max_latent_distance") = defaults.max_latent_distance,
            py::arg("reward_fn") = py::none(), py::arg("termination_fn") = py::none(),
            py::arg("seed") = defaults.seed, Released())
       .def_property_readonly("options", &VecEnv::options, "With every default filled in.")
       .def_property_readonly("num_envs", &VecEnv::num_envs, "Rows left (see keep).")
+      .def_property_readonly("rollback_bytes", &VecEnv::rollback_bytes,
+                             "Bytes that the last step saved so that a failing reward_fn or "
+                             "termination_fn could take it back; 0 without them.")
       .def(
           "reset",
           [](VecEnv& env, std::optional<std::vector<uint64_t>> seeds,

@@ -6,6 +6,8 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings/or_none.h"
+#include "genie_env/core/text.h"
+#include "genie_env/worlds/registry.h"
 
 // A vector that Python holds as it is, not as a list.
 PYBIND11_MAKE_OPAQUE(genie_env::RowCounters)
@@ -15,14 +17,6 @@ namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
 
 namespace {
-
-Termination ParseTermination(const std::optional<std::string>& termination) {
-  if (!termination) return Termination::kAsCalibrated;
-  if (*termination == "sampled") return Termination::kSampled;
-  if (*termination == "thresholded") return Termination::kThresholded;
-  throw std::invalid_argument("termination is \"" + *termination +
-                              "\", expected \"sampled\", \"thresholded\" or None");
-}
 
 const char* Name(DType dtype) {
   switch (dtype) {
@@ -79,6 +73,110 @@ RowCounters MakeRowCounters(const py::object& seeds, const py::object& episodes,
   return counters;
 }
 
+const char* Name(OptionType type) {
+  switch (type) {
+    case OptionType::kBoolean:
+      return "boolean";
+    case OptionType::kInteger:
+      return "integer";
+    case OptionType::kNumber:
+      return "number";
+    case OptionType::kChoice:
+      return "choice";
+  }
+  return "";
+}
+
+// "'doom-genie' (genie), 6 actions, observations: tokens, latents, pixels, passes=3"
+std::string Description(const WorldSpec& spec) {
+  std::string text = "'" + spec.name + "' (" + spec.family + "), " +
+                     std::to_string(spec.actions.count()) + " actions, observations: ";
+  for (size_t i = 0; i < spec.observations.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + spec.observations[i].name;
+  }
+  text += "; " + spec.dtype;
+  for (const Option& option : spec.options) {
+    text += ", " + option.spec.name + "=" + ValueText(option.value);
+  }
+  return text;
+}
+
+// What an option may be, as a table shows it: "1 to 64", "sampled, thresholded".
+std::string RangeText(const OptionSpec& spec) {
+  switch (spec.type) {
+    case OptionType::kBoolean:
+      return "true, false";
+    case OptionType::kInteger:
+    case OptionType::kNumber:
+      return NumberText(spec.low) + " to " + NumberText(spec.high);
+    case OptionType::kChoice:
+      break;
+  }
+  std::string choices;
+  for (const std::string& choice : spec.choices) choices += (choices.empty() ? "" : ", ") + choice;
+  return choices;
+}
+
+/// The properties that come from an OptionSpec, which `find` finds.
+template <typename Class, typename Find>
+void DefineSpec(py::class_<Class>& defined, const Find& find) {
+  defined.def_property_readonly("name", [find](const Class& o) { return find(o).name; })
+      .def_property_readonly(
+          "type", [find](const Class& o) { return Name(find(o).type); },
+          "\"boolean\", \"integer\", \"number\" or \"choice\".")
+      .def_property_readonly(
+          "low", [find](const Class& o) { return find(o).low; }, "Smallest integer or number.")
+      .def_property_readonly(
+          "high", [find](const Class& o) { return find(o).high; }, "Largest integer or number.")
+      .def_property_readonly(
+          "choices", [find](const Class& o) { return find(o).choices; }, "Of a choice.")
+      .def_property_readonly(
+          "range", [find](const Class& o) { return RangeText(find(o)); }, "All values, in words.")
+      .def_property_readonly("description", [find](const Class& o) { return find(o).description; });
+}
+
+void InitOptions(py::module_& m) {
+  py::class_<OptionSpec> option_spec(m, "OptionSpec", "What an option of a world family may be.");
+  DefineSpec(option_spec, [](const OptionSpec& s) -> const OptionSpec& { return s; });
+  option_spec.def("__repr__", [](const OptionSpec& spec) {
+    return "OptionSpec(" + spec.name + ": " + Name(spec.type) + ", " + RangeText(spec) + ")";
+  });
+
+  py::class_<Option> option(m, "Option", "An option of a loaded world.");
+  DefineSpec(option, [](const Option& o) -> const OptionSpec& { return o.spec; });
+  option.def_readonly("default", &Option::default_value, "What the world's directory says.")
+      .def_readonly("value", &Option::value, "What is in force.")
+      .def("__repr__", [](const Option& o) {
+        return "Option(" + o.spec.name + "=" + ValueText(o.value) + ", of " + RangeText(o.spec) +
+               ")";
+      });
+
+  py::class_<WorldFamily>(m, "WorldFamily", "A kind of world that this build can load.")
+      .def_readonly("name", &WorldFamily::name)
+      .def_readonly("options", &WorldFamily::options, "What its worlds take, in order.")
+      .def("__repr__", [](const WorldFamily& family) {
+        std::string options;
+        for (const OptionSpec& spec : family.options) {
+          options += (options.empty() ? "" : ", ") + spec.name;
+        }
+        return "WorldFamily('" + family.name +
+               "', options: " + (options.empty() ? "none" : options) + ")";
+      });
+
+  m.def(
+      "world_families",
+      [] {
+        std::map<std::string, WorldFamily> families;
+        for (WorldFamily& family : WorldFamilies()) families.emplace(family.name, family);
+        return families;
+      },
+      "The registered world families, by name.");
+  // An extension module of a user's own registers its families here: its copy of the library has
+  // a registry of its own. See docs/families.md.
+  m.attr("_register_world_family") =
+      py::capsule(reinterpret_cast<void*>(&RegisterWorldFamily), "genie_env.RegisterWorldFamily");
+}
+
 void InitSpecs(py::module_& m) {
   py::class_<TensorSpec>(m, "TensorSpec", "One row's share of a batched tensor.")
       .def_readonly("name", &TensorSpec::name)
@@ -87,7 +185,11 @@ void InitSpecs(py::module_& m) {
       .def_property_readonly(
           "dtype", [](const TensorSpec& s) { return Name(s.dtype); }, "NumPy's name of it.")
       .def_readonly("low", &TensorSpec::low)
-      .def_readonly("high", &TensorSpec::high);
+      .def_readonly("high", &TensorSpec::high)
+      .def("__repr__", [](const TensorSpec& spec) {
+        return "TensorSpec('" + spec.name + "', " + Name(spec.dtype) + " " + ShapeText(spec.shape) +
+               ")";
+      });
 
   py::class_<WorldSpec>(m, "WorldSpec", "What a world is, fixed when it is loaded.")
       .def_readonly("name", &WorldSpec::name)
@@ -99,21 +201,30 @@ void InitSpecs(py::module_& m) {
           "What each discrete action means, in order.")
       .def_readonly("observations", &WorldSpec::observations,
                     "What `observe` can give; the first is the default.")
-      .def_readonly("frame", &WorldSpec::frame)
+      .def_readonly("frame", &WorldSpec::frame,
+                    "The observation that is a picture, uint8 [H, W, 3]; None without pictures.")
       .def_readonly("frame_skip", &WorldSpec::frame_skip)
       .def_readonly("max_episode_steps", &WorldSpec::max_episode_steps)
       .def_readonly("state_bytes_per_row", &WorldSpec::state_bytes_per_row)
       .def_readonly("dtype", &WorldSpec::dtype,
                     "Of its matrix products: \"float32\" or \"bfloat16\".")
       .def_readonly("temperature", &WorldSpec::temperature, "The calibrated sampling temperature.")
-      .def_readonly("passes", &WorldSpec::passes,
-                    "Of MaskGIT, in which a frame's tokens are settled; 0 without any.")
-      .def_readonly("order", &WorldSpec::order,
-                    "Which tokens a pass settles: \"confidence\", \"random\", or \"\".")
-      .def_readonly("samples_termination", &WorldSpec::samples_termination,
-                    "Termination is drawn from its probability, or thresholded.")
-      .def_readonly("knows_support", &WorldSpec::knows_support,
-                    "Whether `out_of_support` can be asked for.");
+      .def_property_readonly(
+          "options",
+          [](const WorldSpec& s) {
+            std::map<std::string, Option> options;
+            for (const Option& option : s.options) options.emplace(option.spec.name, option);
+            return options;
+          },
+          "The options of its family, by name, with the values in force.")
+      .def_readonly("has_latent_statistics", &WorldSpec::has_latent_statistics,
+                    "Whether `latent_distance` can be asked for.")
+      .def("__repr__", [](const WorldSpec& s) { return "WorldSpec(" + Description(s) + ")"; });
+}
+
+// The kind of observation that is asked for; by default the world's first.
+const std::string& KindOf(const World& world, const std::optional<std::string>& kind) {
+  return kind ? *kind : world.spec().observations.front().name;
 }
 
 void InitState(py::module_& m) {
@@ -145,13 +256,13 @@ void InitState(py::module_& m) {
       .def_readonly("terminated", &WorldStep::terminated, "bool [N]")
       .def_readonly("surprise", &WorldStep::surprise,
                     "float32 [N], nats a latent dimension or token, at temperature 1")
-      .def_property_readonly("observation", OrNone(&WorldStep::observation),
-                             "[N, *shape]; None unless `step` could write it");
+      .def_readonly("observation", &WorldStep::observation, "[N, *shape], of the kind asked for");
 }
 
 }  // namespace
 
 void InitWorld(py::module_& m) {
+  InitOptions(m);
   InitSpecs(m);
   InitState(m);
   py::class_<World, std::shared_ptr<World>>(
@@ -160,26 +271,23 @@ void InitWorld(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const std::string& device, const std::string& dtype,
-             const std::optional<std::string>& termination, std::optional<int64_t> passes,
-             const std::optional<std::string>& order) {
+             const OptionValues& options) {
             return std::const_pointer_cast<World>(
-                World::Load(path, {.device = device,
-                                   .dtype = dtype,
-                                   .termination = ParseTermination(termination),
-                                   .passes = passes,
-                                   .order = order}));
+                World::Load(path, {.device = device, .dtype = dtype, .options = options}));
           },
           py::arg("path"), py::kw_only(), py::arg("device") = WorldOptions{}.device,
-          py::arg("dtype") = WorldOptions{}.dtype, py::arg("termination") = py::none(),
-          py::arg("passes") = py::none(), py::arg("order") = py::none(), Released(),
+          py::arg("dtype") = WorldOptions{}.dtype, py::arg("options") = OptionValues{}, Released(),
           "Reads a world directory.\n\n"
           "device: \"cpu\", \"cuda\" or \"cuda:1\". dtype: \"float32\", \"bfloat16\", or "
           "\"auto\",\n"
-          "bfloat16 where it is faster. termination: \"sampled\", \"thresholded\", or None for\n"
-          "what the world was calibrated with. passes, order: of MaskGIT, for worlds whose\n"
-          "frames are tokens; None for the world's own.")
+          "bfloat16 where it is faster. options: values by name, of the world's family (see\n"
+          "`world_families`); what is left out is as the world's directory says.")
       .def_property_readonly("spec", &World::spec, py::return_value_policy::reference_internal)
       .def_property_readonly("device", &World::device)
+      .def("__repr__",
+           [](const World& world) {
+             return "World(" + Description(world.spec()) + " on " + world.device().str() + ")";
+           })
       .def("make_state", &World::MakeState, py::arg("rows"), Released(),
            "A state of `rows` rows, none of which has begun.")
       .def(
@@ -192,18 +300,32 @@ void InitWorld(py::module_& m) {
           Released(),
           "Begins an episode where `mask` (bool [N]) is true: from a stored start, or from\n"
           "`frames` (uint8 [N, H, W, 3]).")
-      .def("step", &World::Step, py::arg("state"), py::arg("actions"), py::arg("temperature"),
-           py::arg("rng"), py::arg("wanted") = py::none(), Released(),
-           "One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].\n"
-           "wanted: the observation that will be asked for next; a world that can write it as it\n"
-           "computes returns it with the step.")
-      .def("follow", &World::Follow, py::arg("state"), py::arg("actions"), py::arg("frames"),
-           py::arg("rng"), Released(), "One given frame a row (uint8 [N, H, W, 3]), in place.")
+      .def(
+          "step",
+          [](const World& world, WorldState& state, const at::Tensor& actions,
+             const at::Tensor& temperature, const RowCounters& rng,
+             const std::optional<std::string>& observation) {
+            return world.Step(state, actions, temperature, rng, KindOf(world, observation));
+          },
+          py::arg("state"), py::arg("actions"), py::arg("temperature"), py::arg("rng"),
+          py::arg("observation") = py::none(), Released(),
+          "One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].\n"
+          "observation: the kind that the step returns; None: the world's first.")
+      .def(
+          "follow",
+          [](const World& world, WorldState& state, const at::Tensor& actions,
+             const at::Tensor& frames, const RowCounters& rng,
+             const std::optional<std::string>& observation) {
+            return world.Follow(state, actions, frames, rng, KindOf(world, observation));
+          },
+          py::arg("state"), py::arg("actions"), py::arg("frames"), py::arg("rng"),
+          py::arg("observation") = py::none(), Released(),
+          "One given frame a row (uint8 [N, H, W, 3]), in place; otherwise as `step`.")
       .def("observe", &World::Observe, py::arg("state"), py::arg("kind"),
            py::arg("rows") = py::none(), Released(),
            "The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a\n"
            "fresh tensor.")
-      .def("out_of_support", &World::OutOfSupport, py::arg("state"), Released(),
+      .def("latent_distance", &World::LatentDistance, py::arg("state"), Released(),
            "How far each row's latents are from those of the training frames: float32 [N], their\n"
            "Mahalanobis distance.");
 }

@@ -32,7 +32,7 @@ fi
 command -v ctest >/dev/null || "$python" -m pip install cmake
 
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
-export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib
+export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib GENIE_ENV_TEST_MODULES=$PWD/$build/tests/cpp
 parallel=(--numprocesses "$(nproc)" --dist loadfile) # the tests of a file share trained networks
 failed=0
 ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error |

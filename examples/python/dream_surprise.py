@@ -28,7 +28,7 @@ from matplotlib import pyplot
 
 SCORES = {
     "surprise": "surprise, nats a latent dimension",
-    "out_of_support": "out of support, Mahalanobis distance",
+    "latent_distance": "distance from the training frames' latents (Mahalanobis)",
 }
 
 
@@ -99,10 +99,10 @@ def draw(players: dict[str, Played], title: str, file: Path) -> None:
 def main(arguments: list[str] | None = None) -> dict[str, Played]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--world", default="doom-take-cover", help="a name or a world directory")
-    parser.add_argument("--agent", type=Path, required=True, help="of `genie-env train controller`")
-    parser.add_argument("--temperature", type=float, default=0.1, help="of all dreams")
-    parser.add_argument("--num-envs", type=int, default=256, help="dreams of each player")
-    parser.add_argument("--steps", type=int, default=2100, help="the most of a dream")
+    parser.add_argument("--agent", type=Path, required=True, help="agent file, which `genie-env train controller` writes")
+    parser.add_argument("--temperature", type=float, default=0.1, help="sampling temperature of all dreams")
+    parser.add_argument("--num-envs", type=int, default=256, help="number of dreams that each player plays")
+    parser.add_argument("--steps", type=int, default=2100, help="steps after which a dream stops")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/dream-surprise.png"))
     args = parser.parse_args(arguments)
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
         args.num_envs,
         observation=controller.observation,
         temperature=args.temperature,
-        out_of_support=True,
+        latent_distance=True,
     )
     generator = np.random.default_rng(args.seed)
     actions = int(dreams.single_action_space.n)

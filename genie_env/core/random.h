@@ -14,7 +14,8 @@ std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& coun
 /// Every use of randomness has a stream of its own, so that no two uses within a dream, or within
 /// the training of one network, share a draw. (Two networks with the same seed do share draws: the
 /// initial weights and training noise of V and M begin with the same numbers. Give each network a
-/// seed of its own where that matters.)
+/// seed of its own where that matters.) Streams below 64 belong to the library, those from 64 up to
+/// world families (see FamilyStream).
 enum class Stream : uint32_t {
   kStart = 0,        ///< which stored start a dream begins from
   kVision = 1,       ///< the Gaussian noise of an encoded or stored latent
@@ -26,6 +27,10 @@ enum class Stream : uint32_t {
   kTrainingNoise = 7,
   kInitialWeights = 8,
 };
+
+/// A stream of a world family: 64 + index. Families may use the same streams, because a dream has
+/// one family.
+constexpr Stream FamilyStream(uint32_t index) { return static_cast<Stream>(64 + index); }
 
 /// The key of one row's draws. They are a function of these three numbers, the stream and the
 /// element alone, and do not depend on the row's place in the batch, its neighbours or threads.

@@ -13,7 +13,7 @@ WorldState BurnIn(const World& world, const at::Tensor& frames, const at::Tensor
     if (between_frames) between_frames();
     for (RowCounter& counter : rng) ++counter.step;
     world.Follow(state, actions.select(1, t - 1).contiguous(), frames.select(1, t).contiguous(),
-                 rng);
+                 rng, world.spec().observations.front().name);
   }
   return state;
 }

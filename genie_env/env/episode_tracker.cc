@@ -28,12 +28,12 @@ std::string NameRows(std::span<const int64_t> rows) {
   return text;
 }
 
-RowLedger::RowLedger(int64_t rows, uint64_t seed)
+EpisodeTracker::EpisodeTracker(int64_t rows, uint64_t seed)
     : counters_(static_cast<size_t>(rows)), phases_(counters_.size(), Phase::kNew) {
   for (size_t row = 0; row < counters_.size(); ++row) counters_[row].seed = seed + row;
 }
 
-std::vector<int64_t> RowLedger::Ended() const {
+std::vector<int64_t> EpisodeTracker::Ended() const {
   std::vector<int64_t> ended;
   for (size_t row = 0; row < phases_.size(); ++row) {
     if (phases_[row] == Phase::kEnded) ended.push_back(static_cast<int64_t>(row));
@@ -41,7 +41,7 @@ std::vector<int64_t> RowLedger::Ended() const {
   return ended;
 }
 
-void RowLedger::CheckBegun(const std::string& call) const {
+void EpisodeTracker::CheckBegun(const std::string& call) const {
   const auto begun = [](Phase phase) { return phase == Phase::kRunning || phase == Phase::kEnded; };
   if (std::ranges::all_of(phases_, begun)) return;
   std::vector<int64_t> all(phases_.size());
@@ -49,21 +49,21 @@ void RowLedger::CheckBegun(const std::string& call) const {
   CheckBegun(call, all);
 }
 
-void RowLedger::CheckBegun(const std::string& call, std::span<const int64_t> rows) const {
+void EpisodeTracker::CheckBegun(const std::string& call, std::span<const int64_t> rows) const {
   std::vector<int64_t> missing;
-  bool lost = false;
+  bool invalid = false;
   for (const int64_t row : rows) {
     const Phase phase = phases_[static_cast<size_t>(row)];
-    if (phase == Phase::kNew || phase == Phase::kLost) missing.push_back(row);
-    lost = lost || phase == Phase::kLost;
+    if (phase == Phase::kNew || phase == Phase::kInvalid) missing.push_back(row);
+    invalid = invalid || phase == Phase::kInvalid;
   }
   if (missing.empty()) return;
-  throw ResetNeeded(call + (lost ? " after a call that failed: " : " before reset: ") +
+  throw ResetNeeded(call + (invalid ? " after a call that failed: " : " before reset: ") +
                     NameRows(missing) + (missing.size() == 1 ? " has" : " have") +
                     " no episode; reset first");
 }
 
-void RowLedger::CheckNoneEnded(const std::string& call, const std::string& why) const {
+void EpisodeTracker::CheckNoneEnded(const std::string& call, const std::string& why) const {
   const std::vector<int64_t> ended = Ended();
   if (ended.empty()) return;
   throw ResetNeeded(call + ": " + NameRows(ended) + (ended.size() == 1 ? " has" : " have") +
@@ -71,13 +71,13 @@ void RowLedger::CheckNoneEnded(const std::string& call, const std::string& why) 
                     " first");
 }
 
-RowCounter RowLedger::NextEpisode(size_t row) const {
+RowCounter EpisodeTracker::NextEpisode(size_t row) const {
   const RowCounter& now = counters_[row];
   return {now.seed, phases_[row] == Phase::kNew ? 0 : now.episode + 1, 0};
 }
 
-RowCounters RowLedger::ToBegin(std::span<const bool> chosen,
-                               const std::optional<std::vector<uint64_t>>& seeds) const {
+RowCounters EpisodeTracker::PlanReset(std::span<const bool> chosen,
+                                      const std::optional<std::vector<uint64_t>>& seeds) const {
   RowCounters next = counters_;
   for (size_t row = 0; row < next.size(); ++row) {
     if (chosen[row]) next[row] = seeds ? RowCounter{(*seeds)[row], 0, 0} : NextEpisode(row);
@@ -85,14 +85,14 @@ RowCounters RowLedger::ToBegin(std::span<const bool> chosen,
   return next;
 }
 
-void RowLedger::Begun(RowCounters counters, std::span<const bool> chosen) {
+void EpisodeTracker::CommitReset(RowCounters counters, std::span<const bool> chosen) {
   counters_ = std::move(counters);
   for (size_t row = 0; row < phases_.size(); ++row) {
     if (chosen[row]) phases_[row] = Phase::kRunning;
   }
 }
 
-RowCounters RowLedger::ToStep() const {
+RowCounters EpisodeTracker::PlanStep() const {
   RowCounters next = counters_;
   for (size_t row = 0; row < next.size(); ++row) {
     if (phases_[row] == Phase::kEnded) {
@@ -104,8 +104,8 @@ RowCounters RowLedger::ToStep() const {
   return next;
 }
 
-bool RowLedger::Stepped(RowCounters counters, std::span<const bool> terminated, int64_t limit,
-                        std::span<bool> truncated) {
+bool EpisodeTracker::CommitStep(RowCounters counters, std::span<const bool> terminated,
+                                int64_t limit, std::span<bool> truncated) {
   counters_ = std::move(counters);
   bool any = false;
   for (size_t row = 0; row < phases_.size(); ++row) {
@@ -116,30 +116,30 @@ bool RowLedger::Stepped(RowCounters counters, std::span<const bool> terminated, 
   return any;
 }
 
-RowCounters RowLedger::ToFollow() const {
+RowCounters EpisodeTracker::PlanFollow() const {
   RowCounters next = counters_;
   for (RowCounter& counter : next) ++counter.step;
   return next;
 }
 
-RowLedger RowLedger::Select(std::span<const int64_t> rows) const {
-  RowLedger selected(0, 0);
+EpisodeTracker EpisodeTracker::Select(std::span<const int64_t> rows) const {
+  EpisodeTracker selected(0, 0);
   selected.counters_ = Selected(counters_, rows);
   selected.phases_ = Selected(phases_, rows);
   return selected;
 }
 
-RowLedger RowLedger::Restored(RowCounters counters, std::span<const int64_t> ended) {
-  RowLedger restored(0, 0);
+EpisodeTracker EpisodeTracker::Restored(RowCounters counters, std::span<const int64_t> ended) {
+  EpisodeTracker restored(0, 0);
   restored.phases_.assign(counters.size(), Phase::kRunning);
   restored.counters_ = std::move(counters);
   for (const int64_t row : ended) restored.phases_[static_cast<size_t>(row)] = Phase::kEnded;
   return restored;
 }
 
-void RowLedger::Resume(std::span<const int64_t> rows, const RowLedger& other,
-                       std::span<const int64_t> source,
-                       const std::optional<std::vector<uint64_t>>& seeds) {
+void EpisodeTracker::Resume(std::span<const int64_t> rows, const EpisodeTracker& other,
+                            std::span<const int64_t> source,
+                            const std::optional<std::vector<uint64_t>>& seeds) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto to = static_cast<size_t>(rows[i]), from = static_cast<size_t>(source[i]);
     counters_[to] = other.counters_[from];
@@ -148,9 +148,9 @@ void RowLedger::Resume(std::span<const int64_t> rows, const RowLedger& other,
   }
 }
 
-void RowLedger::Lose() {
+void EpisodeTracker::Invalidate() {
   for (Phase& phase : phases_) {
-    if (phase != Phase::kNew) phase = Phase::kLost;
+    if (phase != Phase::kNew) phase = Phase::kInvalid;
   }
 }
 

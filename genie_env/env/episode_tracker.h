@@ -16,10 +16,10 @@ namespace genie_env {
 ///
 /// A call asks for the counters that it would bring, hands them to the world, and has them adopted
 /// when the world has done its part.
-class RowLedger {
+class EpisodeTracker {
  public:
   /// Row i has the seed `seed + i`.
-  RowLedger(int64_t rows, uint64_t seed);
+  EpisodeTracker(int64_t rows, uint64_t seed);
 
   int64_t rows() const { return static_cast<int64_t>(phases_.size()); }
 
@@ -31,47 +31,47 @@ class RowLedger {
   void CheckBegun(const std::string& call, std::span<const int64_t> rows) const;
 
   /// Chosen rows begin: with a new seed at episode 0, or at the next episode of their own.
-  RowCounters ToBegin(std::span<const bool> chosen,
-                      const std::optional<std::vector<uint64_t>>& seeds) const;
-  void Begun(RowCounters counters, std::span<const bool> chosen);
+  RowCounters PlanReset(std::span<const bool> chosen,
+                        const std::optional<std::vector<uint64_t>>& seeds) const;
+  void CommitReset(RowCounters counters, std::span<const bool> chosen);
 
   /// Throws ResetNeeded, its text beginning with `call`, where an episode has ended; `why` says
   /// what keeps the row from its next one.
   void CheckNoneEnded(const std::string& call, const std::string& why) const;
 
   /// Rows that have ended begin their next episode, the others advance by one frame.
-  RowCounters ToStep() const;
+  RowCounters PlanStep() const;
   /// `terminated` and `truncated` are false where a row began. Adds to `truncated` where an episode
   /// has `limit` steps (0: no limit); returns whether there is any.
-  bool Stepped(RowCounters counters, std::span<const bool> terminated, int64_t limit,
-               std::span<bool> truncated);
+  bool CommitStep(RowCounters counters, std::span<const bool> terminated, int64_t limit,
+                  std::span<bool> truncated);
 
   /// All rows advance by one frame.
-  RowCounters ToFollow() const;
-  void Followed(RowCounters counters) { counters_ = std::move(counters); }
+  RowCounters PlanFollow() const;
+  void CommitFollow(RowCounters counters) { counters_ = std::move(counters); }
 
   /// The given rows alone, in that order.
-  RowLedger Select(std::span<const int64_t> rows) const;
+  EpisodeTracker Select(std::span<const int64_t> rows) const;
 
   /// Where each row is: what a snapshot stores, together with Ended().
   const RowCounters& counters() const { return counters_; }
   /// Rows that were stored so: those of `ended` have ended, the others go on.
-  static RowLedger Restored(RowCounters counters, std::span<const int64_t> ended);
+  static EpisodeTracker Restored(RowCounters counters, std::span<const int64_t> ended);
 
   /// rows[i] goes on where source[i] of `other` is, or, given seeds, branches off there: with
   /// seeds[i], in the first episode of that seed, and as many steps into it.
-  void Resume(std::span<const int64_t> rows, const RowLedger& other,
+  void Resume(std::span<const int64_t> rows, const EpisodeTracker& other,
               std::span<const int64_t> source, const std::optional<std::vector<uint64_t>>& seeds);
 
   /// A call failed half way: no row has an episode any more.
-  void Lose();
+  void Invalidate();
 
  private:
   enum class Phase : uint8_t {
     kNew,      ///< it has never begun
     kRunning,  ///< its episode goes on
     kEnded,    ///< its episode has ended
-    kLost,     ///< it had an episode when a call failed
+    kInvalid,  ///< it had an episode when a call failed
   };
 
   RowCounter NextEpisode(size_t row) const;

@@ -18,7 +18,7 @@ void CheckThreshold(const std::optional<double>& threshold, const std::string& n
 
 }  // namespace
 
-VecEnvOptions Completed(VecEnvOptions options, const World* world) {
+VecEnvOptions ResolveOptions(VecEnvOptions options, const World* world) {
   if (world == nullptr) throw std::invalid_argument("world is null, expected a loaded world");
   const WorldSpec& spec = world->spec();
   if (options.num_envs < 1) {
@@ -36,9 +36,9 @@ VecEnvOptions Completed(VecEnvOptions options, const World* world) {
                                 ", expected 1 or more, or 0 for no limit");
   }
   CheckThreshold(options.max_surprise, "max_surprise");
-  CheckThreshold(options.max_out_of_support, "max_out_of_support");
-  if (options.max_out_of_support) options.out_of_support = true;
-  if (options.out_of_support && !spec.knows_support) RefuseSupport(spec.name);
+  CheckThreshold(options.max_latent_distance, "max_latent_distance");
+  if (options.max_latent_distance) options.latent_distance = true;
+  if (options.latent_distance && !spec.has_latent_statistics) ThrowNoLatentStatistics(spec.name);
   if (!options.seed) {
     std::random_device system;
     options.seed = uint64_t{system()} << 32 | system();

@@ -5,6 +5,6 @@
 namespace genie_env {
 
 /// `options` with every default filled in. Throws std::invalid_argument on what cannot be.
-VecEnvOptions Completed(VecEnvOptions options, const World* world);
+VecEnvOptions ResolveOptions(VecEnvOptions options, const World* world);
 
 }  // namespace genie_env

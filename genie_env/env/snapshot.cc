@@ -30,7 +30,7 @@ constexpr std::string_view kState = "state.";  // goes before the names of the w
 class Tensors {
  public:
   explicit Tensors(const Snapshot::Parts& parts) {
-    const RowCounters& counters = parts.ledger.counters();
+    const RowCounters& counters = parts.tracker.counters();
     const auto rows = static_cast<int64_t>(counters.size());
     const at::Tensor seed = at::empty({rows}, at::kLong), episode = at::empty({rows}, at::kLong),
                      step = at::empty({rows}, at::kLong), ended = at::zeros({rows}, at::kBool);
@@ -40,7 +40,7 @@ class Tensors {
       episode.mutable_data_ptr<int64_t>()[row] = counter.episode;
       step.mutable_data_ptr<int64_t>()[row] = counter.step;
     }
-    for (const int64_t row : parts.ledger.Ended()) ended.mutable_data_ptr<bool>()[row] = true;
+    for (const int64_t row : parts.tracker.Ended()) ended.mutable_data_ptr<bool>()[row] = true;
     Add("seed", seed);
     Add("episode", episode);
     Add("step", step);
@@ -96,7 +96,7 @@ class Reader {
     return {.world = Metadata("world"),
             .fingerprint = Metadata("fingerprint"),
             .state = State(rows),
-            .ledger = RowLedger::Restored(std::move(counters), ended),
+            .tracker = EpisodeTracker::Restored(std::move(counters), ended),
             .temperature = temperature};
   }
 
@@ -161,7 +161,7 @@ class Reader {
 
 Snapshot::Snapshot(Parts parts) : parts_(std::make_shared<const Parts>(std::move(parts))) {}
 
-int64_t Snapshot::rows() const { return parts_->ledger.rows(); }
+int64_t Snapshot::rows() const { return parts_->tracker.rows(); }
 const std::string& Snapshot::world() const { return parts_->world; }
 const std::string& Snapshot::fingerprint() const { return parts_->fingerprint; }
 
@@ -186,15 +186,15 @@ Snapshot Snapshot::FromBytes(std::span<const std::byte> bytes, const std::string
 }
 
 WorldState StateFor(const World& world, const WorldState& like, const Snapshot& snapshot) {
-  const auto said = [](const std::string& name, const std::string& fingerprint) {
+  const auto describe = [](const std::string& name, const std::string& fingerprint) {
     return Quoted(name) + " (fingerprint " + fingerprint.substr(0, 12) + ")";
   };
   const WorldSpec& spec = world.spec();
   if (snapshot.fingerprint() != spec.fingerprint) {
     throw std::invalid_argument(
-        "snapshot: it was taken in the world " + said(snapshot.world(), snapshot.fingerprint()) +
-        ", but this environment dreams in " + said(spec.name, spec.fingerprint) +
-        "; restore it where it was taken");
+        "snapshot: it was taken in the world " +
+        describe(snapshot.world(), snapshot.fingerprint()) + ", but this environment dreams in " +
+        describe(spec.name, spec.fingerprint) + "; restore it where it was taken");
   }
   std::vector<WorldState::Field> fields;
   for (const auto& [name, expected] : like.fields()) {
@@ -215,7 +215,7 @@ WorldState StateFor(const World& world, const WorldState& like, const Snapshot& 
   }
   WorldState state(std::move(fields));
   // It may come from a file, which may hold anything: the world looks at it before it is used.
-  world.Observe(state, world.spec().frame.name, at::empty({0}, at::kLong));
+  world.Observe(state, world.spec().observations.front().name, at::empty({0}, at::kLong));
   return state;
 }
 

@@ -14,7 +14,7 @@ struct Snapshot::Parts {
   std::string world;
   std::string fingerprint;
   WorldState state;        ///< of R rows, in any order of its fields
-  RowLedger ledger;        ///< all of whose rows have begun
+  EpisodeTracker tracker;  ///< all of whose rows have begun
   at::Tensor temperature;  ///< float32 [R], on the CPU
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "genie_env/env/vec_env_impl.h"
+#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 namespace {
@@ -39,22 +40,22 @@ at::Tensor RowsOf(const Snapshot& snapshot, const at::Tensor& otherwise, int64_t
 at::Tensor VecEnv::Impl::Render(const std::optional<at::Tensor>& rows) const {
   CheckAnyRow("render");
   const at::Tensor asked =
-      CheckRows(rows.value_or(at::arange(ledger.rows())), "rows", ledger.rows());
-  ledger.CheckBegun("render", HostView<int64_t>(asked).elements());
-  return world->Observe(state, world->spec().frame.name, asked);
+      CheckRows(rows.value_or(at::arange(tracker.rows())), "rows", tracker.rows());
+  tracker.CheckBegun("render", HostView<int64_t>(asked).elements());
+  return world->Observe(state, CheckHasFrames(world->spec(), "render").name, asked);
 }
 
 Snapshot VecEnv::Impl::TakeSnapshot(const std::optional<at::Tensor>& rows) const {
   CheckReady("snapshot");
   const at::Tensor asked =
-      CheckRows(rows.value_or(at::arange(ledger.rows())), "rows", ledger.rows());
+      CheckRows(rows.value_or(at::arange(tracker.rows())), "rows", tracker.rows());
   if (asked.numel() == 0) throw std::invalid_argument("rows: got none, expected at least one");
   const HostView<int64_t> view(asked);
-  ledger.CheckBegun("snapshot", view.elements());
+  tracker.CheckBegun("snapshot", view.elements());
   return Snapshot({.world = world->spec().name,
                    .fingerprint = world->spec().fingerprint,
                    .state = state.Select(asked),
-                   .ledger = ledger.Select(view.elements()),
+                   .tracker = tracker.Select(view.elements()),
                    .temperature = temperature.index_select(0, asked)});
 }
 
@@ -62,38 +63,39 @@ at::Tensor VecEnv::Impl::Restore(const Snapshot& snapshot, const std::optional<a
                                  const Seeds& seeds) {
   CheckReady("restore");
   const at::Tensor into =
-      CheckRows(rows.value_or(at::arange(ledger.rows())), "rows", ledger.rows());
+      CheckRows(rows.value_or(at::arange(tracker.rows())), "rows", tracker.rows());
   const HostView<int64_t> view(into);
   CheckNoRepeats(view.elements());
   const at::Tensor from = RowsOf(snapshot, at::arange(into.numel()), into.numel());
   CheckSeeds(seeds, into.numel());
   const WorldState source = StateFor(*world, state, snapshot);
-  First({}, [&] { WorldState::CopyRows(source, from, state, into); });
-  return Then({}, [&] {
+  RunValidating({}, [&] { WorldState::CopyRows(source, from, state, into); });
+  return RunMutating({}, [&] {
     const Snapshot::Parts& parts = snapshot.parts();
-    ledger.Resume(view.elements(), parts.ledger, HostView<int64_t>(from).elements(), seeds);
+    tracker.Resume(view.elements(), parts.tracker, HostView<int64_t>(from).elements(), seeds);
     temperature = temperature.index_copy(0, into, parts.temperature.index_select(0, from));
-    return Observe();
+    return Returned(Observe());
   });
 }
 
 void VecEnv::Impl::Keep(const at::Tensor& rows) {
   CheckOutside("keep");
-  const at::Tensor kept = CheckRows(rows, "rows", ledger.rows());
+  const at::Tensor kept = CheckRows(rows, "rows", tracker.rows());
   const HostView<int64_t> view(kept);
   CheckNoRepeats(view.elements());
   // Everything new is made before anything is replaced.
   WorldState kept_state = state.Select(kept);
   at::Tensor kept_temperature = temperature.index_select(0, kept);
-  RowLedger kept_ledger = ledger.Select(view.elements());
+  EpisodeTracker kept_ledger = tracker.Select(view.elements());
+  if (last_observation.defined()) last_observation = GatherRows(last_observation, kept);
   state = std::move(kept_state);
   temperature = std::move(kept_temperature);
-  ledger = std::move(kept_ledger);
+  tracker = std::move(kept_ledger);
 }
 
 void VecEnv::Impl::SetTemperature(const at::Tensor& given) {
   CheckOutside("set_temperature");
-  CheckTensor(given, "temperature", at::kFloat, {ledger.rows()});
+  CheckTensor(given, "temperature", at::kFloat, {tracker.rows()});
   const HostView<float> view(given);
   for (const float element : view.elements()) CheckTemperature(element, "temperature");
   temperature = given.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
@@ -110,7 +112,8 @@ VecEnv& VecEnv::operator=(VecEnv&&) noexcept = default;
 
 const World& VecEnv::world() const { return *impl_->world; }
 const VecEnvOptions& VecEnv::options() const { return impl_->options; }
-int64_t VecEnv::num_envs() const { return impl_->ledger.rows(); }
+int64_t VecEnv::num_envs() const { return impl_->tracker.rows(); }
+int64_t VecEnv::rollback_bytes() const { return impl_->rollback_bytes; }
 
 at::Tensor VecEnv::Reset(const ResetOptions& options) {
   const FrozenScope scope;

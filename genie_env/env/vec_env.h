@@ -21,26 +21,26 @@ enum class AutoresetMode {
   kDisabled,  ///< stepping the row throws ResetNeeded until Reset names it
 };
 
-/// What a step was worth (float32 [N]), or whether it ended an episode (bool [N]): a function of
-/// observation [N, *spec], action (int64 [N]) and next observation, which it must not write to.
-/// Rows that begin an episode are ignored.
+/// Reward (float32 [N]) or termination (bool [N]) of a step: a function of observation [N, *spec],
+/// action (int64 [N]) and next observation, which it must not write to. Its values for rows that
+/// begin an episode are ignored.
 using StepFunction = std::function<at::Tensor(
     const at::Tensor& observation, const at::Tensor& action, const at::Tensor& next_observation)>;
 
 struct VecEnvOptions {
   int64_t num_envs = 1;
   std::string observation = "";  ///< a name in spec().observations; empty: the first
-  /// Of rows that Reset or SetTemperature have given no other; empty: the world's calibrated one.
+  /// Default sampling temperature of all rows; empty: the world's calibrated one.
   std::optional<double> temperature = std::nullopt;
   AutoresetMode autoreset_mode = AutoresetMode::kNextStep;
   std::optional<int64_t> max_episode_steps = std::nullopt;  ///< empty: the world's; 0: no limit
-  /// A step more surprising than that (see WorldStep) truncates the episode; empty: none does.
+  /// A step with a larger surprise (see WorldStep) truncates the episode; empty: none does.
   std::optional<double> max_surprise = std::nullopt;
-  bool out_of_support = false;  ///< whether steps say how far they are from the training data
-  /// A step further away than that truncates the episode; empty: none does.
-  std::optional<double> max_out_of_support = std::nullopt;
-  /// Yours in place of the world's reward and termination. What they throw arrives as it is, and
-  /// the step has not happened: for that the state is copied before each.
+  bool latent_distance = false;  ///< whether steps return World::LatentDistance
+  /// A step with a larger latent distance truncates the episode; empty: none does.
+  std::optional<double> max_latent_distance = std::nullopt;
+  /// Overrides of the world's reward and termination. Exceptions propagate unchanged and the step
+  /// is rolled back: what it overwrites is saved before it (see rollback_bytes).
   StepFunction reward_fn = nullptr;
   StepFunction termination_fn = nullptr;
   /// Row i has the seed `seed + i` until a Reset gives it another; empty: from the operating
@@ -59,7 +59,7 @@ struct ResetOptions {
   /// steps count towards the time limit.
   std::optional<at::Tensor> frames = std::nullopt;
   std::optional<at::Tensor> actions = std::nullopt;  ///< int64 [N, T - 1]
-  /// Called between frames that are followed. What it throws arrives as it is; no row has begun.
+  /// Called between frames that are followed. Exceptions propagate unchanged; no row has begun.
   std::function<void()> between_frames = nullptr;
   /// Of N rows, or of one for all: a new episode begins where it was taken.
   std::optional<Snapshot> snapshot = std::nullopt;
@@ -68,12 +68,12 @@ struct ResetOptions {
 
 /// What a step brought to each of N rows. Fresh tensors on the world's device.
 struct VecEnvStep {
-  at::Tensor observation;          ///< [N, *spec]
-  at::Tensor reward;               ///< float32 [N]
-  at::Tensor terminated;           ///< bool [N], the world (or termination_fn) ended the episode
-  at::Tensor truncated;            ///< bool [N], a limit ended it
-  at::Tensor surprise;             ///< float32 [N], see WorldStep
-  at::Tensor out_of_support = {};  ///< float32 [N], of World::OutOfSupport, where asked for
+  at::Tensor observation;           ///< [N, *spec]
+  at::Tensor reward;                ///< float32 [N]
+  at::Tensor terminated;            ///< bool [N], the world (or termination_fn) ended the episode
+  at::Tensor truncated;             ///< bool [N], a limit ended it
+  at::Tensor surprise;              ///< float32 [N], see WorldStep
+  at::Tensor latent_distance = {};  ///< float32 [N], World::LatentDistance, where asked for
   /// bool [N], rows that began an episode. kNextStep: instead of going on, so that reward and
   /// scores are 0. kSameStep: after the end of another, which everything but `observation` is of.
   at::Tensor began;
@@ -104,6 +104,9 @@ class VecEnv {
   const World& world() const;
   const VecEnvOptions& options() const;  ///< with every default filled in
   int64_t num_envs() const;              ///< rows left (see Keep)
+  /// Bytes that the last Step or Follow saved so that a failing function could take it back; 0
+  /// without reward_fn and termination_fn.
+  int64_t rollback_bytes() const;
 
   /// Begins episodes; returns the observation of all rows (of a row that has never begun: zeros or
   /// anything else).

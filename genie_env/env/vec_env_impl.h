@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <memory>
@@ -14,6 +15,7 @@
 #include "genie_env/env/episode_tracker.h"
 #include "genie_env/env/resolve_options.h"
 #include "genie_env/env/snapshot_parts.h"
+#include "genie_env/env/step_rollback.h"
 #include "genie_env/env/vec_env.h"
 #include "genie_env/tensor/check_tensor.h"
 #include "genie_env/tensor/frozen_scope.h"
@@ -51,10 +53,10 @@ struct ReadyRows {
 struct VecEnv::Impl {
   Impl(std::shared_ptr<const World> given, VecEnvOptions given_options)
       : world(std::move(given)),
-        options(Completed(std::move(given_options), world.get())),
+        options(ResolveOptions(std::move(given_options), world.get())),
         state(world->MakeState(options.num_envs)),
         temperature(at::full({options.num_envs}, *options.temperature, at::kFloat)),
-        ledger(options.num_envs, *options.seed) {}
+        tracker(options.num_envs, *options.seed) {}
 
   at::Tensor Reset(const ResetOptions& given);
   VecEnvStep Step(const at::Tensor& actions);
@@ -69,17 +71,17 @@ struct VecEnv::Impl {
   at::Tensor Observe() const { return world->Observe(state, options.observation); }
 
   /// bool [N], on the world's device.
-  at::Tensor Nowhere() const {
-    return at::zeros({ledger.rows()}, at::dtype(at::kBool).device(world->device()));
+  at::Tensor AllFalse() const {
+    return at::zeros({tracker.rows()}, at::dtype(at::kBool).device(world->device()));
   }
 
   void CheckAnyRow(const std::string& call) const {
-    if (ledger.rows() > 0) return;
+    if (tracker.rows() > 0) return;
     throw std::logic_error(call + ": no row is left, Keep dropped the last; make another one");
   }
 
   void CheckOutside(const std::string& call) const {
-    if (!asking) return;
+    if (!in_user_function) return;
     throw std::logic_error(call + ": called by a reward or termination function of this " +
                            "environment; call it when the step is over");
   }
@@ -89,69 +91,86 @@ struct VecEnv::Impl {
     CheckAnyRow(call);
   }
 
-  /// What a step begins with where functions of the user's must judge it, and may throw.
-  struct Before {
-    WorldState state;
-    RowLedger ledger;
+  /// Where the environment stood before a step that the user's functions judge, and may refuse.
+  struct BeforeStep {
+    StepRollback rollback;
+    EpisodeTracker tracker;
     at::Tensor observation;
   };
 
-  std::optional<Before> Remember() const {
-    if (!options.reward_fn && !options.termination_fn) return std::nullopt;
-    return Before{state.Clone(), ledger, Observe()};
+  bool HasUserFunctions() const { return options.reward_fn || options.termination_fn; }
+
+  /// Empty without such functions. `beginning`: the rows that begin in this step.
+  std::optional<BeforeStep> SaveForRollback(const std::vector<int64_t>& beginning) {
+    rollback_bytes = 0;
+    if (!HasUserFunctions()) return std::nullopt;
+    BeforeStep before{StepRollback(*world, state, at::tensor(beginning, at::kLong)), tracker,
+                      last_observation};
+    rollback_bytes = before.rollback.bytes();
+    return before;
   }
 
-  /// A call threw half way: as it was before, or without episodes.
-  void GiveUp(const std::optional<Before>& before) {
+  /// Keeps the observation that the next step starts from, for the functions that ask for it. The
+  /// caller may write to the one that is returned.
+  at::Tensor Returned(const at::Tensor& observation) {
+    if (HasUserFunctions()) last_observation = observation.clone();
+    return observation;
+  }
+
+  /// A call threw half way: everything is as before it, or no row has an episode.
+  void Rollback(const std::optional<BeforeStep>& before) {
     if (!before) {
-      ledger.Lose();
+      tracker.Invalidate();
       return;
     }
-    for (size_t i = 0; i < state.fields().size(); ++i) state[i].copy_(before->state[i]);
-    ledger = before->ledger;
+    before->rollback.Restore(state);
+    tracker = before->tracker;
   }
 
-  /// The first call that writes. It may refuse its arguments: then nothing was written.
+  /// Runs the first call that writes. It may refuse its arguments: then nothing was written.
   template <typename Call>
-  auto First(const std::optional<Before>& before, const Call& call) {
+  auto RunValidating(const std::optional<BeforeStep>& before, const Call& call) {
     try {
       return call();
     } catch (const std::invalid_argument&) {
       throw;
     } catch (...) {
-      GiveUp(before);
+      Rollback(before);
       throw;
     }
   }
 
-  /// What follows it; whatever is thrown here leaves a state that is half written.
+  /// Runs what follows it; whatever is thrown here leaves a state that is half written.
   template <typename Call>
-  auto Then(const std::optional<Before>& before, const Call& call) {
+  auto RunMutating(const std::optional<BeforeStep>& before, const Call& call) {
     try {
       return call();
     } catch (...) {
-      GiveUp(before);
+      Rollback(before);
       throw;
     }
   }
 
   std::optional<ReadyRows> MakeReady(const ResetOptions& given, const at::Tensor& rows,
                                      RowCounters& next) const;
-  VecEnvStep Judged(const WorldStep& step, const std::optional<Before>& before,
-                    const at::Tensor& actions);
-  at::Tensor Ask(const StepFunction& function, const std::string& name, at::ScalarType dtype,
-                 const Before& before, const at::Tensor& actions, const at::Tensor& observation);
+  VecEnvStep ApplyUserFunctions(const WorldStep& step, const std::optional<BeforeStep>& before,
+                                const at::Tensor& actions);
+  at::Tensor CallUserFunction(const StepFunction& function, const std::string& name,
+                              at::ScalarType dtype, const BeforeStep& before,
+                              const at::Tensor& actions, const at::Tensor& observation);
   at::Tensor BeyondLimits(const VecEnvStep& step) const;
-  void BeginEnded(VecEnvStep& step);
+  void ResetEndedRows(VecEnvStep& step);
   at::Tensor MaskOf(const std::vector<int64_t>& rows) const;
-  void ObserveAgain(const at::Tensor& observation, const std::vector<int64_t>& rows) const;
+  void ObserveRows(const at::Tensor& observation, const std::vector<int64_t>& rows) const;
 
   std::shared_ptr<const World> world;
   VecEnvOptions options;
   WorldState state;
   at::Tensor temperature;  ///< float32 [N], on the CPU, where the world checks it
-  RowLedger ledger;
-  bool asking = false;  ///< a function of the user's is running
+  EpisodeTracker tracker;
+  bool in_user_function = false;
+  at::Tensor last_observation;  ///< of all rows, where there are functions of the user's
+  int64_t rollback_bytes = 0;   ///< what the last step saved to be able to be taken back
 };
 
 }  // namespace genie_env

@@ -14,34 +14,34 @@ namespace genie_env {
 
 at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
   CheckReady("reset");
-  const at::Tensor mask = given.mask.value_or(at::ones({ledger.rows()}, at::kBool));
-  CheckTensor(mask, "reset mask", at::kBool, {ledger.rows()});
+  const at::Tensor mask = given.mask.value_or(at::ones({tracker.rows()}, at::kBool));
+  CheckTensor(mask, "reset mask", at::kBool, {tracker.rows()});
   const HostView<bool> view(mask);
   const std::span<const bool> chosen = view.elements();
   if (std::ranges::none_of(chosen, std::identity())) {
     throw std::invalid_argument("reset mask: no row is true, expected at least one to reset");
   }
-  CheckSeeds(given.seeds, ledger.rows());
+  CheckSeeds(given.seeds, tracker.rows());
   at::Tensor next_temperature = temperature;
   if (given.temperature) {
-    CheckTensor(*given.temperature, "temperature", at::kFloat, {ledger.rows()});
+    CheckTensor(*given.temperature, "temperature", at::kFloat, {tracker.rows()});
     next_temperature = at::where(mask.cpu(), given.temperature->cpu(), temperature);
-    CheckTemperatures(next_temperature, ledger.rows());
+    CheckTemperatures(next_temperature, tracker.rows());
   }
   const at::Tensor rows = at::nonzero(mask.cpu()).flatten();
-  RowCounters next = ledger.ToBegin(chosen, given.seeds);
+  RowCounters next = tracker.PlanReset(chosen, given.seeds);
   const std::optional<ReadyRows> ready = MakeReady(given, rows, next);
-  First({}, [&] {
+  RunValidating({}, [&] {
     if (ready) {
       WorldState::CopyRows(ready->state, ready->rows, state, rows);
     } else {
       world->Begin(state, mask, {given.frames}, next);
     }
   });
-  return Then({}, [&] {
-    ledger.Begun(std::move(next), chosen);
+  return RunMutating({}, [&] {
+    tracker.CommitReset(std::move(next), chosen);
     temperature = next_temperature;
-    return Observe();
+    return Returned(Observe());
   });
 }
 
@@ -53,7 +53,7 @@ std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, cons
       throw std::invalid_argument(
           "reset: got a snapshot and frames or actions, expected one thing to begin from");
     }
-    at::Tensor from = RowsOf(*given.snapshot, rows, ledger.rows());
+    at::Tensor from = RowsOf(*given.snapshot, rows, tracker.rows());
     return ReadyRows{StateFor(*world, state, *given.snapshot), std::move(from)};
   }
   if (given.actions && !given.frames) {
@@ -61,13 +61,14 @@ std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, cons
   }
   const bool several = given.frames && given.frames->defined() && given.frames->dim() == 5;
   if (!several && !given.actions) return std::nullopt;
-  std::vector<int64_t> shape{ledger.rows(), -1};
-  shape.insert(shape.end(), world->spec().frame.shape.begin(), world->spec().frame.shape.end());
+  const TensorSpec& frame = CheckHasFrames(world->spec(), "reset");
+  std::vector<int64_t> shape{tracker.rows(), -1};
+  shape.insert(shape.end(), frame.shape.begin(), frame.shape.end());
   CheckTensor(*given.frames, "frames", at::kByte, shape);
   const int64_t steps = given.frames->size(1) - 1;
   if (steps < 0) throw std::invalid_argument("frames: got none a row, expected one or more");
-  const at::Tensor actions = given.actions.value_or(at::zeros({ledger.rows(), 0}, at::kLong));
-  CheckTensor(actions, "actions", at::kLong, {ledger.rows(), steps});
+  const at::Tensor actions = given.actions.value_or(at::zeros({tracker.rows(), 0}, at::kLong));
+  CheckTensor(actions, "actions", at::kLong, {tracker.rows(), steps});
 
   const HostView<int64_t> view(rows);
   RowCounters counters;

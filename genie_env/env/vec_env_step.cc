@@ -8,142 +8,146 @@ namespace genie_env {
 
 VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   CheckReady("step");
-  ledger.CheckBegun("step");
-  CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
+  tracker.CheckBegun("step");
+  CheckTensor(actions, "actions", at::kLong, {tracker.rows()});
   if (options.autoreset_mode != AutoresetMode::kNextStep) {
-    ledger.CheckNoneEnded("step", options.autoreset_mode == AutoresetMode::kDisabled
-                                      ? "autoreset is disabled"
-                                      : "autoreset came in the step that ended it");
+    tracker.CheckNoneEnded("step", options.autoreset_mode == AutoresetMode::kDisabled
+                                       ? "autoreset is disabled"
+                                       : "autoreset came in the step that ended it");
   }
-  const std::vector<int64_t> ended = ledger.Ended();
+  const std::vector<int64_t> ended = tracker.Ended();
 
   // A world steps every row. Those that begin take a step that Begin overwrites, and their action
   // is ignored, whatever it is.
-  RowCounters next = ledger.ToStep();
+  RowCounters next = tracker.PlanStep();
   at::Tensor begins;  // bool [N], on the CPU
   at::Tensor taken = actions;
   if (!ended.empty()) {
     begins = MaskOf(ended);
     taken = actions.masked_fill(begins.to(actions.device()), 0);
   }
-  const std::optional<Before> before = Remember();
-  WorldStep dreamt = First(
+  const std::optional<BeforeStep> before = SaveForRollback(ended);
+  const WorldStep dreamt = RunValidating(
       before, [&] { return world->Step(state, taken, temperature, next, options.observation); });
-  return Then(before, [&] {
-    if (!ended.empty()) world->Begin(state, begins, {}, next);
-    if (!dreamt.observation.defined()) {
-      dreamt.observation = Observe();
-    } else if (!ended.empty()) {
-      ObserveAgain(dreamt.observation, ended);
+  return RunMutating(before, [&] {
+    if (!ended.empty()) {
+      world->Begin(state, begins, {}, next);
+      ObserveRows(dreamt.observation, ended);
     }
-    VecEnvStep step = Judged(dreamt, before, taken);
+    VecEnvStep step = ApplyUserFunctions(dreamt, before, taken);
     if (!ended.empty()) {
       step.began = begins.to(world->device());
       step.reward.masked_fill_(step.began, 0);
       step.terminated.masked_fill_(step.began, false);
       step.surprise.masked_fill_(step.began, 0);
-      if (options.out_of_support) step.out_of_support.masked_fill_(step.began, 0);
+      if (options.latent_distance) step.latent_distance.masked_fill_(step.began, 0);
     }
     const HostView<bool> terminated(step.terminated);
     const at::Tensor truncated = BeyondLimits(step);
-    if (ledger.Stepped(
+    if (tracker.CommitStep(
             std::move(next), terminated.elements(), *options.max_episode_steps,
             {truncated.mutable_data_ptr<bool>(), static_cast<size_t>(truncated.numel())})) {
       step.truncated = truncated.to(world->device());
     }
-    if (options.autoreset_mode == AutoresetMode::kSameStep) BeginEnded(step);
+    if (options.autoreset_mode == AutoresetMode::kSameStep) ResetEndedRows(step);
+    Returned(step.observation);
     return step;
   });
 }
 
-/// What the world's step was, as the user sees it: nothing has begun or been truncated yet.
-VecEnvStep VecEnv::Impl::Judged(const WorldStep& step, const std::optional<Before>& before,
-                                const at::Tensor& actions) {
-  VecEnvStep judged{
+/// The world's step with the user's reward and termination in place of the world's: nothing has
+/// begun or been truncated yet.
+VecEnvStep VecEnv::Impl::ApplyUserFunctions(const WorldStep& step,
+                                            const std::optional<BeforeStep>& before,
+                                            const at::Tensor& actions) {
+  VecEnvStep result{
       .observation = step.observation,
       .reward = step.reward,
       .terminated = step.terminated,
-      .truncated = Nowhere(),
+      .truncated = AllFalse(),
       .surprise = step.surprise,
-      .out_of_support = options.out_of_support ? world->OutOfSupport(state) : at::Tensor(),
-      .began = Nowhere()};
+      .latent_distance = options.latent_distance ? world->LatentDistance(state) : at::Tensor(),
+      .began = AllFalse()};
   if (options.reward_fn) {
-    judged.reward =
-        Ask(options.reward_fn, "reward_fn", at::kFloat, *before, actions, judged.observation);
+    result.reward = CallUserFunction(options.reward_fn, "reward_fn", at::kFloat, *before, actions,
+                                     result.observation);
   }
   if (options.termination_fn) {
-    judged.terminated = Ask(options.termination_fn, "termination_fn", at::kBool, *before, actions,
-                            judged.observation);
+    result.terminated = CallUserFunction(options.termination_fn, "termination_fn", at::kBool,
+                                         *before, actions, result.observation);
   }
-  return judged;
+  return result;
 }
 
-at::Tensor VecEnv::Impl::Ask(const StepFunction& function, const std::string& name,
-                             at::ScalarType dtype, const Before& before, const at::Tensor& actions,
-                             const at::Tensor& observation) {
-  struct Asking {
-    explicit Asking(bool& flag) : flag_(flag) { flag_ = true; }
-    ~Asking() { flag_ = false; }
+at::Tensor VecEnv::Impl::CallUserFunction(const StepFunction& function, const std::string& name,
+                                          at::ScalarType dtype, const BeforeStep& before,
+                                          const at::Tensor& actions,
+                                          const at::Tensor& observation) {
+  struct InUserFunction {
+    explicit InUserFunction(bool& flag) : flag_(flag) { flag_ = true; }
+    ~InUserFunction() { flag_ = false; }
     bool& flag_;
-  } const scope(asking);
+  } const scope(in_user_function);
   const at::Tensor answer = function(before.observation, actions, observation);
-  CheckTensor(answer, "what " + name + " gave", dtype, {ledger.rows()});
+  CheckTensor(answer, "what " + name + " gave", dtype, {tracker.rows()});
   return answer.detach().to(world->device(), dtype, /*non_blocking=*/false, /*copy=*/true);
 }
 
 /// bool [N] on the CPU: whose surprise or distance from the training data is above its limit.
 at::Tensor VecEnv::Impl::BeyondLimits(const VecEnvStep& step) const {
-  if (!options.max_surprise && !options.max_out_of_support) {
-    return at::zeros({ledger.rows()}, at::kBool);
+  if (!options.max_surprise && !options.max_latent_distance) {
+    return at::zeros({tracker.rows()}, at::kBool);
   }
-  at::Tensor beyond = Nowhere();
+  at::Tensor beyond = AllFalse();
   if (options.max_surprise) beyond = beyond | (step.surprise > *options.max_surprise);
-  if (options.max_out_of_support) {
-    beyond = beyond | (step.out_of_support > *options.max_out_of_support);
+  if (options.max_latent_distance) {
+    beyond = beyond | (step.latent_distance > *options.max_latent_distance);
   }
   return (beyond & ~step.began).cpu();
 }
 
 /// Autoreset in the same step.
-void VecEnv::Impl::BeginEnded(VecEnvStep& step) {
-  const std::vector<int64_t> ended = ledger.Ended();
+void VecEnv::Impl::ResetEndedRows(VecEnvStep& step) {
+  const std::vector<int64_t> ended = tracker.Ended();
   if (ended.empty()) return;
   const at::Tensor begins = MaskOf(ended);
   const HostView<bool> chosen(begins);
-  RowCounters next = ledger.ToBegin(chosen.elements(), std::nullopt);
+  RowCounters next = tracker.PlanReset(chosen.elements(), std::nullopt);
   world->Begin(state, begins, {}, next);
-  ledger.Begun(std::move(next), chosen.elements());
+  tracker.CommitReset(std::move(next), chosen.elements());
   step.began = begins.to(world->device());
   step.final_observation = std::exchange(step.observation, step.observation.clone());
-  ObserveAgain(step.observation, ended);
+  ObserveRows(step.observation, ended);
 }
 
 /// bool [N], on the CPU.
 at::Tensor VecEnv::Impl::MaskOf(const std::vector<int64_t>& rows) const {
-  at::Tensor mask = at::zeros({ledger.rows()}, at::kBool);
+  at::Tensor mask = at::zeros({tracker.rows()}, at::kBool);
   for (const int64_t row : rows) mask.mutable_data_ptr<bool>()[row] = true;
   return mask;
 }
 
-/// Writes rows into an observation again that have begun since.
-void VecEnv::Impl::ObserveAgain(const at::Tensor& observation,
-                                const std::vector<int64_t>& rows) const {
+/// Writes rows that have begun since into an observation.
+void VecEnv::Impl::ObserveRows(const at::Tensor& observation,
+                               const std::vector<int64_t>& rows) const {
   const at::Tensor index = at::tensor(rows, at::kLong);
   ScatterRows(observation, index, world->Observe(state, options.observation, index));
 }
 
 VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& frames) {
   CheckReady("follow");
-  ledger.CheckBegun("follow");
-  CheckTensor(actions, "actions", at::kLong, {ledger.rows()});
-  ledger.CheckNoneEnded("follow", "following resets no row");
-  RowCounters next = ledger.ToFollow();
-  const std::optional<Before> before = Remember();
-  WorldStep seen = First(before, [&] { return world->Follow(state, actions, frames, next); });
-  return Then(before, [&] {
-    ledger.Followed(std::move(next));
-    seen.observation = Observe();
-    return Judged(seen, before, actions);
+  tracker.CheckBegun("follow");
+  CheckTensor(actions, "actions", at::kLong, {tracker.rows()});
+  tracker.CheckNoneEnded("follow", "following resets no row");
+  RowCounters next = tracker.PlanFollow();
+  const std::optional<BeforeStep> before = SaveForRollback({});
+  const WorldStep followed = RunValidating(
+      before, [&] { return world->Follow(state, actions, frames, next, options.observation); });
+  return RunMutating(before, [&] {
+    tracker.CommitFollow(std::move(next));
+    VecEnvStep step = ApplyUserFunctions(followed, before, actions);
+    Returned(step.observation);
+    return step;
   });
 }
 

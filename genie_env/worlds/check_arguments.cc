@@ -15,6 +15,15 @@
 #include "genie_env/tensor/device.h"
 
 namespace genie_env {
+namespace {
+
+bool IsTemperature(double number) {
+  using Limits = std::numeric_limits<float>;
+  return number >= Limits::min() && number <= Limits::max();
+}
+
+}  // namespace
+
 void CheckObservation(const std::string& observation, const WorldSpec& spec) {
   if (std::ranges::find(spec.observations, observation, &TensorSpec::name) !=
       spec.observations.end()) {
@@ -26,9 +35,14 @@ void CheckObservation(const std::string& observation, const WorldSpec& spec) {
                               spec.name + "\" has " + known);
 }
 
+const TensorSpec& CheckHasFrames(const WorldSpec& spec, const std::string& call) {
+  if (spec.frame) return *spec.frame;
+  throw std::invalid_argument(call + ": the world \"" + spec.name +
+                              "\" has no pictures; leave out frames, pixels and rendering");
+}
+
 void CheckTemperature(double temperature, const std::string& name) {
-  using Limits = std::numeric_limits<float>;
-  if (temperature >= Limits::min() && temperature <= Limits::max()) return;
+  if (IsTemperature(temperature)) return;
   throw std::invalid_argument(name + " is " + NumberText(temperature) +
                               ", expected a finite number above 0 that float32 can hold");
 }
@@ -37,7 +51,9 @@ at::Tensor CheckTemperatures(const at::Tensor& temperature, int64_t rows) {
   CheckTensor(temperature, "temperature", at::kFloat, {rows});
   at::Tensor host = temperature.cpu().contiguous();
   for (int64_t row = 0; row < rows; ++row) {
-    CheckTemperature(host.const_data_ptr<float>()[row], "temperature[" + std::to_string(row) + "]");
+    const float element = host.const_data_ptr<float>()[row];
+    if (IsTemperature(element)) continue;  // first: a text for each row would cost more than a step
+    CheckTemperature(element, "temperature[" + std::to_string(row) + "]");
   }
   return host;
 }

@@ -15,6 +15,10 @@ namespace genie_env {
 /// Throws std::invalid_argument unless the world has an observation of that name.
 void CheckObservation(const std::string& observation, const WorldSpec& spec);
 
+/// The spec of the world's pictures. Throws std::invalid_argument, its text beginning with `call`,
+/// where it has none.
+const TensorSpec& CheckHasFrames(const WorldSpec& spec, const std::string& call);
+
 /// Throws std::invalid_argument unless it is above 0 and float32 holds it in full precision (then
 /// its inverse is finite too). `name` is what the error calls it.
 void CheckTemperature(double temperature, const std::string& name);

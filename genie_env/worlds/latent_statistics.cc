@@ -17,10 +17,10 @@ constexpr const char* kWhitening = "support.whitening";
 
 }  // namespace
 
-Support::Support(const at::Tensor& mean, const at::Tensor& whitening)
+LatentStatistics::LatentStatistics(const at::Tensor& mean, const at::Tensor& whitening)
     : mean_(mean.contiguous()), columns_(whitening.t().contiguous()) {}
 
-at::Tensor Support::Distance(const at::Tensor& latents) const {
+at::Tensor LatentStatistics::Distance(const at::Tensor& latents) const {
   // No matrix product of torch: its sums depend on the size of the batch.
   const at::Tensor host = latents.cpu().contiguous();
   const int64_t rows = host.size(0), size = host.size(1);
@@ -45,22 +45,23 @@ at::Tensor Support::Distance(const at::Tensor& latents) const {
   return distance.to(latents.device());
 }
 
-void ExpectSupport(const WorldDirectory& directory, int64_t size,
-                   std::map<std::string, std::vector<int64_t>>& shapes) {
+void ExpectLatentStatistics(const WorldDirectory& directory, int64_t size,
+                            std::map<std::string, std::vector<int64_t>>& shapes) {
   const SafetensorsFile file(directory.weights.bytes(), directory.weights_file().string());
   if (!file.tensors().contains(kMean)) return;
   shapes.insert({{kMean, {size}}, {kWhitening, {size, size}}});
 }
 
-std::optional<Support> SupportOf(const std::map<std::string, at::Tensor>& tensors) {
+std::optional<LatentStatistics> LatentStatisticsOf(
+    const std::map<std::string, at::Tensor>& tensors) {
   const auto mean = tensors.find(kMean);
   if (mean == tensors.end()) return std::nullopt;
-  return Support(mean->second, tensors.at(kWhitening));
+  return LatentStatistics(mean->second, tensors.at(kWhitening));
 }
 
-void RefuseSupport(const std::string& name) {
+void ThrowNoLatentStatistics(const std::string& name) {
   throw std::invalid_argument(
-      "out_of_support: the world " + Quoted(name) +
+      "latent_distance: the world " + Quoted(name) +
       " has no statistics of the latents that it was trained on; leave it out, or freeze the world "
       "again (genie-env freeze writes them)");
 }

@@ -2,8 +2,8 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/io/json_check.h"
-#include "genie_env/worlds/genie/world.h"
-#include "genie_env/worlds/vision_memory/world.h"
+#include "genie_env/worlds/latent_statistics.h"
+#include "genie_env/worlds/registry.h"
 #include "genie_env/worlds/world_directory.h"
 
 namespace genie_env {
@@ -12,14 +12,29 @@ std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
                                          const WorldOptions& options) {
   try {
     const WorldDirectory world = OpenWorldDirectory(directory);
-    if (world.family == "vision-memory") return LoadVisionMemoryWorld(world, options);
-    if (world.family == "genie") return LoadGenieWorld(world, options);
-    throw FormatError(world.config_file().string() + ": \"family\" is " + Quoted(world.family) +
-                      ", but this genie_env knows only \"vision-memory\" and \"genie\"");
+    const std::optional<WorldFamily> family = FindWorldFamily(world.family);
+    if (!family) {
+      throw FormatError(world.config_file().string() + ": \"family\" is " + Quoted(world.family) +
+                        ", but this genie_env has only " + WorldFamilyNames());
+    }
+    WorldOptions checked = options;
+    checked.options =
+        CheckOptions(options.options, family->options, world.name + " (" + world.family + ")");
+    return family->load(world, checked);
   } catch (const FormatError& error) {
     throw FormatError(std::string(error.what()) +
                       "; copy the world here again, or freeze it again");
   }
+}
+
+std::vector<OverwrittenField> World::OverwrittenByStep(const WorldState& state) const {
+  std::vector<OverwrittenField> all;
+  for (size_t field = 0; field < state.fields().size(); ++field) all.push_back({.field = field});
+  return all;
+}
+
+at::Tensor World::LatentDistance(const WorldState& /*state*/) const {
+  ThrowNoLatentStatistics(spec().name);
 }
 
 }  // namespace genie_env

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "genie_env/core/options.h"
 #include "genie_env/core/random.h"
 #include "genie_env/core/spec.h"
 #include "genie_env/worlds/world_state.h"
@@ -21,53 +22,53 @@ struct WorldSpec {
   std::string fingerprint;  ///< SHA-256 of config, weights and starts; goes with every result
   ActionSpec actions;
   std::vector<TensorSpec> observations;  ///< what Observe can give; the first is the default
-  TensorSpec frame;                      ///< the one of them that is a picture: uint8 [H, W, 3]
-  int64_t frame_skip = 1;                ///< frames of the source that one step stands for
-  int64_t max_episode_steps = 0;         ///< steps after which an episode is truncated
+  /// The observation that is a picture, uint8 [H, W, 3]; empty: the world has no pictures.
+  std::optional<TensorSpec> frame = std::nullopt;
+  int64_t frame_skip = 1;         ///< frames of the source that one step stands for
+  int64_t max_episode_steps = 0;  ///< steps after which an episode is truncated
   int64_t state_bytes_per_row = 0;
-  std::string dtype;                 ///< of its matrix products: "float32" or "bfloat16"
-  double temperature = 1;            ///< the calibrated sampling temperature tau
-  bool samples_termination = false;  ///< termination drawn from its probability, or thresholded
-  bool knows_support = false;        ///< whether OutOfSupport can be asked for
-  int64_t passes = 0;      ///< of MaskGIT, in which a frame's tokens are settled; 0 without any
-  std::string order = "";  ///< which tokens a pass settles: "confidence", "random", or ""
+  std::string dtype;                   ///< of its matrix products: "float32" or "bfloat16"
+  double temperature = 1;              ///< the calibrated sampling temperature
+  bool has_latent_statistics = false;  ///< whether LatentDistance can be asked for
+  std::vector<Option> options = {};    ///< of its family, with the values in force
 };
 
-/// What one step brought to each of N rows, on the world's device.
+/// What one step brought to each of N rows: fresh tensors on the world's device.
 struct WorldStep {
   at::Tensor reward;            ///< float32 [N]
   at::Tensor terminated;        ///< bool [N]
   at::Tensor surprise;          ///< float32 [N], nats a latent dimension or token, at temperature 1
-  at::Tensor observation = {};  ///< [N, *shape]; undefined unless Step could write it (see there)
+  at::Tensor observation = {};  ///< [N, *shape], of the kind that was asked for
 };
 
 /// Where rows begin: from the world's stored starts, or from `frames`.
 struct Starts {
   std::optional<at::Tensor> frames =
-      std::nullopt;  ///< uint8 [N, H, W, 3], any device; rows not begun are ignored
+      std::nullopt;  ///< uint8 [N, H, W, 3], any device; rows that do not begin are ignored
 };
 
-enum class Termination { kAsCalibrated, kSampled, kThresholded };
+/// A part of a state that Step or Follow overwrites: field `field` of all rows, or, where `slot` is
+/// defined, of row i the index slot[i] of dimension `dimension` alone (1 is the first after the
+/// row).
+struct OverwrittenField {
+  size_t field = 0;
+  int64_t dimension = 0;
+  at::Tensor slot = {};  ///< int64 [N], on the CPU
+};
 
 struct WorldOptions {
   std::string device = "cpu";  ///< "cpu", "cuda" or "cuda:1"
   /// "float32", "bfloat16" (on a CPU with AVX-512 that oneDNN may use), or "auto": bfloat16 where
   /// it works and is faster.
   std::string dtype = "auto";
-  Termination termination = Termination::kAsCalibrated;
-  /// Of worlds whose frames are tokens (the genie family). Passes of MaskGIT a frame, 1 to 64: the
-  /// time of a step grows with them. Empty: as the world's directory says.
-  std::optional<int64_t> passes = std::nullopt;
-  /// Which tokens a pass settles: "confidence", the most certain, or "random" ones. Empty: as the
-  /// world's directory says.
-  std::optional<std::string> order = std::nullopt;
+  OptionValues options = {};  ///< of the world's family; what is left out is as the world says
 };
 
 /// A frozen world model: immutable after loading and safe to share between environments and
 /// threads. All that moves is in a WorldState. Tensors given may lie on any device; tensors
 /// returned are fresh and lie on the world's. Wrong shapes and dtypes, rows that are not there and
 /// unknown observations throw std::invalid_argument (actions: InvalidAction) before anything is
-/// written.
+/// written. A world without pictures refuses frames and pixels in the same way.
 ///
 ///     const auto world = genie_env::World::Load(argv[1]);
 ///     genie_env::WorldState state = world->MakeState(2);
@@ -75,14 +76,16 @@ struct WorldOptions {
 ///     world->Begin(state, at::ones({2}, at::kBool), {}, rng);
 ///     for (auto& row : rng) row.step = 1;  // each step has draws of its own
 ///     const at::Tensor actions = at::zeros({2}, at::kLong), tau = at::full({2}, 1.15);
-///     const genie_env::WorldStep step = world->Step(state, actions, tau, rng);
-///     const at::Tensor features = world->Observe(state, world->spec().observations[0].name);
+///     const std::string kind = world->spec().observations[0].name;
+///     const genie_env::WorldStep step = world->Step(state, actions, tau, rng, kind);
+///     const at::Tensor again = world->Observe(state, kind);  // what step.observation holds
 ///
 /// (With <ATen/ops/ones.h>, <ATen/ops/zeros.h> and <ATen/ops/full.h>. A VecEnv does all this.)
 class World {
  public:
-  /// Reads a world directory (see worlds/world_directory.h). Throws FormatError on a malformed one,
-  /// with the file and the field first and what to do last; std::invalid_argument on options that
+  /// Reads a world directory (see worlds/world_directory.h) through its family (see
+  /// worlds/registry.h). Throws FormatError on a malformed one, with the file and the field first
+  /// and what to do last; std::invalid_argument on options that the family does not have or that
   /// this machine cannot serve.
   static std::shared_ptr<const World> Load(const std::filesystem::path& directory,
                                            const WorldOptions& options = {});
@@ -100,17 +103,20 @@ class World {
                      const RowCounters& rng) const = 0;
 
   /// Advances every row by one frame that the world samples, in place.
-  /// actions int64 [N]; temperature float32 [N], above 0. `wanted` names the observation that will
-  /// be asked for next: a world that can write it as it computes returns it with the step, which is
-  /// much sooner than to read a large state again; any other leaves it to Observe.
+  /// actions: int64 [N]; temperature: float32 [N], above 0; observation: the kind that the step
+  /// returns, a name in spec().observations.
   virtual WorldStep Step(WorldState& state, const at::Tensor& actions,
                          const at::Tensor& temperature, const RowCounters& rng,
-                         const std::optional<std::string>& wanted = std::nullopt) const = 0;
+                         const std::string& observation) const = 0;
 
   /// Advances every row by one frame that is given (uint8 [N, H, W, 3]), in place. `surprise` is
   /// then the world's, of reality.
   virtual WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
-                           const RowCounters& rng) const = 0;
+                           const RowCounters& rng, const std::string& observation) const = 0;
+
+  /// What the next Step or Follow overwrites, so that a caller who saves it can take the step back.
+  /// By default every field.
+  virtual std::vector<OverwrittenField> OverwrittenByStep(const WorldState& state) const;
 
   /// The observation named `kind` of the given rows (int64 [R]; without: of all), in that order:
   /// [R, *shape] as its spec says.
@@ -119,8 +125,9 @@ class World {
 
   /// How far each row's latents are from those of the training frames: their Mahalanobis distance,
   /// float32 [N]; about sqrt(latent dimensions) where they are alike. Throws std::invalid_argument
-  /// unless spec().knows_support: the world's directory holds the statistics of those frames.
-  virtual at::Tensor OutOfSupport(const WorldState& state) const = 0;
+  /// unless spec().has_latent_statistics: the world's directory holds the statistics of those
+  /// frames. By default none does.
+  virtual at::Tensor LatentDistance(const WorldState& state) const;
 };
 
 }  // namespace genie_env

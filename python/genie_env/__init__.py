@@ -18,10 +18,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
+from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
-    from genie_env._core import FormatError, Snapshot, build_info
+    from genie_env._core import FormatError, Snapshot, World, build_info
+    from genie_env.envs.options import EnvOptions
     from genie_env.envs.single_env import DreamEnv
     from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 
@@ -30,10 +31,15 @@ if TYPE_CHECKING:
 __all__ = [
     "DreamEnv",
     "DreamVectorEnv",
+    "EnvOptions",
     "FormatError",
     "Snapshot",
+    "World",
+    "__version__",
     "build_info",
     "cmake_prefix",
+    "find_world",
+    "installed_worlds",
     "make_vec",
 ]
 
@@ -43,11 +49,18 @@ TORCH = "2.11"
 _HOMES = {
     "DreamEnv": "envs.single_env",
     "DreamVectorEnv": "envs.vector_env",
+    "EnvOptions": "envs.options",
     "FormatError": "_core",
     "Snapshot": "_core",
+    "World": "_core",
     "build_info": "_core",
     "make_vec": "envs.vector_env",
 }
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that are not loaded yet."""
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
@@ -99,15 +112,8 @@ def _compute_on_one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-# OpenMP's other threads stay behind in the process that forks, as Gymnasium's AsyncVectorEnv does,
-# and the child would wait for them for ever.
+# A forked child, such as those of Gymnasium's AsyncVectorEnv, does not have its parent's OpenMP
+# threads, and would wait for them for ever.
 os.register_at_fork(after_in_child=_compute_on_one_thread)
 
-# The world truncates episodes by itself: a registered max_episode_steps would add a second limit.
-for _id, _world in (("DoomTakeCover-v0", "doom-take-cover"), ("DoomGenie-v0", "doom-genie")):
-    gymnasium.register(
-        id=f"genie_env/{_id}",
-        entry_point="genie_env:DreamEnv",
-        vector_entry_point="genie_env:make_vec",
-        kwargs={"world": _world},
-    )
+register_worlds()

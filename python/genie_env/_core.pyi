@@ -2,16 +2,13 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
-
 import collections.abc
-import os
-import typing
-
 import numpy
 import numpy.typing
+import os
 import torch
-
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'mask_schedule']
+import typing
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'mask_schedule', 'limits', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -206,10 +203,10 @@ class Tokenizer(Model):
     The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
     
     Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
-    encoder is causal in time: a layer looks at `band` frames, this one and the last ones. The decoder
+    encoder is causal in time: a layer looks at `window` frames, this one and the last ones. The decoder
     sees one frame's tokens.
     """
-    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, codes: typing.SupportsInt = 1024, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, codes: typing.SupportsInt = 1024, code_dimensions: typing.SupportsInt = 8, window: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
         """
         frame: (height, width); patch divides both.
         """
@@ -239,10 +236,10 @@ class LatentAction(Model):
     The latent action model of Genie: what happened between two frames, as one of a few codes.
     
     The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-    its first one and the motion, momentum * the last motion + (1 - momentum) * the code, and predicts
-    the second. A layer of the encoder looks at `band` frames, this one and the last ones.
+    its first one and the motion, action_decay * the last motion + (1 - action_decay) * the code, and predicts
+    the second. A layer of the encoder looks at `window` frames, this one and the last ones.
     """
-    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, band: typing.SupportsInt = 8, momentum: typing.SupportsFloat = 0.0, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, window: typing.SupportsInt = 8, action_decay: typing.SupportsFloat = 0.0, seed: typing.SupportsInt = 0) -> None:
         """
         frame: (height, width); patch divides both.
         """
@@ -271,11 +268,11 @@ class Dynamics(Model):
     The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
     
     Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
-    ones before it, as far back as `band` says, and itself. `action_codes` is the codebook of the latent
+    ones before it, as far back as `window` says, and itself. `action_codes` is the codebook of the latent
     action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
     make, sets how much of a frame is masked.
     """
-    def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, band: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, window: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
         ...
     def cross_entropy_by_frame(self, tokens: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """
@@ -295,10 +292,110 @@ class Dynamics(Model):
         """
         What a hidden token holds in place of a code.
         """
+class OptionSpec:
+    """
+    What an option of a world family may be.
+    """
+    def __repr__(self) -> str:
+        ...
+    @property
+    def choices(self) -> list[str]:
+        """
+        Of a choice.
+        """
+    @property
+    def description(self) -> str:
+        ...
+    @property
+    def high(self) -> float:
+        """
+        Largest integer or number.
+        """
+    @property
+    def low(self) -> float:
+        """
+        Smallest integer or number.
+        """
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def range(self) -> str:
+        """
+        All values, in words.
+        """
+    @property
+    def type(self) -> str:
+        """
+        "boolean", "integer", "number" or "choice".
+        """
+class Option:
+    """
+    An option of a loaded world.
+    """
+    def __repr__(self) -> str:
+        ...
+    @property
+    def choices(self) -> list[str]:
+        """
+        Of a choice.
+        """
+    @property
+    def default(self) -> bool | int | float | str:
+        """
+        What the world's directory says.
+        """
+    @property
+    def description(self) -> str:
+        ...
+    @property
+    def high(self) -> float:
+        """
+        Largest integer or number.
+        """
+    @property
+    def low(self) -> float:
+        """
+        Smallest integer or number.
+        """
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def range(self) -> str:
+        """
+        All values, in words.
+        """
+    @property
+    def type(self) -> str:
+        """
+        "boolean", "integer", "number" or "choice".
+        """
+    @property
+    def value(self) -> bool | int | float | str:
+        """
+        What is in force.
+        """
+class WorldFamily:
+    """
+    A kind of world that this build can load.
+    """
+    def __repr__(self) -> str:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def options(self) -> list[OptionSpec]:
+        """
+        What its worlds take, in order.
+        """
 class TensorSpec:
     """
     One row's share of a batched tensor.
     """
+    def __repr__(self) -> str:
+        ...
     @property
     def dtype(self) -> str:
         """
@@ -320,6 +417,8 @@ class WorldSpec:
     """
     What a world is, fixed when it is loaded.
     """
+    def __repr__(self) -> str:
+        ...
     @property
     def actions(self) -> list[str]:
         """
@@ -339,15 +438,17 @@ class WorldSpec:
         SHA-256 of config, weights and starts; goes with every result.
         """
     @property
-    def frame(self) -> TensorSpec:
-        ...
+    def frame(self) -> TensorSpec | None:
+        """
+        The observation that is a picture, uint8 [H, W, 3]; None without pictures.
+        """
     @property
     def frame_skip(self) -> int:
         ...
     @property
-    def knows_support(self) -> bool:
+    def has_latent_statistics(self) -> bool:
         """
-        Whether `out_of_support` can be asked for.
+        Whether `latent_distance` can be asked for.
         """
     @property
     def max_episode_steps(self) -> int:
@@ -361,19 +462,9 @@ class WorldSpec:
         What `observe` can give; the first is the default.
         """
     @property
-    def order(self) -> str:
+    def options(self) -> dict[str, Option]:
         """
-        Which tokens a pass settles: "confidence", "random", or "".
-        """
-    @property
-    def passes(self) -> int:
-        """
-        Of MaskGIT, in which a frame's tokens are settled; 0 without any.
-        """
-    @property
-    def samples_termination(self) -> bool:
-        """
-        Termination is drawn from its probability, or thresholded.
+        The options of its family, by name, with the values in force.
         """
     @property
     def state_bytes_per_row(self) -> int:
@@ -421,9 +512,9 @@ class WorldStep:
     What one step brought to each of N rows.
     """
     @property
-    def observation(self) -> torch.Tensor | None:
+    def observation(self) -> torch.Tensor:
         """
-        [N, *shape]; None unless `step` could write it
+        [N, *shape], of the kind asked for
         """
     @property
     def reward(self) -> torch.Tensor:
@@ -445,23 +536,29 @@ class World:
     A frozen world model: immutable, and safe to share between environments and threads.
     """
     @staticmethod
-    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', termination: str | None = None, passes: typing.SupportsInt | None = None, order: str | None = None) -> World:
+    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', options: collections.abc.Mapping[str, bool | typing.SupportsInt | typing.SupportsFloat | str] = {}) -> World:
         """
         Reads a world directory.
         
         device: "cpu", "cuda" or "cuda:1". dtype: "float32", "bfloat16", or "auto",
-        bfloat16 where it is faster. termination: "sampled", "thresholded", or None for
-        what the world was calibrated with. passes, order: of MaskGIT, for worlds whose
-        frames are tokens; None for the world's own.
+        bfloat16 where it is faster. options: values by name, of the world's family (see
+        `world_families`); what is left out is as the world's directory says.
         """
+    def __repr__(self) -> str:
+        ...
     def begin(self, state: WorldState, mask: torch.Tensor, rng: RowCounters, frames: torch.Tensor | None = None) -> None:
         """
         Begins an episode where `mask` (bool [N]) is true: from a stored start, or from
         `frames` (uint8 [N, H, W, 3]).
         """
-    def follow(self, state: WorldState, actions: torch.Tensor, frames: torch.Tensor, rng: RowCounters) -> WorldStep:
+    def follow(self, state: WorldState, actions: torch.Tensor, frames: torch.Tensor, rng: RowCounters, observation: str | None = None) -> WorldStep:
         """
-        One given frame a row (uint8 [N, H, W, 3]), in place.
+        One given frame a row (uint8 [N, H, W, 3]), in place; otherwise as `step`.
+        """
+    def latent_distance(self, state: WorldState) -> torch.Tensor:
+        """
+        How far each row's latents are from those of the training frames: float32 [N], their
+        Mahalanobis distance.
         """
     def make_state(self, rows: typing.SupportsInt) -> WorldState:
         """
@@ -472,16 +569,10 @@ class World:
         The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a
         fresh tensor.
         """
-    def out_of_support(self, state: WorldState) -> torch.Tensor:
-        """
-        How far each row's latents are from those of the training frames: float32 [N], their
-        Mahalanobis distance.
-        """
-    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters, wanted: str | None = None) -> WorldStep:
+    def step(self, state: WorldState, actions: torch.Tensor, temperature: torch.Tensor, rng: RowCounters, observation: str | None = None) -> WorldStep:
         """
         One sampled frame a row, in place. actions: int64 [N]; temperature: float32 [N].
-        wanted: the observation that will be asked for next; a world that can write it as it
-        computes returns it with the step.
+        observation: the kind that the step returns; None: the world's first.
         """
     @property
     def device(self) -> torch.device:
@@ -529,16 +620,21 @@ class VecEnvOptions:
     """
     What an environment was made with.
     """
+    def __repr__(self) -> str:
+        ...
     @property
     def autoreset_mode(self) -> str:
         """
         "NextStep", "SameStep" or "Disabled", as gymnasium.vector.AutoresetMode has it.
         """
     @property
+    def latent_distance(self) -> bool:
+        ...
+    @property
     def max_episode_steps(self) -> int | None:
         ...
     @property
-    def max_out_of_support(self) -> float | None:
+    def max_latent_distance(self) -> float | None:
         ...
     @property
     def max_surprise(self) -> float | None:
@@ -548,9 +644,6 @@ class VecEnvOptions:
         ...
     @property
     def observation(self) -> str:
-        ...
-    @property
-    def out_of_support(self) -> bool:
         ...
     @property
     def seed(self) -> int | None:
@@ -573,13 +666,13 @@ class VecEnvStep:
         SameStep: of the episodes that ended where `began`; None where none did
         """
     @property
-    def observation(self) -> torch.Tensor:
-        ...
-    @property
-    def out_of_support(self) -> torch.Tensor | None:
+    def latent_distance(self) -> torch.Tensor | None:
         """
         float32 [N], a Mahalanobis distance; None unless asked for
         """
+    @property
+    def observation(self) -> torch.Tensor:
+        ...
     @property
     def reward(self) -> torch.Tensor:
         """
@@ -604,7 +697,7 @@ class VecEnv:
     """
     N dreams in one frozen world, stepped together.
     """
-    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, out_of_support: bool = False, max_out_of_support: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
+    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, latent_distance: bool = False, max_latent_distance: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
         ...
     def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
         """
@@ -652,6 +745,11 @@ class VecEnv:
         """
         With every default filled in.
         """
+    @property
+    def rollback_bytes(self) -> int:
+        """
+        Bytes that the last step saved so that a failing reward_fn or termination_fn could take it back; 0 without them.
+        """
 def build_info() -> dict[str, typing.Any]:
     """
     How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
@@ -661,3 +759,9 @@ def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> 
     How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:
     its cosine schedule.
     """
+def world_families() -> dict[str, WorldFamily]:
+    """
+    The registered world families, by name.
+    """
+_register_world_family: typing.Any
+limits: dict = {'actions': 1024, 'recorded_side': 65535, 'frame_side': 8192, 'latents': 4096, 'hidden': 65536, 'components': 32, 'codes': 65536, 'latent_actions': 256, 'code_dimensions': 1024, 'positions': 4096, 'width': 8192, 'blocks': 64, 'window': 1024, 'passes': 64}

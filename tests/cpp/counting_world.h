@@ -32,7 +32,7 @@ class CountingWorld : public World {
     spec_.frame = spec_.observations[2];
     spec_.max_episode_steps = max_episode_steps;
     spec_.temperature = 1.5;
-    spec_.knows_support = true;
+    spec_.has_latent_statistics = true;
   }
 
   /// The call of this kind writes and then throws std::runtime_error.
@@ -58,7 +58,7 @@ class CountingWorld : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
+                 const RowCounters& rng, const std::string& observation) const override {
     CheckActions(actions);
     WorldStep step = NewStep(state.rows());
     for (int64_t row = 0; row < state.rows(); ++row) {
@@ -69,12 +69,12 @@ class CountingWorld : public World {
       step.surprise.mutable_data_ptr<float>()[row] = temperature.const_data_ptr<float>()[row];
     }
     Fail(Failure::kStep);
-    if (wanted == "count") step.observation = state[0].slice(1, 0, 1).clone();
+    step.observation = Observe(state, observation, std::nullopt);
     return step;
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
-                   const RowCounters& rng) const override {
+                   const RowCounters& rng, const std::string& observation) const override {
     CheckActions(actions);
     CheckFrames(frames, state.rows());
     WorldStep step = NewStep(state.rows());
@@ -85,6 +85,7 @@ class CountingWorld : public World {
       step.terminated.mutable_data_ptr<bool>()[row] = count == ends_at_;
       step.surprise.mutable_data_ptr<float>()[row] = 100;
     }
+    step.observation = Observe(state, observation, std::nullopt);
     return step;
   }
 
@@ -99,7 +100,7 @@ class CountingWorld : public World {
   }
 
   /// The count.
-  at::Tensor OutOfSupport(const WorldState& state) const override {
+  at::Tensor LatentDistance(const WorldState& state) const override {
     return state[0].select(1, 0).to(at::kFloat);
   }
 

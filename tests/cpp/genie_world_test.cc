@@ -45,10 +45,10 @@ class GenieWorldTest : public testing::Test {
     };
     for (uint32_t t = 1; t < 6; ++t) {
       rng[0].step = rng[1].step = t;
-      see(world.Step(state, at::full({2}, t % 5, at::kLong), at::ones({2}), rng));
+      see(world.Step(state, at::full({2}, t % 5, at::kLong), at::ones({2}), rng, "tokens"));
     }
     const at::Tensor frames = RandomNumbers(4, {2, 24, 16, 3}, 256).to(at::kByte);
-    see(world.Follow(state, at::zeros({2}, at::kLong), frames, rng));
+    see(world.Follow(state, at::zeros({2}, at::kLong), frames, rng, "tokens"));
     return at::stack(seen);
   }
 
@@ -80,7 +80,7 @@ TEST_F(GenieWorldTest, ConformsOnTheGpu) {
   WorldState on_gpu = gpu->MakeState(3), on_cpu = cpu->MakeState(3);
   for (auto [world, state] : {std::pair{&gpu, &on_gpu}, {&cpu, &on_cpu}}) {
     (*world)->Begin(*state, at::ones({3}, at::kBool), {}, rng);
-    (*world)->Step(*state, at::arange(3, at::kLong), at::ones({3}), rng);
+    (*world)->Step(*state, at::arange(3, at::kLong), at::ones({3}), rng, "tokens");
   }
   EXPECT_TRUE(at::equal(gpu->Observe(on_gpu, "tokens").cpu(), cpu->Observe(on_cpu, "tokens")));
 }
@@ -92,11 +92,12 @@ TEST_F(GenieWorldTest, OnTheGpuWhatWasWrittenToAStateDoesNoHarm) {
   state[0].fill_(1 << 20);
   state[1].fill_(-7);
   const at::Tensor last =
-      at::full({2, RandomGenie::kPositions}, RandomGenie::kEyes.codes - 1, at::kLong);
+      at::full({2, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes - 1, at::kLong);
   EXPECT_TRUE(at::equal(world->Observe(state, "tokens").cpu(), last));
   for (const char* kind : {"latents", "pixels"}) world->Observe(state, kind).cpu();
   const RowCounters rng{{1, 0, 0}, {2, 0, 0}};
-  const WorldStep step = world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng);
+  const WorldStep step =
+      world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng, "tokens");
   EXPECT_GT(step.surprise.min().item<float>(), 0);
 }
 
@@ -115,7 +116,8 @@ TEST_F(GenieWorldTest, KnowsNoRewardAndNoEnd) {
   WorldState state = world->MakeState(2);
   const RowCounters rng{{1, 0, 0}, {2, 0, 0}};
   world->Begin(state, at::ones({2}, at::kBool), {}, rng);
-  const WorldStep step = world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng);
+  const WorldStep step =
+      world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng, "tokens");
   EXPECT_TRUE(at::equal(step.reward, at::zeros({2})));
   EXPECT_TRUE(at::equal(step.terminated, at::zeros({2}, at::kBool)));
   EXPECT_GT(step.surprise.min().item<float>(), 0);
@@ -124,7 +126,7 @@ TEST_F(GenieWorldTest, KnowsNoRewardAndNoEnd) {
 TEST_F(GenieWorldTest, ARowThatHasNotBegunIsRefused) {
   const auto world = World::Load(path_);
   WorldState state = world->MakeState(1);
-  EXPECT_THROW(world->Step(state, at::zeros({1}, at::kLong), at::ones({1}), {{1, 0, 0}}),
+  EXPECT_THROW(world->Step(state, at::zeros({1}, at::kLong), at::ones({1}), {{1, 0, 0}}, "tokens"),
                std::invalid_argument);
 }
 
@@ -149,56 +151,85 @@ TEST_F(GenieWorldTest, TokensOfStartsAreWithinTheCodebook) {
                 "tensor \"tokens\" holds 30, expected 0 to 29");
 }
 
+std::string ValueOf(const World& world, const std::string& option) {
+  for (const Option& each : world.spec().options) {
+    if (each.spec.name == option) return ValueText(each.value);
+  }
+  return "none";
+}
+
 TEST_F(GenieWorldTest, PassesAndOrderAreTheWorldsOrThoseThatAreAskedFor) {
   const auto own = World::Load(path_);
-  EXPECT_EQ(own->spec().passes, 3);
-  EXPECT_EQ(own->spec().order, "confidence");
+  EXPECT_EQ(ValueOf(*own, "passes"), "3");
+  EXPECT_EQ(ValueOf(*own, "order"), "confidence");
   const at::Tensor dreamt = Dreamt(*own);
-  EXPECT_TRUE(at::equal(Dreamt(*World::Load(path_, {.passes = 3, .order = "confidence"})), dreamt));
+  const OptionValues same{{"passes", int64_t{3}}, {"order", "confidence"}};
+  EXPECT_TRUE(at::equal(Dreamt(*World::Load(path_, {.options = same})), dreamt));
 
-  const auto expect_alike = [&](const WorldOptions& options, const std::string& from,
+  const auto expect_alike = [&](const OptionValues& options, const std::string& from,
                                 const std::string& to) {
-    const auto chosen = World::Load(path_, options);
-    const auto told_so = WriteRandomGenie(directory_.path() / "told_so");
-    ChangeConfig(told_so, from, to);
-    const auto told = World::Load(told_so);
-    EXPECT_EQ(chosen->spec().passes, told->spec().passes) << to;
-    EXPECT_EQ(chosen->spec().order, told->spec().order) << to;
-    EXPECT_TRUE(at::equal(Dreamt(*chosen), Dreamt(*told))) << to;
+    const auto chosen = World::Load(path_, {.options = options});
+    const auto changed = WriteRandomGenie(directory_.path() / "changed");
+    ChangeConfig(changed, from, to);
+    const auto configured = World::Load(changed);
+    for (const char* option : {"passes", "order"}) {
+      EXPECT_EQ(ValueOf(*chosen, option), ValueOf(*configured, option)) << to;
+    }
+    EXPECT_EQ(ValueText(chosen->spec().options[0].default_value), "3") << to;
+    EXPECT_TRUE(at::equal(Dreamt(*chosen), Dreamt(*configured))) << to;
     EXPECT_FALSE(at::equal(Dreamt(*chosen), dreamt)) << to;
   };
-  expect_alike({.passes = 1}, R"("passes": 3)", R"("passes": 1)");
-  expect_alike({.passes = RandomGenie::kPositions}, R"("passes": 3)", R"("passes": 24)");
-  expect_alike({.order = "random"}, R"("confidence")", R"("random")");
-  expect_alike({.passes = 64, .order = "random"}, R"("passes": 3},
+  expect_alike({{"passes", int64_t{1}}}, R"("passes": 3)", R"("passes": 1)");
+  expect_alike({{"passes", RandomGenie::kPositions}}, R"("passes": 3)", R"("passes": 24)");
+  expect_alike({{"order", "random"}}, R"("confidence")", R"("random")");
+  expect_alike({{"passes", int64_t{64}}, {"order", "random"}}, R"("passes": 3},
  "order": "confidence")",
                R"("passes": 64}, "order": "random")");
 }
 
 TEST_F(GenieWorldTest, InOnePassTheOrderSaysNothing) {
-  EXPECT_TRUE(at::equal(Dreamt(*World::Load(path_, {.passes = 1, .order = "random"})),
-                        Dreamt(*World::Load(path_, {.passes = 1, .order = "confidence"}))));
+  const auto dreamt = [&](const char* order) {
+    return Dreamt(*World::Load(path_, {.options = {{"passes", int64_t{1}}, {"order", order}}}));
+  };
+  EXPECT_TRUE(at::equal(dreamt("random"), dreamt("confidence")));
 }
 
 TEST_F(GenieWorldTest, PassesAndOrderThatCannotBe) {
-  const auto refusal = [&](const WorldOptions& options) {
-    return TextOf<std::invalid_argument>([&] { World::Load(path_, options); });
+  const auto refusal = [&](const OptionValues& options) {
+    return TextOf<std::invalid_argument>([&] { World::Load(path_, {.options = options}); });
   };
+  const std::string of = " of random (genie) is ";
   for (const int64_t passes : {int64_t{-1}, int64_t{0}, int64_t{65}, INT64_MAX}) {
-    EXPECT_EQ(refusal({.passes = passes}),
-              "passes is " + std::to_string(passes) +
-                  ", expected 1 to 64, or nothing for the world's own number");
+    EXPECT_EQ(refusal({{"passes", passes}}), "option 'passes'" + of + std::to_string(passes) +
+                                                 ", expected an integer from 1 to 64");
   }
-  EXPECT_EQ(refusal({.order = "luck"}),
-            "order is \"luck\", expected \"confidence\" or \"random\", or nothing for the world's "
-            "own");
+  EXPECT_EQ(refusal({{"passes", 2.5}}),
+            "option 'passes'" + of + "2.5, expected an integer from 1 to 64");
+  EXPECT_EQ(refusal({{"passes", true}}),
+            "option 'passes'" + of + "true, expected an integer from 1 to 64");
+  EXPECT_EQ(refusal({{"passes", "many"}}),
+            "option 'passes'" + of + "\"many\", expected an integer from 1 to 64");
+  EXPECT_EQ(refusal({{"order", "luck"}}),
+            "option 'order'" + of + "\"luck\", expected \"confidence\" or \"random\"");
+  EXPECT_EQ(refusal({{"termination", "sampled"}}),
+            "random (genie) has no option 'termination'; it has: passes, order");
+}
+
+TEST_F(GenieWorldTest, ReadsVersionTwoOfTheConfig) {
+  ChangeConfig(path_, R"("format_version": 1)", R"("format_version": 2)");
+  EXPECT_NE(TextOf<FormatError>([&] { World::Load(path_); }).find(R"(has no "tokenizer.window")"),
+            std::string::npos);
+  ChangeConfig(path_, R"("band": 3)", R"("window": 3)");
+  ChangeConfig(path_, R"("band": 4)", R"("window": 4)");
+  const auto other = WriteRandomGenie(directory_.path() / "version 1");
+  EXPECT_TRUE(at::equal(Dreamt(*World::Load(path_)), Dreamt(*World::Load(other))));
 }
 
 TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   const auto without = World::Load(path_);
-  EXPECT_FALSE(without->spec().knows_support);
+  EXPECT_FALSE(without->spec().has_latent_statistics);
   EXPECT_NE(TextOf<std::invalid_argument>([&] {
-              without->OutOfSupport(without->MakeState(1));
+              without->LatentDistance(without->MakeState(1));
             }).find("has no statistics of the latents that it was trained on"),
             std::string::npos);
 
@@ -210,15 +241,15 @@ TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   weights["support.whitening"] = whitening;
   WriteTensors(path_ / "model.safetensors", weights);
   const auto world = World::Load(path_);
-  EXPECT_TRUE(world->spec().knows_support);
+  EXPECT_TRUE(world->spec().has_latent_statistics);
   WorldState state = world->MakeState(5);
-  state[0].copy_(RandomNumbers(3, {5, RandomGenie::kPositions}, RandomGenie::kEyes.codes));
-  const at::Tensor distance = world->OutOfSupport(state);
+  state[0].copy_(RandomNumbers(3, {5, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes));
+  const at::Tensor distance = world->LatentDistance(state);
   const at::Tensor latents = world->Observe(state, "latents").to(at::kDouble);
   const at::Tensor white = (latents - mean).matmul(whitening.to(at::kDouble).t());
   EXPECT_TRUE(at::allclose(distance, white.square().sum(1).sqrt().to(at::kFloat), 1e-4, 1e-5));
   EXPECT_TRUE(
-      at::equal(world->OutOfSupport(state.Select(at::arange(3, 4))), distance.narrow(0, 3, 1)));
+      at::equal(world->LatentDistance(state.Select(at::arange(3, 4))), distance.narrow(0, 3, 1)));
 
   weights["support.whitening"] = at::zeros({kSize, 3});
   WriteTensors(path_ / "model.safetensors", weights);
@@ -226,10 +257,6 @@ TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
               World::Load(path_);
             }).find("tensor \"support.whitening\" has shape [72, 3], expected [72, 72]"),
             std::string::npos);
-}
-
-TEST_F(GenieWorldTest, EndsNothing) {
-  EXPECT_THROW(World::Load(path_, {.termination = Termination::kSampled}), std::invalid_argument);
 }
 
 }  // namespace

@@ -27,11 +27,13 @@ TEST_F(HeaderExamples, World) {
   world->Begin(state, at::ones({2}, at::kBool), {}, rng);
   for (auto& row : rng) row.step = 1;  // each step has draws of its own
   const at::Tensor actions = at::zeros({2}, at::kLong), tau = at::full({2}, 1.15);
-  const genie_env::WorldStep step = world->Step(state, actions, tau, rng);
-  const at::Tensor features = world->Observe(state, world->spec().observations[0].name);
+  const std::string kind = world->spec().observations[0].name;
+  const genie_env::WorldStep step = world->Step(state, actions, tau, rng, kind);
+  const at::Tensor again = world->Observe(state, kind);  // what step.observation holds
 
   EXPECT_EQ(step.reward.sizes(), at::IntArrayRef({2}));
-  EXPECT_EQ(features.sizes(), at::IntArrayRef({2, 8 + 2 * 16}));
+  EXPECT_EQ(again.sizes(), at::IntArrayRef({2, 8 + 2 * 16}));
+  EXPECT_TRUE(at::equal(again, step.observation));
 }
 
 TEST_F(HeaderExamples, VecEnv) {

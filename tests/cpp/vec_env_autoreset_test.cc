@@ -53,11 +53,11 @@ TEST(Autoreset, InTheSameStepTheScoresAreOfTheEpisodeThatEnded) {
   VecEnv env = Counting(2, {.num_envs = 2,
                             .temperature = 3,
                             .autoreset_mode = AutoresetMode::kSameStep,
-                            .out_of_support = true});
+                            .latent_distance = true});
   env.Reset({.frames = Frames({0, 1})});
   const VecEnvStep step = env.Step(Longs({0, 0}));
   EXPECT_EQ(Flat(step.surprise), (Numbers{3, 3}));
-  EXPECT_EQ(Flat(step.out_of_support), (Numbers{1, 2}));
+  EXPECT_EQ(Flat(step.latent_distance), (Numbers{1, 2}));
 }
 
 TEST(Autoreset, InTheSameStepCountersGoOnToTheNextEpisode) {

@@ -169,21 +169,21 @@ TEST(Limits, OfSurpriseAndSupportTruncate) {
   EXPECT_EQ(truncated({.max_surprise = 2.5}, AutoresetMode::kSameStep),
             (Numbers{0, 1, 0, 1, 0, 1}));
   EXPECT_EQ(truncated({.max_surprise = -1}, AutoresetMode::kNextStep), (Numbers{1, 1, 0, 0, 1, 1}));
-  EXPECT_EQ(truncated({.max_out_of_support = 1}, AutoresetMode::kNextStep),
+  EXPECT_EQ(truncated({.max_latent_distance = 1}, AutoresetMode::kNextStep),
             (Numbers{0, 1, 1, 0, 0, 0}));
   EXPECT_EQ(truncated({}, AutoresetMode::kNextStep), Numbers(6, 0));
 }
 
 TEST(Limits, TheScoreIsGivenWhereItIsAskedFor) {
-  VecEnv without = Counting(2, {}), with = Counting(2, {.out_of_support = true});
-  VecEnv limited = Counting(2, {.max_out_of_support = 5});
-  EXPECT_TRUE(limited.options().out_of_support);
+  VecEnv without = Counting(2, {}), with = Counting(2, {.latent_distance = true});
+  VecEnv limited = Counting(2, {.max_latent_distance = 5});
+  EXPECT_TRUE(limited.options().latent_distance);
   for (VecEnv* env : {&without, &with, &limited}) env->Reset();
-  EXPECT_FALSE(without.Step(Longs({0})).out_of_support.defined());
-  EXPECT_EQ(Flat(with.Step(Longs({0})).out_of_support), Numbers{1});
-  EXPECT_EQ(Flat(with.Step(Longs({0})).out_of_support), Numbers{2});
-  EXPECT_EQ(Flat(with.Step(Longs({0})).out_of_support), Numbers{0});  // it began
-  EXPECT_EQ(Flat(limited.Follow(Longs({0}), Frames({9})).out_of_support), Numbers{9});
+  EXPECT_FALSE(without.Step(Longs({0})).latent_distance.defined());
+  EXPECT_EQ(Flat(with.Step(Longs({0})).latent_distance), Numbers{1});
+  EXPECT_EQ(Flat(with.Step(Longs({0})).latent_distance), Numbers{2});
+  EXPECT_EQ(Flat(with.Step(Longs({0})).latent_distance), Numbers{0});  // it began
+  EXPECT_EQ(Flat(limited.Follow(Longs({0}), Frames({9})).latent_distance), Numbers{9});
   EXPECT_EQ(TextOf<std::invalid_argument>([] { Counting(9, {.max_surprise = std::nan("")}); }),
             "max_surprise is nan, expected a number, or nothing for no threshold");
 }

@@ -69,7 +69,7 @@ TEST(VisionMemoryWorld, ConformsOnTheGpu) {
   WorldState on_gpu = gpu->MakeState(3), on_cpu = cpu->MakeState(3);
   for (auto [world, state] : {std::pair{&gpu, &on_gpu}, {&cpu, &on_cpu}}) {
     (*world)->Begin(*state, at::ones({3}, at::kBool), {}, rng);
-    (*world)->Step(*state, at::tensor({0, 1, 2}, at::kLong), at::ones({3}), rng);
+    (*world)->Step(*state, at::tensor({0, 1, 2}, at::kLong), at::ones({3}), rng, "zh");
   }
   for (const char* kind : {"zch", "zh"}) {
     EXPECT_TRUE(
@@ -90,13 +90,16 @@ TEST(VisionMemoryWorld, SpecSaysWhatTheConfigSays) {
   EXPECT_EQ(spec.observations[1].name, "zh");
   EXPECT_EQ(spec.observations[1].shape, (std::vector<int64_t>{32 + 64}));
   EXPECT_EQ(spec.observations[2].name, "pixels");
-  EXPECT_EQ(spec.frame.shape, (std::vector<int64_t>{64, 64, 3}));
+  ASSERT_TRUE(spec.frame);
+  EXPECT_EQ(spec.frame->shape, (std::vector<int64_t>{64, 64, 3}));
   EXPECT_EQ(spec.max_episode_steps, 100);
   EXPECT_EQ(spec.temperature, 1.15);
-  EXPECT_TRUE(spec.samples_termination);
-  EXPECT_FALSE(World::Load(WorldOf(kWhole), {.termination = Termination::kThresholded})
-                   ->spec()
-                   .samples_termination);
+  ASSERT_EQ(spec.options.size(), 1);
+  EXPECT_EQ(spec.options[0].spec.name, "termination");
+  EXPECT_EQ(spec.options[0].value, OptionValue("sampled"));
+  const auto other = World::Load(WorldOf(kWhole), {.options = {{"termination", "thresholded"}}});
+  EXPECT_EQ(other->spec().options[0].value, OptionValue("thresholded"));
+  EXPECT_EQ(other->spec().options[0].default_value, OptionValue("sampled"));
 }
 
 /// Some rows in the middle of a dream, their weights, and what they are given next.
@@ -149,15 +152,15 @@ double Differing(const at::Tensor& a, const at::Tensor& b, double tolerance) {
 void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarType dtype,
                             double tolerance, double strays) {
   const Scene scene(sizes, rows);
-  const auto packed = MakeMemoryCpu(scene.weights, dtype);
-  const auto plain = MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat);
+  const auto cpu = MakeMemoryCpu(scene.weights, dtype);
+  const auto torch = MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat);
   for (const bool given : {true, false}) {
     const MemoryState a = scene.CopyOfState(), b = scene.CopyOfState();
     const auto advance = [&](const FrozenMemory& memory, const MemoryState& state) {
       return given ? memory.Follow(state, scene.actions, scene.next)
                    : memory.Dream(state, scene.actions, scene.draws, {});
     };
-    const MemoryOutcome x = advance(*packed, a), y = advance(*plain, b);
+    const MemoryOutcome x = advance(*cpu, a), y = advance(*torch, b);
     EXPECT_TRUE(at::allclose(a.h, b.h, tolerance, tolerance));
     EXPECT_TRUE(at::allclose(a.c, b.c, tolerance, tolerance));
     EXPECT_TRUE(at::allclose(x.termination_logit, y.termination_logit, tolerance, tolerance));
@@ -269,17 +272,17 @@ TEST(VisionMemoryWorld, TerminationIsSampledOrThresholded) {
   constexpr int64_t kRows = 400;
   RowCounters rng;
   for (uint64_t row = 0; row < kRows; ++row) rng.push_back({row, 0, 1});
-  const auto deaths = [&](Termination termination) {
-    const auto world = World::Load(path, {.dtype = "float32", .termination = termination});
+  const auto deaths = [&](const OptionValues& options) {
+    const auto world = World::Load(path, {.dtype = "float32", .options = options});
     WorldState state = world->MakeState(kRows);
     const WorldStep step =
-        world->Step(state, at::zeros({kRows}, at::kLong), at::ones({kRows}), rng);
+        world->Step(state, at::zeros({kRows}, at::kLong), at::ones({kRows}), rng, "zh");
     EXPECT_TRUE(at::equal(step.reward, at::ones({kRows})));
     return step.terminated.sum().item<int64_t>();
   };
-  EXPECT_NEAR(deaths(Termination::kSampled), kRows / 4, 40);
-  EXPECT_NEAR(deaths(Termination::kAsCalibrated), kRows / 4, 40);
-  EXPECT_EQ(deaths(Termination::kThresholded), 0);
+  EXPECT_NEAR(deaths({{"termination", "sampled"}}), kRows / 4, 40);
+  EXPECT_NEAR(deaths({}), kRows / 4, 40);
+  EXPECT_EQ(deaths({{"termination", "thresholded"}}), 0);
 }
 
 TEST(VisionMemoryWorld, RefusesDevicesAndTypesItCannotServe) {
@@ -305,25 +308,18 @@ TEST(VisionMemoryWorld, RefusesDevicesAndTypesItCannotServe) {
             "dtype is \"float16\", expected \"auto\", \"float32\" or \"bfloat16\"");
 }
 
-TEST(VisionMemoryWorld, HasNoPassesThatSettleTokens) {
-  const auto path = WorldOf(kWhole);
-  const auto world = World::Load(path);
-  EXPECT_EQ(world->spec().passes, 0);
-  EXPECT_EQ(world->spec().order, "");
-  for (const auto& [name, options] : {std::pair<std::string, WorldOptions>{"passes", {.passes = 4}},
-                                      {"order", {.order = "random"}}}) {
-    EXPECT_EQ(TextOf<std::invalid_argument>([&] { World::Load(path, options); }),
-              name +
-                  " is for worlds whose frames are tokens that are settled in passes; the world "
-                  "\"random\" is of the vision-memory family, which has none: leave it out");
-  }
+TEST(VisionMemoryWorld, RefusesOptionsOfOtherFamilies) {
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] {
+              World::Load(WorldOf(kWhole), {.options = {{"passes", int64_t{4}}}});
+            }),
+            "random (vision-memory) has no option 'passes'; it has: termination");
 }
 
 /// Begins three rows and steps them.
 WorldState Dreamt(const World& world) {
   WorldState state = world.MakeState(3);
   world.Begin(state, at::ones({3}, at::kBool), {}, RowCounters(3));
-  world.Step(state, at::zeros({3}, at::kLong), at::ones({3}), RowCounters(3));
+  world.Step(state, at::zeros({3}, at::kLong), at::ones({3}), RowCounters(3), "zh");
   return state;
 }
 
@@ -375,7 +371,7 @@ TEST(VisionMemoryWorld, OneDnnSwitchedOffLaterCostsNoRow) {
   WorldState state = Dreamt(*world);
   const WorldState before = state.Clone();
   const auto step = [&] {
-    world->Step(state, at::zeros({3}, at::kLong), at::ones({3}), RowCounters(3));
+    world->Step(state, at::zeros({3}, at::kLong), at::ones({3}), RowCounters(3), "zh");
   };
   {
     const WithoutOneDnn scope;
@@ -421,7 +417,8 @@ TEST(VisionMemoryWorld, ErrorsSayWhatWasGivenAndExpected) {
   WorldState state = world->MakeState(2);
   const RowCounters rng(2);
   const auto step = [&](const at::Tensor& actions, const at::Tensor& temperature) {
-    return TextOf<std::invalid_argument>([&] { world->Step(state, actions, temperature, rng); });
+    return TextOf<std::invalid_argument>(
+        [&] { world->Step(state, actions, temperature, rng, "zh"); });
   };
   EXPECT_EQ(step(at::zeros({2}), at::ones({2})), "actions: got float32 [2], expected int64 [2]");
   EXPECT_EQ(step(at::tensor({1, 7}, at::kLong), at::ones({2})), "actions[1] is 7, expected 0 to 2");
@@ -445,10 +442,10 @@ TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   constexpr MemorySizes kSizes{16, 32, 3};
   const TemporaryDirectory directory;
   const std::filesystem::path path = WriteRandomWorld(directory.path(), kSizes);
-  EXPECT_FALSE(World::Load(path)->spec().knows_support);
+  EXPECT_FALSE(World::Load(path)->spec().has_latent_statistics);
   const auto without = World::Load(path);
-  EXPECT_EQ(TextOf<std::invalid_argument>([&] { without->OutOfSupport(without->MakeState(1)); }),
-            "out_of_support: the world \"random\" has no statistics of the latents that it was "
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] { without->LatentDistance(without->MakeState(1)); }),
+            "latent_distance: the world \"random\" has no statistics of the latents that it was "
             "trained on; leave it out, or freeze the world again (genie-env freeze writes "
             "them)");
 
@@ -459,15 +456,15 @@ TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   weights["support.whitening"] = whitening;
   WriteTensors(path / "model.safetensors", weights);
   const auto world = World::Load(path);
-  EXPECT_TRUE(world->spec().knows_support);
+  EXPECT_TRUE(world->spec().has_latent_statistics);
   EXPECT_NE(world->spec().fingerprint, without->spec().fingerprint);
   WorldState state = world->MakeState(37);
   state[0].copy_(TrainingNoise({3, 0}, {37, 16}, at::kCPU));
-  const at::Tensor distance = world->OutOfSupport(state);
+  const at::Tensor distance = world->LatentDistance(state);
   const at::Tensor white = (state[0] - mean).to(at::kDouble).matmul(whitening.to(at::kDouble).t());
   EXPECT_TRUE(at::allclose(distance, white.square().sum(1).sqrt().to(at::kFloat), 1e-4, 1e-5));
   const WorldState alone = state.Select(at::tensor({int64_t{30}}, at::kLong));
-  EXPECT_TRUE(at::equal(world->OutOfSupport(alone), distance.narrow(0, 30, 1)));
+  EXPECT_TRUE(at::equal(world->LatentDistance(alone), distance.narrow(0, 30, 1)));
 
   const auto refused = [&](const std::string& words) {
     WriteTensors(path / "model.safetensors", weights);

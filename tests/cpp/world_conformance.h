@@ -46,7 +46,8 @@ class WorldConformance {
     ARowDependsOnItselfAlone();
     BeginTouchesOnlyItsRows();
     FramesAreFollowed();
-    AStepMayBringItsObservation();
+    AStepReturnsItsObservation();
+    AStepOverwritesWhatItSays();
     LookingChangesNothing();
     ErrorsLeaveTheStateUntouched();
     NoRowsAreNoTrouble();
@@ -76,7 +77,7 @@ class WorldConformance {
   }
 
   at::Tensor Frames(const Dream& dream) const {
-    std::vector<int64_t> shape = world_.spec().frame.shape;
+    std::vector<int64_t> shape = world_.spec().frame->shape;
     shape.insert(shape.begin(), std::ssize(dream.seeds));
     const at::Tensor frames = at::zeros(shape, at::kByte);
     for (size_t i = 0; i < dream.seeds.size(); ++i) {
@@ -102,21 +103,27 @@ class WorldConformance {
     return dream;
   }
 
-  WorldStep Step(Dream& dream, const std::optional<std::string>& wanted = std::nullopt) const {
+  /// The world's first observation.
+  const std::string& First() const { return world_.spec().observations.front().name; }
+
+  WorldStep Step(Dream& dream) const { return Step(dream, First()); }
+
+  WorldStep Step(Dream& dream, const std::string& observation) const {
     const at::Tensor actions = Actions(dream);
     ++dream.step;
     return world_.Step(dream.state, actions, Temperature(dream), Counters(dream.seeds, dream.step),
-                       wanted);
+                       observation);
   }
 
-  at::Tensor Picture(const Dream& dream, const at::Tensor& rows) const {
-    return world_.Observe(dream.state, world_.spec().frame.name, rows);
-  }
+  /// A given frame; where the world has no pictures, one that it samples.
+  WorldStep Follow(Dream& dream) const { return Follow(dream, First()); }
 
-  WorldStep Follow(Dream& dream) const {
+  WorldStep Follow(Dream& dream, const std::string& observation) const {
+    if (!world_.spec().frame) return Step(dream, observation);
     const at::Tensor actions = Actions(dream);
     ++dream.step;
-    return world_.Follow(dream.state, actions, Frames(dream), Counters(dream.seeds, dream.step));
+    return world_.Follow(dream.state, actions, Frames(dream), Counters(dream.seeds, dream.step),
+                         observation);
   }
 
   /// Three steps, the second of which is given.
@@ -161,8 +168,10 @@ class WorldConformance {
     const WorldSpec& spec = world_.spec();
     ASSERT_GT(spec.actions.count(), 0);
     ASSERT_FALSE(spec.observations.empty());
-    EXPECT_NE(std::ranges::find(spec.observations, spec.frame.name, &TensorSpec::name),
-              spec.observations.end());
+    if (spec.frame) {
+      EXPECT_NE(std::ranges::find(spec.observations, spec.frame->name, &TensorSpec::name),
+                spec.observations.end());
+    }
     Dream dream = Begun(Seeds(0, 5));
     for (const bool given : {false, true, false}) {
       const WorldStep step = given ? Follow(dream) : Step(dream);
@@ -181,10 +190,11 @@ class WorldConformance {
                                                  : std::numeric_limits<double>::infinity())
             << observation.name;
       }
-      if (spec.knows_support) {
-        ExpectShape(world_.OutOfSupport(dream.state), {"out of support", {}, DType::kFloat32}, 5);
+      if (spec.has_latent_statistics) {
+        ExpectShape(world_.LatentDistance(dream.state), {"latent distance", {}, DType::kFloat32},
+                    5);
       } else {
-        EXPECT_THROW(world_.OutOfSupport(dream.state), std::invalid_argument);
+        EXPECT_THROW(world_.LatentDistance(dream.state), std::invalid_argument);
       }
     }
     int64_t bytes = 0;
@@ -293,7 +303,11 @@ class WorldConformance {
           << what;
       EXPECT_TRUE(at::equal(step.terminated.narrow(0, position, 1), expected.terminated)) << what;
       if (tolerance_ == 0) {
-        EXPECT_TRUE(at::equal(Picture(dream, Rows({position})), Picture(alone, Rows({0})))) << what;
+        for (const TensorSpec& kind : world_.spec().observations) {
+          EXPECT_TRUE(at::equal(world_.Observe(dream.state, kind.name, Rows({position})),
+                                world_.Observe(alone.state, kind.name, Rows({0}))))
+              << what << ": " << kind.name;
+        }
       }
     }
   }
@@ -314,11 +328,15 @@ class WorldConformance {
   }
 
   void FramesAreFollowed() const {
+    if (!world_.spec().frame) {
+      FramesAreRefused();
+      return;
+    }
     Dream a = Begun(Seeds(0, 3));
     Dream b{a.seeds, a.state.Clone(), a.step};
     Follow(a);
     const at::Tensor other = 255 - Frames(b);
-    world_.Follow(b.state, Actions(b), other, Counters(b.seeds, 1));
+    world_.Follow(b.state, Actions(b), other, Counters(b.seeds, 1), First());
     EXPECT_FALSE(at::equal(a.state[0], b.state[0])) << "the frame given must count";
 
     Dream begun{a.seeds, world_.MakeState(3)};
@@ -328,28 +346,72 @@ class WorldConformance {
         << "the frame to begin from must count";
   }
 
-  /// An observation that a step brings is the one that is asked for afterwards, of all rows or
-  /// some; to have wanted it changes nothing.
-  void AStepMayBringItsObservation() const {
-    Dream silent = Played(Seeds(0, 5));
-    const WorldStep expected = Step(silent);
-    EXPECT_FALSE(expected.observation.defined());
-    for (const TensorSpec& observation : world_.spec().observations) {
-      Dream dream = Played(Seeds(0, 5));
-      const WorldStep step = Step(dream, observation.name);
-      const at::Tensor after = world_.Observe(dream.state, observation.name);
-      const at::Tensor rows = Rows({3, 4, 0, 4, 3}).slice(0, 0, 5, 2);  // not side by side
-      EXPECT_TRUE(Alike(world_.Observe(dream.state, observation.name, rows),
-                        after.index_select(0, rows.to(after.device())), tolerance_))
-          << observation.name;
-      ExpectAlike(dream.state, silent.state, 0, "with " + observation.name);
-      EXPECT_TRUE(at::equal(step.surprise, expected.surprise)) << observation.name;
-      EXPECT_TRUE(at::equal(step.terminated, expected.terminated)) << observation.name;
-      if (!step.observation.defined()) continue;
-      ExpectShape(step.observation, observation, 5);
-      EXPECT_TRUE(at::equal(step.observation, after)) << observation.name;
-      step.observation.fill_(1);
-      ExpectAlike(dream.state, silent.state, 0, "after writing on " + observation.name);
+  /// A world without pictures says so, whatever it is asked to do with them.
+  void FramesAreRefused() const {
+    Dream dream = Begun(Seeds(0, 2));
+    const WorldState before = dream.state.Clone();
+    const at::Tensor frames = at::zeros({2, 8, 8, 3}, at::kByte), all = at::ones({2}, at::kBool);
+    const RowCounters rng = Counters(dream.seeds, 1);
+    const auto refuses = [&](const std::function<void()>& call) {
+      try {
+        call();
+        ADD_FAILURE() << "frames were accepted";
+      } catch (const std::invalid_argument& error) {
+        EXPECT_NE(std::string(error.what()).find("has no pictures"), std::string::npos)
+            << error.what();
+      }
+    };
+    refuses([&] { world_.Follow(dream.state, Actions(dream), frames, rng, First()); });
+    refuses([&] { world_.Begin(dream.state, all, {.frames = frames}, rng); });
+    ExpectAlike(dream.state, before, 0, "after frames were refused");
+  }
+
+  /// The observation of a step is the one that Observe gives afterwards, of all rows or some; which
+  /// one is asked for changes nothing else.
+  void AStepReturnsItsObservation() const {
+    for (const bool given : {false, true}) {
+      Dream first = Played(Seeds(0, 5));
+      const WorldStep expected = given ? Follow(first) : Step(first);
+      for (const TensorSpec& observation : world_.spec().observations) {
+        Dream dream = Played(Seeds(0, 5));
+        const WorldStep step =
+            given ? Follow(dream, observation.name) : Step(dream, observation.name);
+        const at::Tensor after = world_.Observe(dream.state, observation.name);
+        const at::Tensor rows = Rows({3, 4, 0, 4, 3}).slice(0, 0, 5, 2);  // not side by side
+        EXPECT_TRUE(Alike(world_.Observe(dream.state, observation.name, rows),
+                          after.index_select(0, rows.to(after.device())), tolerance_))
+            << observation.name;
+        ExpectAlike(dream.state, first.state, 0, "with " + observation.name);
+        EXPECT_TRUE(at::equal(step.surprise, expected.surprise)) << observation.name;
+        EXPECT_TRUE(at::equal(step.terminated, expected.terminated)) << observation.name;
+        ExpectShape(step.observation, observation, 5);
+        EXPECT_TRUE(at::equal(step.observation, after)) << observation.name;
+        step.observation.fill_(1);
+        ExpectAlike(dream.state, first.state, 0, "after writing on " + observation.name);
+      }
+    }
+  }
+
+  /// A step writes to no other part of a state than the world says.
+  void AStepOverwritesWhatItSays() const {
+    for (const bool given : {false, true}) {
+      Dream dream = Played(Seeds(0, 3));
+      for (int steps = 0; steps < 6; ++steps) {
+        const std::vector<OverwrittenField> named = world_.OverwrittenByStep(dream.state);
+        const WorldState before = dream.state.Clone();
+        given ? Follow(dream) : Step(dream);
+        for (size_t field = 0; field < before.fields().size(); ++field) {
+          const auto found = std::ranges::find(named, field, &OverwrittenField::field);
+          if (found != named.end() && !found->slot.defined()) continue;
+          at::Tensor then = before[field].cpu(), now = dream.state[field].cpu().clone();
+          for (int64_t row = 0; found != named.end() && row < 3; ++row) {
+            const int64_t slot = found->slot[row].item<int64_t>();
+            now[row].select(found->dimension - 1, slot).zero_();
+            then[row].select(found->dimension - 1, slot).zero_();
+          }
+          EXPECT_TRUE(at::equal(then, now)) << dream.state.fields()[field].name;
+        }
+      }
     }
   }
 
@@ -360,7 +422,9 @@ class WorldConformance {
       at::Tensor seen = world_.Observe(dream.state, observation.name);
       seen.fill_(1);
     }
-    Picture(dream, Rows({0, 1, 2})).fill_(1);
+    for (const TensorSpec& observation : world_.spec().observations) {
+      world_.Observe(dream.state, observation.name, Rows({0, 1, 2})).fill_(1);
+    }
     ExpectAlike(dream.state, before, 0, "after looking, and writing on what was seen");
   }
 
@@ -370,12 +434,15 @@ class WorldConformance {
     const WorldState before = state.Clone();
     const int64_t count = world_.spec().actions.count();
     const at::Tensor actions = at::zeros({3}, at::kLong), temperature = at::ones({3});
-    const at::Tensor frames = Frames(dream), mask = at::ones({3}, at::kBool);
+    const bool pictures = world_.spec().frame.has_value();
+    const at::Tensor frames = pictures ? Frames(dream) : at::Tensor();
+    const at::Tensor mask = at::ones({3}, at::kBool);
     const RowCounters rng = Counters(dream.seeds, 9), few = Counters({1, 2}, 9);
 
     const auto refuses_action = [&](const at::Tensor& wrong) {
-      EXPECT_THROW(world_.Step(state, wrong, temperature, rng), InvalidAction);
-      EXPECT_THROW(world_.Follow(state, wrong, frames, rng), InvalidAction);
+      EXPECT_THROW(world_.Step(state, wrong, temperature, rng, First()), InvalidAction);
+      if (!pictures) return;
+      EXPECT_THROW(world_.Follow(state, wrong, frames, rng, First()), InvalidAction);
     };
     refuses_action(at::zeros({2}, at::kLong));
     refuses_action(at::zeros({3, 1}, at::kLong));
@@ -388,18 +455,27 @@ class WorldConformance {
     };
     for (const float wrong : {0.0f, 1e-40f, -1.0f, std::numeric_limits<float>::infinity(),
                               std::numeric_limits<float>::quiet_NaN()}) {
-      refuses("temperature", [&] { world_.Step(state, actions, at::full({3}, wrong), rng); });
+      refuses("temperature",
+              [&] { world_.Step(state, actions, at::full({3}, wrong), rng, First()); });
     }
-    refuses("shape", [&] { world_.Step(state, actions, at::ones({1}), rng); });
-    refuses("dtype", [&] { world_.Step(state, actions, at::ones({3}, at::kDouble), rng); });
-    refuses("rng", [&] { world_.Step(state, actions, temperature, few); });
-    refuses("rng", [&] { world_.Follow(state, actions, frames, few); });
-    refuses("frames", [&] { world_.Follow(state, actions, frames.narrow(0, 0, 2), rng); });
-    refuses("frames", [&] { world_.Follow(state, actions, frames.to(at::kFloat), rng); });
+    refuses("shape", [&] { world_.Step(state, actions, at::ones({1}), rng, First()); });
+    refuses("dtype",
+            [&] { world_.Step(state, actions, at::ones({3}, at::kDouble), rng, First()); });
+    refuses("rng", [&] { world_.Step(state, actions, temperature, few, First()); });
+    if (pictures) {
+      const auto refuses_to_follow = [&](const at::Tensor& wrong, const RowCounters& counters) {
+        refuses("follow", [&] { world_.Follow(state, actions, wrong, counters, First()); });
+      };
+      refuses_to_follow(frames, few);
+      refuses_to_follow(frames.narrow(0, 0, 2), rng);
+      refuses_to_follow(frames.to(at::kFloat), rng);
+      refuses("kind", [&] { world_.Follow(state, actions, frames, rng, "no such thing"); });
+      refuses("frames",
+              [&] { world_.Begin(state, mask, {.frames = frames.narrow(0, 0, 2)}, rng); });
+    }
     refuses("mask", [&] { world_.Begin(state, at::ones({2}, at::kBool), {}, rng); });
     refuses("mask", [&] { world_.Begin(state, at::ones({3}, at::kByte), {}, rng); });
     refuses("rng", [&] { world_.Begin(state, mask, {}, few); });
-    refuses("frames", [&] { world_.Begin(state, mask, {.frames = frames.narrow(0, 0, 2)}, rng); });
     refuses("kind", [&] { world_.Observe(state, "no such thing"); });
     refuses("kind", [&] { world_.Step(state, actions, temperature, rng, "no such thing"); });
     for (const TensorSpec& observation : world_.spec().observations) {
@@ -410,7 +486,7 @@ class WorldConformance {
     refuses("rows", [&] { world_.MakeState(-1); });
     refuses("another world's state", [&] {
       WorldState foreign({{"no such field", at::zeros({3, 2})}});
-      world_.Step(foreign, actions, temperature, rng);
+      world_.Step(foreign, actions, temperature, rng, First());
     });
     ExpectAlike(state, before, 0, "after errors");
   }
@@ -422,7 +498,7 @@ class WorldConformance {
       ExpectShapeOfNone(world_.Observe(dream.state, observation.name), observation);
       ExpectShapeOfNone(world_.Observe(dream.state, observation.name, Rows({})), observation);
       const WorldStep step = Step(dream, observation.name);
-      if (step.observation.defined()) ExpectShapeOfNone(step.observation, observation);
+      ExpectShapeOfNone(step.observation, observation);
     }
   }
 

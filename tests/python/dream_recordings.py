@@ -33,7 +33,8 @@ FOLDER = Path(__file__).parents[1] / "data" / "dreams"
 def processor() -> str:
     """What bits depend on, besides the dtype: whose processor it is and what it can do."""
     fields = dict(
-        line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].split("\n")
+        line.split(":", 1)
+        for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].split("\n")
     )
     fields = {name.strip(): value.strip() for name, value in fields.items()}
     flags = fields["flags"].split()

@@ -12,8 +12,8 @@ import torch
 from random_world import random_config, write_random_world
 
 from genie_env.bench import bench
-from genie_env.bench import flops as products
 from genie_env.cli.app import APP
+from genie_env.families import Costs, find_family, registry
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -31,7 +31,7 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     world = write_random_world(tmp_path / "world")
     file, picture = tmp_path / "out" / "b.json", tmp_path / "out" / "b.png"
     options = ["--seconds", "0.05", "--dtype", "float32", "--json", str(file), "--plot"]
-    assert run(str(world), "--batch", "1", "4", "9", *options, str(picture)) == 0
+    assert run("--world", str(world), "--batch", "1", "4", "9", *options, str(picture)) == 0
 
     report = json.loads(file.read_text())
     cells = [(r["batch"], r["tier"], r["dtype"]) for r in report["results"]]
@@ -57,7 +57,7 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_auto_names_the_type_it_stands_for(tmp_path: Path) -> None:
     world = write_random_world(tmp_path / "world")
     file = tmp_path / "b.json"
-    assert run(str(world), "--batch", "2", "--seconds", "0.01", "--json", str(file)) == 0
+    assert run("--world", str(world), "--batch", "2", "--seconds", "0.01", "--json", str(file)) == 0
     assert {r["dtype"] for r in json.loads(file.read_text())["results"]} <= {"float32", "bfloat16"}
 
 
@@ -66,7 +66,8 @@ def test_products_are_those_of_the_networks() -> None:
     config = random_config(latents=64, hidden=512, components=5)
     memory = PlainMemory()
     weights = [memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0, memory.output.weight]
-    flops = sum(p.flops for p in products.step_products(config))
+    costs = costs_of(config)
+    flops = sum(p.flops for p in costs.step)
     assert flops == 2 * sum(weight.numel() for weight in weights)
 
     vision = PlainVision()
@@ -79,14 +80,14 @@ def test_products_are_those_of_the_networks() -> None:
     for layer in (vision.expand, vision.deconv1, vision.deconv2, vision.deconv3, vision.deconv4):
         layer.register_forward_hook(count)
     vision.decode(torch.zeros(1, 64))
-    assert [p.flops for p in products.decoding_products(config)] == counted
+    assert [p.flops for p in costs.decoding] == counted
 
 
 def test_a_genie_world_of_random_weights(tmp_path: Path) -> None:
     file = tmp_path / "b.json"
     sizes = "T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2"
     options = ["--batch", "1", "3", "--seconds", "0.05", "--dtype", "float32", "--json", str(file)]
-    assert run("--genie", sizes, *options) == 0
+    assert run("--random", f"genie:{sizes}", *options) == 0
     report = json.loads(file.read_text())
     assert report["world"]["name"] == "random-genie"
     assert [(r["batch"], r["tier"]) for r in report["results"]] == [
@@ -111,44 +112,77 @@ def test_products_of_a_genie_world(tmp_path: Path) -> None:
     counted.clear()
     dream.step(torch.zeros(1, dtype=torch.int64))
     config = json.loads((world / "config.json").read_text())
-    names = [(p.layer, p.rows, p.flops) for p in products.step_products(config)]
+    names = [(p.layer, p.rows, p.flops) for p in costs_of(config).step]
     assert names == [(n.removeprefix("transformer.block"), r, f) for n, r, f in counted]
 
+    costs = costs_of(config, passes=4)
+    for layer in ("to_logits", "1.widen"):
+        assert [p.rows for p in costs.step if p.layer == layer] == [64, 59, 45, 24]
     config["dynamics"]["passes"] = 4
-    expected = [p for p in products.step_products(config) if p.layer == "to_logits"]
-    assert [p.rows for p in expected] == [64, 59, 45, 24]
-    last = [p.rows for p in products.step_products(config) if p.layer == "1.widen"]
-    assert last == [64, 59, 45, 24]
-    assert products.window(config) == 3
+    assert costs_of(config) == costs
+    assert costs.warm_up_steps == 3
+    config["format_version"], config["dynamics"]["band"] = 1, config["dynamics"].pop("window")
+    assert costs_of(config) == costs
 
-    eyes = 2 * 64 * (4 * 12 * 192**2 + 192 * 192)
-    assert sum(p.flops for p in products.decoding_products(config)) == eyes
+    tokenizer = 2 * 64 * (4 * 12 * 192**2 + 192 * 192)
+    assert sum(p.flops for p in costs.decoding) == tokenizer
 
 
-def test_passes_and_order_that_are_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_that_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = GenieSizes.parse("T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2")
     world = random_genie_world(tmp_path / "world", sizes)
     file = tmp_path / "b.json"
     options = ["--batch", "1", "--seconds", "0.05", "--json", str(file)]
-    assert run(str(world), *options, "--passes", "5", "--order", "random") == 0
-    told = json.loads(file.read_text())["world"]
-    assert (told["passes"], told["order"]) == (5, "random")
-    assert "5 passes, order: random" in " ".join(capsys.readouterr().out.split())
+    chosen = ["--option", "passes=5", "--option", "order=random"]
+    assert run("--world", str(world), *options, *chosen) == 0
+    assert json.loads(file.read_text())["world"]["options"] == {"passes": 5, "order": "random"}
+    assert "order=random, passes=5" in " ".join(capsys.readouterr().out.split())
 
-    assert run(str(world), *options, "--passes", "65") == 1
-    assert "passes is 65, expected 1 to 64" in " ".join(capsys.readouterr().err.split())
-    assert run("doom-take-cover", *options, "--passes", "2") == 1
-    assert "is of the vision-memory family, which has none" in " ".join(
-        capsys.readouterr().err.split()
+    def refused(world: str, option: str) -> str:
+        assert run("--world", world, *options, "--option", option) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "is 65, expected an integer from 1 to 64" in refused(str(world), "passes=65")
+    assert "doom-take-cover (vision-memory) has no option 'passes'" in refused(
+        "doom-take-cover", "passes=2"
     )
-    # What a step multiplies is counted at the passes that were asked for.
-    counted = [
-        sum(p.flops for p in products.step_products(bench.Loader(*where).config()))
-        for where in ((world, torch.device("cpu"), n, None) for n in (None, 2, 5))
-    ]
+    assert "--option is 'passes', expected name=value" in refused(str(world), "passes")
+    # The products of a step are those of the passes that were asked for.
+    counted = []
+    for given in ({}, {"passes": 2}, {"passes": 5}):
+        loader = bench.Loader(world, torch.device("cpu"), given)
+        costs = bench.costs_of(loader.load("float32"), world)
+        assert costs is not None
+        counted.append(sum(p.flops for p in costs.step))
     assert counted[0] == counted[1] < counted[2]
+
+
+def test_a_family_that_python_does_not_know_has_no_products(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is registered in C++ alone."""
+    monkeypatch.delitem(registry._FAMILIES, "vision-memory")
+    world = write_random_world(tmp_path / "world")
+    file, picture = tmp_path / "b.json", tmp_path / "b.png"
+    options = [
+        "--batch",
+        "1",
+        "2",
+        "--seconds",
+        "0.02",
+        "--json",
+        str(file),
+        "--plot",
+        str(picture),
+    ]
+    assert run("--world", str(world), *options) == 0
+    results = json.loads(file.read_text())["results"]
+    assert len(results) == 6 and all(r["steps_per_s"] > 0 for r in results)
+    for name in ("products_per_s", "products_share", "peak_share"):
+        assert {r[name] for r in results} == {None}
+    lines = [line for line in capsys.readouterr().out.splitlines() if "latents" in line]
+    assert all(line.count("- │") == 2 for line in lines)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_repeats_take_turns() -> None:
@@ -170,25 +204,36 @@ def test_repeats_take_turns() -> None:
 def test_wrong_arguments(
     options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(str(write_random_world(tmp_path / "world")), *options) == 1
+    assert run("--world", str(write_random_world(tmp_path / "world")), *options) == 1
     assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], "give either a world or --genie with sizes"),
-        (["doom-take-cover", "--genie", "T=3"], "give either a world or --genie with sizes"),
-        (["--genie", "T=3"], "without S, d, blocks, heads, codes, K: give them too"),
+        ([], "give either --world or --random FAMILY:SIZES"),
+        (
+            ["--world", "doom-take-cover", "--random", "genie:T=3"],
+            "give either --world or --random FAMILY:SIZES",
+        ),
+        (["--random", "genie:T=3"], "without S, d, blocks, heads, codes, K: give them too"),
+        (
+            ["--random", "genie"],
+            "--random is 'genie': '' in it is not understood; expected each of T",
+        ),
+        (["--random", "dice:6"], "unknown world family 'dice': give one of genie, vision-memory"),
+        (
+            ["--random", "vision-memory:64"],
+            "the family vision-memory makes no random worlds; those that do: genie",
+        ),
     ],
 )
-def test_a_world_or_sizes(
-    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_world_or_sizes(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*args) == 1
     assert words in " ".join(capsys.readouterr().err.split())
 
 
-def test_unknown_family() -> None:
-    with pytest.raises(ValueError, match="family is 'dice'; .* and 'genie' alone are known"):
-        products.step_products({**random_config(), "family": "dice"})
+def costs_of(config: dict[str, Any], **options: int) -> Costs:
+    costs = find_family(config["family"]).costs
+    assert costs is not None
+    return costs(config, options)

@@ -1,21 +1,39 @@
-"""Schedules of actions that never look."""
+"""Blind policies: schedules of actions, those of any game and those of Doom."""
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 import pytest
 
-from genie_env.games.blind import (
-    LEFT,
-    POLICIES,
-    RIGHT,
-    STAY,
-    blind_actions,
-    check_policy,
-    explored_actions,
-)
+from genie_env.games.base import Game
+from genie_env.games.blind import explored_actions
+from genie_env.games.doom import LEFT, RIGHT, STAY
+from genie_env.games.registry import find_game
 
-NAMES = [name.replace("K", "60") for name in POLICIES]
+DOOM = find_game("doom-take-cover")
+NAMES = [name.replace("K", "60") for name in DOOM.policies]
+
+
+class Numbered(Game):
+    """A game that says no more than how many actions it has."""
+
+    frame_size = (64, 64)
+    frames_per_second = None
+    make = None  # type: ignore[assignment]
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return tuple(map(str, range(int(self.name))))
+
+
+def blind_actions(
+    name: str, seed: int, steps: int, num_actions: int = 3, frame_skip: int = 1
+) -> np.ndarray:
+    """Doom's, or those of a game with another number of actions."""
+    kind = Numbered if num_actions != 3 else type(DOOM)
+    return kind(str(num_actions), frame_skip).blind_actions(name, seed, steps)
 
 
 def runs(actions: np.ndarray) -> np.ndarray:
@@ -37,8 +55,8 @@ def test_policies_count_tics_whatever_the_frame_skip(name: str) -> None:
     """A sweep of 60 tics is 15 steps of 4."""
     tics = blind_actions(name, 7, 2100)
     assert np.array_equal(blind_actions(name, 7, 525, frame_skip=4), tics[::4])
-    overruled = explored_actions(0.5, 7, 2100)
-    assert np.array_equal(explored_actions(0.5, 7, 525, frame_skip=4), overruled[::4])
+    overruled = explored_actions(0.5, 7, 2100, 3)
+    assert np.array_equal(explored_actions(0.5, 7, 525, 3, frame_skip=4), overruled[::4])
 
 
 @pytest.mark.parametrize("name", ["random", "held", "long-held", "sweeps"])
@@ -79,13 +97,13 @@ def test_the_mixture_has_its_parts() -> None:
 
 
 def test_explored_actions_take_their_part_of_the_time() -> None:
-    schedule = explored_actions(0.3, 5, 100_000)
+    schedule = explored_actions(0.3, 5, 100_000, 3)
     assert (schedule >= 0).mean() == pytest.approx(0.3, abs=0.03)
     assert set(schedule) == {-1, LEFT, STAY, RIGHT}
-    assert (explored_actions(0, 5, 100) == -1).all()
-    assert (explored_actions(1, 5, 100) >= 0).all()
+    assert (explored_actions(0, 5, 100, 3) == -1).all()
+    assert (explored_actions(1, 5, 100, 3) >= 0).all()
     with pytest.raises(ValueError, match="explore is 1.5; expected a fraction of the time, 0 to 1"):
-        explored_actions(1.5, 0, 10)
+        explored_actions(1.5, 0, 10, 3)
 
 
 @pytest.mark.parametrize("name", ["", "sweep", "sweep:0", "sweep:-3", "sweep:K", "hold"])
@@ -96,5 +114,20 @@ def test_unknown_names_are_refused_with_the_known_ones(name: str) -> None:
 
 def test_games_without_left_and_right_have_only_random_policies() -> None:
     assert set(blind_actions("held", 0, 1000, num_actions=5)) == set(range(5))
-    with pytest.raises(ValueError, match="this game has 5 actions; expected random, held or long"):
-        check_policy("left", num_actions=5)
+    words = "unknown policy 'left'; expected one of random, held, long-held, the blind policies of 5"
+    with pytest.raises(ValueError, match=words):
+        Numbered("5").check_policy("left")
+
+
+def test_seeds_give_the_episodes_that_they_gave_in_earlier_versions() -> None:
+    """Recordings are resumed, and scores added to, by what a seed gave when they were begun."""
+    digest = hashlib.sha256()
+    for name in ("random", "held", "long-held", "left", "right", "still", "sweep:60", "sweeps"):
+        for seed in range(40):
+            for frame_skip in (1, 4):
+                digest.update(blind_actions(name, seed, 300, frame_skip=frame_skip).tobytes())
+    for seed in range(40):
+        digest.update(blind_actions("mixture", seed, 300).tobytes())
+        digest.update(blind_actions("held", seed, 300, num_actions=5).tobytes())
+        digest.update(explored_actions(0.4, seed, 300, 3, frame_skip=2).tobytes())
+    assert digest.hexdigest()[:16] == "5243a5fc180c9ea5"

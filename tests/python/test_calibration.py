@@ -2,10 +2,8 @@
 
 import json
 import math
-import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from random_world import write_random_world
 
@@ -13,6 +11,10 @@ from genie_env.agents.dreams import Dreams
 from genie_env.evaluation import calibrate as calibration
 from genie_env.evaluation.calibrate import Setting, calibrate, choose, find_holes, hole_warning
 from genie_env.evaluation.statistics import Summary
+from genie_env.games.doom import DoomGame
+from genie_env.games.registry import find_game
+
+DOOM = find_game("doom-take-cover")
 
 
 def lives(**means: float) -> dict[str, Summary]:
@@ -38,7 +40,7 @@ def test_the_setting_closest_to_reality_is_chosen() -> None:
     far = Setting("thresholded", 0.5, lives(held=2000, left=2000, still=2000))
     near = Setting("sampled", 1.15, lives(held=310, left=190, still=110))
     assert choose([far, near], REAL) is near
-    assert choose([near, Setting("sampled", 1.3, near.survival)], REAL) is near
+    assert choose([near, Setting("sampled", 1.3, near.scores)], REAL) is near
 
 
 def test_it_takes_evidence_to_leave_temperature_1() -> None:
@@ -59,10 +61,11 @@ def test_it_takes_evidence_to_leave_temperature_1() -> None:
 
 def test_a_constant_policy_that_lives_much_longer_is_a_hole() -> None:
     setting = Setting("sampled", 1.0, lives(held=3000, left=299, still=151))
-    (hole,) = find_holes(setting, REAL)  # left is below 1.5 times, held is not constant
+    (hole,) = find_holes(setting, REAL, DOOM)  # left is below 1.5 times, held is not constant
     assert (hole["policy"], hole["real"], hole["dream"]) == ("still", 100, 151)
-    words = hole_warning([hole])
-    assert "always still: 151 tics in the dream, 100 in reality (1.5 times as long)" in words
+    words = hole_warning([hole], DOOM.score)
+    assert "always still: a survival of 151 tics in the dream, 100 in the real game" in words
+    assert "(1.5 times)" in words
     assert "Record episodes that do what these policies do" in words
 
 
@@ -71,23 +74,23 @@ def test_calibrate_measures_and_writes(
 ) -> None:
     pytest.importorskip("vizdoom")
     world = write_random_world(tmp_path / "world")
-    monkeypatch.setattr(calibration, "POLICIES", ("left", "still", "held"))
+    monkeypatch.setattr(DoomGame, "baselines", ("left", "still", "held"))
     out = tmp_path / "out"
-    arguments = {"world": str(world), "out": out, "tau": [0.5, 1.0], "dreams": 16}
+    arguments = {"world": world, "out": out, "temperatures": [0.5, 1.0], "dreams": 16}
     calibrate(**arguments, episodes=2, workers=1)
 
     found = json.loads((out / "calibration.json").read_text())
     assert len(found["world"]["fingerprint"]) == 64
     settings = [(s["termination"], s["temperature"]) for s in found["dream"]]
-    assert settings == [(t, tau) for t in ("thresholded", "sampled") for tau in (0.5, 1.0)]
+    assert settings == [(t, tau) for t in ("sampled", "thresholded") for tau in (0.5, 1.0)]
     assert found["chosen"] in [
-        {k: v for k, v in setting.items() if k != "survival"} for setting in found["dream"]
+        {k: v for k, v in setting.items() if k != "scores"} for setting in found["dream"]
     ]
     least = min(found["dream"], key=lambda setting: setting["error"])
     assert found["chosen"]["error"] <= least["error"] + least["standard_error"]
-    assert {*found["real"]} == {*found["dream"][0]["survival"]} == {"left", "still", "held"}
+    assert {*found["real"]} == {*found["dream"][0]["scores"]} == {"left", "still", "held"}
     assert found["real"]["left"]["n"] == 2
-    assert found["dream"][0]["survival"]["left"]["n"] == 16
+    assert found["dream"][0]["scores"]["left"]["n"] == 16
     assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
     assert "Chosen: temperature" in capsys.readouterr().out
 
@@ -105,15 +108,15 @@ def test_calibrate_plays_the_worlds_game_at_its_frame_skip(
     world = write_random_world(tmp_path / "world")
     config = json.loads((world / "config.json").read_text())
     (world / "config.json").write_text(json.dumps({**config, "frame_skip": 4}))
-    monkeypatch.setattr(calibration, "POLICIES", ("left",))
+    monkeypatch.setattr(DoomGame, "baselines", ("left",))
     out = tmp_path / "out"
-    calibrate(world=str(world), out=out, tau=[1.0], dreams=1, episodes=1, workers=1)
+    calibrate(world, out, temperatures=[1.0], dreams=1, episodes=1, workers=1)
     played = json.loads((out / "real" / "left.json").read_text())
     assert (played["game"], played["frame_skip"]) == ("doom-take-cover", 4)
     # A single score has no interval, in the file as in the picture.
     found = json.loads((out / "calibration.json").read_text())
     assert found["real"]["left"]["ci95"] is None
-    assert found["dream"][0]["survival"]["left"]["std"] is None
+    assert found["dream"][0]["scores"]["left"]["std"] is None
 
 
 def test_a_world_is_loaded_once_a_termination(
@@ -124,26 +127,27 @@ def test_a_world_is_loaded_once_a_termination(
 
     loaded = []
 
-    def load(*_: object, termination: str, **__: object) -> Dreams:
-        loaded.append(termination)
-        return real_load(world, termination=termination)
+    def load(*_: object, options: dict[str, str] = {}, **__: object) -> Dreams:
+        dreams = real_load(world, options=options)
+        loaded.append(dreams.options["termination"])
+        return dreams
 
     def play(*_: object) -> None:
         raise Enough
 
     world, real_load = write_random_world(tmp_path / "world"), Dreams.load
     monkeypatch.setattr(calibration.Dreams, "load", load)
-    monkeypatch.setattr(calibration, "real_survival", play)
+    monkeypatch.setattr(calibration, "play_real_game", play)
     with pytest.raises(Enough):
-        calibrate(world=str(world), out=tmp_path / "out", tau=[0.5, 1.0, 1.5])
-    assert loaded == ["thresholded", "sampled"]
+        calibrate(world, tmp_path / "out", temperatures=[0.5, 1.0, 1.5])
+    assert sorted(loaded) == ["sampled", "thresholded"]
 
 
 def test_words_of_errors(tmp_path: Path) -> None:
-    world = str(write_random_world(tmp_path / "world"))
+    world = write_random_world(tmp_path / "world")
     for tau in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match=rf"temperature is {tau}; expected a number above 0"):
-            calibrate(world=world, out=tmp_path / "out", tau=[1.0, tau])
+            calibrate(world, tmp_path / "out", temperatures=[1.0, tau])
     with pytest.raises(ValueError, match="dreams is 0; expected 1 or more"):
-        calibrate(world=world, out=tmp_path / "out", dreams=0)
+        calibrate(world, tmp_path / "out", dreams=0)
     assert not (tmp_path / "out").exists()

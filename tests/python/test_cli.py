@@ -6,8 +6,10 @@ import errno
 import importlib.metadata
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -83,13 +85,38 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(("name", "command"), commands(), ids=[name for name, _ in commands()])
 def test_every_command_is_there_and_its_help_is_its_functions(
-    name: str, command: LazyCommand
+    name: str, command: LazyCommand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     docstring = command.load().__doc__
     assert docstring.strip().splitlines()[0] == command.help
-    with pytest.raises(SystemExit) as exit:
-        APP.main([*name.split(), "--help"], prog_name="genie-env")
-    assert exit.value.code == 0
+    shown = []
+    for help_option in ("--help", "-h"):
+        with pytest.raises(SystemExit) as exit:
+            APP.main([*name.split(), help_option], prog_name="genie-env")
+        assert exit.value.code == 0
+        shown.append(" ".join(capsys.readouterr().out.split()))
+    assert shown[0] == shown[1]
+    assert shown[0].endswith(f"Example: genie-env {command.entry.example}")
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=[name for name, _ in commands()])
+def test_the_example_of_a_command_is_understood(name: str, command: LazyCommand) -> None:
+    words = shlex.split(command.entry.example)
+    assert words[: len(name.split())] == name.split()
+    command.make_context(name, words[len(name.split()) :])
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=[name for name, _ in commands()])
+def test_options_have_one_word_for_one_thing(name: str, command: LazyCommand) -> None:
+    parameters = command.make_context(name, [], resilient_parsing=True).command.params
+    words = {word for parameter in parameters for word in parameter.opts}
+    assert ("--temperature" in words) == ("--tau" in words)
+    if "--world" in words:  # it loads a world, whose family has options of its own
+        assert not words & {"--termination", "--passes", "--order"}
+    if name != "worlds":
+        assert "world" not in words, "a world is named by --world"
+    helps = [getattr(parameter, "help", None) or "" for parameter in parameters]
+    assert [help for help in helps if help.startswith("of ")] == []
 
 
 @pytest.mark.parametrize(
@@ -130,6 +157,24 @@ def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:
     result = run("recrod")
     assert result.returncode == 2
     assert "No such command 'recrod'. Did you mean 'record'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bench --genie T=16", "--genie is now --random genie:SIZES: give that instead"),
+        ("bench --world x --passes=4", "--passes is now --option passes=NUMBER: give that instead"),
+        ("train latent-actions --momentum 0.5", "--momentum is now --action-decay: give that instead"),
+    ],
+)
+def test_an_option_that_was_renamed_says_so(
+    line: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["genie-env", *line.split()])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 1
+    assert capsys.readouterr().err == f"genie-env: {words}\n"
 
 
 @pytest.mark.parametrize(

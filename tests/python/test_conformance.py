@@ -211,10 +211,6 @@ def assert_same(ours: Any, theirs: Any, where: str = "") -> None:
 
 
 def halves(observations: Any, actions: Any, next_observations: Any) -> Any:
-    return np.float32(0.5) * np.asarray(actions, np.float32)
-
-
-def halves(observations: Any, actions: Any, next_observations: Any) -> Any:
     """Rewards that differ from step to step."""
     return np.float32(0.5) * np.asarray(actions, np.float32)
 

@@ -10,9 +10,11 @@ from safetensors.numpy import save_file
 
 from genie_env._core import World
 from genie_env.agents.controller import LinearController, file_hash, steer
-from genie_env.agents.dreams import Dreams, Played, derived_seeds
+from genie_env.agents.dreams import Dreams, EpisodeResults, derived_seeds
 from genie_env.agents.evolution import ControllerSettings, Generation, evolve, train_controller
-from genie_env.agents.train_controller import describe, parse_steps
+from genie_env.agents.training_progress import describe
+from genie_env.cli.options import parse_steps
+from genie_env.games.base import Score
 
 FINGERPRINT = "ab" * 32
 FEATURES = {"zch": 20, "zh": 12}
@@ -110,11 +112,11 @@ TOP = np.random.default_rng(0).standard_normal(20).astype(np.float32)
 ZERO = LinearController(np.zeros(20, np.float32), "zch", FINGERPRINT)
 
 
-def hill(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+def hill(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> EpisodeResults:
     """1000 at the top; an episode's seed adds its luck, equal for all candidates."""
     luck = np.array([seed % 101 - 50 for seed in seeds])
     scores = 1000 - 10 * ((weights - TOP) ** 2).sum(axis=1)[owners] + luck
-    return Played(scores.astype(np.float32), 10 * len(seeds))
+    return EpisodeResults(scores.astype(np.float32), 10 * len(seeds))
 
 
 SETTINGS = ControllerSettings(steps=100_000, population=12, dreams=4, seed=3)
@@ -141,6 +143,20 @@ def test_evolution_climbs(unbroken: list[Generation]) -> None:
     assert np.abs(last.controller.weight - TOP).max() < 0.5
 
 
+def test_where_lower_is_better_it_descends(unbroken: list[Generation]) -> None:
+    """The same controllers, by scores of the other sign."""
+
+    def valley(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> EpisodeResults:
+        results = hill(weights, owners, seeds)
+        return EpisodeResults(-results.scores, results.steps)
+
+    lower = list(evolve(valley, ZERO, SETTINGS, higher_is_better=False))
+    assert [(g.best, g.best_score) for g in lower] == [
+        (None if g.best is None else -g.best, -g.best_score) for g in unbroken
+    ]
+    assert np.array_equal(lower[-1].controller.weight, unbroken[-1].controller.weight)
+
+
 def test_the_mean_is_scored_now_and_then_and_at_the_end(unbroken: list[Generation]) -> None:
     scored = [g.index for g in unbroken if g.score is not None]
     assert scored[:3] == [0, 5, 10]
@@ -148,8 +164,8 @@ def test_the_mean_is_scored_now_and_then_and_at_the_end(unbroken: list[Generatio
     # The last generation has no candidates, and does not repeat what those before it lived.
     last = unbroken[-1]
     assert (last.mean, last.best) == (None, None)
-    assert describe(last).startswith(f"final score {last.score:,.0f}, controller ")
-    assert describe(unbroken[-2]).startswith(f"survival mean {unbroken[-2].mean:,.0f}, best ")
+    assert describe(last, Score()).startswith(f"final score {last.score:,.0f}, controller ")
+    assert describe(unbroken[-2], Score()).startswith(f"score mean {unbroken[-2].mean:,.0f}, best ")
     # The best by score, not the luckiest candidate.
     scores = [g.score for g in unbroken if g.score is not None]
     assert unbroken[-1].best_score == max(scores)
@@ -159,7 +175,7 @@ def test_the_mean_is_scored_now_and_then_and_at_the_end(unbroken: list[Generatio
 def test_candidates_share_dreams_and_generations_do_not() -> None:
     seen = []
 
-    def watched(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+    def watched(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> EpisodeResults:
         seen.append((owners, seeds))
         return hill(weights, owners, seeds)
 
@@ -205,7 +221,7 @@ def test_ctrl_c_keeps_every_finished_generation(
 ) -> None:
     calls = 0
 
-    def interrupted(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+    def interrupted(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> EpisodeResults:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -223,7 +239,7 @@ def test_a_finished_run_is_replayed_without_playing(
 ) -> None:
     list(evolve(hill, ZERO, SETTINGS, tmp_path))
 
-    def nobody(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> Played:
+    def nobody(weights: np.ndarray, owners: np.ndarray, seeds: list[int]) -> EpisodeResults:
         raise AssertionError("played again")
 
     assert curve(list(evolve(nobody, ZERO, SETTINGS, tmp_path))) == curve(unbroken)

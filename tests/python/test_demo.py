@@ -33,7 +33,9 @@ from genie_env.cli.demo import (
 from genie_env.data.workers import play_episodes
 from genie_env.evaluation.comparison_video import dream_frames, dream_lengths
 from genie_env.evaluation.evaluate import FRESH_GAMES, blind_player
-from genie_env.games.frames import DOOM, Game
+from genie_env.games.registry import find_game
+
+DOOM = find_game("doom-take-cover")
 
 OUTPUTS = sorted([AGENT, CURVE, RESULTS])
 
@@ -58,7 +60,7 @@ def test_from_dream_to_reality(
     for name in ROWS:
         assert name in printed
     assert "generation 0: survival mean" in printed and "steps/s" in printed
-    assert printed.count("final score") == 1
+    assert printed.count("final survival") == 1
 
     results = json.loads((out / "results.json").read_text())
     assert results["world"] == World.load(world).spec.fingerprint
@@ -77,7 +79,7 @@ def test_from_dream_to_reality(
     assert pictures[0].shape == (552, 1032, 3)
     reality, dream = pictures[0][40:, :512], pictures[0][40:, 520:]
     # Games that no recording holds, whose seeds begin at 0.
-    player = blind_player("random", FRESH_GAMES, Game(DOOM))
+    player = blind_player("random", FRESH_GAMES, DOOM)
     games = [episode.score for episode in play_episodes(player, range(2), workers=1)]
     assert results["real"]["random play"]["scores"] == games
     # Doom's ceiling is grey and even; a random world's pictures are not.
@@ -105,7 +107,7 @@ def test_ctrl_c_keeps_what_there_is(world: Path, tmp_path: Path) -> None:
     printed += running.communicate(timeout=300)[0]
     assert running.returncode == 130
     assert printed.endswith("stopped\n") and "Traceback" not in printed
-    assert printed.count("in the dream the controller survives") == 1
+    assert printed.count("in the dream the controller reaches a survival of") == 1
     assert sorted(file.name for file in out.iterdir()) == OUTPUTS
     results = json.loads((out / "results.json").read_text())
     assert len(results["generations"]) >= 2 and results["real"] == {}
@@ -113,7 +115,7 @@ def test_ctrl_c_keeps_what_there_is(world: Path, tmp_path: Path) -> None:
 
 def test_warm_starts_from_the_controller_that_ships(tmp_path: Path) -> None:
     world = write_random_world(tmp_path / "world")
-    dreams, findings = Dreams.load(world), Findings()
+    dreams, findings = Dreams.load(world), Findings(DOOM.score)
     weight = np.random.default_rng(0).normal(0, 3, dreams.num_features).astype(np.float32)
     LinearController(weight, "zch", dreams.fingerprint).save(world / "controller.safetensors")
     settings = ControllerSettings(minutes=0.001)
@@ -144,7 +146,7 @@ def test_ctrl_c_while_filming_reports_once(
     monkeypatch.setattr("genie_env.cli.demo.film_side_by_side", stop)
     with pytest.raises(KeyboardInterrupt):
         demo(minutes=0.001, out=tmp_path / "out", world=str(world))
-    assert capsys.readouterr().out.count("in the dream the controller survives") == 1
+    assert capsys.readouterr().out.count("in the dream the controller reaches a survival of") == 1
 
 
 def test_the_dream_that_is_filmed_is_the_one_that_was_measured(world: Path) -> None:

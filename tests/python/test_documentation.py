@@ -15,7 +15,7 @@ import pytest
 
 import genie_env
 from genie_env.cli.app import APP
-from genie_env.envs.registry import shipped_worlds
+from genie_env.envs.registry import installed_worlds
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,7 +45,7 @@ def test_docstring_examples(module: str) -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/environment.md"])
 def test_examples_of_a_page(page: str) -> None:
-    if "doom-take-cover" not in shipped_worlds():
+    if "doom-take-cover" not in installed_worlds():
         pytest.skip("this tree ships no doom-take-cover")
     failed, tried = doctest.testfile(str(ROOT / page), module_relative=False)
     assert (failed, tried > 0) == (0, True)

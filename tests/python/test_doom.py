@@ -14,8 +14,10 @@ import vizdoom
 from gymnasium.utils.env_checker import check_env
 
 from genie_env.games import doom
-from genie_env.games.blind import LEFT, RIGHT, STAY, blind_actions
-from genie_env.games.doom import DoomTakeCover
+from genie_env.games.doom import LEFT, RIGHT, STAY, DoomTakeCover
+from genie_env.games.registry import find_game
+
+blind_actions = find_game("doom-take-cover").blind_actions
 
 
 @pytest.fixture(scope="module")

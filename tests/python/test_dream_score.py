@@ -11,7 +11,7 @@ import pytest
 
 from genie_env.agents.controller import LinearController, file_hash
 from genie_env.agents.dreams import Dreams, derived_seeds
-from genie_env.evaluation.dream_score import dream_score
+from genie_env.cli.dream_score import dream_score
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_words_of_errors(random_world: Path, agent: Path, tmp_path: Path) -> Non
         ({"episodes": 0}, "episodes is 0; expected 1 or more"),
         ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
-        ({"termination": "never"}, "the termination is 'never': give 'calibrated'"),
+        ({"option": ["termination=never"]}, '"never"'),
         ({"agent": tmp_path / "nothing"}, "nothing does not exist: give the file that"),
     ):
         with pytest.raises(ValueError, match=re.escape(words)):

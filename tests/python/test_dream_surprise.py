@@ -22,7 +22,7 @@ def test_dream_surprise(tmp_path: Path) -> None:
     assert players.keys() == {"controller", "random play"}
     assert picture.stat().st_size > 0
 
-    dreams = genie_env.make_vec("doom-take-cover", 4, temperature=1.0, out_of_support=True)
+    dreams = genie_env.make_vec("doom-take-cover", 4, temperature=1.0, latent_distance=True)
     dreams.reset(seed=0)
     generator = np.random.default_rng(0)
     *_, infos = dreams.step(generator.integers(3, size=4))

@@ -12,8 +12,10 @@ from genie_env import _core
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Controllers, Dreams, Schedules
 from genie_env.agents.evolution import ControllerSettings, train_controller
-from genie_env.agents.train_controller import train_controller_command
-from genie_env.games.blind import blind_actions
+from genie_env.cli.train_controller import train_controller_command
+from genie_env.games.registry import find_game
+
+DOOM = find_game("doom-take-cover")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dreams(world: Path) -> Dreams:
-    return Dreams.load(world, termination="sampled")
+    return Dreams.load(world, options={"termination": "sampled"})
 
 
 def one_by_one(dreams: Dreams, actions: np.ndarray, seed: int) -> float:
@@ -41,10 +43,10 @@ def one_by_one(dreams: Dreams, actions: np.ndarray, seed: int) -> float:
 
 def test_scores_are_those_of_the_episodes_alone(dreams: Dreams) -> None:
     seeds = list(range(100, 124))
-    scores = dreams.play_blind(["left", "random"], seeds)
+    scores = dreams.play_blind(DOOM, ["left", "random"], seeds)
     longest = dreams.world.spec.max_episode_steps
     for policy in ("left", "random"):
-        alone = [one_by_one(dreams, blind_actions(policy, s, longest), s) for s in seeds]
+        alone = [one_by_one(dreams, DOOM.blind_actions(policy, s, longest), s) for s in seeds]
         assert scores[policy].tolist() == alone
     # Else dropping was not tried: they end at different times.
     assert len({*scores["random"].tolist()}) > 5
@@ -91,16 +93,16 @@ def test_keep_keeps_rows_in_order() -> None:
 
 
 def test_termination_and_temperature_are_chosen_on_loading(world: Path) -> None:
-    assert Dreams.load(world, termination="sampled").termination == "sampled"
-    assert Dreams.load(world, termination="thresholded").termination == "thresholded"
+    for way in ("sampled", "thresholded"):
+        assert Dreams.load(world, options={"termination": way}).options["termination"] == way
     assert Dreams.load(world).temperature == Dreams.load(world).world.spec.temperature
     assert Dreams.load(world, temperature=0.3).temperature == 0.3
     assert Dreams.load(world).at(0.7).temperature == 0.7
 
 
 def test_words_of_errors(world: Path) -> None:
-    with pytest.raises(ValueError, match="the termination is 'maybe': give 'calibrated'"):
-        Dreams.load(world, termination="maybe")
+    with pytest.raises(ValueError, match="termination.*maybe"):
+        Dreams.load(world, options={"termination": "maybe"})
     for kind in ("smell", "pixels"):
         words = f"the observation is '{kind}', expected features .*: one of zch, zh"
         with pytest.raises(ValueError, match=words):

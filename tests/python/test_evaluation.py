@@ -14,24 +14,22 @@ from rich.console import Console
 
 from genie_env.agents.controller import LinearController, file_hash
 from genie_env.agents.dreams import Dreams
+from genie_env.agents.real_game import agent_player, evaluate_in_real_game, real_game
+from genie_env.cli.evaluate import evaluate
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_json
 from genie_env.data.players import BlindPlayer
 from genie_env.evaluation import evaluate as evaluation
-from genie_env.evaluation.evaluate import (
-    RealScores,
-    agent_player,
-    evaluate,
-    real_arena,
-    real_game,
-    show_scores,
-)
+from genie_env.evaluation.evaluate import RealScores, show_scores
 from genie_env.evaluation.statistics import summarise
-from genie_env.games.frames import DOOM, Game
+from genie_env.games.base import Score
+from genie_env.games.registry import find_game
+
+DOOM = "doom-take-cover"
 
 
 def blind_player(policy: str, seed: int) -> BlindPlayer:
-    return evaluation.blind_player(policy, seed, Game(DOOM))
+    return evaluation.blind_player(policy, seed, find_game(DOOM))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +70,7 @@ def test_a_single_score_says_nothing_about_its_spread(
     write_json(tmp_path / "one.json", one.as_json())
     kept = json.loads((tmp_path / "one.json").read_text())
     assert (kept["mean"], kept["std"], kept["ci95"]) == (7, None, None)
-    show_scores(Console(width=100), {"still": one})
+    show_scores(Console(width=100), {"still": one}, Score())
     row = next(line for line in capsys.readouterr().out.splitlines() if "still" in line)
     assert row.replace("│", " ").split() == ["still", "7", "-", "-", "1"]
 
@@ -161,6 +159,20 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
             RealScores(blind_player("left", 5), file)
 
 
+def test_scores_that_an_older_version_wrote_grow_on(tmp_path: Path) -> None:
+    """It did not say the score's name, the frames' size or their rate."""
+    pytest.importorskip("vizdoom")
+    file = tmp_path / "left.json"
+    first = list(RealScores(blind_player("left", 5), file).play(1, workers=1))
+    kept = json.loads(file.read_text())
+    later = ("score", "frame", "frames_per_second")
+    file.write_text(json.dumps({key: kept[key] for key in kept if key not in later}))
+    real = RealScores(blind_player("left", 5), file)
+    list(real.play(2, workers=1))
+    assert real.scores[:1] == first
+    assert json.loads(file.read_text())["score"]["name"] == "survival"
+
+
 def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     world: Path, agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,7 +188,8 @@ def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     # Evolution in the real game plays it the same way, whoever plays beside it.
     member = LinearController.load(agent)
     weights = np.stack([-member.weight, member.weight])
-    played = real_arena(world, member.observation, workers=1)(weights, np.array([0, 1]), [7, 7])
+    evaluate_both = evaluate_in_real_game(world, member.observation, workers=1)
+    played = evaluate_both(weights, np.array([0, 1]), [7, 7])
     assert played.steps == played.scores.sum()
     assert played.scores[1] == kept["scores"][0]
 
@@ -217,7 +230,7 @@ def test_a_worlds_game_is_known_or_refused_but_never_imported(
 def test_a_registered_environment_is_a_worlds_game(tmp_path: Path) -> None:
     config = {"real_game": "CartPole-v1", "frame_skip": 2}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert real_game(tmp_path) == Game("CartPole-v1", 2)
+    assert real_game(tmp_path) == find_game("CartPole-v1", frame_skip=2)
 
 
 def test_words_of_errors(world: Path, agent: Path, tmp_path: Path) -> None:

@@ -19,15 +19,17 @@ from random_world import random_config, random_weights, write_random_world
 from safetensors.numpy import save_file
 
 from genie_env._core import EpisodeStore, EpisodeWriter, VecEnv, World
+from genie_env.cli.fidelity import fidelity
+from genie_env.cli.record import record
 from genie_env.data.datasets import held_out
-from genie_env.data.recording import record
 from genie_env.evaluation import fidelity as command
 from genie_env.evaluation import rollouts
-from genie_env.evaluation.fidelity import actions_of, fidelity
+from genie_env.evaluation.fidelity import actions_of
 from genie_env.evaluation.rollouts import GREEDY, Starts, measure, psnr
 from genie_env.evaluation.statistics import summarise_groups
+from genie_env.families.genie.commands import train_latent_actions
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import load_latent_actions, train_latent_actions
+from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
 from genie_env.training.runs import freeze_network
 
 LIMIT = 10 * np.log10(255**2 * 12)
@@ -90,6 +92,7 @@ class Slider:
             frame=SimpleNamespace(name="frame", shape=(16, 16, 3)),
             frame_skip=1,
             dtype="float32",
+            options={},
         )
 
     def make_state(self, rows: int) -> Level:
@@ -99,16 +102,27 @@ class Slider:
         assert mask.all() and len(rng) == len(state.x)
         state.x = frames[:, 0, 0, 0].float()
 
-    def step(self, state: Level, actions: torch.Tensor, tau: torch.Tensor, rng: Any) -> None:
+    def step(
+        self, state: Level, actions: torch.Tensor, tau: torch.Tensor, rng: Any, kind: str
+    ) -> Any:
         assert (tau > 0).all() and len(rng) == len(state.x)
         state.x = state.x + 3 * (actions - 1)
+        return SimpleNamespace(observation=self._shown(state, kind))
 
-    def follow(self, state: Level, actions: torch.Tensor, frames: torch.Tensor, rng: Any) -> Any:
+    def follow(
+        self,
+        state: Level,
+        actions: torch.Tensor,
+        frames: torch.Tensor,
+        rng: Any,
+        kind: str | None,
+    ) -> Any:
         expected = state.x + 3 * (actions - 1)
         state.x = frames[:, 0, 0, 0].float()
-        return SimpleNamespace(surprise=(expected - state.x).abs())
+        shown = None if kind is None else self._shown(state, kind)
+        return SimpleNamespace(surprise=(expected - state.x).abs(), observation=shown)
 
-    def observe(self, state: Level, kind: str) -> torch.Tensor:
+    def _shown(self, state: Level, kind: str) -> torch.Tensor:
         assert kind == "frame"
         return state.x.byte()[:, None, None, None].expand(-1, 16, 16, 3)
 
@@ -225,9 +239,7 @@ def test_a_world_of_the_library_against_vec_env_and_numpy(tmp_path: Path, noises
     assert np.abs(found["dpsnr"]).max() > 0.05
 
 
-def test_many_starts_go_in_several_batches(
-    slides: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_starts_go_in_several_batches(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
     whole = measure(Slider(), draw(slides), progress=done.append)  # type: ignore[arg-type]
     assert done == [12] * 10
@@ -365,7 +377,7 @@ def test_latent_actions_are_inferred_from_the_frames(
     assert json.loads(file.read_text())["latent_actions"] == str(latent_run)
 
     # The world's own, where it has them; of episodes that training saw, nothing is asked.
-    freeze_network(latent_run, "latent-actions", directory / "latent-actions")
+    freeze_network(latent_run, LATENT_ACTIONS, directory / "latent-actions")
     kept = directory / "latent-actions"
     (own,) = actions_of(world, directory, [slides], [store], kept)
     seen = np.repeat(~held_out(store), np.diff(store.episode_starts))
@@ -422,13 +434,13 @@ def test_a_world_says_which_actions_it_takes(
     refused(
         Slider(),
         latent_run,
-        "the world slider knows the actions of its recordings (left, stay, right): leave out "
+        "the actions of the world slider are those of its recordings (left, stay, right): leave out "
         "--latent-actions",
     )
     refused(
         Slider("genie", actions=6),
         latent_run,
-        f"{latent_run} tells 4 actions apart, the world slider 6: give the run",
+        f"{latent_run} has 4 latent actions, the world slider 6: give the run",
     )
     refused(Slider("genie", actions=4), tmp_path, "holds no settings.json: give the --out of")
     record("toy_games:Counter-v0", tmp_path / "counted", episodes=1, workers=1)
@@ -438,6 +450,28 @@ def test_a_world_says_which_actions_it_takes(
         "those of the world slider left, stay, right: give recordings of its game",
         tmp_path / "counted",
     )
+
+
+def test_a_world_without_pictures_is_refused(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Slider()
+    world.spec.frame = None
+    monkeypatch.setattr(command, "World", SimpleNamespace(load=lambda *_, **__: world))
+    with pytest.raises(
+        ValueError, match="the world slider has no pictures, so nothing can be comp"
+    ):
+        fidelity(str(tmp_path), [slides], **SMALL)
+
+
+def test_options_go_to_the_worlds_family(random_world: Path, noises: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    fidelity(
+        str(random_world), [noises], json_file=file, option=["termination=thresholded"], **SMALL
+    )
+    assert json.loads(file.read_text())["options"] == {"termination": "thresholded"}
+    with pytest.raises(ValueError, match=r"random \(vision-memory\) has no option 'passes'"):
+        fidelity(str(random_world), [noises], option=["passes=2"], **SMALL)
 
 
 def test_words_of_errors(random_world: Path, noises: Path, slides: Path, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def tensors(
         (changed("frame", "height", 48), 'positions" has shape [12, 32], expected [24, 32]'),
         (changed("dynamics", "width", 64), 'embedding" has shape [21, 32], expected [21, 64]'),
         (changed("dynamics", "blocks", 3), 'no tensor "dynamics.transformer.block2.'),
-        (changed("dynamics", "blocks", 1), '.block1.'),
+        (changed("dynamics", "blocks", 1), ".block1."),
         (changed("actions", "code_dimensions", 4), 'codes" has shape [6, 8], expected [6, 4]'),
         (changed("actions", "meanings", ["a"]), 'codes" has shape [6, 8], expected [1, 8]'),
         # Tokenizer, dynamics, starts and codebook of different worlds.
@@ -138,8 +138,8 @@ def tensors(
         (changed("dynamics", "passes", 0), '"dynamics.passes" is 0, expected an integer from'),
         (changed("dynamics", "passes", 65), '"dynamics.passes" is 65, expected an integer'),
         (changed("dynamics", "passes", "4"), '"dynamics.passes" is "4", expected an integer'),
-        (changed("dynamics", "band", 1), '"dynamics.band" is 1, expected an integer from 2'),
-        (changed("dynamics", "band", 1025), '"dynamics.band" is 1025, expected an integer'),
+        (changed("dynamics", "window", 1), '"dynamics.window" is 1, expected an integer from 2'),
+        (changed("dynamics", "window", 1025), '"dynamics.window" is 1025, expected an integer'),
     ],
 )
 def test_parts_that_do_not_fit_together(
@@ -177,16 +177,19 @@ def test_sizes_to_measure_that_cannot_be(
     name, _, value = change.partition("=")
     text = ",".join(f"{n}={value if n == name else s}" for n, s in sizes.items())
     with pytest.raises(SystemExit) as exit:
-        APP.main(["bench", "--genie", text], prog_name="genie-env")
+        APP.main(["bench", "--random", f"genie:{text}"], prog_name="genie-env")
     assert exit.value.code == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith(f"genie-env: --genie is '{text}'") and words in said
+    assert said.startswith(f"genie-env: --random is 'genie:{text}'") and words in said
 
 
 def test_a_batch_too_large_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
     text = "T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2"
     with pytest.raises(SystemExit) as exit:
-        APP.main(["bench", "--genie", text, "--batch", "1000000000000"], prog_name="genie-env")
+        APP.main(
+            ["bench", "--random", f"genie:{text}", "--batch", "1000000000000"],
+            prog_name="genie-env",
+        )
     assert exit.value.code == 1
     said = " ".join(capsys.readouterr().err.split())
     assert re.fullmatch(

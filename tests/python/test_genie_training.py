@@ -18,23 +18,22 @@ from safetensors.torch import load_file
 import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
-from genie_env.families.genie.freeze import freeze_genie
+from genie_env.families.genie.commands import (
+    freeze_genie,
+    train_dynamics,
+    train_latent_actions,
+    train_tokenizer,
+)
 from genie_env.training import encoded, loop
 from genie_env.training.codebook_usage import usage, watch_perplexity
-from genie_env.training.dynamics import likeliest_next, load_dynamics, train_dynamics
+from genie_env.training.dynamics import likeliest_next, load_dynamics
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     encoded_actions,
     load_latent_actions,
-    train_latent_actions,
     watch_latent_actions,
 )
-from genie_env.training.tokenizer import (
-    encoded_tokens,
-    load_tokenizer,
-    train_tokenizer,
-    watch_tokenizer,
-)
+from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
 
 EPISODES = 40
 SMALL: dict[str, Any] = {"width": 8, "heads": 2, "window": 3}
@@ -95,7 +94,7 @@ def dynamics_run(data: Path, runs: Path, out: Path, **change: Any) -> None:
 
 
 def test_clips_are_consecutive_frames_of_one_episode(store: EpisodeStore) -> None:
-    clips = ClipData([store], 5, held_out_part=False)
+    clips = ClipData([store], Clips([store], 5, held_out_part=False))
     lengths = np.diff(store.episode_starts)
     possible = {
         (episode, first)
@@ -111,7 +110,7 @@ def test_clips_are_consecutive_frames_of_one_episode(store: EpisodeStore) -> Non
         assert times == list(range(times[0], times[0] + 5))
         seen.append((episodes[0], times[0]))
     assert set(seen) == possible and len(seen) == len(possible)
-    unseen = ClipData([store], 12, held_out_part=True).batch(2, 0, 0)["frames"]
+    unseen = ClipData([store], Clips([store], 12, held_out_part=True)).batch(2, 0, 0)["frames"]
     assert unseen[:, 0, 0, 0, 0].tolist() == [19, 39]
 
 
@@ -128,10 +127,10 @@ def test_too_short_or_too_little_data_says_so(store: EpisodeStore) -> None:
         match="clips of 13 frames were asked for, but the longest training episode has 12: record "
         "longer episodes or make the clips shorter",
     ):
-        ClipData([store], 13, held_out_part=False)
+        Clips([store], 13, held_out_part=False)
     with pytest.raises(ValueError, match="the longest held-out episode has 12"):
-        ClipData([store], 13, held_out_part=True)
-    clips = ClipData([store], 12, held_out_part=True)
+        Clips([store], 13, held_out_part=True)
+    clips = ClipData([store], Clips([store], 12, held_out_part=True))
     with pytest.raises(ValueError, match="a batch of 3 clips was asked for, but .* only 2"):
         clips.batch(3, 0, 0)
 
@@ -199,7 +198,7 @@ def test_episodes_are_encoded_in_pieces_as_they_are_whole(
             assert np.array_equal(actions[start : stop - 1], model.encode(frames)[0])
     places = Clips([store], 5, held_out_part=True)
     batch = TokenData([tokens], [actions], places).batch(2, 0, 0)
-    clips = ClipData([store], 5, held_out_part=True).batch(2, 0, 0)["frames"]
+    clips = ClipData([store], Clips([store], 5, held_out_part=True)).batch(2, 0, 0)["frames"]
     assert batch["tokens"].shape == (2, 5, tokenizer.positions)
     assert batch["actions"].shape == (2, 4)
     assert clips.shape[:2] == (2, 5)
@@ -313,8 +312,36 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
     with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
         train_dynamics([data], runs / "actions", runs / "actions", runs / "other", window=2)
     with pytest.raises(ValueError, match=r"too few episodes: .* but one batch takes 4,000; record"):
-        train_dynamics([data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, 4)
+        train_dynamics(
+            [data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, clip=4
+        )
     assert not (runs / "other").exists()
+
+
+def test_a_run_that_an_older_version_began_goes_on(data: Path, runs: Path, tmp_path: Path) -> None:
+    """Its sizes have other names; otherwise exactly these settings were written before."""
+    common = {
+        *("network", "data", "frames_per_second", "clips", "sizes", "steps", "batch", "clip"),
+        *("learning_rate", "seed", "bf16", "recordings"),
+    }
+    networks = {"tokenizer": set(), "actions": set()}
+    networks["dynamics"] = {"tokenizer", "latent_actions", "weights"}
+    for name, more in networks.items():
+        settings = json.loads((runs / name / "settings.json").read_text())
+        assert set(settings) == common | more
+    copy = tmp_path / "actions"
+    shutil.copytree(runs / "actions", copy)
+    settings = json.loads((copy / "settings.json").read_text())
+    sizes = settings["sizes"]
+    sizes["band"], sizes["momentum"] = sizes.pop("window"), sizes.pop("action_decay")
+    assert set(sizes) == {
+        *("frame", "patch", "width", "heads", "encoder_blocks", "decoder_blocks", "actions"),
+        *("code_dimensions", "band", "momentum"),
+    }
+    (copy / "settings.json").write_text(json.dumps(settings))
+    actions_run(data, copy)
+    with pytest.raises(ValueError, match=r"other settings \(sizes was .*'window': 3"):
+        actions_run(data, copy, window=2)
 
 
 def test_dynamics_are_learned_from_finished_networks(
@@ -454,7 +481,6 @@ def test_two_codes_used_nearly_alike_have_not_collapsed() -> None:
     assert watch_tokenizer(1024, stop=True).find({"perplexity": 40.0}) != ""
 
 
-
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])
 def test_a_collapse_is_loud_and_ends_the_run_when_told_to(
     start: Callable[..., None],
@@ -536,7 +562,7 @@ def frozen(runs: Path, out: Path, **options: Any) -> dict[str, Any]:
     return config
 
 
-def test_a_frozen_world_dreams_what_its_dynamics_foretell(
+def test_a_frozen_world_dreams_what_its_dynamics_predict(
     store: EpisodeStore, runs: Path, tmp_path: Path
 ) -> None:
     config = frozen(runs, tmp_path / "world")
@@ -576,8 +602,8 @@ def test_a_frozen_world_dreams_what_its_dynamics_foretell(
 def test_a_world_makes_as_many_passes_as_it_is_frozen_with(runs: Path, tmp_path: Path) -> None:
     frozen(runs, tmp_path / "learned")
     frozen(runs, tmp_path / "fewer", passes=2)
-    assert World.load(tmp_path / "learned").spec.passes == 4
-    assert World.load(tmp_path / "fewer").spec.passes == 2
+    assert World.load(tmp_path / "learned").spec.options["passes"].value == 4
+    assert World.load(tmp_path / "fewer").spec.options["passes"].value == 2
 
 
 def config_sizes(config: dict[str, Any]) -> dict[str, Any]:
@@ -642,12 +668,12 @@ def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_learned_from(
     torch.testing.assert_close(factor @ factor.T, shrunk, rtol=0, atol=2e-3)
     torch.testing.assert_close(stored["support.mean"].double(), frames.mean(0), rtol=0, atol=2e-3)
 
-    env = genie_env.make_vec(tmp_path / "world", 2, observation="latents", out_of_support=True)
+    env = genie_env.make_vec(tmp_path / "world", 2, observation="latents", latent_distance=True)
     env.reset(seed=0)
     observations, *_, infos = env.step([0, 1])
     away = torch.from_numpy(observations).double() - stored["support.mean"]
     expected = (whitening @ away.T).norm(dim=0)
-    np.testing.assert_allclose(infos["out_of_support"], expected, rtol=1e-4)
+    np.testing.assert_allclose(infos["latent_distance"], expected, rtol=1e-4)
     # Of the very frames that it was learned from, the squares average as many as there are
     # directions in which they vary.
     squares = (whitening @ (frames - stored["support.mean"]).T).square().sum(0).mean()
@@ -660,7 +686,7 @@ def test_a_frame_of_too_many_latents_has_no_statistics(
 ) -> None:
     monkeypatch.setattr("genie_env.families.genie.freeze.MOST_LATENTS", 31)
     frozen(runs, tmp_path / "world")
-    assert not World.load(tmp_path / "world").spec.knows_support
+    assert not World.load(tmp_path / "world").spec.has_latent_statistics
 
 
 def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -> None:
@@ -705,7 +731,7 @@ def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -
     settings.write_text(json.dumps({**told, **finer}))
     with pytest.raises(
         ValueError,
-        match=r"foretells 4 tokens a frame, of 20 codes, but .*/finer makes 16 of 20: run `train ",
+        match=r"predicts 4 tokens a frame, of 20 codes, but .*/finer makes 16 of 20: run `train ",
     ):
         frozen(copies, tmp_path / "world")
     assert not (tmp_path / "world").exists()

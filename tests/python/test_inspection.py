@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from genie_env._core import EpisodeStore, EpisodeWriter
-from genie_env.data.inspection import Contents, contact_sheet, inspect
+from genie_env.cli.inspect import inspect
+from genie_env.data.inspection import Contents, contact_sheet
 
 
 @pytest.fixture

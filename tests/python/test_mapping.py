@@ -31,7 +31,8 @@ from genie_env.evaluation.action_dictionary import (
     most_frequent,
 )
 from genie_env.evaluation.action_mapping import dictionary_entries, map_actions
-from genie_env.training.latent_actions import load_latent_actions, train_latent_actions
+from genie_env.families.genie.commands import train_latent_actions
+from genie_env.training.latent_actions import load_latent_actions
 
 MEANINGS = ["left", "stay", "right"]
 NAMED = json.dumps({"actions": MEANINGS})
@@ -238,9 +239,7 @@ def test_wrong_numbers_say_so(data: Path, run: Path, tmp_path: Path) -> None:
         ('{"actions": []}', "its meta.json names none"),
     ],
 )
-def test_recordings_of_a_video_are_refused(
-    meta: str, why: str, run: Path, tmp_path: Path
-) -> None:
+def test_recordings_of_a_video_are_refused(meta: str, why: str, run: Path, tmp_path: Path) -> None:
     video = record(tmp_path / "video", meta, actions=1)
     with pytest.raises(
         ValueError, match=f"video holds no actions to learn from: {why}, as in recordings of a vid"
@@ -270,9 +269,13 @@ def test_meanings_are_those_of_the_recordings(data: Path, tmp_path: Path) -> Non
 
     assert meanings(NAMED, NAMED) == tuple(MEANINGS)
     assert meanings("{}") == (None, None, None)
-    with pytest.raises(ValueError, match="not have the same actions: left, stay, right in .* but n"):
+    with pytest.raises(
+        ValueError, match="not have the same actions: left, stay, right in .* but n"
+    ):
         meanings(NAMED, "{}")
-    with pytest.raises(ValueError, match=r"action \d is 2, expected 0 to 1: .*meta.json names 2 act"):
+    with pytest.raises(
+        ValueError, match=r"action \d is 2, expected 0 to 1: .*meta.json names 2 act"
+    ):
         meanings('{"actions": ["left", "right"]}')
     with pytest.raises(ValueError, match="\"actions\" is 'left', expected a list of what each"):
         meanings('{"actions": "left"}')
@@ -284,7 +287,9 @@ def test_actions_that_are_no_numbers_of_buttons_are_refused(tmp_path: Path) -> N
         frames = np.zeros((1, 16, 16, 3), np.uint8)
         true, false = np.ones(1, bool), np.zeros(1, bool)
         writer.append(frames, np.array([10**9]), np.ones(1, np.float32), true, false)
-    with pytest.raises(ValueError, match="holds action 1000000000, expected 0 to 1023: record disc"):
+    with pytest.raises(
+        ValueError, match="holds action 1000000000, expected 0 to 1023: record disc"
+    ):
         action_meanings([directory], [EpisodeStore(str(directory))])
 
 
@@ -335,7 +340,7 @@ def test_the_classifier_sees_its_window_whatever_the_pieces(
             logits.append(classify(network, pieces, pieces.held_out))
         expected = store.actions[transitions(store, held_out_part=True)]
         assert np.array_equal(pieces.actions(pieces.held_out), expected)
-        assert all(piece.last - piece.seen_from <= size + 2 for piece in pieces.held_out)
+        assert all(piece.last - piece.reads_from <= size + 2 for piece in pieces.held_out)
     assert torch.allclose(logits[0], logits[1], atol=1e-5)
     assert torch.allclose(logits[0], logits[2], atol=1e-5)
 

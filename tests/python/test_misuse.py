@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.error import ClosedEnvironmentError, InvalidAction, ResetNeeded
-from gymnasium.vector import AutoresetMode
 
 import genie_env
 from genie_env import DreamEnv, DreamVectorEnv, FormatError, _core
@@ -263,7 +262,7 @@ def test_of_the_single_environment(random_world: Path) -> None:
 
 def test_unknown_world(tmp_path: Path) -> None:
     words = (
-        r"unknown world 'no-such-world': give the name of a shipped world \(.*\), "
+        r"unknown world 'no-such-world': give the name of an installed world \(.*\), "
         r"or the path of a world directory"
     )
     for make_it in (genie_env.make_vec, DreamEnv):
@@ -294,7 +293,14 @@ def test_unknown_world(tmp_path: Path) -> None:
         ({"dtype": "int8"}, 'dtype is "int8", expected "auto", "float32" or "bfloat16"'),
         (
             {"termination": "never"},
-            "termination is 'never', expected 'calibrated' or 'sampled' or 'thresholded'",
+            "option 'termination' of random (vision-memory) is \"never\", expected \"sampled\" or "
+            '"thresholded"',
+        ),
+        ({"passes": 4}, "random (vision-memory) has no option 'passes'; it has: termination"),
+        (
+            {"num_env": 3},
+            "random (vision-memory) has no option 'num_env'; it has: termination. An environment "
+            "has: num_envs, device, dtype, observation,",
         ),
         (
             {"autoreset_mode": "Sometimes"},
@@ -303,11 +309,11 @@ def test_unknown_world(tmp_path: Path) -> None:
         ),
         ({"max_surprise": float("nan")}, "max_surprise is nan, expected a number, or nothing"),
         (
-            {"out_of_support": True},
-            'out_of_support: the world "random" has no statistics of the latents that it was '
+            {"latent_distance": True},
+            'latent_distance: the world "random" has no statistics of the latents that it was '
             "trained on; leave it out, or freeze the world again",
         ),
-        ({"max_out_of_support": 9}, "out_of_support: the world "),
+        ({"max_latent_distance": 9}, "latent_distance: the world "),
         ({"temperature": [0.0]}, "temperature is 0, expected a finite number above 0"),
         ({"temperature": [1.0, 2.0]}, "temperature: got float32 [2], expected float32 [1]"),
         ({"seed": -1}, "seed: got -1, expected an integer from 0 to 2**64 - 1"),
@@ -328,8 +334,15 @@ def test_arguments_that_cannot_be(
         ({"max_episode_steps": 10.0}, "max_episode_steps is 10.0, expected an integer"),
         ({"temperature": "hot"}, "temperature is 'hot', expected a number"),
         ({"max_surprise": "much"}, "max_surprise is 'much', expected a number"),
-        ({"max_out_of_support": [1]}, "max_out_of_support is [1], expected a number"),
-        ({"out_of_support": 1}, "out_of_support is 1, expected a bool"),
+        ({"max_latent_distance": [1]}, "max_latent_distance is [1], expected a number"),
+        ({"latent_distance": 1}, "latent_distance is 1, expected a bool"),
+        ({"out_of_support": True}, "out_of_support is now called latent_distance: rename"),
+        ({"max_out_of_support": 9}, "max_out_of_support is now called max_latent_distance: rename"),
+        (
+            {"reward_function": len},
+            "reward_function is <built-in function len>: an environment has no such option, and an "
+            "option of a world's family is a bool, a number or a text; an environment has: num_envs,",
+        ),
         ({"reward_fn": 1.0}, "reward_fn is 1.0, expected a function"),
         ({"termination_fn": "done"}, "termination_fn is 'done', expected a function"),
         ({"dtype": torch.float32}, "dtype is torch.float32, expected its name, such as 'float32'"),
@@ -360,8 +373,14 @@ def test_numbers_may_be_numpys(random_world: Path) -> None:
 
 def test_a_loaded_world_has_its_device_and_precision(random_world: Path) -> None:
     world = _core.World.load(random_world)
-    with pytest.raises(ValueError, match="are chosen when a world is loaded"):
+    with pytest.raises(ValueError, match="^dtype: options that are chosen when a world is loaded"):
         genie_env.make_vec(world, dtype="float32")
+    with pytest.raises(ValueError, match="^device and termination: options that are chosen when a"):
+        genie_env.make_vec(world, termination="sampled", device="cuda")
+    words = "has no option 'num_env'; it has: termination. An environment has: num_envs, device"
+    with pytest.raises(ValueError, match=re.escape(words)):
+        genie_env.make_vec(world, num_env=3)
+    genie_env.make_vec(world, device="cpu", dtype="auto")  # the defaults say nothing
 
 
 def test_rendering_without_a_render_mode(random_world: Path) -> None:

@@ -13,11 +13,13 @@ from random_world import write_random_world
 import genie_env
 from genie_env._core import EpisodeStore
 from genie_env.agents.controller import LinearController
+from genie_env.agents.players import AgentPlayer
+from genie_env.agents.real_game import agent_player
+from genie_env.cli.record import record
 from genie_env.data.episode import Episode
-from genie_env.data.players import AgentPlayer, EpisodeSeeds
-from genie_env.data.recording import record, record_episodes
+from genie_env.data.players import EpisodeSeeds
+from genie_env.data.recording import record_episodes
 from genie_env.data.workers import play_episodes
-from genie_env.evaluation.evaluate import agent_player
 from genie_env.games.blind import explored_actions
 from genie_env.games.doom import DoomTakeCover
 
@@ -102,7 +104,7 @@ def test_records_an_agent_and_what_surrounds_it(
     store = EpisodeStore(tmp_path)
     for index, (first, end) in enumerate(pairwise(store.episode_starts)):
         seeds = EpisodeSeeds.of(SEED, index)
-        planned = explored_actions(0.5, seeds.policy, end - first)
+        planned = explored_actions(0.5, seeds.policy, end - first, 3)
         assert 0 < (planned >= 0).mean() < 1
         assert np.array_equal(store.actions[first:end][planned >= 0], planned[planned >= 0])
     with pytest.raises(ValueError, match="recorded otherwise .explore was 0.5 and is now 0.0.;"):
@@ -112,5 +114,5 @@ def test_records_an_agent_and_what_surrounds_it(
 def test_another_frame_skip_than_the_worlds_is_refused(
     world: Path, agent: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="at 1 tics a frame, but doom-take-cover at 4 is to be"):
+    with pytest.raises(ValueError, match="at frame skip 1, 64 x 64, but doom-take-cover at frame skip 4"):
         record("doom-take-cover", tmp_path, agent=agent, world=str(world), frame_skip=4)

@@ -21,19 +21,23 @@ import pytest
 import toy_games  # noqa: F401  (registers them)
 
 from genie_env._core import EpisodeStore
+from genie_env.cli.record import record
 from genie_env.data.episode import Episode
+from genie_env.data.frame_rate import pace
 from genie_env.data.players import BlindPlayer, EpisodeSeeds
-from genie_env.data.recording import record, record_episodes
+from genie_env.data.recording import record_episodes
+from genie_env.data.recording_metadata import recorded_score
 from genie_env.data.workers import play_episodes
-from genie_env.games.blind import blind_actions
+from genie_env.games.base import Score
 from genie_env.games.doom import DoomTakeCover
-from genie_env.games.frames import DOOM, Game
+from genie_env.games.registry import find_game
 
+DOOM = "doom-take-cover"
 TESTS = Path(__file__).parent
 
 
 def toy(seed: int = 0, policies: tuple[str, ...] = ("held",), **game: Any) -> BlindPlayer:
-    return BlindPlayer(Game("toy_games:Counter-v0", **game), seed, policies)
+    return BlindPlayer(find_game("toy_games:Counter-v0", **game), seed, policies)
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -53,14 +57,12 @@ def episodes_of(store: EpisodeStore) -> Iterator[dict[str, np.ndarray]]:
 @pytest.mark.parametrize("frame_skip", [1, 4])
 def test_holds_what_a_game_played_here_shows(tmp_path: Path, frame_skip: int) -> None:
     """Index t: frame t, the action chosen on seeing it, the reward and the flags that followed."""
-    player = BlindPlayer(Game(DOOM, frame_skip), 4, ("held", "left"))
+    player = BlindPlayer(find_game(DOOM, frame_skip=frame_skip), 4, ("held", "left"))
     record_episodes(player, tmp_path, 3, workers=2)
     game = DoomTakeCover(frame_skip)
     for index, episode in enumerate(episodes_of(EpisodeStore(tmp_path))):
         seeds = EpisodeSeeds.of(4, index)
-        actions = blind_actions(
-            player.policy_of(index), seeds.policy, 2100, frame_skip=frame_skip
-        )
+        actions = player.game.blind_actions(player.policy_of(index), seeds.policy, 2100)
         frame, _ = game.reset(seed=seeds.game)
         for t in range(len(episode["actions"])):
             assert np.array_equal(episode["frames"][t], frame)
@@ -74,11 +76,13 @@ def test_holds_what_a_game_played_here_shows(tmp_path: Path, frame_skip: int) ->
 
 
 def test_meta_says_how_it_was_recorded(tmp_path: Path) -> None:
-    record_episodes(BlindPlayer(Game(DOOM, frame_skip=2), 7, ("left",)), tmp_path, 1, workers=1)
+    record_episodes(BlindPlayer(find_game(DOOM, frame_skip=2), 7, ("left",)), tmp_path, 1, workers=1)
     meta = json.loads((tmp_path / "meta.json").read_text())
     assert meta["game"] == DOOM and meta["seed"] == 7 and meta["frame_skip"] == 2
     assert meta["policies"] == ["left"] and meta["actions"] == ["left", "stay", "right"]
     assert meta["settings"]["skill"] == 4 and meta["settings"]["vizdoom"].startswith("1.")
+    assert meta["score"] == {"name": "survival", "unit": "tics", "higher_is_better": True}
+    assert meta["frame"] == {"height": 64, "width": 64} and meta["frames_per_second"] == 17.5
     assert set(meta["versions"]) >= {"genie_env", "gymnasium", "numpy"}
     rewards = EpisodeStore(tmp_path).rewards
     assert set(rewards[:-1]) == {2.0}  # two tics a frame, of one point each
@@ -116,7 +120,7 @@ def test_any_gymnasium_environment_is_recorded(tmp_path: Path) -> None:
 
 
 def test_rendered_frames_are_resized(tmp_path: Path) -> None:
-    player = BlindPlayer(Game("toy_games:Rendered-v0"), 0, ("random",))
+    player = BlindPlayer(find_game("toy_games:Rendered-v0"), 0, ("random",))
     record_episodes(player, tmp_path, 1, workers=1)
     frames = EpisodeStore(tmp_path).frames
     assert frames.shape[1:] == (64, 64, 3)
@@ -127,7 +131,7 @@ def test_rendered_frames_are_resized(tmp_path: Path) -> None:
 
 
 def test_the_files_do_not_depend_on_the_workers_or_on_breaks(tmp_path: Path) -> None:
-    player = BlindPlayer(Game(DOOM), 1, ("still", "right"))
+    player = BlindPlayer(find_game(DOOM), 1, ("still", "right"))
     record_episodes(player, tmp_path / "one", 4, workers=1)
     record_episodes(player, tmp_path / "three", 1, workers=3)
     told = []
@@ -214,7 +218,7 @@ DOOM_OPTIONS = (DOOM, "--episodes", "40", "--workers", "2", "--seed", "3", "--po
 
 
 def test_after_sigkill_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    player = BlindPlayer(Game(DOOM), 3, ("still",))
+    player = BlindPlayer(find_game(DOOM), 3, ("still",))
     with recording(tmp_path / "killed", *DOOM_OPTIONS) as (process, mark):
         wait_until(lambda: recorded(tmp_path / "killed") >= 2)
         process.send_signal(signal.SIGKILL)
@@ -302,7 +306,7 @@ def test_blind_workers_do_without_torch() -> None:
         ({"game": "toy_games:Unseen-v0"}, "Unseen-v0 has no frames: its observations are Box"),
         ({"game": "toy_games:Steered-v0"}, r"actions of this environment are Box.*Discrete\(n\)"),
         ({"game": DOOM, "policy": ["hold"]}, "unknown policy 'hold'; expected one of random"),
-        ({"game": "toy_games:Counter-v0", "policy": ["left"]}, "this game has 2 actions; expected"),
+        ({"game": "toy_games:Counter-v0", "policy": ["left"]}, "unknown policy 'left'; expected one of random, held, long-held, the blind"),
         ({"game": DOOM, "env_args": "{"}, "--env-args '{' is not JSON"),
         ({"game": DOOM, "env_args": "[3]"}, r"--env-args '\[3\]' is not a JSON object"),
         ({"game": DOOM, "env_args": '{"a": 1}'}, "but \"view_bob\", true or false; given {'a': 1}"),
@@ -331,3 +335,39 @@ def test_a_damaged_meta_is_named(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text("{")
     with pytest.raises(ValueError, match=r"meta.json is not JSON .*: remove it, or give another"):
         record_episodes(toy(), tmp_path, 2, workers=1)
+
+
+# What an older version recorded, which said less of its game.
+
+
+def forget(file: Path, *keys: str) -> None:
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps({key: meta[key] for key in meta if key not in keys}))
+
+
+LATER = ("score", "frame", "frames_per_second")
+
+
+def test_an_older_recording_is_resumed(tmp_path: Path) -> None:
+    player = BlindPlayer(find_game(DOOM), 1, ("left",))
+    record_episodes(player, tmp_path / "whole", 2, workers=1)
+    record_episodes(player, tmp_path / "old", 1, workers=1)
+    forget(tmp_path / "old" / "meta.json", *LATER)
+    record_episodes(player, tmp_path / "old", 2, workers=1)
+    assert files_of(tmp_path / "old") == files_of(tmp_path / "whole")
+
+
+def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_path: Path) -> None:
+    record_episodes(BlindPlayer(find_game(DOOM, frame_skip=4), 1, ("left",)), tmp_path, 1, 1)
+    rates, scores = [], []
+    for keys in ((), LATER):
+        forget(tmp_path / "meta.json", *keys)
+        rates.append(pace(EpisodeStore(tmp_path)))
+        scores.append(recorded_score(tmp_path, EpisodeStore(tmp_path)))
+    assert rates == [{"frame_skip": 4, "frames_per_second": 8.75}] * 2
+    assert scores == [Score("survival", "tics")] * 2
+    (tmp_path / "meta.json").write_text('{"game": "toy_games:Counter-v0"}')
+    assert recorded_score(tmp_path, EpisodeStore(tmp_path)) == Score()
+    (tmp_path / "meta.json").write_text('{"score": 5}')
+    with pytest.raises(ValueError, match=r"meta.json: .score. is 5; expected its .name. and .unit. a"):
+        recorded_score(tmp_path, EpisodeStore(tmp_path))

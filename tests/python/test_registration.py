@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
+import genie_env
 from genie_env import DreamEnv, DreamVectorEnv
-from genie_env.envs.registry import find_world, shipped_worlds
+from genie_env.envs.registry import environment_id, find_world, installed_worlds
 
 ID = "genie_env/DoomTakeCover-v0"
 WORLDS = {ID: "doom-take-cover", "genie_env/DoomGenie-v0": "doom-genie"}
@@ -114,7 +116,7 @@ def test_an_id_may_name_the_package(random_world: Path) -> None:
 
 
 def test_the_shipped_world_is_the_default() -> None:
-    if "doom-take-cover" not in shipped_worlds():
+    if "doom-take-cover" not in installed_worlds():
         with pytest.raises(ValueError, match="unknown world 'doom-take-cover'"):
             gymnasium.make_vec(ID, num_envs=2)
         pytest.skip("this tree ships no doom-take-cover")
@@ -131,7 +133,7 @@ def test_worlds_are_found_by_name_or_path(
     assert find_world(str(random_world)) == random_world
     monkeypatch.chdir(random_world.parent)
     assert find_world(random_world.name) == Path(random_world.name)
-    for name in shipped_worlds():
+    for name in installed_worlds():
         assert find_world(name).name == name
 
 
@@ -139,3 +141,29 @@ def test_worlds_are_found_by_name_or_path(
 def test_an_id_names_a_shipped_world(name: str) -> None:
     env = gymnasium.make_vec(name, num_envs=2)
     assert env.unwrapped.world.spec.name == WORLDS[name]
+
+
+def test_every_installed_world_has_an_id() -> None:
+    ids = [name for name in gymnasium.registry if name.startswith("genie_env/")]
+    assert sorted(ids) == sorted(map(environment_id, installed_worlds()))
+
+
+def test_options_of_the_family_pass_through() -> None:
+    env = gymnasium.make_vec("genie_env/DoomGenie-v0", num_envs=2, passes=4)
+    assert env.unwrapped.world.spec.options["passes"].value == 4
+    single = gymnasium.make("genie_env/DoomGenie-v0", passes=4)
+    assert single.unwrapped.world.spec.options["passes"].value == 4
+
+
+def test_the_package_shows_what_is_public() -> None:
+    assert inspect.isfunction(genie_env.make_vec)
+    assert dir(genie_env) == sorted(genie_env.__all__)
+    for name in dir(genie_env):
+        assert getattr(genie_env, name) is not None
+    with pytest.raises(AttributeError, match="module 'genie_env' has no attribute 'nothing'"):
+        genie_env.nothing
+
+
+def test_importing_the_package_needs_no_torch() -> None:
+    code = "import sys, genie_env; sys.exit('torch' in sys.modules or not dir(genie_env))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 import genie_env
-from genie_env.envs.registry import find_world, shipped_worlds
+from genie_env.envs.registry import find_world, installed_worlds
 from genie_env.training.latent_actions import load_latent_actions
 
 
-@pytest.mark.parametrize("name", shipped_worlds())
+@pytest.mark.parametrize("name", installed_worlds())
 def test_is_small_licensed_and_described(name: str) -> None:
     directory = find_world(name)
     assert (directory / "model.safetensors").stat().st_size < 25e6
@@ -23,7 +23,7 @@ def test_is_small_licensed_and_described(name: str) -> None:
     assert json.loads((directory / "config.json").read_text())["name"] == name
 
 
-@pytest.mark.parametrize("name", shipped_worlds())
+@pytest.mark.parametrize("name", installed_worlds())
 def test_dreams_for_a_while(name: str) -> None:
     env = genie_env.make_vec(name, num_envs=3, seed=1, observation="pixels")
     env.action_space.seed(1)

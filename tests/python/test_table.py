@@ -9,6 +9,9 @@ from random_world import write_random_world
 
 from genie_env.evaluation.statistics import Summary
 from genie_env.evaluation.table import Cell, markdown, table
+from genie_env.games.base import Score
+
+SURVIVAL = Score("survival", "tics")
 
 
 def cell(temperature: float, seed: int, dream: float, real: float) -> Cell:
@@ -21,9 +24,9 @@ def cell(temperature: float, seed: int, dream: float, real: float) -> Cell:
 
 
 def test_markdown_has_every_run_and_the_mean_of_each_temperature() -> None:
-    text = markdown([cell(0.1, 0, 2000, 200), cell(0.1, 1, 1000, 100), cell(1.15, 0, 900, 1092)])
+    text = markdown([cell(0.1, 0, 2000, 200), cell(0.1, 1, 1000, 100), cell(1.15, 0, 900, 1092)], SURVIVAL)
     assert text.splitlines() == [
-        "| tau | seed | dream score | real score | 95 % interval |",
+        "| tau | seed | dream survival (tics) | real survival (tics) | 95 % interval |",
         "|---|---|---|---|---|",
         "| 0.1 | 0 | 2,000 ± 10 | 200 ± 20 | 198 to 202 |",
         "| 0.1 | 1 | 1,000 ± 10 | 100 ± 20 | 98 to 102 |",
@@ -35,26 +38,26 @@ def test_markdown_has_every_run_and_the_mean_of_each_temperature() -> None:
 
 def test_a_single_episode_has_no_spread() -> None:
     alone = Summary(200, None, None, 1)
-    row = markdown([Cell(1.0, 0, alone, alone)]).splitlines()[2]
+    row = markdown([Cell(1.0, 0, alone, alone)], SURVIVAL).splitlines()[2]
     assert row == "| 1 | 0 | 200 ± - | 200 ± - | - |"
 
 
 def test_missing_vizdoom_is_said_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = str(write_random_world(tmp_path / "world"))
+    world = write_random_world(tmp_path / "world")
     monkeypatch.setitem(sys.modules, "vizdoom", None)
     with pytest.raises(ImportError, match=r"needs ViZDoom, .* pip install 'genie_env\[doom\]'"):
-        table(world=world, out=tmp_path / "out")
+        table(world, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_table_is_filled_once(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
-    world = str(write_random_world(tmp_path / "world"))
+    world = write_random_world(tmp_path / "world")
     out = tmp_path / "table"
-    arguments = {"world": world, "out": out, "tau": [0.8], "seeds": 1, "workers": 1}
-    table(**arguments, steps="1k", episodes=1)
+    arguments = {"world": world, "out": out, "temperatures": [0.8], "seeds": 1, "workers": 1}
+    table(**arguments, steps=1000, episodes=1)
     found = json.loads((out / "table.json").read_text())
     (only,) = found["cells"]
     assert (only["temperature"], only["seed"]) == (0.8, 0)
@@ -63,8 +66,8 @@ def test_a_table_is_filled_once(tmp_path: Path) -> None:
     assert (out / "tau-0.8" / "seed-0" / "agent.safetensors").exists()
 
     made = {file: file.stat().st_mtime_ns for file in (out / "tau-0.8").rglob("*.*")}
-    table(**arguments, steps="1k", episodes=1)
+    table(**arguments, steps=1000, episodes=1)
     assert {file: file.stat().st_mtime_ns for file in (out / "tau-0.8").rglob("*.*")} == made
     assert json.loads((out / "table.json").read_text()) == found
     with pytest.raises(ValueError, match=r"other settings \(steps was 1000 and is now 2000\)"):
-        table(**arguments, steps="2k", episodes=1)
+        table(**arguments, steps=2000, episodes=1)

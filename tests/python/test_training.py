@@ -24,11 +24,15 @@ from genie_env.data.datasets import (
     open_stores,
 )
 from genie_env.data.recording_metadata import recorded_game
-from genie_env.families.vision_memory.freeze import freeze_vision_memory
+from genie_env.families.vision_memory.commands import (
+    freeze_vision_memory,
+    train_memory,
+    train_vision,
+)
 from genie_env.training.loop import Schedule, together, train
-from genie_env.training.memory import SHARES, encoded_stores, train_memory
+from genie_env.training.memory import SHARES, action_inputs, encoded_stores
 from genie_env.training.runs import read_checkpoint
-from genie_env.training.vision import load_vision, train_vision
+from genie_env.training.vision import load_vision
 
 EPISODES = 40
 META = {"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]}
@@ -309,7 +313,7 @@ def test_training_learns_and_freezes(runs: Path) -> None:
     assert config["training"]["vision"]["step"] == 3
     measured = config["training"]["memory"]["held_out"]
     assert set(measured) == {"loss", "nll", "termination", "death_recall", "false_alarms"}
-    assert set(config["training"]["death_odds"]) == {"scale", "shift"}
+    assert set(config["training"]["termination_calibration"]) == {"scale", "shift"}
     assert load_file(runs / "world" / "starts.safetensors")["mu"].shape == (EPISODES - 2, 4)
 
 
@@ -323,16 +327,14 @@ def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_trained_on(runs: Pa
     covariance = torch.cov(mu.T, correction=0) + torch.diag(logvar.exp().mean(0))
     torch.testing.assert_close(stored["support.mean"].double(), mu.mean(0), rtol=1e-2, atol=1e-3)
     whitening = stored["support.whitening"].double()
-    torch.testing.assert_close(
-        whitening.T @ whitening, covariance.inverse(), rtol=2e-2, atol=1e-2
-    )
-    env = genie_env.make_vec(runs / "world", 2, out_of_support=True)
+    torch.testing.assert_close(whitening.T @ whitening, covariance.inverse(), rtol=2e-2, atol=1e-2)
+    env = genie_env.make_vec(runs / "world", 2, latent_distance=True)
     env.reset(seed=0)
     observations, *_, infos = env.step([0, 1])
     z = torch.from_numpy(observations[:, :4]).double()
     expected = (whitening @ (z - stored["support.mean"]).T).norm(dim=0)
-    np.testing.assert_allclose(infos["out_of_support"], expected, rtol=1e-4)
-    assert infos["_out_of_support"].all()
+    np.testing.assert_allclose(infos["latent_distance"], expected, rtol=1e-4)
+    assert infos["_latent_distance"].all()
 
 
 def test_a_world_is_what_was_recorded(runs: Path) -> None:
@@ -342,6 +344,85 @@ def test_a_world_is_what_was_recorded(runs: Path) -> None:
     assert config["reward_per_step"] == 4.0
     assert config["actions"] == {"meanings": META["actions"], "inputs": INPUTS}
     assert config["real_game"] == META["game"]
+
+
+def test_a_world_of_any_game_can_be_frozen(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a limit that the game names, episodes are as long as recorded ones; the reward is that
+    of all recorded steps but the last ones."""
+    meta = {"game": "CartPole-v1", "frame_skip": 2, "actions": ["up", "down", "wait"]}
+    change_json(runs / "data" / "meta.json", **meta)
+    starts = EpisodeStore(runs / "data").episode_starts
+    rewards = np.load(runs / "data" / "rewards.npy")
+    rewards[:] = 0.5
+    rewards[starts[1:] - 1] = 0.25
+    np.save(runs / "data" / "rewards.npy", rewards)
+    config = freeze_runs(runs)
+    assert (config["real_game"], config["frame_skip"]) == ("CartPole-v1", 2)
+    assert config["actions"] == {"meanings": meta["actions"], "inputs": [-1.0, 0.0, 1.0]}
+    assert config["max_episode_steps"] == np.diff(starts).max()
+    assert config["reward_per_step"] == 0.5
+    assert config["format_version"] == 2
+
+    rewards[0] = 7
+    np.save(runs / "data" / "rewards.npy", rewards)
+    capsys.readouterr()
+    assert freeze_runs(runs)["reward_per_step"] == 0.0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "the rewards of CartPole-v1 vary, and M does not learn them: the world pays 0" in printed
+
+
+@pytest.mark.parametrize(
+    ("actions", "inputs"),
+    [(1, [0.0]), (2, [-1.0, 1.0]), (3, INPUTS), (5, [-1.0, -0.5, 0.0, 0.5, 1.0])],
+)
+def test_actions_are_spread_evenly_over_the_input_of_memory(
+    actions: int, inputs: list[float]
+) -> None:
+    assert action_inputs(actions) == inputs
+
+
+def test_vision_refuses_frames_of_another_size_before_a_run_begins(tmp_path: Path) -> None:
+    with EpisodeWriter(tmp_path / "data", 48, 80, json.dumps(META)) as writer:
+        for _ in range(20):
+            frames, ends = np.zeros((4, 48, 80, 3), np.uint8), np.arange(4) == 3
+            writer.append(frames, np.zeros(4, np.int64), np.ones(4, np.float32), ends, ends & False)
+    with pytest.raises(
+        ValueError, match="frames are 48 x 80, but V takes 64 x 64: record the game"
+    ):
+        train_small_vision(tmp_path / "data", tmp_path, batch=2)
+    assert not (tmp_path / "vision").exists()
+
+
+def test_a_world_that_cannot_be_loaded_is_not_written(runs: Path) -> None:
+    """C++ alone knows what a config may hold: what it refuses replaces nothing."""
+    freeze_runs(runs)
+    (runs / "world" / "README.md").write_text("a card")
+    before = {file.name: file.read_bytes() for file in (runs / "world").iterdir()}
+    world = runs / "world"
+    change_json(runs / "data" / "meta.json", frame_skip=-1)
+    words = r'world was not written, .*/world/config.json: "frame_skip" is -1, expected an integer'
+    with pytest.raises(ValueError, match=words) as refused:
+        freeze_runs(runs)
+    assert f"{world} was not written" in str(refused.value)
+    assert {file.name: file.read_bytes() for file in world.iterdir()} == before
+    assert not list(runs.glob(".world*"))
+    change_json(runs / "data" / "meta.json", frame_skip=1)
+    freeze_runs(runs)
+    assert {file.name: file.read_bytes() for file in world.iterdir()} == before
+
+
+def test_a_run_that_an_older_version_began_goes_on(trained: Path) -> None:
+    """Exactly these settings were written before; none may be missing or new."""
+    written = json.loads((trained / "memory" / "settings.json").read_text())
+    assert set(written) == {
+        *("network", "data", "frames", "vision", "steps", "batch", "window", "learning_rate"),
+        *("hidden", "components", "seed", "bf16", "start", "recordings"),
+    }
+    written = json.loads((trained / "vision" / "settings.json").read_text())
+    assert set(written) == {
+        *("network", "data", "frames", "steps", "batch", "learning_rate", "latents", "beta"),
+        *("seed", "bf16", "recordings"),
+    }
 
 
 def spoil_meta(**changes: Any) -> Callable[[Path], None]:
@@ -391,10 +472,8 @@ def damage_settings(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (spoil_meta(game="CartPole-v1"), "are of CartPole-v1; only worlds of doom-take-cover can"),
         (spoil_meta(game=None), r'data/meta.json: "game" is None, expected the game\'s name'),
         (spoil_meta(actions=["up", "down"]), r"data/actions.npy: action \d+ is 2, expected 0 to 1"),
-        (spoil_meta(actions=["left", "stay", "fire"]), "M knows only left, .* cannot read 'fire'"),
         (
             other_data_for_vision,
             "not of one game: frame_skip is 1 in .*/data but 2 in .*/other; a world is learned",
@@ -419,7 +498,7 @@ def damage_settings(runs: Path) -> None:
             "is not finished: its checkpoint is of step 3 of 3, its last held-out losses are of "
             "step 0; run its",
         ),
-        (see_otherwise, "was trained on what .*eyes makes of frames, not .*vision"),
+        (see_otherwise, "was trained on the latents of .*eyes, not of .*vision: give that one"),
         (no_settings, "memory holds no settings.json: give the --out of a `train memory`"),
         (damage_settings, "memory/settings.json is not JSON"),
         (
@@ -565,7 +644,7 @@ def test_data_of_several_games_are_refused(tmp_path: Path) -> None:
     [
         (
             [META, {**META, "frame_skip": 4}],
-            "not of one pace: frame_skip is 1 in .*/0 but 4 in .*/1, and .* record it anew with the",
+            "not of one pace: frame_skip is 1 in .*/0 but 4 in .*/1, and .* record it again with the",
         ),
         # Doom's tics have a length: 35 a second.
         (

@@ -261,13 +261,16 @@ def test_defaults_are_those_of_cpp(random_world: Path) -> None:
     for name in ("num_envs", "temperature", "max_episode_steps", "observation", "autoreset_mode"):
         assert getattr(ours.options, name) == getattr(theirs.options, name), name
     assert ours.options.seed != theirs.options.seed  # from the operating system
-    assert ours.world.spec.samples_termination == world.spec.samples_termination
+    for name, option in world.spec.options.items():
+        assert ours.world.spec.options[name].value == option.value
     assert ours.world.spec.dtype == world.spec.dtype
     assert ours.world.device == world.device
 
 
 def test_environments_may_share_a_world(random_world: Path) -> None:
-    world = _core.World.load(random_world, dtype="float32", termination="thresholded")
+    world = _core.World.load(
+        random_world, dtype="float32", options={"termination": "thresholded"}
+    )
     one, other, alone = make(world), make(world, 2), make(random_world)
     for env in (one, other, alone):
         env.reset(seed=0)

@@ -17,7 +17,7 @@ from genie_env.data.video_reader import Video, decode, look_through
 
 def all_frames(file: Path) -> np.ndarray:
     video = look_through(file)
-    return decode(video, np.arange(len(video)))
+    return decode(video, np.arange(len(video)), (64, 64))
 
 
 def test_frames_are_the_means_of_the_area_that_each_pixel_covers(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_only_wanted_frames_come_out_as_often_as_they_are_wanted(tmp_path: Path)
     frames = moving(10)
     video = look_through(write_video(tmp_path / "a.mkv", frames, **LOSSLESS))
     seen = []
-    decoded = decode(video, np.array([1, 1, 4, 9]), lambda: seen.append(1))
+    decoded = decode(video, np.array([1, 1, 4, 9]), (64, 64), lambda: seen.append(1))
     assert np.array_equal(decoded, frames[[1, 1, 4, 9]])
     assert len(seen) == 10
 
@@ -211,5 +211,5 @@ def test_a_stream_that_breaks_in_the_middle_is_named_with_its_frame(tmp_path: Pa
     file = break_at(write_video(tmp_path / "a.mp4", moving(12), **ALONE), 7)
     video = look_through(file)
     with pytest.raises(ValueError, match=r"a\.mp4 breaks at frame 7 of 12 \(.*\): download or wri"):
-        decode(video, np.arange(12))
-    assert len(decode(look_through(write_video(file, moving(12))), np.arange(12))) == 12
+        decode(video, np.arange(12), (64, 64))
+    assert len(decode(look_through(write_video(file, moving(12))), np.arange(12), (64, 64))) == 12

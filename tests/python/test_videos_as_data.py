@@ -16,15 +16,16 @@ from video_files import ALONE, LOSSLESS, break_at, moving, write_video
 
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.app import APP
+from genie_env.cli.inspect import inspect
 from genie_env.data import videos
 from genie_env.data.datasets import held_out, open_stores
-from genie_env.data.inspection import inspect
 from genie_env.data.videos import as_directories
-from genie_env.training.dynamics import train_dynamics
-from genie_env.training.latent_actions import train_latent_actions
-from genie_env.training.memory import train_memory
-from genie_env.training.tokenizer import train_tokenizer
-from genie_env.training.vision import train_vision
+from genie_env.families.genie.commands import (
+    train_dynamics,
+    train_latent_actions,
+    train_tokenizer,
+)
+from genie_env.families.vision_memory.commands import train_memory, train_vision
 
 CLIPS = 20
 
@@ -183,38 +184,45 @@ def test_whatever_else_is_wrong_in_the_middle_is_told_before_any_is_decoded(
     (tmp_path / "empty").mkdir()
     cut = recording(tmp_path / "cut")
     (cut / "frames.npy").write_bytes((cut / "frames.npy").read_bytes()[:5000])
-    small = tmp_path / "small"
-    with EpisodeWriter(small, 16, 16, "{}") as writer:
-        nothing = np.zeros(4, bool)
-        writer.append(
-            np.zeros((4, 16, 16, 3), np.uint8),
-            np.zeros(4, np.int64),
-            np.zeros(4, np.float32),
-            nothing,
-            np.arange(4) == 3,
-        )
     for wrong, words in (
         (tmp_path / "notes.mp4", r"notes\.mp4 cannot be read as a video \(.*\): download or write"),
         (one, r"one\.mp4 has one frame, in which nothing moves: leave it out"),
-        (tmp_path / "none.mp4", r"none\.mp4 is not there: give a video file or a directory of"),
+        (tmp_path / "none.mp4", r"none\.mp4 does not exist: give a video file or a directory of"),
         (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts"),
         (cut, r"frames\.npy is cut short: the shape .* but only "),
-        (small, r"small holds frames of 16 x 16, but those of videos become 64 x 64: train on one"),
     ):
         with pytest.raises(ValueError, match=words):
             as_directories([*clips[:10], wrong, *clips[10:]])
         assert decoded == [] and not cache.exists(), wrong
 
 
-def test_recordings_of_other_sizes_are_named(tmp_path: Path) -> None:
+def test_recordings_of_other_sizes_are_named(
+    clips: list[Path], decoded: list[str], tmp_path: Path
+) -> None:
     large, small = recording(tmp_path / "large"), tmp_path / "small"
     with EpisodeWriter(small, 16, 32, "{}"):
         pass
-    with pytest.raises(
-        ValueError,
-        match=r"different sizes: .*/large of 64 x 64, .*/small of 16 x 32; give those of one size",
-    ):
+    words = r"different sizes: .*/large of 64 x 64, .*/small of 16 x 32; give those of one size"
+    with pytest.raises(ValueError, match=words):
         open_stores([large, small])
+    with pytest.raises(ValueError, match=words):
+        as_directories([large, small, *clips])
+    assert decoded == []
+
+
+def test_videos_get_the_size_of_the_recordings_beside_them(
+    clips: list[Path], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    with EpisodeWriter(small, 16, 32, "{}"):
+        pass
+    *_, directory = as_directories([small, *clips])
+    store = EpisodeStore(directory)
+    assert store.frames.shape[1:] == (16, 32, 3)
+    means = shown(clips)[0].reshape(-1, 16, 4, 32, 2, 3).mean(axis=(2, 4))
+    assert np.abs(episodes(directory)[0] - means).max() <= 1
+    # Decoded at another size, they are not taken for these.
+    assert as_directories(clips)[0] != directory
 
 
 def test_videos_of_other_sizes_and_shapes_are_resized(clips: list[Path]) -> None:
@@ -265,9 +273,13 @@ def test_what_cannot_be_meant_is_refused(clips: list[Path], tmp_path: Path, cach
         as_directories(clips, 0)
     with pytest.raises(ValueError, match="--frames-per-second 10 is for video files, and the data"):
         as_directories([tmp_path], 10)
-    with pytest.raises(ValueError, match=r"00\.mp4 is given twice: held out once and trained on"):
+    with pytest.raises(
+        ValueError, match=r"00\.mp4 is given twice, and would be trained on and held"
+    ):
         as_directories([*clips, clips[0].parent / ".." / "clips" / "00.mp4"])
-    with pytest.raises(ValueError, match="too few video files: there are 19, each is an episode, a"):
+    with pytest.raises(
+        ValueError, match="too few video files: there are 19, each is an episode, a"
+    ):
         as_directories(clips[:19])
     with pytest.raises(
         ValueError, match=r"00\.mp4 is 0\.20 s long, which is one frame at --frames-per-second 2: g"
@@ -296,7 +308,9 @@ def recording(directory: Path) -> Path:
         for seed in range(CLIPS):
             ends = np.arange(6) == 5
             actions = np.zeros(6, np.int64)
-            writer.append(moving(6, seed=seed), actions, actions.astype(np.float32), ends, ends & False)
+            writer.append(
+                moving(6, seed=seed), actions, actions.astype(np.float32), ends, ends & False
+            )
     return directory
 
 
@@ -317,9 +331,7 @@ def test_all_three_networks_of_genie_learn_from_them(
         assert len(settings["recordings"]) == 2
     # Another rate is another run.
     with pytest.raises(ValueError, match="frames_per_second was None and is now 12.5"):
-        train_tokenizer(
-            data, runs / "tokenizer", codes=20, **RUN, **BLOCKS, frames_per_second=12.5
-        )
+        train_tokenizer(data, runs / "tokenizer", codes=20, **RUN, **BLOCKS, frames_per_second=12.5)
     # The same content at another time is the same run, decoded once more at most.
     for clip in clips:
         os.utime(clip, (1, 1))
@@ -338,7 +350,9 @@ def test_a_shell_makes_several_values_of_a_pattern(clips: list[Path]) -> None:
 
 def test_whatever_needs_actions_refuses_them(clips: list[Path], tmp_path: Path) -> None:
     (directory,) = as_directories(clips)
-    with pytest.raises(ValueError, match=r" has no actions, as it was decoded from video files: `t"):
+    with pytest.raises(
+        ValueError, match=r" has no actions, as it was decoded from video files: `t"
+    ):
         train_memory([directory], tmp_path / "vision", tmp_path / "memory")
     words = r"00\.mp4 is a file, and a directory of recorded episodes is expected; a video has no a"
     with pytest.raises(ValueError, match=words):
@@ -355,7 +369,8 @@ def test_videos_and_recordings_of_another_pace_are_not_mixed(
     meta = {"game": "doom-take-cover", "frame_skip": 4, "actions": ["left", "stay", "right"]}
     (directory / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(
-        ValueError, match="frames_per_second is 8.75 in .*/doom but 25 in .*, and .* bring video files"
+        ValueError,
+        match="frames_per_second is 8.75 in .*/doom but 25 in .*, and .* bring video files",
     ):
         open_stores(as_directories([directory, *clips]))
     assert len(open_stores(as_directories([directory, *clips], 8.75))) == 2

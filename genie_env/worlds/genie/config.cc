@@ -22,27 +22,27 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   const nlohmann::json config = nlohmann::json::parse(text);
   const JsonFields fields(config, file);
   const JsonFields frame = fields.Object("frame");
-  const JsonFields eyes = fields.Object("tokenizer");
-  const JsonFields mind = fields.Object("dynamics");
+  const JsonFields tokenizer = fields.Object("tokenizer");
+  const JsonFields dynamics = fields.Object("dynamics");
   const JsonFields actions = fields.Object("actions");
   // Version 1 called the attention window a band.
   const char* const window = fields.Integer("format_version", 1, 2) == 1 ? "band" : "window";
   GenieConfig parsed{
       .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMaxFrameSide),
                              .width = frame.Integer("width", 1, kMaxFrameSide),
-                             .patch = eyes.Integer("patch", 1, kMaxFrameSide)},
-                    .block = Block(eyes),
-                    .encoder_blocks = eyes.Integer("encoder_blocks", 1, kMaxBlocks),
-                    .decoder_blocks = eyes.Integer("decoder_blocks", 1, kMaxBlocks),
-                    .codes = eyes.Integer("codes", 2, kMaxCodes),
-                    .code_dimensions = eyes.Integer("code_dimensions", 2, kMaxCodeDimensions),
-                    .window = eyes.Integer(window, 1, kMaxWindow)},
+                             .patch = tokenizer.Integer("patch", 1, kMaxFrameSide)},
+                    .block = Block(tokenizer),
+                    .encoder_blocks = tokenizer.Integer("encoder_blocks", 1, kMaxBlocks),
+                    .decoder_blocks = tokenizer.Integer("decoder_blocks", 1, kMaxBlocks),
+                    .codes = tokenizer.Integer("codes", 2, kMaxCodes),
+                    .code_dimensions = tokenizer.Integer("code_dimensions", 2, kMaxCodeDimensions),
+                    .window = tokenizer.Integer(window, 1, kMaxWindow)},
       .dynamics = {.positions = 0,
-                   .codes = eyes.Integer("codes", 2, kMaxCodes),
-                   .block = Block(mind),
-                   .blocks = mind.Integer("blocks", 1, kMaxBlocks),
-                   .window = mind.Integer(window, 2, kMaxWindow),
-                   .passes = mind.Integer("passes", 1, kMaxPasses)},
+                   .codes = tokenizer.Integer("codes", 2, kMaxCodes),
+                   .block = Block(dynamics),
+                   .blocks = dynamics.Integer("blocks", 1, kMaxBlocks),
+                   .window = dynamics.Integer(window, 2, kMaxWindow),
+                   .passes = dynamics.Integer("passes", 1, kMaxPasses)},
       .order = fields.Choice("order", Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom))
                    ? UnmaskOrder::kConfidence
                    : UnmaskOrder::kRandom,
@@ -63,27 +63,6 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   check("dynamics", parsed.dynamics.block);
   parsed.dynamics.positions = parsed.tokenizer.clip.positions();
   return parsed;
-}
-
-void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes,
-                    const std::optional<std::string>& order) {
-  if (passes) {
-    if (*passes < 1 || *passes > kMaxPasses) {
-      throw std::invalid_argument("passes is " + std::to_string(*passes) + ", expected 1 to " +
-                                  std::to_string(kMaxPasses) +
-                                  ", or nothing for the world's own number");
-    }
-    config.dynamics.passes = *passes;
-  }
-  if (!order) return;
-  for (const UnmaskOrder known : {UnmaskOrder::kConfidence, UnmaskOrder::kRandom}) {
-    if (*order != Name(known)) continue;
-    config.order = known;
-    return;
-  }
-  throw std::invalid_argument("order is " + Quoted(*order) +
-                              ", expected \"confidence\" or \"random\", or nothing for the world's "
-                              "own");
 }
 
 const char* Name(UnmaskOrder order) {

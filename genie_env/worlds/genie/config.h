@@ -26,12 +26,7 @@ struct GenieConfig {
 /// of another type or out of range; other fields (how the world was trained) are ignored.
 GenieConfig ParseGenieConfig(const std::string& text, const std::string& file);
 
-/// Puts what a user asks for (see WorldOptions) in the place of what the world's
-/// directory says. Throws std::invalid_argument on passes or an order that cannot be.
-void ChooseSampling(GenieConfig& config, std::optional<int64_t> passes,
-                    const std::optional<std::string>& order);
-
-/// As config.json and WorldOptions call it.
+/// As config.json and the option call it.
 const char* Name(UnmaskOrder order);
 
 }  // namespace genie_env

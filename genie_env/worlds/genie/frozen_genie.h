@@ -27,12 +27,12 @@ struct GenieWeights {
 /// slot t % (window - 1). The next frame of a row attends to the slots that its time has filled, so
 /// setting the time to 0 starts a new episode.
 struct GenieState {
-  at::Tensor tokens;              ///< int64 [N, S]: the current frame
-  at::Tensor time;                ///< int64 [N]: frames in the history of the dynamics
-  at::Tensor kv_cache;            ///< of the dynamics
-  at::Tensor tokenizer_time;      ///< int64 [N]: frames in the history of the tokenizer's encoder;
-                                  ///< it is 0 after a dreamt frame, which the encoder does not read
-  at::Tensor tokenizer_kv_cache;  ///< of the tokenizer's encoder
+  at::Tensor tokens;            ///< int64 [N, S]: the current frame
+  at::Tensor time;              ///< int64 [N]: frames in the history of the dynamics
+  at::Tensor kv_cache;          ///< of the dynamics
+  at::Tensor encoder_time;      ///< int64 [N]: frames in the history of the tokenizer's encoder;
+                                ///< it is 0 after a dreamt frame, which the encoder does not read
+  at::Tensor encoder_kv_cache;  ///< of the tokenizer's encoder
 };
 
 /// Random numbers and temperatures of the next frame; float32, on the device.

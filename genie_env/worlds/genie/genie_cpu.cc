@@ -131,7 +131,7 @@ class GenieCpu final : public FrozenGenie {
       surprise.mutable_data_ptr<float>()[row] =
           Unmask(workspace, state, row, action, Order(draws.order, row), draw);
       std::copy(workspace.tokens.begin(), workspace.tokens.end(), Tokens(state, row));
-      state.tokenizer_time.mutable_data_ptr<int64_t>()[row] = 0;
+      state.encoder_time.mutable_data_ptr<int64_t>()[row] = 0;
       Commit(workspace, state, row, action, workspace.unmasked);
     });
     return surprise;
@@ -263,12 +263,12 @@ class GenieCpu final : public FrozenGenie {
   // states.
   void Restart(const GenieState& state, int64_t row) const {
     state.time.mutable_data_ptr<int64_t>()[row] = 0;
-    state.tokenizer_time.mutable_data_ptr<int64_t>()[row] = 0;
+    state.encoder_time.mutable_data_ptr<int64_t>()[row] = 0;
     const auto clear = [&](const at::Tensor& kv_cache, int64_t size) {
       std::fill_n(BitsOfTensor<Element>(kv_cache) + row * size, size, Bits{});
     };
     clear(state.kv_cache, dynamics_.kv_cache_size());
-    clear(state.tokenizer_kv_cache, encoder_.kv_cache_size());
+    clear(state.encoder_kv_cache, encoder_.kv_cache_size());
   }
 
   static KvCacheView<Element> CacheView(const TransformerCpu<Element>& transformer,
@@ -302,9 +302,9 @@ class GenieCpu final : public FrozenGenie {
                           kernels_.add(positions_, columns, products, embed_.kColumns,
                                        embed_.bias() + column, x + column, width);
                         });
-    int64_t& time = state.tokenizer_time.mutable_data_ptr<int64_t>()[row];
+    int64_t& time = state.encoder_time.mutable_data_ptr<int64_t>()[row];
     const KvCacheView<Element> cache =
-        CacheView(encoder_, state.tokenizer_kv_cache, row, time, workspace.encoder_angles, true);
+        CacheView(encoder_, state.encoder_kv_cache, row, time, workspace.encoder_angles, true);
     encoder_.Run(inner, &cache, All(workspace), All(workspace));
     ++time;
     Quantize(workspace, Tokens(state, row));

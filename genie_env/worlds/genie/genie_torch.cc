@@ -206,7 +206,7 @@ class GenieTorch final : public FrozenGenie {
     const at::Tensor action_embedding = action_table_.index_select(0, actions);
     const auto [tokens, surprise] = Unmask(state, action_embedding, draws, {});
     state.tokens.copy_(tokens);
-    state.tokenizer_time.zero_();
+    state.encoder_time.zero_();
     Commit(state, action_embedding);
     return surprise;
   }
@@ -238,8 +238,8 @@ class GenieTorch final : public FrozenGenie {
     return {.tokens = blank(state.tokens),
             .time = blank(state.time),
             .kv_cache = blank(state.kv_cache),
-            .tokenizer_time = blank(state.tokenizer_time),
-            .tokenizer_kv_cache = blank(state.tokenizer_kv_cache)};
+            .encoder_time = blank(state.encoder_time),
+            .encoder_kv_cache = blank(state.encoder_kv_cache)};
   }
 
   /// Starts new histories in a separate state and copies it into `state`, kBegunAtOnce rows at a
@@ -260,7 +260,7 @@ class GenieTorch final : public FrozenGenie {
   static void Put(const GenieState& begun, const at::Tensor& rows, const GenieState& state) {
     const at::Tensor index = rows.to(state.tokens.device());
     for (const auto part : {&GenieState::tokens, &GenieState::time, &GenieState::kv_cache,
-                            &GenieState::tokenizer_time, &GenieState::tokenizer_kv_cache}) {
+                            &GenieState::encoder_time, &GenieState::encoder_kv_cache}) {
       (state.*part).index_copy_(0, index, begun.*part);
     }
   }
@@ -274,12 +274,12 @@ class GenieTorch final : public FrozenGenie {
   /// Encodes `frames` into the rows' tokens and advances the tokenizer's KV cache.
   void Encode(const GenieState& state, const at::Tensor& frames) const {
     const at::Tensor patches = ToPatches(FromBytes(frames).unsqueeze(1), clip_).squeeze(1);
-    const FrameTime frame_time = encoder_.At(state.tokenizer_time, state.tokenizer_kv_cache, true);
+    const FrameTime frame_time = encoder_.At(state.encoder_time, state.encoder_kv_cache, true);
     const at::Tensor latents =
         to_code_(encoder_.Run(embed_(patches) + encoder_positions_, &frame_time));
     // bfloat16 cannot tell neighbouring codes apart.
     state.tokens.copy_(at::matmul(latents.to(at::kFloat), directions_.t()).argmax(-1));
-    state.tokenizer_time.add_(1);
+    state.encoder_time.add_(1);
   }
 
   /// The dynamics' input for a partly masked frame. action_embedding: [N, width], of the action

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/limits.h"
 #include "genie_env/kernels/device_info.h"
 #include "genie_env/models/layers/quantizer.h"
 #include "genie_env/tensor/check_tensor.h"
@@ -30,32 +31,67 @@
 namespace genie_env {
 namespace {
 
-enum FieldOfState : size_t { kTokens, kTime, kPast, kEyesTime, kEyesPast };
+enum FieldOfState : size_t { kTokens, kTime, kKvCache, kEncoderTime, kEncoderKvCache };
+
+constexpr const char *kPasses = "passes", *kOrder = "order";
 
 // In the order of FieldOfState.
 std::vector<StateField> Fields(const GenieConfig& config, at::ScalarType dtype) {
-  const TokenizerSizes& eyes = config.tokenizer;
-  const DynamicsSizes& mind = config.dynamics;
-  const int64_t positions = mind.positions;
+  const TokenizerSizes& tokenizer = config.tokenizer;
+  const DynamicsSizes& dynamics = config.dynamics;
+  const int64_t positions = dynamics.positions;
   return {
       {"tokens", at::kLong, {positions}},
       {"time", at::kLong, {}},
-      {"past", dtype, {mind.blocks, 2, positions, mind.window - 1, mind.block.width}},
+      {"past", dtype, {dynamics.blocks, 2, positions, dynamics.window - 1, dynamics.block.width}},
       {"eyes_time", at::kLong, {}},
-      {"eyes_past", dtype, {eyes.encoder_blocks, 2, positions, eyes.window - 1, eyes.block.width}}};
+      {"eyes_past",
+       dtype,
+       {tokenizer.encoder_blocks, 2, positions, tokenizer.window - 1, tokenizer.block.width}}};
 }
 
-WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at::ScalarType dtype) {
+std::vector<OptionSpec> OptionSpecs() {
+  return {
+      {.name = kPasses,
+       .type = OptionType::kInteger,
+       .low = 1,
+       .high = static_cast<double>(kMaxPasses),
+       .description = "MaskGIT passes a frame; the time of a step grows with them"},
+      {.name = kOrder,
+       .type = OptionType::kChoice,
+       .choices = {Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom)},
+       .description = "which hidden tokens a pass unmasks: the most confident, or random ones"}};
+}
+
+// Puts the given options in the place of what the config says; returns all, with both values.
+std::vector<Option> ApplyOptions(GenieConfig& config, const OptionValues& given) {
+  std::vector<Option> options;
+  for (OptionSpec& spec : OptionSpecs()) {
+    const OptionValue stored = spec.name == kPasses ? OptionValue(config.dynamics.passes)
+                                                    : OptionValue(std::string(Name(config.order)));
+    const auto found = given.find(spec.name);
+    options.push_back({std::move(spec), stored, found == given.end() ? stored : found->second});
+  }
+  config.dynamics.passes = std::get<int64_t>(options[0].value);
+  config.order = options[1].value == OptionValue(std::string(Name(UnmaskOrder::kRandom)))
+                     ? UnmaskOrder::kRandom
+                     : UnmaskOrder::kConfidence;
+  return options;
+}
+
+WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at::ScalarType dtype,
+                 std::vector<Option> options) {
   const int64_t positions = config.dynamics.positions;
-  const TokenizerSizes& eyes = config.tokenizer;
-  const TensorSpec frame{"pixels", {eyes.clip.height, eyes.clip.width, 3}, DType::kUInt8, 0, 255};
+  const TokenizerSizes& tokenizer = config.tokenizer;
+  const TensorSpec frame{
+      "pixels", {tokenizer.clip.height, tokenizer.clip.width, 3}, DType::kUInt8, 0, 255};
   return {.name = directory.name,
           .family = directory.family,
           .fingerprint = directory.fingerprint,
           .actions = {config.action_meanings},
           .observations =
-              {{"tokens", {positions}, DType::kInt64, 0, static_cast<double>(eyes.codes - 1)},
-               {"latents", {positions * eyes.code_dimensions}, DType::kFloat32, -1, 1},
+              {{"tokens", {positions}, DType::kInt64, 0, static_cast<double>(tokenizer.codes - 1)},
+               {"latents", {positions * tokenizer.code_dimensions}, DType::kFloat32, -1, 1},
                frame},
           .frame = frame,
           .frame_skip = config.frame_skip,
@@ -63,15 +99,14 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
           .state_bytes_per_row = BytesOfRow(Fields(config, dtype)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
-          .samples_termination = false,
-          .passes = config.dynamics.passes,
-          .order = Name(config.order)};
+          .options = std::move(options)};
 }
 
 /// What model.safetensors holds.
 struct Learned {
   GenieWeights weights;
-  std::optional<Support> support;  ///< of the latents of the frames that it was learned from
+  std::optional<LatentStatistics>
+      statistics;  ///< of the latents of the frames that it was learned from
 };
 
 Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) {
@@ -88,7 +123,8 @@ Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) 
       shapes.emplace(prefix + name, parameter.sizes().vec());
     }
   }
-  ExpectSupport(directory, config.dynamics.positions * config.tokenizer.code_dimensions, shapes);
+  ExpectLatentStatistics(directory, config.dynamics.positions * config.tokenizer.code_dimensions,
+                         shapes);
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   const auto part = [&](const std::string& prefix) {
@@ -104,7 +140,7 @@ Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) 
            .dynamics = part("dynamics."),
            .action_codes = tensors.at("action_codes"),
            .order = config.order},
-          SupportOf(tensors)};
+          LatentStatisticsOf(tensors)};
 }
 
 class GenieWorld final : public World {
@@ -118,9 +154,9 @@ class GenieWorld final : public World {
         directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook")).to(device)),
         genie_(device.is_cpu() ? MakeGenieCpu(learned.weights, dtype)
                                : MakeGenieTorch(learned.weights, device, dtype)),
-        support_(std::move(learned.support)),
+        statistics_(std::move(learned.statistics)),
         starts_(std::move(starts)) {
-    spec_.knows_support = support_.has_value();
+    spec_.has_latent_statistics = statistics_.has_value();
   }
 
   const WorldSpec& spec() const override { return spec_; }
@@ -146,10 +182,10 @@ class GenieWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
+                 const RowCounters& rng, const std::string& observation) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (wanted) CheckObservation(*wanted, spec_);
+    CheckObservation(observation, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -159,19 +195,39 @@ class GenieWorld final : public World {
         .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
         .order = Order(rng),
         .temperature = ToDevice(tau, device_)};
-    return Outcome(genie_->Dream(Parts(state), checked, draws));
+    return Outcome(state, genie_->Dream(Parts(state), checked, draws), observation);
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
-                   const RowCounters& rng) const override {
+                   const RowCounters& rng, const std::string& observation) const override {
     const FrozenScope scope;
     CheckState(state);
+    CheckObservation(observation, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     CheckBegun(state);
     return Outcome(
-        genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng)));
+        state, genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng)),
+        observation);
+  }
+
+  // Of each kv cache the slot of the frame that leaves the window.
+  std::vector<OverwrittenField> OverwrittenByStep(const WorldState& state) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    std::vector<OverwrittenField> fields{
+        {.field = kTokens}, {.field = kTime}, {.field = kEncoderTime}};
+    for (const auto& [cache, time] :
+         {std::pair{kKvCache, kTime}, {kEncoderKvCache, kEncoderTime}}) {
+      constexpr int64_t kSlots = 4;  // the dimension of [N, blocks, 2, S, slots, width]
+      const int64_t slots = state[cache].size(kSlots);
+      if (slots == 0) continue;
+      fields.push_back({.field = cache,
+                        .dimension = kSlots,
+                        .slot = state[time].cpu().remainder(slots).contiguous()});
+    }
+    return fields;
   }
 
   at::Tensor Observe(const WorldState& state, const std::string& kind,
@@ -179,19 +235,23 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(kind, spec_);
-    const at::Tensor tokens = SelectRows(Tokens(state), CheckOptionalRows(rows, state.rows()));
+    return ObservationOf(SelectRows(Tokens(state), CheckOptionalRows(rows, state.rows())), kind);
+  }
+
+  at::Tensor LatentDistance(const WorldState& state) const override {
+    const FrozenScope scope;
+    CheckState(state);
+    if (!statistics_) ThrowNoLatentStatistics(spec_.name);
+    return statistics_->Distance(Latents(Tokens(state)));
+  }
+
+ private:
+  // tokens: int64 [R, S], fresh
+  at::Tensor ObservationOf(const at::Tensor& tokens, const std::string& kind) const {
     if (kind == "latents") return Latents(tokens);
     return kind == "pixels" ? genie_->Decode(tokens) : tokens;
   }
 
-  at::Tensor OutOfSupport(const WorldState& state) const override {
-    const FrozenScope scope;
-    CheckState(state);
-    if (!support_) RefuseSupport(spec_.name);
-    return support_->Distance(Latents(Tokens(state)));
-  }
-
- private:
   // [R, S] to [R, S * code dimensions]
   at::Tensor Latents(const at::Tensor& tokens) const {
     return directions_.index_select(0, tokens.flatten())
@@ -201,9 +261,9 @@ class GenieWorld final : public World {
   static GenieState Parts(const WorldState& state) {
     return {.tokens = state[kTokens],
             .time = state[kTime],
-            .kv_cache = state[kPast],
-            .tokenizer_time = state[kEyesTime],
-            .tokenizer_kv_cache = state[kEyesPast]};
+            .kv_cache = state[kKvCache],
+            .encoder_time = state[kEncoderTime],
+            .encoder_kv_cache = state[kEncoderKvCache]};
   }
 
   // Tokens, times and what they index are the caller's to change (see WorldState::fields). On a GPU
@@ -213,7 +273,7 @@ class GenieWorld final : public World {
     if (!device_.is_cpu()) return;
     const at::Tensor& tokens = state[kTokens];
     if (((tokens < 0) | (tokens >= config_.tokenizer.codes)).any().item<bool>() ||
-        (state[kTime] < 0).any().item<bool>() || (state[kEyesTime] < 0).any().item<bool>()) {
+        (state[kTime] < 0).any().item<bool>() || (state[kEncoderTime] < 0).any().item<bool>()) {
       throw std::invalid_argument(
           "the state holds tokens outside 0 .. " + std::to_string(config_.tokenizer.codes - 1) +
           ", or negative times: it was written to; use one that MakeState of this world made");
@@ -243,11 +303,13 @@ class GenieWorld final : public World {
                     device_);
   }
 
-  // Nothing in a video says what it is worth, or that it ends.
-  static WorldStep Outcome(const at::Tensor& surprise) {
+  // A video holds neither rewards nor terminations.
+  WorldStep Outcome(const WorldState& state, const at::Tensor& surprise,
+                    const std::string& observation) const {
     return {.reward = at::zeros_like(surprise),
             .terminated = at::zeros_like(surprise, at::kBool),
-            .surprise = surprise};
+            .surprise = surprise,
+            .observation = ObservationOf(Tokens(state), observation)};
   }
 
   WorldSpec spec_;
@@ -256,7 +318,7 @@ class GenieWorld final : public World {
   at::Device device_;
   at::Tensor directions_;  // [codes, code dimensions]
   std::unique_ptr<const FrozenGenie> genie_;
-  std::optional<Support> support_;
+  std::optional<LatentStatistics> statistics_;
   at::Tensor starts_;  // int64 [starts, S], on the CPU
 };
 
@@ -270,26 +332,22 @@ void CheckGpu(const std::string& name, at::Device device) {
       "none for it: give \"cpu\", or build it with a CUDA toolkit, for that GPU or an older one");
 }
 
-}  // namespace
-
-std::shared_ptr<const World> LoadGenieWorld(const WorldDirectory& directory,
-                                            const WorldOptions& options) {
+std::shared_ptr<const World> Load(const WorldDirectory& directory, const WorldOptions& options) {
   const at::Device device = ParseDevice(options.device);
   if (!device.is_cpu()) CheckGpu(options.device, device);
-  if (options.termination == Termination::kSampled) {
-    throw std::invalid_argument(
-        "termination is \"sampled\", but a world of the genie family ends no episode; leave it "
-        "out");
-  }
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
   GenieConfig config = ParseGenieConfig(directory.config, directory.config_file().string());
-  ChooseSampling(config, options.passes, options.order);
+  std::vector<Option> in_force = ApplyOptions(config, options.options);
   const FrozenScope scope;
   Learned learned = ReadLearned(directory, config);
   const at::Tensor starts = ReadIndices(directory.starts.bytes(), directory.starts_file(), "tokens",
                                         {-1, config.dynamics.positions}, config.tokenizer.codes);
-  return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype), config, std::move(learned),
-                                      starts, device, dtype);
+  return std::make_shared<GenieWorld>(SpecOf(directory, config, dtype, std::move(in_force)), config,
+                                      std::move(learned), starts, device, dtype);
 }
+
+}  // namespace
+
+WorldFamily GenieFamily() { return {.name = "genie", .options = OptionSpecs(), .load = Load}; }
 
 }  // namespace genie_env

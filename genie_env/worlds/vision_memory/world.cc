@@ -48,8 +48,28 @@ std::vector<StateField> Fields(int64_t latents, int64_t hidden) {
           {"restart", at::kFloat, {}}};
 }
 
+constexpr const char *kTermination = "termination", *kSampled = "sampled",
+                     *kThresholded = "thresholded";
+
+std::vector<OptionSpec> OptionSpecs() {
+  return {{.name = kTermination,
+           .type = OptionType::kChoice,
+           .choices = {kSampled, kThresholded},
+           .description = "how an episode ends: sampled from the termination probability, or "
+                          "thresholded at one half"}};
+}
+
+// What the config says of termination, and what is in force.
+Option TerminationOption(const VisionMemoryConfig& config, const OptionValues& given) {
+  const std::string stored = config.samples_termination ? kSampled : kThresholded;
+  const auto found = given.find(kTermination);
+  return {.spec = OptionSpecs()[0],
+          .default_value = stored,
+          .value = found == given.end() ? OptionValue(stored) : found->second};
+}
+
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
-                 at::ScalarType dtype, Termination termination) {
+                 at::ScalarType dtype, const OptionValues& given) {
   constexpr double kUnbounded = std::numeric_limits<double>::infinity();
   const auto features = [&](const char* name, int64_t size) {
     return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
@@ -67,9 +87,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
           .state_bytes_per_row = BytesOfRow(Fields(config.latents, config.hidden)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
-          .samples_termination = termination == Termination::kAsCalibrated
-                                     ? config.samples_termination
-                                     : termination == Termination::kSampled};
+          .options = {TerminationOption(config, given)}};
 }
 
 /// What an observation of features has side by side; nothing where it is the decoded frame.
@@ -83,7 +101,7 @@ std::vector<at::Tensor MemoryState::*> FeaturesOf(const std::string& observation
 struct Networks {
   std::shared_ptr<Vision> vision;
   MemoryWeights memory;
-  std::optional<Support> support;
+  std::optional<LatentStatistics> statistics;
 };
 
 Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
@@ -100,7 +118,7 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
   }
-  ExpectSupport(directory, latents, shapes);
+  ExpectLatentStatistics(directory, latents, shapes);
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   TensorMap seen;
@@ -116,7 +134,7 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
            .output_weight = tensors.at("memory.output.weight"),
            .output_bias = tensors.at("memory.output.bias"),
            .action_inputs = at::tensor(config.action_inputs, at::kFloat)},
-          SupportOf(tensors)};
+          LatentStatisticsOf(tensors)};
 }
 
 /// The stored first frames, as V encodes them; float32 [S, latents] on the CPU.
@@ -157,14 +175,15 @@ class VisionMemoryWorld final : public World {
         fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
         reward_per_step_(config.reward_per_step),
+        samples_termination_(spec_.options[0].value == OptionValue(kSampled)),
         device_(device),
         dtype_(dtype),
         vision_(std::move(networks.vision)),
         memory_(device.is_cpu() ? MakeMemoryCpu(networks.memory, dtype)
                                 : MakeMemoryTorch(networks.memory, device, dtype)),
-        support_(std::move(networks.support)),
+        statistics_(std::move(networks.statistics)),
         starts_(std::move(starts)) {
-    spec_.knows_support = support_.has_value();
+    spec_.has_latent_statistics = statistics_.has_value();
   }
 
   const WorldSpec& spec() const override { return spec_; }
@@ -188,10 +207,10 @@ class VisionMemoryWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::optional<std::string>& wanted) const override {
+                 const RowCounters& rng, const std::string& observation) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (wanted) CheckObservation(*wanted, spec_);
+    CheckObservation(observation, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -200,21 +219,25 @@ class VisionMemoryWorld final : public World {
         .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
         .temperature = tau.to(device_)};
     const MemoryState parts = Parts(state);
-    const auto [observation, seen] = RoomFor(FeaturesOf(wanted.value_or("")), parts);
-    WorldStep step = Finish(state, memory_->Dream(parts, checked, draws, seen), rng);
-    step.observation = observation;
+    // The kernel writes features while it has them at hand: a copy afterwards takes 5 % of a step.
+    const auto [features, written] = AllocateFeatures(FeaturesOf(observation), parts);
+    WorldStep step = Finish(state, memory_->Dream(parts, checked, draws, written), rng);
+    step.observation = features.defined() ? features : Decode(parts.z);
     return step;
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
-                   const RowCounters& rng) const override {
+                   const RowCounters& rng, const std::string& observation) const override {
     const FrozenScope scope;
     CheckState(state);
+    CheckObservation(observation, spec_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     const at::Tensor next = Encode(frames, rng);
-    return Finish(state, memory_->Follow(Parts(state), checked, next), rng);
+    WorldStep step = Finish(state, memory_->Follow(Parts(state), checked, next), rng);
+    step.observation = ObservationOf(Parts(state), observation, std::nullopt);
+    return step;
   }
 
   at::Tensor Observe(const WorldState& state, const std::string& kind,
@@ -222,18 +245,14 @@ class VisionMemoryWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(kind, spec_);
-    const auto chosen = CheckOptionalRows(rows, state.rows());
-    const MemoryState parts = Parts(state);
-    std::vector<at::Tensor> features;
-    for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(parts.*part, chosen));
-    return features.empty() ? Decode(SelectRows(parts.z, chosen)) : at::cat(features, 1);
+    return ObservationOf(Parts(state), kind, CheckOptionalRows(rows, state.rows()));
   }
 
-  at::Tensor OutOfSupport(const WorldState& state) const override {
+  at::Tensor LatentDistance(const WorldState& state) const override {
     const FrozenScope scope;
     CheckState(state);
-    if (!support_) RefuseSupport(spec_.name);
-    return support_->Distance(state[kZ]);
+    if (!statistics_) ThrowNoLatentStatistics(spec_.name);
+    return statistics_->Distance(state[kZ]);
   }
 
  private:
@@ -241,20 +260,27 @@ class VisionMemoryWorld final : public World {
     return {.z = state[kZ], .h = state[kH], .c = state[kC], .restart = state[kRestart]};
   }
 
+  at::Tensor ObservationOf(const MemoryState& state, const std::string& kind,
+                           const std::optional<at::Tensor>& rows) const {
+    std::vector<at::Tensor> features;
+    for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(state.*part, rows));
+    return features.empty() ? Decode(SelectRows(state.z, rows)) : at::cat(features, 1);
+  }
+
   // An observation of these features to be written, and its parts; without any both are undefined.
-  static std::pair<at::Tensor, MemoryState> RoomFor(
+  static std::pair<at::Tensor, MemoryState> AllocateFeatures(
       const std::vector<at::Tensor MemoryState::*>& features, const MemoryState& state) {
     if (features.empty()) return {};
     int64_t width = 0;
     for (const auto part : features) width += (state.*part).size(1);
     const at::Tensor observation = at::empty({state.z.size(0), width}, state.z.options());
-    MemoryState seen;
+    MemoryState parts;
     int64_t first = 0;
     for (const auto part : features) {
-      seen.*part = observation.narrow(1, first, (state.*part).size(1));
+      parts.*part = observation.narrow(1, first, (state.*part).size(1));
       first += (state.*part).size(1);
     }
-    return {observation, seen};
+    return {observation, parts};
   }
 
   void CheckState(const WorldState& state) const { CheckStateFields(state, fields_, device_); }
@@ -302,7 +328,7 @@ class VisionMemoryWorld final : public World {
     const at::Tensor& logit = outcome.termination_logit;
     return {
         .reward = at::full_like(logit, reward_per_step_),
-        .terminated = spec_.samples_termination
+        .terminated = samples_termination_
                           ? Draw(rng, Stream::kTermination, 1, FillUniform).flatten().to(device_) <
                                 at::sigmoid(logit)
                           : logit > 0,
@@ -313,34 +339,32 @@ class VisionMemoryWorld final : public World {
   std::vector<StateField> fields_;
   int64_t latents_;
   float reward_per_step_;
+  bool samples_termination_;
   at::Device device_;
   at::ScalarType dtype_;
   std::shared_ptr<const Vision> vision_;
   std::unique_ptr<const FrozenMemory> memory_;
-  std::optional<Support> support_;
+  std::optional<LatentStatistics> statistics_;
   StoredStarts starts_;
 };
 
-}  // namespace
-
-std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directory,
-                                                   const WorldOptions& options) {
+std::shared_ptr<const World> Load(const WorldDirectory& directory, const WorldOptions& options) {
   const FrozenScope scope;
   const at::Device device = ParseDevice(options.device);
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
-  if (options.passes || options.order) {
-    throw std::invalid_argument(
-        std::string(options.passes ? "passes" : "order") +
-        " is for worlds whose frames are tokens that are settled in passes; the world " +
-        Quoted(directory.name) + " is of the vision-memory family, which has none: leave it out");
-  }
   const VisionMemoryConfig config =
       ParseVisionMemoryConfig(directory.config, directory.config_file().string());
   Networks networks = ReadNetworks(directory, config);
   networks.vision->to(device, dtype);
-  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.termination),
+  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.options),
                                              config, std::move(networks),
                                              ReadStarts(directory, config.latents), device, dtype);
+}
+
+}  // namespace
+
+WorldFamily VisionMemoryFamily() {
+  return {.name = "vision-memory", .options = OptionSpecs(), .load = Load};
 }
 
 }  // namespace genie_env

@@ -1,16 +1,12 @@
 #pragma once
 
-#include <memory>
-
-#include "genie_env/worlds/world.h"
-#include "genie_env/worlds/world_directory.h"
+#include "genie_env/worlds/registry.h"
 
 namespace genie_env {
 
-/// A world of World Models (Ha & Schmidhuber 2018): V (models/vision_memory/vision.h) makes frames
-/// of latents and latents of frames, M (models/vision_memory/memory.h) dreams the next latents.
-/// Throws FormatError on a malformed directory, std::invalid_argument on options that this machine
-/// cannot serve.
+/// The vision-memory family, a world of World Models (Ha & Schmidhuber 2018): V
+/// (models/vision_memory/vision.h) makes frames of latents and latents of frames, M
+/// (models/vision_memory/memory.h) dreams the next latents.
 ///
 /// State of a row, float32: "z" [latents] of the current frame; "h" and "c" [hidden], M's LSTM
 /// before it reads that frame (zero at an episode's first); "restart" [], 1 at an episode's first
@@ -21,7 +17,9 @@ namespace genie_env {
 /// and kGaussian, one of each a latent dimension; Follow kVision; both kTermination where
 /// termination is sampled. Actions are discrete, and M sees the input that config.json names for
 /// each: the controller of the paper gave one of three actions too, by thirds of its output.
-std::shared_ptr<const World> LoadVisionMemoryWorld(const WorldDirectory& directory,
-                                                   const WorldOptions& options);
+///
+/// Its one option, "termination", says how the end of an episode is drawn: "sampled" from its
+/// probability, or "thresholded" at one half.
+WorldFamily VisionMemoryFamily();
 
 }  // namespace genie_env

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from genie_env.data.files import write_atomically
-from genie_env.games.blind import STAY
 
 KIND = "linear-controller"
 THRESHOLD = 1 / 3
-"""Outputs below minus this go left, above it right, between them stay (Ha, Schmidhuber 2018)."""
+"""Outputs below minus this are action 0, above it action 2, between them action 1 (Ha, Schmidhuber
+2018)."""
+NUM_ACTIONS = 3
+"""Actions that it chooses among, in order, the middle one in between: left, stay, right."""
+
+
+def check_actions(actions: Sequence[str], where: str) -> None:
+    """Raises ValueError unless a linear controller can choose among these actions of `where`."""
+    if len(actions) != NUM_ACTIONS:
+        raise ValueError(
+            f"a linear controller chooses among {NUM_ACTIONS} ordered actions, the middle one in "
+            f"between (left, stay, right), but {where} has {len(actions)} ({', '.join(actions)}): "
+            "give a world with three, or train another kind of agent"
+        )
 
 
 def steer(weight: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
@@ -27,12 +39,12 @@ def steer(weight: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
     `weight` is float32 [F], one controller for all rows, or [N, F], one a row.
     """
     output = torch.tanh(torch.linalg.vecdot(observation, weight))
-    return STAY + (output > THRESHOLD).long() - (output < -THRESHOLD).long()
+    return 1 + (output > THRESHOLD).long() - (output < -THRESHOLD).long()
 
 
 @dataclass(frozen=True)
 class LinearController:
-    """Acts on tanh(weight . observation): left, stay or right.
+    """Acts on tanh(weight . observation): one of three ordered actions.
 
     >>> controller = LinearController(np.array([1.0, -1.0], np.float32), "zch", "0" * 64)
     >>> controller.act(np.array([[1, 0], [0, 0], [0, 1]], np.float32))
@@ -46,7 +58,7 @@ class LinearController:
     world: str
     """Fingerprint of the world that it was trained in."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """How it came about: temperature, termination, dream score, ..."""
+    """How it was trained: temperature, options of the world, dream score, ..."""
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.int64]:
         """int64 [N] actions for float32 [N, F] observations."""

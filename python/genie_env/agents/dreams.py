@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import VecEnv, World
-from genie_env.agents.controller import LinearController, steer
+from genie_env.agents.controller import LinearController, check_actions, steer
 from genie_env.envs.registry import find_world
 from genie_env.envs.validation import check_temperature
-from genie_env.games.blind import blind_actions
+from genie_env.games.base import Game
 
 DROP_AT = 1 / 8
 """Ended rows leave the batch when they are this fraction of it: dropping copies the others."""
 
-TERMINATIONS = ("thresholded", "sampled")
+OptionValue = bool | int | float | str
 
-Progress = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
 """Called after every step with the number of steps so far and of rows still alive."""
 
 
@@ -64,26 +64,26 @@ class Schedules:
 
 
 @dataclass(frozen=True)
-class Played:
-    """What N episodes came to."""
+class EpisodeResults:
+    """The results of N episodes."""
 
     scores: NDArray[np.float32]
-    """[N], the sum of rewards, in the order of the seeds; in Doom the tics survived."""
+    """[N], the sum of rewards, in the order of the seeds."""
     steps: int
-    """Steps that all episodes took together."""
+    """Steps of all episodes together."""
 
 
-Arena = Callable[[NDArray[np.float32], NDArray[np.int64], list[int]], Played]
-"""Where controllers are tried: given controllers [P, F], whose every episode is [N] and the
-episodes' seeds, plays them all. `Dreams.play_controllers` is one, the real game another."""
+EvaluateControllers = Callable[[NDArray[np.float32], NDArray[np.int64], list[int]], EpisodeResults]
+"""Plays N episodes: given controllers [P, F], the controller of every episode [N] and the episodes'
+seeds. `Dreams.play_controllers` is one, `real_game.evaluate_in_real_game` makes another."""
 
 
 @dataclass(frozen=True)
 class Dreams:
     """A frozen world and how to dream in it; loaded once, played many times. Immutable.
 
-        dreams = Dreams.load("doom-take-cover", temperature=1.15)
-        scores = dreams.play_blind(["left"], seeds=range(512))["left"]
+    dreams = Dreams.load("doom-take-cover", temperature=1.15)
+    results = dreams.play_controller(controller, seeds=range(512))
     """
 
     world: World
@@ -96,22 +96,17 @@ class Dreams:
         world: str | Path,
         *,
         temperature: float | None = None,
-        termination: str = "calibrated",
+        options: Mapping[str, OptionValue] = {},
         observation: str | None = None,
         device: str = "cpu",
     ) -> Dreams:
-        """Loads a shipped world by name, or a world directory.
+        """Loads an installed world by name, or a world directory.
 
-        `temperature`: by default the world's own. `termination`: "sampled" (drawn from its
-        probability), "thresholded" (at one half), or "calibrated", whichever of the two the world's
-        config names. `observation`: by default the world's first.
+        `temperature`: by default the world's own. `options`: of the world's family, for instance
+        {"termination": "thresholded"}; those left out are as the world says. `observation`: by
+        default the world's first.
         """
-        if termination not in ("calibrated", *TERMINATIONS):
-            raise ValueError(
-                f"the termination is {termination!r}: give 'calibrated', 'sampled' or 'thresholded'"
-            )
-        chosen = None if termination == "calibrated" else termination
-        loaded = World.load(find_world(world), device=device, termination=chosen)
+        loaded = World.load(find_world(world), device=device, options=dict(options))
         if observation is None:
             observation = loaded.spec.observations[0].name
         dreams = cls(loaded, loaded.spec.temperature, observation).at(temperature)
@@ -134,8 +129,9 @@ class Dreams:
         return self.world.spec.fingerprint
 
     @property
-    def termination(self) -> str:
-        return "sampled" if self.world.spec.samples_termination else "thresholded"
+    def options(self) -> dict[str, OptionValue]:
+        """The options of the world's family that are in force."""
+        return {name: option.value for name, option in self.world.spec.options.items()}
 
     @property
     def features(self) -> dict[str, int]:
@@ -149,8 +145,8 @@ class Dreams:
         return self.features[self.observation]
 
     def play(
-        self, policy: Policy, seeds: Sequence[int], progress: Progress | None = None
-    ) -> Played:
+        self, policy: Policy, seeds: Sequence[int], on_step: OnStep | None = None
+    ) -> EpisodeResults:
         """Plays an episode a seed, all in one batch, until every one has ended."""
         env = VecEnv(
             self.world,
@@ -169,60 +165,68 @@ class Dreams:
             observation = brought.observation
             steps += left
             step += 1
-            # A row that has ended dreams on until it is dropped, but for nothing.
+            # A row that has ended dreams on until it is dropped; its rewards do not count.
             scores[rows] += brought.reward * alive
             alive &= ~(brought.terminated | brought.truncated)
             left = int(alive.sum())
-            if progress is not None:
-                progress(step, left)
+            if on_step is not None:
+                on_step(step, left)
             if 0 < left <= (1 - DROP_AT) * len(rows):
                 kept = alive.nonzero()[:, 0]
                 env.keep(kept)
                 policy.keep(kept)
                 rows, alive, observation = rows[kept], alive[kept], observation[kept]
-        return Played(scores.cpu().numpy(), steps)
+        return EpisodeResults(scores.cpu().numpy(), steps)
 
     def play_controllers(
         self,
         weights: NDArray[np.float32],
         owners: NDArray[np.int64],
         seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> Played:
+        on_step: OnStep | None = None,
+    ) -> EpisodeResults:
         """Plays linear controllers [P, F], `owners[i]` in the dream of `seeds[i]`."""
+        check_actions(self.world.spec.actions, f"the world {self.world.spec.name}")
         device = self.world.device
         population = Controllers(
             torch.from_numpy(weights).to(device), torch.from_numpy(owners).to(device)
         )
-        return self.play(population, seeds, progress)
+        return self.play(population, seeds, on_step)
 
     def play_controller(
         self,
         controller: LinearController,
         seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> Played:
+        on_step: OnStep | None = None,
+    ) -> EpisodeResults:
         """Plays one controller; raises ValueError where it reads other observations."""
         controller.check_fits(self.features)
         owners = np.zeros(len(seeds), np.int64)
         dreams = replace(self, observation=controller.observation)
-        return dreams.play_controllers(controller.weight[None], owners, seeds, progress)
+        return dreams.play_controllers(controller.weight[None], owners, seeds, on_step)
+
+    def check_plays(self, game: Game) -> None:
+        """Raises ValueError where blind policies of a real game cannot be played in this world."""
+        spec = self.world.spec
+        if (len(spec.actions), spec.frame_skip) != (len(game.actions), game.frame_skip):
+            raise ValueError(
+                f"the world {spec.name} has {len(spec.actions)} actions at frame skip "
+                f"{spec.frame_skip}, but {game.name} has {len(game.actions)} at frame skip "
+                f"{game.frame_skip}: a policy means the same in both only where they agree; give "
+                "a world of this game"
+            )
 
     def play_blind(
-        self, policies: Sequence[str], seeds: Sequence[int]
+        self, game: Game, policies: Sequence[str], seeds: Sequence[int]
     ) -> dict[str, NDArray[np.float32]]:
-        """Scores [len(seeds)] of every policy of `games.blind`, all in one batch.
+        """Scores [len(seeds)] of every one of the game's blind policies, all in one batch.
 
-        All policies meet the same dreams.
+        All policies meet the same dreams. Raises ValueError where `game` is not like the world's,
+        or does not know a policy.
         """
-        spec = self.world.spec
-        actions = np.stack(
-            [
-                blind_actions(p, s, spec.max_episode_steps, frame_skip=spec.frame_skip)
-                for p in policies
-                for s in seeds
-            ]
-        )
+        self.check_plays(game)
+        steps = self.world.spec.max_episode_steps
+        actions = np.stack([game.blind_actions(p, s, steps) for p in policies for s in seeds])
         schedules = Schedules(torch.from_numpy(actions).to(self.world.device))
         scores = self.play(schedules, list(seeds) * len(policies)).scores
         return dict(zip(policies, scores.reshape(len(policies), -1), strict=True))

@@ -1,4 +1,4 @@
-"""CMA-ES learns a linear controller, entirely inside the dream."""
+"""CMA-ES trains a linear controller, entirely inside the dream."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import gt, lt
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,14 @@ import cma  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env.agents.controller import KIND, LinearController
-from genie_env.agents.dreams import Arena, Dreams, Played, Progress, derived_seeds
+from genie_env.agents.controller import KIND, LinearController, check_actions
+from genie_env.agents.dreams import (
+    Dreams,
+    EpisodeResults,
+    EvaluateControllers,
+    OnStep,
+    derived_seeds,
+)
 from genie_env.data.files import claim_run, write_atomically
 
 SCORE_EVERY = 5
@@ -52,7 +59,7 @@ class ControllerSettings:
 
 @dataclass(frozen=True)
 class Generation:
-    """What one generation brought. Survival is in tics (the sum of rewards), a mean over dreams."""
+    """The results of one generation. Scores are sums of rewards, each a mean over dreams."""
 
     index: int
     steps: int
@@ -61,16 +68,17 @@ class Generation:
     """Since the beginning of the run, interruptions left out."""
     steps_per_s: float
     mean: float | None
-    """Of the whole population; None where there is none, as this generation only scores."""
+    """The population's mean score; None where this generation has no population and only scores."""
     best: float | None
-    """Of the best candidate: lucky, since it is chosen among many."""
+    """The best candidate's score: too good, since it is chosen among many."""
     sigma: float
     score: float | None
-    """Of the distribution's mean as this generation found it, on fresh dreams; None mostly."""
+    """The score of the distribution's mean at the start of this generation, on fresh dreams; None
+    mostly."""
     best_score: float
-    """The highest score so far: the controller's."""
+    """The best score so far: the controller's."""
     controller: LinearController
-    """The distribution's mean that has the highest score so far."""
+    """The distribution's mean that has the best score so far."""
 
 
 def train_controller(
@@ -79,15 +87,18 @@ def train_controller(
     *,
     out: Path | None = None,
     warm: LinearController | None = None,
-    progress: Progress | None = None,
-    reality: Arena | None = None,
+    on_step: OnStep | None = None,
+    in_real_game: EvaluateControllers | None = None,
+    higher_is_better: bool = True,
 ) -> Iterator[Generation]:
     """Trains a controller in `dreams`, all dreams of a generation in one batch; see `evolve`.
 
-    Starts from `warm`, or from all weights zero: a controller that stays where it is. `progress`
-    is called at every step of a batch. A run in `out` that was stopped goes on; its steps and
-    minutes may have been raised. Raises ValueError if the run there had other settings. `reality`:
-    train there instead (a baseline); the dreams then only say what the controller sees.
+    Starts from `warm`, or from all weights zero: a controller that always takes the middle action.
+    `on_step` is called at every step of a batch. A run in `out` that was stopped goes on; its steps
+    and minutes may have been raised. Raises ValueError if the run there had other settings, or if
+    the world's actions are not a controller's. `in_real_game`: train there instead (a baseline);
+    the dreams then only say what the controller sees. `higher_is_better`: what the game says of its
+    score.
 
         dreams = Dreams.load("doom-take-cover")
         for generation in train_controller(dreams, ControllerSettings(minutes=3)):
@@ -95,16 +106,17 @@ def train_controller(
         generation.controller.save(Path("agent.safetensors"))
     """
     settings.check()
+    check_actions(dreams.world.spec.actions, f"the world {dreams.world.spec.name}")
     if warm is not None:
         warm.check_fits(dreams.features)
         dreams = replace(dreams, observation=warm.observation)
     start = np.zeros(dreams.num_features, np.float32) if warm is None else warm.weight
     how: dict[str, Any] = {
         "temperature": dreams.temperature,
-        "termination": dreams.termination,
+        **dreams.options,
         "seed": settings.seed,
     }
-    if reality is not None:
+    if in_real_game is not None:
         how = {"trained_in": "the real game", "seed": settings.seed}
     first = LinearController(
         start, dreams.observation, dreams.fingerprint, {k: str(v) for k, v in how.items()}
@@ -128,10 +140,10 @@ def train_controller(
 
     def dream(
         weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]
-    ) -> Played:
-        return dreams.play_controllers(weights, owners, seeds, progress)
+    ) -> EpisodeResults:
+        return dreams.play_controllers(weights, owners, seeds, on_step)
 
-    return evolve(reality or dream, first, settings, out)
+    return evolve(in_real_game or dream, first, settings, out, higher_is_better=higher_is_better)
 
 
 class _Normal:
@@ -173,16 +185,18 @@ class _Log:
 
 
 def evolve(
-    arena: Arena,
+    evaluate: EvaluateControllers,
     first: LinearController,
     settings: ControllerSettings,
     out: Path | None = None,
+    *,
+    higher_is_better: bool = True,
 ) -> Iterator[Generation]:
-    """Improves `first` by CMA-ES in `arena`, a generation at a time, until the budget is spent.
+    """Improves `first` by CMA-ES, a generation at a time, until the budget is spent.
 
-    The scores that the arena gave are logged in `out` (generations.jsonl), and all else follows
+    The scores that `evaluate` gives are logged in `out` (generations.jsonl), and all else follows
     from them: a run that was stopped is replayed to where it stood (its generations are yielded
-    again) and goes on as if it had never stopped. The controller with the highest score so far is
+    again) and goes on as if it had never stopped. The controller with the best score so far is
     agent.safetensors there. The last generation only scores the final mean.
 
     The covariance is full, as in the paper. It costs 0.06 s a generation on two cores, beside 10 to
@@ -197,7 +211,8 @@ def evolve(
         {"popsize": settings.population, "randn": normal, "seed": math.nan, "verbose": -9},
     )
     steps, seconds, scored = 0, 0.0, False
-    best_score, controller = -math.inf, first
+    better, best_of, sign = (gt, max, -1) if higher_is_better else (lt, min, 1)
+    best_score, controller = math.inf * sign, first
 
     for line in itertools.chain(log.lines, itertools.repeat(None)):
         index = strategy.countiter
@@ -214,12 +229,12 @@ def evolve(
         new = line is None
         if line is None:
             due = spent or (index % SCORE_EVERY == 0 and not scored)
-            line = _try_out(arena, settings, index, population, mean if due else None)
+            line = _try_out(evaluate, settings, index, population, mean if due else None)
 
         steps += line["steps"]
         seconds += line["seconds"]
         scored = line["score"] is not None
-        if scored and line["score"] > best_score:
+        if scored and better(line["score"], best_score):
             best_score = line["score"]
             notes = {"generation": str(index), "score": f"{best_score:.1f}", "steps": str(steps)}
             controller = replace(first, weight=mean, notes={**first.notes, **notes})
@@ -228,7 +243,7 @@ def evolve(
         if new:
             log.append(line)
         if population:
-            strategy.tell(population, [-score for score in line["candidates"]])
+            strategy.tell(population, [sign * score for score in line["candidates"]])
             scored = False
         yield Generation(
             index=index,
@@ -236,7 +251,7 @@ def evolve(
             seconds=seconds,
             steps_per_s=line["steps"] / line["seconds"],
             mean=float(np.mean(line["candidates"])) if population else None,
-            best=max(line["candidates"], default=None),
+            best=best_of(line["candidates"], default=None),
             sigma=float(strategy.sigma),
             score=line["score"],
             best_score=best_score,
@@ -245,7 +260,7 @@ def evolve(
 
 
 def _try_out(
-    arena: Arena,
+    evaluate: EvaluateControllers,
     settings: ControllerSettings,
     index: int,
     population: list[NDArray[np.float64]],
@@ -262,11 +277,11 @@ def _try_out(
         episodes.append(SCORED_DREAMS)
         seeds = seeds + derived_seeds(settings.seed, index, 1, count=SCORED_DREAMS)
     owners = np.repeat(np.arange(len(weights)), episodes)
-    played = arena(np.stack(weights).astype(np.float32), owners, seeds)
-    means = np.bincount(owners, played.scores) / episodes
+    results = evaluate(np.stack(weights).astype(np.float32), owners, seeds)
+    means = np.bincount(owners, results.scores) / episodes
     return {
         "generation": index,
-        "steps": played.steps,
+        "steps": results.steps,
         "seconds": time.perf_counter() - began,
         "candidates": means[: len(population)].tolist(),
         "score": float(means[-1]) if mean is not None else None,

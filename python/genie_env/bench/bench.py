@@ -1,4 +1,4 @@
-"""`genie-env bench`: steps a second of a world, beside what the machine's matrix products allow."""
+"""Measures steps per second of a world, beside what the machine's matrix products allow."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ import itertools
 import os
 import platform
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from genie_env._core import RowCounters, World
-from genie_env.bench.flops import Product, decoding_products, step_products, window
 from genie_env.data.files import read_json, write_json
-from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
-from genie_env.families.genie.random_world import GenieSizes, random_genie_world
+from genie_env.families import Costs, Product, family_of_world
 
 TIERS = {
     "latents": "features alone, torch tensors",
@@ -36,6 +32,8 @@ TIERS = {
 REPEATS = 5
 _PEAK = 1024
 """Side of the square matrices whose product gives the machine's peak."""
+_PRODUCTS = {"latents": "latents", "numpy": "latents", "pixels": "pixels"}
+"""The products that a tier is compared with."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,19 @@ class Result:
     tier: str
     dtype: str
     steps_per_s: float
-    """Environment steps (rows x calls) a second, the median over repeats."""
+    """Environment steps (rows x calls) per second, the median over repeats."""
     best: float
-    products_per_s: float
-    """Steps a second of the step's matrix products alone, at the same batch; the median."""
-    products_share: float
+    products_per_s: float | None
+    """Steps per second of the step's matrix products alone, at the same batch; the median. None
+    where the world's family does not say what they are, as of both shares."""
+    products_share: float | None
     """steps_per_s / products_per_s."""
-    peak_share: float
+    peak_share: float | None
     """The arithmetic of the step's matrix products, as a share of the machine's peak."""
 
 
 def repeat(step: Callable[[], object], seconds: float, device: torch.device) -> float:
-    """Calls of `step` a second, over at least `seconds`."""
+    """Calls of `step` per second, over at least `seconds`."""
     calls = 0
     _wait(device)
     began = time.perf_counter()
@@ -75,9 +74,9 @@ def interleaved(
     device: torch.device,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[Any, list[float]]:
-    """Calls a second of every cell, REPEATS times, in turns, so that whatever else the machine does
-    falls on all cells alike. `seconds` is the time of a cell, all its repeats together; a turn more
-    comes first, to warm up."""
+    """Calls per second of every cell, REPEATS times. Cells take turns, so that whatever else the
+    machine does slows all of them alike. `seconds` is the time of a cell, all its repeats together;
+    one more turn comes first, to warm up."""
     rates: dict[Any, list[float]] = {cell: [] for cell in steps}
     for turn in range(1 + REPEATS):
         for cell, step in steps.items():
@@ -94,7 +93,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _stepper(env: DreamVectorEnv, tier: str, warm: int) -> Callable[[], object]:
-    """A call that steps the environment with random actions; rows that have ended begin anew. Has
+    """A call that steps the environment with random actions; rows that have ended begin again. Has
     stepped `warm` times."""
     env.reset(seed=0)
     generator = torch.Generator().manual_seed(0)
@@ -152,15 +151,15 @@ def _cpu_name() -> str:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step of an environment takes beside its world's own."""
+    """How much longer a step of an environment takes than its world's own."""
 
     batch: int
     dtype: str
     step_ms: float
-    """The world's own step, without any observation; the median over calls."""
+    """The world's own step; the median over calls."""
     overhead_share: float
-    """Of that time, how much more the environment's step takes: the observation, bookkeeping,
-    episodes that begin anew, Python."""
+    """What the environment's step takes in addition, as a share of that time: bookkeeping, episodes
+    that begin again, Python."""
 
 
 def environment_cost(world: World, batch: int, seconds: float) -> Cost:
@@ -197,7 +196,7 @@ def environment_cost(world: World, batch: int, seconds: float) -> Cost:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured: environment steps of a tier, or ("products of ...") what they multiply."""
+    """What is measured: environment steps of a tier, or ("products of ...") their matrix products."""
 
     dtype: str
     batch: int
@@ -210,97 +209,120 @@ class Loader:
 
     directory: Path
     device: torch.device
-    passes: int | None
-    order: str | None
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
 
     def load(self, dtype: str) -> World:
         return World.load(
-            self.directory,
-            device=str(self.device),
-            dtype=dtype,
-            passes=self.passes,
-            order=self.order,
+            self.directory, device=str(self.device), dtype=dtype, options=self.options
         )
 
-    def config(self) -> dict[str, Any]:
-        """What config.json says, but for the passes that were asked for."""
-        config: dict[str, Any] = read_json(self.directory / "config.json")
-        if self.passes is not None:
-            config["dynamics"]["passes"] = self.passes
-        return config
+
+def options_in_force(world: World) -> dict[str, bool | int | float | str]:
+    """The values of a world's options, by name."""
+    return {name: option.value for name, option in world.spec.options.items()}
+
+
+def costs_of(world: World, directory: Path) -> Costs | None:
+    """What a step multiplies, where the world's family says it."""
+    family = family_of_world(world.spec.family)
+    if family.costs is None:
+        return None
+    return family.costs(read_json(directory / "config.json"), options_in_force(world))
 
 
 def measure(
-    world: Loader,
+    loader: Loader,
     batches: Sequence[int],
     dtypes: Sequence[str],
     seconds: float,
     progress: Progress,
 ) -> tuple[list[Result], dict[str, float]]:
     """All cells, interleaved. Returns the results, and the machine's peak (FLOP/s) by dtype."""
-    config, device = world.config(), world.device
-    products = {"latents": step_products(config)}
-    products["numpy"] = products["latents"]
-    products["pixels"] = products["latents"] + decoding_products(config)
-
     steps: dict[Cell, Callable[[], object]] = {}
+    products: dict[str, list[Product]] = {}
     for name in dtypes:
-        loaded = world.load(name)
-        dtype = getattr(torch, loaded.spec.dtype)
-        steps[Cell(loaded.spec.dtype, _PEAK, "peak")] = _multiplier(
-            [Product("peak", 1, _PEAK, _PEAK)], _PEAK, dtype, device
-        )
-        for batch in batches:
-            for tier in TIERS:
-                env = make_vec(
-                    loaded,
-                    num_envs=batch,
-                    observation="pixels" if tier == "pixels" else None,
-                    output="numpy" if tier == "numpy" else "torch",
-                )
-                steps[Cell(loaded.spec.dtype, batch, tier)] = _stepper(env, tier, window(config))
-            for tier in ("latents", "pixels"):
-                steps[Cell(loaded.spec.dtype, batch, f"products of {tier}")] = _multiplier(
-                    products[tier], batch, dtype, device
-                )
+        world = loader.load(name)
+        costs = costs_of(world, loader.directory)
+        if costs is not None:
+            products["latents"] = list(costs.step)
+            if world.spec.frame is not None:
+                products["pixels"] = [*costs.step, *costs.decoding]
+        warm = 0 if costs is None else costs.warm_up_steps
+        steps |= _cells(world, products, batches, warm)
 
     task = progress.add_task("measuring", total=len(steps) * (REPEATS + 1))
-    rates = interleaved(steps, seconds, device, tick=lambda: progress.advance(task))
+    rates = interleaved(steps, seconds, loader.device, tick=lambda: progress.advance(task))
     peak_flops = Product("peak", _PEAK, _PEAK, _PEAK).flops
     peaks = {
         cell.dtype: peak_flops * statistics.median(rate)
         for cell, rate in rates.items()
         if cell.what == "peak"
     }
-    results = []
+    return list(_results(rates, products, peaks)), peaks
+
+
+def _cells(
+    world: World, products: dict[str, list[Product]], batches: Sequence[int], warm: int
+) -> Iterator[tuple[Cell, Callable[[], object]]]:
+    """The steps and products of one world, by batch."""
+    name, device = world.spec.dtype, world.device
+    dtype = getattr(torch, name)
+    peak = [Product("peak", 1, _PEAK, _PEAK)]
+    yield Cell(name, _PEAK, "peak"), _multiplier(peak, _PEAK, dtype, device)
+    for batch in batches:
+        for tier in TIERS:
+            if tier == "pixels" and world.spec.frame is None:
+                continue
+            env = make_vec(
+                world,
+                num_envs=batch,
+                observation="pixels" if tier == "pixels" else None,
+                output="numpy" if tier == "numpy" else "torch",
+            )
+            yield Cell(name, batch, tier), _stepper(env, tier, warm)
+        for tier, multiplied in products.items():
+            cell = Cell(name, batch, f"products of {tier}")
+            yield cell, _multiplier(multiplied, batch, dtype, device)
+
+
+def _results(
+    rates: dict[Cell, list[float]], products: dict[str, list[Product]], peaks: dict[str, float]
+) -> Iterator[Result]:
     for cell, rate in rates.items():
         if cell.what not in TIERS:
             continue
-        tier = "pixels" if cell.what == "pixels" else "latents"
-        multiplied = statistics.median(rates[replace(cell, what=f"products of {tier}")])
-        flops = sum(product.flops for product in products[tier])
         median = statistics.median(rate) * cell.batch
-        results.append(
-            Result(
-                batch=cell.batch,
-                tier=cell.what,
-                dtype=cell.dtype,
-                steps_per_s=round(median, 1),
-                best=round(max(rate) * cell.batch, 1),
-                products_per_s=round(multiplied * cell.batch, 1),
-                products_share=round(median / (multiplied * cell.batch), 4),
+        result = Result(
+            batch=cell.batch,
+            tier=cell.what,
+            dtype=cell.dtype,
+            steps_per_s=round(median, 1),
+            best=round(max(rate) * cell.batch, 1),
+            products_per_s=None,
+            products_share=None,
+            peak_share=None,
+        )
+        tier = _PRODUCTS[cell.what]
+        if tier in products:
+            multiplied = cell.batch * statistics.median(
+                rates[replace(cell, what=f"products of {tier}")]
+            )
+            flops = sum(product.flops for product in products[tier])
+            result = replace(
+                result,
+                products_per_s=round(multiplied, 1),
+                products_share=round(median / multiplied, 4),
                 peak_share=round(median * flops / peaks[cell.dtype], 4),
             )
-        )
-    return results, peaks
+        yield result
 
 
 def show(console: Console, results: Sequence[Result], title: str) -> None:
-    """The table: a line a batch and tier."""
+    """Prints the table, a line a batch and tier."""
     table = Table(
         title=title,
-        caption="products: share of what the step's matrix products alone do at that batch; "
-        "peak: their arithmetic as a share of the machine's peak",
+        caption="products: steps/s as a share of what the step's matrix products alone reach at "
+        "that batch; peak: their arithmetic as a share of the machine's peak",
     )
     for column in ("batch", "tier", "dtype", "steps/s", "best", "products", "peak"):
         table.add_column(column, justify="left" if column in ("tier", "dtype") else "right")
@@ -312,15 +334,19 @@ def show(console: Console, results: Sequence[Result], title: str) -> None:
                 line.dtype,
                 f"{line.steps_per_s:,.0f}",
                 f"{line.best:,.0f}",
-                f"{line.products_share:.0%}",
-                f"{line.peak_share:.0%}",
+                _percent(line.products_share),
+                _percent(line.peak_share),
             )
         table.add_section()
     console.print(table)
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
 def plot(file: Path, results: Sequence[Result], title: str) -> None:
-    """Steps a second against the batch, beside what the step's matrix products alone would do."""
+    """Steps per second against the batch, beside those of the step's matrix products alone."""
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(TIERS, ("tab:blue", "tab:red", "tab:green"), strict=True))
@@ -328,6 +354,8 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
     for dtype, marker in zip(dtypes, "osv", strict=False):
         for tier, colour in colours.items():
             line = [r for r in results if (r.tier, r.dtype) == (tier, dtype)]
+            if not line:
+                continue
             batches = [r.batch for r in line]
             axes.plot(
                 batches,
@@ -336,10 +364,11 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
                 marker=marker,
                 label=f"{tier}, {dtype}",
             )
-            if tier != "numpy":
+            products = [r.products_per_s for r in line if r.products_per_s is not None]
+            if products and tier != "numpy":
                 axes.plot(
                     batches,
-                    [r.products_per_s for r in line],
+                    products,
                     color=colour,
                     marker=marker,
                     markersize=3,
@@ -357,88 +386,33 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
 
 
 def bench(
-    world: Annotated[
-        str | None, typer.Argument(help="a shipped world's name, or a world directory")
-    ] = None,
-    batch: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="dreams stepped together; several numbers (default: 1 16 64 256 1024, and up to "
-            "64 for worlds of the genie family)"
-        ),
-    ] = None,
-    dtype: Annotated[
-        list[str], typer.Option(help="float32, bfloat16 or auto; may be repeated")
-    ] = ["auto"],
-    seconds: Annotated[float, typer.Option(help="time of every cell, its repeats together")] = 2.0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    genie: Annotated[
-        str | None,
-        typer.Option(
-            help="instead of a world: sizes of one of the genie family with random weights, as "
-            "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
-        ),
-    ] = None,
-    passes: Annotated[
-        int | None, typer.Option(help="of MaskGIT a frame; the world's own unless given")
-    ] = None,
-    order: Annotated[
-        str | None, typer.Option(help="confidence or random; the world's own unless given")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file for all figures")] = None,
-    plot_file: Annotated[Path | None, typer.Option("--plot", help="file for a picture")] = None,
+    loader: Loader,
+    batches: Sequence[int] | None = None,
+    dtypes: Sequence[str] = ("auto",),
+    seconds: float = 2.0,
+    json_file: Path | None = None,
+    plot_file: Path | None = None,
 ) -> None:
-    """Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.
+    """Measures a world, prints a table, and writes `json_file` and `plot_file` where given.
 
-    Every cell runs five times, in turns with all others; the table has the median and the best.
-    Beside them stands the share of what the step's own matrix products allow at that batch, and of
-    the machine's peak, both measured in the same run. Dreams of the genie family have as many
-    frames behind them as they look at.
+    batches: those of the world's family where None. dtypes: "auto", "float32" or "bfloat16".
+    seconds: time of every cell, its repeats together. Raises ValueError for wrong numbers.
     """
-    for value in batch or []:
+    for value in batches or []:
         if value < 1:
             raise ValueError(f"batch is {value}; expected 1 or more")
     if not seconds > 0:
         raise ValueError(f"seconds is {seconds}; expected a number above 0")
-    if (world is None) == (genie is None):
-        raise ValueError("give either a world or --genie with sizes")
-    with tempfile.TemporaryDirectory(prefix="genie_env_bench_") as folder:
-        if genie is not None:
-            sizes = GenieSizes.parse(genie)
-            try:
-                directory = random_genie_world(Path(folder) / "world", sizes)
-            except ValueError as error:
-                raise ValueError(
-                    f"--genie is {genie!r}: {error} (T is the window, S the number of patches, d the "
-                    "width, K the passes)"
-                ) from error
-        else:
-            directory = find_world(world or "")
-        loader = Loader(directory, torch.device(device), passes, order)
-        _bench(loader, batch, dtype, seconds, json_file, plot_file)
-
-
-def _bench(
-    world: Loader,
-    batch: Sequence[int] | None,
-    dtype: Sequence[str],
-    seconds: float,
-    json_file: Path | None,
-    plot_file: Path | None,
-) -> None:
     console = Console()
-    spec = world.load("auto").spec
-    batches = batch or ([1, 4, 16, 64] if spec.family == "genie" else [1, 16, 64, 256, 1024])
+    dtypes = list(dict.fromkeys(dtypes))
+    world = loader.load("auto")
+    spec, options = world.spec, options_in_force(world)
+    batches = sorted(set(batches or family_of_world(spec.family).default_batches))
     with Progress(console=console, transient=True) as progress:
-        results, peaks = measure(
-            world, sorted(set(batches)), list(dict.fromkeys(dtype)), seconds, progress
-        )
-    costs = [
-        environment_cost(world.load(name), max(batches), seconds)
-        for name in dict.fromkeys(dtype)
-    ]
-    facts = machine(world.device)
-    how = f", {spec.passes} passes, order: {spec.order}" if spec.passes else ""
+        results, peaks = measure(loader, batches, dtypes, seconds, progress)
+    costs = [environment_cost(loader.load(dtype), max(batches), seconds) for dtype in dtypes]
+    facts = machine(loader.device)
+    how = "".join(f", {name}={value}" for name, value in options.items())
     title = f"{spec.name}{how} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
     show(console, results, title)
     for name, peak in peaks.items():
@@ -447,25 +421,18 @@ def _bench(
         console.print(
             f"environment: a step of {cost.batch:,} dreams in {cost.dtype} takes "
             f"{cost.overhead_share:.1%} more than the world's own ({cost.step_ms} ms): "
-            "observation, bookkeeping, episodes that begin anew, Python"
+            "bookkeeping, episodes that begin again, Python"
         )
     if json_file is not None:
-        write_json(
-            json_file,
-            {
-                "results": [asdict(result) for result in results],
-                "environment": [asdict(cost) for cost in costs],
-                "machine": {**facts, "peak_flops_per_s": peaks},
-                "world": {
-                    "name": spec.name,
-                    "fingerprint": spec.fingerprint,
-                    "passes": spec.passes,
-                    "order": spec.order,
-                },
-                "seconds": seconds,
-                "repeats": REPEATS,
-            },
-        )
+        report = {
+            "results": [asdict(result) for result in results],
+            "environment": [asdict(cost) for cost in costs],
+            "machine": {**facts, "peak_flops_per_s": peaks},
+            "world": {"name": spec.name, "fingerprint": spec.fingerprint, "options": options},
+            "seconds": seconds,
+            "repeats": REPEATS,
+        }
+        write_json(json_file, report)
         console.print(f"wrote {json_file}")
     if plot_file is not None:
         plot(plot_file, results, title)

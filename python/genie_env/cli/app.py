@@ -17,52 +17,62 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import genie_env
-from genie_env.cli.multi_value import SeveralValues
+from genie_env.cli.commands import COMMANDS, GROUPS, OLD_OPTIONS
+from genie_env.cli.multi_value import MultiValue
+from genie_env.families import Command
 
 _MEANT_FOR_USERS = (
     ValueError,
     RuntimeError,
     OSError,
     ImportError,
-    EOFError,  # a game's: typer would take it for the end of what a user types
+    EOFError,  # raised by a game: typer would take it for the end of the user's input
     gymnasium.error.Error,
 )
-_RESUMES = "the same command goes on from here"
 _WHEN_STOPPED = "genie_env.when_stopped"
-"""Where a command leaves it for whoever meets the Ctrl-C."""
+"""Key of typer's context under which a command leaves its hint for Ctrl-C."""
+
+_HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyCommand(TyperCommand):
-    """A command known by its name and one line of help until it runs, or its own help is asked for.
+    """A command known by its entry in the table until it runs, or its own help is asked for."""
 
-    `where` is "module:function" within this package; `help` repeats the first line of the
-    function's docstring; `when_stopped` is what to do after Ctrl-C, if anything.
-    """
-
-    def __init__(self, name: str, where: str, help: str, when_stopped: str = "") -> None:
-        super().__init__(name=name, help=help)
-        self.where = where
-        self.when_stopped = when_stopped
+    def __init__(self, entry: Command) -> None:
+        super().__init__(name=entry.name, help=entry.help)
+        self.entry = entry
 
     def load(self) -> Any:
-        """The function behind the command."""
-        name, _, function = self.where.partition(":")
+        """The command's function."""
+        module, _, function = self.entry.where.partition(":")
         genie_env.check_torch()
-        return getattr(importlib.import_module(f"genie_env.{name}"), function)
+        return getattr(importlib.import_module(module), function)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
         if parent is not None:
-            parent.meta[_WHEN_STOPPED] = self.when_stopped
+            parent.meta[_WHEN_STOPPED] = self.entry.when_stopped
         app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        app.command(self.name, cls=SeveralValues)(self.load())
-        return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
+        example = f"Example: `genie-env {self.entry.example}`"
+        app.command(self.entry.name, cls=MultiValue, epilog=example, context_settings=_HELP_NAMES)(
+            self.load()
+        )
+        command = typer.main.get_command(app)
+        _refuse_old_options(args, {word for each in command.params for word in each.opts})
+        return command.make_context(info_name, args, parent, **extra)
+
+
+def _refuse_old_options(args: list[str], options: set[str]) -> None:
+    """Raises ValueError for an option that has another name now."""
+    for arg in args:
+        old, _, _ = arg.partition("=")
+        if old in OLD_OPTIONS and old not in options:
+            raise ValueError(f"{old} is now {OLD_OPTIONS[old]}: give that instead")
 
 
 class App(TyperGroup):
-    """The whole command line. However a command ends, its last words are said here: typer would
-    leave after Ctrl-C without any."""
+    """The whole command line. Prints one line for an error, and one for Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -76,12 +86,12 @@ class App(TyperGroup):
         except _MEANT_FOR_USERS as error:
             notes = getattr(error, "__notes__", [])
             if isinstance(error, BrokenPipeError) and not notes:
-                raise  # whoever reads what is printed has enough
+                raise  # the reader of the output closed the pipe
             if os.environ.get("GENIE_ENV_TRACEBACK") == "1":
                 traceback.print_exc()
                 raise typer.Exit(1) from None
             print(f"genie-env: {error}", file=sys.stderr)
-            # What a worker process adds: which episode, and where in the user's own environment.
+            # A worker process adds which episode it played, and where the user's own code failed.
             for note in notes:
                 print(note, file=sys.stderr)
             raise typer.Exit(1) from None
@@ -101,146 +111,41 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_show_version, help="Print the version and leave."
+            "--version", is_eager=True, callback=_show_version, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """What `genie-env` takes before a command; typer makes options of functions only."""
+    """Options of `genie-env` before a command; typer makes options of functions only."""
 
 
-TRAIN = TyperGroup(
-    name="train",
-    help="Train the parts of a world, or an agent inside one.",
-    no_args_is_help=True,
-    commands=[
-        LazyCommand(
-            "vision",
-            "training.vision:train_vision",
-            "Train V, a variational autoencoder, on recorded frames.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "memory",
-            "training.memory:train_memory",
-            "Train M, an LSTM with a mixture density output, on what V makes of recorded episodes.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "tokenizer",
-            "training.tokenizer:train_tokenizer",
-            "Train a video tokenizer, a VQ-VAE, on recorded frames.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "latent-actions",
-            "training.latent_actions:train_latent_actions",
-            "Train a latent action model on recorded frames, without their actions.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "dynamics",
-            "training.dynamics:train_dynamics",
-            "Train MaskGIT dynamics on the tokens and latent actions of recorded frames.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "controller",
-            "agents.train_controller:train_controller_command",
-            "Train a linear controller by CMA-ES, entirely inside the dream.",
-            _RESUMES,
-        ),
-    ],
-)
+def _commands(group: str = "") -> list[LazyCommand | TyperGroup]:
+    """The commands of a group; a group of its own stands where its first command does."""
+    found: dict[str, LazyCommand | TyperGroup] = {}
+    for entry in COMMANDS:
+        if entry.group == group:
+            found[entry.name] = LazyCommand(entry)
+        elif group == "" and entry.group not in found:
+            found[entry.group] = TyperGroup(
+                name=entry.group,
+                help=GROUPS[entry.group],
+                epilog=f"Example: `genie-env {entry.example}`",
+                no_args_is_help=True,
+                rich_markup_mode="markdown",
+                context_settings=_HELP_NAMES,
+                commands=_commands(entry.group),
+            )
+    return list(found.values())
 
-FREEZE = TyperGroup(
-    name="freeze",
-    help="Freeze trained networks into a world directory.",
-    no_args_is_help=True,
-    commands=[
-        LazyCommand(
-            "vision-memory",
-            "families.vision_memory.freeze:freeze_vision_memory",
-            "Freeze V and M into a world directory.",
-        ),
-        LazyCommand(
-            "genie",
-            "families.genie.freeze:freeze_genie",
-            "Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory.",
-        ),
-    ],
-)
 
 APP = App(
     name="genie-env",
     help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
+    epilog=f"Example: `genie-env {COMMANDS[0].example}`",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings=_HELP_NAMES,
     params=typer.main.get_command(OPTIONS).params,
-    commands=[
-        LazyCommand(
-            "demo",
-            "cli.demo:demo",
-            "Train a controller inside a dream for three minutes, then let it play the real game.",
-        ),
-        LazyCommand(
-            "record",
-            "data.recording:record",
-            "Play a real game and record every frame, action, reward and end.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "inspect",
-            "data.inspection:inspect",
-            "Print what recorded episodes hold, and write a contact sheet of their frames.",
-        ),
-        TRAIN,
-        LazyCommand(
-            "map-actions",
-            "evaluation.action_mapping:map_actions",
-            "Map latent actions to real ones with a few labels; compare with a supervised "
-            "classifier.",
-            "the codes and a classifier that is finished are kept",
-        ),
-        FREEZE,
-        LazyCommand(
-            "dream",
-            "cli.dream:dream",
-            "Dream on from a picture: a clip for every action, held from beginning to end.",
-        ),
-        LazyCommand(
-            "calibrate",
-            "evaluation.calibrate:calibrate",
-            "Find the temperature at which blind policies live as long in the dream as in reality.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "fidelity",
-            "evaluation.fidelity:fidelity",
-            "Measure how well a world foretells recorded episodes, and what its actions control.",
-        ),
-        LazyCommand(
-            "dream-score",
-            "evaluation.dream_score:dream_score",
-            "Play fresh dreams with an agent: the score that chooses among agents.",
-        ),
-        LazyCommand(
-            "evaluate",
-            "evaluation.evaluate:evaluate",
-            "Play the real game, with an agent or a policy that never looks.",
-            f"with --json, {_RESUMES}",
-        ),
-        LazyCommand(
-            "table",
-            "evaluation.table:table",
-            "Train at several temperatures with equal budgets; compare dream and reality.",
-            _RESUMES,
-        ),
-        LazyCommand(
-            "bench",
-            "bench.bench:bench",
-            "Measure steps/s against batch size: features only, with decoding, and as NumPy "
-            "arrays.",
-        ),
-    ],
+    commands=_commands(),
 )
 
 

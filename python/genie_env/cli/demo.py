@@ -1,4 +1,4 @@
-"""`genie-env demo`: an agent that has only ever dreamt plays the real game."""
+"""`genie-env demo`: an agent that was trained in dreams alone plays the real game."""
 
 from __future__ import annotations
 
@@ -20,34 +20,30 @@ from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
-from genie_env.agents.train_controller import TrainingProgress
+from genie_env.agents.players import AgentPlayer
+from genie_env.agents.real_game import agent_player, real_game
+from genie_env.agents.training_progress import TrainingProgress
+from genie_env.cli.options import WorkersOption, WorldOption
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_atomically, write_json
-from genie_env.data.players import AgentPlayer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.comparison_video import FILMED, film_side_by_side
-from genie_env.evaluation.evaluate import (
-    FRESH_GAMES,
-    Player,
-    agent_player,
-    blind_player,
-    real_game,
-    show_scores,
-)
+from genie_env.evaluation.evaluate import FRESH_GAMES, Player, blind_player, show_scores
 from genie_env.evaluation.statistics import Summary, summarise
+from genie_env.games.base import Game, Score, rounded
 
 WORLD = "doom-take-cover"
 SHIPPED_AGENT = "controller.safetensors"
 """The controller that ships with a world, in its directory."""
 
 BEST_SWEEP = "sweep:100"
-"""The best policy known that never looks."""
+"""The best blind policy known."""
 
 GENERATIONS = 12
-"""As many generations as the training should at least get through, and ..."""
-EXPECTED_SURVIVAL = 400
-"""... the tics that a dream then lasts on average."""
+"""The least number of generations that the training should get through, and ..."""
+EXPECTED_STEPS = 400
+"""... the steps that a dream then lasts on average."""
 
 UNTRAINED = "untrained controller"
 TRAINED = "trained in the dream"
@@ -62,11 +58,12 @@ FILM = "dream_and_reality.mp4"
 
 @dataclasses.dataclass
 class Findings:
-    """What a demo has come to so far, so that stopping it early keeps what there is."""
+    """The results of a demo so far, so that stopping it early keeps them."""
 
+    score: Score
     generations: list[Generation] = dataclasses.field(default_factory=list)
     scores: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    """Tics survived in every real episode, by ROWS."""
+    """The score of every real episode, by ROWS."""
     filmed: list[Episode] = dataclasses.field(default_factory=list)
     """The trained controller's first episodes, with their frames."""
 
@@ -76,20 +73,20 @@ class Findings:
 
 
 def demo(
-    minutes: Annotated[float, typer.Option(help="time to train")] = 3.0,
+    minutes: Annotated[float, typer.Option(help="minutes to train")] = 3.0,
     warm: Annotated[
         bool, typer.Option("--warm", help="start from the controller that ships with the world")
     ] = False,
     episodes: Annotated[int, typer.Option(help="real episodes that each player plays")] = 20,
     out: Annotated[Path, typer.Option(help="directory for everything it writes")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="of training, games and dreams")] = 0,
-    workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
-    world: Annotated[str, typer.Option(help="a shipped world's name, or a directory")] = WORLD,
+    seed: Annotated[int, typer.Option(help="seed of training, games and dreams")] = 0,
+    workers: WorkersOption = 2,
+    world: WorldOption = WORLD,
 ) -> None:
     """Train a controller inside a dream for three minutes, then let it play the real game.
 
-    Prints how long it survives beside players that learnt nothing, and writes the controller, its
-    learning curve and a video of dream and reality side by side. Ctrl-C keeps what there is.
+    Prints its scores beside those of players that learned nothing, and writes the controller, its
+    learning curve and a video of dream and real game side by side. Ctrl-C keeps what there is.
     """
     for name, value in (("episodes", episodes), ("workers", workers)):
         if value < 1:
@@ -98,21 +95,21 @@ def demo(
     settings.check()  # minutes and seed; the number of dreams is decided below
     check_unused(out)
     directory = find_world(world)
-    # Whatever is missing shall be known now, not after the training.
-    real_game(directory).make().close()
+    game = real_game(directory)
+    game.make().close()  # fails here, not after the training, where the game cannot be played
     dreams = Dreams.load(directory)
     start = shipped_controller(directory) if warm else None
     settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
 
     console = Console()
-    findings = Findings()
+    findings = Findings(game.score)
     try:
         train(dreams, settings, start, findings, out, console)
-        _play(directory, dreams, findings, out, episodes, workers, seed, console)
-    finally:  # also of Ctrl-C
+        _play(directory, game, dreams, findings, out, episodes, workers, seed, console)
+    finally:  # also after Ctrl-C
         _report(findings, out, console)
     controller = findings.generations[-1].controller
-    film_side_by_side(dreams, controller, findings.filmed, out / FILM, seed, console)
+    film_side_by_side(dreams, controller, game, findings.filmed, out / FILM, seed, console)
 
 
 def check_unused(out: Path) -> None:
@@ -133,8 +130,8 @@ def shipped_controller(world: Path) -> LinearController:
 
 
 def affordable_dreams(dreams: Dreams, settings: ControllerSettings) -> int:
-    """Dreams a candidate, at most the usual number: so few that a slow machine, too, gets through
-    enough generations in its time to learn something."""
+    """Dreams a candidate, at most the usual number: few enough that a slow machine, too, gets
+    through GENERATIONS in its time."""
     env = VecEnv(dreams.world, num_envs=512, temperature=dreams.temperature)
     env.reset(seeds=list(range(512)))
     actions = torch.arange(512) % len(dreams.world.spec.actions)
@@ -144,7 +141,7 @@ def affordable_dreams(dreams: Dreams, settings: ControllerSettings) -> int:
         env.step(actions)
     steps_per_s = 512 * steps / (time.perf_counter() - began)
     generation = 60 * (settings.minutes or 0) / GENERATIONS  # seconds
-    affordable = generation * steps_per_s / (settings.population * EXPECTED_SURVIVAL)
+    affordable = generation * steps_per_s / (settings.population * EXPECTED_STEPS)
     return min(max(int(affordable), 1), settings.dreams)
 
 
@@ -156,15 +153,23 @@ def train(
     out: Path,
     console: Console,
 ) -> None:
-    """Evolves a controller in the dream, from `start` or from nothing, until its time is over."""
+    """Evolves a controller in the dream, from `start` or from zero weights, until its time is over."""
     spec = dreams.world.spec
     console.print(
         f"training in the dream of [bold]{spec.name}[/] (world {spec.fingerprint[:12]}, "
         f"temperature {dreams.temperature:g}); the real game is not running\n"
         f"a generation: {settings.population} candidates, {settings.dreams} dreams each"
     )
-    with TrainingProgress(settings, console) as progress:
-        for generation in train_controller(dreams, settings, warm=start, progress=progress.tic):
+    score = findings.score
+    with TrainingProgress(settings, score, console) as progress:
+        run = train_controller(
+            dreams,
+            settings,
+            warm=start,
+            on_step=progress.step,
+            higher_is_better=score.higher_is_better,
+        )
+        for generation in run:
             # Ctrl-C may come between any two lines: what is found is already saved.
             generation.controller.save(out / AGENT)
             findings.generations.append(generation)
@@ -173,6 +178,7 @@ def train(
 
 def _play(
     world: Path,
+    game: Game,
     dreams: Dreams,
     findings: Findings,
     out: Path,
@@ -184,7 +190,7 @@ def _play(
     """Every player plays the same real games, which no recording holds; the trained one first."""
     untrained = out / "untrained.safetensors"
     _random_controller(dreams, seed).save(untrained)
-    game, games = real_game(world), FRESH_GAMES + seed
+    games = FRESH_GAMES + seed
     # No more games at a time than there are to play: every row of a batch costs.
     lanes = min(AgentPlayer.lanes, math.ceil(episodes / workers))
     agent = dataclasses.replace(agent_player(world, untrained, games), lanes=lanes)
@@ -211,11 +217,15 @@ def _play(
                     scores.append(episode.score)
                     if name == TRAINED and len(findings.filmed) < FILMED:
                         findings.filmed.append(episode)
-                    progress.update(task, advance=1, mean=f"mean {np.mean(scores):,.0f} tics")
+                    progress.update(
+                        task,
+                        advance=1,
+                        mean=f"mean {rounded(float(np.mean(scores)))} {game.score.unit}",
+                    )
 
 
 def _random_controller(dreams: Dreams, seed: int) -> LinearController:
-    """What evolution begins with: a candidate of the first population, without any choice."""
+    """A candidate of evolution's first population."""
     random = np.random.Generator(np.random.Philox(key=seed))
     weight = random.normal(0, ControllerSettings().sigma, dreams.num_features)
     return LinearController(weight.astype(np.float32), dreams.observation, dreams.fingerprint)
@@ -227,12 +237,13 @@ def _report(findings: Findings, out: Path, console: Console) -> None:
         console.print("no generation was finished, so there is nothing to keep")
         return
     last = findings.generations[-1]
+    score = findings.score
     console.print(
-        f"in the dream the controller survives {last.best_score:,.0f} tics, after "
-        f"{last.index} generations and {last.steps / 1e6:.1f} M dream steps"
+        f"in the dream the controller reaches a {score.name} of {rounded(last.best_score)} {score.unit}, "
+        f"after {last.index} generations and {last.steps / 1e6:.1f} M dream steps"
     )
     if findings.summaries:
-        show_scores(console, findings.summaries)
+        show_scores(console, findings.summaries, score)
     write_json(out / RESULTS, _as_json(findings))
     plot(out / CURVE, findings)
     for name in (AGENT, RESULTS, CURVE):
@@ -252,7 +263,7 @@ def _as_json(findings: Findings) -> dict[str, Any]:
 
 
 def plot(file: Path, findings: Findings) -> None:
-    """Survival in the dream as it was learnt; beside it, where there are any, the real episodes."""
+    """Scores in the dream during training; beside them, where there are any, the real episodes."""
     summaries = findings.summaries
     widths = [3, 2] if summaries else [1]
     figure = Figure(figsize=(12 if summaries else 7.5, 4.8), layout="constrained")
@@ -267,7 +278,7 @@ def plot(file: Path, findings: Findings) -> None:
     label = "controller, in fresh dreams"
     dream.plot(*zip(*scored, strict=True), "o", color="tab:orange", label=label)
     dream.set(
-        xlabel="dream steps (millions)", ylabel="survival (tics)", title="learning in the dream"
+        xlabel="dream steps (millions)", ylabel=str(findings.score), title="learning in the dream"
     )
     dream.legend()
     for panel, (name, summary) in [(p, item) for p in reality for item in summaries.items()]:
@@ -288,9 +299,7 @@ def plot(file: Path, findings: Findings) -> None:
             color="black",
             capsize=5,
         )
-        panel.set_xticks(
-            range(len(summaries)), [name.replace(" ", "\n", 1) for name in summaries]
-        )
+        panel.set_xticks(range(len(summaries)), [name.replace(" ", "\n", 1) for name in summaries])
         panel.set_title("the real game: episodes, mean, 95 % interval")
     for panel in axes[0]:
         panel.grid(alpha=0.3)

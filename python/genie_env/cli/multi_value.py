@@ -8,7 +8,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 
-class SeveralValues(TyperCommand):
+class MultiValue(TyperCommand):
     """A command whose list options may be followed by several values.
 
     `--batch 1 16 64` means what `--batch 1 --batch 16 --batch 64` means, which works as well. Where
@@ -16,7 +16,10 @@ class SeveralValues(TyperCommand):
     `--policy held`, the next word may be the world. A command of named options alone has no such
     words, so that all up to the next option are values: a shell makes several of `--data *.mp4`.
 
-        app.command("bench", cls=SeveralValues)(bench)
+    Where such a command has an option `--world`, a word before all options is its value, as in
+    `bench WORLD`, the form before `bench --world WORLD`.
+
+        app.command("bench", cls=MultiValue)(bench)
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -26,7 +29,10 @@ class SeveralValues(TyperCommand):
             if getattr(parameter, "multiple", False)
             for name in parameter.opts
         }
+        names = {name for parameter in self.params for name in parameter.opts}
         nameless = any(parameter.param_type_name == "argument" for parameter in self.params)
+        if "--world" in names and not nameless and args and not args[0].startswith("-"):
+            args = ["--world", *args]
         is_value = _is_number if nameless else _is_number_or_word
         return super().parse_args(ctx, list(_repeat_names(args, options, is_value)))
 

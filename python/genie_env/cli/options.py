@@ -27,6 +27,13 @@ TemperatureOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="directory to write")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="file for every figure")]
 SeedOption = Annotated[int, typer.Option("--seed", help="seed of the random draws", min=0)]
+TemperaturesOption = Annotated[
+    list[float], typer.Option("--temperature", "--tau", help="sampling temperatures to try")
+]
+AgentOption = Annotated[Path | None, typer.Option("--agent", help="agent file")]
+RealEpisodesOption = Annotated[
+    int, typer.Option("--episodes", help="episodes of the real game that each player plays", min=1)
+]
 WorkersOption = Annotated[
     int, typer.Option("--workers", help="processes that play the real game", min=1)
 ]
@@ -51,6 +58,21 @@ def family_options(given: list[str] | None) -> dict[str, bool | int | float | st
             raise ValueError(f"--option {name} is given twice: give it once")
         options[name] = _typed(value)
     return options
+
+
+def parse_steps(text: str) -> int:
+    """A number of steps: "40M", "500k" or "1000".
+
+    >>> parse_steps("2.5M")
+    2500000
+    """
+    factor = {"k": 1_000, "M": 1_000_000}.get(text[-1:], 1)
+    try:
+        return int(float(text[:-1] if factor > 1 else text) * factor)
+    except (ValueError, OverflowError):  # OverflowError: infinitely many
+        raise ValueError(
+            f"steps is {text!r}; expected a number such as 1000, 500k or 40M"
+        ) from None
 
 
 def _typed(text: str) -> bool | int | float | str:

@@ -82,7 +82,7 @@ def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -
             f"too few episodes: there are {episodes:,}, and the held-out part, every "
             f"{HELD_OUT_EVERY}th episode of a directory, has {frames_unseen:,} frames of at least "
             f"{unseen:,}; record on until a directory holds about {needed:,} episodes"
-            + ("" if all(map(has_actions, stores)) else ", or give so many video files")
+            + ("" if all(map(has_actions, stores)) else ", or give as many video files")
         )
     if frames_trained < trained:
         more = (trained - frames_trained) / mean * HELD_OUT_EVERY / (HELD_OUT_EVERY - 1)
@@ -96,9 +96,9 @@ def check_enough(stores: Sequence[EpisodeStore], *, trained: int, unseen: int) -
 
 
 def fingerprint(store: EpisodeStore) -> str:
-    """Of a recording: another one where episodes were added, or recorded in another way."""
-    told = store.meta.encode() + store.episode_starts.tobytes()
-    return hashlib.sha256(told).hexdigest()[:16]
+    """Identifies a recording: differs where episodes were added, or recorded in another way."""
+    content = store.meta.encode() + store.episode_starts.tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -152,9 +152,7 @@ class Clips:
     An epoch is every frame that enough frames of its episode follow.
     """
 
-    def __init__(
-        self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool
-    ) -> None:
+    def __init__(self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool) -> None:
         self.length = length
         longest = longest_episode(stores, held_out_part=held_out_part)
         if longest < length:
@@ -198,11 +196,10 @@ class Clips:
 class ClipData:
     """Clips of frames, and nothing else, for the tokenizer and the latent action model."""
 
-    def __init__(
-        self, stores: Sequence[EpisodeStore], length: int, *, held_out_part: bool
-    ) -> None:
+    def __init__(self, stores: Sequence[EpisodeStore], clips: Clips) -> None:
+        """`clips`: places in the same stores."""
         self._frames = [store.frames for store in stores]
-        self.clips = Clips(stores, length, held_out_part=held_out_part)
+        self.clips = clips
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
         """A batch of "frames": uint8 [size, length, H, W, 3]."""

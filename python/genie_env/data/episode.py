@@ -15,7 +15,7 @@ class Episode:
 
     index: int
     seed: int  # the game's
-    frames: NDArray[np.uint8] | None  # uint8 [T, 64, 64, 3]; None where nobody wants them
+    frames: NDArray[np.uint8] | None  # uint8 [T, H, W, 3]; None where they are not kept
     actions: NDArray[np.int64]  # int64 [T]
     rewards: NDArray[np.float32]  # float32 [T]
     terminated: bool  # at the last step: the game ended
@@ -26,7 +26,7 @@ class Episode:
 
     @property
     def score(self) -> float:
-        """The sum of rewards; in Doom the tics survived."""
+        """The sum of rewards; the game says what it is called (`games.base.Score`)."""
         return float(self.rewards.sum())
 
     @property

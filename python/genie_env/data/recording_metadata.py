@@ -1,19 +1,48 @@
-"""The game behind recorded episodes, as their meta.json tells it."""
+"""The game of recorded episodes, as their meta.json describes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, limits
+from genie_env.games.base import Score
+from genie_env.games.registry import registered_game
 
-MOST_ACTIONS = 1024
-"""An action may be any number; so many are told apart."""
+MOST_ACTIONS = limits["actions"]
+"""Recordings that name no actions may hold numbers below this."""
+
+_FIRST_FRAME = {"height": 64, "width": 64}
+"""The size of every frame that was recorded before meta.json said it."""
+
+
+def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
+    """What meta.json, or a file of scores, says of its game; where an older version wrote fewer
+    keys, with what it meant by that: frames of 64 x 64, and the rest as today."""
+    later = ("score", "frames_per_second")
+    return {
+        **({"frame": _FIRST_FRAME} if "frame" in today else {}),
+        **{key: today[key] for key in later if key in today},
+        **known,
+    }
+
+
+def recorded_score(directory: Path, store: EpisodeStore) -> Score:
+    """What the rewards of an episode add up to. Older recordings did not write it: then it is as the
+    game says today, if that has a name of its own."""
+    meta = json.loads(store.meta)
+    if "score" in meta:
+        try:
+            return Score.of_json(meta["score"])
+        except ValueError as error:
+            raise ValueError(f"{directory / 'meta.json'}: {error}") from None
+    game = registered_game(meta.get("game"))
+    return Score() if game is None else game.score
 
 
 @dataclass(frozen=True)
@@ -27,13 +56,13 @@ class RecordedGame:
 
 
 def has_actions(store: EpisodeStore) -> bool:
-    """Of what was decoded from video files, meta.json says "actions": null: nobody knows them."""
+    """Whether actions were recorded; of decoded video files, meta.json says "actions": null."""
     meta = json.loads(store.meta)
     return meta.get("actions", []) is not None
 
 
 def check_has_actions(directory: Path, store: EpisodeStore) -> None:
-    """For whatever learns from actions, rewards or deaths. Raises ValueError where there are none."""
+    """Raises ValueError where there are no actions, rewards and terminations to learn from."""
     if not has_actions(store):
         raise ValueError(
             f"{directory} has no actions, as it was decoded from video files: `train tokenizer`, "
@@ -45,16 +74,16 @@ def check_has_actions(directory: Path, store: EpisodeStore) -> None:
 def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -> RecordedGame:
     """The one game of all stores.
 
-    Raises ValueError where the recordings do not say what they are of, are of different games, or
-    hold no actions, or one without a meaning.
+    Raises ValueError where the recordings name no game, are of different games, hold no actions, or
+    hold an action without a meaning.
     """
     games = [_read(d, store) for d, store in zip(directories, stores, strict=True)]
     for directory, game in zip(directories, games, strict=True):
-        for field in fields(RecordedGame):
-            one, other = getattr(games[0], field.name), getattr(game, field.name)
+        for name in (field.name for field in fields(RecordedGame)):
+            one, other = getattr(games[0], name), getattr(game, name)
             if one != other:
                 raise ValueError(
-                    f"the recordings are not of one game: {field.name} is {one!r} in "
+                    f"the recordings are not of one game: {name} is {one!r} in "
                     f"{directories[0]} but {other!r} in {directory}; a world is learned from "
                     "recordings of one game, at one frame skip"
                 )
@@ -66,7 +95,7 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
     check_has_actions(directory, store)
     meta = json.loads(store.meta)
 
-    def said(name: str, kind: type, meant: str) -> Any:
+    def field(name: str, kind: type, meant: str) -> Any:
         if type(meta.get(name)) is not kind:
             raise ValueError(
                 f'{file}: "{name}" is {meta.get(name)!r}, expected {meant}; `genie-env record` '
@@ -75,9 +104,9 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
         return meta[name]
 
     game = RecordedGame(
-        game=said("game", str, "the game's name"),
-        frame_skip=said("frame_skip", int, "the number of tics that an action is held for"),
-        actions=tuple(said("actions", list, "a list of what each action means")),
+        game=field("game", str, "the game's name"),
+        frame_skip=field("frame_skip", int, "the number of steps that an action is held for"),
+        actions=tuple(field("actions", list, "a list of what each action means")),
     )
     _check_named(directory, store, len(game.actions))
     return game
@@ -105,8 +134,8 @@ def action_meanings(
     for directory, names in zip(directories, named, strict=True):
         if names != named[0]:
             raise ValueError(
-                f"the recordings do not have the same actions: {_said(named[0])} in "
-                f"{directories[0]} but {_said(names)} in {directory}; give recordings of one game"
+                f"the recordings do not have the same actions: {_listed(named[0])} in "
+                f"{directories[0]} but {_listed(names)} in {directory}; give recordings of one game"
             )
     if named[0] is not None:
         return named[0]
@@ -139,5 +168,5 @@ def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _said(names: tuple[str, ...] | None) -> str:
+def _listed(names: tuple[str, ...] | None) -> str:
     return "numbers only" if names is None else ", ".join(names)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env.games.doom import FRAME_SIZE
-from genie_env.games.frames import resize
+from genie_env.games.base import FrameSize
+from genie_env.games.real_env import resize
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -75,14 +75,17 @@ def look_through(file: Path) -> Video:
 
 
 def decode(
-    video: Video, wanted: NDArray[np.int64], on_frame: Callable[[], None] = lambda: None
+    video: Video,
+    wanted: NDArray[np.int64],
+    size: FrameSize,
+    on_frame: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
-    """Those frames, resized: uint8 [len(wanted), 64, 64, 3]. `wanted` ascends and may repeat.
+    """Those frames, resized: uint8 [len(wanted), *size, 3]. `wanted` ascends and may repeat.
 
     `on_frame` is called for every frame of the file. Raises ValueError naming the file and the
     frame where its stream breaks.
     """
-    frames = np.empty((len(wanted), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    frames = np.empty((len(wanted), *size, 3), np.uint8)
     filled = decoded = 0
 
     def broken(why: object) -> ValueError:
@@ -104,7 +107,8 @@ def decode(
                     copies = int(np.searchsorted(wanted, decoded, side="right")) - filled
                     if copies:
                         upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                        frames[filled : filled + copies] = resize(np.ascontiguousarray(upright))
+                        picture = resize(np.ascontiguousarray(upright), *size)
+                        frames[filled : filled + copies] = picture
                         filled += copies
                     decoded += 1
                     on_frame()

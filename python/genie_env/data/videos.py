@@ -28,21 +28,24 @@ from rich.progress import (
 )
 
 from genie_env._core import EpisodeStore, EpisodeWriter
-from genie_env.data.datasets import HELD_OUT_EVERY
+from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
 from genie_env.data.files import read_json, user_cache
 from genie_env.data.frame_rate import same_rate
 from genie_env.data.video_reader import Video, decode, look_through
-from genie_env.games.doom import FRAME_SIZE
+from genie_env.games.base import FrameSize
 
 Frames = NDArray[np.uint8]
+FRAME_SIZE: FrameSize = (64, 64)
+"""What the frames of videos become where no directory of episodes beside them has another size."""
 
 
 def as_directories(data: Sequence[Path], frames_per_second: float | None = None) -> list[Path]:
-    """The directories among `data`, and behind them the one that its video files were decoded into.
+    """The directories among `data`, and after them the one that its video files were decoded into.
 
     `frames_per_second` is what the videos are brought to, taking the nearest frame in time; None
-    leaves them as they are. Raises ValueError naming the file that is wrong, and why; whatever was
-    decoded by then is not decoded again.
+    leaves them as they are. Frames get the size of those in the directories, or else FRAME_SIZE.
+    Raises ValueError naming the file that is wrong, and why; whatever was decoded by then is not
+    decoded again.
     """
     files = [path for path in data if path.is_file()]
     if not files:
@@ -55,47 +58,45 @@ def as_directories(data: Sequence[Path], frames_per_second: float | None = None)
     if frames_per_second is not None and not 0 < frames_per_second < float("inf"):
         raise ValueError(f"--frames-per-second is {frames_per_second:g}; it must be above 0")
     directories = [path for path in data if not path.is_file()]
-    _check_before_decoding(directories)
+    size = _size_of(directories)
     if not directories and len(files) < HELD_OUT_EVERY:
-        # Told again of episodes in general by `check_enough`, but only when all is decoded.
+        # `check_enough` refuses this too, but only when all is decoded.
         raise ValueError(
             f"too few video files: there are {len(files)}, each is an episode, and every "
             f"{HELD_OUT_EVERY}th is held out: give {HELD_OUT_EVERY} or more; a long one can be cut, "
             "as in `ffmpeg -i long.mp4 -c copy -f segment -segment_time 60 -reset_timestamps 1 "
             "clip%04d.mp4`"
         )
-    return [*directories, _decoded(files, frames_per_second)]
+    return [*directories, _decoded(files, frames_per_second, size)]
 
 
-def _check_before_decoding(directories: Sequence[Path]) -> None:
-    """Raises ValueError where what is given beside videos would be refused after their decoding."""
+def _size_of(directories: Sequence[Path]) -> FrameSize:
+    """The size of the frames in all directories, or FRAME_SIZE without any. Raises ValueError where
+    what is given beside videos would be refused after their decoding."""
     for directory in directories:
         if not directory.exists():
             raise ValueError(
-                f"{directory} is not there: give a video file or a directory of episodes"
+                f"{directory} does not exist: give a video file or a directory of episodes"
             )
-        store = EpisodeStore(directory)
-        if (store.height, store.width) != (FRAME_SIZE, FRAME_SIZE):
-            raise ValueError(
-                f"{directory} holds frames of {store.height} x {store.width}, but those of videos "
-                f"become {FRAME_SIZE} x {FRAME_SIZE}: train on one of the two"
-            )
+    stores = open_stores(directories) if directories else []
+    return (stores[0].height, stores[0].width) if stores else FRAME_SIZE
 
 
-def _decoded(files: Sequence[Path], frames_per_second: float | None) -> Path:
+def _decoded(files: Sequence[Path], frames_per_second: float | None, size: FrameSize) -> Path:
     places = [file.resolve() for file in files]
-    if twice := [file for file, place in zip(files, places, strict=True) if places.count(place) > 1]:
+    if twice := [
+        file for file, place in zip(files, places, strict=True) if places.count(place) > 1
+    ]:
         raise ValueError(
-            f"{twice[0]} is given twice: held out once and trained on once, it would hide what is "
-            "not learned"
+            f"{twice[0]} is given twice, and would be trained on and held out at once: give it once"
         )
-    directory = user_cache() / "videos" / _key(places, frames_per_second)
+    directory = user_cache() / "videos" / _key(places, frames_per_second, size)
     if (directory / "episode_starts.npy").exists():
         try:
             if EpisodeStore(directory).num_episodes == len(files):
                 return directory
         except ValueError as error:
-            raise ValueError(f"{error}; remove {directory}, and it is decoded anew") from error
+            raise ValueError(f"{error}; remove {directory}, and it is decoded again") from error
     videos = [look_through(file) for file in track(files, "looking through", transient=True)]
     meta = {
         "format_version": 1,
@@ -106,15 +107,17 @@ def _decoded(files: Sequence[Path], frames_per_second: float | None) -> Path:
         ],
         "frames_per_second": _one_rate(videos) if frames_per_second is None else frames_per_second,
         "resampled": frames_per_second is not None,
-        "resize": f"{FRAME_SIZE}x{FRAME_SIZE}, mean over the area of each pixel",
+        "resize": f"{size[0]}x{size[1]}, mean over the area of each pixel",
         # Videos have none: actions.npy and rewards.npy are there for the format's sake, all 0.
         "actions": None,
     }
-    _decode_into(directory, videos, meta)
+    _decode_into(directory, videos, size, meta)
     return directory
 
 
-def _decode_into(directory: Path, videos: Sequence[Video], meta: dict[str, Any]) -> None:
+def _decode_into(
+    directory: Path, videos: Sequence[Video], size: FrameSize, meta: dict[str, Any]
+) -> None:
     """Appends every video that is not there yet."""
     rate = meta["frames_per_second"] if meta["resampled"] else None
     wanted = [np.arange(len(v)) if rate is None else v.nearest(rate) for v in videos]
@@ -134,7 +137,7 @@ def _decode_into(directory: Path, videos: Sequence[Video], meta: dict[str, Any])
     )
     get_console().print(f"decoding {len(videos)} videos into {directory}", soft_wrap=True)
     with (
-        EpisodeWriter(directory, FRAME_SIZE, FRAME_SIZE, json.dumps(meta, indent=2)) as writer,
+        EpisodeWriter(directory, *size, json.dumps(meta, indent=2)) as writer,
         Progress(*columns) as progress,
     ):
         task = progress.add_task("", total=sum(map(len, videos)), rate=0.0)
@@ -150,7 +153,7 @@ def _decode_into(directory: Path, videos: Sequence[Video], meta: dict[str, Any])
                 _append(writer, _episode(*elsewhere[content]))
                 advance(len(video))
             else:
-                _append(writer, decode(video, wanted[index], advance))
+                _append(writer, decode(video, wanted[index], size, advance))
 
 
 def _append(writer: EpisodeWriter, frames: Frames) -> None:
@@ -204,10 +207,11 @@ def _one_rate(videos: Sequence[Video]) -> float:
     return first.rate
 
 
-def _key(places: Sequence[Path], frames_per_second: float | None) -> str:
-    """Another one as soon as a file is changed, or given in another order."""
-    told = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in places]
-    text = json.dumps([told, frames_per_second])
+def _key(places: Sequence[Path], frames_per_second: float | None, size: FrameSize) -> str:
+    """Differs as soon as a file is changed, or given in another order."""
+    files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in places]
+    # Without the size where it is as always, so that a cache of an older version is still found.
+    text = json.dumps([files, frames_per_second, *([] if size == FRAME_SIZE else [size])])
     return f"{places[0].stem[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -24,7 +24,7 @@ _PATIENCE = 5.0  # seconds that a worker may take to close its games
 
 
 class Player(Protocol):
-    """Plays episodes in a worker process; picklable."""
+    """Plays episodes in a worker process. Picklable."""
 
     @property
     def lanes(self) -> int:
@@ -35,9 +35,9 @@ class Player(Protocol):
 
 
 class _CallerGone(Exception):
-    """The worker's connection ended: the caller has died, or has enough.
+    """The worker's connection ended: the caller has died, or closed it.
 
-    An exception of its own, because a game may well raise an EOFError that somebody should see.
+    An exception of its own, because a game may raise an EOFError, which must reach the user.
     """
 
 
@@ -53,7 +53,7 @@ def _to_the_caller() -> Iterator[None]:
 class Jobs:
     """A worker's side: the episodes to play, and where they go.
 
-    Every call leaves the player (by an exception) when the caller is gone.
+    Every call raises an exception that ends the player when the caller is gone.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -103,14 +103,16 @@ def play_episodes(player: Player, episodes: range, workers: int) -> Generator[Ep
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected 1 or more")
-    crew = [_Worker(player) for _ in range(min(workers, len(episodes)))]
-    # An episode that takes long must not let finished ones pile up behind it without bound.
+    crew: list[_Worker] = []
+    # While one episode takes long, the number of finished ones that wait for it stays bounded.
     window = max(32, 4 * workers * player.lanes)
     finished: dict[int, Episode] = {}
     following = iter(episodes)
     next_out = episodes.start
     upcoming = next(following, None)
     try:
+        for _ in range(min(workers, len(episodes))):
+            crew.append(_Worker(player))
         while next_out < episodes.stop:
             for worker in sorted(crew, key=lambda worker: len(worker.playing)):
                 # One more than it plays at a time, so that it never waits for the next.

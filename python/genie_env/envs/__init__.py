@@ -1,1 +1,1 @@
-"""Environments: the vector environment, the single one, adapters, and the worlds that are installed."""
+"""Environments of frozen worlds, their options and adapters, and the installed worlds."""

@@ -1,29 +1,61 @@
-"""Finds world directories: those that ship with the package by name, all others by path."""
+"""Finds world directories: those that are installed by name, all others by path."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import gymnasium
 
 _WORLDS = Path(__file__).parents[1] / "worlds"
 
 
-def shipped_worlds() -> list[str]:
-    """The names of the worlds that ship with the package."""
+def installed_worlds() -> list[str]:
+    """The names of the installed worlds: those that ship with the package."""
     return sorted(config.parent.name for config in _WORLDS.glob("*/config.json"))
 
 
 def find_world(world: str | Path) -> Path:
-    """The directory of a world: a shipped world's name, or a path.
+    """The directory of a world: an installed world's name, or a path.
 
     A name wins over a directory of the same name here; "./NAME" is the directory. Raises ValueError
     where neither is there. What is in the directory is not looked at.
     """
-    shipped = shipped_worlds()
-    if isinstance(world, str) and world in shipped:
+    installed = installed_worlds()
+    if isinstance(world, str) and world in installed:
         return _WORLDS / world
     if Path(world).is_dir():
         return Path(world)
     raise ValueError(
-        f"unknown world {str(world)!r}: give the name of a shipped world "
-        f"({', '.join(shipped) or 'this package ships none'}), or the path of a world directory"
+        f"unknown world {str(world)!r}: give the name of an installed world "
+        f"({', '.join(installed) or 'there is none'}), or the path of a world directory"
     )
+
+
+def is_installed(directory: Path) -> bool:
+    """Whether a world directory is one of the installed worlds."""
+    return directory.resolve().parent == _WORLDS.resolve()
+
+
+def environment_id(world: str) -> str:
+    """The Gymnasium id of an installed world.
+
+    >>> environment_id("doom-take-cover")
+    'genie_env/DoomTakeCover-v0'
+    """
+    words = re.split(r"[^A-Za-z0-9]+", world)
+    return f"genie_env/{''.join(word[:1].upper() + word[1:] for word in words)}-v0"
+
+
+def register_worlds() -> None:
+    """Registers every installed world with Gymnasium, under its id.
+
+    A world truncates its episodes itself: a registered max_episode_steps would add a second limit.
+    """
+    for world in installed_worlds():
+        gymnasium.register(
+            id=environment_id(world),
+            entry_point="genie_env:DreamEnv",
+            vector_entry_point="genie_env:make_vec",
+            kwargs={"world": world},
+        )

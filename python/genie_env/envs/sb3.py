@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from genie_env import _core
-from genie_env.envs import validation
+from genie_env.envs.options import EnvKeywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -29,17 +29,21 @@ class DreamVecEnv(VecEnv):
         env = DreamVecEnv("doom-take-cover", 64)
         model = stable_baselines3.PPO("MlpPolicy", env, seed=0).learn(100_000)
 
-    An episode that has ended begins again in the same step; what ended it is in its row's info, as
+    A row whose episode has ended begins another in the same step; its info then holds
     "terminal_observation" and "TimeLimit.truncated". Each info also holds the row's "surprise".
     """
 
-    def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
-        """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
-        validation.check_left_to("Stable-Baselines3", options)
-        self.dreams = DreamVectorEnv(
-            world, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options
-        )
-        """All rows, as Gymnasium knows them."""
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        num_envs: int = 1,
+        **options: Unpack[EnvKeywords],
+    ) -> None:
+        """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
+        mode = AutoresetMode.SAME_STEP
+        chosen = with_choices("Stable-Baselines3", options, autoreset_mode=mode, output="numpy")
+        self.dreams = DreamVectorEnv(world, num_envs, **chosen)
+        """All rows, as a Gymnasium vector environment."""
         super().__init__(
             num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
         )
@@ -55,7 +59,7 @@ class DreamVecEnv(VecEnv):
         return np.asarray(observations)
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
-        """For the next reset: those of DreamVectorEnv's, which hold all rows."""
+        """Sets the next reset's options, those of DreamVectorEnv.reset, for all rows together."""
         if isinstance(options, list):
             raise TypeError("options: got a list, expected one dict, of arrays with one row each")
         self._options = [dict(options or {})]
@@ -89,7 +93,7 @@ class DreamVecEnv(VecEnv):
         return [getattr(self.dreams, attr_name)] * self._count(indices)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Of all rows: they are one environment."""
+        """Sets an attribute of all rows, which are one environment."""
         self._all("set_attr", indices)
         setattr(self.dreams, attr_name, value)
 
@@ -100,7 +104,7 @@ class DreamVecEnv(VecEnv):
         indices: VecEnvIndices = None,
         **method_kwargs: Any,
     ) -> list[Any]:
-        """Calls a method of `dreams` once; what it gives is every row's."""
+        """Calls a method of `dreams` once; its result is returned for every row."""
         self._all("env_method", indices)
         result = getattr(self.dreams, method_name)(*method_args, **method_kwargs)
         return [result] * self.num_envs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from genie_env import _core
 from genie_env._core import Snapshot
-from genie_env.envs.vector_env import DreamVectorEnv, StepFunction
+from genie_env.envs.options import EnvKeywords, as_arguments, with_choices
+from genie_env.envs.vector_env import DreamVectorEnv
 
 
 class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
@@ -24,8 +25,9 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         observation, info = env.reset(seed=0)
         observation, reward, terminated, truncated, info = env.step(action)
 
-    `info["surprise"]` says how unlikely the world itself finds the new frame, in nats a latent
-    dimension. The arguments are those of DreamVectorEnv, whose functions see a batch of one.
+    `info["surprise"]` is the negative log-likelihood of the new frame under the world's own
+    prediction, in nats a latent dimension or token. The options are those of DreamVectorEnv;
+    functions among them take a batch of one.
     """
 
     metadata: dict[str, Any] = DreamVectorEnv.metadata
@@ -36,27 +38,18 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
     def __init__(
         self,
         world: str | Path | _core.World,
-        *,
-        device: str = "cpu",
-        dtype: str = "auto",
-        temperature: float | None = None,
-        termination: str = "calibrated",
-        passes: int | None = None,
-        order: str | None = None,
-        observation: str | None = None,
-        max_episode_steps: int | None = None,
-        max_surprise: float | None = None,
-        out_of_support: bool = False,
-        max_out_of_support: float | None = None,
-        reward_fn: StepFunction | None = None,
-        termination_fn: StepFunction | None = None,
-        render_mode: str | None = None,
+        **options: Unpack[EnvKeywords],
     ) -> None:
-        arguments = {name: value for name, value in locals().items() if name != "self"}
-        self._recipe = functools.partial(type(self), **arguments)
-        self._dream = DreamVectorEnv(num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **arguments)
+        """Loads the world and makes a dream in it, which has not begun.
+
+        `options`: those of DreamVectorEnv, except "autoreset_mode", "num_envs" and "output".
+        """
+        mode = AutoresetMode.DISABLED
+        chosen = with_choices("DreamEnv", options, num_envs=1, autoreset_mode=mode, output="numpy")
+        self._recipe = functools.partial(type(self), world, **options)
+        self._dream = DreamVectorEnv(world, **chosen)
         self.world = self._dream.world
-        self.render_mode = render_mode
+        self.render_mode = self._dream.render_mode
         self.metadata = dict(type(self).metadata)  # vector environments write into it
         self.action_space = self._dream.single_action_space
         self.observation_space = self._dream.single_observation_space
@@ -67,8 +60,8 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         """Begins an episode: the first of the given seed, or the next one.
 
         Args:
-            seed: of the draws.
-            options: as those of DreamVectorEnv, of one row: "frames", uint8 [H, W, 3], or
+            seed: key of the random draws.
+            options: as in DreamVectorEnv, for one row: "frames", uint8 [H, W, 3], or
                 [T, H, W, 3] with "actions", integers [T - 1]; "snapshot"; "temperature".
         """
         rows = dict(options or {})
@@ -83,7 +76,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         return observations[0], infos
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """One dreamt frame. `action`: an integer."""
+        """Samples the next frame. `action`: an integer."""
         try:
             actions = [operator.index(action)]
         except TypeError:
@@ -98,7 +91,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         )
 
     def snapshot(self) -> Snapshot:
-        """All that the dream is: a value to keep, save and pickle."""
+        """The state of the dream, to keep, save or pickle."""
         return self._dream.snapshot()
 
     def restore(self, snapshot: Snapshot, seed: int | None = None) -> NDArray[Any]:
@@ -107,7 +100,7 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         return observation
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The current frame, uint8 [H, W, 3], where the render mode is "rgb_array"."""
+        """The current frame, uint8 [H, W, 3], if the render mode is "rgb_array"."""
         frames = self._dream.render()
         return None if frames is None else frames[0]
 
@@ -119,4 +112,9 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         return self._recipe, ()
 
     def __repr__(self) -> str:
-        return f"DreamEnv({self.world.spec.name!r})"
+        given = self._dream.given.chosen()
+        del given["autoreset_mode"]
+        return f"DreamEnv({as_arguments({'world': self.world.spec.name, **given})})"
+
+    def __str__(self) -> str:
+        return repr(self)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
 from genie_env import _core
-from genie_env.envs import validation
+from genie_env.envs.options import EnvKeywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -32,19 +32,23 @@ class DreamTorchRLEnv(EnvBase):
 
     Keys: "action", int64 [N]; "observation"; "surprise", float32 [N, 1], zero in rows that a reset
     began; "reward", "done", "terminated" and "truncated", [N, 1]. TorchRL resets the rows that have
-    ended: a partial reset begins an episode in those of "_reset" alone, and a partial step leaves
-    alone the rows that are not of "_step".
+    ended: a partial reset begins an episode in the rows of "_reset" alone, and a partial step
+    changes the rows of "_step" alone.
     """
 
-    def __init__(self, world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> None:
-        """`options`: those of DreamVectorEnv, but for "autoreset_mode" and "output"."""
-        validation.check_left_to("TorchRL", options)
-        dreams = DreamVectorEnv(
-            world, num_envs, autoreset_mode=AutoresetMode.DISABLED, output="torch", **options
-        )
+    def __init__(
+        self,
+        world: str | Path | _core.World,
+        num_envs: int = 1,
+        **options: Unpack[EnvKeywords],
+    ) -> None:
+        """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
+        mode = AutoresetMode.DISABLED
+        chosen = with_choices("TorchRL", options, autoreset_mode=mode, output="torch")
+        dreams = DreamVectorEnv(world, num_envs, **chosen)
         super().__init__(device=dreams.device, batch_size=[num_envs])
         self.dreams = dreams
-        """All rows, as Gymnasium knows them."""
+        """All rows, as a Gymnasium vector environment."""
         self._seed: int | None = None
 
         rows, device = (num_envs,), self.device
@@ -104,7 +108,7 @@ class DreamTorchRLEnv(EnvBase):
         )
 
     def _set_seed(self, seed: int | None) -> None:
-        """Of the next reset: row i takes `seed + i`."""
+        """Sets the seed of the next reset: row i takes `seed + i`."""
         self._seed = seed
 
     def close(self, *, raise_if_closed: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What a user gives an environment, as the compiled part takes it, or an error in plain words."""
+"""Checks of users' arguments, and their conversion for the compiled part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from genie_env import _core
 
 Given = Any
-"""np.ndarray, torch.Tensor or a list, whatever the environment's output is."""
+"""np.ndarray, torch.Tensor or a list, independently of the environment's output."""
 
 
 def autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
@@ -48,10 +48,10 @@ def check_type(name: str, given: Any, expected: Any, words: str) -> None:
         raise TypeError(f"{name} is {given!r}, expected {words}")
 
 
-def check_left_to(library: str, options: dict[str, Any]) -> None:
-    """Whose adapter chooses these two options of DreamVectorEnv by itself."""
-    if chosen := sorted(options.keys() & {"autoreset_mode", "output"}):
-        raise TypeError(f"{' and '.join(chosen)}: {library} knows but one; leave it out")
+def check_choice(name: str, given: Any, choices: Sequence[Any]) -> None:
+    if given not in choices:
+        expected = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} is {given!r}, expected {expected}")
 
 
 def check_integer(name: str, given: Any) -> None:
@@ -101,7 +101,7 @@ def _tensor(
 
 def integers(name: str, given: Given) -> torch.Tensor:
     if isinstance(given, torch.Tensor) and given.dtype == torch.int64:
-        return given  # every step of an agent in torch comes here: sooner than all that follows
+        return given  # the fast path of every step of an agent in torch
 
     def is_integer(dtype: torch.dtype) -> bool:
         return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, SupportsIndex, Unpack, overload
 
 import gymnasium
 import numpy as np
@@ -16,16 +17,15 @@ from numpy.typing import NDArray
 
 from genie_env import _core
 from genie_env.envs import validation
-from genie_env.envs.registry import find_world
+from genie_env.envs.load_world import load_world
+from genie_env.envs.options import Array, EnvKeywords, EnvOptions, StepFunction, as_arguments
 from genie_env.envs.validation import Given
 
-Array = Any
-"""What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
-
-StepFunction = Callable[[Array, Array, Array], Given]
-"""Of observations, actions and next observations, none of which it may write to."""
-
 _RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'"
+
+
+RENDER_FPS = 30
+"""Frames per second at which Gymnasium's players and recorders show what is rendered."""
 
 
 class DreamVectorEnv(VectorEnv[Array, Given, Array]):
@@ -35,14 +35,17 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         observations, infos = env.reset(seed=0)
         observations, rewards, terminations, truncations, infos = env.step(actions)
 
-    Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]` is
-    float32 [N]: how unlikely the world itself finds the new frame, in nats a latent dimension;
-    `infos["_surprise"]` is false in rows that this step reset. `infos["out_of_support"]`, where it
-    was asked for, is how far the new frame is from those that the world was trained on: the
-    Mahalanobis distance of its latents. Not for several threads at a time.
+    Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]`, float32
+    [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
+    latent dimension or token; `infos["_surprise"]` is false in rows that this step reset.
+    `infos["latent_distance"]`, float32 [N], if it was asked for, is the Mahalanobis distance of the
+    frame's latents to those of the training frames. One thread at a time may use an environment.
+
+    Misuse raises TypeError or ValueError, or Gymnasium's InvalidAction, ResetNeeded or
+    ClosedEnvironmentError, and leaves the environment as it was.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}  # Doom's tics
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
 
     single_observation_space: gymnasium.spaces.Box
     single_action_space: gymnasium.spaces.Discrete[np.int64]
@@ -51,137 +54,54 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         self,
         world: str | Path | _core.World,
         num_envs: int = 1,
-        *,
-        device: str = "cpu",
-        dtype: str = "auto",
-        temperature: Given | None = None,
-        termination: str = "calibrated",
-        passes: int | None = None,
-        order: str | None = None,
-        observation: str | None = None,
-        output: str = "numpy",
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        max_episode_steps: int | None = None,
-        max_surprise: float | None = None,
-        out_of_support: bool = False,
-        max_out_of_support: float | None = None,
-        reward_fn: StepFunction | None = None,
-        termination_fn: StepFunction | None = None,
-        render_mode: str | None = None,
-        seed: int | None = None,
+        **options: Unpack[EnvKeywords],
     ) -> None:
         """Loads the world and makes `num_envs` dreams in it, none of which has begun.
 
         Args:
-            world: a shipped world's name, the path of a world directory, or a loaded world (which
-                environments may share).
-            device: "cpu", "cuda" or "cuda:1".
-            dtype: "float32", "bfloat16", or "auto": bfloat16 where it is faster.
-            temperature: of sampling: one number, or one a row (floats [N]); None: the world's
-                calibrated one.
-            termination: "sampled" from its probability, "thresholded" at one half, or
-                "calibrated": whichever of the two the world's config names.
-            passes: of MaskGIT a frame, 1 to 64, where the world's frames are tokens: the time of a
-                step grows with them; None: the world's own.
-            order: which tokens a pass settles: by "confidence" (the most certain first) or
-                "random"; None: the world's own.
-            observation: one of the world's; None: its first.
-            output: "numpy" arrays, or "torch" tensors on the world's device.
-            autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED: Gymnasium's AutoresetMode, its value
-                ("NextStep") or its name ("NEXT_STEP").
-            max_episode_steps: steps after which an episode is truncated; None: the world's; 0: no
-                limit.
-            max_surprise: a step more surprising than that truncates the episode; None: none does.
-            out_of_support: whether infos say how far each frame is from the training data.
-            max_out_of_support: a step further away than that truncates the episode; None: none
-                does.
-            reward_fn, termination_fn: yours in place of the world's, of whole batches:
-                f(observations, actions, next_observations) gives rewards (numbers [N]) or whether
-                episodes ended (bool [N]). Rows that begin an episode are ignored. An exception
-                arrives as it was raised, and the step has not happened.
-            render_mode: None or "rgb_array".
-            seed: row i has the seed `seed + i` until a reset gives it another; None: from the
-                operating system.
+            world: an installed world's name, the path of a world directory, or a loaded world
+                (which environments may share).
+            num_envs: N, dreams stepped together.
+            options: the fields of `EnvOptions`, which says what they are; all others are options of
+                the world's family, such as those that `genie-env worlds NAME` lists.
         """
-        arguments = {name: value for name, value in locals().items() if name != "self"}
-        self._recipe = functools.partial(type(self), **arguments)
+        self._recipe = functools.partial(type(self), world=world, num_envs=num_envs, **options)
         validation.check_type("num_envs", num_envs, SupportsIndex, "an integer")
-        for name, number in (
-            ("num_envs", num_envs),
-            ("max_episode_steps", max_episode_steps),
-            ("passes", passes),
-        ):
-            validation.check_integer(name, number)
-        by_rows = isinstance(temperature, list | tuple | np.ndarray | torch.Tensor)
-        if not by_rows:
-            validation.check_type("temperature", temperature, SupportsFloat | None, "a number")
-        for name, threshold in (
-            ("max_surprise", max_surprise),
-            ("max_out_of_support", max_out_of_support),
-        ):
-            validation.check_type(name, threshold, SupportsFloat | None, "a number")
-        validation.check_type("out_of_support", out_of_support, bool, "a bool")
-        for name, function in (("reward_fn", reward_fn), ("termination_fn", termination_fn)):
-            validation.check_type(name, function, Callable | None, "a function")
-        validation.check_type("device", device, str, "its name, such as 'cpu'")
-        validation.check_type("dtype", dtype, str, "its name, such as 'float32'")
-        validation.check_type("order", order, str | None, "its name, such as 'random'")
-        validation.check_type("observation", observation, str | None, "its name")
-        worlds = str | Path | _core.World
-        validation.check_type("world", world, worlds, "a name, a Path or a loaded world")
-        for name, value, known in (
-            ("output", output, ("numpy", "torch")),
-            ("render_mode", render_mode, (None, "rgb_array")),
-            ("termination", termination, ("calibrated", "sampled", "thresholded")),
-        ):
-            if value not in known:
-                expected = " or ".join(repr(k) for k in known)
-                raise ValueError(f"{name} is {value!r}, expected {expected}")
-
-        choices = (device, dtype, termination, passes, order)
-        if not isinstance(world, _core.World):
-            loaded = _core.World.load(
-                find_world(world),
-                device=device,
-                dtype=dtype,
-                termination=None if termination == "calibrated" else termination,
-                passes=passes,
-                order=order,
-            )
-        elif choices == ("cpu", "auto", "calibrated", None, None):
-            loaded = world
-        else:
-            raise ValueError(
-                "device, dtype, termination, passes and order are chosen when a world is loaded: "
-                "give them to World.load, or give the path of the world here"
-            )
-        self._give: Callable[[torch.Tensor], Array] = _as_it_is if output == "torch" else _as_numpy
-        self.world = loaded
+        validation.check_integer("num_envs", num_envs)
+        given = EnvOptions.of(options)
+        self.given = given
+        """The options as they were given."""
+        self._give: Callable[[torch.Tensor], Array] = (
+            _as_it_is if given.output == "torch" else _as_numpy
+        )
+        self.world = load_world(world, given)
         """The frozen world; `world.spec` says what it is."""
         self._env: _core.VecEnv | None = _core.VecEnv(
-            loaded,
+            self.world,
             num_envs=num_envs,
-            observation=observation or "",
-            temperature=None if by_rows else temperature,
-            autoreset_mode=validation.autoreset_mode(autoreset_mode).value,
-            max_episode_steps=max_episode_steps,
-            max_surprise=max_surprise,
-            out_of_support=out_of_support,
-            max_out_of_support=max_out_of_support,
-            reward_fn=self._step_function("reward_fn", reward_fn, validation.numbers),
-            termination_fn=self._step_function("termination_fn", termination_fn, validation.boolean),
-            seed=None if seed is None else validation.seed(seed),
+            observation=given.observation or "",
+            temperature=None if given.temperature_by_row else given.temperature,
+            autoreset_mode=validation.autoreset_mode(given.autoreset_mode).value,
+            max_episode_steps=given.max_episode_steps,
+            max_surprise=given.max_surprise,
+            latent_distance=given.latent_distance,
+            max_latent_distance=given.max_latent_distance,
+            reward_fn=self._step_function("reward_fn", given.reward_fn, validation.numbers),
+            termination_fn=self._step_function(
+                "termination_fn", given.termination_fn, validation.boolean
+            ),
+            seed=given.seed,
         )
         self.options = self._env.options
-        """What the environment was made with, every default filled in."""
-        self.num_envs = num_envs
-        if by_rows:
-            self.set_temperature(temperature)
-        self.render_mode = render_mode
+        """The options of the dreams, the world's defaults filled in."""
+        self.num_envs = operator.index(num_envs)
+        if given.temperature_by_row:
+            self.set_temperature(given.temperature)
+        self.render_mode = given.render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": mode}
 
-        spec = loaded.spec
+        spec = self.world.spec
         self.single_action_space = gymnasium.spaces.Discrete(len(spec.actions))
         self.single_observation_space = next(
             _box(kind) for kind in spec.observations if kind.name == self.options.observation
@@ -238,22 +158,24 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return self._give(observation), {}
 
     def step(self, actions: Given) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """One dreamt frame a row.
+        """Samples the next frame of every row.
 
-        `actions`: integers [N]. Returns observations, rewards (float32), terminations, truncations
-        (bool) and infos. A row whose episode has ended ignores its next action and begins another
-        (NEXT_STEP), has begun it already (SAME_STEP: what the last step brought is then in
-        `infos["final_obs"]` and `infos["final_info"]`), or must be reset (DISABLED).
+        `actions`: integers [N]. Returns observations [N, ...], rewards (float32 [N]), terminations
+        and truncations (bool [N]), and infos. A row whose episode has ended ignores its next action
+        and begins another episode (NEXT_STEP), has begun it already (SAME_STEP: the results of the
+        last step are then in `infos["final_obs"]` and `infos["final_info"]`), or must be reset
+        (DISABLED).
         """
         return self._results(self._open("step").step(validation.integers("actions", actions)))
 
     def follow(
         self, actions: Given, frames: Given
     ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """One given frame a row, reality's for instance: uint8 [N, H, W, 3].
+        """Steps to given frames, uint8 [N, H, W, 3], such as those of the real game.
 
-        The observations are then what the world makes of these frames, and the surprise is its
-        surprise at them. `terminations` are only its opinion: no row ends or resets by itself.
+        `actions`: integers [N], which led to these frames. Returns what `step` returns: the
+        observations are those of the given frames, and so is the surprise. `terminations` are the
+        world's prediction: no row ends or resets by itself.
         """
         env = self._open("follow")
         return self._results(
@@ -261,9 +183,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         )
 
     def keep(self, rows: Given) -> None:
-        """Goes on with only the given rows (integers [R], without repeats), in that order.
+        """Drops all rows but the given ones (integers [R], without repeats), which take that order.
 
-        No other row is computed any more; what the rows dream does not change.
+        The other rows are not computed any more; the dreams of those that are kept do not change.
         """
         env = self._open("keep")
         env.keep(validation.integers("rows", rows))
@@ -272,13 +194,14 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             self.__dict__.pop(space, None)
 
     def set_temperature(self, temperature: Given) -> None:
-        """The sampling temperature from the next step on: one number, or one a row (floats [N])."""
+        """Sets the sampling temperature from the next step on: one number, or one a row (floats
+        [N])."""
         self._open("set_temperature").set_temperature(self._temperatures(temperature))
 
     def snapshot(self, rows: Given | None = None) -> _core.Snapshot:
-        """All that the given rows are (integers [R]; None: all): a value to keep, save and pickle.
+        """The state of the given rows (integers [R]; None: all), to keep, save or pickle.
 
-        It holds their dreams, seeds, counters and temperatures.
+        It holds everything that decides their next step: dreams, seeds, counters, temperatures.
         """
         env = self._open("snapshot")
         return env.snapshot(None if rows is None else validation.integers("rows", rows))
@@ -289,15 +212,17 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         rows: Given | None = None,
         seed: int | Sequence[int] | None = None,
     ) -> Array:
-        """Rows go on where the snapshot was taken; returns the observations of all rows.
+        """Sets rows back to a snapshot; returns the observations of all rows.
 
-        The same actions then bring the same steps, to the bit. `rows` (integers [R], without
+        The same actions then give the same steps, bit for bit. `rows` (integers [R], without
         repeats; None: all) take the snapshot's R rows, or its only one. With a seed (as in `reset`,
-        one for each of `rows`) they branch off: the dream so far is the same, its future another.
+        one for each of `rows`) they branch off: the dream so far is the same, its future is not.
         """
         env = self._open("restore")
         into = None if rows is None else validation.integers("rows", rows)
-        return self._give(env.restore(validation.snapshot(snapshot), into, self._seeds_of(into, seed)))
+        return self._give(
+            env.restore(validation.snapshot(snapshot), into, self._seeds_of(into, seed))
+        )
 
     def fork(self, row: int, into: Given, seed: int | Sequence[int] | None = None) -> Array:
         """The rows `into` (integers [R]) become copies of `row`, as by `restore`."""
@@ -311,7 +236,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return self._give(env.render(None if rows is None else validation.integers("rows", rows)))
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
-        """The current frame of every row, where the render mode is "rgb_array"."""
+        """The current frame of every row, uint8 [H, W, 3], if the render mode is "rgb_array"."""
         env = self._open("render")
         if self.render_mode is None:
             gymnasium.logger.warn("render does nothing: the render mode is None, not 'rgb_array'")
@@ -326,7 +251,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return self._recipe, ()
 
     def __repr__(self) -> str:
-        return f"DreamVectorEnv({self.world.spec.name!r}, num_envs={self.num_envs})"
+        name, rows = self.world.spec.name, self.num_envs
+        given = as_arguments({"world": name, "num_envs": rows, **self.given.chosen()})
+        return f"DreamVectorEnv({given})"
 
     def _open(self, call: str) -> _core.VecEnv:
         if self._env is None:
@@ -335,13 +262,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             )
         return self._env
 
-    def _results(
-        self, step: _core.VecEnvStep
-    ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+    def _results(self, step: _core.VecEnvStep) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         give, began = self._give, step.began
         scores = {"surprise": step.surprise}
-        if step.out_of_support is not None:
-            scores["out_of_support"] = step.out_of_support
+        if step.latent_distance is not None:
+            scores["latent_distance"] = step.latent_distance
         if step.final_observation is None:  # scores are 0 already where a row began
             infos = self._infos(scores, ~began)
         else:
@@ -402,8 +327,24 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return lambda *step: check(f"what {name} gave", function(*map(give, step)))
 
 
-make_vec = DreamVectorEnv
-"""Makes a vector environment; also the entry point of gymnasium.make_vec."""
+@overload
+def make_vec(
+    world: str | Path | _core.World, num_envs: int = 1, **options: Unpack[EnvKeywords]
+) -> DreamVectorEnv: ...
+@overload
+def make_vec(
+    world: str | Path | _core.World, num_envs: int = 1, **options: Any
+) -> DreamVectorEnv: ...
+def make_vec(world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> DreamVectorEnv:
+    """N dreams in one frozen world, as a Gymnasium vector environment.
+
+        env = genie_env.make_vec("doom-take-cover", num_envs=1024, temperature=1.15)
+        env = genie_env.make_vec("doom-genie", num_envs=16, passes=4)  # an option of its family
+
+    The arguments are those of DreamVectorEnv. Raises TypeError or ValueError that names the option,
+    FormatError for a damaged world directory. It is also the entry point of gymnasium.make_vec.
+    """
+    return DreamVectorEnv(world, num_envs, **options)
 
 
 def _where(rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

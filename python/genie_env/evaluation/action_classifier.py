@@ -1,7 +1,7 @@
-"""A supervised classifier of actions: what can be known of them from frames, with every label.
+"""A supervised classifier of actions: how well frames predict them, with every label.
 
-What a latent action model and a dictionary are held against. It sees what that model sees: the
-frames up to the transition's second one, as many as the model looks at.
+A latent action model with a dictionary is compared with it. Both get the same frames: those up to
+the transition's second one, as many as the model's receptive field has.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from genie_env.training.loop import Schedule
 PIECE = 64
 """The most transitions of an episode that are classified at once."""
 PIECES = 4
-"""Of a batch."""
+"""Pieces a batch."""
 VALIDATION_EVERY = 20
-"""One training episode of so many is not trained on: it says which weights are kept."""
+"""Every 20th training episode is not trained on; these decide which weights are kept."""
 WIDTH = 16
 FEATURES = 128
 DROPOUT = 0.2
@@ -46,34 +46,35 @@ VARIANCE_FLOOR = 1e-5 * 255**2
 
 
 class Piece(NamedTuple):
-    """The transitions from frames first .. last - 1 of one episode, and the past that they see."""
+    """The transitions from frames first .. last - 1 of one episode, and the frames before them that
+    they depend on."""
 
     store: int
-    seen_from: int
+    reads_from: int
     first: int
     last: int
 
 
 @dataclass(frozen=True)
 class Classified:
-    """What a classifier reached."""
+    """Figures of a trained classifier."""
 
     accuracy: float
-    """The share of held-out transitions whose action it names."""
+    """The share of held-out transitions whose action it predicts."""
     transitions: int
-    """That it was measured on."""
+    """Held-out transitions."""
     validation_accuracy: float
-    """On training episodes that were kept back, of the weights that were best there."""
+    """Of the best weights, on training episodes that were not trained on."""
     step: int
-    """After how many updates those were."""
+    """Updates after which those weights were reached."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class ActionClassifier(nn.Module):
-    """A convolutional network over every two consecutive frames, and a convolution in time over
-    what it says of the last window - 1 such pairs."""
+    """A convolutional network over every two consecutive frames, and a convolution in time over its
+    outputs for the last window - 1 such pairs."""
 
     def __init__(self, frame: tuple[int, int], actions: int, window: int) -> None:
         super().__init__()
@@ -94,30 +95,30 @@ class ActionClassifier(nn.Module):
 
     def forward(self, pairs: Tensor, lengths: list[int]) -> Tensor:
         """pairs: float32 [M, 6, H, W], those of pieces of `lengths`, one after another. Logits:
-        float32 [len(lengths), longest, actions]; what is behind a shorter piece means nothing."""
-        seen = pad_sequence(self.pair(pairs).split(lengths), batch_first=True).transpose(1, 2)
-        # Before the first pair there is nothing.
-        past = self.past(pad(seen, (self.window - 2, 0))).transpose(1, 2)
+        float32 [len(lengths), longest, actions]; those after the end of a shorter piece mean nothing."""
+        features = pad_sequence(self.pair(pairs).split(lengths), batch_first=True).transpose(1, 2)
+        # Zeros before the first pair.
+        past = self.past(pad(features, (self.window - 2, 0))).transpose(1, 2)
         logits: Tensor = self.action(past)
         return logits
 
 
 def frame_pairs(frames: Tensor) -> Tensor:
     """uint8 [T + 1, H, W, 3] -> float32 [T, 6, H, W]: each frame, and its change to the next one,
-    every colour channel of a frame with mean 0 and deviation 1, as the latent action model sees it.
+    every colour channel of a frame with mean 0 and deviation 1, as the latent action model gets it.
     """
     pixels = frames.permute(0, 3, 1, 2).float()
     centred = pixels - pixels.mean((2, 3), keepdim=True)
     variance = centred.square().mean((2, 3), keepdim=True)
-    seen = centred / (variance + VARIANCE_FLOOR).sqrt()
-    return torch.cat([seen[:-1], seen[1:] - seen[:-1]], dim=1)
+    standardised = centred / (variance + VARIANCE_FLOOR).sqrt()
+    return torch.cat([standardised[:-1], standardised[1:] - standardised[:-1]], dim=1)
 
 
 class PieceData:
     """Recorded episodes, cut into pieces."""
 
     def __init__(self, stores: Sequence[EpisodeStore], window: int) -> None:
-        """`window`: the frames that are seen of a transition, its second one included."""
+        """`window`: the frames that a prediction depends on, the transition's second one included."""
         self._frames = [store.frames for store in stores]
         self._actions = [store.actions for store in stores]
         self.trained: list[Piece] = []
@@ -131,7 +132,7 @@ class PieceData:
                 pieces = [
                     Piece(
                         store=index,
-                        seen_from=max(start, first - window + 2),
+                        reads_from=max(start, first - window + 2),
                         first=first,
                         last=min(first + PIECE, stop - 1),
                     )
@@ -152,14 +153,14 @@ class PieceData:
     def pairs(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[int]]:
         """What `ActionClassifier` takes."""
         clips = [
-            frame_pairs(torch.from_numpy(self._frames[p.store][p.seen_from : p.last + 1].copy()))
+            frame_pairs(torch.from_numpy(self._frames[p.store][p.reads_from : p.last + 1].copy()))
             for p in pieces
         ]
         pairs = torch.cat(clips).contiguous(memory_format=torch.channels_last)
         return pairs, [len(clip) for clip in clips]
 
     def actions(self, pieces: Sequence[Piece]) -> Tensor:
-        """int64 [M]: of the transitions of the pieces, without the past that they see."""
+        """int64 [M]: the actions of the transitions of the pieces."""
         actions = [self._actions[p.store][p.first : p.last] for p in pieces]
         return torch.from_numpy(np.concatenate(actions).astype(np.int64))
 
@@ -167,12 +168,12 @@ class PieceData:
 def classify(network: ActionClassifier, data: PieceData, pieces: Sequence[Piece]) -> Tensor:
     """Logits of the transitions of the pieces: float32 [M, actions]."""
     logits = network(*data.pairs(pieces))
-    rows = [logits[i, p.first - p.seen_from : p.last - p.seen_from] for i, p in enumerate(pieces)]
+    rows = [logits[i, p.first - p.reads_from : p.last - p.reads_from] for i, p in enumerate(pieces)]
     return torch.cat(rows)
 
 
 def measure(network: ActionClassifier, data: PieceData, pieces: Sequence[Piece]) -> float:
-    """The share of the transitions whose action the network names."""
+    """The share of the transitions whose action the network predicts."""
     network.eval()
     right = count = 0
     with torch.no_grad():
@@ -190,10 +191,10 @@ def train_classifier(
 ) -> Classified:
     """Trains on the labels of the training episodes, and measures on the held-out ones.
 
-    `actions`: how many there are; `window`: the frames that are seen of a transition. The weights
-    kept are those that were best on training episodes that were not trained on. Torch's own random
-    numbers are left as they were. A hundred thousand transitions take minutes, so nothing is saved
-    on the way.
+    `actions`: how many there are; `window`: the frames that a prediction depends on. The weights that
+    are kept are those that were best on the training episodes that were set aside. Torch's global
+    generator is left as it was. A hundred thousand transitions take minutes, so there are no
+    checkpoints.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected 1 or more")
@@ -215,7 +216,7 @@ def train_classifier(
 def _fit(
     network: ActionClassifier, data: PieceData, steps: int, seed: int
 ) -> tuple[dict[str, Tensor], int, float]:
-    """The best weights, after how many updates they were, and what they name right."""
+    """The best weights, the updates that they took, and their share of right predictions."""
     schedule = Schedule(steps, LEARNING_RATE, max(1, steps // EVALUATIONS), warm_up=WARM_UP)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     best: tuple[dict[str, Tensor], int, float] = ({}, 0, -1.0)
@@ -229,7 +230,7 @@ def _fit(
     )
     with Progress(*columns) as progress:
         task = progress.add_task("", total=steps, rate=0.0, found="")
-        since, seen = time.perf_counter(), 0
+        since, done = time.perf_counter(), 0
         for step in range(1, steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate_at(step - 1)
@@ -239,8 +240,8 @@ def _fit(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            seen += len(labels)
-            progress.update(task, completed=step, rate=seen / (time.perf_counter() - since))
+            done += len(labels)
+            progress.update(task, completed=step, rate=done / (time.perf_counter() - since))
             if schedule.evaluates_at(step):
                 right = measure(network, data, data.validation)
                 progress.update(task, found=f"validation {right:.1%}")

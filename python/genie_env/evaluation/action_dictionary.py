@@ -1,7 +1,7 @@
 """A dictionary from latent actions to real ones, learned from a few labelled transitions.
 
-Everything here works on a table of how often each code and each real action came together: int64
-[codes, actions].
+Everything here works on a table of how often each code and each real action occurred together:
+int64 [codes, actions].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Counts = NDArray[np.int64]
 def count_together(
     codes: NDArray[np.integer], actions: NDArray[np.integer], shape: tuple[int, int]
 ) -> Counts:
-    """How often each code came with each action: int64 `shape`, which is (codes, actions).
+    """How often each code occurred with each action: int64 `shape`, which is (codes, actions).
 
     codes, actions: integers [M], of the same transitions.
     """
@@ -27,10 +27,10 @@ def count_together(
 
 
 def most_frequent(counts: Counts) -> NDArray[np.int64]:
-    """int64 [codes]: the action that came most often with each code.
+    """int64 [codes]: the action that occurred most often with each code.
 
-    Where several did, the one among them that is most frequent overall, then the smallest number.
-    So a code that never came gets the action that is most frequent overall.
+    Among several, the one that is most frequent overall, then the smallest number. So a code that
+    never occurred gets the action that is most frequent overall.
 
     >>> most_frequent(np.array([[5, 1, 1], [0, 1, 1], [0, 0, 3], [0, 0, 0]]))
     array([0, 2, 2, 0])
@@ -59,7 +59,7 @@ def labelled_transitions(count: int, labelled: int, seed: int, draw: int) -> NDA
 
 
 def check_labelled(labelled: int, count: int) -> None:
-    """Raises ValueError unless so many of `count` transitions can be labelled."""
+    """Raises ValueError unless `labelled` of `count` transitions can be labelled."""
     if labelled < 1:
         raise ValueError(f"labelled is {labelled}; expected 1 or more: nothing maps without labels")
     if labelled > count:

@@ -1,6 +1,6 @@
-"""`genie-env map-actions`: what latent actions mean, from a few labelled transitions.
+"""What latent actions mean, from a few labelled transitions.
 
-A latent action model has learned from frames alone to tell actions apart, but not their names. A
+A latent action model learns from frames alone to distinguish actions, but not their names. A
 dictionary from its codes to real actions takes few labels (Bruce et al. 2024, on training agents).
 """
 
@@ -10,10 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
@@ -34,32 +33,38 @@ from genie_env.evaluation.action_dictionary import (
 )
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import encoded_actions, load_latent_actions
+from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
+    encoded_actions,
+    load_latent_actions,
+)
 from genie_env.training.runs import final_report
 
 LABELLED = (20, 50, 200, 1000)
 COMPARED = 200
-"""Labels at which the dictionary is held against the classifier."""
+"""Number of labels at which the dictionary is compared with the classifier."""
 DRAWS = 20
-"""Sets of labelled transitions, for every number of them."""
+"""Random sets of labelled transitions, for every number of labels."""
 
 
 def map_actions(
-    latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
-    data: Annotated[list[Path], typer.Option(help="directory of recorded episodes; may be repeated")],
-    out: Annotated[Path, typer.Option(help="directory for mapping.json and mapping.png")],
-    labelled: Annotated[int, typer.Option(help="transitions whose action is told")] = COMPARED,
-    steps: Annotated[int, typer.Option(help="updates of the supervised classifier")] = 3000,
-    seed: Annotated[int, typer.Option(help="of the labelled transitions and the classifier")] = 0,
+    latent_actions: Path,
+    data: Sequence[Path],
+    out: Path,
+    labelled: int = COMPARED,
+    steps: int = 3000,
+    seed: int = 0,
 ) -> None:
-    """Map latent actions to real ones with a few labels; compare with a supervised classifier.
+    """Measures what the codes of the run `latent_actions` mean in the recordings `data`; prints two
+    tables and writes mapping.json and mapping.png into `out`.
 
-    The labelled transitions are of training episodes; everything is measured on held-out ones.
+    labelled: transitions whose action the dictionary is made from; steps: updates of the supervised
+    classifier. Raises ValueError for wrong numbers, too few recordings, and an unfinished run.
     """
     for name, value, least in (("steps", steps, 1), ("seed", seed, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}; expected {least} or more")
-    final_report(latent_actions, "latent-actions")
+    final_report(latent_actions, LATENT_ACTIONS)
     stores = open_stores(data)
     meanings = action_meanings(data, stores)
     known, unseen = (
@@ -98,7 +103,7 @@ def map_actions(
         steps=steps,
         seed=seed,
     )
-    told = labels(labelled, 0)
+    chosen_labels = labels(labelled, 0)
     compared, best = accuracies.get(COMPARED), supervised["accuracy"]
     found = {
         "latent_actions": str(latent_actions),
@@ -108,8 +113,8 @@ def map_actions(
         "seed": seed,
         "transitions": {"training": known, "held_out": unseen},
         "labelled": labelled,
-        "dictionary": dictionary_entries(told, meanings),
-        "dictionary_accuracy": accuracy(most_frequent(told), held_out),
+        "dictionary": dictionary_entries(chosen_labels, meanings),
+        "dictionary_accuracy": accuracy(most_frequent(chosen_labels), held_out),
         "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
         "every_label": accuracy(most_frequent(every), held_out),
         "supervised": supervised,
@@ -128,7 +133,7 @@ def map_actions(
 def _codes_and_actions(
     stores: Sequence[EpisodeStore], codes: Sequence[NDArray[np.uint8]], *, held_out_part: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """uint8 [M] and int64 [M], of every transition of one part."""
+    """The code, uint8 [M], and the action, int64 [M], of every transition of one part."""
     rows = [transitions(store, held_out_part=held_out_part) for store in stores]
     return (
         np.concatenate([array[wanted] for array, wanted in zip(codes, rows, strict=True)]),
@@ -145,8 +150,8 @@ def _supervised(
     steps: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What the classifier reached, kept in a file of `directory` that is named after all that
-    decides it: other latent actions that see as much are held against the same one."""
+    """The classifier's figures, kept in a file of `directory` that is named after everything they
+    depend on, so that latent action models with the same receptive field share one classifier."""
     settings = {
         "window": window,
         "steps": steps,
@@ -162,11 +167,9 @@ def _supervised(
     return read_json(file)
 
 
-def dictionary_entries(
-    counts: Counts, meanings: Sequence[str | None]
-) -> dict[str, dict[str, Any]]:
-    """By code: the action, what it means, the share of the code's labels that it has and how many
-    labels the code has; a code without any has no share."""
+def dictionary_entries(counts: Counts, meanings: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+    """By code: the action, its meaning, the share of the code's labels that have this action, and how
+    many labels the code has; without labels the share is None."""
     return {
         str(code): {
             "action": int(action),
@@ -229,11 +232,11 @@ def _show(
         table.add_column(column, justify="right")
     for code, entry in found["dictionary"].items():
         if entry["count"]:
-            said = f"{entry['share']:.0%} of {entry['count']:,}"
+            evidence = f"{entry['share']:.0%} of {entry['count']:,}"
         else:
-            said = "none: the most frequent action"
+            evidence = "none: the most frequent action"
         row = (f"{number:,}" for number in held_out[int(code)])
-        table.add_row(code, *row, names[entry["action"]], said)
+        table.add_row(code, *row, names[entry["action"]], evidence)
     console.print(table)
     missing = set(range(len(names))) - {entry["action"] for entry in found["dictionary"].values()}
     if missing:
@@ -242,7 +245,7 @@ def _show(
             style="bold red",
         )
 
-    table = Table(title="share of held-out actions that are named right")
+    table = Table(title="share of held-out actions that are predicted")
     for column in ("", "accuracy", "95 % interval"):
         table.add_column(column, justify="right")
     for number, summary in accuracies.items():

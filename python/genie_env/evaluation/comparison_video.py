@@ -15,7 +15,8 @@ from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
-from genie_env.games.doom import TICS_PER_SECOND
+from genie_env.data.frame_rate import UNKNOWN_RATE
+from genie_env.games.base import Game
 from genie_env.media.video import Picture, VideoWriter, side_by_side
 
 FILMED = 20
@@ -25,13 +26,14 @@ FILMED = 20
 def film_side_by_side(
     dreams: Dreams,
     controller: LinearController,
+    game: Game,
     episodes: Sequence[Episode],
     file: Path,
     seed: int,
     console: Console,
 ) -> None:
-    """Films the median one of the controller's real `episodes`, which have kept their frames,
-    beside the median one of FILMED dreams."""
+    """Films the median one of the controller's real `episodes` of `game`, which have kept their
+    frames, beside the median one of FILMED dreams."""
     scores = [episode.score for episode in episodes]
     episode = episodes[_median(scores)]
     assert episode.frames is not None
@@ -43,11 +45,12 @@ def film_side_by_side(
         _Side("dream", dream, dreams.world.spec.max_episode_steps),
     )
     columns = (TextColumn("filming"), BarColumn(bar_width=20), TimeRemainingColumn())
-    length = TICS_PER_SECOND + max(s[_median(s)] for s in (scores, dreamt))
-    with Progress(*columns, console=console) as progress, VideoWriter(file, TICS_PER_SECOND) as v:
+    rate = max(1, round(game.recorded_frames_per_second or UNKNOWN_RATE))
+    length = rate + max(len(episode), dreamt[_median(dreamt)])
+    with Progress(*columns, console=console) as progress, VideoWriter(file, rate) as v:
         task = progress.add_task("", total=length)
         held = 0  # pictures after both have ended: a second to see how
-        while held < TICS_PER_SECOND:
+        while held < rate:
             panels = [side.following() for side in sides]
             v.write(side_by_side([p[0] for p in panels], [p[1] for p in panels]))
             held += all(side.over for side in sides)
@@ -59,10 +62,10 @@ class _Side:
     """One side of the video."""
 
     def __init__(self, name: str, frames: Iterator[Picture], limit: float) -> None:
-        """`limit`: the number of tics after which the time was up."""
+        """`limit`: the number of steps after which the time limit ended the episode."""
         self._name, self._frames, self._limit = name, frames, limit
         self._last = np.zeros(0, np.uint8)
-        self._tics = 0
+        self._steps = 0
         self.over = False
 
     def following(self) -> tuple[Picture, str]:
@@ -70,11 +73,11 @@ class _Side:
         frame = next(self._frames, None)
         if frame is not None:
             self._last = frame
-            self._tics += 1
-            return frame, f"{self._name}: tic {self._tics}"
+            self._steps += 1
+            return frame, f"{self._name}: step {self._steps}"
         self.over = True
-        end = "died" if self._tics < self._limit else "survived"
-        return self._last // 3, f"{self._name}: {end} after {self._tics} tics"
+        end = "over" if self._steps < self._limit else "time limit"
+        return self._last // 3, f"{self._name}: {end} after {self._steps} steps"
 
 
 def _median(scores: Sequence[float]) -> int:
@@ -82,9 +85,7 @@ def _median(scores: Sequence[float]) -> int:
     return sorted(range(len(scores)), key=lambda i: scores[i])[len(scores) // 2]
 
 
-def dream_lengths(
-    dreams: Dreams, controller: LinearController, seeds: Sequence[int]
-) -> list[int]:
+def dream_lengths(dreams: Dreams, controller: LinearController, seeds: Sequence[int]) -> list[int]:
     """How many frames the dream of every seed lasts."""
     lengths = torch.zeros(len(seeds), dtype=torch.int64)
     for _, alive in _dream(dreams, controller, seeds):
@@ -97,7 +98,7 @@ def dream_frames(
 ) -> Iterator[Picture]:
     """Every frame of one of these dreams, until it ends.
 
-    All are dreamt again: in float32 a dream alone may take another turn than one in a batch.
+    All are dreamt again: in float32 a dream alone may differ from the same dream in a batch.
     """
     for env, alive in _dream(dreams, controller, seeds):
         if not alive[row]:
@@ -109,7 +110,7 @@ def _dream(
     dreams: Dreams, controller: LinearController, seeds: Sequence[int]
 ) -> Iterator[tuple[VecEnv, torch.Tensor]]:
     """Dreams together, and at every frame says which rows go on: bool [len(seeds)]. The others
-    dream on for nothing, so that the batch keeps its size."""
+    dream on unseen, so that the batch keeps its size."""
     env = VecEnv(
         dreams.world,
         num_envs=len(seeds),

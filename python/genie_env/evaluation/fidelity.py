@@ -1,7 +1,7 @@
-"""`genie-env fidelity`: how well a world foretells recorded episodes, and what its actions control.
+"""How well a world predicts recorded episodes, and what its actions control.
 
-The world is given a stretch of an episode that no training saw, and dreams on. What its actions
-control is dPSNR (Bruce et al. 2024, section 3): how much nearer to the recorded frames the dream is
+The world follows some frames of an episode that no training used, and dreams on. What its actions
+control is dPSNR (Bruce et al. 2024, section 3): how much closer to the recorded frames the dream is
 under the actions that led to them than under random ones.
 """
 
@@ -11,40 +11,45 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch  # comes first: it loads the libraries that _core is linked to
-import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from safetensors import safe_open
 
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.recording_metadata import recorded_game
-from genie_env.envs.registry import find_world
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
-from genie_env.evaluation.rollouts import GREEDY, Starts, measure
+from genie_env.evaluation.rollouts import Starts, measure
 from genie_env.evaluation.statistics import RESAMPLES, Curve, summarise_groups
-from genie_env.families.world_files import LATENT_ACTIONS
+from genie_env.families import family_of_world
+from genie_env.families.world_files import LATENT_ACTIONS_FOLDER
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import held_out_actions, load_latent_actions
+from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
+    held_out_actions,
+    load_latent_actions,
+)
 from genie_env.training.runs import final_report, is_frozen
-
-LATENT = "genie"
-"""The family of worlds whose actions no recording holds."""
 
 
 def check_recordings(
     world: World, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> None:
-    """Raises ValueError where frames are not of the world's size, or not as far apart."""
+    """Raises ValueError where the world has no pictures, or where frames are not of its size or not as
+    far apart in time."""
     spec = world.spec
+    if spec.frame is None:
+        raise ValueError(
+            f"the world {spec.name} has no pictures, so nothing can be compared with recorded "
+            "frames: give a world that has"
+        )
     for directory, store in zip(directories, stores, strict=True):
         height, width = spec.frame.shape[:2]
         if (store.height, store.width) != (height, width):
@@ -72,25 +77,26 @@ def actions_of(
 
     As recorded; or, for a world whose actions are latent, inferred from the frames, of held-out
     episodes alone, by the latent action model of the run `latent_actions`. Raises ValueError where
-    that run is missing, not wanted or not the one that the world was learned from, and where
-    recorded actions do not mean what the world's mean.
+    that run is missing, superfluous or not the one that the world was learned from, and where
+    recorded actions have other meanings than the world's.
     """
     spec = world.spec
-    if spec.family == LATENT:
+    action_codes = family_of_world(spec.family).action_codes
+    if action_codes is not None:
         if latent_actions is None:
             raise ValueError(
                 f"the actions of the world {spec.name} are latent, no recording holds them, and "
-                f"it has no {LATENT_ACTIONS}/ that infers them: give --latent-actions, the run of "
+                f"it has no {LATENT_ACTIONS_FOLDER}/ that infers them: give --latent-actions, the run of "
                 "`train latent-actions` that it was learned from"
             )
-        final_report(latent_actions, "latent-actions")
+        final_report(latent_actions, LATENT_ACTIONS)
         model = load_latent_actions(latent_actions)
         if model.actions != len(spec.actions):
             raise ValueError(
-                f"{latent_actions} tells {model.actions} actions apart, the world {spec.name} "
+                f"{latent_actions} has {model.actions} latent actions, the world {spec.name} "
                 f"{len(spec.actions)}: give the run that it was learned from"
             )
-        if not _codes_are_those_of(world_directory, model.codes(), latent_actions):
+        if not _same_codes(action_codes(world_directory), model.codes(), latent_actions):
             raise ValueError(
                 f"the codes of {latent_actions} are not the actions of the world {spec.name}, "
                 "whose codebook is another: give the run that it was learned from, as it was then"
@@ -98,8 +104,9 @@ def actions_of(
         return [*held_out_actions(latent_actions, model, stores)]
     if latent_actions is not None:
         raise ValueError(
-            f"the world {spec.name} knows the actions of its recordings ({', '.join(spec.actions)})"
-            ": leave out --latent-actions, which is for worlds learned without them"
+            f"the actions of the world {spec.name} are those of its recordings "
+            f"({', '.join(spec.actions)}): leave out --latent-actions, which is for worlds learned "
+            "without them"
         )
     recorded = recorded_game(directories, stores)
     if list(recorded.actions) != spec.actions:
@@ -110,50 +117,36 @@ def actions_of(
     return [store.actions for store in stores]
 
 
-def _codes_are_those_of(world: Path, codes: torch.Tensor, run: Path) -> bool:
-    with safe_open(world / "model.safetensors", "pt") as tensors:
-        known = tensors.get_tensor("action_codes")
-    if known.shape != codes.shape:
+def _same_codes(stored: torch.Tensor, codes: torch.Tensor, run: Path) -> bool:
+    """Whether a world's codebook, stored in float16, is `codes`, those of `run`."""
+    if stored.shape != codes.shape:
         return False
-    if is_frozen(run):  # of weights that were rounded to float16 before, not after
-        return torch.allclose(known.float(), codes, atol=2e-3)
-    return torch.equal(known, codes.to(known.dtype))
+    if is_frozen(run):  # its weights were rounded to float16 before the codes were computed
+        return torch.allclose(stored, codes, atol=2e-3)
+    return torch.equal(stored, codes.half().float())
 
 
 def fidelity(
-    world: Annotated[str, typer.Option(help="a shipped world's name, or a world directory")],
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            help="directory of recorded episodes, of which those that training holds out are "
-            "used; may be repeated"
-        ),
-    ],
-    latent_actions: Annotated[
-        Path | None,
-        typer.Option(
-            help="run directory of `train latent-actions`, for a world without real ones [default: "
-            "the world's own]",
-        ),
-    ] = None,
-    starts: Annotated[int, typer.Option(help="frames that dreams start from")] = 300,
-    burn_in: Annotated[int, typer.Option(help="real frames that follow before the dream")] = 16,
-    horizon: Annotated[int, typer.Option(help="frames to dream")] = 16,
-    temperature: Annotated[
-        float, typer.Option(help="of the dreams; near 0: the likeliest ones")
-    ] = GREEDY,
-    seed: Annotated[int, typer.Option(help="of starts, random actions and dreams")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    out: Annotated[
-        Path | None, typer.Option(help="directory for fidelity.png and fidelity.mp4")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file for every figure")] = None,
+    world: Path,
+    data: Sequence[Path],
+    latent_actions: Path | None = None,
+    *,
+    options: Mapping[str, bool | int | float | str],
+    starts: int,
+    burn_in: int,
+    horizon: int,
+    temperature: float,
+    seed: int,
+    device: str,
+    out: Path | None,
+    json_file: Path | None,
 ) -> None:
-    """Measure how well a world foretells recorded episodes, and what its actions control.
+    """Measures the world in the directory `world` on the held-out episodes of `data`; prints a table,
+    and writes `json_file`, and a plot and a video into `out`, where given.
 
-    Dreams that start in held-out episodes are compared with what really followed, under the
-    recorded actions and under random ones: PSNR, their difference dPSNR, and how surprising the
-    world finds what followed. With --out, also a plot, and a video of reality beside the dreams.
+    latent_actions: the run that infers them; where None, the world's own. Other arguments as in
+    `genie-env fidelity`. Raises ValueError for wrong arguments, and where the recordings are not of
+    the world's game.
     """
     for name, value in (("starts", starts), ("burn-in", burn_in), ("horizon", horizon)):
         if value < 1:
@@ -161,16 +154,15 @@ def fidelity(
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected 0 or more")
     check_temperature(temperature)
-    directory = find_world(world)
-    if latent_actions is None and (directory / LATENT_ACTIONS).exists():
-        latent_actions = directory / LATENT_ACTIONS
-    loaded = World.load(directory, device=device)
+    if latent_actions is None and (world / LATENT_ACTIONS_FOLDER).exists():
+        latent_actions = world / LATENT_ACTIONS_FOLDER
+    loaded = World.load(world, device=device, options=options)
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
     drawn = Starts.draw(
         stores,
-        actions_of(loaded, directory, data, stores, latent_actions),
+        actions_of(loaded, world, data, stores, latent_actions),
         len(spec.actions),
         burn_in=burn_in,
         horizon=horizon,
@@ -207,6 +199,7 @@ def fidelity(
             "temperature": temperature,
             "world": spec.name,
             "fingerprint": spec.fingerprint,
+            "options": {name: option.value for name, option in spec.options.items()},
             "dtype": spec.dtype,
             "data": [str(directory) for directory in data],
             "recordings": [fingerprint(store) for store in stores],
@@ -250,7 +243,7 @@ def _table(curves: Mapping[str, Curve], burn_in: int) -> Table:
     table = Table(
         title="dreams against what really followed, dB",
         caption="random: under random actions; still: the last given frame; given: the frame "
-        "itself, through the world's eyes; surprise: nats a latent dimension or token",
+        "itself, as the world reconstructs it; surprise: nats a latent dimension or token",
     )
     for column in (
         "frame",

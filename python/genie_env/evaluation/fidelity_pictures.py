@@ -1,4 +1,4 @@
-"""The pictures of `genie-env fidelity`: figures by horizon, and reality beside its dreams."""
+"""The pictures of `genie-env fidelity`: figures by horizon, and reality beside the dreams."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from genie_env.media.video import Picture, VideoWriter, side_by_side
 FILMED = 6
 """Starts in the video."""
 FRAMES_PER_SECOND = 7
-"""A fifth of Doom's, so that an eye can follow."""
+"""Slow enough that a viewer can compare frame by frame."""
 HELD = 7
-"""Pictures for which the last one of a start stands still."""
+"""Pictures for which the last one of a start is repeated."""
 SCALE = 6
 
 
@@ -29,10 +29,10 @@ def plot(curves: Mapping[str, Curve], burn_in: int, file: Path, title: str) -> N
     figure = Figure(figsize=(16, 4.8), layout="constrained")
     figure.suptitle(title)
     control, fidelity, surprise = figure.subplots(1, 3)
-    _band(control, curves["dpsnr"], "C0", "dPSNR")
+    _interval(control, curves["dpsnr"], "C0", "dPSNR")
     control.axhline(0, color="black", linewidth=0.8)
     control.set(
-        title="what the actions control", xlabel="frames dreamt", ylabel="dPSNR, dB (95 % band)"
+        title="what the actions control", xlabel="frames dreamt", ylabel="dPSNR, dB (95 % interval)"
     )
     for name, color, label in (
         ("psnr_given", "C7", "the frame itself, given"),
@@ -40,11 +40,11 @@ def plot(curves: Mapping[str, Curve], burn_in: int, file: Path, title: str) -> N
         ("psnr_random", "C1", "dream, random actions"),
         ("psnr_still", "C2", "last given frame, held"),
     ):
-        _band(fidelity, curves[name], color, label)
+        _interval(fidelity, curves[name], color, label)
     fidelity.set(title="against what followed", xlabel="frames dreamt", ylabel="PSNR, dB")
     legend = fidelity.get_legend_handles_labels()
     figure.legend(*legend, loc="outside lower center", ncols=4, fontsize="small")
-    _band(surprise, curves["surprise"], "C3", "surprise")
+    _interval(surprise, curves["surprise"], "C3", "surprise")
     surprise.axvline(burn_in, color="black", linestyle=":", linewidth=1)
     surprise.set(
         title="surprise of reality (dotted: dreams begin)",
@@ -54,7 +54,7 @@ def plot(curves: Mapping[str, Curve], burn_in: int, file: Path, title: str) -> N
     write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 
-def _band(panel: Axes, curve: Curve, color: str, label: str) -> None:
+def _interval(panel: Axes, curve: Curve, color: str, label: str) -> None:
     places = np.arange(1, len(curve.mean) + 1)
     panel.plot(places, curve.mean, "o-", color=color, markersize=3, label=label)
     if curve.ci95 is not None:

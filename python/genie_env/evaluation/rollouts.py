@@ -1,6 +1,7 @@
 """Dreams that begin in recorded episodes: a world follows real frames, then dreams on by itself.
 
-Only what every world has (`World` in _core) is asked of it, so that families can be compared.
+Uses nothing but the surface that every world has (`World` in _core), so that families can be
+compared.
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, RowCounters, World
+from genie_env._core import EpisodeStore, RowCounters, World, WorldStep
 from genie_env.agents.dreams import derived_seeds
 from genie_env.data.datasets import HELD_OUT_EVERY, Clips, check_enough, held_out, longest_episode
 
 GREEDY = 1e-6
-"""The temperature of the likeliest dream. Drawn at temperature 1, even a perfect world's dream is
-another future than the recorded one, and PSNR punishes it for every detail that chance decides; the
-likeliest dreams differ in little but their actions."""
+"""The temperature of the likeliest dream. At temperature 1, even a perfect world dreams another future
+than the recorded one, and every detail that is random lowers its PSNR; the likeliest dreams differ
+in little but their actions."""
 
 ROWS = 64
-"""Dreams at once: the state of a world that remembers frames takes megabytes a row."""
+"""Dreams at once: the state of a world with a kv cache takes megabytes a row."""
 
 
 @dataclass(frozen=True)
 class Starts:
     """N places in recordings at which a world begins, and what it then follows and dreams.
 
-    It is given the frame of the place and `burn_in` more, and dreams `horizon` frames. Index t of a
+    It follows the frame of the place and `burn_in` more, and dreams `horizon` frames. Index t of a
     recording holds frame t and the action that leads to frame t + 1.
     """
 
@@ -41,7 +42,7 @@ class Starts:
     places: NDArray[np.int64]
     """[N, 2]: store, first frame."""
     seeds: NDArray[np.uint64]
-    """[N], of what the dreams draw."""
+    """[N], of the dreams' random draws."""
     random_actions: NDArray[np.int64]
     """[N, horizon], instead of the recorded ones."""
 
@@ -102,7 +103,7 @@ class Starts:
 
     @property
     def episodes(self) -> NDArray[np.int64]:
-        """[N]: which starts are of one episode; numbered from 0."""
+        """[N]: the episode of each start, numbered from 0."""
         keys = [
             (s, np.searchsorted(self.stores[s].episode_starts, f, side="right"))
             for s, f in self.places
@@ -111,7 +112,7 @@ class Starts:
 
     @property
     def too_short(self) -> int:
-        """Held-out episodes that no start can be of."""
+        """Held-out episodes that are too short for any start."""
         lengths = [np.diff(store.episode_starts)[held_out(store)] for store in self.stores]
         return int((np.concatenate(lengths) < 1 + self.burn_in + self.horizon).sum())
 
@@ -126,16 +127,16 @@ class Starts:
         return torch.from_numpy(np.array(actions, np.int64))
 
     def counters_at(self, index: int) -> RowCounters:
-        """The same for all dreams of a start, so that chance, too, treats them alike."""
+        """The same for all dreams of a start, so that their random draws are equal."""
         return RowCounters(self.seeds, np.zeros(len(self), np.int64), np.full(len(self), index))
 
 
 @dataclass(frozen=True)
 class Dreamt:
-    """One frame past the burn-in, as a world has it: uint8 [N, H, W, 3] each."""
+    """One frame after the burn-in, as a world renders it: uint8 [N, H, W, 3] each."""
 
     given: torch.Tensor
-    """Having followed reality up to this frame: what the world keeps of what it is shown."""
+    """Having followed the recording up to this frame: the world's reconstruction of it."""
     recorded: torch.Tensor
     """Dreamt under the actions of the recording."""
     random: torch.Tensor
@@ -147,9 +148,9 @@ class Moment:
     """One frame of N starts."""
 
     real: torch.Tensor
-    """uint8 [N, H, W, 3], of the recording."""
+    """uint8 [N, H, W, 3], the recorded frames."""
     surprise: torch.Tensor
-    """float32 [N]: the world's, following it, in nats a latent dimension or token."""
+    """float32 [N]: the surprise of the world that follows it, in nats a latent dimension or token."""
     dreamt: Dreamt | None
     """None in the burn-in."""
 
@@ -157,28 +158,31 @@ class Moment:
 def roll_out(world: World, starts: Starts, temperature: float) -> Iterator[Moment]:
     """Frames 1, 2, ... to `burn_in + horizon` after the first, of all starts in one batch."""
     tau = torch.full((len(starts),), temperature)
+    assert world.spec.frame is not None  # fidelity.check_recordings
     state, frame = world.make_state(len(starts)), world.spec.frame.name
     begun = torch.ones(len(starts), dtype=torch.bool)
     world.begin(state, begun, starts.counters_at(0), frames=starts.frames_at(0))
 
-    def follow(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def follow(index: int, observation: str | None) -> tuple[torch.Tensor, WorldStep]:
         real, counters = starts.frames_at(index), starts.counters_at(index)
-        step = world.follow(state, starts.actions_at(index - 1), real, counters)
-        return real, step.surprise
+        actions = starts.actions_at(index - 1)
+        return real, world.follow(state, actions, real, counters, observation)
 
     for index in range(1, starts.burn_in + 1):
-        yield Moment(*follow(index), None)
+        real, given = follow(index, None)
+        yield Moment(real, given.surprise, None)
     recorded, random = state.clone(), state.clone()
     for ahead in range(starts.horizon):
         index = starts.burn_in + 1 + ahead
-        real, surprise = follow(index)
+        real, given = follow(index, frame)
         counters = starts.counters_at(index)
-        # A dream that has ended goes on being stepped: reality, which it is compared with, goes on.
-        world.step(recorded, starts.actions_at(index - 1), tau, counters)
-        chosen = torch.from_numpy(starts.random_actions[:, ahead])
-        world.step(random, chosen, tau, counters)
-        pictures = (world.observe(dreaming, frame) for dreaming in (state, recorded, random))
-        yield Moment(real, surprise, Dreamt(*pictures))
+        actions = starts.actions_at(index - 1), torch.from_numpy(starts.random_actions[:, ahead])
+        # A dream that has ended is stepped on, as the recording that it is compared with goes on.
+        dreams = (
+            world.step(dream, chosen, tau, counters, frame).observation
+            for dream, chosen in zip((recorded, random), actions, strict=True)
+        )
+        yield Moment(real, given.surprise, Dreamt(given.observation, *dreams))
 
 
 def psnr(frames: torch.Tensor, real: torch.Tensor) -> NDArray[np.float64]:
@@ -200,14 +204,14 @@ def measure(
     temperature: float = GREEDY,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> dict[str, NDArray[np.float64]]:
-    """What every start comes to.
+    """Figures of every start and frame.
 
-    Of every dreamt frame, [N, horizon], in dB against the recorded one: "psnr" under the
-    recorded actions, "psnr_random" under random ones, and "dpsnr", the difference (Bruce et al.
-    2024); "psnr_given", of the world's own picture of the frame itself, as well as a dream
-    could do; "psnr_still", of the last frame of the burn-in, which is what to beat. And
-    "surprise", [N, burn_in + horizon], of the recorded frames after the first, in nats a latent
-    dimension or token. `progress` is called with the frames done since its last call.
+    In dB against the recorded frame, float64 [N, horizon]: "psnr" of the dream under the recorded
+    actions, "psnr_random" under random ones, and "dpsnr", the difference (Bruce et al. 2024);
+    "psnr_given" of the world's reconstruction of the frame itself, the most that a dream can reach;
+    "psnr_still" of the last frame of the burn-in, the least that a dream should reach. "surprise",
+    float64 [N, burn_in + horizon], of the recorded frames after the first, in nats a latent
+    dimension or token. `progress` is called with the number of frames done since its last call.
     """
     batches = [
         _measure_batch(world, starts.take(slice(first, first + ROWS)), temperature, progress)

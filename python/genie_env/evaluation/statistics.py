@@ -1,4 +1,4 @@
-"""What many episodes' scores say together."""
+"""Summaries of many episodes' scores: means, spreads and confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_env.games.base import rounded
+
 RESAMPLES = 10_000
 METHOD = f"percentile bootstrap of the mean, {RESAMPLES:,} resamples"
 
@@ -17,9 +19,9 @@ METHOD = f"percentile bootstrap of the mean, {RESAMPLES:,} resamples"
 class Summary:
     """Mean, standard deviation (n - 1) and 95 % confidence interval of the mean of n scores.
 
-    Survival in Doom is far from normal (many early deaths, a long tail, a heap at the time limit),
-    so the interval is a percentile bootstrap; its draws are fixed, so equal scores give equal
-    intervals. A single score says nothing about its spread: both are None.
+    Scores of games are far from normal (many early ends, a long tail, a peak at the time limit), so
+    the interval is a percentile bootstrap; its draws are fixed, so equal scores give equal
+    intervals. Of a single score the spread is unknown: both are None.
     """
 
     mean: float
@@ -30,19 +32,19 @@ class Summary:
     @property
     def spread(self) -> str:
         """The standard deviation, for tables."""
-        return "-" if self.std is None else f"{self.std:,.0f}"
+        return "-" if self.std is None else f"{rounded(self.std)}"
 
     @property
     def interval(self) -> str:
         """The confidence interval, for tables."""
-        return "-" if self.ci95 is None else f"{self.ci95[0]:,.0f} to {self.ci95[1]:,.0f}"
+        return "-" if self.ci95 is None else f"{rounded(self.ci95[0])} to {rounded(self.ci95[1])}"
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "ci95_method": METHOD}
 
 
 def summarise(scores: Sequence[float] | NDArray[Any]) -> Summary:
-    """Of one score or more."""
+    """Summarises one score or more. Raises ValueError without any."""
     values = np.asarray(scores, np.float64)
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"scores of shape {values.shape} were given, expected at least one")
@@ -63,7 +65,7 @@ def summarise(scores: Sequence[float] | NDArray[Any]) -> Summary:
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean of something at K places in turn, each with its 95 % confidence interval."""
+    """A mean at each of K places in turn, with its 95 % confidence interval."""
 
     mean: NDArray[np.float64]
     """[K]"""

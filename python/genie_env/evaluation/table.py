@@ -1,33 +1,33 @@
-"""`genie-env table`: survival in the dream beside survival in reality, by temperature and seed.
+"""Scores in the dream beside scores in the real game, by temperature and seed: the paper's table.
 
-The paper's table. Its point: a dream that is too easy gives scores that reality does not honour.
+Its point: an agent from a dream that is too easy does not score as well in the real game.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
-from genie_env.agents.dreams import Dreams
+from genie_env.agents.dreams import Dreams, OptionValue
 from genie_env.agents.evolution import ControllerSettings, train_controller
-from genie_env.agents.train_controller import TrainingProgress, parse_steps
+from genie_env.agents.real_game import agent_player, real_game
+from genie_env.agents.training_progress import TrainingProgress
 from genie_env.data.files import claim_run, read_json, write_atomically, write_json
-from genie_env.envs.registry import find_world
 from genie_env.evaluation.dream_score import dream_scores
-from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, agent_player, real_game
+from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
+from genie_env.games.base import Score, rounded
 
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 FRESH_DREAMS = 512
-"""Dreams of a dream score."""
+"""Dreams that a dream score is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def fill_cell(
     world: Path,
     directory: Path,
     *,
+    score: Score,
     episodes: int,
     workers: int,
     console: Console,
@@ -62,8 +63,15 @@ def fill_cell(
 
     What `directory` already holds is not done again.
     """
-    with TrainingProgress(settings, console) as progress:
-        for generation in train_controller(dreams, settings, out=directory, progress=progress.tic):
+    with TrainingProgress(settings, score, console) as progress:
+        run = train_controller(
+            dreams,
+            settings,
+            out=directory,
+            on_step=progress.step,
+            higher_is_better=score.higher_is_better,
+        )
+        for generation in run:
             progress.generation(generation)
     agent = directory / "agent.safetensors"
     dream_file = directory / "dream.json"
@@ -81,60 +89,57 @@ def fill_cell(
     )
 
 
-def markdown(cells: Sequence[Cell]) -> str:
+def markdown(cells: Sequence[Cell], score: Score) -> str:
     """A row a cell, and under the cells of a temperature the mean of their means."""
     lines = [
-        "| tau | seed | dream score | real score | 95 % interval |",
+        f"| tau | seed | dream {score} | real {score} | 95 % interval |",
         "|---|---|---|---|---|",
     ]
     for temperature in dict.fromkeys(cell.temperature for cell in cells):
         group = [cell for cell in cells if cell.temperature == temperature]
         for cell in group:
             lines.append(
-                f"| {temperature:g} | {cell.seed} | {cell.dream.mean:,.0f} ± {cell.dream.spread} "
-                f"| {cell.real.mean:,.0f} ± {cell.real.spread} | {cell.real.interval} |"
+                f"| {temperature:g} | {cell.seed} | {rounded(cell.dream.mean)} ± {cell.dream.spread} "
+                f"| {rounded(cell.real.mean)} ± {cell.real.spread} | {cell.real.interval} |"
             )
-        dream = np.mean([cell.dream.mean for cell in group])
-        real = np.mean([cell.real.mean for cell in group])
-        lines.append(f"| **{temperature:g}** | mean | **{dream:,.0f}** | **{real:,.0f}** | |")
+        dream = float(np.mean([cell.dream.mean for cell in group]))
+        real = float(np.mean([cell.real.mean for cell in group]))
+        lines.append(
+            f"| **{temperature:g}** | mean | **{rounded(dream)}** | **{rounded(real)}** | |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def table(
-    world: Annotated[str, typer.Option(help="a shipped world's name, or a world directory")],
-    out: Annotated[Path, typer.Option(help="directory for table.md, table.json and every run")],
-    tau: Annotated[list[float], typer.Option(help="temperatures")] = list(TEMPERATURES),
-    seeds: Annotated[int, typer.Option(help="training runs a temperature: seeds 0, 1, ...")] = 3,
-    steps: Annotated[str, typer.Option(help="dream steps of every run")] = "40M",
-    termination: Annotated[
-        str, typer.Option(help="sampled, thresholded, or calibrated: as the world says")
-    ] = "calibrated",
-    episodes: Annotated[int, typer.Option(help="real episodes of every controller")] = 100,
-    workers: Annotated[int, typer.Option(help="processes that play the real game")] = 2,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    world: Path,
+    out: Path,
+    *,
+    temperatures: Sequence[float] = TEMPERATURES,
+    seeds: int = 3,
+    steps: int = 40_000_000,
+    options: Mapping[str, OptionValue] = {},
+    episodes: int = 100,
+    workers: int = 2,
+    device: str = "cpu",
 ) -> None:
-    """Train at several temperatures with equal budgets; compare dream and reality.
+    """Fills the table of a world directory, and writes table.md and table.json into `out`.
 
-    Leaves table.md and table.json. The same command goes on where it was stopped, and plays more
-    real episodes where more are asked for.
+    Trains seeds 0, 1, ... at every temperature, each for `steps` dream steps, and plays `episodes`
+    real episodes with every controller. What `out` already holds is not done again. Raises before
+    any training where the real game cannot be played.
     """
     for name, value in (("seeds", seeds), ("episodes", episodes)):
         if value < 1:
             raise ValueError(f"{name} is {value}; expected 1 or more")
-    directory = find_world(world)
-    dreams = Dreams.load(directory, termination=termination, device=device)
-    # Whatever the game lacks shall be known now, not after the first hour of training.
-    real_game(directory).make().close()
+    dreams = Dreams.load(world, options=options, device=device)
+    game = real_game(world)
+    game.make().close()  # fails here, not after the first hour of training, where it cannot be played
     runs = [
-        (dreams.at(temperature), ControllerSettings(steps=parse_steps(steps), seed=seed))
-        for temperature in tau
+        (dreams.at(temperature), ControllerSettings(steps=steps, seed=seed))
+        for temperature in temperatures
         for seed in range(seeds)
     ]
-    identity = {
-        "world": dreams.fingerprint,
-        "termination": dreams.termination,
-        "steps": parse_steps(steps),
-    }
+    identity = {"world": dreams.fingerprint, **dreams.options, "steps": steps}
     claim_run(out, identity)
     console = Console()
     cells = []
@@ -145,15 +150,19 @@ def table(
             fill_cell(
                 dreaming,
                 settings,
-                directory,
+                world,
                 run,
+                score=game.score,
                 episodes=episodes,
                 workers=workers,
                 console=console,
             )
         )
         # After every cell, so that a stopped table shows what it has.
-        write_json(out / "table.json", {**identity, "cells": [cell.as_json() for cell in cells]})
-        write_atomically(out / "table.md", lambda file: file.write_text(markdown(cells)))
-    console.print(Markdown(markdown(cells)))
+        found = {**identity, "score": game.score.as_json()}
+        write_json(out / "table.json", {**found, "cells": [cell.as_json() for cell in cells]})
+        write_atomically(
+            out / "table.md", lambda file: file.write_text(markdown(cells, game.score))
+        )
+    console.print(Markdown(markdown(cells, game.score)))
     console.print(f"wrote {out / 'table.md'} and {out / 'table.json'}", soft_wrap=True)

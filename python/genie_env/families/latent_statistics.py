@@ -1,4 +1,5 @@
-"""Where the latents of the training frames lie, so that a dream can say how far it is from them."""
+"""Mean and covariance of the latents of the training frames, from which a world computes how far a
+dream is from what it was trained on (`latent_distance`)."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from genie_env.data.datasets import held_out
 CHUNK = 1 << 13
 
 Latents = Callable[[NDArray[np.int64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Of frames of a store, by their numbers [n]: the means of their latents, and the variances of what
-they are drawn with, float64 [n, size] each."""
+"""Takes numbers of frames of a store, int64 [n]; returns the means of their latents and the
+variances of the noise that is added when they are sampled, float64 [n, size] each."""
 
 
 def gaussians(encoded: NDArray[np.floating]) -> Latents:
-    """Of V's: [frames, 2, size], mu and logvar."""
+    """The latents of a variational autoencoder: `encoded` is mu and logvar, [frames, 2, size]."""
 
     def latents(frames: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         chunk = encoded[frames].astype(np.float64)
@@ -30,8 +31,8 @@ def gaussians(encoded: NDArray[np.floating]) -> Latents:
 
 
 def points(tokens: NDArray[np.integer], codebook: torch.Tensor) -> Latents:
-    """Of a tokenizer's: [frames, S], the places in the codebook ([codes, dimensions]) that tokens
-    stand for, one behind the other, as the observation "latents" gives them."""
+    """The latents of a tokenizer: the normalised codebook vectors of a frame's tokens, concatenated,
+    as the observation "latents" has them. tokens: [frames, S]; codebook: [codes, dimensions]."""
     directions = torch.nn.functional.normalize(codebook.double()).cpu().numpy()
 
     def latents(frames: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -41,17 +42,17 @@ def points(tokens: NDArray[np.integer], codebook: torch.Tensor) -> Latents:
     return latents
 
 
-def support_of(
+def latent_statistics(
     stores: Sequence[EpisodeStore], latents: Sequence[Latents], shrinkage: float = 0.0
 ) -> dict[str, torch.Tensor]:
-    """Mean and whitening of the latents of every frame that was trained on; `latents`: one a store.
+    """Mean and whitening of the latents of all training frames; `latents` has one entry a store.
 
     The whitening is the inverse of the covariance's lower Cholesky factor: |whitening (z - mean)|
-    is the Mahalanobis distance of z. `shrinkage` is the share of the covariance that gives way to
-    its mean variance in every direction, so that it can be inverted.
+    is the Mahalanobis distance of z. `shrinkage` is the share of the covariance that is replaced by
+    its mean variance times the identity, so that it can be inverted.
     """
     count = 0
-    total: Any = 0.0  # of latents, of their products, of what they are drawn with
+    total: Any = 0.0
     squares: Any = 0.0
     noise: Any = 0.0
     for store, latents_of in zip(stores, latents, strict=True):

@@ -1,1 +1,1 @@
-"""Real games and the policies that play them blind. Importing this costs no torch."""
+"""Real games behind one seam, and the blind policies that play them. Importing costs no torch."""

@@ -1,4 +1,7 @@
-"""DoomTakeCover: the real game of Ha & Schmidhuber 2018, headless."""
+"""DoomTakeCover: the real game of Ha & Schmidhuber 2018, headless.
+
+This file alone knows Doom: its pictures, actions, time, score and blind policies.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,21 @@ import contextlib
 import importlib
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-MEANINGS = ["left", "stay", "right"]
-FRAME_SIZE = 64
+from genie_env.games.base import FrameSize, Game, Score
+from genie_env.games.blind import Draws
+
+MEANINGS = ("left", "stay", "right")
+LEFT, STAY, RIGHT = 0, 1, 2
+FRAME_SIZE: FrameSize = (64, 64)
 TICS_PER_SECOND = 35
 TIMEOUT = 2100  # tics after which an episode is truncated
 
@@ -35,8 +43,104 @@ SETTINGS: dict[str, Any] = {
     "resize": "64x64, cv2.INTER_AREA",
 }
 
+_CONSTANT = {"left": LEFT, "still": STAY, "right": RIGHT}
+_MIXTURE = {
+    "held": 0.55,
+    "long-held": 0.20,
+    "sweeps": 0.20,
+    "left": 0.02,
+    "right": 0.02,
+    "still": 0.01,
+}
+
 _BUTTONS = [[0, 1], [0, 0], [1, 0]]  # left, stay, right in the order of SETTINGS["buttons"]
 _CROP_ROWS = 100  # 400/480 of the screen; the rest is the status bar
+
+
+@dataclass(frozen=True)
+class DoomGame(Game):
+    """Doom's take_cover; its steps are tics, and every tic survived is worth a point.
+
+    `env_args`: {"view_bob": False}, or none.
+    """
+
+    score: ClassVar = Score("survival", "tics")
+    max_steps: ClassVar = TIMEOUT
+    reward_per_step: ClassVar = 1.0
+    own_policies: ClassVar = {
+        "left": "always left",
+        "right": "always right",
+        "still": "always stay",
+        "sweep:K": "K tics left, K right, and so on",
+        "sweeps": "a sweep whose K is drawn from 20 to 150, at a random point of its cycle",
+        "mixture": "each episode draws one: held 55 %, long-held 20 %, sweeps 20 %, and left, "
+        "right or still 5 % (so that the data also stands at the walls)",
+    }
+    baselines: ClassVar = (
+        "random",
+        "held",
+        "left",
+        "right",
+        "still",
+        "sweep:60",
+        "sweep:80",
+        "sweep:100",
+    )
+    constant_policies: ClassVar = ("left", "right", "still")
+    recording_policy: ClassVar = "mixture"
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return MEANINGS
+
+    @property
+    def frame_size(self) -> FrameSize:
+        return FRAME_SIZE
+
+    @property
+    def frames_per_second(self) -> float:
+        return TICS_PER_SECOND
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bob = self.env_args.get("view_bob", True)
+        if self.env_args.keys() - {"view_bob"} or not isinstance(bob, bool):
+            raise ValueError(
+                f'{self.name} takes no environment arguments but "view_bob", true or false; given '
+                f"{self.env_args}"
+            )
+
+    def make(self) -> DoomTakeCover:
+        return DoomTakeCover(self.frame_skip, **self.env_args)
+
+    def settings(self) -> dict[str, Any]:
+        return {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
+
+    def knows_policy(self, policy: str) -> bool:
+        return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))
+
+    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
+        if policy == "mixture":
+            policy = str(draws.choice.choice(list(_MIXTURE), p=list(_MIXTURE.values())))
+        if policy in _CONSTANT:
+            return np.full(length, _CONSTANT[policy], np.int64)
+        if policy == "sweeps":
+            period = int(draws.lengths.integers(20, 151))
+            return _sweep(period, int(draws.lengths.integers(2 * period)), length)
+        if period := _sweep_length(policy):
+            return _sweep(period, 0, length)
+        return super().schedule(policy, draws, length)
+
+
+def _sweep(period: int, offset: int, length: int) -> NDArray[np.int64]:
+    half = (np.arange(length) + offset) // period
+    return np.where(half % 2 == 0, LEFT, RIGHT).astype(np.int64)
+
+
+def _sweep_length(policy: str) -> int:
+    """K of "sweep:K"; 0 where the policy is something else."""
+    kind, _, number = policy.partition(":")
+    return int(number) if kind == "sweep" and number.isdecimal() else 0
 
 
 class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
@@ -47,8 +151,8 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
     time limit truncates. An episode depends on its seed and its actions alone.
 
     With `frame_skip` K an action is held for K tics, whose rewards are summed. Without `view_bob` the
-    eye does not swing up and down with every step, a setting of the game's that changes nothing but
-    what is seen. `render()` gives the game's own screen, uint8 [120, 160, 3], whatever the render
+    camera does not swing up and down with every step, a setting of the game that changes nothing but
+    the pictures. `render()` gives the game's own screen, uint8 [120, 160, 3], whatever the render
     mode.
     """
 
@@ -62,7 +166,7 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'")
         self.render_mode = render_mode
-        self.observation_space = spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        self.observation_space = spaces.Box(0, 255, (*FRAME_SIZE, 3), np.uint8)
         self.action_space = spaces.Discrete(len(MEANINGS))
         self._frame_skip = frame_skip
         self._cv2, self._game = _start_game(view_bob=view_bob)
@@ -104,10 +208,9 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     def _observation(self) -> NDArray[np.uint8]:
         assert self._screen is not None
-        size = (FRAME_SIZE, FRAME_SIZE)
         cropped = self._screen[:_CROP_ROWS]
         frame: NDArray[np.uint8] = self._cv2.resize(
-            cropped, size, interpolation=self._cv2.INTER_AREA
+            cropped, FRAME_SIZE[::-1], interpolation=self._cv2.INTER_AREA
         )
         return frame
 

@@ -1,4 +1,4 @@
-"""A progress bar with room for what it has to say."""
+"""A progress bar with a second line of text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 
 class TwoLines(Progress):
-    """A bar, and under it the task's field `below`: beside each other they are too wide."""
+    """A bar, and below it the task's field `below`; on one line the two would be too wide."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()

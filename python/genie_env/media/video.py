@@ -28,7 +28,7 @@ class VideoWriter:
     """Writes pictures of one size, the first one's, as a video.
 
     The file appears under its name when the writer is closed; after an error inside the `with`
-    block there is none. Thread-compatible.
+    block nothing is written. Thread-compatible.
 
         with VideoWriter(path, fps=35) as video:
             video.write(picture)
@@ -40,7 +40,7 @@ class VideoWriter:
         self.path = Path(path)
         self._unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The index first, so that a browser starts at once; crf 16: no loss that an eye finds.
+        # The index first, so that a browser starts at once; crf 16: no visible loss.
         self._container = av.open(
             str(self._unfinished), "w", format="mp4", options={"movflags": "faststart"}
         )
@@ -110,10 +110,10 @@ def enlarge(frame: Picture, scale: int) -> Picture:
 
 
 def caption(text: str, width: int) -> Picture:
-    """A black band of `width` pixels with `text` in white."""
-    band = Image.new("RGB", (width, _CAPTION_HEIGHT))
-    ImageDraw.Draw(band).text((12, _CAPTION_HEIGHT // 2), text, font=_font(), anchor="lm")
-    return np.asarray(band)
+    """A black strip of `width` pixels with `text` in white."""
+    strip = Image.new("RGB", (width, _CAPTION_HEIGHT))
+    ImageDraw.Draw(strip).text((12, _CAPTION_HEIGHT // 2), text, font=_font(), anchor="lm")
+    return np.asarray(strip)
 
 
 @functools.cache

@@ -3,110 +3,113 @@ clips of consecutive frames, in a run directory of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from genie_env._core import EpisodeStore, Model, Trainer
-from genie_env.data.datasets import (
-    Batch,
-    ClipData,
-    Clips,
-    TokenData,
-    check_enough,
-    open_stores,
-)
+import typer
+
+from genie_env._core import EpisodeStore, Model
+from genie_env.data.datasets import Batch, ClipData, Clips, TokenData, check_enough, open_stores
 from genie_env.data.videos import as_directories
 from genie_env.training.loop import CollapseWatch, Schedule, train
 from genie_env.training.runs import claim_training
+from genie_env.training.settings import TrainingSettings
 
 WARM_UP = 500
 
+Sources = Annotated[
+    list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
+]
+ClipBatch = Annotated[int, typer.Option(help="clips a batch", min=1)]
+StopOnCollapse = Annotated[
+    bool, typer.Option(help="end the run when the codebook collapses, instead of only warning")
+]
+
 
 @dataclass(frozen=True, kw_only=True)
-class ClipTraining:
-    """One such training, as its command was told."""
+class ClipSettings(TrainingSettings):
+    """What a training from clips is given."""
 
-    network: str
-    data: Sequence[Path]
-    frames_per_second: float | None
-    out: Path
-    steps: int
-    batch: int
+    data: Sources
+    batch: ClipBatch
     clip: int
-    learning_rate: float
-    seed: int
-    bf16: bool
-    device: str
+    frames_per_second: Annotated[
+        float | None,
+        typer.Option(help="rate that video files are resampled to; their own unless given"),
+    ] = None
 
-    def open(self) -> tuple[list[Path], list[EpisodeStore]]:
-        """The directories of episodes, videos among them, and what they hold. Raises ValueError
-        where that is not enough for a batch or for a held-out clip."""
+    def recordings(self) -> Recordings:
+        """The data. Raises ValueError where it is not enough for a batch or a held-out clip."""
         directories = as_directories(self.data, self.frames_per_second)
         stores = open_stores(directories)
         check_enough(stores, trained=self.batch * self.clip, unseen=self.clip)
-        return directories, stores
+        return Recordings(directories, stores)
 
-    def trainer(self, model: Model) -> Trainer:
-        """To be made before the run directory is: it checks the learning rate and the device."""
-        return Trainer(
-            model,
-            learning_rate=self.learning_rate,
-            bf16=self.bf16,
-            seed=self.seed,
-            device=self.device,
-        )
 
-    def claim(
+@dataclass(frozen=True)
+class Recordings:
+    """Directories of episodes, those decoded from videos among them, and what they hold."""
+
+    directories: Sequence[Path]
+    stores: Sequence[EpisodeStore]
+
+    @property
+    def frame(self) -> list[int]:
+        """[height, width] of every frame."""
+        return [self.stores[0].height, self.stores[0].width]
+
+
+class ClipRun:
+    """One training from clips, in its run directory."""
+
+    def __init__(
         self,
-        stores: Sequence[EpisodeStore],
-        clips: Clips,
-        sizes: dict[str, Any],
+        settings: ClipSettings,
+        recordings: Recordings,
+        model: Model,
+        sizes: Mapping[str, Any],
         **more: Any,
     ) -> None:
-        """Makes the run directory, or checks that the run there was told the same, `more` included."""
-        settings = {
-            "network": self.network,
-            "data": [str(path) for path in self.data],
-            "frames_per_second": self.frames_per_second,
-            "clips": len(clips),
-            "sizes": sizes,
-            "steps": self.steps,
-            "batch": self.batch,
-            "clip": self.clip,
-            "learning_rate": self.learning_rate,
-            "seed": self.seed,
-            "bf16": self.bf16,
-        }
-        claim_training(self.out, {**settings, **more}, stores)
+        """Checks everything, then makes the run directory, or checks that the run there had the same
+        settings. `sizes` are the model's; `more` are settings that the run also depends on."""
+        self._settings = settings
+        self._trained, self._held_out = (
+            Clips(recordings.stores, settings.clip, held_out_part=part) for part in (False, True)
+        )
+        self._trainer = settings.trainer(model)
+        saved = {**settings.saved(), "clips": len(self._trained), "sizes": dict(sizes), **more}
+        claim_training(settings.out, saved, recordings.stores)
 
-    def held_out(self, unseen: ClipData | TokenData, batches: int) -> list[Batch]:
-        """That many batches of held-out clips, smaller where there are not enough for a whole one."""
-        size = min(self.batch, len(unseen.clips))
-        return [unseen.batch(size, self.seed, i) for i in range(batches)]
-
-    def run(
+    def train(
         self,
-        trainer: Trainer,
-        clips: ClipData | TokenData,
-        held_out: list[Batch],
+        data: Callable[[Clips], ClipData | TokenData],
         *,
-        picture: Callable[[int], None],
-        measure: Callable[[], dict[str, float]],
+        held_out_batches: int,
+        measure: Callable[[list[Batch]], dict[str, float]],
+        picture: Callable[[list[Batch]], None],
         watch: CollapseWatch | None = None,
     ) -> None:
-        """Trains to the end, from the last checkpoint of the run directory if there is one."""
+        """Trains to the end, from the last checkpoint of the run directory if there is one.
+
+        `data` makes batches of clips. `measure` and `picture` get the held-out batches, which are
+        smaller where there are not enough clips for a whole one.
+        """
+        settings = self._settings
+        clips, unseen = data(self._trained), data(self._held_out)
+        size = min(settings.batch, len(self._held_out))
+        held_out = [unseen.batch(size, settings.seed, i) for i in range(held_out_batches)]
         train(
-            trainer,
-            self.out,
-            Schedule(self.steps, self.learning_rate, warm_up=WARM_UP),
-            lambda step: clips.batch(self.batch, self.seed, step),
+            self._trainer,
+            settings.out,
+            Schedule(settings.steps, settings.learning_rate, warm_up=WARM_UP),
+            lambda step: clips.batch(settings.batch, settings.seed, step),
             held_out,
-            title=self.network.replace("-", " "),
-            items_a_batch=self.batch * self.clip,
+            title=settings.network.name.replace("-", " "),
+            items_a_batch=settings.batch * settings.clip,
             item="frames",
-            picture=picture,
-            measure=measure,
+            picture=lambda step: picture(held_out),
+            measure=lambda: measure(held_out),
             watch=watch,
         )

@@ -10,9 +10,11 @@ from genie_env.training.loop import CollapseWatch
 
 
 def usage(codes: torch.Tensor, count: int) -> dict[str, float]:
-    """Of codes over many clips: "codes_used", the share of the `count` codes that occur;
-    "perplexity", the number of codes that would be as varied if used alike; "rarest", the share of
-    the code that occurs least.
+    """How often each of the `count` codes occurs in `codes`, integers of any shape.
+
+    "codes_used" is the share of the codebook that occurs at all; "perplexity" the exponential of
+    the entropy, which is `count` where all codes occur equally often; "rarest" the share of the
+    code that occurs least.
 
     >>> usage(torch.tensor([[0, 1, 1, 0]]), 4)
     {'codes_used': 0.5, 'perplexity': 2.0, 'rarest': 0.0}
@@ -27,12 +29,12 @@ def usage(codes: torch.Tensor, count: int) -> dict[str, float]:
 
 
 def least_varied(count: int) -> float:
-    """The perplexity below which `count` codes say next to nothing: 2, or of two codes 1.5."""
+    """The perplexity below which a codebook of `count` codes has collapsed: 2, or 1.5 of two codes."""
     return min(2, (1 + count) / 2)
 
 
 def watch_perplexity(least: float, remedy: str, *, stop: bool) -> CollapseWatch:
-    """Calls a perplexity below `least` a collapse."""
+    """A watch for which a perplexity below `least` is a collapse; `remedy` ends its warning."""
 
     def find(figures: Mapping[str, float]) -> str:
         perplexity = figures["perplexity"]

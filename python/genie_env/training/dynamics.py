@@ -1,38 +1,38 @@
-"""`genie-env train dynamics`: the next frame's tokens, from clips of tokens and latent actions."""
+"""Trains the dynamics: the next frame's tokens, from clips of tokens and latent actions."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 from rich import get_console
 
-from genie_env._core import Dynamics, mask_schedule
-from genie_env.data.datasets import Clips, TokenData, longest_episode
+from genie_env._core import Dynamics, Tokenizer, mask_schedule
+from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode
 from genie_env.media.pictures import save_rows
-from genie_env.training.clip_training import ClipTraining
+from genie_env.training.clip_training import ClipBatch, ClipRun, ClipSettings
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
     encoded_actions,
     load_latent_actions,
     watch_latent_actions,
 )
 from genie_env.training.loop import CollapseWatch
-from genie_env.training.options import (
-    Bf16Option,
-    ClipsOption,
-    DataOption,
-    DeviceOption,
-    FramesPerSecondOption,
-    LearningRateOption,
-    OutOption,
-    StepsOption,
+from genie_env.training.runs import (
+    Network,
+    final_report,
+    load_network,
+    read_checkpoint,
+    read_settings,
 )
-from genie_env.training.runs import final_report, load_network, read_checkpoint, read_settings
-from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
+from genie_env.training.settings import LearningRate, Steps
+from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
 PICTURED_PAST = 4
@@ -40,16 +40,48 @@ PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 4
 LONG_CLIPS = 8
 
+DYNAMICS = Network("dynamics", needed=("data", "steps", "sizes", "tokenizer", "latent_actions"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsSizes:
+    """The sizes of the dynamics, but for those that the tokenizer decides."""
+
+    width: Annotated[int, typer.Option(help="features of the transformer")] = 192
+    heads: Annotated[int, typer.Option(help="attention heads")] = 3
+    blocks: Annotated[int, typer.Option(help="transformer blocks")] = 4
+    window: Annotated[int, typer.Option(help="attention window of a layer, in frames")] = 16
+    passes: Annotated[
+        int, typer.Option(help="most MaskGIT passes a frame that the world can be asked for")
+    ] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsSettings(ClipSettings):
+    """What `train_dynamics` is given."""
+
+    network = DYNAMICS
+
+    tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")]
+    latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")]
+    steps: Steps = 25000
+    batch: ClipBatch = 4
+    clip: Annotated[
+        int | None, typer.Option(help="frames a clip; twice the window unless given", min=2)
+    ] = None  # type: ignore[assignment]  # train_dynamics fills it in
+    learning_rate: LearningRate = 5e-4
+    sizes: DynamicsSizes = DynamicsSizes()
+
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
     """The dynamics as a run of `train_dynamics` left them. Raises ValueError unless `action_codes`
     are those that they were trained with."""
     dynamics = load_network(
-        run, "dynamics", lambda settings: Dynamics(action_codes, **settings["sizes"])
+        run, DYNAMICS, lambda settings: Dynamics(action_codes, **settings["sizes"])
     )
     learned_with = read_checkpoint(run).get("buffer.action_codes")
     if learned_with is None or not torch.equal(learned_with, action_codes.cpu()):
-        made_by = read_settings(run, "dynamics")["latent_actions"]
+        made_by = read_settings(run, DYNAMICS)["latent_actions"]
         raise ValueError(
             f"{run} was trained with other action codes than those given: give the codes of the "
             f"latent actions that it was trained with, in {made_by}, or train it again"
@@ -80,117 +112,92 @@ def likeliest_next(
     return frame[:, None]
 
 
-def _check_learned(run: Path, network: str, watch: CollapseWatch) -> None:
-    """Raises ValueError unless the run is finished: a network that still learns would not be the
-    one that the dynamics know. Says loudly what has collapsed, as that run itself did."""
+def _check_learned(run: Path, network: Network, watch: CollapseWatch) -> None:
+    """Raises ValueError unless the run is finished: what a network that still learns outputs would
+    change under the dynamics. Prints the warning of a collapsed codebook once more."""
     report = final_report(run, network)
     if trouble := watch.check(run, report["step"], report["held_out"]):
         trouble += ". The dynamics are learned all the same, and will be as poor"
         get_console().print(trouble, style="bold red", soft_wrap=True)
 
 
-def train_dynamics(
-    data: DataOption,
-    tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")],
-    latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")],
-    out: OutOption,
-    steps: StepsOption = 25000,
-    batch: ClipsOption = 4,
-    clip: Annotated[
-        int | None, typer.Option(help="frames a clip; twice the window unless given", min=2)
-    ] = None,
-    learning_rate: LearningRateOption = 5e-4,
-    width: Annotated[int, typer.Option(help="of the transformer")] = 192,
-    heads: Annotated[int, typer.Option(help="of every attention")] = 3,
-    blocks: Annotated[int, typer.Option(help="of the transformer")] = 4,
-    window: Annotated[int, typer.Option(help="frames that a layer looks at")] = 16,
-    passes: Annotated[int, typer.Option(help="the most passes that sampling will make")] = 4,
-    seed: Annotated[int, typer.Option(help="of weights, masks and data order", min=0)] = 0,
-    bf16: Bf16Option = True,
-    device: DeviceOption = "cpu",
-    frames_per_second: FramesPerSecondOption = None,
-) -> None:
+def train_dynamics(settings: DynamicsSettings) -> None:
     """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
-    codes = read_settings(tokenizer, "tokenizer")["sizes"]["codes"]
-    _check_learned(tokenizer, "tokenizer", watch_tokenizer(codes, stop=False))
-    actions_told = read_settings(latent_actions, "latent-actions")["sizes"]["actions"]
-    _check_learned(latent_actions, "latent-actions", watch_latent_actions(actions_told, stop=False))
-    clip = 2 * window if clip is None else clip
-    training = ClipTraining(
-        network="dynamics",
-        data=data,
-        frames_per_second=frames_per_second,
-        out=out,
-        steps=steps,
-        batch=batch,
-        clip=clip,
-        learning_rate=learning_rate,
-        seed=seed,
-        bf16=bf16,
-        device=device,
-    )
-    directories, stores = training.open()
-    places, unseen_places = (
-        Clips(stores, clip, held_out_part=held_out_part) for held_out_part in (False, True)
-    )
-    eyes = load_tokenizer(tokenizer, device)
-    inferred = load_latent_actions(latent_actions, device)
-    sizes: dict[str, Any] = {
-        "positions": eyes.positions,
-        "codes": eyes.codes,
-        "width": width,
-        "heads": heads,
-        "blocks": blocks,
-        "window": window,
-        "passes": passes,
+    window = settings.sizes.window
+    clip = 2 * window if settings.clip is None else settings.clip
+    settings = replace(settings, clip=clip)
+    tokenizer_run, actions_run = settings.tokenizer, settings.latent_actions
+    codes = read_settings(tokenizer_run, TOKENIZER)["sizes"]["codes"]
+    _check_learned(tokenizer_run, TOKENIZER, watch_tokenizer(codes, stop=False))
+    actions = read_settings(actions_run, LATENT_ACTIONS)["sizes"]["actions"]
+    _check_learned(actions_run, LATENT_ACTIONS, watch_latent_actions(actions, stop=False))
+    recordings = settings.recordings()
+    tokenizer = load_tokenizer(tokenizer_run, settings.device)
+    latent_actions = load_latent_actions(actions_run, settings.device)
+    sizes = {
+        "positions": tokenizer.positions,
+        "codes": tokenizer.codes,
+        **asdict(settings.sizes),
     }
-    dynamics = Dynamics(inferred.codes().cpu(), seed=seed, **sizes)
-    trainer = training.trainer(dynamics)
-    training.claim(
-        stores,
-        places,
-        sizes,
-        tokenizer=str(tokenizer),
-        latent_actions=str(latent_actions),
-        # Trained anew in the same place, they would say other things of the same frames.
-        weights=[weights_fingerprint(run) for run in (tokenizer, latent_actions)],
+    dynamics = Dynamics(latent_actions.codes().cpu(), seed=settings.seed, **sizes)
+    # Where one of the two was trained again in the same place, its tokens mean something else.
+    weights = [weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
+    run = ClipRun(settings, recordings, dynamics, sizes, weights=weights)
+
+    # These may take hours, so everything has been checked by now.
+    directories, stores = recordings.directories, recordings.stores
+    data = partial(
+        TokenData,
+        encoded_tokens(tokenizer_run, tokenizer, directories, stores),
+        encoded_actions(actions_run, latent_actions, directories, stores),
     )
-    # All that was asked for is checked by now: these may take hours.
-    tokens = encoded_tokens(tokenizer, eyes, directories, stores)
-    actions = encoded_actions(latent_actions, inferred, directories, stores)
-    clips = TokenData(tokens, actions, places)
-    held_out = training.held_out(TokenData(tokens, actions, unseen_places), HELD_OUT_BATCHES)
-    # Four windows long, where the episodes are: do the dynamics hold beyond the clips they saw?
+    # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
     long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))
-    far = TokenData(tokens, actions, Clips(stores, long, held_out_part=True))
-    far_clips = far.batch(min(LONG_CLIPS, len(far.clips)), seed, 0)
+    long_clips = Clips(stores, long, held_out_part=True)
+    long_batch = data(long_clips).batch(min(LONG_CLIPS, len(long_clips)), settings.seed, 0)
+    run.train(
+        data,
+        held_out_batches=HELD_OUT_BATCHES,
+        measure=lambda held_out: measure(dynamics, long_batch),
+        picture=lambda held_out: save_rows(
+            settings.out / "actions.png",
+            picture(dynamics, tokenizer, long_batch, settings.sizes.passes),
+        ),
+    )
 
-    def measure() -> dict[str, float]:
-        # All tokens of a frame hidden: nats a token, by the frame's index, at powers of two.
-        ahead, led = far_clips["tokens"], far_clips["actions"]
-        by_frame = dynamics.cross_entropy_by_frame(ahead, led)
-        figures = {"hidden_frame": by_frame.mean().item()}
-        for index in [2**i for i in range(20) if 2**i < long] + [long - 1]:
-            figures[f"hidden_frame_{index}"] = by_frame[index - 1].item()
-        # What the right action saves, against those of another moment of the same clips.
-        others = dynamics.cross_entropy_by_frame(ahead, led.roll(long // 2, dims=1))
-        figures["action_gain"] = (others - by_frame).mean().item()
-        return figures
 
-    def picture(step: int) -> None:
-        # A start, what really followed, and what is likeliest to follow under every action, held.
-        starts, now = min(PICTURED, len(far_clips["tokens"])), min(PICTURED_PAST, long - 1)
-        past = far_clips["tokens"][:starts, :now]
-        led = far_clips["actions"][:starts, : now - 1]
-        real = far_clips["tokens"][:starts, now : now + PICTURED_STEPS]
-        codes = torch.arange(dynamics.actions).repeat_interleave(starts)[:, None]
-        seen = past.repeat(dynamics.actions, 1, 1)
-        taken = led.repeat(dynamics.actions, 1)
-        for _ in range(PICTURED_STEPS):
-            taken = torch.cat([taken, codes], dim=1)
-            seen = torch.cat([seen, likeliest_next(dynamics, seen, taken, passes)], dim=1)
-        frames = eyes.decode(torch.cat([past[:, -1:], real[:, -1:]]))[:, 0]
-        dreamt = eyes.decode(seen[:, -1:])[:, 0]
-        save_rows(out / "actions.png", [*torch.split(frames, starts), *torch.split(dreamt, starts)])
+def measure(dynamics: Dynamics, clips: Batch) -> dict[str, float]:
+    """Held-out figures in nats a token, all tokens of the predicted frame hidden.
 
-    training.run(trainer, clips, held_out, picture=picture, measure=measure)
+    "hidden_frame", the mean; "hidden_frame_i", of frame i of the clips; "action_gain", how much
+    better the right actions predict than those of another moment of the same clips.
+    """
+    tokens, actions = clips["tokens"], clips["actions"]
+    length = tokens.shape[1]
+    by_frame = dynamics.cross_entropy_by_frame(tokens, actions)
+    figures = {"hidden_frame": by_frame.mean().item()}
+    for index in [2**i for i in range(20) if 2**i < length] + [length - 1]:
+        figures[f"hidden_frame_{index}"] = by_frame[index - 1].item()
+    others = dynamics.cross_entropy_by_frame(tokens, actions.roll(length // 2, dims=1))
+    figures["action_gain"] = (others - by_frame).mean().item()
+    return figures
+
+
+def picture(
+    dynamics: Dynamics, tokenizer: Tokenizer, clips: Batch, passes: int
+) -> list[torch.Tensor]:
+    """Rows of frames, uint8 [starts, H, W, 3] each: the starts, what really followed some steps
+    later, and the likeliest frame then under each latent action, held."""
+    tokens, actions = clips["tokens"], clips["actions"]
+    starts, now = min(PICTURED, len(tokens)), min(PICTURED_PAST, tokens.shape[1] - 1)
+    past = tokens[:starts, :now]
+    real = tokens[:starts, now : now + PICTURED_STEPS]
+    held = torch.arange(dynamics.actions).repeat_interleave(starts)[:, None]
+    dreamt = past.repeat(dynamics.actions, 1, 1)
+    taken = actions[:starts, : now - 1].repeat(dynamics.actions, 1)
+    for _ in range(PICTURED_STEPS):
+        taken = torch.cat([taken, held], dim=1)
+        dreamt = torch.cat([dreamt, likeliest_next(dynamics, dreamt, taken, passes)], dim=1)
+    frames = tokenizer.decode(torch.cat([past[:, -1:], real[:, -1:]]))[:, 0]
+    dreamt_frames = tokenizer.decode(dreamt[:, -1:])[:, 0]
+    return [*torch.split(frames, starts), *torch.split(dreamt_frames, starts)]

@@ -1,4 +1,4 @@
-"""What a trained network makes of recorded episodes, computed once and kept."""
+"""Outputs of trained networks for recorded episodes, computed once and kept."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rich.progress import track
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
 from genie_env.data.datasets import fingerprint
 from genie_env.data.files import user_cache, write_atomically
-from genie_env.training.runs import is_frozen, read_settings
+from genie_env.training.runs import Network, is_frozen, read_settings
 
 CHUNK = 256
-"""Frames that are encoded at once, besides those before them that the network looks back at."""
+"""Frames that are encoded at once, not counting earlier ones in the network's receptive field."""
 
 
 def weights_fingerprint(run: Path) -> str:
-    """Of the network that a run has trained: another one after any further step."""
+    """Identifies the weights of a run's checkpoint; every further step changes it."""
     return hashlib.sha256((run / "checkpoint.safetensors").read_bytes()).hexdigest()[:16]
 
 
@@ -35,8 +35,8 @@ def encoded_once(
     encode: Callable[[EpisodeStore, str], NDArray[Any]],
 ) -> list[NDArray[Any]]:
     """`encode(store, title)` of every store, mapped into memory from files that are named after the
-    run's weights; what is not there yet is computed. They lie in the run's directory, or, where that
-    is part of a world, in the user's cache."""
+    run's weights; missing ones are computed. They are kept in the run's directory, or in the user's
+    cache where that directory is part of a world."""
     kept = user_cache() / "encoded" if is_frozen(run) else run
     cache = kept / kind / weights_fingerprint(run)
     cache.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def encoded_once(
 
 def encoded_clips(
     run: Path,
-    network: str,
+    network: Network,
     kind: str,
     model: Tokenizer | LatentAction,
     directories: Sequence[Path],
@@ -81,7 +81,7 @@ def encoded_clips(
 
 def encode_store(
     run: Path,
-    network: str,
+    network: Network,
     model: Tokenizer | LatentAction,
     store: EpisodeStore,
     encoded: NDArray[Any],
@@ -102,7 +102,7 @@ def encode_store(
     )
 
 
-def _in_bf16(run: Path, network: str) -> bool:
+def _in_bf16(run: Path, network: Network) -> bool:
     return bool(read_settings(run, network)["bf16"])
 
 
@@ -116,18 +116,18 @@ def encode_episodes(
     title: str,
     only: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Fills `encoded`, a row a frame, with what `encode` says of every episode by itself, or of those
-    that `only` names.
+    """Fills `encoded`, a row a frame, with the outputs of `encode`, one episode at a time; `only`,
+    bool [E], chooses episodes.
 
-    `encode` takes frames [1, T, H, W, 3] and says something of all frames but the last `ahead`; each
-    answer looks at `reach` frames, the last of which is `ahead` of its own. Rows without an answer
-    are left as they are.
+    `encode` takes frames [1, T, H, W, 3] and returns an output for all frames but the last `ahead`.
+    An output depends on `reach` frames, the last of which is `ahead` frames after its own. Rows
+    without an output are left as they are.
     """
     starts = store.episode_starts
     episodes = np.stack([starts[:-1], starts[1:]], axis=1)[slice(None) if only is None else only]
     for start, stop in track(episodes.tolist(), title, transient=True):
         for first in range(start, stop - ahead, CHUNK):
             last = min(first + CHUNK, stop - ahead)
-            seen_from = max(start, first + ahead - reach + 1)
-            frames = torch.from_numpy(store.frames[seen_from : last + ahead].copy())
-            encoded[first:last] = encode(frames[None])[0, first - seen_from :].cpu().numpy()
+            reads_from = max(start, first + ahead - reach + 1)
+            frames = torch.from_numpy(store.frames[reads_from : last + ahead].copy())
+            encoded[first:last] = encode(frames[None])[0, first - reads_from :].cpu().numpy()

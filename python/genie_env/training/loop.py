@@ -32,7 +32,7 @@ from genie_env.training.runs import (
 )
 
 Share = tuple[str, str]
-"""Two counts of a report, of which the first is divided by the second."""
+"""Names of two counts in a report; the share is the first divided by the second."""
 
 FINAL_LEARNING_RATE = 0.05
 """The cosine schedule ends at this fraction of the learning rate."""
@@ -45,7 +45,7 @@ class Schedule:
     evaluate_every: int = 500
     checkpoint_every: int = 500
     warm_up: int = 0
-    """Steps over which the learning rate rises from nothing, for transformers."""
+    """Steps over which the learning rate rises from 0, for transformers."""
 
     def evaluates_at(self, step: int) -> bool:
         return step > 0 and (step % self.evaluate_every == 0 or step == self.steps)
@@ -59,15 +59,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class CollapseWatch:
-    """What to do when a codebook collapses: a run of which nothing will come."""
+    """Detects a collapsed codebook, after which a run cannot succeed."""
 
     find: Callable[[Mapping[str, float]], str]
-    """From held-out figures to what is wrong with them; empty where nothing is."""
+    """Takes held-out figures; returns a description of the collapse, empty without one."""
     stop: bool
-    """Whether to end the run then, or only to say so loudly."""
+    """Whether to end the run then, or only to warn."""
 
     def check(self, run: Path, step: int, figures: Mapping[str, float]) -> str:
-        """What to say loudly of these held-out figures, if anything; a RuntimeError to stop at."""
+        """The warning that these held-out figures call for, if any. Raises RuntimeError where the
+        run is to stop."""
         found = self.find(figures)
         if not found:
             return ""
@@ -96,10 +97,10 @@ def train(
 
     Leaves `checkpoint.safetensors` (all that resuming needs), `metrics.jsonl` (a line an
     evaluation) and `tensorboard/` in `run`. `picture(step)` is called at every evaluation, and so
-    is `measure()`, for held-out figures beyond the losses; those of the same name replace them.
-    `shares` are reported in place of the counts that they are made of. Ctrl-C writes a checkpoint
-    first. Returns the held-out losses. A collapse that `watch` finds and stops at is a
-    RuntimeError, also of the same command given again.
+    is `measure()`, whose held-out figures are added to the losses and replace those of the same
+    name. `shares` are reported in place of the counts that they are made of. Ctrl-C writes a
+    checkpoint first. Returns the held-out losses. Raises RuntimeError at a collapse where `watch`
+    stops the run, also when the run is started again.
     """
     checkpoint = run / "checkpoint.safetensors"
     if checkpoint.exists():
@@ -130,7 +131,7 @@ def train(
     )
     losses = evaluate()
     if schedule.evaluates_at(trainer.step) and reported != trainer.step:
-        # Ctrl-C came in the middle of that evaluation.
+        # Ctrl-C interrupted that evaluation.
         figures = measured(losses)
         _report(run, writer, trainer.step, {}, figures, None)
         if watch is not None and (trouble := watch.check(run, trainer.step, figures)):
@@ -175,9 +176,9 @@ def train(
 def together(
     reports: Sequence[Mapping[str, float]], shares: Mapping[str, Share]
 ) -> dict[str, float]:
-    """What several batches say: the mean of every loss, and shares of all that was counted.
+    """The mean of every loss over several batches, and shares of the counts of all batches.
 
-    (The mean of the batches' own shares would be NaN where one of them has nothing to count.)
+    (The mean of each batch's share would be NaN where one batch has a count of 0.)
     """
     sums = {name: sum(report[name] for report in reports) for name in reports[0]}
     counts = {count for share in shares.values() for count in share}
@@ -193,7 +194,7 @@ def _text(losses: Mapping[str, float]) -> str:
 
 
 def _json(losses: Mapping[str, float]) -> dict[str, float | None]:
-    """A share of nothing is NaN, which JSON does not know."""
+    """NaN, the share of nothing, becomes null, as JSON has no NaN."""
     return {k: v if math.isfinite(v) else None for k, v in losses.items()}
 
 

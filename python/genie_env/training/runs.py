@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from genie_env._core import EpisodeStore, Model, Trainer
 from genie_env.data.datasets import fingerprint
 from genie_env.data.files import check_same_run, read_json, write_atomically, write_json
 
-Network = TypeVar("Network", bound=Model)
+Trained = TypeVar("Trained", bound=Model)
 
 WEIGHT = "weight."
 """What the names of a network's parameters begin with in a checkpoint."""
@@ -25,17 +26,20 @@ WEIGHT = "weight."
 _RENAMED = {"band": "window", "momentum": "action_decay"}
 """Sizes of networks that runs once wrote under other names."""
 
-_NEEDED = {
-    "vision": ("data", "steps", "latents"),
-    "memory": ("data", "steps", "vision", "window", "hidden", "components"),
-    "tokenizer": ("data", "steps", "sizes"),
-    "latent-actions": ("data", "steps", "sizes"),
-    "dynamics": ("data", "steps", "sizes", "tokenizer", "latent_actions"),
-}
+
+@dataclass(frozen=True)
+class Network:
+    """A network that `genie-env train` trains, as its run directories describe it."""
+
+    name: str
+    """Of the command: "latent-actions" is trained by `train latent-actions`."""
+    needed: tuple[str, ...]
+    """Settings without which a run cannot be used."""
 
 
 def claim_training(run: Path, settings: Mapping[str, Any], stores: Sequence[EpisodeStore]) -> None:
-    """`claim_run`, where the recordings themselves are a setting too."""
+    """Makes the run directory, or checks that the run already there had the same settings, among
+    which the recordings themselves are."""
     recordings = {"recordings": [fingerprint(store) for store in stores]}
     file = run / "settings.json"
     if not file.exists():
@@ -43,7 +47,7 @@ def claim_training(run: Path, settings: Mapping[str, Any], stores: Sequence[Epis
         return
     known = with_todays_names(read_json(file))
     if "recordings" not in known:
-        recordings = {}  # a run of before they were; it goes on as it began
+        recordings = {}  # runs of older versions did not save them
     check_same_run(run, known, {**settings, **recordings})
 
 
@@ -55,18 +59,20 @@ def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "sizes": {_RENAMED.get(name, name): sizes[name] for name in sizes}}
 
 
-def read_settings(run: Path, network: str) -> dict[str, Any]:
-    """What a run of `train vision` or another network (`network` says which) was given."""
+def read_settings(run: Path, network: Network) -> dict[str, Any]:
+    """The settings of a run that trained `network`. Raises ValueError where it trained another."""
     file = run / "settings.json"
     if not file.exists():
-        raise ValueError(f"{run} holds no settings.json: give the --out of a `train {network}`")
+        raise ValueError(
+            f"{run} holds no settings.json: give the --out of a `train {network.name}`"
+        )
     settings = with_todays_names(read_json(file))
     kind = settings.get("network")
-    if kind != network:
+    if kind != network.name:
         raise ValueError(
-            f"{run} is a run of `train {kind}`; expected the --out of a `train {network}`"
+            f"{run} is a run of `train {kind}`; expected the --out of a `train {network.name}`"
         )
-    if missing := [name for name in _NEEDED[network] if name not in settings]:
+    if missing := [name for name in network.needed if name not in settings]:
         raise ValueError(
             f"{file} has no {', '.join(missing)}: it was changed by hand; bring it back from a "
             "copy, or train into another --out"
@@ -93,9 +99,9 @@ def is_frozen(run: Path) -> bool:
     return "frozen" in read_json(run / "settings.json")
 
 
-def freeze_network(run: Path, network: str, to: Path) -> None:
+def freeze_network(run: Path, network: Network, to: Path) -> None:
     """Makes `to` the directory of a finished run without its optimiser, weights in float16: its
-    network can be loaded and used, not trained on. An old directory gives way."""
+    network can be loaded and used, not trained on. A directory already there is replaced."""
     report, settings = final_report(run, network), read_settings(run, network)
     weights = load_weights(run, network)
     kept = {f"{WEIGHT}{name}": weight.half().contiguous() for name, weight in weights.items()}
@@ -107,8 +113,8 @@ def freeze_network(run: Path, network: str, to: Path) -> None:
     write_json(to / "settings.json", {**settings, "frozen": True})
 
 
-def load_weights(run: Path, network: str) -> dict[str, torch.Tensor]:
-    """The parameters out of a run's checkpoint; `network` says which they must be of."""
+def load_weights(run: Path, network: Network) -> dict[str, torch.Tensor]:
+    """The parameters of `network` in a run's checkpoint."""
     read_settings(run, network)
     return {
         name.removeprefix(WEIGHT): tensor
@@ -117,7 +123,7 @@ def load_weights(run: Path, network: str) -> dict[str, torch.Tensor]:
     }
 
 
-def load_into(trainer: Trainer, run: Path, network: str) -> None:
+def load_into(trainer: Trainer, run: Path, network: Network) -> None:
     """Gives a trainer's network the parameters that a run has learned. Raises ValueError naming the
     checkpoint where they are of other shapes."""
     weights = load_weights(run, network)
@@ -126,9 +132,9 @@ def load_into(trainer: Trainer, run: Path, network: str) -> None:
 
 
 def load_network(
-    run: Path, network: str, make: Callable[[dict[str, Any]], Network], device: str = "cpu"
-) -> Network:
-    """A network as its run left it, on `device`; `make` makes one of the run's settings."""
+    run: Path, network: Network, make: Callable[[dict[str, Any]], Trained], device: str = "cpu"
+) -> Trained:
+    """A network as its run left it, on `device`; `make` makes one from the run's settings."""
     made = make(read_settings(run, network))
     load_into(Trainer(made, device=device), run, network)
     return made
@@ -136,7 +142,7 @@ def load_network(
 
 @contextmanager
 def checkpoint_named(run: Path) -> Iterator[None]:
-    """Where what a checkpoint holds does not fit its network, the error says which checkpoint."""
+    """Adds the checkpoint's name to the error of one that does not fit its network."""
     try:
         yield
     except ValueError as error:
@@ -147,7 +153,7 @@ def checkpoint_named(run: Path) -> Iterator[None]:
 
 
 def read_reports(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, one an evaluation; a last one that a kill cut does not count."""
+    """The lines of metrics.jsonl, one an evaluation; a last line that a kill cut short is left out."""
     file = run / "metrics.jsonl"
     if not file.exists():
         return []
@@ -168,7 +174,7 @@ def read_reports(run: Path) -> list[dict[str, Any]]:
 
 
 def forget_reports_after(run: Path, step: int) -> int:
-    """Drops what a run reported behind its checkpoint, as it will be reported again.
+    """Drops what a run reported after its checkpoint, as it will be reported again.
 
     Returns the step of the last report that is left, 0 without any.
     """
@@ -180,11 +186,8 @@ def forget_reports_after(run: Path, step: int) -> int:
     return int(reports[-1]["step"]) if reports else 0
 
 
-def final_report(run: Path, network: str) -> dict[str, Any]:
-    """The last report of a run. Raises ValueError unless it is finished, and this is about its end.
-
-    What a world says of itself was measured on the very weights that it holds.
-    """
+def final_report(run: Path, network: Network) -> dict[str, Any]:
+    """The last report of a run, of its final weights. Raises ValueError unless it is finished."""
     steps = read_settings(run, network)["steps"]
     reached = int(read_checkpoint(run).get("step", -1))
     reports = read_reports(run)
@@ -192,7 +195,7 @@ def final_report(run: Path, network: str) -> dict[str, Any]:
     if not reached == reported == steps:
         raise ValueError(
             f"{run} is not finished: its checkpoint is of step {reached} of {steps}, its last "
-            f"held-out losses are of step {reported}; run its `train {network}` command again to "
+            f"held-out losses are of step {reported}; run its `train {network.name}` command again to "
             "finish it"
         )
     return reports[-1]

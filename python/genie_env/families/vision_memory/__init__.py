@@ -1,1 +1,38 @@
-"""The vision-memory family (Ha & Schmidhuber 2018)."""
+"""The vision-memory family: World Models (Ha & Schmidhuber 2018)."""
+
+from __future__ import annotations
+
+from genie_env.families.base import RESUMES, Command, Family
+from genie_env.families.vision_memory.costs import vision_memory_costs
+
+_COMMANDS = "genie_env.families.vision_memory.commands"
+
+VISION_MEMORY = Family(
+    name="vision-memory",
+    costs=vision_memory_costs,
+    commands=(
+        Command(
+            "train",
+            "vision",
+            f"{_COMMANDS}:train_vision",
+            "Train V, a variational autoencoder, on recorded frames.",
+            "train vision --data data/doom --out runs/vision",
+            RESUMES,
+        ),
+        Command(
+            "train",
+            "memory",
+            f"{_COMMANDS}:train_memory",
+            "Train M, an LSTM with a mixture density output, on recorded episodes as V encodes them.",
+            "train memory --data data/doom --vision runs/vision --out runs/memory",
+            RESUMES,
+        ),
+        Command(
+            "freeze",
+            "vision-memory",
+            f"{_COMMANDS}:freeze_vision_memory",
+            "Freeze V and M into a world directory.",
+            "freeze vision-memory --vision runs/vision --memory runs/memory --out runs/world",
+        ),
+    ),
+)

@@ -1,66 +1,71 @@
-"""`genie-env freeze vision-memory`: V and M become a world directory."""
+"""Freezes V and M into a world directory."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 import torch
-import typer
 from rich import print as show
 
-from genie_env.data.datasets import LatentData, held_out, open_stores
-from genie_env.data.recording_metadata import recorded_game
+from genie_env._core import EpisodeStore
+from genie_env.data.datasets import LatentData, held_out, longest_episode, open_stores
+from genie_env.data.recording_metadata import RecordedGame, recorded_game
 from genie_env.envs.validation import check_temperature
-from genie_env.families.latent_statistics import gaussians, support_of
-from genie_env.families.vision_memory.termination_calibration import held_out_odds
-from genie_env.families.world_files import STARTS, prefixed, provenance, world_name, write_world
-from genie_env.games.doom import TIMEOUT
-from genie_env.games.frames import DOOM
-from genie_env.training.memory import action_inputs, encoded_stores, load_memory
+from genie_env.families.latent_statistics import gaussians, latent_statistics
+from genie_env.families.vision_memory.termination_calibration import calibrate_termination
+from genie_env.families.world_files import (
+    STARTS,
+    check_choice,
+    prefixed,
+    provenance,
+    world_name,
+    write_world,
+)
+from genie_env.games.registry import registered_game
+from genie_env.training.memory import MEMORY, action_inputs, encoded_stores, load_memory
 from genie_env.training.runs import load_weights
-from genie_env.training.vision import load_vision
+from genie_env.training.vision import VISION, load_vision
 
 
 def freeze_vision_memory(
-    vision: Annotated[Path, typer.Option(help="run directory of `train vision`")],
-    memory: Annotated[Path, typer.Option(help="run directory of `train memory`")],
-    out: Annotated[Path, typer.Option(help="world directory to write")],
-    name: Annotated[
-        str | None, typer.Option(help="of the world; that of its directory unless given")
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="tau, as `calibrate` names it")] = 1.0,
-    termination: Annotated[str, typer.Option(help="sampled or thresholded")] = "sampled",
+    vision: Path,
+    memory: Path,
+    out: Path,
+    name: str | None = None,
+    temperature: float = 1.0,
+    termination: str = "sampled",
 ) -> None:
-    """Freeze V and M into a world directory."""
+    """Writes the world of V and M, the run directories `vision` and `memory`, into `out`.
+
+    `termination`: "sampled" or "thresholded". Raises ValueError where a run is unfinished or
+    damaged, or the runs do not belong together; `out` is then as it was.
+    """
     check_temperature(temperature)
-    if termination not in ("sampled", "thresholded"):
-        raise ValueError(f"the termination is {termination!r}: give 'sampled' or 'thresholded'")
-    learned = {"vision": provenance(vision, "vision"), "memory": provenance(memory, "memory")}
-    seen, settings = (learned[part]["settings"] for part in ("vision", "memory"))
-    seen_by = Path(settings["vision"])
-    if seen_by.resolve() != vision.resolve():
-        raise ValueError(f"{memory} was trained on what {seen_by} makes of frames, not {vision}")
+    check_choice("vision-memory", "termination", termination)
+    learned = {"vision": provenance(vision, VISION), "memory": provenance(memory, MEMORY)}
+    vision_settings, settings = (learned[part]["settings"] for part in ("vision", "memory"))
+    trained_with = Path(settings["vision"])
+    if trained_with.resolve() != vision.resolve():
+        raise ValueError(
+            f"{memory} was trained on the latents of {trained_with}, not of {vision}: give that one"
+        )
     directories = [Path(d) for d in settings["data"]]
     stores = open_stores(directories)
-    seen_directories = [Path(d) for d in seen["data"]]
-    seen_stores = open_stores(seen_directories)
-    game = recorded_game(directories + seen_directories, stores + seen_stores)
-    if game.game != DOOM:
-        raise ValueError(
-            f"the recordings are of {game.game}; only worlds of {DOOM} can be frozen so far, as a "
-            "world says what a step is worth and how long an episode may last"
-        )
-    inputs = action_inputs(game)
+    vision_directories = [Path(d) for d in vision_settings["data"]]
+    vision_stores = open_stores(vision_directories)
+    game = recorded_game(directories + vision_directories, stores + vision_stores)
+    inputs = action_inputs(len(game.actions))
 
-    eyes = load_vision(vision)
-    mind = load_memory(memory, eyes)
-    latents = encoded_stores(vision, eyes, directories, stores)
-    odds = held_out_odds(
-        mind, LatentData(stores, latents, inputs, held_out_part=True), settings["window"]
+    encoder = load_vision(vision)
+    latents = encoded_stores(vision, encoder, directories, stores)
+    calibration = calibrate_termination(
+        load_memory(memory, encoder),
+        LatentData(stores, latents, inputs, held_out_part=True),
+        settings["window"],
     )
     starts = np.concatenate(
         [
@@ -75,36 +80,67 @@ def freeze_vision_memory(
             "family": "vision-memory",
             "name": world_name(out, name),
             "sizes": {
-                "latents": eyes.latents,
+                "latents": encoder.latents,
                 "hidden": settings["hidden"],
                 "components": settings["components"],
             },
             "actions": {"meanings": list(game.actions), "inputs": inputs},
-            "frame": {"height": 64, "width": 64},
+            "frame": {"height": stores[0].height, "width": stores[0].width},
             "frame_skip": game.frame_skip,
-            # A step lasts that many tics, and each tic survived is worth a point.
-            "max_episode_steps": TIMEOUT // game.frame_skip,
-            "reward_per_step": float(game.frame_skip),
+            "max_episode_steps": longest_dream(game, stores),
+            "reward_per_step": reward_per_step(game, stores),
             "temperature": temperature,
             "termination": termination,
             "real_game": game.game,
             "training": {
                 **learned,
-                "death_odds": asdict(odds),
+                "termination_calibration": asdict(calibration),
                 "data": {
-                    "vision": [json.loads(store.meta) for store in seen_stores],
+                    "vision": [json.loads(store.meta) for store in vision_stores],
                     "memory": [json.loads(store.meta) for store in stores],
                 },
             },
         },
         {
-            **prefixed("vision", load_weights(vision, "vision")),
-            **prefixed("memory", odds.apply(load_weights(memory, "memory"))),
+            **prefixed("vision", load_weights(vision, VISION)),
+            **prefixed("memory", calibration.apply(load_weights(memory, MEMORY))),
         },
         {
             "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
             "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
         },
-        support_of(stores, [gaussians(encoded) for encoded in latents]),
+        latent_statistics(stores, [gaussians(encoded) for encoded in latents]),
     )
     show(f"wrote {out}")
+
+
+def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
+    """Steps after which an episode is truncated: as in the game, or, where that has no limit that
+    is known, after the longest recorded episode."""
+    game = registered_game(recorded.game)
+    if game is not None and game.max_steps is not None:
+        return game.max_steps // recorded.frame_skip
+    return max(longest_episode(stores, held_out_part=part) for part in (False, True))
+
+
+def reward_per_step(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> float:
+    """The reward of every step: as the game says, or, where it does not, the one of all recorded
+    steps but each episode's last, which may be cut short.
+
+    M does not learn rewards: where they vary, the world pays 0, and a line says so.
+    """
+    game = registered_game(recorded.game)
+    if game is not None and game.reward_per_step is not None:
+        return game.reward_per_step * recorded.frame_skip
+    values: set[float] = set()
+    for store in stores:
+        whole = np.ones(store.num_frames, bool)
+        whole[store.episode_starts[1:] - 1] = False
+        values |= set(np.unique(store.rewards[whole]).tolist())
+    if len(values) == 1:
+        return values.pop()
+    show(
+        f"the rewards of {recorded.game} vary, and M does not learn them: the world pays 0; give "
+        "its environments a reward_fn"
+    )
+    return 0.0

@@ -1,4 +1,4 @@
-"""The odds of a death, as a frozen world must draw them."""
+"""Calibrates M's termination probability on held-out recordings."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ WINDOWS = 16  # at a time
 
 
 @dataclass(frozen=True)
-class Odds:
-    """The logit of a death's probability is `scale * logit + shift` of M's logit."""
+class TerminationCalibration:
+    """`scale * logit + shift` of M's termination logit is the logit of the probability."""
 
     scale: float
     shift: float
 
     def apply(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """M's weights, such that its termination logit is the one of the probability."""
+        """M's weights, changed so that its termination logit is the calibrated one."""
         weight, bias = weights["output.weight"].clone(), weights["output.bias"].clone()
         weight[-1] *= self.scale
         bias[-1] = self.scale * bias[-1] + self.shift
         return {**weights, "output.weight": weight, "output.bias": bias}
 
 
-def fit_odds(logits: Tensor, deaths: Tensor) -> Odds:
-    """Platt scaling (Platt 1999, section 2.2), of logits and deaths (0 or 1) of any equal shape.
+def fit_calibration(logits: Tensor, terminations: Tensor) -> TerminationCalibration:
+    """Platt scaling (Platt 1999, section 2.2) of logits, given terminations (0 or 1), both of any
+    equal shape.
 
-    M's own odds are wrong twice over: its loss counts a death many times, and on the few deaths
-    that it learned from it is surer than on others. Raises ValueError without any death.
+    M's own probability is wrong for two reasons: its loss weighs a termination many times, and M is
+    more certain on the few terminations that it was trained on than on others. Raises ValueError
+    where nothing terminates.
     """
-    positives = deaths.sum().item()
-    negatives = deaths.numel() - positives
+    positives = terminations.sum().item()
+    negatives = terminations.numel() - positives
     if positives == 0:
         raise ValueError(
-            "no held-out episode ends in a death, so nothing tells how sure M may be of one: "
-            "record more episodes, and train M again"
+            "no held-out episode ends in a termination, so M's termination probability cannot be "
+            "calibrated: record more episodes, and train M again"
         )
-    # Platt's targets: a death may yet happen where none did, which keeps the scale finite.
-    sure, unsure = (positives + 1) / (positives + 2), 1 / (negatives + 2)
-    targets = torch.where(deaths.double() > 0, sure, unsure)
+    # Platt's targets keep the scale finite: neither 0 nor 1 is certain after finitely many samples.
+    certain, uncertain = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    targets = torch.where(terminations.double() > 0, certain, uncertain)
     fitted = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([fitted], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -57,16 +59,18 @@ def fit_odds(logits: Tensor, deaths: Tensor) -> Odds:
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     scale, shift = fitted.tolist()
-    return Odds(scale, shift)
+    return TerminationCalibration(scale, shift)
 
 
-def held_out_odds(memory: Memory, unseen: LatentData, window: int) -> Odds:
-    """Fits the odds on M's held-out windows, each read once."""
+def calibrate_termination(
+    memory: Memory, unseen: LatentData, window: int
+) -> TerminationCalibration:
+    """Fits the calibration on M's held-out windows, each read once."""
     count = unseen.batches_an_epoch(1, window)
     size = min(WINDOWS, count)
-    logits, deaths = [], []
+    logits, terminations = [], []
     for index in range(count // size):
         batch = unseen.batch(size, window, 0, index)
         logits.append(memory.termination_logits(batch, noise_step=index))
-        deaths.append(batch["terminations"])
-    return fit_odds(torch.cat(logits), torch.cat(deaths))
+        terminations.append(batch["terminations"])
+    return fit_calibration(torch.cat(logits), torch.cat(terminations))

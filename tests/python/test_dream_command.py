@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import genie_env
-from genie_env.cli.dream import dream, dream_under_every_action, read_picture
+from genie_env.cli.dream import dream
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
+from genie_env.media.action_clips import dream_under_every_action
+from genie_env.media.read_picture import read_picture
 
 SMALL = GenieSizes(T=3, S=64, d=16, blocks=1, heads=2, codes=32, K=2)
 

@@ -9,12 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from genie_env.cli.multi_value import SeveralValues
+from genie_env.cli.multi_value import MultiValue
 
 APP = typer.Typer()
 
 
-@APP.command(cls=SeveralValues)
+@APP.command(cls=MultiValue)
 def command(
     where: str,
     batch: Annotated[list[int], typer.Option()] = [7],
@@ -28,7 +28,7 @@ def command(
 NAMED_ONLY = typer.Typer()
 
 
-@NAMED_ONLY.command(cls=SeveralValues)
+@NAMED_ONLY.command(cls=MultiValue)
 def named_only(
     out: Annotated[Path, typer.Option()],
     data: Annotated[list[Path], typer.Option()],
@@ -81,3 +81,17 @@ def test_words_are_values_where_every_word_belongs_to_an_option(line: str, value
 def test_a_word_behind_an_option_of_one_value_is_refused() -> None:
     result = CliRunner().invoke(NAMED_ONLY, ["--data", "a", "--out", "o", "p"])
     assert result.exit_code == 2 and "unexpected extra argument" in result.output
+
+
+@pytest.mark.parametrize("line", ["--world W --batch 1 2", "W --batch 1 2"])
+def test_a_first_word_is_the_world(line: str) -> None:
+    app = typer.Typer()
+
+    @app.command(cls=MultiValue)
+    def command(
+        world: Annotated[str, typer.Option()],
+        batch: Annotated[list[int], typer.Option()] = [],
+    ) -> None:
+        typer.echo([world, batch])
+
+    assert given(line, app) == "['W', [1, 2]]"

@@ -1,0 +1,196 @@
+"""Linear controllers play a real game, which they see through a world (World::Follow)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import World
+from genie_env.agents.controller import LinearController, file_hash, steer
+from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, start_game
+from genie_env.envs.vector_env import DreamVectorEnv
+from genie_env.games.base import Game
+from genie_env.games.blind import explored_actions
+
+if TYPE_CHECKING:
+    from genie_env.data.workers import Jobs
+
+
+@dataclass(frozen=True)
+class AgentPlayer:
+    """Plays with a learned controller, which sees the game through its world.
+
+    A worker plays several games at a time, one a row of one environment, so that the world's
+    networks see them as one batch. With `explore`, random actions held for 1 to 120 steps overrule
+    the controller for that fraction of the time: data that covers what surrounds it.
+    """
+
+    game: Game
+    seed: int
+    world: str
+    """The world's directory; its frame skip must be the game's."""
+    agent: str
+    """The agent file."""
+    explore: float = 0.0
+    keep_frames: bool = True
+    lanes: int = 16
+    """Games that a worker plays at a time."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a recording says about who played."""
+        agent = Path(self.agent)
+        return {
+            "agent": file_hash(agent),
+            "world": LinearController.load(agent).world,
+            # Chosen by processor, and what the agent sees depends on it.
+            "dtype": World.load(self.world).spec.dtype,
+            "explore": self.explore,
+        }
+
+    def play(self, jobs: Jobs) -> None:
+        controller = LinearController.load(Path(self.agent))
+        _play_in_lanes(
+            jobs,
+            self.game,
+            [_Lane(self.game, self.keep_frames, self.explore) for _ in range(self.lanes)],
+            self.world,
+            controller.observation,
+            seeds_of=lambda index: EpisodeSeeds.of(self.seed, index),
+            weight_of=lambda index: controller.weight,
+        )
+
+
+@dataclass(frozen=True)
+class PopulationPlayer:
+    """Plays with many linear controllers, each in episodes of its own: evolution in the real game."""
+
+    game: Game
+    world: str
+    """The directory of the world that they see through."""
+    observation: str
+    weights: NDArray[np.float32]
+    """[P, F]"""
+    owners: NDArray[np.int64]
+    """[N]: whose episode it is."""
+    seeds: list[int]
+    """N: episodes of one seed are the same game."""
+
+    lanes = 16
+
+    def play(self, jobs: Jobs) -> None:
+        _play_in_lanes(
+            jobs,
+            self.game,
+            [_Lane(self.game, keep_frames=False, explore=0.0) for _ in range(self.lanes)],
+            self.world,
+            self.observation,
+            seeds_of=lambda index: EpisodeSeeds.of(self.seeds[index], 0),
+            weight_of=lambda index: self.weights[self.owners[index]],
+        )
+
+
+def _play_in_lanes(
+    jobs: Jobs,
+    game: Game,
+    lanes: list[_Lane],
+    world: str,
+    observation_kind: str,
+    seeds_of: Callable[[int], EpisodeSeeds],
+    weight_of: Callable[[int], NDArray[np.float32]],
+) -> None:
+    """Plays until there are no more jobs, as many games at a time as there are lanes.
+
+    `seeds_of` and `weight_of` (float32 [F]) give an episode's seeds and its linear controller.
+    """
+    torch.set_num_threads(1)
+    features = DreamVectorEnv(
+        world, num_envs=len(lanes), observation=observation_kind, output="torch"
+    )
+    frames = np.zeros((len(lanes), *game.frame_size, 3), np.uint8)
+    actions = np.zeros(len(lanes), np.int64)
+    # Every row needs a state, also those whose turn never comes.
+    observation, _ = features.reset(seed=0, options={"frames": frames})
+    weights = torch.zeros(observation.shape)
+    try:
+        while True:
+            begun = np.zeros(len(lanes), bool)
+            for row, lane in enumerate(lanes):
+                if lane.playing:
+                    continue
+                # Wait for an episode only when there is nothing else to do.
+                index = jobs.take(block=not any(lane.playing for lane in lanes))
+                if index is None:
+                    break
+                frames[row] = lane.begin(index, seeds_of(index))
+                weights[row] = torch.from_numpy(weight_of(index))
+                begun[row] = True
+            if not any(lane.playing for lane in lanes):
+                return
+            if begun.any():
+                observation, _ = features.reset(
+                    seed=[lane.seeds.world for lane in lanes],
+                    options={"reset_mask": begun, "frames": frames},
+                )
+            chosen = steer(weights, observation).tolist()
+            for row, lane in enumerate(lanes):
+                if lane.playing:
+                    actions[row] = lane.overruled(chosen[row])
+                    frames[row] = lane.step(int(actions[row]))
+                    if lane.recorder.finished:
+                        jobs.give(lane.recorder.episode())
+            observation, *_ = features.follow(actions, frames)
+            jobs.tick()
+    finally:
+        for lane in lanes:
+            lane.close()
+
+
+class _Lane:
+    """One game of several that are played together; it is started when its first turn comes."""
+
+    def __init__(self, game: Game, keep_frames: bool, explore: float) -> None:
+        self._game = game
+        self._explore = explore
+        self._env: gymnasium.Env[NDArray[np.uint8], np.int64] | None = None
+        self.recorder = Recorder(keep_frames)
+        self.seeds = EpisodeSeeds(0, 0, 0)
+        self._frame = np.zeros(0, np.uint8)
+        self._schedule = np.zeros(0, np.int64)
+
+    @property
+    def playing(self) -> bool:
+        return not self.recorder.finished
+
+    def begin(self, index: int, seeds: EpisodeSeeds) -> NDArray[np.uint8]:
+        if self._env is None:
+            self._env = start_game(self._game)
+        self.seeds = seeds
+        self._schedule = explored_actions(
+            self._explore,
+            seeds.policy,
+            LONGEST_EPISODE,
+            len(self._game.actions),
+            self._game.frame_skip,
+        )
+        self._frame, _ = self._env.reset(seed=seeds.game)
+        self.recorder.begin(index, seeds.game)
+        return self._frame
+
+    def overruled(self, action: int) -> int:
+        planned = int(self._schedule[len(self.recorder)])
+        return action if planned < 0 else planned
+
+    def step(self, action: int) -> NDArray[np.uint8]:
+        self._frame = self.recorder.step(self._env, self._frame, action)
+        return self._frame
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()

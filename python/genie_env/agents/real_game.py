@@ -1,0 +1,86 @@
+"""The real game of a world, and how agents that were trained in the world play it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_env.agents.controller import LinearController
+from genie_env.agents.dreams import Dreams, EpisodeResults, EvaluateControllers
+from genie_env.agents.players import AgentPlayer, PopulationPlayer
+from genie_env.data.files import read_json
+from genie_env.data.workers import play_episodes
+from genie_env.envs.registry import find_world
+from genie_env.games.base import FrameSize, Game, Score
+from genie_env.games.registry import find_game, is_known, registered_games
+
+
+def real_game(world: Path) -> Game:
+    """The game that a world directory was learned from. Raises ValueError where it names none.
+
+    Gymnasium would import the module of "module:Name-v0"; a world that somebody sent must not make
+    anything run, so its game has to be registered before.
+    """
+    file = world / "config.json"
+    config = read_json(file)
+    if "real_game" not in config:
+        raise ValueError(f'{file} names no "real_game" that could be played')
+    name, frame_skip = config["real_game"], config.get("frame_skip")
+    if not isinstance(name, str) or not is_known(name):
+        names = ", ".join(repr(game.name) for game in registered_games())
+        raise ValueError(
+            f'{file}: "real_game" is {name!r}; expected {names}, or the id of a Gymnasium '
+            "environment that is registered already (a world imports no module)"
+        )
+    if type(frame_skip) is not int or frame_skip < 1:
+        raise ValueError(f'{file}: "frame_skip" is {frame_skip!r}; expected 1 or more')
+    return find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
+
+
+def _frame_size(frame: object) -> FrameSize | None:
+    """A world's, so that a Gymnasium environment shows its agents frames of the size that the world
+    reads. What is malformed is refused where the world is loaded."""
+    if not isinstance(frame, dict):
+        return None
+    height, width = frame.get("height"), frame.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def score_of(world: Path) -> Score:
+    """What a world's rewards add up to, in the words of its real game; "score", in points, where the
+    world names no game that is known here."""
+    try:
+        return real_game(world).score
+    except ValueError:
+        return Score()
+
+
+def agent_player(world: str | Path, agent: Path, seed: int) -> AgentPlayer:
+    """Plays the real game of a world by a controller that sees it through World::Follow.
+
+    Raises ValueError where the agent was not trained in this world, or no real game is known.
+    """
+    directory = find_world(world)
+    dreams = Dreams.load(directory)
+    LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
+    game = real_game(directory)
+    return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False)
+
+
+def evaluate_in_real_game(world: Path, observation: str, workers: int) -> EvaluateControllers:
+    """Plays controllers in the real game instead of the dream; they see it through the world."""
+    game = real_game(world)
+
+    def evaluate(
+        weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]
+    ) -> EpisodeResults:
+        player = PopulationPlayer(game, str(world), observation, weights, owners, seeds)
+        with contextlib.closing(play_episodes(player, range(len(seeds)), workers)) as played:
+            episodes = [(episode.score, len(episode)) for episode in played]
+        scores, steps = np.array(episodes).T
+        return EpisodeResults(scores.astype(np.float32), int(steps.sum()))
+
+    return evaluate

@@ -1,0 +1,57 @@
+"""`genie-env calibrate`: at which temperature a dream is like its real game."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genie_env.cli.options import (
+    DeviceOption,
+    RealEpisodesOption,
+    TemperaturesOption,
+    WorkersOption,
+    WorldOption,
+)
+from genie_env.envs.registry import find_world
+from genie_env.evaluation import calibrate as calibration
+
+
+def calibrate(
+    world: WorldOption,
+    out: Annotated[Path, typer.Option(help="directory for calibration.json and calibration.png")],
+    temperature: TemperaturesOption = list(calibration.TEMPERATURES),
+    dreams: Annotated[
+        int, typer.Option(help="dreams a policy, temperature and termination", min=1)
+    ] = 512,
+    real_scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--real",
+            help="directory of scores in the real game, played where missing [default: OUT/real]",
+        ),
+    ] = None,
+    episodes: RealEpisodesOption = 300,
+    workers: WorkersOption = 2,
+    seed: Annotated[int, typer.Option(help="seed of the dreams", min=0)] = 0,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Find the temperature at which blind policies score as high in the dream as in the real game.
+
+    Blind policies are played in the dream over a range of temperatures, with termination
+    thresholded and sampled, and in the real game. Names the setting that is closest to the real
+    game, and warns of constant policies that score much better in the dream: a learned controller
+    will find them.
+    """
+    calibration.calibrate(
+        find_world(world),
+        out,
+        temperatures=temperature,
+        dreams=dreams,
+        real_scores=real_scores,
+        episodes=episodes,
+        workers=workers,
+        seed=seed,
+        device=device,
+    )

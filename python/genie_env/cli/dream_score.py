@@ -1,0 +1,66 @@
+"""`genie-env dream-score`: an agent's scores in dreams that its training never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from genie_env.agents.dreams import Dreams
+from genie_env.agents.real_game import score_of
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    JsonOption,
+    TemperatureOption,
+    WorldOption,
+    family_options,
+)
+from genie_env.data.files import write_json
+from genie_env.envs.registry import find_world
+from genie_env.evaluation.dream_score import dream_scores
+from genie_env.evaluation.evaluate import show_scores
+from genie_env.evaluation.statistics import summarise
+
+
+def dream_score(
+    world: WorldOption,
+    agent: Annotated[Path, typer.Option(help="agent file")],
+    episodes: Annotated[int, typer.Option(help="dreams to play, all in one batch")] = 1024,
+    temperature: TemperatureOption = None,
+    option: FamilyOption = None,
+    seed: Annotated[int, typer.Option(help="seed of the dreams")] = 0,
+    device: DeviceOption = "cpu",
+    json_file: JsonOption = None,
+) -> None:
+    """Play fresh dreams with an agent: the score that chooses among agents.
+
+    It says nothing about the real game by itself: compare agents at the calibrated temperature
+    alone, and play the real game (genie-env evaluate) with the one that is chosen.
+    """
+    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; expected {least} or more")
+    directory = find_world(world)
+    dreams = Dreams.load(
+        directory, temperature=temperature, options=family_options(option), device=device
+    )
+    console = Console()
+    columns = (TextColumn("dreaming"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=episodes)
+
+        def on_step(step: int, alive: int) -> None:
+            bar.update(task, completed=episodes - alive)
+
+        found = dream_scores(dreams, agent, seed, episodes, on_step)
+    score = score_of(directory)
+    show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
+    settings = {"temperature": f"{dreams.temperature:g}", **dreams.options}
+    console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
+    if json_file is not None:
+        write_json(json_file, found)
+        console.print(f"wrote {json_file}", soft_wrap=True)

@@ -1,0 +1,103 @@
+"""`genie-env evaluate`: how well an agent, or a blind policy, plays the real game."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genie_env.agents.real_game import agent_player, real_game
+from genie_env.cli.options import AgentOption, RealEpisodesOption, WorkersOption
+from genie_env.envs.registry import find_world
+from genie_env.evaluation.evaluate import (
+    FRESH_GAMES,
+    Player,
+    RealScores,
+    blind_player,
+    show_scores,
+)
+from genie_env.evaluation.statistics import summarise
+from genie_env.games.base import Game, rounded
+from genie_env.games.registry import default_game, find_game
+
+
+def evaluate(
+    episodes: RealEpisodesOption = 100,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            "--world",
+            help="the agent's world, or the world whose game a policy plays: an installed world's "
+            "name, or a directory",
+        ),
+    ] = None,
+    agent: AgentOption = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="blind policy to play instead of an agent: random, held, ...; `genie-env record "
+            "--help` lists those of each game"
+        ),
+    ] = None,
+    game: Annotated[
+        str | None,
+        typer.Option(
+            help="game that a policy plays where no world is given, named as in `genie-env record` "
+            "[default: doom-take-cover]"
+        ),
+    ] = None,
+    workers: WorkersOption = 2,
+    seed: Annotated[
+        int, typer.Option(help="seed of the games; the default's were never recorded", min=0)
+    ] = FRESH_GAMES,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="file for every score; scores there are kept")
+    ] = None,
+) -> None:
+    """Play the real game, with an agent or a blind policy.
+
+    Prints the scores, and keeps them in --json: more episodes are added to those already there.
+    Ctrl-C keeps the episodes played so far: they come in order, so they are no selection.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}; expected 1 or more")
+    player: Player
+    if policy is not None and agent is None and (world is None or game is None):
+        player, who = blind_player(policy, seed, _game(world, game)), policy
+    elif policy is None and game is None and agent is not None and world is not None:
+        player, who = agent_player(world, agent, seed), agent.name
+    else:
+        raise ValueError(
+            "give either --policy (with --world or --game, whose game it plays), or --world and "
+            "--agent"
+        )
+    score = player.game.score
+    console = Console()
+    real = RealScores(player, json_file)
+    columns = (
+        TextColumn("playing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"episodes, mean {{task.fields[mean]}} {score.unit}"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=episodes, completed=len(real.scores), mean="-")
+            for _ in real.play(episodes, workers):
+                progress.update(task, advance=1, mean=rounded(sum(real.scores) / len(real.scores)))
+    finally:
+        # Also after Ctrl-C, or on a full disk, where the table is all that is left.
+        if real.scores:
+            show_scores(console, {who: summarise(real.scores)}, score)
+    if json_file is not None:
+        console.print(f"wrote {json_file}", soft_wrap=True)
+
+
+def _game(world: str | None, game: str | None) -> Game:
+    if world is not None:
+        return real_game(find_world(world))
+    return default_game() if game is None else find_game(game)

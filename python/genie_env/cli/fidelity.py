@@ -1,0 +1,80 @@
+"""`genie-env fidelity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    JsonOption,
+    WorldOption,
+    family_options,
+)
+from genie_env.envs.registry import find_world
+from genie_env.evaluation import fidelity as measuring
+from genie_env.evaluation.rollouts import GREEDY
+
+
+def fidelity(
+    world: WorldOption,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="directory of recorded episodes, of which the held-out ones are used; may be "
+            "repeated"
+        ),
+    ],
+    latent_actions: Annotated[
+        Path | None,
+        typer.Option(
+            help="run directory of `train latent-actions`, for a world of latent actions [default: "
+            "the world's own]",
+        ),
+    ] = None,
+    starts: Annotated[int, typer.Option(help="number of frames that dreams start from")] = 300,
+    burn_in: Annotated[
+        int, typer.Option(help="recorded frames that the world follows before it dreams")
+    ] = 16,
+    horizon: Annotated[int, typer.Option(help="frames that each dream lasts")] = 16,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            "--tau",
+            help="sampling temperature of the dreams; near 0 they are the likeliest ones",
+        ),
+    ] = GREEDY,
+    seed: Annotated[
+        int, typer.Option(help="seed of the starts, the random actions and the dreams")
+    ] = 0,
+    device: DeviceOption = "cpu",
+    option: FamilyOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="directory for fidelity.png and fidelity.mp4")
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Measure how well a world predicts recorded episodes, and what its actions control.
+
+    Dreams that start in held-out episodes are compared with what really followed, under the
+    recorded actions and under random ones: PSNR, their difference dPSNR, and how surprising the
+    world finds what followed. With --out, also a plot, and a video of reality beside the dreams.
+    """
+    measuring.fidelity(
+        find_world(world),
+        data,
+        latent_actions,
+        options=family_options(option),
+        starts=starts,
+        burn_in=burn_in,
+        horizon=horizon,
+        temperature=temperature,
+        seed=seed,
+        device=device,
+        out=out,
+        json_file=json_file,
+    )

@@ -1,0 +1,196 @@
+"""`genie-env record`: plays a real game and keeps every frame, action, reward and end."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from genie_env.cli.options import WorkersOption
+from genie_env.data.episode import Episode
+from genie_env.data.frame_size import networks_that_take, parse_frame_size
+from genie_env.data.players import BlindPlayer
+from genie_env.data.recording import RecordedPlayer, record_episodes
+from genie_env.games.base import FrameSize, Game
+from genie_env.games.blind import GENERAL_POLICIES
+from genie_env.games.registry import find_game, registered_games
+
+_SECONDS_A_LINE = 30.0
+
+
+def _policy_help() -> str:
+    def listed(policies: dict[str, str]) -> str:
+        return "; ".join(f"{name}: {meaning}" for name, meaning in policies.items())
+
+    own = [f". Of {game.name} also {listed({**game.own_policies})}" for game in registered_games()]
+    defaults = "".join(f"{game.recording_policy} in {game.name}, " for game in registered_games())
+    return (
+        "blind policy, whose actions do not depend on what the game shows; several share the "
+        f"episodes evenly, in a new order every round. {listed(GENERAL_POLICIES)}{''.join(own)}. "
+        f"[default: {defaults}held elsewhere]"
+    )
+
+
+def record(
+    game: Annotated[
+        str,
+        typer.Argument(
+            help="doom-take-cover, or the id of a Gymnasium environment with image frames "
+            "(module:Name where a module of yours registers it)"
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="directory to record into; a recording there is resumed")
+    ],
+    episodes: Annotated[
+        int, typer.Option(help="number of episodes in the directory at the end", min=1)
+    ] = 1500,
+    workers: WorkersOption = 2,
+    frame_skip: Annotated[
+        int,
+        typer.Option(
+            help="steps of the game that an action is held for; one frame is kept of them", min=1
+        ),
+    ] = 1,
+    frame_size: Annotated[
+        str | None,
+        typer.Option(
+            help="height and width of the frames in pixels, as in 48x80, or native: as the "
+            "environment shows them [default: 64x64, or the game's own]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of games and policies", min=0)] = 0,
+    policy: Annotated[list[str] | None, typer.Option(help=_policy_help())] = None,
+    agent: Annotated[
+        Path | None, typer.Option(help="agent file: a learned controller plays, with --world")
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(help="the agent's world: an installed world's name, or a directory"),
+    ] = None,
+    explore: Annotated[
+        float,
+        typer.Option(
+            help="fraction of the time in which random actions overrule the agent", min=0, max=1
+        ),
+    ] = 0.0,
+    env_args: Annotated[
+        str, typer.Option(help="further arguments of gymnasium.make, as JSON: '{\"level\": 3}'")
+    ] = "{}",
+) -> None:
+    """Play a real game and record every frame, action, reward and end.
+
+    A recording of any game is good for `inspect`, `train tokenizer`, `latent-actions`, `dynamics`
+    and `freeze genie`; `train vision` takes frames of 64x64. `train memory` and `freeze
+    vision-memory` know the actions of doom-take-cover only, so far.
+    """
+    size: FrameSize | Literal["native"] | None = None
+    if frame_size is not None:
+        size = "native" if frame_size == "native" else parse_frame_size(frame_size)
+    chosen = find_game(
+        game, frame_skip=frame_skip, env_args=_json_object(env_args), frame_size=size
+    )
+    player: RecordedPlayer
+    if agent is None:
+        if world is not None or explore:
+            raise ValueError("--world and --explore belong to an agent; give --agent as well")
+        policies = tuple(policy or [chosen.recording_policy])
+        for name in policies:
+            chosen.check_policy(name)
+        player = BlindPlayer(chosen, seed, policies)
+    else:
+        if policy or world is None:
+            raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
+        player = _agent_player(chosen, world, agent, seed, explore)
+
+    progress = RecordingProgress(out, episodes, chosen.frame_size)
+    try:
+        record_episodes(player, out, episodes, workers, progress.episode, progress.start)
+    finally:
+        progress.close()
+
+
+def _agent_player(game: Game, world: str, agent: Path, seed: int, explore: float) -> RecordedPlayer:
+    from genie_env.agents.real_game import agent_player  # imports torch
+
+    player = replace(agent_player(world, agent, seed), explore=explore, keep_frames=True)
+    if player.game != game:
+        raise ValueError(f"the agent's world is of {player.game}, but {game} is to be recorded")
+    return player
+
+
+class RecordingProgress:
+    """Shows how a recording goes: a bar on a terminal, now and then a line anywhere else."""
+
+    def __init__(self, directory: Path, episodes: int, frame_size: FrameSize) -> None:
+        self._frame_size = frame_size
+        self._directory = directory
+        self._progress = Progress(
+            TextColumn("recording"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes, {task.fields[frames]:,} frames, {task.fields[rate]:,.0f}/s"),
+            TimeRemainingColumn(),
+        )
+        self._task = self._progress.add_task("recording", total=episodes, frames=0, rate=0.0)
+        self._frames = self._timed = 0
+        self._since = self._printed = time.perf_counter()
+
+    def start(self, recorded: int) -> None:
+        """Starts the bar at `recorded` episodes, those that are there already."""
+        self._progress.update(self._task, completed=recorded)
+        self._progress.start()
+        self._print(f"{self._directory} holds {recorded:,} episodes")
+        height, width = self._frame_size
+        self._print(f"frames of {height} x {width}, for {networks_that_take(self._frame_size)}")
+
+    def episode(self, episode: Episode) -> None:
+        """Counts an episode that is on the disk."""
+        now = time.perf_counter()
+        # The rate begins after the first episode: starting the workers is not playing.
+        if self._frames == 0:
+            self._since = now
+        else:
+            self._timed += len(episode)
+        self._frames += len(episode)
+        rate = self._timed / max(now - self._since, 1e-9)
+        self._progress.update(self._task, advance=1, frames=self._frames, rate=rate)
+        if not self._progress.console.is_terminal and now - self._printed > _SECONDS_A_LINE:
+            self._print(self._report())
+
+    def close(self) -> None:
+        if self._progress.live.is_started:
+            self._print(self._report())
+            self._progress.stop()
+
+    def _report(self) -> str:
+        task = self._progress.tasks[self._task]
+        return (
+            f"{task.completed:,.0f} of {task.total:,.0f} episodes, {self._frames:,} new frames, "
+            f"{task.fields['rate']:,.0f} frames/s"
+        )
+
+    def _print(self, text: str) -> None:
+        self._printed = time.perf_counter()
+        self._progress.console.print(text, soft_wrap=True)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--env-args {text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f'--env-args {text!r} is not a JSON object; expected {{"name": value}}')
+    return value

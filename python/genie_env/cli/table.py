@@ -1,0 +1,52 @@
+"""`genie-env table`: scores in the dream beside scores in the real game, by temperature and seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    RealEpisodesOption,
+    TemperaturesOption,
+    WorkersOption,
+    WorldOption,
+    family_options,
+    parse_steps,
+)
+from genie_env.envs.registry import find_world
+from genie_env.evaluation import table as tables
+
+
+def table(
+    world: WorldOption,
+    out: Annotated[Path, typer.Option(help="directory for table.md, table.json and every run")],
+    temperature: TemperaturesOption = list(tables.TEMPERATURES),
+    seeds: Annotated[
+        int, typer.Option(help="training runs a temperature: seeds 0, 1, ...", min=1)
+    ] = 3,
+    steps: Annotated[str, typer.Option(help="dream steps of every run, for instance 40M")] = "40M",
+    option: FamilyOption = None,
+    episodes: RealEpisodesOption = 100,
+    workers: WorkersOption = 2,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Train at several temperatures with equal budgets; compare dream and real game.
+
+    Leaves table.md and table.json. The same command goes on where it was stopped, and plays more
+    real episodes where more are asked for.
+    """
+    tables.table(
+        find_world(world),
+        out,
+        temperatures=temperature,
+        seeds=seeds,
+        steps=parse_steps(steps),
+        options=family_options(option),
+        episodes=episodes,
+        workers=workers,
+        device=device,
+    )

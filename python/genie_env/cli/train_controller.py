@@ -1,0 +1,98 @@
+"""`genie-env train controller`: a linear controller, from dreams alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from genie_env.agents.controller import LinearController
+from genie_env.agents.dreams import Dreams
+from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
+from genie_env.agents.real_game import evaluate_in_real_game, score_of
+from genie_env.agents.training_progress import TrainingProgress
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    TemperatureOption,
+    WorkersOption,
+    WorldOption,
+    family_options,
+    parse_steps,
+)
+from genie_env.envs.registry import find_world
+from genie_env.games.base import rounded
+
+
+def train_controller_command(
+    world: WorldOption,
+    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there is resumed")],
+    temperature: TemperatureOption = None,
+    option: FamilyOption = None,
+    observation: Annotated[
+        str | None,
+        typer.Option(help="observation that the controller reads [default: the world's first]"),
+    ] = None,
+    steps: Annotated[str, typer.Option(help="dream steps to spend, for instance 40M")] = "40M",
+    minutes: Annotated[
+        float | None, typer.Option(help="minutes to spend, if they are over sooner")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of the population and its dreams")] = 0,
+    population: Annotated[int, typer.Option(help="candidates a generation")] = 64,
+    dreams: Annotated[int, typer.Option(help="dreams a candidate")] = 16,
+    sigma: Annotated[float, typer.Option(help="standard deviation of the first weights")] = 0.1,
+    warm: Annotated[
+        Path | None,
+        typer.Option(help="agent file to start from; the controller reads what that reads"),
+    ] = None,
+    device: DeviceOption = "cpu",
+    reality: Annotated[
+        bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
+    ] = False,
+    workers: WorkersOption = 2,
+) -> None:
+    """Train a linear controller by CMA-ES, entirely inside the dream.
+
+    Leaves agent.safetensors (the distribution's mean with the best score in fresh dreams) and
+    generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on, and so does
+    one with more steps or minutes.
+    """
+    settings = ControllerSettings(parse_steps(steps), minutes, seed, population, dreams, sigma)
+    start = LinearController.load(warm) if warm else None
+    directory = find_world(world)
+    dreaming = Dreams.load(
+        directory,
+        temperature=temperature,
+        options=family_options(option),
+        observation=start.observation if start else observation,
+        device=device,
+    )
+    in_real_game = None
+    if reality:
+        in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers)
+    score = score_of(directory)
+    console = Console()
+    best: Generation | None = None
+    try:
+        with TrainingProgress(settings, score, console) as progress:
+            run = train_controller(
+                dreaming,
+                settings,
+                out=out,
+                warm=start,
+                on_step=progress.step,
+                in_real_game=in_real_game,
+                higher_is_better=score.higher_is_better,
+            )
+            for best in run:
+                progress.generation(best)
+    finally:  # also after Ctrl-C
+        if best is not None:
+            where = "the real game" if reality else "its dream"
+            console.print(
+                f"wrote {out / 'agent.safetensors'}: {rounded(best.best_score)} {score.unit} in {where}, "
+                f"after {best.steps / 1e6:.1f} M steps",
+                soft_wrap=True,
+            )

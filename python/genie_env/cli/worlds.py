@@ -1,0 +1,139 @@
+"""`genie-env worlds`: which worlds are installed, and what one of them is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+from genie_env.cli.options import JsonOption
+from genie_env.envs.registry import find_world, installed_worlds
+from genie_env.envs.world_card import WorldCard, read_card
+
+if TYPE_CHECKING:
+    from genie_env._core import Option, TensorSpec
+
+UNKNOWN = "-"
+
+
+def worlds(
+    world: Annotated[
+        str | None,
+        typer.Argument(help="world to show: an installed world's name, or a world directory"),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """List the installed worlds, or show one with its options and observations."""
+    if world is None:
+        cards = [read_card(name) for name in installed_worlds()]
+        found: Any = [asdict(card) for card in cards]
+        shown = [_list(cards)]
+    else:
+        found = describe(world)
+        shown = _sheets(found)
+    console = Console()
+    for table in shown:
+        console.print(table)
+    if json_file is not None:
+        from genie_env.data.files import write_json
+
+        write_json(json_file, found)
+
+
+def describe(world: str) -> dict[str, Any]:
+    """The card and the spec of one world, which is loaded on the CPU."""
+    import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
+
+    from genie_env._core import World
+
+    card, spec = read_card(world), World.load(find_world(world)).spec
+    return {
+        **asdict(card),
+        "actions": list(spec.actions),
+        "fingerprint": spec.fingerprint,
+        "temperature": spec.temperature,
+        "dtype": spec.dtype,
+        "frame_skip": spec.frame_skip,
+        "max_episode_steps": spec.max_episode_steps,
+        "state_bytes_per_row": spec.state_bytes_per_row,
+        "has_latent_statistics": spec.has_latent_statistics,
+        "observations": [_observation(each) for each in spec.observations],
+        "options": [_option(each) for each in spec.options.values()],
+    }
+
+
+def _observation(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def _option(option: Option) -> dict[str, Any]:
+    return {
+        "name": option.name,
+        "type": option.type,
+        "range": option.range,
+        "default": option.default,
+        "description": option.description,
+    }
+
+
+def _list(cards: list[WorldCard]) -> Table:
+    table = _table("name", "family", "game", "actions", "frame", "MB", "licence")
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    for card in cards:
+        table.add_row(
+            card.name,
+            card.family,
+            card.game or UNKNOWN,
+            ", ".join(card.actions) or UNKNOWN,
+            _size(card.frame),
+            f"{card.megabytes:.1f}",
+            card.licence or UNKNOWN,
+        )
+    return table
+
+
+def _sheets(found: dict[str, Any]) -> list[Table]:
+    facts = _table("", "")
+    facts.title, facts.show_header = found["name"], False
+    for words, value in (
+        ("family", found["family"]),
+        ("game", found["game"] or UNKNOWN),
+        ("actions", ", ".join(found["actions"])),
+        ("frame", _size(found["frame"])),
+        ("size", f"{found['megabytes']:.1f} MB"),
+        ("licence", found["licence"] or UNKNOWN),
+        ("temperature", f"{found['temperature']:g}"),
+        ("dtype here", found["dtype"]),
+        ("steps of the game a step", str(found["frame_skip"])),
+        ("steps an episode, at most", f"{found['max_episode_steps']:,}"),
+        ("memory a row", f"{found['state_bytes_per_row']:,} bytes"),
+        ("latent distance", "yes" if found["has_latent_statistics"] else "no"),
+        ("fingerprint", found["fingerprint"]),
+    ):
+        facts.add_row(words, value)
+    observations = _table("observation", "dtype", "shape")
+    for each in found["observations"]:
+        observations.add_row(each["name"], each["dtype"], " x ".join(map(str, each["shape"])))
+    options = _table("option", "type", "range", "default", "what it is")
+    for each in found["options"]:
+        options.add_row(*(_text(value) for value in each.values()))
+    return [facts, observations, options]
+
+
+def _table(*columns: str) -> Table:
+    """A table without vertical lines, which breaks long names instead of cutting them."""
+    return Table(*(Column(name, overflow="fold") for name in columns), box=box.SIMPLE, padding=0)
+
+
+def _size(frame: tuple[int, int] | None) -> str:
+    return UNKNOWN if frame is None else f"{frame[0]} x {frame[1]}"
+
+
+def _text(value: bool | int | float | str) -> str:
+    """As `--option name=value` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,66 @@
+"""Which networks take frames of which sizes, so that a recording is not made for nothing."""
+
+from __future__ import annotations
+
+import math
+
+from genie_env.games.base import FrameSize
+
+VISION = (64, 64)
+MAX_SIDE = 8192
+MAX_PATCHES = 4096
+"""What the tokenizer takes (core/limits.h): a test holds them to what the networks refuse."""
+
+
+def patches(size: FrameSize) -> list[int]:
+    """The sides of patches, ascending, that a tokenizer can cut frames of this size into."""
+    height, width = size
+    if max(size) > MAX_SIDE:
+        return []
+    common = math.gcd(height, width)
+    return [
+        patch
+        for patch in range(1, common + 1)
+        if common % patch == 0 and (height // patch) * (width // patch) <= MAX_PATCHES
+    ]
+
+
+def check_frame_size(size: FrameSize) -> None:
+    """Raises ValueError, naming every network, where none takes frames of this size."""
+    height, width = size
+    if size == VISION or patches(size):
+        return
+    if max(size) > MAX_SIDE:
+        why = f"takes sides of at most {MAX_SIDE}"
+    else:
+        largest = math.gcd(height, width)
+        count = (height // largest) * (width // largest)
+        why = (
+            f"cuts them into square patches, at most {MAX_PATCHES}, and the largest that divide "
+            f"both sides, {largest} x {largest}, are {count:,}"
+        )
+    raise ValueError(
+        f"no network takes frames of {height} x {width}: vision takes {VISION[0]} x {VISION[1]} "
+        f"alone, and the tokenizer {why}; give another --frame-size, as 64x64 or 48x80"
+    )
+
+
+def networks_that_take(size: FrameSize) -> str:
+    """One line that says which networks take frames of this size, and how."""
+    tokenizer = f"train tokenizer --patch {' or '.join(map(str, patches(size)))}"
+    return f"train vision; {tokenizer}" if size == VISION else tokenizer
+
+
+def parse_frame_size(text: str) -> FrameSize:
+    """Height and width.
+
+    >>> parse_frame_size("48x80")
+    (48, 80)
+    """
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal() and int(height) * int(width)):
+        raise ValueError(
+            f"the frame size is {text!r}; expected height and width in pixels, as in 48x80, or "
+            "native"
+        )
+    return int(height), int(width)

@@ -1,0 +1,48 @@
+"""The world of an environment: loaded as its options say, or given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genie_env._core import FormatError, World, world_families
+from genie_env.envs import validation
+from genie_env.envs.options import EnvOptions, environment_has
+from genie_env.envs.registry import find_world
+
+
+def load_world(world: str | Path | World, options: EnvOptions) -> World:
+    """Loads a world with the options of loading: device, dtype and those of its family.
+
+    A world that is already loaded is returned, and refuses such options. Raises TypeError or
+    ValueError that names the option, FormatError for a damaged directory.
+    """
+    validation.check_type("world", world, str | Path | World, "a name, a Path or a loaded world")
+    given = dict(options.family_options)
+    if isinstance(world, World):
+        _refuse_options_of_loading(world, options)
+        return world
+    directory = find_world(world)
+    try:
+        return World.load(directory, device=options.device, dtype=options.dtype, options=given)
+    except FormatError:
+        raise
+    except ValueError as error:
+        families = world_families().values()
+        if given.keys() <= {option.name for family in families for option in family.options}:
+            raise
+        # No family has such an option: one of the environment's own may be misspelt.
+        raise ValueError(f"{error}. {environment_has().capitalize()}") from None
+
+
+def _refuse_options_of_loading(world: World, options: EnvOptions) -> None:
+    spec, given = world.spec, options.family_options
+    if unknown := sorted(given.keys() - spec.options.keys()):
+        raise ValueError(
+            f"{spec.name} ({spec.family}) has no option {unknown[0]!r}; it has: "
+            f"{', '.join(spec.options) or 'none'}. {environment_has().capitalize()}"
+        )
+    if chosen := [name for name in options.chosen() if name in {"device", "dtype", *given}]:
+        raise ValueError(
+            f"{' and '.join(chosen)}: options that are chosen when a world is loaded; give them to "
+            f"World.load, or give the world's name or directory here"
+        )

@@ -1,0 +1,223 @@
+"""What an environment may be asked for: the same for all environments, and checked in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, SupportsFloat, TypedDict, get_args
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+
+from genie_env.envs import validation
+from genie_env.envs.validation import Given
+
+Array = Any
+"""What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
+
+StepFunction = Callable[[Array, Array, Array], Given]
+"""f(observations, actions, next_observations) of N rows, none of which it may write to."""
+
+FamilyValue = bool | int | float | str
+"""The value of an option of a world's family."""
+
+DType = Literal["auto", "float32", "bfloat16"]
+Output = Literal["numpy", "torch"]
+RenderMode = Literal["rgb_array"]
+AutoresetName = Literal["NextStep", "NEXT_STEP", "SameStep", "SAME_STEP", "Disabled", "DISABLED"]
+
+
+class EnvKeywords(TypedDict, total=False):
+    """The fields of EnvOptions as keyword arguments, for type checkers and editors."""
+
+    device: str
+    dtype: DType
+    observation: str | None
+    temperature: Given | None
+    output: Output
+    autoreset_mode: AutoresetMode | AutoresetName
+    max_episode_steps: int | None
+    max_surprise: float | None
+    latent_distance: bool
+    max_latent_distance: float | None
+    reward_fn: StepFunction | None
+    termination_fn: StepFunction | None
+    render_mode: RenderMode | None
+    seed: int | None
+    family_options: Mapping[str, FamilyValue]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EnvOptions:
+    """Options of an environment, checked.
+
+        options = EnvOptions(temperature=1.15, output="torch")
+        options = EnvOptions.of({"temperature": 1.15, "passes": 4})  # passes: of the world's family
+
+    Raises TypeError or ValueError that names the option. What only the world can know (its
+    observations, the options of its family) is checked where an environment is made.
+    """
+
+    device: str = "cpu"
+    """Where the world computes: "cpu", "cuda" or "cuda:1"."""
+
+    dtype: DType = "auto"
+    """Precision of the world's matrix products; "auto": bfloat16 where it is faster."""
+
+    observation: str | None = None
+    """What is observed, one of the world's; None: its first."""
+
+    temperature: Given | None = None
+    """Sampling temperature: one number, or one a row (floats [N]); None: the world's own."""
+
+    output: Output = "numpy"
+    """Arrays of NumPy, or tensors of torch on the world's device."""
+
+    autoreset_mode: AutoresetMode | AutoresetName = AutoresetMode.NEXT_STEP
+    """When a row whose episode has ended begins the next one: Gymnasium's AutoresetMode, its value
+    ("NextStep") or its name ("NEXT_STEP")."""
+
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated; None: the world's; 0: no limit."""
+
+    max_surprise: float | None = None
+    """A step of more surprise (nats) truncates the episode; None: no limit."""
+
+    latent_distance: bool = False
+    """Whether infos hold "latent_distance", the distance of each frame from the training data."""
+
+    max_latent_distance: float | None = None
+    """A step further from the training data truncates the episode; None: no limit."""
+
+    reward_fn: StepFunction | None = None
+    """Replaces the world's reward: f(observations, actions, next_observations) -> numbers [N].
+
+    Rows that begin an episode are ignored. An exception arrives as it was raised, and the step has
+    not happened."""
+
+    termination_fn: StepFunction | None = None
+    """Replaces the world's termination: likewise, -> bool [N]."""
+
+    render_mode: RenderMode | None = None
+    """Whether `render` gives pictures."""
+
+    seed: int | None = None
+    """Row i has the seed `seed + i` until a reset gives it another; None: from the operating
+    system."""
+
+    family_options: Mapping[str, FamilyValue] = field(default_factory=dict)
+    """Options of the world's family, by name; what is left out, or None, is as the world says."""
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any]) -> EnvOptions:
+        """Options from keyword arguments: fields, and all others as options of the family."""
+        own = {name: value for name, value in keywords.items() if name in cls.names()}
+        others = {name: value for name, value in keywords.items() if name not in own}
+        _refuse_old_names(others)
+        options = cls(**own)
+        family = {**options.family_options, **others}
+        return dataclasses.replace(options, family_options=family) if others else options
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The fields, in order."""
+        return [each.name for each in dataclasses.fields(cls)]
+
+    def __post_init__(self) -> None:
+        check = validation.check_type
+        check("device", self.device, str, "its name, such as 'cpu'")
+        check("dtype", self.dtype, str, "its name, such as 'float32'")
+        check("observation", self.observation, str | None, "its name")
+        if not self.temperature_by_row:
+            check("temperature", self.temperature, SupportsFloat | None, "a number")
+        validation.check_integer("max_episode_steps", self.max_episode_steps)
+        for name in ("max_surprise", "max_latent_distance"):
+            check(name, getattr(self, name), SupportsFloat | None, "a number")
+        check("latent_distance", self.latent_distance, bool, "a bool")
+        for name in ("reward_fn", "termination_fn"):
+            check(name, getattr(self, name), Callable | None, "a function")
+        validation.check_choice("output", self.output, get_args(Output))
+        validation.check_choice("render_mode", self.render_mode, (None, *get_args(RenderMode)))
+        if self.seed is not None:
+            validation.seed(self.seed)
+        check("family_options", self.family_options, Mapping, "a dict of names and values")
+        normal = {
+            "autoreset_mode": validation.autoreset_mode(self.autoreset_mode),
+            "family_options": _checked_family_options(self.family_options),
+        }
+        for name, value in normal.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def temperature_by_row(self) -> bool:
+        """Whether each row has a temperature of its own."""
+        return isinstance(self.temperature, list | tuple | np.ndarray | torch.Tensor)
+
+    def chosen(self) -> dict[str, Any]:
+        """The options that are not at their defaults, the family's among them."""
+        own = {name: getattr(self, name) for name in _DEFAULTS if name != "family_options"}
+        changed = {name: value for name, value in own.items() if not _is_default(name, value)}
+        return {**changed, **self.family_options}
+
+    def __repr__(self) -> str:
+        return f"EnvOptions({as_arguments(self.chosen())})"
+
+
+_DEFAULTS = {each.name: each.default for each in dataclasses.fields(EnvOptions)}
+
+_OLD_NAMES = {"out_of_support": "latent_distance", "max_out_of_support": "max_latent_distance"}
+
+
+def as_arguments(options: Mapping[str, Any]) -> str:
+    """Options as they are written in a call.
+
+    >>> as_arguments({"temperature": 1.15, "output": "torch"})
+    "temperature=1.15, output='torch'"
+    """
+    values = {n: v.name if isinstance(v, AutoresetMode) else v for n, v in options.items()}
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def with_choices(by: str, options: Mapping[str, Any], **choices: Any) -> dict[str, Any]:
+    """The options, and those that an adapter chooses by itself.
+
+    Raises TypeError where `options` has one of the latter already.
+    """
+    if twice := sorted(options.keys() & choices.keys()):
+        raise TypeError(f"{' and '.join(twice)}: {by} knows but one; leave it out")
+    return {**options, **choices}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    default = _DEFAULTS[name]
+    return type(value) is type(default) and bool(value == default)
+
+
+def _refuse_old_names(options: Mapping[str, Any]) -> None:
+    for old, new in _OLD_NAMES.items():
+        if old in options:
+            raise TypeError(f"{old} is now called {new}: rename the argument")
+
+
+def _checked_family_options(options: Mapping[str, Any]) -> dict[str, FamilyValue]:
+    """Plain values, None left out. Raises TypeError for what no family's option can be."""
+    checked: dict[str, FamilyValue] = {}
+    for name, given in options.items():
+        value = given.item() if isinstance(given, np.generic) else given
+        if isinstance(value, FamilyValue):
+            if isinstance(value, int):
+                validation.check_integer(name, value)
+            checked[name] = value
+        elif value is not None:
+            raise TypeError(
+                f"{name} is {given!r}: an environment has no such option, and an option of a "
+                f"world's family is a bool, a number or a text; {environment_has()}"
+            )
+    return checked
+
+
+def environment_has() -> str:
+    """The names of an environment's own options, for error messages."""
+    return f"an environment has: num_envs, {', '.join(EnvOptions.names())}"

@@ -1,0 +1,86 @@
+"""What a world directory says about itself, read without loading the world. Needs no torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genie_env.envs.registry import find_world, is_installed
+
+
+@dataclass(frozen=True)
+class WorldCard:
+    """The facts by which worlds are chosen. None, or empty, where the directory does not say."""
+
+    name: str
+    family: str
+    game: str | None
+    """The game that it was learned from, as `genie-env record` names it."""
+    actions: tuple[str, ...]
+    """What each action means, in order; latent actions have numbers."""
+    frame: tuple[int, int] | None
+    """Height and width in pixels."""
+    megabytes: float
+    """Size of all files together, in units of 1,000,000 bytes."""
+    licence: str | None
+    """The package's where the world is installed with it, and the licence and notice files in the
+    world's directory."""
+
+
+def read_card(world: str | Path) -> WorldCard:
+    """The card of an installed world, by name, or of a world directory.
+
+    Raises ValueError where there is no such world, or its config.json cannot be read.
+    """
+    directory = find_world(world)
+    file = directory / "config.json"
+    try:
+        config = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}): give a world directory") from error
+    name, family = (_member(config, key, str) for key in ("name", "family"))
+    if name is None or family is None:
+        raise ValueError(f'{file} has no "name" or no "family": give a world directory')
+    height, width = (_member(config, "frame", key, int) for key in ("height", "width"))
+    return WorldCard(
+        name=name,
+        family=family,
+        game=_game(config),
+        actions=tuple(map(str, _member(config, "actions", "meanings", list) or ())),
+        frame=None if height is None or width is None else (height, width),
+        megabytes=sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) / 1e6,
+        licence=_licence(directory),
+    )
+
+
+def _game(config: dict[str, Any]) -> str | None:
+    """The real game that the config names, or else the first recording's."""
+    if (game := _member(config, "real_game", str)) is not None:
+        return str(game)
+    recordings = _member(config, "training", "data", object) or []
+    if isinstance(recordings, dict):  # by network
+        recordings = [each for network in recordings.values() for each in network]
+    return next(filter(None, (_member(each, "game", str) for each in recordings)), None)
+
+
+def _licence(directory: Path) -> str | None:
+    words = ("LICENSE", "LICENCE", "NOTICE")
+    names = sorted(file.name for file in directory.iterdir() if file.is_file())
+    files = " and ".join(name for name in names if any(word in name.upper() for word in words))
+    if not is_installed(directory):
+        return files or None
+    package = importlib.metadata.metadata("genie-env")["License-Expression"]
+    return f"{package}, with {files}" if files else package
+
+
+def _member(config: Any, *path: Any) -> Any:
+    """The value at the path of keys, whose last element is its type; None where it is not there."""
+    *keys, expected = path
+    for key in keys:
+        if not isinstance(config, dict) or key not in config:
+            return None
+        config = config[key]
+    return config if isinstance(config, expected) else None

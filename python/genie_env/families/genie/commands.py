@@ -1,0 +1,45 @@
+"""The commands of the genie family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genie_env.families.freeze_options import NameOption, OutOption, TemperatureOption
+from genie_env.families.genie import freeze
+from genie_env.families.training_command import training_command
+from genie_env.training import dynamics, latent_actions, tokenizer
+
+train_tokenizer = training_command(tokenizer.train_tokenizer, tokenizer.TokenizerSettings)
+train_latent_actions = training_command(
+    latent_actions.train_latent_actions, latent_actions.LatentActionSettings
+)
+train_dynamics = training_command(dynamics.train_dynamics, dynamics.DynamicsSettings)
+
+
+def freeze_genie(
+    dynamics: Annotated[
+        Path,
+        typer.Option(
+            help="run directory of `train dynamics`, which names its tokenizer and latent actions"
+        ),
+    ],
+    out: OutOption,
+    name: NameOption = None,
+    temperature: TemperatureOption = 1.0,
+    order: Annotated[
+        str,
+        typer.Option(
+            help="tokens that a MaskGIT pass unmasks first: the most certain ones (confidence) or "
+            "random ones (random)"
+        ),
+    ] = "confidence",
+    passes: Annotated[
+        int | None,
+        typer.Option(help="MaskGIT passes a frame; as many as in training unless given"),
+    ] = None,
+) -> None:
+    """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
+    freeze.freeze_genie(dynamics, out, name, temperature, order, passes)

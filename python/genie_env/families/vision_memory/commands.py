@@ -1,0 +1,33 @@
+"""The commands of the vision-memory family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genie_env.families.freeze_options import NameOption, OutOption, TemperatureOption
+from genie_env.families.training_command import training_command
+from genie_env.families.vision_memory import freeze
+from genie_env.training import memory, vision
+
+train_vision = training_command(vision.train_vision, vision.VisionSettings)
+train_memory = training_command(memory.train_memory, memory.MemorySettings)
+
+
+def freeze_vision_memory(
+    vision: Annotated[Path, typer.Option(help="run directory of `train vision`")],
+    memory: Annotated[Path, typer.Option(help="run directory of `train memory`")],
+    out: OutOption,
+    name: NameOption = None,
+    temperature: TemperatureOption = 1.0,
+    termination: Annotated[
+        str,
+        typer.Option(
+            help="sampled: drawn from its probability; thresholded: where that is above 0.5"
+        ),
+    ] = "sampled",
+) -> None:
+    """Freeze V and M into a world directory."""
+    freeze.freeze_vision_memory(vision, memory, out, name, temperature, termination)

@@ -1,0 +1,175 @@
+"""The seam of games: what the package has to know of a real game, and what it need not.
+
+A new game is one class with `actions`, `frame_size`, `frames_per_second` and `make`, in a file of
+its own, and one call of `registry.register_game`. A Gymnasium environment with pictures needs
+neither: see `games.gymnasium`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_env.games.blind import GENERAL_POLICIES, Draws, general_schedule
+
+FrameSize = tuple[int, int]
+"""Height and width of a frame, in pixels."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the sum of an episode's rewards is called."""
+
+    name: str = "score"
+    unit: str = "points"
+    higher_is_better: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.unit})"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def of_json(value: Any) -> Score:
+        """What `as_json` gave. Raises ValueError for anything else."""
+        kinds = {"name": str, "unit": str, "higher_is_better": bool}
+        if not (
+            isinstance(value, dict)
+            and value.keys() == kinds.keys()
+            and all(isinstance(value[name], kind) for name, kind in kinds.items())
+        ):
+            raise ValueError(
+                f'"score" is {value!r}; expected its "name" and "unit" as text, and '
+                '"higher_is_better", true or false'
+            )
+        return Score(**value)
+
+
+def rounded(score: float) -> str:
+    """A score for tables: a whole number from 100 on, three digits below.
+
+    >>> rounded(1092.4), rounded(30.0), rounded(0.12345)
+    ('1,092', '30', '0.123')
+    """
+    return f"{score:,.0f}" if abs(score) >= 100 else f"{score:.3g}"
+
+
+@dataclass(frozen=True)
+class Game(ABC):
+    """A real game at one frame skip.
+
+    Picklable: every worker process makes its own environment. A step of the game is what its
+    environment takes without any frame skip; policies, limits and rates count such steps.
+    """
+
+    name: str
+    frame_skip: int = 1
+    """Steps of the game that an action is held for; one frame is kept of them."""
+    env_args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the environment, which describe a variant of the game."""
+
+    score: ClassVar[Score] = Score()
+    max_steps: ClassVar[int | None] = None
+    """Steps after which the game truncates an episode; None where it has no such limit."""
+    reward_per_step: ClassVar[float | None] = None
+    """What every step is worth; None where steps differ."""
+    own_policies: ClassVar[Mapping[str, str]] = {}
+    """Blind policies beyond the general ones, and what each does; `schedule` plays them."""
+    baselines: ClassVar[tuple[str, ...]] = ("random", "held", "long-held")
+    """The blind policies that dream and reality are compared by."""
+    constant_policies: ClassVar[tuple[str, ...]] = ()
+    """Those of the baselines that repeat one action: what an agent finds first."""
+    recording_policy: ClassVar[str] = "held"
+    """The blind policy whose recordings cover the game well."""
+
+    def __post_init__(self) -> None:
+        if self.frame_skip < 1:
+            raise ValueError(f"frame skip is {self.frame_skip}; expected 1 or more")
+
+    @property
+    @abstractmethod
+    def actions(self) -> tuple[str, ...]:
+        """What each action means: the action space is Discrete(len(actions))."""
+
+    @property
+    @abstractmethod
+    def frame_size(self) -> FrameSize:
+        """Of every frame that `make()`'s environment shows."""
+
+    @property
+    @abstractmethod
+    def frames_per_second(self) -> float | None:
+        """Steps of the game that a second of play takes; None where the game does not say."""
+
+    @abstractmethod
+    def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
+        """An environment of its own: observations uint8 [height, width, 3], actions Discrete, and
+        an action held for `frame_skip` steps, whose rewards are summed."""
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the game's dynamics and pictures, for meta.json. Raises an ImportError that
+        says what to install where the game cannot be played."""
+        return dict(self.env_args)
+
+    @property
+    def recorded_frames_per_second(self) -> float | None:
+        """Frames that are kept of a second of play."""
+        rate = self.frames_per_second
+        return None if rate is None else rate / self.frame_skip
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """Every blind policy that can play this game, and what it does."""
+        return {**GENERAL_POLICIES, **self.own_policies}
+
+    def knows_policy(self, policy: str) -> bool:
+        return policy in self.policies
+
+    def check_policy(self, policy: str) -> None:
+        """Raises ValueError for a blind policy that this game does not know."""
+        if not self.knows_policy(policy):
+            raise ValueError(
+                f"unknown policy {policy!r}; expected one of {', '.join(self.policies)}, the blind "
+                f"policies of {self.name}"
+            )
+
+    def blind_actions(self, policy: str, seed: int, steps: int) -> NDArray[np.int64]:
+        """An episode's first `steps` actions under a blind policy, each held for `frame_skip` steps
+        of the game: int64 [steps], a function of the arguments alone.
+
+        A longer schedule begins with the shorter one. Raises ValueError for an unknown policy.
+        """
+        self.check_policy(policy)
+        every = self.schedule(policy, Draws.of(seed), steps * self.frame_skip)
+        return every[:: self.frame_skip]
+
+    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
+        """The actions of a policy in the first `length` steps of the game: int64 [length]. A game
+        with policies of its own overrides this, and calls it for the others."""
+        return general_schedule(policy, draws, length, len(self.actions))
+
+    def describe(self) -> dict[str, Any]:
+        """What a recording says about its game, for meta.json; raises where the game cannot be
+        played."""
+        height, width = self.frame_size
+        rate = self.recorded_frames_per_second
+        return {
+            "game": self.name,
+            "settings": self.settings(),
+            "frame_skip": self.frame_skip,
+            "actions": list(self.actions),
+            "score": self.score.as_json(),
+            "frame": {"height": height, "width": width},
+            **({} if rate is None else {"frames_per_second": rate}),
+        }
+
+    def __str__(self) -> str:
+        height, width = self.frame_size
+        return f"{self.name} at frame skip {self.frame_skip}, {height} x {width}"

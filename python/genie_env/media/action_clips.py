@@ -1,0 +1,64 @@
+"""A dream under every action: one clip each, and a picture of all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from genie_env.envs.vector_env import DreamVectorEnv
+from genie_env.media.pictures import save_rows
+from genie_env.media.video import VideoWriter, enlarge
+
+SCALE = 8
+SHOWN = 8
+"""Frames of each clip in the picture."""
+
+
+def dream_under_every_action(
+    env: DreamVectorEnv, picture: NDArray[np.uint8] | None, frames: int, seed: int
+) -> NDArray[np.uint8]:
+    """Row i of `env`, one an action, holds action i: uint8 [actions, 1 + frames, H, W, 3].
+
+    All rows have one seed, so they differ by their action alone. `picture`, uint8 [H, W, 3], is
+    frame 0 of all of them; None: the start that the world draws.
+    """
+    rows = env.num_envs
+    options = {} if picture is None else {"frames": np.repeat(picture[None], rows, axis=0)}
+    env.reset(seed=[seed] * rows, options=options)
+    seen = [env.frames()]
+    for _ in track(range(frames), "dreaming", transient=True):
+        env.step(np.arange(rows))
+        seen.append(env.frames())
+    return np.stack(seen, axis=1)
+
+
+def write_clips(
+    directory: Path, actions: Sequence[str], clips: NDArray[np.uint8], fps: float
+) -> list[Path]:
+    """Writes a video of every action's clip, uint8 [actions, T, H, W, 3]; returns their files."""
+    files = []
+    for number, (meaning, clip) in enumerate(zip(actions, clips, strict=True)):
+        name = f"{number}" if meaning == str(number) else f"{number}-{_in_a_name(meaning)}"
+        files.append(directory / f"{name}.mp4")
+        with VideoWriter(files[-1], fps=max(1, round(fps))) as video:
+            for frame in clip:
+                video.write(enlarge(frame, SCALE))
+    return files
+
+
+def draw_clips(file: Path, clips: NDArray[np.uint8]) -> list[int]:
+    """Writes a picture of evenly spaced frames, a row an action; returns the frames' numbers."""
+    length = clips.shape[1]
+    shown = np.linspace(0, length - 1, min(SHOWN, length)).round().astype(int)
+    save_rows(file, [torch.from_numpy(clip[shown]) for clip in clips])
+    return [int(frame) for frame in shown]
+
+
+def _in_a_name(meaning: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", meaning).strip("-").lower()

@@ -1,0 +1,129 @@
+"""A world family of a user's own, all of it under tests/, through everything the package offers."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import gymnasium
+import linear_gaussian
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from typer.testing import CliRunner
+
+import genie_env
+from genie_env import _core
+from genie_env.cli.app import APP
+from genie_env.families import find_family, register_family
+from genie_env.sb3 import DreamVecEnv
+from genie_env.torchrl import DreamTorchRLEnv
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = linear_gaussian.extension()
+    if file is None:
+        pytest.skip("_linear_gaussian is not built: configure with GENIE_ENV_TESTS=ON")
+    if linear_gaussian.NAME not in _core.world_families():
+        linear_gaussian.register(file)
+    return linear_gaussian.write_linear_gaussian(tmp_path_factory.mktemp("worlds") / "small")
+
+
+def test_is_registered_beside_the_librarys_own(world: Path) -> None:
+    assert set(_core.world_families()) == {"genie", "linear-gaussian", "vision-memory"}
+    assert [option.name for option in _core.world_families()["linear-gaussian"].options] == [
+        "noise"
+    ]
+    assert find_family("linear-gaussian").default_batches == (1, 64)
+    with pytest.raises(ValueError, match="'linear-gaussian' is registered already"):
+        register_family(linear_gaussian.FAMILY)
+    file = linear_gaussian.extension()
+    assert file is not None
+    with pytest.raises(ValueError, match="'linear-gaussian' is registered already"):
+        linear_gaussian.load_extension(file)
+
+
+def test_dreams_follow_its_equation(world: Path) -> None:
+    """The mean of many rows is A x + B[action]; their spread is the noise."""
+    env = genie_env.make_vec(world, num_envs=4000, noise=0.25, seed=0)
+    before, _ = env.reset()
+    after, rewards, *_ = env.step(np.ones(4000, np.int64))
+    noise = after - 0.9 * before - np.array([0.3, 0, 0])
+    assert np.abs(noise.mean(axis=0)).max() < 0.02
+    assert noise.std(axis=0) == pytest.approx(0.25, rel=0.05)
+    assert rewards == pytest.approx(-np.linalg.norm(after, axis=1), rel=1e-5)
+
+
+def test_options_go_to_the_family(world: Path) -> None:
+    env = genie_env.make_vec(world, noise=0.25)
+    option = env.world.spec.options["noise"]
+    assert (option.value, option.default, option.type) == (0.25, 0.5, "number")
+    with pytest.raises(ValueError, match=r"small \(linear-gaussian\) has no option 'passes'"):
+        genie_env.make_vec(world, passes=4)
+    with pytest.raises(ValueError, match="'noise' .* is 99, expected a number from 0.001 to 10"):
+        genie_env.make_vec(world, noise=99)
+
+
+def test_snapshots_forks_and_functions(world: Path) -> None:
+    env = genie_env.make_vec(world, num_envs=4, seed=3, reward_fn=lambda *_: np.zeros(4))
+    env.reset()
+    snapshot = pickle.loads(pickle.dumps(env.snapshot()))
+    first = env.step([0, 1, 0, 1])[0]
+    env.restore(snapshot)
+    assert np.array_equal(env.step([0, 1, 0, 1])[0], first)
+    forked = env.fork(0, into=[1, 2, 3])
+    assert (forked == forked[0]).all()
+    assert genie_env.make_vec(world, observation="radius").reset(seed=0)[0].shape == (1, 1)
+
+
+def test_without_pictures_everything_that_needs_them_is_refused(world: Path) -> None:
+    env = genie_env.make_vec(world, num_envs=2, seed=0)
+    env.reset()
+    for call in (
+        lambda: env.frames(),
+        lambda: env.follow([0, 0], np.zeros((2, 8, 8, 3), np.uint8)),
+        lambda: env.reset(options={"frames": np.zeros((2, 8, 8, 3), np.uint8)}),
+    ):
+        with pytest.raises(ValueError, match="has no pictures"):
+            call()
+    env.step([0, 1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_other_peoples_checkers_and_adapters(world: Path) -> None:
+    gymnasium.register(
+        "Small-v0", entry_point="genie_env:DreamEnv", kwargs={"world": str(world)}, force=True
+    ) if "Small-v0" not in gymnasium.registry else None
+    check_env(gymnasium.make("Small-v0").unwrapped, skip_render_check=True)
+    sb3 = DreamVecEnv(world, 3, noise=0.1)
+    sb3.reset()
+    assert sb3.step(np.zeros(3, np.int64))[0].shape == (3, 3)
+    torchrl = DreamTorchRLEnv(world, 3, seed=0)
+    assert torchrl.rollout(4)["observation"].shape == (3, 4, 3)
+
+
+def test_commands_know_it(world: Path, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(APP, ["worlds", str(world)])
+    assert shown.exit_code == 0, shown.output
+    assert "linear-gaussian" in shown.output and "noise" in shown.output
+    file = tmp_path / "bench.json"
+    arguments = ["bench", "--world", str(world), "--batch", "4", "--seconds", "0.05"]
+    measured = CliRunner().invoke(
+        APP, [*arguments, "--option", "noise=0.1", "--json", str(file)]
+    )
+    assert measured.exit_code == 0, measured.output
+    figures = json.loads(file.read_text())
+    assert figures["world"]["options"] == {"noise": 0.1}
+    tiers = {result["tier"] for result in figures["results"]}
+    assert "pixels" not in tiers and len(tiers) == 2
+    assert all(result["products_share"] is not None for result in figures["results"])
+
+
+def test_rows_share_no_draw(world: Path) -> None:
+    env = genie_env.make_vec(world, num_envs=64, output="torch", seed=0)
+    env.reset()
+    observation = env.step(np.zeros(64, np.int64))[0]
+    assert len(torch.unique(observation[:, 1])) == 64
