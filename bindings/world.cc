@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
+#include <pybind11/typing.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings/or_none.h"
@@ -115,6 +116,32 @@ std::string RangeText(const OptionSpec& spec) {
   std::string choices;
   for (const std::string& choice : spec.choices) choices += (choices.empty() ? "" : ", ") + choice;
   return choices;
+}
+
+// By hand: pybind11 would make a boolean of None, and of an integer that is too large.
+OptionValue ValueOf(const std::string& name, const py::handle& value) {
+  if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
+  if (py::isinstance<py::float_>(value)) return value.cast<double>();
+  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
+  if (py::isinstance<py::int_>(value)) {
+    try {
+      return value.cast<int64_t>();
+    } catch (const py::cast_error&) {
+      throw std::invalid_argument("option '" + name + "' is " + std::string(py::repr(value)) +
+                                  ", expected an integer that 64 bits can hold");
+    }
+  }
+  throw py::type_error("option '" + name + "' is " + std::string(py::repr(value)) +
+                       ", expected a bool, an integer, a number or a text");
+}
+
+OptionValues OptionsOf(const py::dict& options) {
+  OptionValues values;
+  for (const auto& [name, value] : options) {
+    const auto text = py::str(name).cast<std::string>();
+    values.emplace(text, ValueOf(text, value));
+  }
+  return values;
 }
 
 /// The properties that come from an OptionSpec, which `find` finds.
@@ -271,12 +298,14 @@ void InitWorld(py::module_& m) {
       .def_static(
           "load",
           [](const std::filesystem::path& path, const std::string& device, const std::string& dtype,
-             const OptionValues& options) {
-            return std::const_pointer_cast<World>(
-                World::Load(path, {.device = device, .dtype = dtype, .options = options}));
+             const py::typing::Dict<py::str, py::object>& options) {
+            const WorldOptions given{
+                .device = device, .dtype = dtype, .options = OptionsOf(options)};
+            const py::gil_scoped_release released;
+            return std::const_pointer_cast<World>(World::Load(path, given));
           },
           py::arg("path"), py::kw_only(), py::arg("device") = WorldOptions{}.device,
-          py::arg("dtype") = WorldOptions{}.dtype, py::arg("options") = OptionValues{}, Released(),
+          py::arg("dtype") = WorldOptions{}.dtype, py::arg("options") = py::dict(),
           "Reads a world directory.\n\n"
           "device: \"cpu\", \"cuda\" or \"cuda:1\". dtype: \"float32\", \"bfloat16\", or "
           "\"auto\",\n"

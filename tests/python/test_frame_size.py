@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import toy_games  # noqa: F401  (registers them)
 
-from genie_env._core import EpisodeStore, Tokenizer
+from genie_env._core import EpisodeStore, Tokenizer, limits
 from genie_env.cli.record import record
 from genie_env.data.frame_size import (
-    MAX_PATCHES,
-    MAX_SIDE,
     check_frame_size,
     networks_that_take,
     parse_frame_size,
@@ -20,6 +18,8 @@ from genie_env.data.frame_size import (
 )
 from genie_env.data.players import start_game
 from genie_env.games.registry import find_game
+
+MAX_SIDE, MAX_PATCHES = limits["frame_side"], limits["positions"]
 
 
 def tokenizer_takes(height: int, width: int, patch: int) -> bool:
@@ -106,4 +106,9 @@ def test_an_environment_that_is_not_what_its_game_says_is_named(tmp_path: Path) 
 
 def test_sizes_are_written_as_height_and_width() -> None:
     assert parse_frame_size("48x80") == (48, 80)
-    assert networks_that_take((64, 64)).startswith("train vision; train tokenizer --patch 1 or 2")
+
+
+def test_networks_are_named_with_what_they_need() -> None:
+    assert networks_that_take((5, 9)) == "train tokenizer with a --patch of 1"
+    both = "train vision, and train tokenizer with a --patch of 1, 2, 4, 8, 16, 32 or 64"
+    assert networks_that_take((64, 64)) == both

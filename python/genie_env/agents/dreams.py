@@ -27,7 +27,7 @@ OnStep = Callable[[int, int], None]
 
 
 class Policy(Protocol):
-    """What acts in N rows at once, for the length of one episode."""
+    """Chooses the actions of N rows at once, for the length of one episode."""
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
         """int64 [N] actions on observation [N, F], `step` steps after the episodes began."""
@@ -141,7 +141,7 @@ class Dreams:
 
     @property
     def num_features(self) -> int:
-        """Of the observation that is dreamt in."""
+        """The number of features of the observation in use."""
         return self.features[self.observation]
 
     def play(
@@ -206,14 +206,14 @@ class Dreams:
         return dreams.play_controllers(controller.weight[None], owners, seeds, on_step)
 
     def check_plays(self, game: Game) -> None:
-        """Raises ValueError where blind policies of a real game cannot be played in this world."""
+        """Raises ValueError where an action of a real game does not mean the same in this world."""
         spec = self.world.spec
         if (len(spec.actions), spec.frame_skip) != (len(game.actions), game.frame_skip):
             raise ValueError(
                 f"the world {spec.name} has {len(spec.actions)} actions at frame skip "
                 f"{spec.frame_skip}, but {game.name} has {len(game.actions)} at frame skip "
-                f"{game.frame_skip}: a policy means the same in both only where they agree; give "
-                "a world of this game"
+                f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
+                "this game"
             )
 
     def play_blind(

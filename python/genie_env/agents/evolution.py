@@ -34,7 +34,7 @@ SCORED_DREAMS = 256
 
 @dataclass(frozen=True)
 class ControllerSettings:
-    """What a training run is a function of, besides its world and where it starts."""
+    """All that decides a training run, besides its world and the weights it starts from."""
 
     steps: int = 40_000_000
     """Dream steps to spend; the generation that passes it is the last."""

@@ -44,7 +44,7 @@ class AgentPlayer:
     """Games that a worker plays at a time."""
 
     def describe(self) -> dict[str, Any]:
-        """What a recording says about who played."""
+        """The player's part of meta.json."""
         agent = Path(self.agent)
         return {
             "agent": file_hash(agent),
@@ -69,7 +69,7 @@ class AgentPlayer:
 
 @dataclass(frozen=True)
 class PopulationPlayer:
-    """Plays with many linear controllers, each in episodes of its own: evolution in the real game."""
+    """Plays with many linear controllers, each in its own episodes: evolution in the real game."""
 
     game: Game
     world: str

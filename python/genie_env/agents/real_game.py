@@ -50,7 +50,7 @@ def _frame_size(frame: object) -> FrameSize | None:
 
 
 def score_of(world: Path) -> Score:
-    """What a world's rewards add up to, in the words of its real game; "score", in points, where the
+    """The name and unit of a world's scores, as its real game says; "score", in points, where the
     world names no game that is known here."""
     try:
         return real_game(world).score
@@ -61,12 +61,14 @@ def score_of(world: Path) -> Score:
 def agent_player(world: str | Path, agent: Path, seed: int) -> AgentPlayer:
     """Plays the real game of a world by a controller that sees it through World::Follow.
 
-    Raises ValueError where the agent was not trained in this world, or no real game is known.
+    Raises ValueError where the agent was not trained in this world, no real game is known, or its
+    actions are not the world's.
     """
     directory = find_world(world)
     dreams = Dreams.load(directory)
     LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
     game = real_game(directory)
+    dreams.check_plays(game)
     return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False)
 
 

@@ -35,12 +35,12 @@ class TrainingProgress:
         self._bar.stop()
 
     def step(self, step: int, alive: int) -> None:
-        """To be called at every step of a generation's dreams."""
+        """Call it at every step of a generation's dreams."""
         if step % 32 == 0:
             self._bar.update(self._task, step=f"step {step}, {alive} dreams alive")
 
     def generation(self, generation: Generation) -> None:
-        """To be called after every generation."""
+        """Call it after every generation."""
         done = generation.steps / self._settings.steps
         if self._settings.minutes is not None:
             done = max(done, generation.seconds / (60 * self._settings.minutes))

@@ -153,7 +153,7 @@ def train(
     out: Path,
     console: Console,
 ) -> None:
-    """Evolves a controller in the dream, from `start` or from zero weights, until its time is over."""
+    """Evolves a controller in the dream, from `start` or from zero weights, for the given time."""
     spec = dreams.world.spec
     console.print(
         f"training in the dream of [bold]{spec.name}[/] (world {spec.fingerprint[:12]}, "
@@ -239,8 +239,8 @@ def _report(findings: Findings, out: Path, console: Console) -> None:
     last = findings.generations[-1]
     score = findings.score
     console.print(
-        f"in the dream the controller reaches a {score.name} of {rounded(last.best_score)} {score.unit}, "
-        f"after {last.index} generations and {last.steps / 1e6:.1f} M dream steps"
+        f"in the dream the controller reaches a {score.name} of {rounded(last.best_score)} "
+        f"{score.unit}, after {last.index} generations and {last.steps / 1e6:.1f} M dream steps"
     )
     if findings.summaries:
         show_scores(console, findings.summaries, score)

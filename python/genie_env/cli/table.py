@@ -1,4 +1,4 @@
-"""`genie-env table`: scores in the dream beside scores in the real game, by temperature and seed."""
+"""`genie-env table`: scores in dream and real game side by side, by temperature and seed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
-from genie_env.agents.real_game import evaluate_in_real_game, score_of
+from genie_env.agents.real_game import evaluate_in_real_game, real_game, score_of
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
     DeviceOption,
@@ -71,6 +71,7 @@ def train_controller_command(
     )
     in_real_game = None
     if reality:
+        dreaming.check_plays(real_game(directory))
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers)
     score = score_of(directory)
     console = Console()
@@ -92,7 +93,7 @@ def train_controller_command(
         if best is not None:
             where = "the real game" if reality else "its dream"
             console.print(
-                f"wrote {out / 'agent.safetensors'}: {rounded(best.best_score)} {score.unit} in {where}, "
-                f"after {best.steps / 1e6:.1f} M steps",
+                f"wrote {out / 'agent.safetensors'}: {rounded(best.best_score)} {score.unit} in "
+                f"{where}, after {best.steps / 1e6:.1f} M steps",
                 soft_wrap=True,
             )

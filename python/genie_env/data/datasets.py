@@ -147,7 +147,7 @@ def longest_episode(stores: Sequence[EpisodeStore], *, held_out_part: bool) -> i
 
 
 class Clips:
-    """Where clips of consecutive frames of one episode begin, in random order.
+    """The beginnings of clips of consecutive frames of one episode, in random order.
 
     An epoch is every frame that enough frames of its episode follow.
     """

@@ -54,7 +54,7 @@ class Episode:
 
     @staticmethod
     def receive(connection: Connection) -> Episode | Exception:
-        """What `send` sent, or an exception that was sent in its place."""
+        """Receives what `send` sent, or an exception that was sent in its place."""
         message = connection.recv()
         if isinstance(message, Exception):
             return message

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def user_cache() -> Path:
-    """Where what can be computed again is kept between commands: `$XDG_CACHE_HOME/genie_env`."""
+    """The directory of caches that commands share: `$XDG_CACHE_HOME/genie_env`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "genie_env"
 
@@ -59,7 +59,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs, for an error's text: "seed was 1 and is now 2"; empty where nothing does."""
+    """The differences, for an error's text: "seed was 1 and is now 2"; empty where nothing does."""
     return ", ".join(
         f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         for key in sorted({*old, *new})

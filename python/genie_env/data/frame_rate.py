@@ -18,8 +18,8 @@ UNKNOWN_RATE = 30.0
 
 
 def pace(store: EpisodeStore) -> dict[str, float]:
-    """What meta.json says of it: "frame_skip", steps of the game a frame, or "frames_per_second",
-    or neither, or both."""
+    """The "frame_skip" (steps of the game a frame) and the "frames_per_second" of a recording, as
+    far as its meta.json says them."""
     return pace_of(json.loads(store.meta))
 
 
@@ -61,8 +61,8 @@ def check_one_pace(directories: Sequence[Path], stores: Sequence[EpisodeStore]) 
 
 
 def world_frames_per_second(config: Mapping[str, Any]) -> float:
-    """Frames per second of a world's dreams, from its config.json: those of its real game, or of the
-    first recording that says its own; UNKNOWN_RATE where none does."""
+    """Frames per second of a world's dreams, from its config.json: those of its real game, or of
+    the first recording that says its own; UNKNOWN_RATE where none does."""
     recorded = config.get("training", {}).get("data", [])
     if isinstance(recorded, dict):  # by network
         recorded = [meta for metas in recorded.values() for meta in metas]

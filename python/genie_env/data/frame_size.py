@@ -7,21 +7,26 @@ import math
 from genie_env.games.base import FrameSize
 
 VISION = (64, 64)
-MAX_SIDE = 8192
-MAX_PATCHES = 4096
-"""What the tokenizer takes (core/limits.h): a test holds them to what the networks refuse."""
+
+
+def _limits() -> tuple[int, int]:
+    """The longest side of a frame and the largest number of patches that a tokenizer takes."""
+    from genie_env._core import limits  # imports torch, which help texts do without
+
+    return limits["frame_side"], limits["positions"]
 
 
 def patches(size: FrameSize) -> list[int]:
     """The sides of patches, ascending, that a tokenizer can cut frames of this size into."""
     height, width = size
-    if max(size) > MAX_SIDE:
+    max_side, max_patches = _limits()
+    if max(size) > max_side:
         return []
     common = math.gcd(height, width)
     return [
         patch
         for patch in range(1, common + 1)
-        if common % patch == 0 and (height // patch) * (width // patch) <= MAX_PATCHES
+        if common % patch == 0 and (height // patch) * (width // patch) <= max_patches
     ]
 
 
@@ -30,13 +35,14 @@ def check_frame_size(size: FrameSize) -> None:
     height, width = size
     if size == VISION or patches(size):
         return
-    if max(size) > MAX_SIDE:
-        why = f"takes sides of at most {MAX_SIDE}"
+    max_side, max_patches = _limits()
+    if max(size) > max_side:
+        why = f"takes sides of at most {max_side}"
     else:
         largest = math.gcd(height, width)
         count = (height // largest) * (width // largest)
         why = (
-            f"cuts them into square patches, at most {MAX_PATCHES}, and the largest that divide "
+            f"cuts them into square patches, at most {max_patches}, and the largest that divide "
             f"both sides, {largest} x {largest}, are {count:,}"
         )
     raise ValueError(
@@ -46,9 +52,11 @@ def check_frame_size(size: FrameSize) -> None:
 
 
 def networks_that_take(size: FrameSize) -> str:
-    """One line that says which networks take frames of this size, and how."""
-    tokenizer = f"train tokenizer --patch {' or '.join(map(str, patches(size)))}"
-    return f"train vision; {tokenizer}" if size == VISION else tokenizer
+    """Which networks take frames of this size, and how."""
+    *smaller, largest = map(str, patches(size))
+    sides = f"{', '.join(smaller)} or {largest}" if smaller else largest
+    tokenizer = f"train tokenizer with a --patch of {sides}"
+    return f"train vision, and {tokenizer}" if size == VISION else tokenizer
 
 
 def parse_frame_size(text: str) -> FrameSize:

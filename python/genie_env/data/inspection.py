@@ -1,4 +1,4 @@
-"""What a directory of recorded episodes holds, as numbers and as a picture."""
+"""The contents of a directory of recorded episodes, as numbers and as a picture."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class BlindPlayer:
     lanes = 1
 
     def describe(self) -> dict[str, Any]:
-        """What a recording says about who played."""
+        """The player's part of meta.json."""
         policies = {"policies": list(self.policies)}
         return policies if len(self.policies) == 1 else {**policies, "policy_order": _POLICY_ORDER}
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from genie_env.data.episode import Episode
 from genie_env.data.files import changed_settings, read_json
 from genie_env.data.frame_size import check_frame_size
-from genie_env.data.recording_metadata import with_todays_keys
 from genie_env.data.workers import Player, play_episodes
 from genie_env.games.base import Game
 
 _SEEDING = (
     "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
 )
+
+
+_FIRST_FRAME = {"height": 64, "width": 64}
+"""The size of every frame that was recorded before meta.json said it."""
 
 
 class RecordedPlayer(Player, Protocol):
@@ -31,7 +34,7 @@ class RecordedPlayer(Player, Protocol):
     def seed(self) -> int: ...
 
     def describe(self) -> dict[str, Any]:
-        """What a recording says about who played."""
+        """The player's part of meta.json."""
 
 
 def record_episodes(
@@ -95,6 +98,17 @@ def _check_same(directory: Path, meta: dict[str, Any]) -> None:
             f"{directory} holds episodes that were recorded otherwise ({changes}); "
             "give the same arguments to go on, or another --out"
         )
+
+
+def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a meta.json, or of a file of scores, with the keys that an older version did
+    not write: frames were 64 x 64 then, and the rest was as today."""
+    later = ("score", "frames_per_second")
+    return {
+        **({"frame": _FIRST_FRAME} if "frame" in today else {}),
+        **{key: today[key] for key in later if key in today},
+        **known,
+    }
 
 
 def _version(package: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,10 @@ from genie_env.games.registry import registered_game
 MOST_ACTIONS = limits["actions"]
 """Recordings that name no actions may hold numbers below this."""
 
-_FIRST_FRAME = {"height": 64, "width": 64}
-"""The size of every frame that was recorded before meta.json said it."""
-
-
-def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
-    """What meta.json, or a file of scores, says of its game; where an older version wrote fewer
-    keys, with what it meant by that: frames of 64 x 64, and the rest as today."""
-    later = ("score", "frames_per_second")
-    return {
-        **({"frame": _FIRST_FRAME} if "frame" in today else {}),
-        **{key: today[key] for key in later if key in today},
-        **known,
-    }
-
 
 def recorded_score(directory: Path, store: EpisodeStore) -> Score:
-    """What the rewards of an episode add up to. Older recordings did not write it: then it is as the
-    game says today, if that has a name of its own."""
+    """The name and unit of an episode's score. Older recordings did not write it: then it is as the
+    game says today, if that is a registered one."""
     meta = json.loads(store.meta)
     if "score" in meta:
         try:
@@ -47,12 +33,12 @@ def recorded_score(directory: Path, store: EpisodeStore) -> Score:
 
 @dataclass(frozen=True)
 class RecordedGame:
-    """What all recordings that one world is learned from have in common."""
+    """Properties that all recordings of one world share."""
 
     game: str
     frame_skip: int
     actions: tuple[str, ...]
-    """What each action means, in order."""
+    """The meaning of each action, in order."""
 
 
 def has_actions(store: EpisodeStore) -> bool:
@@ -125,7 +111,7 @@ def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
 def action_meanings(
     directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> tuple[str | None, ...]:
-    """What each recorded action means, in order; None where the recordings only number them.
+    """The meaning of each recorded action, in order; None where the recordings only number them.
 
     Raises ValueError where a recording holds no actions that could be told apart, or where the
     recordings do not agree on what an action means.

@@ -80,10 +80,10 @@ def decode(
     size: FrameSize,
     on_frame: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
-    """Those frames, resized: uint8 [len(wanted), *size, 3]. `wanted` ascends and may repeat.
+    """Decodes the frames `wanted`, resized: uint8 [len(wanted), *size, 3].
 
-    `on_frame` is called for every frame of the file. Raises ValueError naming the file and the
-    frame where its stream breaks.
+    `wanted` ascends and may repeat. `on_frame` is called for every frame of the file. Raises
+    ValueError naming the file and the frame where its stream breaks.
     """
     frames = np.empty((len(wanted), *size, 3), np.uint8)
     filled = decoded = 0

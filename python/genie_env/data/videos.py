@@ -36,7 +36,7 @@ from genie_env.games.base import FrameSize
 
 Frames = NDArray[np.uint8]
 FRAME_SIZE: FrameSize = (64, 64)
-"""What the frames of videos become where no directory of episodes beside them has another size."""
+"""The size that the frames of videos get where no directory beside them has another one."""
 
 
 def as_directories(data: Sequence[Path], frames_per_second: float | None = None) -> list[Path]:
@@ -63,9 +63,9 @@ def as_directories(data: Sequence[Path], frames_per_second: float | None = None)
         # `check_enough` refuses this too, but only when all is decoded.
         raise ValueError(
             f"too few video files: there are {len(files)}, each is an episode, and every "
-            f"{HELD_OUT_EVERY}th is held out: give {HELD_OUT_EVERY} or more; a long one can be cut, "
-            "as in `ffmpeg -i long.mp4 -c copy -f segment -segment_time 60 -reset_timestamps 1 "
-            "clip%04d.mp4`"
+            f"{HELD_OUT_EVERY}th is held out: give {HELD_OUT_EVERY} or more; a long one can be "
+            "cut, as in `ffmpeg -i long.mp4 -c copy -f segment -segment_time 60 "
+            "-reset_timestamps 1 clip%04d.mp4`"
         )
     return [*directories, _decoded(files, frames_per_second, size)]
 

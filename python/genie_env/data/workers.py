@@ -80,7 +80,7 @@ class Jobs:
         self.playing.discard(episode.index)
 
     def tick(self) -> None:
-        """To be called every step, so that a caller who is gone is noticed within an episode."""
+        """Call it every step, so that a caller who is gone is noticed within an episode."""
         self._ticks += 1
         if self._ticks % 16 > 0 or self._closed:
             return

@@ -63,13 +63,14 @@ class Setting:
 
 
 def _relative_variance(mean: Summary) -> float:
-    """The relative variance of a mean; a single score counts as exponential: mean and spread equal."""
+    """The relative variance of a mean; the spread of a single score counts as the score itself."""
     spread = mean.mean if mean.std is None else mean.std
     return (spread / mean.mean) ** 2 / mean.n
 
 
 def choose(settings: Sequence[Setting], real: Mapping[str, Summary]) -> Setting:
-    """Of the settings within a standard error of the smallest error, the temperature nearest 1.
+    """Chooses, of the settings within a standard error of the smallest error, the one whose
+    temperature is nearest 1.
 
     At temperature 1 the dream is what the world has learned; to leave it takes evidence (the one
     standard error rule: Breiman et al. 1984, section 3.4.3). Of equally near ones that with the
@@ -130,8 +131,8 @@ def _check_ratios(scores: Mapping[str, Summary], where: str, score: Score) -> No
         if summary.mean <= 0:
             raise ValueError(
                 f"the mean {score.name} of {policy} in {where} is {summary.mean:g} {score.unit}, "
-                "but calibration compares scores by their ratio and needs means above 0: this world "
-                "cannot be calibrated so"
+                "but calibration compares scores by their ratio and needs means above 0: this "
+                "world cannot be calibrated so"
             )
 
 
@@ -286,13 +287,13 @@ def _show(
 
 def hole_warning(holes: Sequence[Mapping[str, Any]], score: Score) -> str:
     found = [
-        f"always {hole['policy']}: a {score.name} of {rounded(hole['dream'])} {score.unit} in the dream, "
-        f"{rounded(hole['real'])} in the real game ({hole['ratio']:.1f} times)"
+        f"always {hole['policy']}: a {score.name} of {rounded(hole['dream'])} {score.unit} in the "
+        f"dream, {rounded(hole['real'])} in the real game ({hole['ratio']:.1f} times)"
         for hole in holes
     ]
     return (
         "\n".join(found)
         + "\n\nA controller that is trained here will find this, score well in the "
-        "dream and badly in the real game. Record episodes that do what these policies do, and train "
-        "the world again."
+        "dream and badly in the real game. Record episodes that do what these policies do, and "
+        "train the world again."
     )

@@ -13,11 +13,12 @@ from genie_env.evaluation.statistics import summarise
 def dream_scores(
     dreams: Dreams, agent: Path, seed: int, episodes: int, on_step: OnStep | None = None
 ) -> dict[str, Any]:
-    """What is published of an agent's dreams: the summary, the agent and the world, every score and
-    seed.
+    """Plays an agent in `episodes` fresh dreams: the summary, the agent and the world, every score
+    and seed.
 
-    No training derives its seeds in the same way, so that the score of a checkpoint which was chosen
-    for its luck is not too high. Raises ValueError where the agent was trained in another world.
+    No training derives its seeds in the same way, so that the score of a checkpoint which was
+    chosen for its luck is not too high. Raises ValueError where the agent was trained in another
+    world.
     """
     controller = LinearController.load(agent)
     controller.check_world(dreams.fingerprint, dreams.features)

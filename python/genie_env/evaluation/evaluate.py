@@ -15,7 +15,7 @@ from rich.table import Table
 from genie_env.agents.players import AgentPlayer
 from genie_env.data.files import changed_settings, read_json, write_json
 from genie_env.data.players import BlindPlayer
-from genie_env.data.recording_metadata import with_todays_keys
+from genie_env.data.recording import with_todays_keys
 from genie_env.data.workers import play_episodes
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Game, Score, rounded
@@ -91,7 +91,7 @@ class RealScores:
             write_json(self._file, self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """What is published: the summary, who played what, and every episode's score and seed."""
+        """The file's content: the summary, game and player, and every episode's score and seed."""
         return {
             **summarise(self.scores).as_json(),
             **self._identity,

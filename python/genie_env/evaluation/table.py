@@ -99,7 +99,8 @@ def markdown(cells: Sequence[Cell], score: Score) -> str:
         group = [cell for cell in cells if cell.temperature == temperature]
         for cell in group:
             lines.append(
-                f"| {temperature:g} | {cell.seed} | {rounded(cell.dream.mean)} ± {cell.dream.spread} "
+                f"| {temperature:g} | {cell.seed} "
+                f"| {rounded(cell.dream.mean)} ± {cell.dream.spread} "
                 f"| {rounded(cell.real.mean)} ± {cell.real.spread} | {cell.real.interval} |"
             )
         dream = float(np.mean([cell.dream.mean for cell in group]))
@@ -133,7 +134,8 @@ def table(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     dreams = Dreams.load(world, options=options, device=device)
     game = real_game(world)
-    game.make().close()  # fails here, not after the first hour of training, where it cannot be played
+    # Where the game cannot be played, this fails now, not after the first hour of training.
+    game.make().close()
     runs = [
         (dreams.at(temperature), ControllerSettings(steps=steps, seed=seed))
         for temperature in temperatures

@@ -24,7 +24,7 @@ FrameSize = tuple[int, int]
 
 @dataclass(frozen=True)
 class Score:
-    """What the sum of an episode's rewards is called."""
+    """The name and the unit of the sum of an episode's rewards."""
 
     name: str = "score"
     unit: str = "points"
@@ -38,7 +38,7 @@ class Score:
 
     @staticmethod
     def of_json(value: Any) -> Score:
-        """What `as_json` gave. Raises ValueError for anything else."""
+        """Reads what `as_json` gave. Raises ValueError for anything else."""
         kinds = {"name": str, "unit": str, "higher_is_better": bool}
         if not (
             isinstance(value, dict)
@@ -79,13 +79,13 @@ class Game(ABC):
     max_steps: ClassVar[int | None] = None
     """Steps after which the game truncates an episode; None where it has no such limit."""
     reward_per_step: ClassVar[float | None] = None
-    """What every step is worth; None where steps differ."""
+    """The reward of every step of the game; None where steps differ."""
     own_policies: ClassVar[Mapping[str, str]] = {}
     """Blind policies beyond the general ones, and what each does; `schedule` plays them."""
     baselines: ClassVar[tuple[str, ...]] = ("random", "held", "long-held")
     """The blind policies that dream and reality are compared by."""
     constant_policies: ClassVar[tuple[str, ...]] = ()
-    """Those of the baselines that repeat one action: what an agent finds first."""
+    """The baselines that repeat one action: the first that an agent in training finds."""
     recording_policy: ClassVar[str] = "held"
     """The blind policy whose recordings cover the game well."""
 
@@ -96,12 +96,12 @@ class Game(ABC):
     @property
     @abstractmethod
     def actions(self) -> tuple[str, ...]:
-        """What each action means: the action space is Discrete(len(actions))."""
+        """The meaning of each action: the action space is Discrete(len(actions))."""
 
     @property
     @abstractmethod
     def frame_size(self) -> FrameSize:
-        """Of every frame that `make()`'s environment shows."""
+        """The size of every frame that `make()`'s environment shows."""
 
     @property
     @abstractmethod
@@ -114,8 +114,8 @@ class Game(ABC):
         an action held for `frame_skip` steps, whose rewards are summed."""
 
     def settings(self) -> dict[str, Any]:
-        """What decides the game's dynamics and pictures, for meta.json. Raises an ImportError that
-        says what to install where the game cannot be played."""
+        """Everything else that decides the game's dynamics and pictures, for meta.json. Raises an
+        ImportError that says what to install where the game cannot be played."""
         return dict(self.env_args)
 
     @property
@@ -156,8 +156,7 @@ class Game(ABC):
         return general_schedule(policy, draws, length, len(self.actions))
 
     def describe(self) -> dict[str, Any]:
-        """What a recording says about its game, for meta.json; raises where the game cannot be
-        played."""
+        """The game's part of meta.json. Raises where the game cannot be played."""
         height, width = self.frame_size
         rate = self.recorded_frames_per_second
         return {

@@ -150,10 +150,10 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
     after death, so the last observation of an episode is the last one seen. Death terminates, the
     time limit truncates. An episode depends on its seed and its actions alone.
 
-    With `frame_skip` K an action is held for K tics, whose rewards are summed. Without `view_bob` the
-    camera does not swing up and down with every step, a setting of the game that changes nothing but
-    the pictures. `render()` gives the game's own screen, uint8 [120, 160, 3], whatever the render
-    mode.
+    With `frame_skip` K an action is held for K tics, whose rewards are summed. Without `view_bob`
+    the camera does not swing up and down with every step, a setting of the game that changes
+    nothing but the pictures. `render()` gives the game's own screen, uint8 [120, 160, 3], whatever
+    the render mode.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": TICS_PER_SECOND}

@@ -17,7 +17,7 @@ from genie_env.games.real_env import RealEnv, is_image, picture_of
 
 @dataclass(frozen=True)
 class _Facts:
-    """What an environment says of itself."""
+    """Properties of an environment that are known once it is made."""
 
     num_actions: int
     frame_size: FrameSize

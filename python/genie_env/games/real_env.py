@@ -48,7 +48,7 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
 
 
 def picture_of(env: gymnasium.Env[Any, Any], observation: Any) -> NDArray[np.uint8]:
-    """What an environment shows, uint8 [H, W, 3]: its observation, or else what it renders."""
+    """The picture that an environment shows, uint8 [H, W, 3]: its observation, or its rendering."""
     return np.asarray(observation if is_image(env.observation_space) else env.render())
 
 
