@@ -13,10 +13,10 @@ void InitDynamics(py::module_& m) {
   py::class_<Dynamics, Model, std::shared_ptr<Dynamics>>(m, "Dynamics", R"(
 The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
 
-Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
-ones before it, as far back as `window` says, and itself. `action_codes` is the codebook of the latent
-action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
-make, sets how much of a frame is masked.
+Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
+to the clean frames before it, within an attention window of `window` frames, and to itself.
+`action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
+the most passes a frame in sampling, sets how much of a frame is masked.
 )")
       .def(py::init([](const at::Tensor& action_codes, int64_t positions, int64_t codes,
                        int64_t width, int64_t heads, int64_t blocks, int64_t window, int64_t passes,
@@ -34,8 +34,7 @@ make, sets how much of a frame is masked.
            py::arg("heads") = defaults.block.heads, py::arg("blocks") = defaults.blocks,
            py::arg("window") = defaults.window, py::arg("passes") = defaults.passes,
            py::arg("seed") = 0)
-      .def_property_readonly("mask_token", &Dynamics::mask_token,
-                             "What a hidden token holds in place of a code.")
+      .def_property_readonly("mask_token", &Dynamics::mask_token, "The value of a masked token.")
       .def_property_readonly("actions", &Dynamics::actions)
       .def(
           "logits",
@@ -46,8 +45,8 @@ make, sets how much of a frame is masked.
           },
           py::arg("tokens"), py::arg("masked"), py::arg("actions"), Released(), R"(
 tokens: int64 [N, T, S], the clean frames. masked: int64 [N, T - 1, S], those from the second on,
-mask_token where a token is hidden. actions: int64 [N, T - 1], action t from frame t to t + 1. The
-logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
+mask_token where a token is masked. actions: int64 [N, T - 1], action t from frame t to t + 1.
+Returns the logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
 )")
       .def(
           "cross_entropy_by_frame",
@@ -56,8 +55,9 @@ logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
             return dynamics.CrossEntropyByFrame(tokens, actions);
           },
           py::arg("tokens"), py::arg("actions"), Released(),
-          "int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, all "
-          "its tokens hidden: float32 [T - 1].");
+          "int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, with "
+          "all "
+          "its tokens masked: float32 [T - 1].");
 }
 
 }  // namespace genie_env

@@ -7,8 +7,8 @@
 
 namespace genie_env {
 
-/// While a network encodes: no gradients, and bfloat16 autocast or float32 as asked for, whatever
-/// the caller's own autocast.
+/// The mode in which a network encodes, for a scope: no gradients, and bfloat16 autocast or float32
+/// as given, whatever the caller's autocast.
 class EncodingScope {
  public:
   EncodingScope(const Model& network, bool bf16)

@@ -19,7 +19,7 @@ using Shape = std::vector<py::ssize_t>;
 
 Shape ShapeOf(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
-/// The array, row-major (a copy where it was not), of just this dtype and shape.
+/// The array in row-major order, copied if needed. Throws unless it has this dtype and shape.
 template <typename T>
 py::array_t<T, py::array::c_style> Checked(const char* name, const py::array& array,
                                            const Shape& shape) {
@@ -35,14 +35,14 @@ py::array_t<T, py::array::c_style> Checked(const char* name, const py::array& ar
   return array;
 }
 
-/// Its elements as the library holds them: flags as bytes.
+/// The elements in the library's type: flags are bytes.
 template <typename Stored, typename T>
 std::span<const Stored> Elements(const py::array_t<T, py::array::c_style>& array) {
   static_assert(sizeof(Stored) == sizeof(T));
   return {reinterpret_cast<const Stored*>(array.data()), static_cast<size_t>(array.size())};
 }
 
-/// A writer that Python can close, and that several of its threads may use.
+/// A writer that Python can close. Thread-safe.
 class PythonEpisodeWriter {
  public:
   PythonEpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
@@ -95,11 +95,11 @@ class PythonEpisodeWriter {
   int64_t width_;
 };
 
-/// A view of `elements` as an array of T that cannot be written and keeps `owner` alive.
+/// A read-only array of T over `elements`, which keeps `owner` alive.
 template <typename T, typename Stored>
 py::array_t<T> View(const py::object& owner, std::span<const Stored> elements, const Shape& shape) {
   static_assert(sizeof(Stored) == sizeof(T));
-  // NumPy copies from a null pointer, which is what an empty store has.
+  // An empty store has a null pointer, from which NumPy would copy.
   static const Stored nothing{};
   const Stored* data = elements.empty() ? &nothing : elements.data();
   py::array_t<T> view(shape, reinterpret_cast<const T*>(data), owner);
@@ -122,15 +122,15 @@ void InitEpisodeStore(py::module_& m) {
   py::class_<PythonEpisodeWriter>(m, "EpisodeWriter", R"(
 Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
 
-An episode is there once `append` has returned; a kill loses at most the one in flight. One writer a
-directory. A context manager that closes the files.
+An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
+has one writer at a time. The writer is a context manager that closes the files.
 
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
         writer.append(frames, actions, rewards, terminations, truncations)
 )")
       .def(py::init<const std::filesystem::path&, int64_t, int64_t, const std::string&>(),
            py::arg("directory"), py::arg("height"), py::arg("width"), py::arg("meta"), R"(
-Makes the directory, or goes on after its last whole episode (frames must then be of the same size).
+Creates the directory, or continues after its last episode (frames must then have the same size).
 
 `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
 wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
@@ -142,10 +142,10 @@ Appends one episode of T steps.
 
 frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
 truncations bool [T], one of them true at the last step and none before. Raises ValueError on
-anything else, RuntimeError when the disk is full; the writer then goes on once there is room.
+other arguments, RuntimeError when the disk is full; appending works again once there is room.
 )")
       .def_property_readonly("num_episodes", &PythonEpisodeWriter::num_episodes,
-                             "Whole episodes in the directory.")
+                             "Complete episodes in the directory.")
       .def_property_readonly("num_frames", &PythonEpisodeWriter::num_frames)
       .def("close", &PythonEpisodeWriter::Close, "Closes the files; may be called again.")
       .def("__enter__", [](const py::object& self) { return self; })
@@ -155,8 +155,8 @@ anything else, RuntimeError when the disk is full; the writer then goes on once 
 A directory of recorded episodes, mapped into memory: N frames of E episodes.
 
 Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
-brought. The arrays are views that cannot be written and stay valid as long as anyone holds them.
-Sees the episodes that were whole when it was opened.
+brought. The arrays are read-only views that stay valid as long as they are referenced.
+It holds the episodes that were complete when it was opened.
 )")
       .def(py::init<const std::filesystem::path&>(), py::arg("directory"),
            py::call_guard<py::gil_scoped_release>(),

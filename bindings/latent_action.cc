@@ -13,11 +13,11 @@ using Released = py::call_guard<py::gil_scoped_release>;
 void InitLatentAction(py::module_& m) {
   const LatentActionSizes defaults;
   py::class_<LatentAction, Model, std::shared_ptr<LatentAction>>(m, "LatentAction", R"(
-The latent action model of Genie: what happened between two frames, as one of a few codes.
+The latent action model of Genie: describes the transition between two frames by one of a few codes.
 
-The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-its first one and the motion, action_decay * the last motion + (1 - action_decay) * the code, and predicts
-the second. A layer of the encoder looks at `window` frames, this one and the last ones.
+The encoder reads the frames up to the transition's second one and outputs its code. The decoder
+reads the first one and the motion, action_decay * the last motion + (1 - action_decay) * the code,
+and predicts the second. The encoder's attention window is `window` frames, the current included.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks,
@@ -43,10 +43,14 @@ the second. A layer of the encoder looks at `window` frames, this one and the la
            py::arg("code_dimensions") = defaults.code_dimensions,
            py::arg("window") = defaults.window, py::arg("action_decay") = defaults.action_decay,
            py::arg("seed") = 0, "frame: (height, width); patch divides both.")
+      .def_property_readonly_static(
+          "variance_floor", [](const py::object&) { return LatentAction::kVarianceFloor; },
+          "Added to the variance when frames are standardised, with pixels in [-0.5, 0.5].")
       .def_property_readonly("actions", [](const LatentAction& l) { return l.sizes().actions; })
-      .def_property_readonly("receptive_field", &LatentAction::receptive_field,
-                             "How many frames back what a code says may depend on, the "
-                             "transition's second frame included.")
+      .def_property_readonly(
+          "receptive_field", &LatentAction::receptive_field,
+          "The number of frames that a code may depend on, the transition's second "
+          "frame included.")
       .def(
           "codes",
           [](const LatentAction& actions) {
@@ -70,8 +74,8 @@ the second. A layer of the encoder looks at `window` frames, this one and the la
             return ToBytes(model.Predict(frames, actions));
           },
           py::arg("frames"), py::arg("actions"), Released(),
-          "uint8 [N, T, height, width, 3] and int64 [N, T], before which nothing moved -> what "
-          "follows each of the frames, uint8 of their shape.");
+          "uint8 [N, T, height, width, 3] and int64 [N, T], the motion before which is 0 -> the "
+          "next frame of each frame, uint8 of their shape.");
 }
 
 }  // namespace genie_env

@@ -8,8 +8,8 @@ namespace py = pybind11;
 
 void InitMaskGit(py::module_& m) {
   m.def(
-      "hidden_after_passes", &HiddenAfterPasses, py::arg("positions"), py::arg("passes"),
-      "How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:\n"
+      "mask_schedule", &MaskSchedule, py::arg("positions"), py::arg("passes"),
+      "How many of `positions` tokens are still masked after each of `passes` passes of MaskGIT:\n"
       "its cosine schedule.");
 }
 

@@ -16,8 +16,8 @@ void InitTokenizer(py::module_& m) {
 The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
 
 Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
-encoder is causal in time: a layer looks at `window` frames, this one and the last ones. The decoder
-sees one frame's tokens.
+encoder is causal in time: its attention window is `window` frames, the current one included. The
+decoder reads the tokens of one frame.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks, int64_t codes,
@@ -43,10 +43,9 @@ sees one frame's tokens.
       .def_property_readonly("codes", [](const Tokenizer& t) { return t.sizes().codes; })
       .def_property_readonly(
           "positions", [](const Tokenizer& t) { return t.sizes().clip.positions(); },
-          "S, the tokens a frame.")
+          "S, the number of tokens a frame.")
       .def_property_readonly("receptive_field", &Tokenizer::receptive_field,
-                             "How many frames back what a token says may depend on, that frame "
-                             "included.")
+                             "The number of frames that a token may depend on, its own included.")
       .def(
           "encode",
           [](const Tokenizer& tokenizer, const at::Tensor& frames, bool bf16) {

@@ -50,14 +50,15 @@ void InitTrainer(py::module_& m) {
             return memory.TerminationLogits(batch, {.step = noise_step});
           },
           py::arg("batch"), py::arg("noise_step"), Released(),
-          "Of a batch of windows, float32 [N, T]; as the loss left them, which weighs deaths.")
+          "The termination logits of a batch of windows: float32 [N, T]. They are trained with a "
+          "higher weight of terminations, so their probabilities are too high.")
       .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
       .def_property_readonly("hidden", [](const Memory& m) { return m.sizes().hidden; })
       .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; });
 
   py::class_<Trainer>(m, "Trainer",
                       "One network, its loss and its optimiser (Adam). The loop around it (data "
-                      "order, schedule, progress, checkpoints) is the caller's.")
+                      "order, schedule, progress, checkpoints) belongs to the caller.")
       .def(py::init([](std::shared_ptr<Model> model, double learning_rate, double gradient_clip,
                        bool bf16, uint64_t seed, const std::string& device) {
              return std::make_unique<Trainer>(
@@ -70,15 +71,17 @@ void InitTrainer(py::module_& m) {
            py::arg("bf16") = TrainerOptions{}.bf16, py::arg("seed") = TrainerOptions{}.seed,
            py::arg("device") = TrainerOptions{}.device)
       .def("backward", &Trainer::Backward, py::arg("batch"), Released(),
-           "Loss and gradients of one batch; returns the loss and its terms.")
+           "Computes loss and gradients of one batch; returns the loss and its terms.")
       .def("evaluate", &Trainer::Evaluate, py::arg("batch"), py::arg("noise_step"), Released(),
-           "The same numbers without gradients; the noise is keyed by `noise_step` alone.")
-      .def("update", &Trainer::Update, Released(), "One optimiser step with the gradients at hand.")
+           "Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.")
+      .def("update", &Trainer::Update, Released(),
+           "Makes one optimiser step with the last gradients.")
       .def("set_learning_rate", &Trainer::SetLearningRate, py::arg("learning_rate"))
-      .def("gradients", &Trainer::Gradients, "The gradients themselves, by parameter name.")
+      .def("gradients", &Trainer::Gradients, "The gradients by parameter name, not copied.")
       .def("weights", &Trainer::Weights, "Copies of the parameters, by name.")
       .def("load_weights", &Trainer::LoadWeights, py::arg("weights"))
-      .def("state", &Trainer::State, "Weights, optimiser moments and step: what resuming needs.")
+      .def("state", &Trainer::State,
+           "Copies of weights, optimiser moments, buffers and step: what resuming needs.")
       .def("load_state", &Trainer::LoadState, py::arg("state"))
       .def_property_readonly("step", &Trainer::step, "Updates made.")
       .def_property_readonly("model", &Trainer::model, py::return_value_policy::reference_internal);

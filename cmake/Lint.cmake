@@ -3,6 +3,21 @@
 find_program(CLANG_FORMAT NAMES clang-format-14 clang-format REQUIRED)
 find_program(CLANG_TIDY NAMES clang-tidy-14 clang-tidy REQUIRED)
 
+# clang-tidy needs the compiler's command for each file. A unity build has none, so another build folder
+# is configured for it, and not built.
+set(tidy_build "${CMAKE_BINARY_DIR}")
+if(CMAKE_UNITY_BUILD)
+  set(tidy_build "${CMAKE_BINARY_DIR}/tidy")
+  file(COPY "${CMAKE_BINARY_DIR}/headers" DESTINATION "${tidy_build}")
+  execute_process(
+    COMMAND
+      "${CMAKE_COMMAND}" -G "${CMAKE_GENERATOR}" -S "${PROJECT_SOURCE_DIR}" -B "${tidy_build}"
+      "-DCMAKE_MAKE_PROGRAM=${CMAKE_MAKE_PROGRAM}" "-DPython_EXECUTABLE=${Python_EXECUTABLE}"
+      "-DLibTorch_ROOT=${LibTorch_folder}" -DGENIE_ENV_CUDA=OFF
+      -DGENIE_ENV_TESTS=ON -DGENIE_ENV_LINT=OFF -DCMAKE_UNITY_BUILD=OFF COMMAND_ERROR_IS_FATAL ANY
+    OUTPUT_QUIET)
+endif()
+
 file(GLOB_RECURSE tidied CONFIGURE_DEPENDS genie_env/*.cc bindings/*.cc examples/*.cc)
 if(GENIE_ENV_HAS_CUDA)
   list(FILTER tidied EXCLUDE REGEX "/no_cuda\\.cc$") # not compiled
@@ -10,7 +25,7 @@ endif()
 foreach(file IN LISTS tidied)
   file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}" "${file}")
   # Clang may lack the omp.h that GCC brings.
-  add_test(NAME "Tidy.${name}" COMMAND "${CLANG_TIDY}" --quiet -p "${CMAKE_BINARY_DIR}"
+  add_test(NAME "Tidy.${name}" COMMAND "${CLANG_TIDY}" --quiet -p "${tidy_build}"
                                        --extra-arg=-fno-openmp "${file}")
 endforeach()
 

@@ -18,7 +18,8 @@ fi
 mkdir -p "$build"
 cp -r "$headers" "$build/"
 cmake -G Ninja -B "$build" -DPython_EXECUTABLE="$(command -v "$python")" -DGENIE_ENV_PYTHON=OFF \
-  -DGENIE_ENV_TESTS=ON -DGENIE_ENV_CUDA=OFF -DGENIE_ENV_SANITIZE=address,undefined
+  -DGENIE_ENV_TESTS=ON -DGENIE_ENV_CUDA=OFF -DCMAKE_UNITY_BUILD=ON \
+  -DGENIE_ENV_SANITIZE=address,undefined
 ninja -C "$build"
 
 # LibTorch is not built with sanitizers: what it allocates and frees cannot be matched.

@@ -7,7 +7,8 @@
 // The loops below are compiled for several generations of processors, one of which is chosen when
 // the program starts. The same seed must give the same draws on all of them, so every operation
 // rounds as IEEE 754 says: none is contracted into a fused one, and none calls the C library, whose
-// logarithms differ between versions.
+// logarithms differ between versions. kernels/cpu/float_math.h has another logarithm, which may
+// differ between processors.
 #if defined(__clang__)
 #pragma clang fp contract(off)
 #elif defined(__GNUC__)
@@ -41,7 +42,7 @@ inline Block TenRounds(Block x, uint64_t key) {
   constexpr uint32_t kWeyl1 = 0xBB67AE85;
   const auto k0 = static_cast<uint32_t>(key);
   const auto k1 = static_cast<uint32_t>(key >> 32);
-  // Written out: a loop in here would keep the loop around it from being vectorised.
+  // The rounds are written out: a loop here would prevent the vectorisation of the loop around it.
   x = Round(x, k0, k1);
   x = Round(x, k0 + kWeyl0, k1 + kWeyl1);
   x = Round(x, k0 + 2 * kWeyl0, k1 + 2 * kWeyl1);
@@ -89,7 +90,7 @@ inline float Root(float x) {
   return x * y;
 }
 
-// Two normal draws: the radius from the first word, the angle from the second.
+// Makes two normal draws: the radius comes from the first word, the angle from the second.
 inline void Normal(uint32_t word0, uint32_t word1, float& cosine, float& sine) {
   const float radius = Root(MinusTwoLog(Uniform(word0)));
   // The angle is a number of quarter turns and a rest within an eighth, for Cephes' sinf and cosf.
@@ -112,7 +113,7 @@ inline void Normal(uint32_t word0, uint32_t word1, float& cosine, float& sine) {
   sine = radius * std::bit_cast<float>(bits_s ^ difference ^ sign_s);
 }
 
-// Both write the elements of `blocks` blocks, from block number `first` on.
+// Both functions write the elements of `blocks` blocks, from block number `first` on.
 GENIE_ENV_FOR_EVERY_CPU
 void UniformBlocks(const RowCounter& row, uint32_t stream, uint32_t first, size_t blocks,
                    float* out) {

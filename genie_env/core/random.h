@@ -12,10 +12,10 @@ namespace genie_env {
 std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& counter);
 
 /// Every use of randomness has a stream of its own, so that no two uses within a dream, or within
-/// the training of one network, can share a draw. (Two networks of one seed do share them: V's and
-/// M's initial weights and training noise begin with the same numbers. Give each a seed of its own
-/// where that matters.) Streams below 64 are the library's; those from 64 up belong to families
-/// (see FamilyStream).
+/// the training of one network, share a draw. (Two networks with the same seed do share draws: the
+/// initial weights and training noise of V and M begin with the same numbers. Give each network a
+/// seed of its own where that matters.) Streams below 64 belong to the library, those from 64 up to
+/// world families (see FamilyStream).
 enum class Stream : uint32_t {
   kStart = 0,        ///< which stored start a dream begins from
   kVision = 1,       ///< the Gaussian noise of an encoded or stored latent
@@ -28,12 +28,12 @@ enum class Stream : uint32_t {
   kInitialWeights = 8,
 };
 
-/// A stream of a world family's own: 64 + index. Families may use the same ones, because a dream
-/// has one family.
+/// A stream of a world family: 64 + index. Families may use the same streams, because a dream has
+/// one family.
 constexpr Stream FamilyStream(uint32_t index) { return static_cast<Stream>(64 + index); }
 
-/// Where one row stands: its draws are a function of these three numbers, the stream and the
-/// element, and of nothing else (not of its place in the batch, its neighbours or threads).
+/// The key of one row's draws. They are a function of these three numbers, the stream and the
+/// element alone, and do not depend on the row's place in the batch, its neighbours or threads.
 /// Element i is word i % 4 of Philox(seed, {i / 4, stream, step, episode}).
 struct RowCounter {
   uint64_t seed = 0;
@@ -46,11 +46,11 @@ using RowCounters = std::vector<RowCounter>;
 
 /// Fills `out` with elements 0, 1, 2, ... of the stream, uniform in the open interval (0, 1): the
 /// upper 23 bits n of the word as (n + 1/2) / 2^23. Thread-safe; the first n elements do not depend
-/// on how many are asked for, nor on the processor.
+/// on the size of `out` or on the processor.
 void FillUniform(const RowCounter& row, Stream stream, std::span<float> out);
 
-/// The same with standard normal draws (Box and Muller 1958): uniform elements u, v of an even and
-/// the next number become sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v).
+/// Fills `out` with standard normal draws (Box and Muller 1958): uniform elements u, v of an even
+/// and the next number become sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v).
 void FillNormal(const RowCounter& row, Stream stream, std::span<float> out);
 
 }  // namespace genie_env

@@ -6,18 +6,18 @@
 
 namespace genie_env {
 
-// Numbers and shapes as texts show them.
+// Numbers and shapes as text, for errors.
 
 /// "0.25", "1e-60", "nan": six digits at most.
 std::string NumberText(double number);
 
-/// "512.0 GiB", "4.3 KiB".
+/// "512.0 GiB", "4.3 KiB", "12 bytes".
 std::string BytesText(double bytes);
 
-/// "[8, 64]"; -1, which stands for any length, as "any".
+/// "[8, 64]". The length -1, which stands for any, is written "any".
 std::string ShapeText(std::span<const int64_t> shape);
 
-/// As Python writes it: "(8, 64)", "(8,)", "()".
+/// A Python tuple: "(8, 64)", "(8,)", "()".
 std::string TupleText(std::span<const int64_t> shape);
 
 /// Whether `shape` is `expected`, where -1 stands for any length.

@@ -83,7 +83,7 @@ std::string ActionComplaint(std::span<const int64_t> actions) {
 }
 
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
-    // The starts are read first: what a writer adds from now on is behind what they promise.
+    // The starts are read first: rows that a writer adds later are after the frames they count.
     : starts(OpenStarts(directory)),
       columns{MapColumn(directory, kFrames, starts.elements<int64_t>().back()),
               MapColumn(directory, kActions, starts.elements<int64_t>().back()),

@@ -8,11 +8,11 @@
 
 #include "genie_env/io/npy.h"
 
-// The files of an episode store, shared by its reader and its writer. An episode is committed thus:
-// its rows are first written behind the last ones of every array, then the headers of frames.npy to
-// truncations.npy are set; only then does episode_starts.npy grow, whose last entry says how many
-// frames there are. Rows behind it belong to an episode that was in flight when a writer was
-// killed: readers do not look at them, and the next writer drops them.
+// The files of an episode store, shared by its reader and its writer. A writer commits an episode
+// in three steps: it writes the rows after the last ones of every array, then sets the headers of
+// frames.npy to truncations.npy, then extends episode_starts.npy, whose last entry is the number of
+// frames. Rows after that number belong to an episode whose writer was killed: readers ignore them,
+// and the next writer drops them.
 
 namespace genie_env {
 
@@ -31,11 +31,11 @@ inline constexpr std::array<EpisodeColumn, kEpisodeColumns> kColumns{{
 inline constexpr const char* kEpisodeStarts = "episode_starts.npy";
 inline constexpr const char* kEpisodeMeta = "meta.json";
 
-/// What is wrong with the flags of one episode; empty if nothing is.
+/// The error in the flags of one episode, as text; empty if there is none.
 std::string FlagComplaint(std::span<const uint8_t> terminations,
                           std::span<const uint8_t> truncations);
 
-/// What is wrong with the numbers of some actions; empty if nothing is.
+/// The error in the numbers of some actions, as text; empty if there is none.
 std::string ActionComplaint(std::span<const int64_t> actions);
 
 /// The arrays of a directory of episodes, mapped and checked against each other. Immutable.

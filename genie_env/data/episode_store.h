@@ -12,7 +12,7 @@ namespace genie_env {
 // A directory of recorded episodes, as standard NumPy arrays over all N frames of all E episodes:
 //
 //     frames.npy          uint8   [N, H, W, 3]
-//     actions.npy         int64   [N]           numbers from 0; meta.json may say what they mean
+//     actions.npy         int64   [N]           numbers from 0; meta.json may name them
 //     rewards.npy         float32 [N]
 //     terminations.npy    bool    [N]
 //     truncations.npy     bool    [N]
@@ -32,8 +32,8 @@ struct EpisodeView {
   std::span<const uint8_t> truncations;
 };
 
-/// Appends whole episodes. An episode is there once Append has returned; whatever happens before
-/// leaves the episodes before it intact. Not thread-safe; one writer a directory (a lock is held).
+/// Appends whole episodes. An episode is stored once Append has returned; a failure leaves the
+/// earlier episodes intact. Not thread-safe. A lock keeps a second writer out of the directory.
 class EpisodeWriter {
  public:
   /// Creates the directory, or opens it to go on after its last whole episode (then the frame size
@@ -57,8 +57,8 @@ class EpisodeWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A directory of episodes mapped into memory; its spans live as long as it does. Immutable. Sees
-/// the episodes that were whole when it was opened.
+/// A directory of episodes mapped into memory; its spans live as long as it does. Immutable. It
+/// holds the episodes that were complete when it was opened.
 class EpisodeStore {
  public:
   /// Checks every array against the others. Throws FormatError naming the file.

@@ -61,18 +61,18 @@ NpyAppender OpenColumn(const std::filesystem::path& directory, size_t column, Mo
           std::move(row_shape), header_bytes};
 }
 
-/// Makes an empty store, which is one only when episode_starts.npy appears, its only entry 0.
+/// Makes an empty store. It is complete when episode_starts.npy appears, with the one entry 0.
 void Create(const std::filesystem::path& directory, int64_t height, int64_t width,
             const std::string& meta) {
   for (const EpisodeColumn& column : kColumns) {
     const std::filesystem::path file = directory / column.file;
-    // A start that was killed leaves files without rows. Whatever is more belongs to somebody.
+    // A creation that was killed leaves files without rows. Files with rows are not ours.
     if (Exists(file) && std::filesystem::file_size(file) > kNewNpyHeaderBytes) {
       throw FormatError(directory.string() + " has a " + column.file + " but no " + kEpisodeStarts +
                         ": it is not a directory of episodes; choose another one");
     }
   }
-  // Written after the columns: without them, it is somebody else's.
+  // It is written after the columns: a file without columns is not ours.
   if (Exists(directory / kEpisodeMeta) && !Exists(directory / kColumns[kFrames].file)) {
     throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " +
                       kColumns[kFrames].file +
@@ -160,7 +160,7 @@ struct EpisodeWriter::Impl {
   OutputFile lock;
   int64_t height;
   int64_t width;
-  std::vector<NpyAppender> columns;  // as in kColumns, then the starts
+  std::vector<NpyAppender> columns;  // in the order of kColumns, then the starts
   int64_t num_episodes = 0;
   int64_t num_frames = 0;
 };
@@ -183,7 +183,7 @@ void EpisodeWriter::Append(const EpisodeView& episode) {
     try {
       impl_->DropEpisodeInFlight();
     } catch (const std::runtime_error&) {
-      // Readers do not look at what is left over, and the next Append writes over it.
+      // Readers ignore the rows that are left over, and the next Append overwrites them.
     }
     throw std::runtime_error(std::string(error.what()) + ". The episodes recorded before (" +
                              std::to_string(impl_->num_episodes) +

@@ -49,7 +49,7 @@ void SyncDirectory(const std::filesystem::path& directory) {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& file) {
-  // Without O_NONBLOCK a pipe of this name would be waited for.
+  // Without O_NONBLOCK, opening a pipe would wait for its writer.
   const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) throw FormatError(file.string() + ": " + Reason(errno));
   struct stat status {};

@@ -9,7 +9,7 @@
 namespace genie_env {
 
 /// A regular file mapped into memory for reading. Immutable; move-only. Replace such files by
-/// renaming, never shorten them: reading behind a new end kills the process.
+/// renaming, never shorten them: reading after a new end kills the process.
 class MappedFile {
  public:
   /// Throws FormatError naming the file where it is missing, unreadable or not a regular file.
@@ -24,7 +24,7 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-/// A file open for writing at given places. Move-only; not thread-safe. Every failure throws
+/// A file open for writing at given offsets. Move-only; not thread-safe. Every failure throws
 /// std::runtime_error naming the file and the system's reason.
 class OutputFile {
  public:
@@ -43,11 +43,11 @@ class OutputFile {
   /// Cuts the file to `size` bytes.
   void Truncate(int64_t size);
 
-  /// Waits until the disk has everything.
+  /// Waits until all bytes are on the disk (fsync).
   void Sync();
 
-  /// Takes the lock that writers of this file share; false when another one holds it. It is held
-  /// until the file is closed, by a kill too.
+  /// Takes the lock of this file's writers; false when another writer holds it. The lock is held
+  /// until the file is closed or the process ends.
   bool TryLock();
 
  private:
@@ -55,8 +55,8 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
-/// Writes `pieces`, one after another, under a temporary name, waits until the disk has them and
-/// renames: a reader sees the old file or the new one, never half of one. Throws
+/// Writes `pieces`, one after another, under a temporary name, waits until they are on the disk,
+/// and renames the file: a reader sees the old file or the new one, never a part of one. Throws
 /// std::runtime_error and leaves an old file as it was.
 void WriteFileAtomically(const std::filesystem::path& file,
                          std::span<const std::span<const std::byte>> pieces);

@@ -16,9 +16,9 @@ using nlohmann::json;
 constexpr size_t kMaxDepth = 32;
 constexpr size_t kMaxShown = 80;
 
-// Walks over the text without building a document: all it keeps are the keys of the objects that
-// are open. A hostile text costs some dozen times its own length, there and where it is then
-// parsed; who reads one limits that length.
+// Walks over the text without building a document: it keeps only the keys of the objects that are
+// open. A hostile text costs some dozen times its own length in memory, here and in the parser, so
+// callers limit its length.
 class Checker : public nlohmann::json_sax<json> {
  public:
   const std::string& complaint() const { return complaint_; }
@@ -66,7 +66,8 @@ class Checker : public nlohmann::json_sax<json> {
     return true;
   }
 
-  std::vector<std::set<std::string>> keys_;  // of the objects that are open, outermost first
+  std::vector<std::set<std::string>>
+      keys_;  // the keys of the objects that are open, outermost first
   std::string complaint_;
 };
 
@@ -84,7 +85,7 @@ void CheckJsonObject(std::string_view text, const std::string& name) {
 std::string Shortened(std::string_view text) {
   std::string shown;
   for (size_t i = 0; i < text.size(); ++i) {
-    // Never ends within a character.
+    // The cut is never within a character.
     if (i >= kMaxShown && !IsContinuation(text[i])) return shown + "...";
     const bool control = static_cast<unsigned char>(text[i]) < 0x20 || text[i] == 0x7F;
     shown += control ? '?' : text[i];

@@ -13,7 +13,7 @@
 
 namespace genie_env {
 
-/// One object of the file; every complaint names the file and the whole path of the field.
+/// One object of a JSON file. Every error names the file and the whole path of the field.
 class JsonFields {
  public:
   JsonFields(const nlohmann::json& object, std::string file, std::string prefix = "")
@@ -27,7 +27,7 @@ class JsonFields {
 
   int64_t Integer(const char* name, int64_t least, int64_t most) const {
     const nlohmann::json& value = Value(name);
-    // A number beyond int64 is unsigned in the parser's eyes, or a float.
+    // The parser makes a number beyond int64 unsigned or a float.
     const bool fits = value.is_number_integer() &&
                       (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX) &&
                       value.get<int64_t>() >= least && value.get<int64_t>() <= most;

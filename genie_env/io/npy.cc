@@ -50,7 +50,7 @@ class HeaderParser {
       }
     }
     SkipSpaces();
-    if (at_ != text_.size()) Fail("the header goes on behind its dictionary");
+    if (at_ != text_.size()) Fail("the header goes on after its dictionary");
     std::sort(keys.begin(), keys.end());
     if (keys != std::vector<std::string>{"descr", "fortran_order", "shape"}) {
       Fail("the header does not have the keys descr, fortran_order and shape, once each");
@@ -131,7 +131,7 @@ std::string StableCopy(std::span<const std::byte> file) {
   const size_t size = std::min(file.size(), kMaxNpyHeaderBytes);
   std::string copy(begin, size);
   for (int attempt = 0; attempt < 100; ++attempt) {
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // The compiler shall look again.
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // The compiler must read the file again.
     if (std::string_view(begin, size) == copy) break;
     copy.assign(begin, size);
   }
@@ -167,7 +167,7 @@ NpyArray::NpyArray(const std::filesystem::path& file, const NpyType& type, size_
     : NpyArray(file, ReadHeader(file), type, dimensions) {}
 
 // A writer adds elements before it counts them in the header. So the header is read before the file
-// is mapped for good: then what it promised is there.
+// is mapped: the mapping then holds all elements that the header counts.
 NpyArray::NpyArray(const std::filesystem::path& file, const Header& header, const NpyType& type,
                    size_t dimensions)
     : path_(file), file_(file), shape_(header.shape), header_bytes_(header.bytes) {
@@ -249,7 +249,7 @@ void NpyAppender::SetRows(int64_t rows) {
 }
 
 void NpyAppender::Truncate(int64_t rows) {
-  // In this order, so that the header never promises more than there is.
+  // This order keeps the header from counting more rows than there are.
   SetRows(rows);
   file_.Truncate(Offset(rows));
 }

@@ -15,7 +15,7 @@ namespace genie_env {
 // NumPy's .npy files (numpy.lib.format, versions 1.0 to 3.0): a header that is a Python dictionary
 // as text, then the elements. Row-major arrays only; "rows" are along the first dimension.
 
-/// An element type, as the header calls it and as people do.
+/// An element type: its code in the header, its name in NumPy, its bytes.
 struct NpyType {
   std::string_view code;
   std::string_view name;
@@ -37,7 +37,7 @@ class NpyArray {
   const std::vector<int64_t>& shape() const { return shape_; }
   size_t header_bytes() const { return header_bytes_; }
 
-  /// All elements; T is as wide as the type.
+  /// All elements; T must be as wide as the type.
   template <typename T>
   std::span<const T> elements() const {
     return {reinterpret_cast<const T*>(data_.data()), data_.size() / sizeof(T)};
@@ -63,13 +63,13 @@ class NpyArray {
 /// Bytes of the header that a new array gets: room for any number of rows.
 inline constexpr size_t kNewNpyHeaderBytes = 128;
 
-/// An array in a file that grows by rows. New rows are written behind the last one first, and count
-/// only when SetRows has overwritten the header in place, which no kill can leave half done.
+/// An array in a file that grows by rows. New rows are first written after the last one; they count
+/// when SetRows has overwritten the header in place, which a kill cannot interrupt halfway.
 /// Failures throw std::runtime_error. Not thread-safe.
 class NpyAppender {
  public:
   /// `row_shape` is the shape without its first number. A new array begins with Truncate(0). Throws
-  /// FormatError where a header of so many bytes could not count any number of rows.
+  /// FormatError where a header of `header_bytes` is too short for the largest number of rows.
   NpyAppender(OutputFile file, const NpyType& type, std::vector<int64_t> row_shape,
               size_t header_bytes = kNewNpyHeaderBytes);
 
@@ -78,7 +78,7 @@ class NpyAppender {
 
   void SetRows(int64_t rows);
 
-  /// Forgets the rows from number `rows` on, and gives their room back.
+  /// Removes the rows from number `rows` on from the file.
   void Truncate(int64_t rows);
 
  private:

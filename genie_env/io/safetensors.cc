@@ -30,7 +30,7 @@ struct TypeName {
   const char* name;
   size_t size;
 };
-// In the order in which a file stores them: the widest first, so that all are aligned.
+// The order in which a file stores tensors: the widest first, so that all are aligned.
 constexpr std::array<TypeName, 7> kTypeNames{{{StoredType::kInt64, "I64", 8},
                                               {StoredType::kFloat64, "F64", 8},
                                               {StoredType::kFloat32, "F32", 4},
@@ -55,7 +55,7 @@ std::optional<uint64_t> SizeOfTensor(StoredType type, const std::vector<int64_t>
   return size;
 }
 
-/// Reads one file's header; every complaint names the file.
+/// Reads one file's header. Every error names the file.
 class HeaderReader {
  public:
   HeaderReader(std::span<const std::byte> bytes, std::string file)
@@ -190,7 +190,7 @@ class HeaderReader {
       end = extent.end;
     }
     if (end != data_.size()) {
-      Fail(std::to_string(data_.size() - end) + " bytes behind the last tensor belong to none");
+      Fail(std::to_string(data_.size() - end) + " bytes after the last tensor belong to none");
     }
   }
 
@@ -225,7 +225,8 @@ std::vector<const NamedTensor*> InOrder(const std::map<std::string, TensorView>&
   return order;
 }
 
-/// What stands before the tensors' bytes, which are appended to `pieces` in the order of the file.
+/// Returns the bytes before the tensors' bytes, which it appends to `pieces` in the order of the
+/// file.
 std::string Header(const std::map<std::string, TensorView>& tensors,
                    const std::map<std::string, std::string>& metadata,
                    std::vector<std::span<const std::byte>>& pieces) {
@@ -264,7 +265,7 @@ struct SafetensorsFile::Impl {
     HeaderReader(bytes, name).Read(tensors, metadata);
   }
 
-  std::optional<MappedFile> file;  // empty where someone else keeps the bytes
+  std::optional<MappedFile> file;  // empty where the caller owns the bytes
   std::map<std::string, TensorView> tensors;
   std::map<std::string, std::string> metadata;
 };

@@ -16,8 +16,8 @@ enum class StoredType { kBool, kUInt8, kInt64, kFloat16, kBFloat16, kFloat32, kF
 /// Bytes of one element.
 size_t SizeOf(StoredType type);
 
-/// One tensor of a file: row-major, little-endian bytes that someone else owns, in files of others
-/// not always aligned to their type.
+/// One tensor of a file: row-major, little-endian bytes that the view does not own. Files by other
+/// programs may not align them to their type.
 struct TensorView {
   StoredType type = StoredType::kFloat32;
   std::vector<int64_t> shape;
@@ -32,7 +32,8 @@ class SafetensorsFile {
   /// file and the tensor.
   explicit SafetensorsFile(const std::filesystem::path& file);
 
-  /// The same of a file's bytes that someone else keeps, for longer; `name` is what errors call it.
+  /// Checks the bytes of a file, which must outlive this object. `name` is the file's name in
+  /// errors.
   SafetensorsFile(std::span<const std::byte> bytes, const std::string& name);
   ~SafetensorsFile();
   SafetensorsFile(SafetensorsFile&&) noexcept;
@@ -46,13 +47,13 @@ class SafetensorsFile {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Writes the file under a temporary name and renames it, so that a reader never sees half of one.
-/// Throws std::runtime_error when the disk does not take it.
+/// Writes the file under a temporary name and renames it: a reader never sees a part of it. Throws
+/// std::runtime_error when it cannot be written.
 void WriteSafetensors(const std::filesystem::path& file,
                       const std::map<std::string, TensorView>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 
-/// The bytes of such a file.
+/// The bytes that WriteSafetensors writes.
 std::string SafetensorsBytes(const std::map<std::string, TensorView>& tensors,
                              const std::map<std::string, std::string>& metadata = {});
 

@@ -10,8 +10,8 @@ namespace genie_env {
 struct CudaDevice {
   std::string name;            ///< for instance "NVIDIA H200"
   int compute_capability = 0;  ///< ten times it: 90 for 9.0
-  int64_t memory_bytes = 0;    ///< in all, not what is free
-  bool runs_kernels = false;   ///< our own kernels were compiled for it, or for an older one
+  int64_t memory_bytes = 0;    ///< total, not free
+  bool runs_kernels = false;   ///< whether our kernels were compiled for it or an older one
 };
 
 /// The CUDA toolkit that compiled our own kernels, for instance "13.0"; empty when this build has

@@ -4,10 +4,9 @@
 
 namespace genie_env {
 
-/// bfloat16 autocast for a scope. Nests, and restores what was before. Autocast keeps the weights
-/// that it has cast until the outermost scope ends, the caller's own too; they would be used again
-/// after an update, and those cast without gradients where gradients are wanted. So every scope
-/// begins and ends with none.
+/// bfloat16 autocast for a scope. Scopes nest and restore the state before them. Autocast caches
+/// cast weights until the outermost scope ends, which may be the caller's: stale weights after an
+/// update, or weights without gradients. So every scope clears the cache at its beginning and end.
 class Bf16Scope {
  public:
   Bf16Scope(bool enabled, at::DeviceType device)

@@ -22,13 +22,13 @@ struct NoiseKey {
 /// Standard normal draws of the training-noise stream: float32 of `shape`, on `device`.
 at::Tensor TrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
 
-/// The same with uniform draws in (0, 1). A step uses one of the two, once.
+/// Uniform draws in (0, 1) of the same stream. A training step uses one of the two functions, once.
 at::Tensor UniformTrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
 
-/// The weights of one linear map or convolution. Drawn from U(-b, b) with b = 1 / sqrt(fan_in)
-/// (torch's default), but from our own random numbers: torch's generator is never touched.
+/// The weights of one linear map or convolution. They are drawn from U(-b, b) with b = 1 /
+/// sqrt(fan_in), torch's default, by our own generator: torch's is never touched.
 struct Affine : torch::nn::Module {
-  /// `layer` tells the layers of one network apart, so that each has draws of its own.
+  /// `layer`: the number of the layer in its network; each layer has its own draws.
   Affine(std::vector<int64_t> weight_shape, int64_t outputs, int64_t fan_in, uint64_t seed,
          uint32_t layer);
   at::Tensor weight, bias;
@@ -37,7 +37,7 @@ struct Affine : torch::nn::Module {
 /// A parameter of `shape` drawn from U(-bound, bound).
 at::Tensor InitialWeight(at::IntArrayRef shape, double bound, uint64_t seed, uint32_t layer);
 
-/// Numbers the layers of a network that is made of many, so that none need be counted by hand.
+/// Makes layers and numbers them, for networks of many layers.
 struct LayerNumbers {
   uint64_t seed = 0;
   uint32_t next = 0;
@@ -50,8 +50,8 @@ struct LayerNumbers {
 at::Tensor Apply(const Affine& linear, const at::Tensor& x);
 
 struct Loss {
-  at::Tensor total;                         ///< scalar, what is minimised
-  std::map<std::string, at::Tensor> terms;  ///< detached scalars, what is reported
+  at::Tensor total;                         ///< scalar, minimised
+  std::map<std::string, at::Tensor> terms;  ///< detached scalars, reported
 };
 
 /// A network with the loss that trains it. Thread-compatible.
@@ -59,17 +59,17 @@ class Model : public torch::nn::Module {
  public:
   using torch::nn::Module::Module;
 
-  /// Which tensors `batch` holds, and their shapes, is said by each model; a missing or misshapen
-  /// one throws std::invalid_argument.
+  /// Computes the loss of one batch. Each model documents the tensors of its batch and their
+  /// shapes; a missing tensor or a wrong shape throws std::invalid_argument.
   virtual Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) = 0;
 
-  /// Called without gradients after every update, with the noise key of its batch: for what a
-  /// network changes by other means than the optimiser. What that needs to know of earlier batches
-  /// is kept in buffers, which are checkpointed.
+  /// Called without gradients after every update, with the noise key of its batch. A network
+  /// changes here the parameters that the optimiser does not learn. Its memory of earlier batches
+  /// is in buffers, which are checkpointed.
   virtual void AfterUpdate(const NoiseKey& /*noise*/) {}
 };
 
-/// tensors[name], or std::invalid_argument naming what is missing, and where: `what` are they?
+/// tensors[name]. Throws std::invalid_argument where it is missing; `what` names the tensors.
 const at::Tensor& Take(const TensorMap& tensors, const std::string& name,
                        const std::string& what = "the batch");
 

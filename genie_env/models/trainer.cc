@@ -47,7 +47,7 @@ std::map<std::string, double> Report(const Loss& loss) {
   return report;
 }
 
-/// Drops nothing from the network for as long as it lives.
+/// Disables dropout for a scope.
 class EvaluationScope {
  public:
   explicit EvaluationScope(Model& model) : model_(model) { model_.eval(); }
@@ -116,7 +116,7 @@ std::map<std::string, double> Trainer::Backward(const TensorMap& batch) {
 std::map<std::string, double> Trainer::Evaluate(const TensorMap& batch, uint64_t noise_step) {
   const c10::AutoGradMode no_gradients(false);
   const EvaluationScope whole(*impl_->model);
-  // Another key than any training step's.
+  // No training step has this key.
   return Report(impl_->ComputeLoss(batch, {~impl_->options.seed, noise_step}));
 }
 

@@ -12,12 +12,12 @@ struct TrainerOptions {
   double learning_rate = 1e-3;
   double gradient_clip = 0;  ///< largest absolute value of a gradient's element; 0: no clipping
   bool bf16 = false;         ///< bfloat16 autocast where the processor has it
-  uint64_t seed = 0;         ///< of the noise
+  uint64_t seed = 0;         ///< seed of the noise
   std::string device = "cpu";
 };
 
-/// One network, its loss and its optimiser (Adam, Kingma & Ba 2015, betas 0.9 and 0.999). The loop
-/// around it (data order, schedule, progress, checkpoints) is the caller's. Thread-compatible.
+/// One network, its loss and its optimiser (Adam, Kingma & Ba 2015, betas 0.9 and 0.999). The
+/// caller owns the loop around it (data order, schedule, progress, checkpoints). Thread-compatible.
 class Trainer {
  public:
   /// Throws std::invalid_argument on a null model, rates that are negative or not finite, and a
@@ -25,31 +25,31 @@ class Trainer {
   Trainer(std::shared_ptr<Model> model, TrainerOptions options);
   ~Trainer();
 
-  /// Loss and gradients of one batch; replaces the gradients of the last. Returns the loss as
-  /// "loss" and its terms. Throws std::runtime_error when the loss is not finite.
+  /// Computes loss and gradients of one batch; the gradients replace earlier ones. Returns the loss
+  /// as "loss" and its terms. Throws std::runtime_error when the loss is not finite.
   std::map<std::string, double> Backward(const TensorMap& batch);
 
-  /// The same numbers without gradients; the noise is keyed by `noise_step` alone.
+  /// Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.
   std::map<std::string, double> Evaluate(const TensorMap& batch, uint64_t noise_step);
 
-  /// One optimiser step with the gradients at hand. Throws std::logic_error when there are none,
+  /// Makes one optimiser step with the last gradients. Throws std::logic_error when there are none,
   /// std::runtime_error when one is not finite; the weights are then as before.
   void Update();
 
   void SetLearningRate(double learning_rate);
 
-  /// The gradients themselves, by parameter name: what is reduced across processes.
+  /// The gradients by parameter name, not copied: processes that train together reduce them.
   TensorMap Gradients() const;
 
-  /// The weights alone, by parameter name (what a world directory stores); copies.
+  /// Copies of the weights by parameter name; a world directory stores them.
   TensorMap Weights() const;
   void LoadWeights(const TensorMap& weights);
 
-  /// Weights, optimiser moments, buffers and the step: all that a resumed run needs. Copies.
+  /// Copies of weights, optimiser moments, buffers and the step: all that a resumed run needs.
   TensorMap State() const;
 
-  /// Throws std::invalid_argument, before anything is written, on what no State of this network can
-  /// be: a name missing or unknown, another shape, a value that is not finite, a negative step.
+  /// Loads a State of this network. Throws std::invalid_argument, before anything is written, on a
+  /// missing or unknown name, another shape, a value that is not finite, or a negative step.
   void LoadState(const TensorMap& state);
 
   int64_t step() const;  ///< updates made

@@ -12,7 +12,7 @@
 namespace genie_env {
 namespace {
 
-// What follows the colon; -1 where it is no number.
+// The number after the colon; -1 where it is no number.
 int IndexOf(const std::string& text) {
   int index = -1;
   const char* end = text.data() + text.size();
@@ -55,7 +55,7 @@ at::Device ParseDevice(const std::string& name) {
 
 at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
   if (device.is_cpu()) return host;
-  // Copies from ordinary memory would be waited for.
+  // A copy from pageable memory would be synchronous.
   const at::Tensor pinned = at::empty(host.sizes(), host.options().pinned_memory(true));
   pinned.copy_(host);
   return pinned.to(device, /*non_blocking=*/true);

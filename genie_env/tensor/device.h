@@ -8,21 +8,21 @@
 
 namespace genie_env {
 
-/// The device that `name` stands for: "cpu" (or "cpu:0"), "cuda" (the first) or "cuda:1". Throws
-/// std::invalid_argument on anything else and on a GPU that is not there. What it returns is what a
-/// tensor there says of itself, so that the two can be compared.
+/// The device called `name`: "cpu" (or "cpu:0"), "cuda" (the first GPU) or "cuda:1". Throws
+/// std::invalid_argument on other names and where LibTorch sees no such GPU. The result equals
+/// Tensor::device() of a tensor on that device.
 at::Device ParseDevice(const std::string& name);
 
-/// A contiguous tensor on the CPU, on `device`. On a GPU it arrives in its turn, from a copy that
-/// nobody can write to: the caller need not wait.
+/// Copies a contiguous tensor from the CPU to `device`. A copy to a GPU is asynchronous, in stream
+/// order, and reads from a private copy: the caller may write to `host` at once.
 at::Tensor ToDevice(const at::Tensor& host, at::Device device);
 
-/// Bytes that can still be allocated there: on the CPU what the system can give without swapping,
-/// on a GPU what is free or kept in reserve by LibTorch. Empty where the system does not say.
+/// Bytes that can still be allocated on `device`: on the CPU, memory that is available without
+/// swapping; on a GPU, memory that is free or reserved by LibTorch. Empty where it is unknown.
 std::optional<int64_t> FreeMemory(at::Device device);
 
-/// Whether this library was compiled with OpenMP, so that its loops run on all of torch's threads:
-/// without it at::parallel_for is a plain loop, and says nothing.
+/// Whether this library was compiled with OpenMP, so that its loops run on all of torch's threads.
+/// Without OpenMP, at::parallel_for silently runs on one thread.
 bool HasOpenMp();
 
 }  // namespace genie_env

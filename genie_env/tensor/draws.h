@@ -8,7 +8,7 @@
 
 namespace genie_env {
 
-/// The stored start that each row's kStart draw names, of `count`: int64 [N].
+/// Chooses one of `count` stored starts for each row by its kStart draw: int64 [N], on the CPU.
 at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count);
 
 /// FillUniform or FillNormal.

@@ -6,10 +6,10 @@
 
 namespace genie_env {
 
-/// While it lives, this thread computes as a frozen world does: without gradients, and in the
-/// world's own precision whatever autocast region the caller is in. Nor does it stay in the
-/// caller's torch.inference_mode: no caller could train on observations made there, and a state
-/// made outside could not be written.
+/// The mode in which this thread computes a frozen world, for the scope: without gradients, and in
+/// the world's own precision whatever autocast region the caller is in. It also leaves the caller's
+/// torch.inference_mode: nobody could train on observations made there, and a state made outside
+/// could not be written.
 class FrozenScope {
  private:
   c10::InferenceMode no_inference_{false};  // first: it switches gradients on

@@ -13,14 +13,15 @@
 namespace genie_env {
 namespace {
 
-constexpr int64_t kGrain = 1 << 16;  // bytes; fewer are not worth waking another thread
+constexpr int64_t kGrain =
+    1 << 16;  // bytes of one task; waking a thread for fewer costs more than it saves
 
 bool IsPlainMemory(const at::Tensor& tensor) {
   return tensor.device().is_cpu() && tensor.is_contiguous();
 }
 
-// Calls copy(place, row, bytes) for every i: where row i and row rows[i] begin, and how long a row
-// is.
+// Calls copy(place, row, bytes) for every i: the offsets of row i and row rows[i], and the length
+// of a row, in bytes.
 template <typename Copy>
 void ForEachRow(const at::Tensor& rows, const at::Tensor& tensor, const Copy& copy) {
   if (tensor.numel() == 0) return;

@@ -6,13 +6,12 @@
 
 namespace genie_env {
 
-/// Keeps what steps have used for the next ones: fresh memory costs as much as much of the work
-/// does, because the system hands it out page by page, filled with zeros. Thread-safe: who takes a
-/// scratch has it alone.
+/// Reuses buffers between steps: fresh memory is expensive, because the system hands it out page by
+/// page and fills it with zeros. A buffer has one owner at a time. Thread-safe.
 template <typename Scratch>
 class ScratchPool {
  public:
-  /// One that was given back, where there is one and fits(it) is true; else make().
+  /// Returns a buffer that was given back and for which fits(buffer) is true, otherwise make().
   template <typename Fits, typename Make>
   Scratch Take(const Fits& fits, const Make& make) {
     {
@@ -26,6 +25,7 @@ class ScratchPool {
     return make();
   }
 
+  /// Gives a buffer back for the next Take.
   void Give(Scratch scratch) {
     const std::lock_guard lock(mutex_);
     free_.push_back(std::move(scratch));

@@ -33,7 +33,8 @@ at::Tensor ToFloat(const TensorView& view, const std::string& place) {
   return tensor;
 }
 
-// Calls take(name, tensor, place) for exactly the tensors named in `shapes`, of these shapes.
+// Calls take(name, tensor, place) for each tensor. The file must hold exactly the tensors named in
+// `shapes`, of these shapes.
 template <typename TakeTensor>
 void ReadEach(std::span<const std::byte> bytes, const std::filesystem::path& file,
               const std::map<std::string, std::vector<int64_t>>& shapes, const TakeTensor& take) {

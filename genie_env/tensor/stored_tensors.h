@@ -14,10 +14,10 @@
 
 namespace genie_env {
 
-/// A tensor's own bytes, which must lie on the CPU, contiguous, as a file stores them.
+/// A view of the bytes of a tensor, which must be contiguous and on the CPU.
 TensorView ViewOf(const at::Tensor& tensor);
 
-/// A stored tensor, copied, in its own type.
+/// A copy of a stored tensor, in its stored type.
 at::Tensor CopyOf(const TensorView& view);
 
 /// Copies tensors out of the bytes of a safetensors file, which must hold exactly those named in

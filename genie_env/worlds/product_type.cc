@@ -15,7 +15,8 @@ at::ScalarType ProductTypeOf(const std::string& name, at::Device device) {
     throw std::invalid_argument("dtype is \"" + name +
                                 "\", expected \"auto\", \"float32\" or \"bfloat16\"");
   }
-  if (const std::string obstacle = device.is_cpu() ? Bf16Obstacle() : ""; !obstacle.empty()) {
+  if (const std::string obstacle = device.is_cpu() ? Bf16UnavailableReason() : "";
+      !obstacle.empty()) {
     throw std::invalid_argument("dtype is \"bfloat16\", but " + obstacle +
                                 ": give \"float32\" or \"auto\"");
   }

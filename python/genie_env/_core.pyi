@@ -8,7 +8,7 @@ import numpy.typing
 import os
 import torch
 import typing
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'hidden_after_passes', 'limits', 'world_families']
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'mask_schedule', 'limits', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -754,7 +754,7 @@ def build_info() -> dict[str, typing.Any]:
     """
     How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
     """
-def hidden_after_passes(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
+def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
     """
     How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:
     its cosine schedule.

@@ -428,7 +428,7 @@ std::vector<Hostile> HostileFiles() {
        ": the header has the unknown key \"evil\""},
       {"something behind the dictionary", "actions.npy",
        Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (3,)} import os", 24),
-       ": the header goes on behind its dictionary"},
+       ": the header goes on after its dictionary"},
       {"column-major", "frames.npy",
        frames("{'descr': '|u1', 'fortran_order': True, 'shape': (3, 2, 3, 3)}"),
        ": fortran_order is not False; store the array row-major"},

@@ -92,7 +92,7 @@ TEST_F(GenieWorldTest, OnTheGpuWhatWasWrittenToAStateDoesNoHarm) {
   state[0].fill_(1 << 20);
   state[1].fill_(-7);
   const at::Tensor last =
-      at::full({2, RandomGenie::kPositions}, RandomGenie::kEyes.codes - 1, at::kLong);
+      at::full({2, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes - 1, at::kLong);
   EXPECT_TRUE(at::equal(world->Observe(state, "tokens").cpu(), last));
   for (const char* kind : {"latents", "pixels"}) world->Observe(state, kind).cpu();
   const RowCounters rng{{1, 0, 0}, {2, 0, 0}};
@@ -248,7 +248,7 @@ TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   const auto world = World::Load(path_);
   EXPECT_TRUE(world->spec().has_latent_statistics);
   WorldState state = world->MakeState(5);
-  state[0].copy_(RandomNumbers(3, {5, RandomGenie::kPositions}, RandomGenie::kEyes.codes));
+  state[0].copy_(RandomNumbers(3, {5, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes));
   const at::Tensor distance = world->LatentDistance(state);
   const at::Tensor latents = world->Observe(state, "latents").to(at::kDouble);
   const at::Tensor white = (latents - mean).matmul(whitening.to(at::kDouble).t());

@@ -81,7 +81,7 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
   const Floats before = Normal(rows * stride, 1);
   Floats c = before, h(rows * stride, 99.0f);
   const int64_t apart = 40, h_at = 23;  // an observation: c and h side by side, with room between
-  Floats seen(rows * apart, 99.0f);
+  Floats out(rows * apart, 99.0f);
   std::vector<Element> input(rows * kPanel, Element{7});
   gates({.rows = rows,
          .units = units,
@@ -91,8 +91,8 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
          .stride = stride,
          .c = c.data(),
          .h = h.data(),
-         .seen_c = {seen.data(), apart},
-         .seen_h = {seen.data() + h_at, apart},
+         .c_out = {out.data(), apart},
+         .h_out = {out.data() + h_at, apart},
          .product_stride = kPanel,
          .product_input = input.data()});
   for (int64_t row = 0; row < rows; ++row) {
@@ -111,8 +111,8 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
           Sigma(gate(1, j)) * before[at] + Sigma(gate(0, j)) * std::tanh(gate(2, j));
       EXPECT_NEAR(c[at], cell, 1e-5);
       EXPECT_NEAR(h[at], Sigma(gate(3, j)) * std::tanh(cell), 1e-5);
-      EXPECT_EQ(seen[row * apart + j], c[at]);
-      EXPECT_EQ(seen[row * apart + h_at + j], h[at]);
+      EXPECT_EQ(out[row * apart + j], c[at]);
+      EXPECT_EQ(out[row * apart + h_at + j], h[at]);
       if constexpr (std::is_same_v<Element, float>) {
         EXPECT_EQ(input[row * kPanel + j], h[at]);
       } else {
@@ -120,7 +120,7 @@ void CheckGates(void (*gates)(const GateBlock<Element>&), int64_t units) {
       }
     }
   }
-  EXPECT_EQ(std::ranges::count(seen, 99.0f), rows * (apart - 2 * units));  // nothing in between
+  EXPECT_EQ(std::ranges::count(out, 99.0f), rows * (apart - 2 * units));  // nothing in between
 }
 
 TEST_P(MemoryKernelsTest, GatesAreAnLstmCell) {
@@ -136,7 +136,7 @@ struct Mixture {
   Floats bias = Normal(components * 3 * kPanel, 1);
   Floats temperature = Floats(rows, 1.0f);
   Floats uniform = Floats(rows * stride, 0.5f), normal = Normal(rows * stride, 1);
-  Floats z = Floats(rows * stride, 99.0f), seen = z, surprise = Floats(rows * 2, 99.0f);
+  Floats z = Floats(rows * stride, 99.0f), out = z, surprise = Floats(rows * 2, 99.0f);
 
   Mixture(int64_t dimensions, int64_t components) : dimensions(dimensions), components(components) {
     std::uniform_real_distribution<float> uniforms(0, 1), temperatures(0.1f, 1.5f);
@@ -155,7 +155,7 @@ struct Mixture {
             .uniform = uniform.data(),
             .normal = normal.data(),
             .z = z.data(),
-            .seen_z = {seen.data(), stride},
+            .z_out = {out.data(), stride},
             .surprise_stride = 2,
             .surprise = surprise.data()};
   }
@@ -199,7 +199,7 @@ TEST_P(MemoryKernelsTest, SampleAndScoreAreTheMixtureDensity) {
        {std::pair{kPanel, 5}, {kPanel, 1}, {int64_t{5}, 5}, {int64_t{1}, int{kMaxComponents}}}) {
     Mixture mixture(dimensions, components);
     GetParam().sample(mixture.Block());
-    EXPECT_EQ(mixture.seen, mixture.z);
+    EXPECT_EQ(mixture.out, mixture.z);
     int64_t checked = 0;
     for (int64_t row = 0; row < mixture.rows; ++row) {
       double surprise = 0;

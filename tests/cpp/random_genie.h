@@ -24,25 +24,25 @@ inline at::Tensor RandomNumbers(uint64_t seed, at::IntArrayRef shape, int64_t co
 /// they have something to say. Sizes are such that nothing is a whole panel, and that the frame is
 /// no square.
 struct RandomGenie {
-  static constexpr TokenizerSizes kEyes{.clip = {.height = 24, .width = 16, .patch = 4},
-                                        .block = {.width = 40, .heads = 2},
-                                        .encoder_blocks = 2,
-                                        .decoder_blocks = 2,
-                                        .codes = 30,
-                                        .code_dimensions = 3,
-                                        .window = 3};
+  static constexpr TokenizerSizes kTokenizer{.clip = {.height = 24, .width = 16, .patch = 4},
+                                             .block = {.width = 40, .heads = 2},
+                                             .encoder_blocks = 2,
+                                             .decoder_blocks = 2,
+                                             .codes = 30,
+                                             .code_dimensions = 3,
+                                             .window = 3};
   static constexpr int64_t kPositions = 24;
-  static constexpr DynamicsSizes kMind{.positions = kPositions,
-                                       .codes = 30,
-                                       .block = {.width = 48, .heads = 3},
-                                       .blocks = 3,
-                                       .window = 4,
-                                       .passes = 3};
+  static constexpr DynamicsSizes kDynamics{.positions = kPositions,
+                                           .codes = 30,
+                                           .block = {.width = 48, .heads = 3},
+                                           .blocks = 3,
+                                           .window = 4,
+                                           .passes = 3};
   static constexpr int64_t kActions = 5;
 
   RandomGenie() {
-    for (torch::nn::Module* network :
-         {static_cast<torch::nn::Module*>(&eyes), static_cast<torch::nn::Module*>(&mind)}) {
+    for (torch::nn::Module* network : {static_cast<torch::nn::Module*>(&tokenizer),
+                                       static_cast<torch::nn::Module*>(&dynamics)}) {
       TensorMap enlarged;
       for (const auto& [name, parameter] : ParametersOf(*network)) {
         at::Tensor(parameter).requires_grad_(false);
@@ -53,29 +53,30 @@ struct RandomGenie {
   }
 
   at::Tensor action_codes = UniformTrainingNoise({7, 0}, {kActions, 6}, at::kCPU) - 0.5;
-  Tokenizer eyes{kEyes, 1};
-  Dynamics mind{kMind, action_codes, 2};
+  Tokenizer tokenizer{kTokenizer, 1};
+  Dynamics dynamics{kDynamics, action_codes, 2};
 };
 
 /// What a frozen Genie is made of, and what it moves.
 struct GenieScene : RandomGenie {
-  GenieWeights weights{.tokenizer_sizes = kEyes,
-                       .dynamics_sizes = kMind,
-                       .tokenizer = ParametersOf(eyes),
-                       .dynamics = ParametersOf(mind),
+  GenieWeights weights{.tokenizer_sizes = kTokenizer,
+                       .dynamics_sizes = kDynamics,
+                       .tokenizer = ParametersOf(tokenizer),
+                       .dynamics = ParametersOf(dynamics),
                        .action_codes = action_codes};
 
   /// Rows that have not begun.
   static GenieState MakeState(int64_t rows, at::ScalarType dtype, at::Device device = at::kCPU) {
     const auto numbers = at::TensorOptions(device).dtype(at::kLong);
-    const auto ring = [&](int64_t blocks, int64_t slots, int64_t width) {
+    const auto cache = [&](int64_t blocks, int64_t slots, int64_t width) {
       return at::zeros({rows, blocks, 2, kPositions, slots, width}, numbers.dtype(dtype));
     };
     return {.tokens = at::zeros({rows, kPositions}, numbers),
             .time = at::zeros({rows}, numbers),
-            .past = ring(kMind.blocks, kMind.window - 1, kMind.block.width),
-            .eyes_time = at::zeros({rows}, numbers),
-            .eyes_past = ring(kEyes.encoder_blocks, kEyes.window - 1, kEyes.block.width)};
+            .kv_cache = cache(kDynamics.blocks, kDynamics.window - 1, kDynamics.block.width),
+            .encoder_time = at::zeros({rows}, numbers),
+            .encoder_kv_cache =
+                cache(kTokenizer.encoder_blocks, kTokenizer.window - 1, kTokenizer.block.width)};
   }
 };
 
@@ -93,10 +94,10 @@ inline constexpr const char* kRandomGenieConfig =
 inline TensorMap RandomGenieWeights() {
   const RandomGenie genie;
   TensorMap weights{{"action_codes", genie.action_codes}};
-  for (const auto& [name, parameter] : ParametersOf(genie.eyes)) {
+  for (const auto& [name, parameter] : ParametersOf(genie.tokenizer)) {
     weights.emplace("tokenizer." + name, parameter);
   }
-  for (const auto& [name, parameter] : ParametersOf(genie.mind)) {
+  for (const auto& [name, parameter] : ParametersOf(genie.dynamics)) {
     weights.emplace("dynamics." + name, parameter);
   }
   return weights;
@@ -109,7 +110,7 @@ inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& direc
   WriteTensors(directory / "model.safetensors", RandomGenieWeights());
   WriteTensors(
       directory / "starts.safetensors",
-      {{"tokens", RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kEyes.codes)}});
+      {{"tokens", RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes)}});
   return directory;
 }
 

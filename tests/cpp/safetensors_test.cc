@@ -213,7 +213,7 @@ const std::vector<Hostile>& HostileFiles() {
        "a gap of 2 bytes lies before tensor \"b\""},
       {"bytes that belong to no tensor",
        FileOf(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 6),
-       "5 bytes behind the last tensor belong to none"},
+       "5 bytes after the last tensor belong to none"},
       {"metadata that is an array", FileOf(R"({"__metadata__":[]})", 0),
        "__metadata__ is not an object"},
       {"metadata that is no text", FileOf(R"({"__metadata__":{"k":1}})", 0),

@@ -139,7 +139,7 @@ TYPED_TEST(TransformerKernelsTest, Time) {
   for (const int64_t head : {2, 20, 32, 64, 72}) {
     for (const int64_t slots : {1, 7, 15, 20}) {
       constexpr int64_t kPlaces = 5, kHeads = 2;
-      const int64_t width = kHeads * head, seen = slots < 20 ? slots : 13;
+      const int64_t width = kHeads * head, visible = slots < 20 ? slots : 13;
       const std::vector<int32_t> place{1, 4};
       const auto positions = static_cast<int64_t>(place.size());
       const auto keys = this->Elements(kPlaces * slots * width);
@@ -149,18 +149,18 @@ TYPED_TEST(TransformerKernelsTest, Time) {
       for (const auto& kernels : SupportedTransformerKernels<TypeParam>()) {
         std::vector<TypeParam> out(positions * width);
         Floats scores(TimeScores(kHeads, slots));
-        kernels.time({positions, place.data(), kHeads, head, slots, seen, keys.data(),
+        kernels.time({positions, place.data(), kHeads, head, slots, visible, keys.data(),
                       values.data(), query.data(), key.data(), value.data(), scores.data(),
                       out.data()});
         for (int64_t s = 0; s < positions; ++s) {
           for (int64_t first = 0; first < width; first += head) {
             const auto at = [&](const auto& past, const auto& own, int64_t slot, int64_t i) {
-              return this->Value(slot == seen
+              return this->Value(slot == visible
                                      ? own[s * width + first + i]
                                      : past[(place[s] * slots + slot) * width + first + i]);
             };
             Doubles weights;
-            for (int64_t slot = 0; slot <= seen; ++slot) {
+            for (int64_t slot = 0; slot <= visible; ++slot) {
               double dot = 0;
               for (int64_t i = 0; i < head; ++i) {
                 dot += this->Value(query[s * width + first + i]) * at(keys, key, slot, i);
@@ -170,7 +170,7 @@ TYPED_TEST(TransformerKernelsTest, Time) {
             const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
             for (int64_t i = 0; i < head; ++i) {
               double expected = 0;
-              for (int64_t slot = 0; slot <= seen; ++slot) {
+              for (int64_t slot = 0; slot <= visible; ++slot) {
                 expected += weights[slot] / total * at(values, value, slot, i);
               }
               this->ExpectNear(out[s * width + first + i], expected, kernels.instruction_set);

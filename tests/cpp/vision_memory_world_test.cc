@@ -152,15 +152,15 @@ double Differing(const at::Tensor& a, const at::Tensor& b, double tolerance) {
 void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarType dtype,
                             double tolerance, double strays) {
   const Scene scene(sizes, rows);
-  const auto packed = PackMemory(scene.weights, dtype);
-  const auto plain = PlainMemory(scene.weights, at::kCPU, at::kFloat);
+  const auto cpu = MakeMemoryCpu(scene.weights, dtype);
+  const auto torch = MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat);
   for (const bool given : {true, false}) {
     const MemoryState a = scene.CopyOfState(), b = scene.CopyOfState();
     const auto advance = [&](const FrozenMemory& memory, const MemoryState& state) {
       return given ? memory.Follow(state, scene.actions, scene.next)
                    : memory.Dream(state, scene.actions, scene.draws, {});
     };
-    const MemoryOutcome x = advance(*packed, a), y = advance(*plain, b);
+    const MemoryOutcome x = advance(*cpu, a), y = advance(*torch, b);
     EXPECT_TRUE(at::allclose(a.h, b.h, tolerance, tolerance));
     EXPECT_TRUE(at::allclose(a.c, b.c, tolerance, tolerance));
     EXPECT_TRUE(at::allclose(x.termination_logit, y.termination_logit, tolerance, tolerance));
@@ -197,7 +197,7 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
     const MemorySizes sizes{64, 512, 5};
     const Scene scene(sizes, 131);
-    const auto memory = PackMemory(scene.weights, dtype);
+    const auto memory = MakeMemoryCpu(scene.weights, dtype);
     const MemoryState whole = scene.CopyOfState();
     const MemoryOutcome expected = memory->Dream(whole, scene.actions, scene.draws, {});
     for (const int64_t batch : {1, 2, 3, 7, 20, 64, 100}) {
@@ -222,8 +222,8 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
 TEST(FrozenMemory, WritesWhatIsObservedWhereItIsWanted) {
   for (const MemorySizes& sizes : {kWhole, kRagged}) {
     const Scene scene(sizes, 77);
-    for (const auto& memory : {PackMemory(scene.weights, at::kFloat),
-                               PlainMemory(scene.weights, at::kCPU, at::kFloat)}) {
+    for (const auto& memory : {MakeMemoryCpu(scene.weights, at::kFloat),
+                               MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat)}) {
       const MemoryState silent = scene.CopyOfState(), state = scene.CopyOfState();
       memory->Dream(silent, scene.actions, scene.draws, {});
       const at::Tensor observation = at::full({77, sizes.latents + sizes.hidden + 2}, 99.0f);
@@ -355,7 +355,7 @@ class WithoutOneDnn {
 
 TEST(VisionMemoryWorld, WithoutOneDnnAutoIsFloat32) {
   const std::filesystem::path path = WorldOf(kWhole);
-  if (!CanPackBf16()) GTEST_SKIP() << Bf16Obstacle();
+  if (!CanPackBf16()) GTEST_SKIP() << Bf16UnavailableReason();
   const WithoutOneDnn scope;
   const auto world = World::Load(path);
   EXPECT_EQ(world->spec().dtype, "float32");
@@ -366,7 +366,7 @@ TEST(VisionMemoryWorld, WithoutOneDnnAutoIsFloat32) {
 }
 
 TEST(VisionMemoryWorld, OneDnnSwitchedOffLaterCostsNoRow) {
-  if (!CanPackBf16()) GTEST_SKIP() << Bf16Obstacle();
+  if (!CanPackBf16()) GTEST_SKIP() << Bf16UnavailableReason();
   const auto world = World::Load(WorldOf(kWhole), {.dtype = "bfloat16"});
   WorldState state = Dreamt(*world);
   const WorldState before = state.Clone();

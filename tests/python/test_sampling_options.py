@@ -81,9 +81,9 @@ def test_one_pass_draws_every_token_by_itself(world: Path) -> None:
 
 
 def test_schedule() -> None:
-    assert _core.hidden_after_passes(64, 4) == [59, 45, 24, 0]
-    assert _core.hidden_after_passes(12, 1) == [0]
-    each = torch.tensor([12, *_core.hidden_after_passes(12, 64)]).diff()
+    assert _core.mask_schedule(64, 4) == [59, 45, 24, 0]
+    assert _core.mask_schedule(12, 1) == [0]
+    each = torch.tensor([12, *_core.mask_schedule(12, 64)]).diff()
     assert int(each.min()) >= -1 and int(each.max()) <= 0
 
 

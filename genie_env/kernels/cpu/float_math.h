@@ -5,14 +5,18 @@
 
 namespace genie_env {
 
-// Branch-free float32 exp and log: loops over them become vector code of whatever instruction set
-// the enclosing function is compiled for, which calls of the C library would prevent. Relative
-// error below 5e-7. The coefficients are least-maximum fits on the reduced ranges. `Bits` are
-// unsigned integers as wide as the numbers: uint32_t, or as many of them as a vector has lanes.
+// Branch-free float32 exp and log. Loops over them become vector code for the instruction set of
+// the enclosing function, which calls of the C library would prevent. The relative error is below
+// 5e-7. The coefficients are minimax fits on the reduced ranges. `Bits` is an unsigned integer as
+// wide as the number: uint32_t, or a vector of as many as the number has lanes.
+//
+// core/random.cc has another logarithm, with other coefficients and another order of operations. A
+// seed's draws have its bits and must keep them on every processor; here the compiler may fuse
+// operations where an instruction set can.
 
 #define GENIE_ENV_INLINE inline __attribute__((always_inline))
 
-/// exp(x); below -87 it is the value there, 1.6e-38, and above 88 likewise, 1.7e38.
+/// exp(x) for x from -87 (1.6e-38) to 88 (1.7e38); x is clamped to that range.
 template <typename Number, typename Bits>
 GENIE_ENV_INLINE Number ExpOf(Number x) {
   const Number low = Number{} - 87.0f, high = Number{} + 88.0f;

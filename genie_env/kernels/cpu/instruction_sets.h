@@ -19,7 +19,7 @@ namespace genie_env {
 
 enum class InstructionSet : uint8_t { kBaseline, kAvx2, kAvx512 };
 
-/// The largest that this CPU can run.
+/// The largest instruction set that this CPU can run.
 inline InstructionSet BestInstructionSet() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {

@@ -8,16 +8,16 @@
 
 namespace genie_env {
 
-// Sixteen float32 numbers side by side. The compiler makes of them what the enclosing function's
-// instruction set has, one register or four; loops over plain arrays it often takes apart instead.
-// Whatever the instruction set, sums are added up in the same order.
+// Vectors of sixteen float32 numbers. The compiler maps them to one to four registers of the
+// enclosing function's instruction set; it often splits loops over plain arrays instead. Sums have
+// the same order on every instruction set.
 
 inline constexpr int64_t kLanes = 16;
 using Lanes = float __attribute__((vector_size(64)));
 using LaneBits = uint32_t __attribute__((vector_size(64)));
 using LanePairs = uint64_t __attribute__((vector_size(64)));
 
-/// `Number` is Lanes or float: sixteen numbers, or one. bfloat16 is given as its bits.
+/// Number: Lanes or float. A bfloat16 is read as its bits.
 template <typename Number>
 GENIE_ENV_INLINE Number Load(const float* from) {
   Number x;
@@ -42,7 +42,7 @@ GENIE_ENV_INLINE void Store(Number x, float* to) {
   std::memcpy(to, &x, sizeof(x));
 }
 
-/// As ToBf16: what is rounded stands in the upper halves; the lower ones are of no meaning.
+/// ToBf16 of each lane, in its upper half; the lower half is undefined.
 GENIE_ENV_INLINE LaneBits RoundedToBf16(Lanes x) {
   const auto bits = std::bit_cast<LaneBits>(x);
   return bits + 0x7fff + ((bits >> 16) & 1);
@@ -81,8 +81,8 @@ GENIE_ENV_INLINE float Largest(Lanes x) {
   return Max(Max(quarters[0], quarters[2]), Max(quarters[1], quarters[3]));
 }
 
-/// Thirty-two numbers, in an order that is quick to load and the same for all that are loaded from
-/// one type.
+/// Thirty-two numbers, in an order that is fast to load. The order depends on the type that they
+/// are loaded from alone.
 struct Wide {
   Lanes first, second;
 };
@@ -92,7 +92,8 @@ GENIE_ENV_INLINE Wide LoadWide(const float* from) {
   return {Load<Lanes>(from), Load<Lanes>(from + kLanes)};
 }
 
-GENIE_ENV_INLINE Wide LoadWide(const uint16_t* from) {  // those at even places, then the others
+GENIE_ENV_INLINE Wide
+LoadWide(const uint16_t* from) {  // the numbers at even places, then the others
   LaneBits bits;
   std::memcpy(&bits, from, sizeof(bits));
   return {std::bit_cast<Lanes>(bits << 16), std::bit_cast<Lanes>(bits & 0xffff0000)};
@@ -108,7 +109,7 @@ GENIE_ENV_INLINE void StoreWide(const Wide& x, uint16_t* to) {
   std::memcpy(to, &bits, sizeof(bits));
 }
 
-/// Numbers 2i and 2i + 1 in each other's place.
+/// Swaps numbers 2i and 2i + 1.
 GENIE_ENV_INLINE Lanes SwapPairs(Lanes x) {
   const auto pairs = std::bit_cast<LanePairs>(x);
   return std::bit_cast<Lanes>((pairs >> 32) | (pairs << 32));
@@ -126,7 +127,7 @@ GENIE_ENV_INLINE void ForEachLanes(int64_t size, const Body& body) {
 /// The sum of term.operator()<Number>(i) over 0 .. size - 1.
 template <typename Term>
 GENIE_ENV_INLINE float Sum(int64_t size, const Term& term) {
-  Lanes even{}, odd{};  // two, as each addition waits for the one before
+  Lanes even{}, odd{};  // two sums, because each addition waits for the one before
   float rest = 0;
   int64_t i = 0;
   for (; i + 2 * kLanes <= size; i += 2 * kLanes) {

@@ -47,12 +47,12 @@ void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* 
 
 TileScope::~TileScope() { at::native::cpublas::brgemm_release(bf16); }
 
-std::string Bf16Obstacle() {
+std::string Bf16UnavailableReason() {
   if (BestInstructionSet() < InstructionSet::kAvx512) return "this processor has no AVX-512";
   if (!at::globalContext().userEnabledMkldnn()) {
     return "oneDNN is switched off (torch.backends.mkldnn.enabled)";
   }
-  // oneDNN can also be kept from AVX-512 when the program starts: only a product tells.
+  // An environment variable can keep oneDNN from AVX-512: only a product shows it.
   constexpr int64_t kSize = 32;
   const at::Tensor zeros = at::zeros({kSize, kSize}, at::kBFloat16);
   const auto* input = zeros.const_data_ptr<at::BFloat16>();
@@ -66,7 +66,7 @@ std::string Bf16Obstacle() {
   return "";
 }
 
-bool CanPackBf16() { return Bf16Obstacle().empty(); }
+bool CanPackBf16() { return Bf16UnavailableReason().empty(); }
 
 bool Bf16IsFaster() {
 #if defined(__x86_64__)

@@ -7,9 +7,9 @@
 
 namespace genie_env {
 
-// Matrix products on the CPU of a few rows with weights that were packed once. `Element` is what
-// they read, float or at::BFloat16; they add up in float32. A row's bits depend on neither the
-// number of rows nor the row's place among them.
+// Matrix products on the CPU of a few rows with packed weights. `Element` is the type of their
+// inputs, float or at::BFloat16; they accumulate in float32. A row's bits depend on neither the
+// number of rows nor the row's place among them. All functions are thread-safe.
 
 template <typename Element>
 inline constexpr bool kIsBf16 = std::is_same_v<Element, at::BFloat16>;
@@ -17,29 +17,30 @@ inline constexpr bool kIsBf16 = std::is_same_v<Element, at::BFloat16>;
 template <typename Element>
 inline constexpr at::ScalarType kTypeOf = kIsBf16<Element> ? at::kBFloat16 : at::kFloat;
 
-/// What kernels/ call an Element: a bfloat16 is its bits.
+/// The type that stands for Element in kernels/: a bfloat16 is its bits.
 template <typename Element>
 using BitsOf = std::conditional_t<kIsBf16<Element>, uint16_t, float>;
 
-/// Rows that a product computes for `rows` that are wanted. oneDNN compiles a kernel for every
-/// number of rows; this leaves it few.
+/// The number of rows that a product computes for `rows` rows. oneDNN compiles a kernel for every
+/// number of rows; rounding up keeps them few.
 int64_t ProductRows(int64_t rows);
 
-/// Zeros behind the end of one dimension, up to `size`.
+/// Pads one dimension with zeros at its end, up to `size`.
 at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size);
 
-/// [panels, columns, K] as the products read it: [panels, K, columns] in float32, and with pairs of
-/// K interleaved, [panels, K / 2, columns, 2], in bfloat16.
+/// Packs [panels, columns, K] for Multiply: as [panels, K, columns] in float32, and with pairs of K
+/// interleaved, [panels, K / 2, columns, 2], in bfloat16.
 at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype);
 
-/// c = a b: a [rows, inner] with a_stride from one row to the next, b packed [inner, columns], c
-/// [rows, columns] with c_stride. rows is one of ProductRows; inner is even in bfloat16.
+/// c = a b. a: [rows, inner], a_stride numbers from one row to the next; b: packed [inner,
+/// columns]; c: [rows, columns] with c_stride. rows: a value of ProductRows. inner: even in
+/// bfloat16.
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
               const float* b, float* c, int64_t c_stride);
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a, int64_t a_stride,
               const at::BFloat16* b, float* c, int64_t c_stride);
 
-/// Gives AMX's tiles back to the processor when a thread's products are done.
+/// Releases the thread's AMX tiles at the end of the scope, after its products.
 struct TileScope {
   explicit TileScope(bool bf16) : bf16(bf16) {}
   ~TileScope();
@@ -48,13 +49,13 @@ struct TileScope {
   bool bf16;
 };
 
-/// What keeps products from bfloat16 here and now, in words; empty where nothing does. It takes
-/// AVX-512, and a oneDNN that is switched on and may use it.
-std::string Bf16Obstacle();
+/// Why products cannot be computed in bfloat16 now; empty where they can. They need AVX-512, and
+/// oneDNN switched on and allowed to use it.
+std::string Bf16UnavailableReason();
 bool CanPackBf16();
 
-/// Whether bfloat16 is the faster type here: it is where there are dot products of it (AVX512_BF16
-/// or AMX).
+/// Whether bfloat16 is the faster type on this CPU: it has dot products of bfloat16 (AVX512_BF16 or
+/// AMX).
 bool Bf16IsFaster();
 
 /// Throws std::invalid_argument if oneDNN has been switched off since a world was loaded in

@@ -27,7 +27,7 @@ GENIE_ENV_INLINE float LargestOf(int64_t size, const Value& value) {
   return Max(Largest(lanes), rest);
 }
 
-// A few positions at a time, step by step: what waits for a sum would wait for each.
+// It computes a few positions at a time, step by step, because each step waits for a sum.
 template <typename Element>
 GENIE_ENV_INLINE void NormRows(const NormBlock<Element>& b) {
   constexpr int64_t kGroup = 8;
@@ -58,7 +58,7 @@ GENIE_ENV_INLINE void NormRows(const NormBlock<Element>& b) {
   }
 }
 
-/// The other one of each pair of numbers 2i and 2i + 1.
+/// The other number of each pair 2i and 2i + 1.
 template <typename Number>
 GENIE_ENV_INLINE Number Partner(const float* x, int64_t i) {
   if constexpr (sizeof(Number) == sizeof(float)) {
@@ -68,8 +68,8 @@ GENIE_ENV_INLINE Number Partner(const float* x, int64_t i) {
   }
 }
 
-// Step by step for all heads of queries and keys, and not head by head: what waits for a sum would
-// wait for each.
+// It computes all heads of queries and keys step by step, and not head by head, because each step
+// waits for a sum.
 template <typename Element>
 GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head;
@@ -80,7 +80,7 @@ GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
     const auto value = [&]<typename Number>(int64_t i) {
       return Load<Number>(products + i) + Load<Number>(b.bias + i);
     };
-    for (int64_t h = 0; h < 2 * b.heads; ++h) {  // scales: the means at first
+    for (int64_t h = 0; h < 2 * b.heads; ++h) {  // scales holds the means at first
       scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
                     const Number sum = value.template operator()<Number>(h * head + i);
                     Store(sum, x + h * head + i);
@@ -146,10 +146,10 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head, whole = head / kWide * kWide;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
   const int64_t stride = TimeScores(1, b.slots);
-  float query[kMaxWidth];  // as LoadWide orders them
+  float query[kMaxWidth];  // in the order of LoadWide
   for (int64_t s = 0; s < b.positions; ++s) {
-    const Element* keys = b.past_keys + b.place[s] * b.slots * width;
-    const Element* values = b.past_values + b.place[s] * b.slots * width;
+    const Element* keys = b.cached_keys + b.place[s] * b.slots * width;
+    const Element* values = b.cached_values + b.place[s] * b.slots * width;
     for (int64_t first = 0; first < width; first += head) {
       const Element* in = b.query + s * width + first;
       for (int64_t i = 0; i < whole; i += kWide) {
@@ -160,9 +160,9 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
       for (int64_t i = whole; i < head; ++i) query[first + i] = Load<float>(in + i) * scale;
     }
     const int64_t next = b.place[std::min(s + 1, b.positions - 1)] - b.place[s];
-    for (int64_t slot = 0; slot <= b.seen; ++slot) {
-      const Element* key = slot == b.seen ? b.key + s * width : keys + slot * width;
-      if (slot < b.seen) {  // what will be read next is on its way meanwhile
+    for (int64_t slot = 0; slot <= b.visible; ++slot) {
+      const Element* key = slot == b.visible ? b.key + s * width : keys + slot * width;
+      if (slot < b.visible) {  // loads what is read next
         Prefetch(values + slot * width, width);
         Prefetch(keys + (next * b.slots + slot) * width, width);
       }
@@ -183,15 +183,15 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
     }
     float* shares = b.scores;
     for (int64_t first = 0; first < width; first += head, shares += stride) {
-      for (int64_t i = b.seen + 1; i % kLanes != 0; ++i) shares[i] = kLowest;
-      ToShares((b.seen + kLanes) / kLanes * kLanes, shares);
+      for (int64_t i = b.visible + 1; i % kLanes != 0; ++i) shares[i] = kLowest;
+      ToShares((b.visible + kLanes) / kLanes * kLanes, shares);
       const Element* own = b.value + s * width;
       Element* out = b.out + s * width;
       for (int64_t i = first; i < first + whole; i += kWide) {
         Wide mixed = LoadWide(own + i);
-        mixed.first *= shares[b.seen];
-        mixed.second *= shares[b.seen];
-        for (int64_t slot = 0; slot < b.seen; ++slot) {
+        mixed.first *= shares[b.visible];
+        mixed.second *= shares[b.visible];
+        for (int64_t slot = 0; slot < b.visible; ++slot) {
           const Wide x = LoadWide(values + slot * width + i);
           mixed.first += shares[slot] * x.first;
           mixed.second += shares[slot] * x.second;
@@ -199,8 +199,8 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
         StoreWide(mixed, out + i);
       }
       for (int64_t i = first + whole; i < first + head; ++i) {
-        float mixed = shares[b.seen] * Load<float>(own + i);
-        for (int64_t slot = 0; slot < b.seen; ++slot) {
+        float mixed = shares[b.visible] * Load<float>(own + i);
+        for (int64_t slot = 0; slot < b.visible; ++slot) {
           mixed += shares[slot] * Load<float>(values + slot * width + i);
         }
         Store(mixed, out + i);
@@ -243,9 +243,8 @@ GENIE_ENV_INLINE Number GeluShare(Number x) {
   if constexpr (sizeof(Element) == sizeof(float)) {  // = 1 / (1 + exp(-2u))
     return 1.0f / (1.0f + Exp(x * (-1.5957691216f - 0.0713548163f * x * x)));
   } else {
-    // A polynomial that is 0 and 1 at the ends: gelu(x) is off by less than 2e-4, a fraction of
-    // what bfloat16 rounds away. It was fitted so that the largest error of gelu(x) is as small as
-    // can be.
+    // A polynomial that is 0 and 1 at the ends. It is a minimax fit of gelu(x): the error is below
+    // 2e-4, a fraction of what bfloat16 rounds away.
     const Number end = Number{} + 3.8f;
     x = x < -end ? -end : x;
     x = x > end ? end : x;
@@ -296,7 +295,7 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
   const auto weight = [&]<typename Number>(int64_t i) {
     return Exp((Load<Number>(products + i) + Load<Number>(bias + i) - top) * inverse_temperature);
   };
-  // Sixteen codes at a time, then one by one within those where it happens.
+  // Finds the sixteen codes that reach the aim, then the code among them.
   const float aim = uniform * Sum(codes, weight);
   float sum = 0;
   int64_t first = 0;
@@ -313,7 +312,7 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
   return last;
 }
 
-// One function for each kernel and instruction set, and the table of them. Attributes cannot stand
+// Defines one function for each kernel and instruction set, and their table. Attributes cannot be
 // in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
 #define GENIE_ENV_TRANSFORMER_KERNELS(Name, ATTRIBUTE, text)                                       \
   template <typename Element>                                                                      \

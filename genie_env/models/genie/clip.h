@@ -6,8 +6,9 @@
 
 namespace genie_env {
 
-/// uint8 [N, T, height, width, 3] to float32 of the same shape, in [-0.5, 0.5]. Anything else,
-/// no clip, or fewer than `least` frames, throws std::invalid_argument.
+/// uint8 [N, T, height, width, 3] to float32 of the same shape, in [-0.5, 0.5]. Throws
+/// std::invalid_argument on another dtype or shape, no clip, or fewer than `least` frames.
+/// network: its name in the error.
 at::Tensor ClipPixels(const at::Tensor& frames, const ClipSizes& sizes, int64_t least,
                       const char* network);
 

@@ -58,7 +58,7 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   CheckSize("positions", sizes.positions, kMaxPositions);
   CheckSize("codes", sizes.codes, kMaxCodes, 2);
   CheckSize("blocks", sizes.blocks, kMaxBlocks);
-  CheckSize("window", sizes.window, kMaxWindow, 2);  // a frame alone has no past to follow from
+  CheckSize("window", sizes.window, kMaxWindow, 2);  // the frame before and the current one
   CheckSize("passes", sizes.passes, kMaxPasses);
   CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
   CheckSize("the number of action_codes", action_codes.size(0), kMaxLatentActions);
@@ -96,12 +96,12 @@ void Dynamics::Check(const at::Tensor& tokens, const at::Tensor& actions) const 
 TimeGrid Dynamics::TwoStreams(int64_t frames, at::Device device) const {
   const TimeGrid clean = CausalTime(frames, sizes_.window, sizes_.block.head(), device);
   const at::Tensor itself = at::eye(frames - 1, at::TensorOptions(device).dtype(at::kBool));
-  const at::Tensor past = clean.visible.slice(0, 1).tril(0);
-  const at::Tensor masked_sees = at::cat({past, itself}, 1);
-  const at::Tensor clean_sees =
+  const at::Tensor before = clean.visible.slice(0, 1).tril(0);
+  const at::Tensor masked_visible = at::cat({before, itself}, 1);
+  const at::Tensor clean_visible =
       at::cat({clean.visible, at::zeros({frames, frames - 1}, clean.visible.options())}, 1);
   return {.rotations = at::cat({clean.rotations, clean.rotations.slice(0, 1)}),
-          .visible = at::cat({clean_sees, masked_sees})};
+          .visible = at::cat({clean_visible, masked_visible})};
 }
 
 at::Tensor Dynamics::Logits(const at::Tensor& tokens, const at::Tensor& masked,
@@ -117,11 +117,14 @@ at::Tensor Dynamics::Predict(const at::Tensor& tokens, const at::Tensor& masked,
                              const at::Tensor& actions) const {
   const int64_t frames = tokens.size(1);
   const at::Tensor x = at::embedding(embedding_, at::cat({tokens, masked}, 1)) + positions_;
-  const at::Tensor led = Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
-  // What led to a clip's first frame is not known.
-  const at::Tensor unknown = at::zeros({led.size(0), 1, 1, led.size(3)}, led.options());
-  const at::Tensor y = transformer_->ForwardFrom(frames, x + at::cat({unknown, led, led}, 1),
-                                                 TwoStreams(frames, x.device()));
+  const at::Tensor action_embedding =
+      Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
+  // The action before a clip's first frame is unknown.
+  const at::Tensor unknown = at::zeros({action_embedding.size(0), 1, 1, action_embedding.size(3)},
+                                       action_embedding.options());
+  const at::Tensor y = transformer_->ForwardFrom(
+      frames, x + at::cat({unknown, action_embedding, action_embedding}, 1),
+      TwoStreams(frames, x.device()));
   return Apply(*to_logits_, y).to(at::kFloat);
 }
 

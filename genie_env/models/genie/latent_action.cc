@@ -19,17 +19,16 @@
 namespace genie_env {
 namespace {
 
-// Stronger, it draws all latents to one or two codes before these say anything.
+// A larger commitment draws all latents to one or two codes early in training.
 constexpr double kActionCommitment = 0.02;
 constexpr double kFirstChange = 0.1;
 constexpr double kActionErrorFloor = 1e-2;
-constexpr double kUnknownMotion = 0.25;
+constexpr double kMaxUnknownMotion = 0.25;
 constexpr double kCentring = 0.1;
-// A little more than what rounding to 256 levels does to a frame without contrast.
-constexpr double kVarianceFloor = 1e-5;
 constexpr const char* kName = "the latent action model";
 
-/// Frames whose channels have mean 0 and deviation 1, and what they had: [N, T, 1, 1, 3].
+/// Frames whose channels have mean 0 and deviation 1, and their original mean and deviation: [N, T,
+/// 1, 1, 3] each.
 struct Standardised {
   at::Tensor pixels, mean, deviation;
 };
@@ -38,14 +37,15 @@ Standardised Standardise(const at::Tensor& pixels) {
   const at::Tensor mean = pixels.mean({2, 3}, /*keepdim=*/true);
   const at::Tensor centred = pixels - mean;
   const at::Tensor deviation =
-      (centred.square().mean({2, 3}, /*keepdim=*/true) + kVarianceFloor).sqrt();
+      (centred.square().mean({2, 3}, /*keepdim=*/true) + LatentAction::kVarianceFloor).sqrt();
   return {.pixels = centred / deviation, .mean = mean, .deviation = deviation};
 }
 
-/// The first of a clip's transitions whose motion is known well enough; at least the last one.
+/// The first of a clip's transitions with at most kMaxUnknownMotion from before the clip, or the
+/// last.
 int64_t FirstKnown(double action_decay, int64_t transitions) {
   int64_t first = 0;
-  for (double unknown = action_decay; unknown > kUnknownMotion; unknown *= action_decay) ++first;
+  for (double unknown = action_decay; unknown > kMaxUnknownMotion; unknown *= action_decay) ++first;
   return std::min(first, transitions - 1);
 }
 
@@ -120,14 +120,14 @@ at::Tensor LatentAction::Encode(const at::Tensor& frames) const {
 
 at::Tensor LatentAction::Predict(const at::Tensor& frames, const at::Tensor& actions) const {
   const at::Device device = encoder_embed_->weight.device();
-  const Standardised seen = Standardise(ClipPixels(frames, sizes_.clip, 1, kName).to(device));
+  const Standardised given = Standardise(ClipPixels(frames, sizes_.clip, 1, kName).to(device));
   CheckTensor(actions, "actions", at::kLong, {frames.size(0), frames.size(1)});
   if (((actions < 0) | (actions >= sizes_.actions)).any().item<bool>()) {
     throw std::invalid_argument("an action is outside 0 .. " + std::to_string(sizes_.actions - 1));
   }
   const at::Tensor next =
-      Next(ToPatches(seen.pixels, sizes_.clip), quantizer_->Lookup(actions.to(device)));
-  return FromPatches(next, sizes_.clip) * seen.deviation + seen.mean;
+      Next(ToPatches(given.pixels, sizes_.clip), quantizer_->Lookup(actions.to(device)));
+  return FromPatches(next, sizes_.clip) * given.deviation + given.mean;
 }
 
 Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
@@ -137,7 +137,8 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   at::Tensor latents = Latents(patches).to(at::kFloat);
   const auto mean = [](const at::Tensor& x) { return x.flatten(0, 1).mean(0); };
   if (c10::GradMode::is_enabled()) mean_ = mean(latents.detach());
-  // The same numbers; but the bias alone, which AfterUpdate holds, can move all of them together.
+  // The values stay the same. Their common gradient reaches the bias alone, which AfterUpdate
+  // centres.
   const at::Tensor shared = mean(latents - to_code_->bias);
   latents = latents - (shared - shared.detach());
   Quantizer::Result quantized = quantizer_->Forward(latents);

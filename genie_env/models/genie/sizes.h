@@ -7,8 +7,8 @@
 
 namespace genie_env {
 
-/// What the networks that learn from video see: clips of T consecutive frames of one size, cut into
-/// square patches.
+/// Clips of T consecutive frames of one size, cut into square patches: the input of the networks
+/// that learn from video.
 struct ClipSizes {
   int64_t height = 64;
   int64_t width = 64;
@@ -19,7 +19,7 @@ struct ClipSizes {
   void Check() const;                                   ///< throws std::invalid_argument
 };
 
-/// Of a block of the ST-transformer.
+/// The sizes of a block of the ST-transformer.
 struct BlockSizes {
   int64_t width = 192;
   int64_t heads = 3;  ///< each of width / heads, an even number
@@ -34,8 +34,8 @@ struct TokenizerSizes {
   int64_t encoder_blocks = 4;
   int64_t decoder_blocks = 4;
   int64_t codes = 1024;
-  int64_t code_dimensions = 8;  ///< few: then nearly all codes find use (Yu et al. 2022)
-  int64_t window = 4;  ///< frames that an encoder layer looks at: this one and the last ones
+  int64_t code_dimensions = 8;  ///< few, so that nearly all codes are used (Yu et al. 2022)
+  int64_t window = 4;  ///< attention window of the encoder, in frames, the current included
 };
 
 struct LatentActionSizes {
@@ -45,18 +45,18 @@ struct LatentActionSizes {
   int64_t decoder_blocks = 4;
   int64_t actions = 6;
   int64_t code_dimensions = 8;
-  int64_t window = 8;  ///< frames that an encoder layer looks at: this one and the last ones
-  /// What is left of motion after one transition, 0 to 1, 1 excluded.
+  int64_t window = 8;  ///< attention window of the encoder, in frames, the current included
+  /// The share of the motion that is left after one transition, from 0 to below 1.
   double action_decay = 0;
 };
 
 struct DynamicsSizes {
   int64_t positions = 64;  ///< tokens a frame
-  int64_t codes = 1024;    ///< of the tokenizer
+  int64_t codes = 1024;    ///< the tokenizer's
   BlockSizes block;
   int64_t blocks = 4;
-  int64_t window = 16;  ///< frames that a layer looks at: this one and the last ones
-  int64_t passes = 4;   ///< the most passes a frame that sampling will make; sets the mask ratios
+  int64_t window = 16;  ///< attention window in frames, the current included
+  int64_t passes = 4;   ///< the most MaskGIT passes a frame in sampling; sets the mask ratios
 };
 
 }  // namespace genie_env

@@ -7,15 +7,15 @@
 namespace genie_env {
 
 /// The video tokenizer of Genie (Bruce et al. 2024): a VQ-VAE over ST-transformer blocks. The
-/// encoder is causal in time. The decoder sees one frame's tokens, so that any frame of a dream can
-/// be shown, or skipped, by itself.
+/// encoder is causal in time. The decoder reads the tokens of one frame, so any frame of a dream
+/// can be decoded, or skipped, independently.
 class Tokenizer : public Model {
  public:
   explicit Tokenizer(TokenizerSizes sizes = {}, uint64_t seed = 0);
 
   const TokenizerSizes& sizes() const { return sizes_; }
 
-  /// How many frames back what a token says may depend on, that frame included.
+  /// The number of frames that a token may depend on, its own included.
   int64_t receptive_field() const { return sizes_.encoder_blocks * (sizes_.window - 1) + 1; }
 
   /// frames: uint8 [N, T, height, width, 3], T consecutive frames. Tokens: int64 [N, T, S].
@@ -24,13 +24,13 @@ class Tokenizer : public Model {
   /// tokens: int64 [N, T, S]. Pixels: float32 [N, T, height, width, 3], about [-0.5, 0.5].
   at::Tensor Decode(const at::Tensor& tokens) const;
 
-  /// batch: "frames" uint8 [N, T, height, width, 3]. The mean over frames of ln(mse + 1e-4), mse
-  /// being a frame's mean squared error with pixels in [0, 1], plus the quantizer's loss. The
-  /// logarithm makes it the reported PSNR up to a factor (to be exact, the likelihood under the
-  /// noise that suits each frame best: Rybkin et al. 2021): where everything else is right, a small
-  /// bright thing that is missing is most of the error, and weighs as much; and frames full of
-  /// explosions do not outweigh all others. Beyond 40 dB nothing is to be gained.
-  /// Terms: "psnr" in dB, averaged over frames; and the quantizer's.
+  /// batch: "frames" uint8 [N, T, height, width, 3]. Returns the mean over frames of ln(mse +
+  /// 1e-4), mse being a frame's mean squared error with pixels in [0, 1], plus the quantizer's
+  /// loss. The logarithm makes it the reported PSNR up to a factor; it is the likelihood under the
+  /// noise that fits each frame best (Rybkin et al. 2021). A small bright thing that is missing
+  /// then counts in frames that are right otherwise, and frames full of explosions do not outweigh
+  /// all others. The constant limits the gain beyond 40 dB. Terms: "psnr" in dB, averaged over
+  /// frames; and the quantizer's.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
   void AfterUpdate(const NoiseKey& noise) override;

@@ -22,7 +22,7 @@ at::Tensor UnitLength(const at::Tensor& x) {
 
 Quantizer::Quantizer(int64_t codes, int64_t dimensions, double commitment, LayerNumbers& layers)
     : commitment_(commitment) {
-  // Of length 1, so that one step of the optimiser turns every code about as far.
+  // Codes of length 1 turn by about the same angle in one step of the optimiser.
   codebook_ = register_parameter("codebook", UnitLength(layers.Weight({codes, dimensions}, 1)));
   idle_ = register_buffer("idle", at::zeros({codes}, at::kLong));
 }
@@ -34,7 +34,7 @@ at::Tensor Quantizer::Lookup(const at::Tensor& codes) const {
 }
 
 at::Tensor Quantizer::Nearest(const at::Tensor& latents) const {
-  // In bfloat16 neighbouring codes would look alike. (The latents' length does not matter.)
+  // bfloat16 cannot tell neighbouring codes apart. (The length of the latents does not matter.)
   const Bf16Scope exact(false, latents.device().type());
   const c10::AutoGradMode no_gradients(false);
   return at::matmul(latents.to(at::kFloat), Directions().t()).argmax(-1);
@@ -77,12 +77,12 @@ void Quantizer::RestartDeadCodes(const NoiseKey& noise) {
   if (count == 0) {
     return;
   }
-  // The used codes that lose most first; after the last of them, the first again.
+  // Used codes with the largest error come first; after the last of them, the first follows again.
   const at::Tensor order = std::get<1>(at::sort(losses_.masked_fill(~used, -1), /*stable=*/true,
                                                 /*dim=*/0, /*descending=*/true));
   const at::Tensor turn = at::arange(count, dead.options()) % used.sum();
   const at::Tensor split = order.index_select(0, turn);
-  // As far from it as its latents are.
+  // The new code is as far from the old one as its latents are.
   const at::Tensor variance = (losses_ / counts_).index_select(0, split) / dimensions;
   const at::Tensor step = TrainingNoise(noise, {count, dimensions}, dead.device());
   codebook_.index_copy_(0, dead,

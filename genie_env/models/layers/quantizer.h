@@ -7,11 +7,11 @@ namespace genie_env {
 /// x / |x| over the last dimension.
 at::Tensor UnitLength(const at::Tensor& x);
 
-/// A codebook of directions: a latent becomes the code with the largest cosine similarity (Yu et
-/// al. 2022). Learns by gradient, but for dead codes, which RestartDeadCodes gives a new life.
+/// A codebook of directions: a latent is quantised to the code with the largest cosine similarity
+/// (Yu et al. 2022). Codes learn by gradient; RestartDeadCodes replaces dead codes.
 class Quantizer : public torch::nn::Module {
  public:
-  /// A code that no latent of this many batches in a row chose is dead.
+  /// A code is dead when no latent has chosen it for this many batches in a row.
   static constexpr int64_t kPatience = 100;
 
   /// commitment: how strongly latents are drawn to their codes; codes are drawn to their latents
@@ -30,11 +30,11 @@ class Quantizer : public torch::nn::Module {
     std::map<std::string, at::Tensor> terms;
   };
 
-  /// latents: [..., dimensions], any length. Where gradients are on, counts who chose what, for
-  /// RestartDeadCodes.
+  /// latents: [..., dimensions], of any length. Where gradients are on, it counts the chosen codes
+  /// for RestartDeadCodes.
   Result Forward(const at::Tensor& latents);
 
-  /// int64 [...], without any of the rest.
+  /// The codes alone: int64 [...].
   at::Tensor Nearest(const at::Tensor& latents) const;
 
   /// float32 [codes, dimensions], each of length 1.
@@ -43,18 +43,18 @@ class Quantizer : public torch::nn::Module {
   /// float32 [..., dimensions].
   at::Tensor Lookup(const at::Tensor& codes) const;
 
-  /// To be called after every update. Gives every dead code a new life beside one of the codes that
-  /// lose most: the dead one splits its latents with it. Follows from the codes and their latents'
-  /// counts and errors in the batches so far, and from the noise key. Processes that learn together
-  /// would have to add up those counts and errors, besides averaging the gradients; nothing here
-  /// does so yet.
+  /// To be called after every update. Moves every dead code next to one of the codes with the
+  /// largest error, so that the two split its latents. The result depends on the codes, the counts
+  /// and errors of their latents in the batches so far, and the noise key. Processes that train
+  /// together would have to sum those counts and errors, besides averaging the gradients; this is
+  /// not implemented.
   void RestartDeadCodes(const NoiseKey& noise);
 
  private:
   double commitment_;
   at::Tensor codebook_;
-  at::Tensor idle_;             // int64 [codes]: batches since some latent chose the code
-  at::Tensor counts_, losses_;  // float32 [codes]: of the last batch, its latents and their errors
+  at::Tensor idle_;             // int64 [codes]: batches since a latent chose the code
+  at::Tensor counts_, losses_;  // float32 [codes]: latents of the last batch, and their errors
 };
 
 }  // namespace genie_env

@@ -26,7 +26,7 @@ at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain) {
                         kNormEpsilon);
 }
 
-// A pair of neighbouring numbers turns as one complex number.
+// A pair of neighbouring numbers is rotated as one complex number.
 at::Tensor Rotate(const at::Tensor& x, const at::Tensor& rotations) {
   const int64_t frames = rotations.size(0), pairs = rotations.size(1);
   std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end() - 1);
@@ -43,8 +43,9 @@ at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
         visible.defined() ? std::optional(visible) : std::nullopt;
     return at::scaled_dot_product_attention(query, key, value, mask);
   }
-  // On the processor its backward is made for long sequences: for frames of 64 tokens and clips of
-  // a dozen frames it takes ten times as long as these three steps, and half of a training step.
+  // The CPU's backward of that operator is made for long sequences: for frames of 64 tokens and
+  // clips of a dozen frames it takes ten times as long as these three steps, and half of a training
+  // step.
   const double scale = 1 / std::sqrt(static_cast<double>(query.size(-1)));
   at::Tensor scores = at::matmul(query, key.transpose(-2, -1)).to(at::kFloat) * scale;
   if (visible.defined()) {
@@ -99,7 +100,7 @@ at::Tensor Attention::OverSpace(const at::Tensor& x) const {
 
 at::Tensor Attention::OverTime(const at::Tensor& x, const TimeGrid& time, int64_t first) const {
   const Heads h = Project(x);
-  // The heads of all positions side by side: [N, S * heads, F, head], without a copy.
+  // Puts the heads of all positions side by side: [N, S * heads, F, head], without a copy.
   const auto split = [](const at::Tensor& part) { return part.flatten(2, 3).transpose(1, 2); };
   const at::Tensor query = Rotate(h.query.slice(1, first), time.rotations.slice(0, first));
   const at::Tensor key = Rotate(h.key, time.rotations);

@@ -9,15 +9,15 @@ namespace genie_env {
 /// Learned positions start uniformly within this distance of 0.
 inline constexpr double kPositionBound = 0.2;
 
-/// When the F frames of a clip happen, and which of them each may look at.
+/// The times of the F frames of a clip, and which frames each attends to.
 struct TimeGrid {
   at::Tensor rotations;  ///< complex64 [F, head / 2]: RoPE (Su et al. 2021)
-  at::Tensor visible;    ///< bool [F, F]: [t, s], whether frame t sees frame s
+  at::Tensor visible;    ///< bool [F, F]: [t, s], whether frame t attends to frame s
 };
 
-/// time: int64 [F]. complex64 [F, head / 2], on its device: a frame at time t turns pair i by
-/// t / kRopeBase^(2i / head). The angles are computed in double: a dream of many thousand frames
-/// would otherwise lose them.
+/// The rotations of RoPE for frames at `time`, int64 [F]: complex64 [F, head / 2], on the device of
+/// `time`. Pair i turns by t / kRopeBase^(2i / head). The angles are computed in double: float32
+/// would lose them in a dream of many thousand frames.
 at::Tensor Rotations(const at::Tensor& time, int64_t head);
 
 /// x: float32 [..., F, S, heads, head], turned frame by frame; rotations: complex64 [F, head / 2].
@@ -32,13 +32,13 @@ at::Tensor Attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
 /// and no bias.
 at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain);
 
-/// bool [frames, frames]: frame t sees t - window + 1 .. t.
+/// bool [frames, frames]: frame t attends to frames t - window + 1 .. t.
 at::Tensor CausalWindow(int64_t frames, int64_t window, at::Device device);
 
-/// Both for a clip of consecutive frames.
+/// The TimeGrid of a clip of consecutive frames.
 TimeGrid CausalTime(int64_t frames, int64_t window, int64_t head, at::Device device);
 
-/// Normalised, with a gain that learns.
+/// Normalised with a learned gain.
 struct Norm : torch::nn::Module {
   explicit Norm(int64_t width);
   at::Tensor Forward(const at::Tensor& x) const;
@@ -46,15 +46,15 @@ struct Norm : torch::nn::Module {
 };
 
 /// Self-attention with normalised queries and keys (Dehghani et al. 2023), and the norm before it.
-/// (A gain on the keys besides the queries' would say nothing that theirs does not.)
+/// (A gain of the keys would be redundant, because scores multiply it with that of the queries.)
 struct Attention : torch::nn::Module {
   Attention(const BlockSizes& sizes, LayerNumbers& layers);
 
   /// x: [N, F, S, width]; every frame attends within itself.
   at::Tensor OverSpace(const at::Tensor& x) const;
 
-  /// x: [N, F, S, width]; every position attends to itself in the frames that `time` lets it see.
-  /// Only frames from `first` on ask: [N, F - first, S, width].
+  /// x: [N, F, S, width]; every position attends to itself in the frames that `time` makes visible.
+  /// Returns frames `first` and later: [N, F - first, S, width].
   at::Tensor OverTime(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
 
   struct Heads {
@@ -74,11 +74,11 @@ struct Attention : torch::nn::Module {
 /// frame, attention over time at each position, one feed-forward after both. All pre-norm.
 class StBlock : public torch::nn::Module {
  public:
-  /// `timeless`: without attention over time, for networks that see one frame.
+  /// timeless: without attention over time, for networks of one frame.
   StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers);
 
-  /// x: [N, F, S, width] to frames `first` and later after the block. `time` is not read by a
-  /// timeless block.
+  /// x: [N, F, S, width]. Returns frames `first` and later after the block. A timeless block does
+  /// not read `time`.
   at::Tensor Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
 
  private:
@@ -95,7 +95,7 @@ class StTransformer : public torch::nn::Module {
   /// x: [N, F, S, width]. float32 of the same shape.
   at::Tensor Forward(at::Tensor x, const TimeGrid& time) const;
 
-  /// The same of frames `first` and later only: the last block computes no others.
+  /// Returns frames `first` and later; the last block computes no others.
   at::Tensor ForwardFrom(int64_t first, at::Tensor x, const TimeGrid& time) const;
 
  private:

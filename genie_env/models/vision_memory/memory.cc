@@ -45,7 +45,7 @@ Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(Check
 
 at::Tensor Memory::Recur(const at::Tensor& input) const {
   const at::Tensor state = at::zeros({1, input.size(0), sizes_.hidden}, input.options());
-  // torch's LSTM wants two biases that it only ever adds; the second is a constant zero here.
+  // torch's LSTM takes two biases and adds them; the second is a constant zero here.
   const at::Tensor no_bias = at::zeros_like(bias_);
   return std::get<0>(at::lstm(input, {state, state}, {weight_ih_, weight_hh_, bias_, no_bias},
                               /*has_biases=*/true, /*num_layers=*/1, /*dropout=*/0.0,
@@ -57,8 +57,8 @@ Prediction Memory::Predict(const at::Tensor& hidden) const {
 }
 
 at::Tensor Memory::Mixture(const at::Tensor& hidden) const {
-  // The parameters keep a dimension's components together; what is computed over them is faster
-  // with the latents innermost, and to permute the rows of the weights costs next to nothing.
+  // The parameters have a dimension's components side by side. Computing is faster with the latents
+  // innermost, and permuting the rows of the weights costs almost nothing.
   const int64_t latents = sizes_.latents, components = sizes_.components;
   const int64_t mixture_size = sizes_.output() - 1;
   const at::Tensor weight = output_->weight.narrow(0, 0, mixture_size)
@@ -101,7 +101,7 @@ Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise, bool
   const at::Tensor hidden =
       Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
   if (!drop) return {.z = std::move(z), .prediction = Predict(hidden)};
-  // Twice the half that is read stands for all.
+  // The units that are read are doubled, so that the expected sum is that of all.
   const at::Tensor read = 2 * (draws.narrow(0, values, dropped) > 0).to(at::kFloat);
   return {.z = std::move(z),
           .prediction = {

@@ -5,7 +5,7 @@
 
 namespace genie_env {
 
-/// What M says of the next frame.
+/// M's prediction of the next frame.
 struct Prediction {
   /// [..., 3, components, latents]: unnormalised log weights, means, log standard deviations.
   at::Tensor mixture;
@@ -17,10 +17,10 @@ struct Prediction {
 /// torch's order (input, forget, cell, output).
 class Memory : public Model {
  public:
-  /// A death counts this much more than a survived step in the termination loss (appendix A.2).
+  /// The weight of a termination in the loss, relative to other steps (appendix A.2).
   static constexpr double kDeathWeight = 10;
 
-  /// Sizes: from 1 to those of core/limits.h.
+  /// Sizes: from 1 to the limits of core/limits.h.
   explicit Memory(MemorySizes sizes = {}, uint64_t seed = 0);
 
   const MemorySizes& sizes() const { return sizes_; }
@@ -38,20 +38,21 @@ class Memory : public Model {
   ///                               action ended the episode
   /// The negative log likelihood of the next z, per latent dimension, averaged over frames whose
   /// next one is of the same episode, plus the cross-entropy of the termination, deaths weighted,
-  /// averaged over frames. In training the termination reads half of the hidden units, others in
-  /// every window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): deaths are
-  /// few and half chance, and M would know its own by heart. Terms: "nll", "termination"; and
-  /// counts, which can be added up over batches: "deaths" and "survivals", the frames of either
-  /// kind, and "deaths_found" and "false_alarms", those of them with a logit above 0.
+  /// averaged over frames. In training, the termination logit reads half of the hidden units,
+  /// chosen for every window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4):
+  /// terminations are rare and partly chance, and M would overfit to them. Terms: "nll",
+  /// "termination"; and counts that can be summed over batches: "deaths" and "survivals", the
+  /// frames with and without a termination, and "deaths_found" and "false_alarms", the frames of
+  /// either kind with a logit above 0.
   Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
 
-  /// The termination logits of the same windows ("terminations" is not read): float32 [N, T]. As
-  /// the loss left them: deaths weighted.
+  /// The termination logits of the same windows ("terminations" is not read): float32 [N, T]. They
+  /// are trained with kDeathWeight, so their probabilities are too high.
   at::Tensor TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const;
 
  private:
   struct Reading {
-    at::Tensor z;  ///< what was sampled
+    at::Tensor z;  ///< sampled
     Prediction prediction;
   };
   at::Tensor Mixture(const at::Tensor& hidden) const;

@@ -9,8 +9,8 @@ namespace genie_env {
 ///
 /// mixture: [M, 3, components, dimensions], float32 or bfloat16: unnormalised log weights, means,
 /// log standard deviations. x: float32 [M, dimensions]. row_weight: float32 [M]. Differentiable
-/// with respect to `mixture` alone; the gradient is written down in closed form and computed
-/// together with the value, a few rows at a time, so that it never leaves the cache.
+/// with respect to `mixture` alone. The gradient has a closed form and is computed together with
+/// the value, a few rows at a time, so that it stays in the cache.
 at::Tensor MixtureNegativeLogLikelihood(const at::Tensor& mixture, const at::Tensor& x,
                                         const at::Tensor& row_weight);
 

@@ -19,7 +19,7 @@ namespace genie_env {
 namespace {
 
 constexpr int64_t kStride = 2;
-constexpr int64_t kFeatures = 1024;  // 2 x 2 x 256, what four convolutions leave of a frame
+constexpr int64_t kFeatures = 1024;  // 2 x 2 x 256, the output of the four convolutions
 
 std::shared_ptr<Affine> Convolution(int64_t in, int64_t out, int64_t kernel, uint64_t seed,
                                     uint32_t layer) {
@@ -45,8 +45,8 @@ at::Tensor Deconv(const Affine& layer, const at::Tensor& x) {
   return at::conv_transpose2d(x, layer.weight, layer.bias, kStride);
 }
 
-// uint8 [N, 64, 64, 3] to float [N, 3, 64, 64]; the permutation keeps the channels innermost, which
-// is the layout that the convolutions like best.
+// uint8 [N, 64, 64, 3] to float [N, 3, 64, 64]. The permutation keeps the channels innermost in
+// memory, the fastest layout for the convolutions.
 at::Tensor ToPixels(const at::Tensor& frames) {
   CheckTensor(frames, "frames", at::kByte, {-1, Vision::kFrame, Vision::kFrame, 3});
   return frames.permute({0, 3, 1, 2}).to(at::kFloat).mul_(1.0 / 255);

@@ -17,8 +17,8 @@ class Vision : public Model {
  public:
   static constexpr int64_t kFrame = kVisionFrame;
 
-  /// `latents`: 1 to 4096 (core/limits.h). `beta` weighs what a nat costs against squared error
-  /// (beta-VAE, Higgins et al. 2017): the paper's 1 buys no nat for a thing that covers few pixels,
+  /// latents: 1 to kMaxLatents. beta: the weight of the KL divergence against the squared error
+  /// (beta-VAE, Higgins et al. 2017). With the paper's 1, V does not encode things of few pixels,
   /// such as a distant fireball.
   explicit Vision(int64_t latents = 64, uint64_t seed = 0, double beta = 1);
 

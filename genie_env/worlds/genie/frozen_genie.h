@@ -10,7 +10,8 @@
 
 namespace genie_env {
 
-/// What tokenizer and dynamics have learned: their parameters by name, float32 on the CPU.
+/// The parameters of tokenizer and dynamics by name, float32 on the CPU, and how tokens are
+/// unmasked.
 struct GenieWeights {
   TokenizerSizes tokenizer_sizes;
   DynamicsSizes dynamics_sizes;
@@ -20,61 +21,64 @@ struct GenieWeights {
   UnmaskOrder order = UnmaskOrder::kConfidence;
 };
 
-/// What the networks read and advance, on their device. Handles to the tensors of a WorldState.
-/// The rings hold keys and values of the last frames, in the type of the products: [N, blocks, 2,
-/// S, window - 1, width]; frame t of a row is in slot t % (window - 1). A row's next frame sees the
-/// frames that its time has passed, so that a row begins anew by setting its time to 0.
+/// The state that the networks read and advance, on their device: handles to the tensors of a
+/// WorldState. A KV cache holds the keys and values of the last window - 1 frames in the type of
+/// the products: [N, blocks, 2, S, window - 1, width]. It is a ring buffer: frame t of a row is in
+/// slot t % (window - 1). The next frame of a row attends to the slots that its time has filled, so
+/// setting the time to 0 starts a new episode.
 struct GenieState {
-  at::Tensor tokens;     ///< int64 [N, S], of the current frame
-  at::Tensor time;       ///< int64 [N]: frames that the dynamics have seen
-  at::Tensor past;       ///< the dynamics' ring
-  at::Tensor eyes_time;  ///< int64 [N]: frames that the tokenizer's encoder has seen, one after the
-                         ///< other up to the current one; 0 after a dreamt frame
-  at::Tensor eyes_past;  ///< the encoder's ring
+  at::Tensor tokens;            ///< int64 [N, S]: the current frame
+  at::Tensor time;              ///< int64 [N]: frames in the history of the dynamics
+  at::Tensor kv_cache;          ///< of the dynamics
+  at::Tensor encoder_time;      ///< int64 [N]: frames in the history of the tokenizer's encoder;
+                                ///< it is 0 after a dreamt frame, which the encoder does not read
+  at::Tensor encoder_kv_cache;  ///< of the tokenizer's encoder
 };
 
-/// What decides the next frame; float32, on the device.
+/// Random numbers and temperatures of the next frame; float32, on the device.
 struct FrameDraws {
-  at::Tensor uniform;      ///< [N, S]: which code, by inverse distribution function
-  at::Tensor order;        ///< [N, S]: the largest first; undefined unless the order is random
+  at::Tensor uniform;      ///< [N, S]: chooses the code by the inverse distribution function
+  at::Tensor order;        ///< [N, S]: the largest is unmasked first; undefined unless the order
+                           ///< is random
   at::Tensor temperature;  ///< [N]
 };
 
-/// Tokenizer and dynamics, frozen. Immutable and thread-safe. Arguments have been checked by the
-/// world; all are contiguous. What it throws as std::invalid_argument it throws before it writes;
-/// a failure of the machine may leave a state half advanced.
+/// A frozen tokenizer and dynamics. Immutable and thread-safe. The world checks the arguments; all
+/// are contiguous. std::invalid_argument is thrown before anything is written. A failure of the
+/// machine may leave a state half advanced.
 class FrozenGenie {
  public:
   virtual ~FrozenGenie() = default;
 
-  /// Begins anew with a frame of the given tokens (int64 [R, S]) in `rows` (int64 [R], on the CPU).
+  /// Starts a new history in `rows` (int64 [R], on the CPU) with a frame of tokens: int64 [R, S].
   virtual void Begin(const GenieState& state, const at::Tensor& rows,
                      const at::Tensor& tokens) const = 0;
 
-  /// The same with frames: uint8 [R, H, W, 3].
+  /// Starts a new history in `rows` with frames: uint8 [R, H, W, 3].
   virtual void BeginFrames(const GenieState& state, const at::Tensor& rows,
                            const at::Tensor& frames) const = 0;
 
-  /// One frame is dreamt in every row. actions: int64 [N]. Returns float32 [N]: -ln of the
-  /// probability of its tokens at temperature 1, over their number.
+  /// Samples the next frame of every row. actions: int64 [N]. Returns the surprise, float32 [N]:
+  /// -ln of the probability of the frame's tokens at temperature 1, divided by their number.
   virtual at::Tensor Dream(const GenieState& state, const at::Tensor& actions,
                            const FrameDraws& draws) const = 0;
 
-  /// The same with frames that are given: uint8 [N, H, W, 3]. `order` as in FrameDraws.
+  /// Takes the next frame of every row from `frames`: uint8 [N, H, W, 3]. Returns their surprise.
+  /// order: see FrameDraws.
   virtual at::Tensor Follow(const GenieState& state, const at::Tensor& actions,
                             const at::Tensor& frames, const at::Tensor& order) const = 0;
 
-  /// tokens: int64 [R, S] to frames: uint8 [R, H, W, 3].
+  /// Decodes tokens, int64 [R, S], to frames, uint8 [R, H, W, 3].
   virtual at::Tensor Decode(const at::Tensor& tokens) const = 0;
 };
 
-/// On the CPU, from packed weights: see packed_transformer.h. dtype: at::kFloat, or at::kBFloat16,
+/// Runs on the CPU from packed weights (transformer_cpu.h). dtype: at::kFloat, or at::kBFloat16,
 /// which needs CanPackBf16(). A row's bits depend on neither the batch size nor its position.
-std::unique_ptr<const FrozenGenie> PackGenie(const GenieWeights& weights, at::ScalarType dtype);
+std::unique_ptr<const FrozenGenie> MakeGenieCpu(const GenieWeights& weights, at::ScalarType dtype);
 
-/// On any device: all rows at once through LibTorch's operators, and the passes of MaskGIT through
-/// worlds/genie/unmask.h. Dream, Follow and Decode never wait for the device.
-std::unique_ptr<const FrozenGenie> PlainGenie(const GenieWeights& weights, at::Device device,
-                                              at::ScalarType dtype);
+/// Runs on any device: all rows at once through LibTorch's operators, and the passes of MaskGIT
+/// through worlds/genie/unmask.h. Dream, Follow and Decode never wait for the device.
+std::unique_ptr<const FrozenGenie> MakeGenieTorch(const GenieWeights& weights, at::Device device,
+                                                  at::ScalarType dtype);
 
 }  // namespace genie_env

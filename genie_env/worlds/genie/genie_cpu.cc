@@ -20,8 +20,8 @@
 namespace genie_env {
 namespace {
 
-/// cos and sin of a frame's RoPE angles, as HeadsBlock wants them. In double: a dream of many
-/// thousand frames would otherwise lose them.
+/// cos and sin of a frame's RoPE angles in the layout of HeadsBlock. The angles are computed in
+/// double: float32 would lose them in a dream of many thousand frames.
 struct Angles {
   explicit Angles(int64_t head) : cosines(head), sines(head) {}
 
@@ -39,13 +39,13 @@ struct Angles {
   std::vector<float> cosines, sines;
 };
 
-/// Frames of bytes and rows of patches, as models/genie/clip.h cuts them.
+/// Maps between frames and patches (models/genie/clip.h).
 class Patches {
  public:
   explicit Patches(const ClipSizes& sizes) : sizes_(sizes) {}
 
-  /// Calls move(patch, place in the patch, place in the frame) for every run of 3 * patch numbers
-  /// that are side by side in both.
+  /// Calls move(patch, offset in the patch, offset in the frame) for every run of 3 * patch numbers
+  /// that is contiguous in both.
   template <typename Move>
   void ForEachRun(const Move& move) const {
     const int64_t patch = sizes_.patch, columns = sizes_.width / patch;
@@ -65,14 +65,14 @@ class Patches {
 };
 
 template <typename Element>
-class Packed final : public FrozenGenie {
+class GenieCpu final : public FrozenGenie {
  public:
-  explicit Packed(const GenieWeights& w)
+  explicit GenieCpu(const GenieWeights& w)
       : clip_(w.tokenizer_sizes.clip),
         patches_(clip_),
         positions_(clip_.positions()),
         order_(w.order),
-        hidden_after_(HiddenAfterPasses(positions_, w.dynamics_sizes.passes)),
+        schedule_(MaskSchedule(positions_, w.dynamics_sizes.passes)),
         encoder_(TransformerOf(w.tokenizer, "encoder", w.tokenizer_sizes.encoder_blocks,
                                w.tokenizer_sizes.block, false),
                  positions_, w.tokenizer_sizes.window),
@@ -98,21 +98,21 @@ class Packed final : public FrozenGenie {
   void Begin(const GenieState& state, const at::Tensor& rows,
              const at::Tensor& tokens) const override {
     const auto* row = rows.const_data_ptr<int64_t>();
-    ForEachRow(rows.size(0), [&](Room& room, int64_t i) {
+    ForEachRow(rows.size(0), [&](Workspace& workspace, int64_t i) {
       Restart(state, row[i]);
       std::copy_n(tokens.const_data_ptr<int64_t>() + i * positions_, positions_,
                   Tokens(state, row[i]));
-      Commit(room, state, row[i], nullptr, All(room));
+      Commit(workspace, state, row[i], nullptr, All(workspace));
     });
   }
 
   void BeginFrames(const GenieState& state, const at::Tensor& rows,
                    const at::Tensor& frames) const override {
     const auto* row = rows.const_data_ptr<int64_t>();
-    ForEachRow(rows.size(0), [&](Room& room, int64_t i) {
+    ForEachRow(rows.size(0), [&](Workspace& workspace, int64_t i) {
       Restart(state, row[i]);
-      Encode(room, state, row[i], frames.const_data_ptr<uint8_t>() + i * patches_.bytes());
-      Commit(room, state, row[i], nullptr, All(room));
+      Encode(workspace, state, row[i], frames.const_data_ptr<uint8_t>() + i * patches_.bytes());
+      Commit(workspace, state, row[i], nullptr, All(workspace));
     });
   }
 
@@ -120,7 +120,7 @@ class Packed final : public FrozenGenie {
                    const FrameDraws& draws) const override {
     const int64_t rows = actions.size(0);
     at::Tensor surprise = at::empty({rows}, at::kFloat);
-    ForEachRow(rows, [&](Room& room, int64_t row) {
+    ForEachRow(rows, [&](Workspace& workspace, int64_t row) {
       const float temperature = draws.temperature.const_data_ptr<float>()[row];
       const float* uniform = draws.uniform.const_data_ptr<float>() + row * positions_;
       const auto draw = [&](int64_t position, const float* products, float top) {
@@ -129,10 +129,10 @@ class Packed final : public FrozenGenie {
       };
       const float* action = Action(actions, row);
       surprise.mutable_data_ptr<float>()[row] =
-          Unmask(room, state, row, action, Order(draws.order, row), draw);
-      std::copy(room.tokens.begin(), room.tokens.end(), Tokens(state, row));
-      state.eyes_time.mutable_data_ptr<int64_t>()[row] = 0;
-      Commit(room, state, row, action, room.settled);
+          Unmask(workspace, state, row, action, Order(draws.order, row), draw);
+      std::copy(workspace.tokens.begin(), workspace.tokens.end(), Tokens(state, row));
+      state.encoder_time.mutable_data_ptr<int64_t>()[row] = 0;
+      Commit(workspace, state, row, action, workspace.unmasked);
     });
     return surprise;
   }
@@ -141,14 +141,14 @@ class Packed final : public FrozenGenie {
                     const at::Tensor& order) const override {
     const int64_t rows = actions.size(0);
     at::Tensor surprise = at::empty({rows}, at::kFloat);
-    ForEachRow(rows, [&](Room& room, int64_t row) {
-      Encode(room, state, row, frames.const_data_ptr<uint8_t>() + row * patches_.bytes());
+    ForEachRow(rows, [&](Workspace& workspace, int64_t row) {
+      Encode(workspace, state, row, frames.const_data_ptr<uint8_t>() + row * patches_.bytes());
       const int64_t* given = Tokens(state, row);
       const float* action = Action(actions, row);
       surprise.mutable_data_ptr<float>()[row] =
-          Unmask(room, state, row, action, Order(order, row),
+          Unmask(workspace, state, row, action, Order(order, row),
                  [&](int64_t position, const float*, float) { return given[position]; });
-      Commit(room, state, row, action, room.settled);
+      Commit(workspace, state, row, action, workspace.unmasked);
     });
     return surprise;
   }
@@ -156,18 +156,18 @@ class Packed final : public FrozenGenie {
   at::Tensor Decode(const at::Tensor& tokens) const override {
     const int64_t rows = tokens.size(0);
     at::Tensor frames = at::empty({rows, clip_.height, clip_.width, 3}, at::kByte);
-    ForEachRow(rows, [&](Room& room, int64_t row) {
-      float* x = room.transformer.x.template mutable_data_ptr<float>();
+    ForEachRow(rows, [&](Workspace& workspace, int64_t row) {
+      float* x = workspace.transformer.x.template mutable_data_ptr<float>();
       const int64_t width = decoder_.width();
       for (int64_t s = 0; s < positions_; ++s) {
         const int64_t token = tokens.const_data_ptr<int64_t>()[row * positions_ + s];
         AddTo(x + s * width, width, decoder_table_.const_data_ptr<float>() + token * width,
               decoder_positions_.const_data_ptr<float>() + s * width);
       }
-      decoder_.Run(room.transformer, nullptr, All(room), All(room));
-      float* pixels = room.outputs.template mutable_data_ptr<float>();
-      to_pixels_.Write(PaddedPositions(positions_), BitsOfTensor<Element>(room.transformer.input),
-                       pixels);
+      decoder_.Run(workspace.transformer, nullptr, All(workspace), All(workspace));
+      float* pixels = workspace.outputs.template mutable_data_ptr<float>();
+      to_pixels_.Write(PaddedPositions(positions_),
+                       BitsOfTensor<Element>(workspace.transformer.input), pixels);
       const float* bias = to_pixels_.bias();
       uint8_t* frame = frames.mutable_data_ptr<uint8_t>() + row * patches_.bytes();
       patches_.ForEachRun([&](int64_t s, int64_t from, int64_t to) {
@@ -184,9 +184,9 @@ class Packed final : public FrozenGenie {
  private:
   using Bits = BitsOf<Element>;
 
-  /// What one thread writes in between.
-  struct Room {
-    explicit Room(const Packed& owner)
+  /// The buffers of one thread.
+  struct Workspace {
+    explicit Workspace(const GenieCpu& owner)
         : transformer(owner.positions_, std::max(owner.encoder_.width(), owner.dynamics_.width()),
                       std::max(owner.encoder_.time_scores(), owner.dynamics_.time_scores())),
           dynamics_angles(owner.dynamics_.sizes().head()),
@@ -200,20 +200,21 @@ class Packed final : public FrozenGenie {
           at::kFloat);
       latents = at::zeros({padded, owner.nearest_.stride()}, at::kFloat);
     }
-    TransformerRoom<Element> transformer;
+    TransformerWorkspace<Element> transformer;
     Angles dynamics_angles, encoder_angles;
-    std::vector<int64_t> tokens;                    // of the frame that is being unmasked
-    std::vector<int32_t> hidden;                    // positions
-    std::vector<int32_t> settled;                   // those that the last pass has settled
-    std::vector<Categorical> described;             // of each of them
-    std::vector<std::pair<float, int32_t>> ranked;  // which of them, the first to settle first
-    at::Tensor patches;                             // [padded, 3 patch^2]
-    at::Tensor latents;                             // float32 [padded, code dimensions]
-    at::Tensor outputs;                             // float32 [padded, outputs of the last layers]
+    std::vector<int64_t> tokens;         // of the frame that is being unmasked
+    std::vector<int32_t> hidden;         // masked positions
+    std::vector<int32_t> unmasked;       // positions that the last pass has unmasked
+    std::vector<Categorical> described;  // the logits of each masked position
+    std::vector<std::pair<float, int32_t>>
+        ranked;          // (-rank, index into hidden): the first is unmasked first
+    at::Tensor patches;  // [padded, 3 patch^2]
+    at::Tensor latents;  // float32 [padded, code dimensions]
+    at::Tensor outputs;  // float32 [padded, outputs of a last layer]
   };
 
-  // Calls task(room, row) for all rows, on all threads. Each takes the next row when it is done
-  // with one: a core that does other work as well holds the others up by one row at most.
+  // Calls task(workspace, row) for all rows, on all threads. A thread takes the next row when it is
+  // done with one: a core that is busy with other work delays the others by one row at most.
   template <typename Task>
   void ForEachRow(int64_t rows, const Task& task) const {
     if constexpr (kIsBf16<Element>) CheckBf16StillWorks();
@@ -221,10 +222,10 @@ class Packed final : public FrozenGenie {
     const int64_t threads = std::min<int64_t>(rows, at::get_num_threads());
     at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
       const TileScope tiles(kIsBf16<Element>);
-      std::unique_ptr<Room> room = rooms_.Take([](const auto&) { return true; },
-                                               [&] { return std::make_unique<Room>(*this); });
-      for (int64_t row = next++; row < rows; row = next++) task(*room, row);
-      rooms_.Give(std::move(room));
+      std::unique_ptr<Workspace> workspace = workspaces_.Take(
+          [](const auto&) { return true; }, [&] { return std::make_unique<Workspace>(*this); });
+      for (int64_t row = next++; row < rows; row = next++) task(*workspace, row);
+      workspaces_.Give(std::move(workspace));
     });
   }
 
@@ -236,8 +237,8 @@ class Packed final : public FrozenGenie {
     return (at::matmul(codes, linear.weight.t()) + linear.bias).contiguous();
   }
 
-  static std::span<const int32_t> All(const Room& room) {
-    return {room.transformer.places.data(), room.tokens.size()};
+  static std::span<const int32_t> All(const Workspace& workspace) {
+    return {workspace.transformer.places.data(), workspace.tokens.size()};
   }
 
   int64_t* Tokens(const GenieState& state, int64_t row) const {
@@ -258,33 +259,34 @@ class Packed final : public FrozenGenie {
     for (int64_t i = 0; i < width; ++i) out[i] = a[i] + b[i];
   }
 
-  // What is left of another dream is never seen; it is cleared so that equal dreams have equal
+  // Slots of an earlier episode are never visible. They are cleared so that equal dreams have equal
   // states.
   void Restart(const GenieState& state, int64_t row) const {
     state.time.mutable_data_ptr<int64_t>()[row] = 0;
-    state.eyes_time.mutable_data_ptr<int64_t>()[row] = 0;
-    const auto clear = [&](const at::Tensor& ring, int64_t size) {
-      std::fill_n(BitsOfTensor<Element>(ring) + row * size, size, Bits{});
+    state.encoder_time.mutable_data_ptr<int64_t>()[row] = 0;
+    const auto clear = [&](const at::Tensor& kv_cache, int64_t size) {
+      std::fill_n(BitsOfTensor<Element>(kv_cache) + row * size, size, Bits{});
     };
-    clear(state.past, dynamics_.ring_size());
-    clear(state.eyes_past, encoder_.ring_size());
+    clear(state.kv_cache, dynamics_.kv_cache_size());
+    clear(state.encoder_kv_cache, encoder_.kv_cache_size());
   }
 
-  static PackedPast<Element> Past(const PackedTransformer<Element>& transformer,
-                                  const at::Tensor& ring, int64_t row, int64_t time, Angles& angles,
-                                  bool commit) {
+  static KvCacheView<Element> CacheView(const TransformerCpu<Element>& transformer,
+                                        const at::Tensor& kv_cache, int64_t row, int64_t time,
+                                        Angles& angles, bool commit) {
     angles.Set(time);
-    return {.ring = BitsOfTensor<Element>(ring) + row * transformer.ring_size(),
+    return {.data = BitsOfTensor<Element>(kv_cache) + row * transformer.kv_cache_size(),
             .time = time,
             .cosines = angles.cosines.data(),
             .sines = angles.sines.data(),
             .commit = commit};
   }
 
-  // The given frame's tokens become the row's; the encoder's past advances.
-  void Encode(Room& room, const GenieState& state, int64_t row, const uint8_t* frame) const {
+  // Encodes `frame` into the row's tokens and advances the tokenizer's KV cache.
+  void Encode(Workspace& workspace, const GenieState& state, int64_t row,
+              const uint8_t* frame) const {
     const int64_t padded = PaddedPositions(positions_), width = encoder_.width();
-    Bits* patches = BitsOfTensor<Element>(room.patches);
+    Bits* patches = BitsOfTensor<Element>(workspace.patches);
     std::vector<float> run(patches_.run());
     patches_.ForEachRun([&](int64_t s, int64_t to, int64_t from) {
       for (int64_t i = 0; i < patches_.run(); ++i) {
@@ -292,29 +294,29 @@ class Packed final : public FrozenGenie {
       }
       kernels_.convert(1, patches_.run(), run.data(), 0, patches + s * embed_.stride() + to, 0);
     });
-    TransformerRoom<Element>& inner = room.transformer;
+    TransformerWorkspace<Element>& inner = workspace.transformer;
     float* x = inner.x.template mutable_data_ptr<float>();
     std::copy_n(encoder_positions_.const_data_ptr<float>(), positions_ * width, x);
-    embed_.ForEachPanel(padded, patches, room.outputs.template mutable_data_ptr<float>(),
+    embed_.ForEachPanel(padded, patches, workspace.outputs.template mutable_data_ptr<float>(),
                         [&](int64_t column, int64_t columns, const float* products) {
                           kernels_.add(positions_, columns, products, embed_.kColumns,
                                        embed_.bias() + column, x + column, width);
                         });
-    int64_t& time = state.eyes_time.mutable_data_ptr<int64_t>()[row];
-    const PackedPast<Element> past =
-        Past(encoder_, state.eyes_past, row, time, room.encoder_angles, true);
-    encoder_.Run(inner, &past, All(room), All(room));
+    int64_t& time = state.encoder_time.mutable_data_ptr<int64_t>()[row];
+    const KvCacheView<Element> cache =
+        CacheView(encoder_, state.encoder_kv_cache, row, time, workspace.encoder_angles, true);
+    encoder_.Run(inner, &cache, All(workspace), All(workspace));
     ++time;
-    Quantize(room, Tokens(state, row));
+    Quantize(workspace, Tokens(state, row));
   }
 
-  // The nearest code by direction; the first of several. In float32: in bfloat16 neighbouring codes
-  // would look alike.
-  void Quantize(Room& room, int64_t* tokens) const {
+  // Finds the code with the largest cosine similarity; the first of equal ones. It computes in
+  // float32, because bfloat16 cannot tell neighbouring codes apart.
+  void Quantize(Workspace& workspace, int64_t* tokens) const {
     const int64_t padded = PaddedPositions(positions_);
-    float* outputs = room.outputs.template mutable_data_ptr<float>();
-    float* latents = room.latents.template mutable_data_ptr<float>();
-    to_code_.ForEachPanel(padded, BitsOfTensor<Element>(room.transformer.input), outputs,
+    float* outputs = workspace.outputs.template mutable_data_ptr<float>();
+    float* latents = workspace.latents.template mutable_data_ptr<float>();
+    to_code_.ForEachPanel(padded, BitsOfTensor<Element>(workspace.transformer.input), outputs,
                           [&](int64_t column, int64_t columns, const float* products) {
                             for (int64_t s = 0; s < positions_; ++s) {
                               AddTo(latents + s * nearest_.stride() + column, columns,
@@ -328,10 +330,11 @@ class Packed final : public FrozenGenie {
     }
   }
 
-  // x = what the dynamics see of a frame that is partly hidden. action: null at a row's first.
-  void Embed(Room& room, const int64_t* tokens, const float* action) const {
+  // Writes the dynamics' input for a partly masked frame to x. action: the embedding of the action
+  // that leads to the frame; null for a row's first frame.
+  void Embed(Workspace& workspace, const int64_t* tokens, const float* action) const {
     const int64_t width = dynamics_.width();
-    float* x = room.transformer.x.template mutable_data_ptr<float>();
+    float* x = workspace.transformer.x.template mutable_data_ptr<float>();
     for (int64_t s = 0; s < positions_; ++s, x += width) {
       AddTo(x, width, token_table_.const_data_ptr<float>() + tokens[s] * width,
             dynamics_positions_.const_data_ptr<float>() + s * width);
@@ -339,67 +342,69 @@ class Packed final : public FrozenGenie {
     }
   }
 
-  // Settles all tokens of the next frame in room.tokens, pass by pass. take(position, logits
-  // without bias, the largest logit) names a token. Returns their surprise.
+  // Unmasks all tokens of the next frame in workspace.tokens, pass by pass. take(position, logits
+  // without bias, the largest logit) returns a token. Returns the surprise of the frame.
   template <typename TakeToken>
-  float Unmask(Room& room, const GenieState& state, int64_t row, const float* action,
+  float Unmask(Workspace& workspace, const GenieState& state, int64_t row, const float* action,
                const float* order, const TakeToken& take) const {
     const int64_t time = state.time.const_data_ptr<int64_t>()[row];
     const int64_t stride = to_logits_.padded_outputs();
-    const PackedPast<Element> past =
-        Past(dynamics_, state.past, row, time, room.dynamics_angles, false);
-    std::fill(room.tokens.begin(), room.tokens.end(), to_logits_.outputs());  // the mask token
-    room.hidden.assign(room.transformer.places.begin(), room.transformer.places.end());
-    room.settled = room.hidden;  // to begin with, all is new
+    const KvCacheView<Element> cache =
+        CacheView(dynamics_, state.kv_cache, row, time, workspace.dynamics_angles, false);
+    std::fill(workspace.tokens.begin(), workspace.tokens.end(),
+              to_logits_.outputs());  // the mask token
+    workspace.hidden.assign(workspace.transformer.places.begin(),
+                            workspace.transformer.places.end());
+    workspace.unmasked = workspace.hidden;  // the first pass reuses no projections
     float surprise = 0;
-    for (const int64_t left : hidden_after_) {
-      const auto count = static_cast<int64_t>(room.hidden.size());
+    for (const int64_t left : schedule_) {
+      const auto count = static_cast<int64_t>(workspace.hidden.size());
       if (left == count) continue;  // more passes than tokens
-      Embed(room, room.tokens.data(), action);
-      dynamics_.Run(room.transformer, &past, room.hidden, room.settled);
-      float* logits = room.outputs.template mutable_data_ptr<float>();
-      to_logits_.Write(PaddedPositions(count), BitsOfTensor<Element>(room.transformer.input),
+      Embed(workspace, workspace.tokens.data(), action);
+      dynamics_.Run(workspace.transformer, &cache, workspace.hidden, workspace.unmasked);
+      float* logits = workspace.outputs.template mutable_data_ptr<float>();
+      to_logits_.Write(PaddedPositions(count), BitsOfTensor<Element>(workspace.transformer.input),
                        logits);
-      room.ranked.clear();
-      room.described.clear();
+      workspace.ranked.clear();
+      workspace.described.clear();
       for (int64_t i = 0; i < count; ++i) {
         const Categorical described =
             kernels_.describe(to_logits_.outputs(), logits + i * stride, to_logits_.bias());
-        room.described.push_back(described);
+        workspace.described.push_back(described);
         const float rank =
-            order != nullptr ? order[room.hidden[i]] : described.top - described.log_sum;
-        room.ranked.emplace_back(-rank, static_cast<int32_t>(i));
+            order != nullptr ? order[workspace.hidden[i]] : described.top - described.log_sum;
+        workspace.ranked.emplace_back(-rank, static_cast<int32_t>(i));
       }
-      const auto settled = room.ranked.begin() + (count - left);
-      std::nth_element(room.ranked.begin(), settled, room.ranked.end());
-      // In order of position, so that the sum does not depend on how they were sorted.
-      std::sort(room.ranked.begin(), settled,
+      const auto unmasked = workspace.ranked.begin() + (count - left);
+      std::nth_element(workspace.ranked.begin(), unmasked, workspace.ranked.end());
+      // The order of position makes the sum independent of how they were sorted.
+      std::sort(workspace.ranked.begin(), unmasked,
                 [](const auto& a, const auto& b) { return a.second < b.second; });
-      room.settled.clear();
-      for (auto ranked = room.ranked.begin(); ranked != settled; ++ranked) {
+      workspace.unmasked.clear();
+      for (auto ranked = workspace.ranked.begin(); ranked != unmasked; ++ranked) {
         const int64_t i = ranked->second;
-        const int32_t position = room.hidden[i];
+        const int32_t position = workspace.hidden[i];
         const float* products = logits + i * stride;
-        const int64_t token = take(position, products, room.described[i].top);
-        surprise += room.described[i].log_sum - (products[token] + to_logits_.bias()[token]);
-        room.tokens[position] = token;
-        room.settled.push_back(position);
+        const int64_t token = take(position, products, workspace.described[i].top);
+        surprise += workspace.described[i].log_sum - (products[token] + to_logits_.bias()[token]);
+        workspace.tokens[position] = token;
+        workspace.unmasked.push_back(position);
       }
-      std::erase_if(room.hidden, [&](int32_t position) {
-        return room.tokens[position] != to_logits_.outputs();
+      std::erase_if(workspace.hidden, [&](int32_t position) {
+        return workspace.tokens[position] != to_logits_.outputs();
       });
     }
     return surprise / static_cast<float>(positions_);
   }
 
-  // The row's tokens become the last frame of its past. changed: as PackedTransformer::Run says.
-  void Commit(Room& room, const GenieState& state, int64_t row, const float* action,
+  // Appends the row's tokens to the dynamics' KV cache. changed: see TransformerCpu::Run.
+  void Commit(Workspace& workspace, const GenieState& state, int64_t row, const float* action,
               std::span<const int32_t> changed) const {
     int64_t& time = state.time.mutable_data_ptr<int64_t>()[row];
-    const PackedPast<Element> past =
-        Past(dynamics_, state.past, row, time, room.dynamics_angles, true);
-    Embed(room, Tokens(state, row), action);
-    dynamics_.Run(room.transformer, &past, {}, changed);
+    const KvCacheView<Element> cache =
+        CacheView(dynamics_, state.kv_cache, row, time, workspace.dynamics_angles, true);
+    Embed(workspace, Tokens(state, row), action);
+    dynamics_.Run(workspace.transformer, &cache, {}, changed);
     ++time;
   }
 
@@ -407,23 +412,23 @@ class Packed final : public FrozenGenie {
   Patches patches_;
   int64_t positions_;
   UnmaskOrder order_;
-  std::vector<int64_t> hidden_after_;  // each pass
-  PackedTransformer<Element> encoder_, decoder_, dynamics_;
-  PackedLinear<Element> embed_, to_code_, to_pixels_, to_logits_;
-  PackedLinear<float> nearest_;                                            // codes by direction
+  std::vector<int64_t> schedule_;  // masked tokens after each pass
+  TransformerCpu<Element> encoder_, decoder_, dynamics_;
+  LinearCpu<Element> embed_, to_code_, to_pixels_, to_logits_;
+  LinearCpu<float> nearest_;  // the codes, each of length 1
   at::Tensor encoder_positions_, decoder_positions_, dynamics_positions_;  // [S, width]
-  at::Tensor decoder_table_;  // [codes, width]: what the decoder sees of each code
-  at::Tensor token_table_;    // [codes + 1, width], and the dynamics
-  at::Tensor action_table_;   // [actions, width]
+  at::Tensor decoder_table_;  // [codes, width]: the decoder's input for each code
+  at::Tensor token_table_;    // [codes + 1, width]: the dynamics' embedding of each token
+  at::Tensor action_table_;   // [actions, width]: the dynamics' embedding of each action
   TransformerKernels<Bits> kernels_;
-  mutable ScratchPool<std::unique_ptr<Room>> rooms_;
+  mutable ScratchPool<std::unique_ptr<Workspace>> workspaces_;
 };
 
 }  // namespace
 
-std::unique_ptr<const FrozenGenie> PackGenie(const GenieWeights& weights, at::ScalarType dtype) {
-  if (dtype == at::kBFloat16) return std::make_unique<Packed<at::BFloat16>>(weights);
-  return std::make_unique<Packed<float>>(weights);
+std::unique_ptr<const FrozenGenie> MakeGenieCpu(const GenieWeights& weights, at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return std::make_unique<GenieCpu<at::BFloat16>>(weights);
+  return std::make_unique<GenieCpu<float>>(weights);
 }
 
 }  // namespace genie_env

@@ -13,40 +13,40 @@
 
 namespace genie_env {
 
-// A frozen ST-transformer on the CPU. One thread takes one row's frame through all of it: what lies
-// between two products stays in that core's cache, no thread waits for another, and a row's bits
-// depend on that row alone. (A batch below the number of cores leaves some of them idle.)
+// A frozen ST-transformer on the CPU. One thread computes all blocks for the frame of one row: the
+// activations stay in the cache of one core, no thread waits for another, and a row's bits depend
+// on that row alone. (A batch below the number of cores leaves some cores idle.)
 
-/// Positions in memory for `positions` that exist: products compute whole groups.
+/// The rows of a buffer for `positions` positions. Products compute groups of 8.
 constexpr int64_t PaddedPositions(int64_t positions) { return (positions + 7) / 8 * 8; }
 
-/// A linear map whose weights are packed in panels of columns.
+/// A linear map whose weights are packed in panels of columns. Immutable.
 template <typename Element>
-class PackedLinear {
+class LinearCpu {
  public:
   using Bits = BitsOf<Element>;
   static constexpr int64_t kColumns = 64;
-  static constexpr int64_t kPositions = 64;  // of one product
+  static constexpr int64_t kPositions = 64;  // the most that one product computes
 
-  explicit PackedLinear(const LinearWeights& weights);
+  explicit LinearCpu(const LinearWeights& weights);
 
   int64_t outputs() const { return outputs_; }
 
-  /// Numbers from one position of the input to the next, the last of which may have to be zero.
+  /// Numbers from one position of the input to the next: the inputs, and a zero where they are odd.
   int64_t stride() const { return inner_; }
 
-  /// Columns of memory that whole panels fill.
+  /// Outputs rounded up to whole panels.
   int64_t padded_outputs() const { return (outputs_ + kColumns - 1) / kColumns * kColumns; }
 
   const float* bias() const { return bias_.const_data_ptr<float>(); }
 
-  /// Calls done(first column, columns, products) panel by panel; products, [positions, kColumns]
-  /// without bias, lie in `room`. positions: padded.
+  /// Calls done(first column, columns, products) for each panel. products: [positions, kColumns]
+  /// without bias, in `buffer`. positions: padded.
   template <typename Done>
-  void ForEachPanel(int64_t positions, const Bits* input, float* room, const Done& done) const {
+  void ForEachPanel(int64_t positions, const Bits* input, float* buffer, const Done& done) const {
     for (int64_t column = 0; column < outputs_; column += kColumns) {
-      Panel(column, positions, input, room, kColumns);
-      done(column, std::min(kColumns, outputs_ - column), room);
+      Panel(column, positions, input, buffer, kColumns);
+      done(column, std::min(kColumns, outputs_ - column), buffer);
     }
   }
 
@@ -62,29 +62,29 @@ class PackedLinear {
              int64_t out_stride) const;
 
   int64_t inner_, outputs_;
-  at::Tensor weight_;                 // [panels, inner x kColumns] as PackPanels says
-  const Element* weights_ = nullptr;  // of weight_: asking a tensor takes time, panel after panel
+  at::Tensor weight_;                 // [panels, inner x kColumns], packed by PackPanels
+  const Element* weights_ = nullptr;  // the data of weight_; asking a tensor for it costs time
   at::Tensor bias_;
 };
 
-/// Queries, keys and values: [padded, width].
+/// Queries, keys and values: [padded, width] each.
 struct Projected {
   at::Tensor query, key, value;
 };
 
-/// What one thread writes in between, for frames of up to so many positions.
+/// The buffers of one thread, for frames of up to `positions` positions. Thread-compatible.
 template <typename Element>
-struct TransformerRoom {
+struct TransformerWorkspace {
   using Bits = BitsOf<Element>;
-  TransformerRoom(int64_t positions, int64_t width, int64_t time_scores);
+  TransformerWorkspace(int64_t positions, int64_t width, int64_t time_scores);
 
-  at::Tensor x;         ///< float32 [padded, width]: the residual stream; what pads it is finite
-  at::Tensor input;     ///< [padded, width], of products
+  at::Tensor x;         ///< float32 [padded, width]: the residual stream; its padding is finite
+  at::Tensor input;     ///< [padded, width]: the input of a product
   at::Tensor products;  ///< float32 [padded, 3 width in whole panels]
   Projected projected;
-  Projected first;                      ///< of the first block's attention over space, kept
-  at::Tensor changed;                   ///< float32 [padded, width]: some of x
-  at::Tensor packed_key, packed_value;  ///< one head's, as products read them
+  Projected first;     ///< of the first block's attention over space; reused by later passes
+  at::Tensor changed;  ///< float32 [padded, width]: selected rows of x
+  at::Tensor packed_key, packed_value;  ///< of one head, packed for a product
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
   at::Tensor wide;                      ///< [padded, 4 width]
@@ -92,73 +92,73 @@ struct TransformerRoom {
   std::vector<int32_t> places;          ///< 0, 1, 2, ...
 };
 
-/// When a frame happens, and the frames of its past.
+/// The time of a frame, and the KV cache of one row.
 template <typename Element>
-struct PackedPast {
-  /// Keys, turned, and values of the last frames: [blocks, 2, positions, slots, width]. Frame t is
+struct KvCacheView {
+  /// Rotated keys, and values, of the last frames: [blocks, 2, positions, slots, width]. Frame t is
   /// in slot t % slots.
-  BitsOf<Element>* ring;
-  int64_t time;          ///< frames before this one; the last `slots` of them are seen
-  const float* cosines;  ///< [head], of this time, as HeadsBlock says
+  BitsOf<Element>* data;
+  int64_t time;          ///< frames before this one; the last `slots` of them are visible
+  const float* cosines;  ///< [head], of this time; see HeadsBlock
   const float* sines;    ///< [head]
-  bool commit;           ///< whether this frame's keys and values go into the ring
+  bool commit;           ///< whether this frame's keys and values are written to the cache
 };
 
 template <typename Element>
-class PackedTransformer {
+class TransformerCpu {
  public:
   using Bits = BitsOf<Element>;
 
-  /// window: frames that a layer looks at, this one and the last ones; of no meaning where
-  /// timeless.
-  PackedTransformer(const TransformerWeights& weights, int64_t positions, int64_t window);
+  /// window: frames that attention over time covers, the current one included. It is not read
+  /// where the blocks have no attention over time.
+  TransformerCpu(const TransformerWeights& weights, int64_t positions, int64_t window);
 
   int64_t width() const { return sizes_.width; }
   int64_t time_scores() const { return TimeScores(sizes_.heads, slots_); }
   const BlockSizes& sizes() const { return sizes_; }
 
-  /// Numbers of one row's ring.
-  int64_t ring_size() const {
+  /// Numbers in the KV cache of one row.
+  int64_t kv_cache_size() const {
     return static_cast<int64_t>(blocks_.size()) * 2 * positions_ * slots_ * sizes_.width;
   }
 
-  /// Takes room.x through all blocks. past: null where timeless. The last block computes only the
-  /// positions `wanted`, ascending; afterwards the first rows of room.input hold them, normalised.
-  /// Where none is wanted it stops when their keys and values are in the ring. changed: the
-  /// positions, ascending, at which x is not what it was when this transformer last ran in this
-  /// room; all of them, or else the first block's projections are kept for the others.
-  void Run(TransformerRoom<Element>& room, const PackedPast<Element>* past,
+  /// Runs all blocks on workspace.x. cache: null where the blocks have no attention over time. The
+  /// last block computes only the positions `wanted`, ascending; afterwards the first rows of
+  /// workspace.input hold them, normalised. Where none is wanted, the run ends when the keys and
+  /// values are in the cache. changed: the positions, ascending, at which x has changed since this
+  /// transformer last ran in this workspace; the first block reuses the projections of the others.
+  void Run(TransformerWorkspace<Element>& workspace, const KvCacheView<Element>* cache,
            std::span<const int32_t> wanted, std::span<const int32_t> changed) const;
 
  private:
   struct Attention {
     explicit Attention(const AttentionWeights& weights);
     at::Tensor norm_gain, query_gain;
-    PackedLinear<Element> qkv, output;
+    LinearCpu<Element> qkv, output;
   };
   struct Block {
     explicit Block(const BlockWeights& weights);
     Attention space;
-    std::vector<Attention> time;  // one, or none where timeless
+    std::vector<Attention> time;  // one, or none without attention over time
     at::Tensor norm_gain;
-    PackedLinear<Element> widen, narrow;
+    LinearCpu<Element> widen, narrow;
   };
 
-  void Norm(TransformerRoom<Element>& room, const at::Tensor& x, const at::Tensor& gain,
+  void Norm(TransformerWorkspace<Element>& workspace, const at::Tensor& x, const at::Tensor& gain,
             int64_t positions) const;
-  void Project(TransformerRoom<Element>& room, const at::Tensor& x, const Attention& attention,
-               int64_t positions, const float* cosines, const float* sines,
-               const Projected& out) const;
-  void ProjectChanged(TransformerRoom<Element>& room, const Attention& attention,
+  void Project(TransformerWorkspace<Element>& workspace, const at::Tensor& x,
+               const Attention& attention, int64_t positions, const float* cosines,
+               const float* sines, const Projected& out) const;
+  void ProjectChanged(TransformerWorkspace<Element>& workspace, const Attention& attention,
                       std::span<const int32_t> changed) const;
-  void Add(TransformerRoom<Element>& room, const PackedLinear<Element>& linear, const Bits* input,
-           int64_t positions) const;
-  void OverSpace(TransformerRoom<Element>& room, const Attention& attention,
+  void Add(TransformerWorkspace<Element>& workspace, const LinearCpu<Element>& linear,
+           const Bits* input, int64_t positions) const;
+  void OverSpace(TransformerWorkspace<Element>& workspace, const Attention& attention,
                  const Projected& projected) const;
-  void OverTime(TransformerRoom<Element>& room, const Attention& attention, int64_t block,
-                const PackedPast<Element>& past, std::span<const int32_t> places,
+  void OverTime(TransformerWorkspace<Element>& workspace, const Attention& attention, int64_t block,
+                const KvCacheView<Element>& cache, std::span<const int32_t> places,
                 bool output) const;
-  void Feed(TransformerRoom<Element>& room, const Block& block, int64_t positions) const;
+  void Feed(TransformerWorkspace<Element>& workspace, const Block& block, int64_t positions) const;
 
   BlockSizes sizes_;
   int64_t positions_, slots_;
@@ -167,14 +167,14 @@ class PackedTransformer {
   TransformerKernels<Bits> kernels_;
 };
 
-extern template class PackedLinear<float>;
-extern template class PackedLinear<at::BFloat16>;
-extern template struct TransformerRoom<float>;
-extern template struct TransformerRoom<at::BFloat16>;
-extern template class PackedTransformer<float>;
-extern template class PackedTransformer<at::BFloat16>;
+extern template class LinearCpu<float>;
+extern template class LinearCpu<at::BFloat16>;
+extern template struct TransformerWorkspace<float>;
+extern template struct TransformerWorkspace<at::BFloat16>;
+extern template class TransformerCpu<float>;
+extern template class TransformerCpu<at::BFloat16>;
 
-/// The raw numbers of a tensor of the products' type, as kernels/ call them.
+/// The data of a tensor of Element, in the type that kernels/ use.
 template <typename Element>
 BitsOf<Element>* BitsOfTensor(const at::Tensor& tensor) {
   return reinterpret_cast<BitsOf<Element>*>(tensor.mutable_data_ptr<Element>());

@@ -8,7 +8,7 @@
 
 namespace genie_env {
 
-// The parameters of an ST-transformer (models/layers/st_transformer.h), float32 on the CPU.
+// The parameters of an ST-transformer (models/layers/st_transformer.h); all are float32 on the CPU.
 
 struct LinearWeights {
   at::Tensor weight;  ///< [out, in]
@@ -17,7 +17,7 @@ struct LinearWeights {
 
 struct AttentionWeights {
   at::Tensor norm_gain;   ///< [width]
-  LinearWeights qkv;      ///< to [3 width]
+  LinearWeights qkv;      ///< [width] to [3 width]
   at::Tensor query_gain;  ///< [head]
   LinearWeights output;
 };
@@ -35,10 +35,10 @@ struct TransformerWeights {
   at::Tensor norm_gain;  ///< [width]
 };
 
-/// Those named `name`.weight and `name`.bias.
+/// The parameters `name`.weight and `name`.bias.
 LinearWeights LinearOf(const TensorMap& parameters, const std::string& name);
 
-/// Those whose names begin with `name`, as StTransformer registers them.
+/// The parameters whose names begin with `name`, as StTransformer registers them.
 TransformerWeights TransformerOf(const TensorMap& parameters, const std::string& name,
                                  int64_t blocks, const BlockSizes& sizes, bool timeless);
 

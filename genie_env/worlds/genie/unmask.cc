@@ -28,7 +28,7 @@ int64_t Sample(const float* logits, int64_t codes, float top, float temperature,
 }  // namespace
 
 void UnmaskOnCpu(const MaskGitPass& pass) {
-  std::vector<std::pair<float, int64_t>> ranked;  // the first to settle first
+  std::vector<std::pair<float, int64_t>> ranked;  // the first is unmasked first
   for (int64_t row = 0; row < pass.rows; ++row) {
     const int64_t first = row * pass.positions;
     const auto logits = [&](int64_t place) { return pass.logits + place * pass.codes; };
@@ -44,7 +44,7 @@ void UnmaskOnCpu(const MaskGitPass& pass) {
       ranked.emplace_back(-rank, place);
     }
     std::sort(ranked.begin(), ranked.end());
-    for (int64_t i = 0; i < pass.settled; ++i) {
+    for (int64_t i = 0; i < pass.count; ++i) {
       const int64_t place = ranked[i].second;
       const int64_t token = pass.given != nullptr
                                 ? pass.given[place]

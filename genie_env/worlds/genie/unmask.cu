@@ -11,7 +11,7 @@ namespace {
 constexpr int kWarp = 32, kThreads = 256;
 constexpr unsigned kAllLanes = ~0u;
 
-// What follows is done by all lanes of a warp together, and every lane has the result.
+// All lanes of a warp call the next functions together, and each lane gets the result.
 
 __device__ float Largest(float x) {
   for (int step = kWarp / 2; step > 0; step /= 2) {
@@ -25,7 +25,7 @@ __device__ float Sum(float x) {
   return x;
 }
 
-/// What one row of logits says.
+/// The normalisation of one row of logits.
 struct Categorical {
   float top;      ///< the largest
   float log_sum;  ///< ln of the sum of their exponentials
@@ -47,9 +47,9 @@ __device__ int64_t Sample(const float* logits, int64_t codes, float top, float t
   float total = 0;
   for (int64_t i = lane; i < codes; i += kWarp) total += weight(i);
   const float aim = uniform * Sum(total);
-  float before = 0;  // the sum of the codes before `first`
+  float before = 0;  // the sum of the weights of the codes before `first`
   for (int64_t first = 0; first < codes; first += kWarp) {
-    float sum = weight(first + lane);  // of the lanes up to this one, after the loop
+    float sum = weight(first + lane);  // after the loop: the sum over the lanes up to this one
     for (int step = 1; step < kWarp; step *= 2) {
       const float other = __shfl_up_sync(kAllLanes, sum, step);
       if (lane >= step) sum += other;
@@ -62,10 +62,10 @@ __device__ int64_t Sample(const float* logits, int64_t codes, float top, float t
   return codes - 1;
 }
 
-/// One block a row, in which one warp reads one position's logits.
+/// One block computes one row. One warp reads the logits of one position.
 __global__ void Unmask(MaskGitPass pass) {
-  extern __shared__ float rank[];  // [positions]; later what each token adds to the surprise
-  bool* settles = reinterpret_cast<bool*>(rank + pass.positions);  // [positions]
+  extern __shared__ float rank[];  // [positions]; later each token's share of the surprise
+  bool* unmasked = reinterpret_cast<bool*>(rank + pass.positions);  // [positions]
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
   const int64_t row = blockIdx.x, first = row * pass.positions;
   const float* logits = pass.logits + first * pass.codes;
@@ -90,13 +90,13 @@ __global__ void Unmask(MaskGitPass pass) {
     for (int64_t t = 0; t < pass.positions; ++t) {
       earlier += rank[t] > rank[s] || (rank[t] == rank[s] && t < s) ? 1 : 0;
     }
-    settles[s] = tokens[s] == pass.codes && earlier < pass.settled;
+    unmasked[s] = tokens[s] == pass.codes && earlier < pass.count;
   }
   __syncthreads();
 
   for (int64_t s = warp; s < pass.positions; s += kThreads / kWarp) {
     float surprise = 0;
-    if (settles[s]) {
+    if (unmasked[s]) {
       const float* own = logits + s * pass.codes;
       const Categorical described = Describe(own, pass.codes, lane);
       const int64_t token = pass.given != nullptr

@@ -152,8 +152,8 @@ class GenieWorld final : public World {
         fields_(Fields(config_, dtype)),
         device_(device),
         directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook")).to(device)),
-        genie_(device.is_cpu() ? PackGenie(learned.weights, dtype)
-                               : PlainGenie(learned.weights, device, dtype)),
+        genie_(device.is_cpu() ? MakeGenieCpu(learned.weights, dtype)
+                               : MakeGenieTorch(learned.weights, device, dtype)),
         statistics_(std::move(learned.statistics)),
         starts_(std::move(starts)) {
     spec_.has_latent_statistics = statistics_.has_value();
@@ -261,9 +261,9 @@ class GenieWorld final : public World {
   static GenieState Parts(const WorldState& state) {
     return {.tokens = state[kTokens],
             .time = state[kTime],
-            .past = state[kKvCache],
-            .eyes_time = state[kEncoderTime],
-            .eyes_past = state[kEncoderKvCache]};
+            .kv_cache = state[kKvCache],
+            .encoder_time = state[kEncoderTime],
+            .encoder_kv_cache = state[kEncoderKvCache]};
   }
 
   // Tokens, times and what they index are the caller's to change (see WorldState::fields). On a GPU

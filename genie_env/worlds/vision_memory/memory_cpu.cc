@@ -16,16 +16,18 @@
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 #include "genie_env/worlds/vision_memory/memory_kernels.h"
 
-// How a step goes, all of it over tasks of (one panel of packed weights) x (one block of rows), the
-// panel outermost, so that a core keeps a panel's weights in its cache while rows stream by:
+// A step has three parts. Each consists of tasks of (one panel of packed weights) x (one block of
+// rows), the panel outermost, so that a core keeps a panel's weights in its cache:
 //
-//   1. [z, h] of every row becomes the products' input, in their type.
-//   2. A panel of 16 hidden units: product with [K, 4 gates x 16], then the LSTM's cell.
-//   3. A panel of 16 latent dimensions: products with [hidden, 3 x 16] for every component, then
-//      sampling and scoring.
+//   1. Convert [z, h] of every row to the type of the products' input.
+//   2. For a panel of 16 hidden units: multiply with [K, 4 gates x 16], then compute the LSTM's
+//   cell.
+//   3. For a panel of 16 latent dimensions: multiply with [hidden, 3 x 16] for every component,
+//   then
+//      sample and score.
 //
-// What M sees of the action and the restart takes few values: with the bias it is added from a
-// table, and K = latents + hidden.
+// M's inputs for action and restart have few values: their terms are added from a table together
+// with the bias, and K = latents + hidden.
 
 namespace genie_env {
 namespace {
@@ -39,14 +41,14 @@ int64_t Panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
 
 int64_t Blocks(int64_t rows) { return (rows + kRowsOfBlock - 1) / kRowsOfBlock; }
 
-// Rows of memory that the products of `rows` rows read.
+// Rows of a buffer for the products of `rows` rows.
 int64_t PaddedRows(int64_t rows) {
   const int64_t last = (Blocks(rows) - 1) * kRowsOfBlock;
   return rows == 0 ? 0 : last + ProductRows(rows - last);
 }
 
-// Calls task(panel, first row, rows, products) for all. products: room for a block of them, of the
-// calling thread.
+// Calls task(panel, first row, rows, products) for all tasks. products: a buffer for one block, of
+// the calling thread.
 template <typename Task>
 void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t columns, const Task& task) {
   const int64_t blocks = Blocks(rows);
@@ -61,18 +63,18 @@ void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t columns, const
   });
 }
 
-// What a step of some rows writes in between.
+// The buffers of one step.
 struct Scratch {
-  at::Tensor input;         // [rows, inner], [z, h] in the products' type
-  at::Tensor output_input;  // [rows, output inner], the new h in the products' type
-  at::Tensor context;       // int32 [rows], the row of the gates' bias table
+  at::Tensor input;         // [rows, inner]: [z, h] in the products' type
+  at::Tensor output_input;  // [rows, output inner]: the new h in the products' type
+  at::Tensor context;       // int32 [rows]: the row of the gates' bias table
   at::Tensor surprise;      // float32 [rows, latent panels]
 };
 
 template <typename Element>  // float or at::BFloat16
-class Packed final : public FrozenMemory {
+class MemoryCpu final : public FrozenMemory {
  public:
-  explicit Packed(const MemoryWeights& weights)
+  explicit MemoryCpu(const MemoryWeights& weights)
       : latents_(weights.latents()),
         hidden_(weights.hidden()),
         components_(weights.components()),
@@ -124,8 +126,9 @@ class Packed final : public FrozenMemory {
   }
 
   MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
-                      const MixtureDraws& draws, const MemoryState& seen) const override {
-    return Advance(state, actions, &draws, nullptr, seen);
+                      const MixtureDraws& draws,
+                      const MemoryState& observation_out) const override {
+    return Advance(state, actions, &draws, nullptr, observation_out);
   }
 
   MemoryOutcome Follow(const MemoryState& state, const at::Tensor& actions,
@@ -138,10 +141,10 @@ class Packed final : public FrozenMemory {
   static constexpr at::ScalarType kType = kTypeOf<Element>;
   using Bits = BitsOf<Element>;
 
-  // Exactly one of draws and next is given.
+  // Exactly one of draws and next is not null.
   MemoryOutcome Advance(const MemoryState& state, const at::Tensor& actions,
                         const MixtureDraws* draws, const at::Tensor* next,
-                        const MemoryState& seen) const {
+                        const MemoryState& observation_out) const {
     if (kBf16) CheckBf16StillWorks();
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
     const int64_t latent_panels = Panels(latents_);
@@ -155,9 +158,9 @@ class Packed final : public FrozenMemory {
     });
 
     Assemble(state, actions, scratch);
-    Recur(state, scratch, seen);
+    Recur(state, scratch, observation_out);
     if (next != nullptr) state.z.copy_(*next);
-    Predict(state, draws, scratch, seen, outcome.termination_logit);
+    Predict(state, draws, scratch, observation_out, outcome.termination_logit);
 
     const float* parts = scratch.surprise.const_data_ptr<float>();
     for (int64_t row = 0; row < rows; ++row, parts += latent_panels) {
@@ -193,7 +196,8 @@ class Packed final : public FrozenMemory {
     });
   }
 
-  void Recur(const MemoryState& state, const Scratch& scratch, const MemoryState& seen) const {
+  void Recur(const MemoryState& state, const Scratch& scratch,
+             const MemoryState& observation_out) const {
     const auto weight = gate_weight_.const_data_ptr<Element>();
     const auto x = scratch.input.const_data_ptr<Element>();
     const auto c = state.c.mutable_data_ptr<float>(), h = state.h.mutable_data_ptr<float>();
@@ -212,8 +216,8 @@ class Packed final : public FrozenMemory {
               .stride = hidden_,
               .c = c + first * hidden_ + unit,
               .h = h + first * hidden_ + unit,
-              .seen_c = PartOf(seen.c, first, unit),
-              .seen_h = PartOf(seen.h, first, unit),
+              .c_out = PartOf(observation_out.c, first, unit),
+              .h_out = PartOf(observation_out.h, first, unit),
               .product_stride = output_inner_,
               .product_input = Pointer(scratch.output_input) + first * output_inner_ + unit};
           if constexpr (kBf16) {
@@ -225,7 +229,7 @@ class Packed final : public FrozenMemory {
   }
 
   void Predict(const MemoryState& state, const MixtureDraws* draws, const Scratch& scratch,
-               const MemoryState& seen, const at::Tensor& termination_logit) const {
+               const MemoryState& observation_out, const at::Tensor& termination_logit) const {
     const auto weight = mixture_weight_.const_data_ptr<Element>();
     const auto hidden = scratch.output_input.const_data_ptr<Element>();
     const int64_t panels = Panels(latents_), columns = components_ * kMixtureColumns;
@@ -250,7 +254,7 @@ class Packed final : public FrozenMemory {
               .uniform = nullptr,
               .normal = nullptr,
               .z = state.z.mutable_data_ptr<float>() + at,
-              .seen_z = PartOf(seen.z, first, dimension),
+              .z_out = PartOf(observation_out.z, first, dimension),
               .surprise_stride = panels,
               .surprise = scratch.surprise.mutable_data_ptr<float>() + first * panels + panel};
           if (draws != nullptr) {
@@ -273,9 +277,10 @@ class Packed final : public FrozenMemory {
     return reinterpret_cast<Bits*>(tensor.mutable_data_ptr<Element>());
   }
 
-  static StridedRows PartOf(const at::Tensor& seen, int64_t row, int64_t column) {
-    if (!seen.defined()) return {};
-    return {seen.mutable_data_ptr<float>() + row * seen.stride(0) + column, seen.stride(0)};
+  static StridedRows PartOf(const at::Tensor& observation_out, int64_t row, int64_t column) {
+    if (!observation_out.defined()) return {};
+    return {observation_out.mutable_data_ptr<float>() + row * observation_out.stride(0) + column,
+            observation_out.stride(0)};
   }
 
   void Convert(int64_t size, const float* from, Bits* to) const {
@@ -291,10 +296,11 @@ class Packed final : public FrozenMemory {
   int64_t inner_;         // latents + hidden, made even
   int64_t output_inner_;  // hidden, made even
   MemoryKernels kernels_;
-  at::Tensor gate_weight_;     // [hidden panels, inner x 64] as PackPanels says
-  at::Tensor gate_bias_;       // [hidden panels, contexts, 4, 16]
-  at::Tensor mixture_weight_;  // [latent panels x components, output inner x 48] as PackPanels says
-  at::Tensor mixture_bias_;    // [latent panels, components, 3, 16]
+  at::Tensor gate_weight_;  // [hidden panels, inner x 64] packed by PackPanels
+  at::Tensor gate_bias_;    // [hidden panels, contexts, 4, 16]
+  at::Tensor
+      mixture_weight_;       // [latent panels x components, output inner x 48] packed by PackPanels
+  at::Tensor mixture_bias_;  // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
   mutable ScratchPool<Scratch> scratch_;
@@ -302,9 +308,10 @@ class Packed final : public FrozenMemory {
 
 }  // namespace
 
-std::unique_ptr<const FrozenMemory> PackMemory(const MemoryWeights& weights, at::ScalarType dtype) {
-  if (dtype == at::kBFloat16) return std::make_unique<Packed<at::BFloat16>>(weights);
-  return std::make_unique<Packed<float>>(weights);
+std::unique_ptr<const FrozenMemory> MakeMemoryCpu(const MemoryWeights& weights,
+                                                  at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return std::make_unique<MemoryCpu<at::BFloat16>>(weights);
+  return std::make_unique<MemoryCpu<float>>(weights);
 }
 
 }  // namespace genie_env

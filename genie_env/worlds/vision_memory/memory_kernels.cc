@@ -13,15 +13,14 @@ namespace {
 
 constexpr float kHalfLogTwoPi = 0.918938533f;
 
-/// Lanes of a panel that are computed: all of them in a whole panel, where their number is known to
-/// the compiler.
+/// The lanes of a panel that are computed. In a whole panel, the compiler knows their number.
 template <bool kWhole>
 GENIE_ENV_INLINE int64_t Lanes(int64_t present) {
   return kWhole ? kPanel : present;
 }
 
-/// exp(-x) within bounds that let three of them be multiplied; where they are cut off, 1 + e and
-/// 1 - e have long been rounded to their limits.
+/// exp(-x), with x clamped so that the product of three of them is finite. At the bounds, 1 + e and
+/// 1 - e are rounded to their limits already.
 GENIE_ENV_INLINE float ExpOfNegative(float x) {
   x = x < -28.0f ? -28.0f : x;
   x = x > 28.0f ? 28.0f : x;
@@ -43,7 +42,7 @@ GENIE_ENV_INLINE void GateRows(const GateBlock<Element>& block) {
     float cell[kPanel], hidden[kPanel];
     for (int64_t j = 0; j < lanes; ++j) {
       // With e = exp(-x), sigmoid(x) = 1 / (1 + e), and tanh(x) = (1 - e^2) / (1 + e^2). Both sums
-      // are brought to one fraction, because divisions are what takes the time here.
+      // are written as one fraction, because divisions take most of the time.
       const float input = 1.0f + ExpOfNegative(gates[j] + bias[j]);
       const float forget = 1.0f + ExpOfNegative(gates[kPanel + j] + bias[kPanel + j]);
       const float candidate = ExpOfNegative(2.0f * (gates[2 * kPanel + j] + bias[2 * kPanel + j]));
@@ -55,8 +54,8 @@ GENIE_ENV_INLINE void GateRows(const GateBlock<Element>& block) {
     }
     std::memcpy(c, cell, lanes * sizeof(float));
     std::memcpy(block.h + row * block.stride, hidden, lanes * sizeof(float));
-    CopyRow(cell, lanes, block.seen_c, row);
-    CopyRow(hidden, lanes, block.seen_h, row);
+    CopyRow(cell, lanes, block.c_out, row);
+    CopyRow(hidden, lanes, block.h_out, row);
     Element* product_input = block.product_input + row * block.product_stride;
     for (int64_t j = 0; j < lanes; ++j) {
       if constexpr (std::is_same_v<Element, float>) {
@@ -116,7 +115,7 @@ GENIE_ENV_INLINE void SampleRow(const MixtureBlock& block, const float* logits, 
   for (int64_t j = 0; j < lanes; ++j) {
     z[j] = mean[j] + Exp(log_std[j]) * noise_scale * normal[j];
   }
-  CopyRow(z, lanes, block.seen_z, row);
+  CopyRow(z, lanes, block.z_out, row);
 }
 
 template <bool kSample, bool kWhole>
@@ -194,7 +193,7 @@ GENIE_ENV_INLINE void RowToBf16(int64_t size, const float* in, uint16_t* out) {
   for (int64_t i = 0; i < size; ++i) out[i] = ToBf16(in[i]);
 }
 
-// One function for each kernel and instruction set, and the table of them. Attributes cannot stand
+// Defines one function for each kernel and instruction set, and their table. Attributes cannot be
 // in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
 #define GENIE_ENV_MEMORY_KERNELS(Name, ATTRIBUTE, text)                                        \
   struct Name {                                                                                \

@@ -15,9 +15,9 @@
 namespace genie_env {
 namespace {
 
-class Plain final : public FrozenMemory {
+class MemoryTorch final : public FrozenMemory {
  public:
-  Plain(const MemoryWeights& weights, at::Device device, at::ScalarType dtype)
+  MemoryTorch(const MemoryWeights& weights, at::Device device, at::ScalarType dtype)
       : latents_(weights.latents()),
         components_(weights.components()),
         dtype_(dtype),
@@ -36,7 +36,8 @@ class Plain final : public FrozenMemory {
   }
 
   MemoryOutcome Dream(const MemoryState& state, const at::Tensor& actions,
-                      const MixtureDraws& draws, const MemoryState& seen) const override {
+                      const MixtureDraws& draws,
+                      const MemoryState& observation_out) const override {
     const Advanced next = Advance(state, actions);
     const Mixture mixture = Split(next.output);
     const at::Tensor tau = draws.temperature.unsqueeze(1);
@@ -49,7 +50,7 @@ class Plain final : public FrozenMemory {
     const at::Tensor z = mean + log_std.exp() * tau.sqrt() * draws.normal;
     MemoryOutcome outcome = Outcome(next.output, mixture, z);
     Write(next, z, state);
-    Write(next, z, seen);
+    Write(next, z, observation_out);
     return outcome;
   }
 
@@ -64,13 +65,13 @@ class Plain final : public FrozenMemory {
  private:
   struct Advanced {
     at::Tensor c, h;
-    at::Tensor output;  // what M says: float32 [N, 3 latents components + 1]
+    at::Tensor output;  // float32 [N, 3 latents components + 1]
   };
   struct Mixture {
     at::Tensor logits, means, log_stds;  // float32 [N, latents, components]
   };
 
-  // One LSTM step, beside the state.
+  // Computes one LSTM step; does not write the state.
   Advanced Advance(const MemoryState& state, const at::Tensor& actions) const {
     const at::Tensor action = action_inputs_.index_select(0, actions).unsqueeze(1);
     const at::Tensor input = at::cat({state.z, action, state.restart.unsqueeze(1), state.h}, 1);
@@ -112,9 +113,9 @@ class Plain final : public FrozenMemory {
 
 }  // namespace
 
-std::unique_ptr<const FrozenMemory> PlainMemory(const MemoryWeights& weights, at::Device device,
-                                                at::ScalarType dtype) {
-  return std::make_unique<Plain>(weights, device, dtype);
+std::unique_ptr<const FrozenMemory> MakeMemoryTorch(const MemoryWeights& weights, at::Device device,
+                                                    at::ScalarType dtype) {
+  return std::make_unique<MemoryTorch>(weights, device, dtype);
 }
 
 }  // namespace genie_env

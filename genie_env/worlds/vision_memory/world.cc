@@ -179,8 +179,8 @@ class VisionMemoryWorld final : public World {
         device_(device),
         dtype_(dtype),
         vision_(std::move(networks.vision)),
-        memory_(device.is_cpu() ? PackMemory(networks.memory, dtype)
-                                : PlainMemory(networks.memory, device, dtype)),
+        memory_(device.is_cpu() ? MakeMemoryCpu(networks.memory, dtype)
+                                : MakeMemoryTorch(networks.memory, device, dtype)),
         statistics_(std::move(networks.statistics)),
         starts_(std::move(starts)) {
     spec_.has_latent_statistics = statistics_.has_value();

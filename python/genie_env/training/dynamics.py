@@ -12,7 +12,7 @@ import torch
 import typer
 from rich import get_console
 
-from genie_env._core import Dynamics, Tokenizer, hidden_after_passes
+from genie_env._core import Dynamics, Tokenizer, mask_schedule
 from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import ClipBatch, ClipRun, ClipSettings
@@ -101,7 +101,7 @@ def likeliest_next(
     clip = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
     masked = clip[:, 1:].clone()
     frame = torch.full((rows, positions), dynamics.mask_token)
-    for left in hidden_after_passes(positions, passes):
+    for left in mask_schedule(positions, passes):
         masked[:, -1] = frame
         logits = dynamics.logits(clip, masked, actions)[:, -1].cpu()
         likelihood, likeliest = logits.log_softmax(-1).max(-1)

@@ -28,7 +28,7 @@ def _step(config: Mapping[str, Any], passes: int) -> Iterator[Product]:
     values alone."""
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
-    from genie_env._core import hidden_after_passes
+    from genie_env._core import mask_schedule
 
     sizes, positions = config["dynamics"], _positions(config)
     width, last = sizes["width"], sizes["blocks"] - 1
@@ -44,7 +44,7 @@ def _step(config: Mapping[str, Any], passes: int) -> Iterator[Product]:
                 yield from _feed_forward(str(i), rows, width)
 
     hidden = positions
-    for left in hidden_after_passes(positions, passes):
+    for left in mask_schedule(positions, passes):
         if left < hidden:
             yield from blocks(hidden)
             yield Product("to_logits", hidden, width, config["tokenizer"]["codes"])

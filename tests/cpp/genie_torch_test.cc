@@ -20,14 +20,14 @@ namespace genie_env {
 namespace {
 
 constexpr int64_t kRows = 4, kSteps = 18;  // the rings of 3 and 2 slots are written over and over
-constexpr int64_t kPositions = RandomGenie::kPositions, kCodes = RandomGenie::kMind.codes;
+constexpr int64_t kPositions = RandomGenie::kPositions, kCodes = RandomGenie::kDynamics.codes;
 
 void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& when) {
   EXPECT_TRUE(at::equal(a.tokens, b.tokens.cpu())) << when;
   EXPECT_TRUE(at::equal(a.time, b.time.cpu())) << when;
-  EXPECT_TRUE(at::equal(a.eyes_time, b.eyes_time.cpu())) << when;
-  EXPECT_TRUE(at::allclose(a.past, b.past.cpu(), 1e-4, 1e-4)) << when;
-  EXPECT_TRUE(at::allclose(a.eyes_past, b.eyes_past.cpu(), 1e-4, 1e-4)) << when;
+  EXPECT_TRUE(at::equal(a.encoder_time, b.encoder_time.cpu())) << when;
+  EXPECT_TRUE(at::allclose(a.kv_cache, b.kv_cache.cpu(), 1e-4, 1e-4)) << when;
+  EXPECT_TRUE(at::allclose(a.encoder_kv_cache, b.encoder_kv_cache.cpu(), 1e-4, 1e-4)) << when;
 }
 
 /// Rows begin again now and then, from tokens or from frames; between that they dream, or are
@@ -35,8 +35,8 @@ void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& wh
 void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
   GenieScene scene;
   scene.weights.order = order;
-  const auto packed = PackGenie(scene.weights, at::kFloat);
-  const auto plain = PlainGenie(scene.weights, device, at::kFloat);
+  const auto cpu = MakeGenieCpu(scene.weights, at::kFloat);
+  const auto torch = MakeGenieTorch(scene.weights, device, at::kFloat);
   const GenieState a = GenieScene::MakeState(kRows, at::kFloat);
   const GenieState b = GenieScene::MakeState(kRows, at::kFloat, device);
 
@@ -50,12 +50,12 @@ void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
   const auto begin = [&](const at::Tensor& rows, bool from_frames) {
     if (from_frames) {
       const at::Tensor shown = frames(rows.size(0));
-      packed->BeginFrames(a, rows, shown);
-      plain->BeginFrames(b, rows, shown.to(device));
+      cpu->BeginFrames(a, rows, shown);
+      torch->BeginFrames(b, rows, shown.to(device));
     } else {
       const at::Tensor tokens = RandomNumbers(++seed, {rows.size(0), kPositions}, kCodes);
-      packed->Begin(a, rows, tokens);
-      plain->Begin(b, rows, tokens.to(device));
+      cpu->Begin(a, rows, tokens);
+      torch->Begin(b, rows, tokens.to(device));
     }
   };
 
@@ -75,11 +75,11 @@ void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
     at::Tensor expected, surprise;
     if (step % 4 == 3 || step % 11 == 2) {  // once twice in a row
       const at::Tensor shown = frames(kRows);
-      expected = packed->Follow(a, actions, shown, draws.order);
-      surprise = plain->Follow(b, actions.to(device), shown.to(device), there);
+      expected = cpu->Follow(a, actions, shown, draws.order);
+      surprise = torch->Follow(b, actions.to(device), shown.to(device), there);
     } else {
-      expected = packed->Dream(a, actions, draws);
-      surprise = plain->Dream(b, actions.to(device),
+      expected = cpu->Dream(a, actions, draws);
+      surprise = torch->Dream(b, actions.to(device),
                               {.uniform = draws.uniform.to(device),
                                .order = there,
                                .temperature = draws.temperature.to(device)});
@@ -89,68 +89,68 @@ void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
     ExpectAlike(a, b, when);
     if (testing::Test::HasFailure()) return;  // they have parted: what follows says nothing
   }
-  const at::Tensor decoded = packed->Decode(a.tokens), shown = plain->Decode(b.tokens);
+  const at::Tensor decoded = cpu->Decode(a.tokens), shown = torch->Decode(b.tokens);
   EXPECT_EQ(shown.sizes(), decoded.sizes());
   EXPECT_LE((shown.cpu().to(at::kInt) - decoded.to(at::kInt)).abs().max().item<int64_t>(), 1);
 }
 
-TEST(PlainGenie, DreamsAsThePackedOne) {
+TEST(GenieTorch, DreamsAsThePackedOne) {
   ExpectTheSameDreams(UnmaskOrder::kConfidence, at::kCPU);
   ExpectTheSameDreams(UnmaskOrder::kRandom, at::kCPU);
 }
 
-TEST(PlainGenie, DreamsOnTheGpuAsThePackedOne) {
+TEST(GenieTorch, DreamsOnTheGpuAsThePackedOne) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
   ExpectTheSameDreams(UnmaskOrder::kConfidence, {at::kCUDA, 0});
   ExpectTheSameDreams(UnmaskOrder::kRandom, {at::kCUDA, 0});
 }
 
-TEST(PlainGenie, AStateMeansTheSameToBoth) {
+TEST(GenieTorch, AStateMeansTheSameToBoth) {
   const GenieScene scene;
-  const auto packed = PackGenie(scene.weights, at::kFloat);
-  const auto plain = PlainGenie(scene.weights, at::kCPU, at::kFloat);
+  const auto cpu = MakeGenieCpu(scene.weights, at::kFloat);
+  const auto torch = MakeGenieTorch(scene.weights, at::kCPU, at::kFloat);
   const GenieState mixed = GenieScene::MakeState(1, at::kFloat);
   const GenieState expected = GenieScene::MakeState(1, at::kFloat);
   const at::Tensor rows = at::zeros({1}, at::kLong);
   const at::Tensor start = RandomNumbers(1, {1, kPositions}, kCodes);
-  plain->Begin(mixed, rows, start);
-  packed->Begin(expected, rows, start);
+  torch->Begin(mixed, rows, start);
+  cpu->Begin(expected, rows, start);
   const FrameDraws draws{.uniform = UniformTrainingNoise({2, 0}, {1, kPositions}, at::kCPU),
                          .order = {},
                          .temperature = at::ones({1})};
   for (int64_t step = 0; step < 9; ++step) {  // by turns
     const at::Tensor action = at::full({1}, step % 5, at::kLong);
-    (step % 2 == 0 ? packed : plain)->Dream(mixed, action, draws);
-    packed->Dream(expected, action, draws);
+    (step % 2 == 0 ? cpu : torch)->Dream(mixed, action, draws);
+    cpu->Dream(expected, action, draws);
     ExpectAlike(expected, mixed, "after step " + std::to_string(step));
   }
 }
 
-TEST(PlainGenie, ManyRowsBeginEachWithItsOwnFrame) {
+TEST(GenieTorch, ManyRowsBeginEachWithItsOwnFrame) {
   constexpr int64_t kMany = 300;  // more than it begins at once
   const GenieScene scene;
-  const auto packed = PackGenie(scene.weights, at::kFloat);
-  const auto plain = PlainGenie(scene.weights, at::kCPU, at::kFloat);
+  const auto cpu = MakeGenieCpu(scene.weights, at::kFloat);
+  const auto torch = MakeGenieTorch(scene.weights, at::kCPU, at::kFloat);
   const GenieState a = GenieScene::MakeState(kMany, at::kFloat);
   const GenieState b = GenieScene::MakeState(kMany, at::kFloat);
   const at::Tensor rows = at::arange(kMany - 1, -1, -1, at::kLong);
   const at::Tensor tokens = RandomNumbers(1, {kMany, kPositions}, kCodes);
-  packed->Begin(a, rows, tokens);
-  plain->Begin(b, rows, tokens);
+  cpu->Begin(a, rows, tokens);
+  torch->Begin(b, rows, tokens);
   ExpectAlike(a, b, "from tokens");
   const at::Tensor frames = RandomNumbers(2, {kMany, 24, 16, 3}, 256).to(at::kByte);
-  packed->BeginFrames(a, rows, frames);
-  plain->BeginFrames(b, rows, frames);
+  cpu->BeginFrames(a, rows, frames);
+  torch->BeginFrames(b, rows, frames);
   // Among so many latents one may lie so near between two codes that rounding decides.
   EXPECT_GT((a.tokens == b.tokens).to(at::kFloat).mean().item<float>(), 0.999);
-  EXPECT_TRUE(at::allclose(a.eyes_past, b.eyes_past, 1e-4, 1e-4));
+  EXPECT_TRUE(at::allclose(a.encoder_kv_cache, b.encoder_kv_cache, 1e-4, 1e-4));
 }
 
-TEST(PlainGenie, DreamsInBfloat16AboutAsInFloat32) {
+TEST(GenieTorch, DreamsInBfloat16AboutAsInFloat32) {
   const GenieScene scene;
   std::array<at::Tensor, 2> surprises;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    const auto genie = PlainGenie(scene.weights, at::kCPU, dtype);
+    const auto genie = MakeGenieTorch(scene.weights, at::kCPU, dtype);
     const GenieState state = GenieScene::MakeState(kRows, dtype);
     genie->Begin(state, at::arange(kRows, at::kLong),
                  RandomNumbers(1, {kRows, kPositions}, kCodes));
@@ -159,7 +159,7 @@ TEST(PlainGenie, DreamsInBfloat16AboutAsInFloat32) {
                      {.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
                       .order = {},
                       .temperature = at::ones({kRows})});
-    EXPECT_EQ(state.past.scalar_type(), dtype);
+    EXPECT_EQ(state.kv_cache.scalar_type(), dtype);
   }
   EXPECT_TRUE(at::allclose(surprises[1], surprises[0], 0.2, 0.2)) << surprises[0] << surprises[1];
 }

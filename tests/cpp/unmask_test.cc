@@ -1,3 +1,5 @@
+#include "genie_env/worlds/genie/unmask.h"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
@@ -15,7 +17,6 @@
 
 #include "genie_env/kernels/device_info.h"
 #include "genie_env/models/model.h"
-#include "genie_env/worlds/genie/unmask.h"
 
 namespace genie_env {
 namespace {
@@ -24,14 +25,14 @@ namespace {
 struct Frames {
   at::Tensor logits, order, given, uniform, temperature, tokens, surprise;
 
-  MaskGitPass Pass(int64_t settled) const {
+  MaskGitPass Pass(int64_t count) const {
     const auto floats = [](const at::Tensor& t) {
       return t.defined() ? t.const_data_ptr<float>() : nullptr;
     };
     return {.rows = logits.size(0),
             .positions = logits.size(1),
             .codes = logits.size(2),
-            .settled = settled,
+            .count = count,
             .logits = floats(logits),
             .order = floats(order),
             .given = given.defined() ? given.const_data_ptr<int64_t>() : nullptr,
@@ -128,10 +129,10 @@ TEST(MaskGitKernels, TheGpuSettlesWhatTheCpuSettles) {
         Frames frames = RandomFrames(rows, positions, codes, 3);
         if (ordered) frames.order = UniformTrainingNoise({4, 0}, {rows, positions}, at::kCPU);
         if (given) frames.given = frames.logits.argmin(-1);
-        for (const int64_t settled : {int64_t{1}, int64_t{positions} / 2}) {
+        for (const int64_t count : {int64_t{1}, int64_t{positions} / 2}) {
           const Frames there = frames.To(device);
-          UnmaskOnCpu(frames.Pass(settled));
-          UnmaskOnGpu(there.Pass(settled), stream);
+          UnmaskOnCpu(frames.Pass(count));
+          UnmaskOnGpu(there.Pass(count), stream);
           EXPECT_TRUE(at::equal(there.tokens.cpu(), frames.tokens));
           EXPECT_TRUE(at::allclose(there.surprise.cpu(), frames.surprise, 1e-4, 1e-4));
         }
