@@ -6,7 +6,7 @@
 Nothing in `PlainGenieDream` calls genie_env. Careful means: inference mode, everything in the type
 of the products, keys and values of past frames in a ring that is written in place, scaled dot
 product attention over space and, as each position has one query, batched products over the ring,
-which take less than half its time there; positions that are settled already are left out of the
+which take less than half its time there; positions that are unmasked already are left out of the
 logits, and the last pass over a frame stops where its keys and values are known. It does not compute
 the surprise, which ours always does.
 """
@@ -74,14 +74,14 @@ class PlainGenieDream:
         for number in range(1, self.passes + 1):
             left = math.floor(self.positions * math.cos(math.pi / 2 * number / self.passes))
             left = 0 if number == self.passes else left
-            settled = hidden.shape[1] - left
-            if settled == 0:
+            count = hidden.shape[1] - left
+            if count == 0:
                 continue
             x = self._run(self._embed(tokens, actions))
             x = x.gather(1, hidden[:, :, None].expand(-1, -1, self.width))
             logits = self._linear("to_logits", self._norm("transformer.norm.gain", x)).float()
             certainty = logits.amax(-1) - logits.logsumexp(-1)
-            chosen = certainty.sort(descending=True, stable=True).indices[:, :settled]
+            chosen = certainty.sort(descending=True, stable=True).indices[:, :count]
             drawn = self._draw(logits.gather(1, chosen[:, :, None].expand(-1, -1, self.codes)))
             tokens.scatter_(1, hidden.gather(1, chosen), drawn)
             stays = torch.ones_like(hidden, dtype=torch.bool).scatter_(1, chosen, False)

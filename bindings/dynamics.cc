@@ -2,6 +2,7 @@
 
 #include <torch/csrc/utils/pybind.h>
 
+#include "genie_env/core/transformer_constants.h"
 #include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
@@ -34,6 +35,9 @@ the most passes a frame in sampling, sets how much of a frame is masked.
            py::arg("heads") = defaults.block.heads, py::arg("blocks") = defaults.blocks,
            py::arg("window") = defaults.window, py::arg("passes") = defaults.passes,
            py::arg("seed") = 0)
+      .def_property_readonly_static(
+          "feed_forward_factor", [](const py::object&) { return kFeedForwardFactor; },
+          "Hidden units of a block's feed-forward network, per unit of its width.")
       .def_property_readonly("mask_token", &Dynamics::mask_token, "The value of a masked token.")
       .def_property_readonly("actions", &Dynamics::actions)
       .def(

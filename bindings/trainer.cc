@@ -18,6 +18,9 @@ void InitTrainer(py::module_& m) {
       m, "Vision", "V of World Models: a convolutional variational autoencoder for 64 x 64 frames.")
       .def(py::init<int64_t, uint64_t, double>(), py::kw_only(), py::arg("latents") = 64,
            py::arg("seed") = 0, py::arg("beta") = 1.0)
+      .def_property_readonly_static(
+          "frame_side", [](const py::object&) { return Vision::kFrame; },
+          "Height and width of the frames that V takes, in pixels.")
       .def_property_readonly("latents", &Vision::latents)
       .def(
           "encode",

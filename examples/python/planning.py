@@ -46,16 +46,16 @@ class Planner:
 
     def __call__(self, players: genie_env.DreamVectorEnv) -> Ints:
         snapshot = players.snapshot(np.repeat(np.arange(self.players), self.per_player))
-        odds = np.full((self.players, 1, self.length, self.actions), 1 / self.actions)
+        probabilities = np.full((self.players, 1, self.length, self.actions), 1 / self.actions)
         for _ in range(self.rounds):
             draws = self.generator.random((self.players, self.plans, self.length, 1))
-            plans = (odds.cumsum(-1)[..., :-1] < draws).sum(-1)
+            plans = (probabilities.cumsum(-1)[..., :-1] < draws).sum(-1)
             lived = self.try_out(snapshot, plans)
             best = np.argsort(-lived, axis=1)[:, : self.plans // 4]
             elite = np.take_along_axis(plans, best[..., None], axis=1)
             chosen = (elite[..., None] == np.arange(self.actions)).mean(1, keepdims=True)
-            odds = 0.2 * odds + 0.8 * chosen
-        return odds[:, 0, 0].argmax(-1)
+            probabilities = 0.2 * probabilities + 0.8 * chosen
+        return probabilities[:, 0, 0].argmax(-1)
 
     def try_out(self, snapshot: genie_env.Snapshot, plans: Ints) -> NDArray[np.float64]:
         """How many steps each plan [players, plans, length] lives, on average over its futures."""

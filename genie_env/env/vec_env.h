@@ -128,7 +128,7 @@ class VecEnv {
 
   /// The given rows (int64 [R], without repeats; empty: all) go on where the snapshot, of R rows or
   /// of one for all, was taken: the same actions bring the same steps, to the bit. Given R seeds
-  /// they branch off there: the dream so far is the same, its future is drawn anew, and the next
+  /// they branch off there: the dream so far is the same, its future is drawn again, and the next
   /// episode is the seed's second. Returns the observation of all rows.
   at::Tensor Restore(const Snapshot& snapshot, const std::optional<at::Tensor>& rows = std::nullopt,
                      const std::optional<std::vector<uint64_t>>& seeds = std::nullopt);

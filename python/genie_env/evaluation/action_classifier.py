@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
 
-from genie_env._core import EpisodeStore
+from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import held_out, shuffled
 from genie_env.training.loop import Schedule
 
@@ -41,8 +41,9 @@ LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.01
 WARM_UP = 100
 EVALUATIONS = 12
-# A little more than what rounding to 256 levels does to a frame without contrast.
-VARIANCE_FLOOR = 1e-5 * 255**2
+# Of pixels from 0 to 255: a little more than what rounding to 256 levels does to a frame without
+# contrast.
+VARIANCE_FLOOR = LatentAction.variance_floor * 255**2
 
 
 class Piece(NamedTuple):

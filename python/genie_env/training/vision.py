@@ -17,8 +17,6 @@ from genie_env.training.settings import LearningRate, Steps, TrainingSettings
 
 PICTURED = 16
 HELD_OUT_BATCHES = 8
-FRAME_SIZE = 64
-"""Height and width of the frames that V takes."""
 
 VISION = Network("vision", needed=("data", "steps", "latents"))
 
@@ -50,11 +48,11 @@ def train_vision(settings: VisionSettings) -> None:
     """Train V, a variational autoencoder, on recorded frames."""
     stores = open_stores(settings.data)
     height, width = stores[0].height, stores[0].width
-    if (height, width) != (FRAME_SIZE, FRAME_SIZE):
+    side = Vision.frame_side
+    if (height, width) != (side, side):
         raise ValueError(
-            f"the recorded frames are {height} x {width}, but V takes {FRAME_SIZE} x {FRAME_SIZE}: "
-            "record the game in that size, or learn a world of the genie family, whose tokenizer "
-            "takes other sizes"
+            f"the recorded frames are {height} x {width}, but V takes {side} x {side}: "
+            "record the game in that size, or train a tokenizer, which takes other sizes"
         )
     check_enough(stores, trained=settings.batch, unseen=1)
     frames = FrameData(stores, held_out_part=False)

@@ -7,9 +7,6 @@ from typing import Any
 
 from genie_env.families.base import Costs, Options, Product
 
-FEED_FORWARD = 4
-"""Width of a block's feed-forward layer, in widths of the transformer."""
-
 
 def genie_costs(config: Mapping[str, Any], options: Options) -> Costs:
     """Positions attend to each other in products without weights, which are left out."""
@@ -63,8 +60,13 @@ def _decoding(config: Mapping[str, Any]) -> Iterator[Product]:
 
 
 def _feed_forward(block: str, rows: int, width: int) -> Iterator[Product]:
-    yield Product(f"{block}.widen", rows, width, FEED_FORWARD * width)
-    yield Product(f"{block}.narrow", rows, FEED_FORWARD * width, width)
+    import torch  # noqa: F401  (see _step)
+
+    from genie_env._core import Dynamics
+
+    hidden = Dynamics.feed_forward_factor * width
+    yield Product(f"{block}.widen", rows, width, hidden)
+    yield Product(f"{block}.narrow", rows, hidden, width)
 
 
 def _positions(config: Mapping[str, Any]) -> int:
