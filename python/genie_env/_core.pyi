@@ -8,7 +8,7 @@ import numpy.typing
 import os
 import torch
 import typing
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'mask_schedule', 'limits', 'world_families']
+__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -17,8 +17,8 @@ class EpisodeWriter:
     """
     Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
     
-    An episode is there once `append` has returned; a kill loses at most the one in flight. One writer a
-    directory. A context manager that closes the files.
+    An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
+    has one writer at a time. The writer is a context manager that closes the files.
     
         with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
             writer.append(frames, actions, rewards, terminations, truncations)
@@ -29,7 +29,7 @@ class EpisodeWriter:
         ...
     def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
         """
-        Makes the directory, or goes on after its last whole episode (frames must then be of the same size).
+        Creates the directory, or continues after its last episode (frames must then have the same size).
         
         `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
         wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
@@ -41,7 +41,7 @@ class EpisodeWriter:
         
         frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
         truncations bool [T], one of them true at the last step and none before. Raises ValueError on
-        anything else, RuntimeError when the disk is full; the writer then goes on once there is room.
+        other arguments, RuntimeError when the disk is full; appending works again once there is room.
         """
     def close(self) -> None:
         """
@@ -50,7 +50,7 @@ class EpisodeWriter:
     @property
     def num_episodes(self) -> int:
         """
-        Whole episodes in the directory.
+        Complete episodes in the directory.
         """
     @property
     def num_frames(self) -> int:
@@ -60,8 +60,8 @@ class EpisodeStore:
     A directory of recorded episodes, mapped into memory: N frames of E episodes.
     
     Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
-    brought. The arrays are views that cannot be written and stay valid as long as anyone holds them.
-    Sees the episodes that were whole when it was opened.
+    brought. The arrays are read-only views that stay valid as long as they are referenced.
+    It holds the episodes that were complete when it was opened.
     """
     def __init__(self, directory: os.PathLike | str | bytes) -> None:
         """
@@ -143,7 +143,7 @@ class Memory(Model):
         ...
     def termination_logits(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> torch.Tensor:
         """
-        Of a batch of windows, float32 [N, T]; as the loss left them, which weighs deaths.
+        The termination logits of a batch of windows: float32 [N, T]. They are trained with a higher weight of terminations, so their probabilities are too high.
         """
     @property
     def components(self) -> int:
@@ -156,21 +156,21 @@ class Memory(Model):
         ...
 class Trainer:
     """
-    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) is the caller's.
+    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) belongs to the caller.
     """
     def __init__(self, model: Model, *, learning_rate: typing.SupportsFloat = 0.001, gradient_clip: typing.SupportsFloat = 0.0, bf16: bool = False, seed: typing.SupportsInt = 0, device: str = 'cpu') -> None:
         ...
     def backward(self, batch: collections.abc.Mapping[str, torch.Tensor]) -> dict[str, float]:
         """
-        Loss and gradients of one batch; returns the loss and its terms.
+        Computes loss and gradients of one batch; returns the loss and its terms.
         """
     def evaluate(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, float]:
         """
-        The same numbers without gradients; the noise is keyed by `noise_step` alone.
+        Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.
         """
     def gradients(self) -> dict[str, torch.Tensor]:
         """
-        The gradients themselves, by parameter name.
+        The gradients by parameter name, not copied.
         """
     def load_state(self, state: collections.abc.Mapping[str, torch.Tensor]) -> None:
         ...
@@ -180,11 +180,11 @@ class Trainer:
         ...
     def state(self) -> dict[str, torch.Tensor]:
         """
-        Weights, optimiser moments and step: what resuming needs.
+        Copies of weights, optimiser moments, buffers and step: what resuming needs.
         """
     def update(self) -> None:
         """
-        One optimiser step with the gradients at hand.
+        Makes one optimiser step with the last gradients.
         """
     def weights(self) -> dict[str, torch.Tensor]:
         """
@@ -203,8 +203,8 @@ class Tokenizer(Model):
     The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
     
     Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
-    encoder is causal in time: a layer looks at `window` frames, this one and the last ones. The decoder
-    sees one frame's tokens.
+    encoder is causal in time: its attention window is `window` frames, the current one included. The
+    decoder reads the tokens of one frame.
     """
     def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, codes: typing.SupportsInt = 1024, code_dimensions: typing.SupportsInt = 8, window: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
         """
@@ -224,21 +224,22 @@ class Tokenizer(Model):
     @property
     def positions(self) -> int:
         """
-        S, the tokens a frame.
+        S, the number of tokens a frame.
         """
     @property
     def receptive_field(self) -> int:
         """
-        How many frames back what a token says may depend on, that frame included.
+        The number of frames that a token may depend on, its own included.
         """
 class LatentAction(Model):
     """
-    The latent action model of Genie: what happened between two frames, as one of a few codes.
+    The latent action model of Genie: describes the transition between two frames by one of a few codes.
     
-    The encoder sees the frames up to the transition's second one and names its code; the decoder sees
-    its first one and the motion, action_decay * the last motion + (1 - action_decay) * the code, and predicts
-    the second. A layer of the encoder looks at `window` frames, this one and the last ones.
+    The encoder reads the frames up to the transition's second one and outputs its code. The decoder
+    reads the first one and the motion, action_decay * the last motion + (1 - action_decay) * the code,
+    and predicts the second. The encoder's attention window is `window` frames, the current included.
     """
+    variance_floor: typing.ClassVar[float] = 1e-05
     def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, actions: typing.SupportsInt = 6, code_dimensions: typing.SupportsInt = 8, window: typing.SupportsInt = 8, action_decay: typing.SupportsFloat = 0.0, seed: typing.SupportsInt = 0) -> None:
         """
         frame: (height, width); patch divides both.
@@ -253,7 +254,7 @@ class LatentAction(Model):
         """
     def predict(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """
-        uint8 [N, T, height, width, 3] and int64 [N, T], before which nothing moved -> what follows each of the frames, uint8 of their shape.
+        uint8 [N, T, height, width, 3] and int64 [N, T], the motion before which is 0 -> the next frame of each frame, uint8 of their shape.
         """
     @property
     def actions(self) -> int:
@@ -261,28 +262,28 @@ class LatentAction(Model):
     @property
     def receptive_field(self) -> int:
         """
-        How many frames back what a code says may depend on, the transition's second frame included.
+        The number of frames that a code may depend on, the transition's second frame included.
         """
 class Dynamics(Model):
     """
     The dynamics of Genie: tokens of past frames and latent actions -> the tokens of the next frame.
     
-    Learns in two streams: clean frames give keys and values, the masked copy of a frame sees the clean
-    ones before it, as far back as `window` says, and itself. `action_codes` is the codebook of the latent
-    action model, float32 [actions, dimensions]; `passes`, the most passes a frame that sampling will
-    make, sets how much of a frame is masked.
+    Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
+    to the clean frames before it, within an attention window of `window` frames, and to itself.
+    `action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
+    the most passes a frame in sampling, sets how much of a frame is masked.
     """
     def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, window: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
         ...
     def cross_entropy_by_frame(self, tokens: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """
-        int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, all its tokens hidden: float32 [T - 1].
+        int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, with all its tokens masked: float32 [T - 1].
         """
     def logits(self, tokens: torch.Tensor, masked: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """
         tokens: int64 [N, T, S], the clean frames. masked: int64 [N, T - 1, S], those from the second on,
-        mask_token where a token is hidden. actions: int64 [N, T - 1], action t from frame t to t + 1. The
-        logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
+        mask_token where a token is masked. actions: int64 [N, T - 1], action t from frame t to t + 1.
+        Returns the logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
         """
     @property
     def actions(self) -> int:
@@ -290,7 +291,7 @@ class Dynamics(Model):
     @property
     def mask_token(self) -> int:
         """
-        What a hidden token holds in place of a code.
+        The value of a masked token.
         """
 class OptionSpec:
     """
@@ -536,7 +537,7 @@ class World:
     A frozen world model: immutable, and safe to share between environments and threads.
     """
     @staticmethod
-    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', options: collections.abc.Mapping[str, bool | typing.SupportsInt | typing.SupportsFloat | str] = {}) -> World:
+    def load(path: os.PathLike | str | bytes, *, device: str = 'cpu', dtype: str = 'auto', options: dict[str, typing.Any] = {}) -> World:
         """
         Reads a world directory.
         
@@ -756,7 +757,7 @@ def build_info() -> dict[str, typing.Any]:
     """
 def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
     """
-    How many of `positions` tokens are still hidden after each of `passes` passes of MaskGIT:
+    How many of `positions` tokens are still masked after each of `passes` passes of MaskGIT:
     its cosine schedule.
     """
 def world_families() -> dict[str, WorldFamily]:
