@@ -61,6 +61,12 @@ void InitVecEnv(py::module_& m) {
                o.observation + "', temperature=" + NumberText(*o.temperature) +
                ", autoreset_mode='" + Name(o.autoreset_mode) +
                "', max_episode_steps=" + std::to_string(*o.max_episode_steps) +
+               (o.max_surprise ? ", max_surprise=" + NumberText(*o.max_surprise) : "") +
+               (o.latent_distance ? ", latent_distance=True" : "") +
+               (o.max_latent_distance
+                    ? ", max_latent_distance=" + NumberText(*o.max_latent_distance)
+                    : "") +
+               (o.reward_fn ? ", reward_fn" : "") + (o.termination_fn ? ", termination_fn" : "") +
                ", seed=" + std::to_string(*o.seed) + ")";
       });
 

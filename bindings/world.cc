@@ -201,7 +201,7 @@ void InitOptions(py::module_& m) {
   // An extension module of a user's own registers its families here: its copy of the library has
   // a registry of its own. See docs/families.md.
   m.attr("_register_world_family") =
-      py::capsule(reinterpret_cast<void*>(&RegisterWorldFamily), "genie_env.RegisterWorldFamily");
+      py::capsule(reinterpret_cast<void*>(&RegisterWorldFamily), kRegisterCapsule);
 }
 
 void InitSpecs(py::module_& m) {
@@ -239,8 +239,8 @@ void InitSpecs(py::module_& m) {
       .def_property_readonly(
           "options",
           [](const WorldSpec& s) {
-            std::map<std::string, Option> options;
-            for (const Option& option : s.options) options.emplace(option.spec.name, option);
+            py::typing::Dict<py::str, Option> options;  // in the family's order
+            for (const Option& option : s.options) options[option.spec.name.c_str()] = option;
             return options;
           },
           "The options of its family, by name, with the values in force.")
@@ -258,11 +258,22 @@ void InitState(py::module_& m) {
   py::class_<RowCounters>(m, "RowCounters",
                           "Where each row's random draws stand: arrays of integers, one a row.")
       .def(py::init(&MakeRowCounters), py::arg("seeds"), py::arg("episodes"), py::arg("steps"))
-      .def("__len__", &RowCounters::size);
+      .def("__len__", &RowCounters::size)
+      .def("__repr__", [](const RowCounters& rng) {
+        return "RowCounters(" + std::to_string(rng.size()) + " rows)";
+      });
 
   py::class_<WorldState>(m, "WorldState",
                          "All that moves in a world: tensors whose first dimension is the row.")
       .def_property_readonly("rows", &WorldState::rows)
+      .def("__repr__",
+           [](const WorldState& state) {
+             std::string text = "WorldState(" + std::to_string(state.rows()) + " rows of ";
+             for (size_t i = 0; i < state.fields().size(); ++i) {
+               text += (i == 0 ? "" : ", ") + state.fields()[i].name;
+             }
+             return text + ")";
+           })
       .def_property_readonly(
           "fields",
           [](const WorldState& state) {

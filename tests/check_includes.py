@@ -30,6 +30,8 @@ MAY_INCLUDE = {
     "env": ENV,
     "bindings": ENV | {"env", "data"},
 }
+REGISTRY = "genie_env/worlds/registry.cc"
+"""The list of the library's own families."""
 WITHOUT_TORCH = {"core", "io"}
 INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^>"]+)[>"]')
 TORCH = re.compile(r"(ATen|c10|torch|caffe2)/")
@@ -44,7 +46,7 @@ def folder_of(path: str) -> str:
 def family_of(path: str) -> str:
     """The world family that a file belongs to; "" outside genie_env/worlds/<family>/."""
     parts = path.split("/")
-    return parts[2] if parts[:2] == ["genie_env", "worlds"] and len(parts) == 4 else ""
+    return parts[2] if parts[:2] == ["genie_env", "worlds"] and len(parts) > 3 else ""
 
 
 def complaint(source: str, included: str) -> str:
@@ -66,8 +68,8 @@ def complaint(source: str, included: str) -> str:
         return f"the family {own} may not include the family {family}"
     if family and folder == "env":
         return "env/ may not include a world family"
-    if family and folder == "worlds" and not own and source.endswith(".h"):
-        return "a header that all families share may not include a world family"
+    if family and folder == "worlds" and not own and source != REGISTRY:
+        return f"what all families share may not include a world family, but for {REGISTRY}"
     return ""
 
 

@@ -87,7 +87,11 @@ OptionValues CheckOptions(const OptionValues& given, std::span<const OptionSpec>
 std::string ValueText(const OptionValue& value) {
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
   if (const auto* integer = std::get_if<int64_t>(&value)) return std::to_string(*integer);
-  if (const auto* number = std::get_if<double>(&value)) return NumberText(*number);
+  if (const auto* number = std::get_if<double>(&value)) {
+    const std::string text = NumberText(*number);
+    const bool integral = text.find_first_not_of("-0123456789") == std::string::npos;
+    return integral ? text + ".0" : text;  // a number, as told from an integer
+  }
   return std::get<std::string>(value);
 }
 

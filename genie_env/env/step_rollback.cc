@@ -5,12 +5,39 @@
 #include <ATen/ops/take_along_dim.h>
 
 #include <cstring>
-#include <optional>
+#include <stdexcept>
+#include <string>
 
 #include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 namespace {
+
+// The kernels below copy raw memory: what a world names must be there.
+void CheckField(const OverwrittenField& field, const WorldState& state) {
+  const auto refuse = [&](const std::string& why) {
+    throw std::logic_error("OverwrittenByStep: field " + std::to_string(field.field) + " " + why);
+  };
+  if (field.field >= state.fields().size()) {
+    refuse("does not exist: the state has " + std::to_string(state.fields().size()));
+  }
+  if (!field.slot.defined()) return;
+  const at::Tensor& tensor = state[field.field];
+  if (field.dimension < 1 || field.dimension >= tensor.dim() || !tensor.is_contiguous()) {
+    refuse("has no dimension " + std::to_string(field.dimension) + ", or is not contiguous");
+  }
+  if (!field.slot.is_cpu() || field.slot.scalar_type() != at::kLong ||
+      field.slot.sizes() != at::IntArrayRef{tensor.size(0)} || !field.slot.is_contiguous()) {
+    refuse("has a slot that is not int64 [" + std::to_string(tensor.size(0)) + "] on the CPU");
+  }
+  for (int64_t row = 0; row < tensor.size(0); ++row) {
+    const int64_t slot = field.slot.const_data_ptr<int64_t>()[row];
+    if (slot < 0 || slot >= tensor.size(field.dimension)) {
+      refuse("has slot " + std::to_string(slot) + " of " +
+             std::to_string(tensor.size(field.dimension)));
+    }
+  }
+}
 
 // The shape of one slot of each row, the dimension kept.
 std::vector<int64_t> SlotShape(const at::Tensor& tensor, int64_t dimension) {
@@ -74,6 +101,7 @@ void ScatterSlots(const at::Tensor& tensor, const OverwrittenField& field,
 StepRollback::StepRollback(const World& world, const WorldState& state, const at::Tensor& beginning)
     : fields_(world.OverwrittenByStep(state)), beginning_(beginning) {
   for (const OverwrittenField& field : fields_) {
+    CheckField(field, state);
     const at::Tensor& tensor = state[field.field];
     saved_.push_back(field.slot.defined() ? GatherSlots(tensor, field) : tensor.clone());
   }

@@ -86,11 +86,13 @@ void VecEnv::Impl::Keep(const at::Tensor& rows) {
   // Everything new is made before anything is replaced.
   WorldState kept_state = state.Select(kept);
   at::Tensor kept_temperature = temperature.index_select(0, kept);
-  EpisodeTracker kept_ledger = tracker.Select(view.elements());
-  if (last_observation.defined()) last_observation = GatherRows(last_observation, kept);
+  EpisodeTracker kept_tracker = tracker.Select(view.elements());
+  at::Tensor kept_observation;
+  if (last_observation.defined()) kept_observation = GatherRows(last_observation, kept);
   state = std::move(kept_state);
   temperature = std::move(kept_temperature);
-  tracker = std::move(kept_ledger);
+  tracker = std::move(kept_tracker);
+  last_observation = std::move(kept_observation);
 }
 
 void VecEnv::Impl::SetTemperature(const at::Tensor& given) {

@@ -29,12 +29,15 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   const std::optional<BeforeStep> before = SaveForRollback(ended);
   const WorldStep dreamt = RunValidating(
       before, [&] { return world->Step(state, taken, temperature, next, options.observation); });
-  return RunMutating(before, [&] {
+  VecEnvStep step = RunMutating(before, [&] {
     if (!ended.empty()) {
       world->Begin(state, begins, {}, next);
       ObserveRows(dreamt.observation, ended);
     }
-    VecEnvStep step = ApplyUserFunctions(dreamt, before, taken);
+    return ApplyUserFunctions(dreamt, before, taken);
+  });
+  // From here on rows may begin that `before` has not saved: nothing is rolled back any more.
+  return RunMutating({}, [&] {
     if (!ended.empty()) {
       step.began = begins.to(world->device());
       step.reward.masked_fill_(step.began, 0);

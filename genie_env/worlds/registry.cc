@@ -31,6 +31,14 @@ void RegisterOwnFamilies(Registry& registry) {
   RegisterWorldFamily(GenieFamily());
 }
 
+// What environments call their own options, which could not be told from a family's.
+constexpr const char* kReserved[] = {"world",          "num_envs",          "device",
+                                     "dtype",          "observation",       "temperature",
+                                     "autoreset_mode", "max_episode_steps", "max_surprise",
+                                     "seed",           "latent_distance",   "max_latent_distance",
+                                     "reward_fn",      "render_mode",       "termination_fn",
+                                     "output",         "family_options"};
+
 void CheckFamily(const WorldFamily& family, const std::vector<WorldFamily>& known) {
   const std::string name = "the world family '" + family.name + "'";
   if (family.name.empty()) {
@@ -44,8 +52,18 @@ void CheckFamily(const WorldFamily& family, const std::vector<WorldFamily>& know
   if (!family.load) throw std::invalid_argument(name + " has no load function: give one");
   std::set<std::string> names;
   for (const OptionSpec& option : family.options) {
-    if (names.insert(option.name).second) continue;
-    throw std::invalid_argument(name + " has two options '" + option.name + "': leave one out");
+    const std::string its = name + " has an option '" + option.name + "' ";
+    if (option.name.empty() || std::ranges::find(kReserved, option.name) != std::end(kReserved)) {
+      throw std::invalid_argument(its + "whose name is empty or an environment's: rename it");
+    }
+    if (!names.insert(option.name).second) {
+      throw std::invalid_argument(name + " has two options '" + option.name + "': leave one out");
+    }
+    const bool ranged = option.type == OptionType::kInteger || option.type == OptionType::kNumber;
+    if (option.type == OptionType::kChoice ? option.choices.empty()
+                                           : ranged && !(option.low <= option.high)) {
+      throw std::invalid_argument(its + "that has no value: give choices, or low <= high");
+    }
   }
 }
 

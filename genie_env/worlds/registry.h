@@ -13,16 +13,12 @@
 namespace genie_env {
 
 /// A kind of world: how to load the directories whose config names it, and which options such a
-/// world takes.
+/// world takes. See docs/families.md.
 ///
-///     genie_env::RegisterWorldFamily({
-///         .name = "my-family",
-///         .options = {{.name = "noise", .type = genie_env::OptionType::kNumber, .low = 0, .high =
-///         1,
-///                      .description = "standard deviation of the noise"}},
-///         .load = [](const genie_env::WorldDirectory& directory,
-///                    const genie_env::WorldOptions& options)
-///             -> std::shared_ptr<const genie_env::World> { ... }});
+///     genie_env::WorldFamily family{.name = "my-family", .load = LoadMyWorld};
+///     family.options = {{.name = "noise", .type = genie_env::OptionType::kNumber,
+///                        .low = 0, .high = 1, .description = "standard deviation"}};
+///     genie_env::RegisterWorldFamily(family);
 struct WorldFamily {
   std::string name;                      ///< what config.json calls it
   std::vector<OptionSpec> options = {};  ///< what WorldOptions::options may hold
@@ -33,9 +29,13 @@ struct WorldFamily {
 };
 
 /// Adds a family to those that World::Load knows, for the life of the process. Throws
-/// std::invalid_argument on an empty name, one that is taken, an option that is there twice, and a
-/// missing `load`. Thread-safe.
+/// std::invalid_argument on an empty name, one that is taken, a missing `load`, and an option that
+/// is there twice, has no value, or is called as one of an environment's. Thread-safe.
 void RegisterWorldFamily(WorldFamily family);
+
+/// The name of the capsule `genie_env._core._register_world_family`, through which an extension
+/// module registers a family with the Python package. It changes with the interface.
+inline constexpr const char* kRegisterCapsule = "genie_env.RegisterWorldFamily, interface 1";
 
 /// The family of that name, if there is one. Thread-safe.
 std::optional<WorldFamily> FindWorldFamily(const std::string& name);

@@ -1,5 +1,8 @@
 #include "genie_env/worlds/world.h"
 
+#include <algorithm>
+#include <stdexcept>
+
 #include "genie_env/core/error.h"
 #include "genie_env/io/json_check.h"
 #include "genie_env/worlds/latent_statistics.h"
@@ -7,6 +10,24 @@
 #include "genie_env/worlds/world_directory.h"
 
 namespace genie_env {
+namespace {
+
+// What a family's own code owes the library.
+void CheckLoaded(const World* world, const WorldFamily& family) {
+  const std::string name = "the world family '" + family.name + "' ";
+  if (world == nullptr) throw std::logic_error(name + "loaded no world");
+  const auto same = [](const Option& option, const OptionSpec& spec) {
+    return option.spec.name == spec.name;
+  };
+  if (!std::ranges::equal(world->spec().options, family.options, same)) {
+    throw std::logic_error(name + "loaded a world whose spec().options are not its own");
+  }
+  if (world->spec().observations.empty()) {
+    throw std::logic_error(name + "loaded a world without observations");
+  }
+}
+
+}  // namespace
 
 std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
                                          const WorldOptions& options) {
@@ -20,7 +41,9 @@ std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
     WorldOptions checked = options;
     checked.options =
         CheckOptions(options.options, family->options, world.name + " (" + world.family + ")");
-    return family->load(world, checked);
+    std::shared_ptr<const World> loaded = family->load(world, checked);
+    CheckLoaded(loaded.get(), *family);
+    return loaded;
   } catch (const FormatError& error) {
     throw FormatError(std::string(error.what()) +
                       "; copy the world here again, or freeze it again");

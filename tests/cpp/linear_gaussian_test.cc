@@ -47,7 +47,7 @@ TEST_F(LinearGaussianTest, HasItsOption) {
   EXPECT_EQ(TextOf<std::invalid_argument>([&] {
               World::Load(path_, {.options = {{"noise", 0.0}}});
             }),
-            "option 'noise' of small (linear-gaussian) is 0, expected a number from 0.001 to 10");
+            "option 'noise' of small (linear-gaussian) is 0.0, expected a number from 0.001 to 10");
 }
 
 TEST_F(LinearGaussianTest, RefusesPicturesOfEnvironments) {
@@ -71,6 +71,17 @@ TEST(WorldFamilies, AreRegisteredOnce) {
   EXPECT_EQ(refusal({.name = "new"}), "the world family 'new' has no load function: give one");
   EXPECT_EQ(refusal({.name = "new", .options = {{.name = "a"}, {.name = "a"}}, .load = load}),
             "the world family 'new' has two options 'a': leave one out");
+  const auto option = [&](OptionSpec spec) {
+    return refusal({.name = "new", .options = {std::move(spec)}, .load = load});
+  };
+  for (const char* name : {"", "seed", "num_envs"}) {
+    EXPECT_EQ(option({.name = name}), "the world family 'new' has an option '" + std::string(name) +
+                                          "' whose name is empty or an environment's: rename it");
+  }
+  const std::string no_value =
+      "the world family 'new' has an option 'a' that has no value: give choices, or low <= high";
+  EXPECT_EQ(option({.name = "a", .type = OptionType::kChoice}), no_value);
+  EXPECT_EQ(option({.name = "a", .type = OptionType::kNumber, .low = 2, .high = 1}), no_value);
   EXPECT_FALSE(FindWorldFamily("new"));
 }
 

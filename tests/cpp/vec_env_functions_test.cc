@@ -188,5 +188,29 @@ TEST(Limits, TheScoreIsGivenWhereItIsAskedFor) {
             "max_surprise is nan, expected a number, or nothing for no threshold");
 }
 
+/// Says that a step overwrites what is not there.
+struct WronglySpecified : CountingWorld {
+  explicit WronglySpecified(OverwrittenField field) : CountingWorld(9), named(std::move(field)) {}
+  std::vector<OverwrittenField> OverwrittenByStep(const WorldState&) const override {
+    return {named};
+  }
+  OverwrittenField named;
+};
+
+TEST(StepFunctions, AWorldThatNamesWhatIsNotThereIsRefusedBeforeMemoryIsTouched) {
+  const auto refusal = [](OverwrittenField field) {
+    VecEnv env(std::make_shared<WronglySpecified>(std::move(field)), {.reward_fn = Told});
+    env.Reset();
+    return TextOf<std::logic_error>([&] { env.Step(Longs({0})); });
+  };
+  EXPECT_EQ(refusal({.field = 9}), "OverwrittenByStep: field 9 does not exist: the state has 1");
+  EXPECT_EQ(refusal({.field = 0, .dimension = 2, .slot = Longs({0})}),
+            "OverwrittenByStep: field 0 has no dimension 2, or is not contiguous");
+  EXPECT_EQ(refusal({.field = 0, .dimension = 1, .slot = Longs({0, 1})}),
+            "OverwrittenByStep: field 0 has a slot that is not int64 [1] on the CPU");
+  EXPECT_EQ(refusal({.field = 0, .dimension = 1, .slot = Longs({5})}),
+            "OverwrittenByStep: field 0 has slot 5 of 5");
+}
+
 }  // namespace
 }  // namespace genie_env

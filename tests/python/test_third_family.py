@@ -127,3 +127,15 @@ def test_rows_share_no_draw(world: Path) -> None:
     env.reset()
     observation = env.step(np.zeros(64, np.int64))[0]
     assert len(torch.unique(observation[:, 1])) == 64
+
+
+def test_errors_of_its_own_arrive_as_the_packages(world: Path, tmp_path: Path) -> None:
+    broken = linear_gaussian.write_linear_gaussian(tmp_path / "broken")
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "limit": -1}))
+    with pytest.raises(genie_env.FormatError, match='"limit" is -1, expected a number above 0'):
+        genie_env.make_vec(broken)
+    env = genie_env.make_vec(world)
+    env.reset(seed=0)
+    with pytest.raises(gymnasium.error.InvalidAction, match="expected 0 to 1"):
+        env.step([2])

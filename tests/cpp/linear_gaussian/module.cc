@@ -8,7 +8,8 @@ PYBIND11_MODULE(_linear_gaussian, m) {
   m.doc() = "The linear-gaussian world family.";
   const auto capsule =
       py::module_::import("genie_env._core").attr("_register_world_family").cast<py::capsule>();
-  const auto register_family =
-      reinterpret_cast<void (*)(genie_env::WorldFamily)>(capsule.get_pointer<void>());
+  void* const pointer = PyCapsule_GetPointer(capsule.ptr(), genie_env::kRegisterCapsule);
+  if (pointer == nullptr) throw py::error_already_set();  // built with another genie_env
+  const auto register_family = reinterpret_cast<void (*)(genie_env::WorldFamily)>(pointer);
   register_family(genie_env::LinearGaussianFamily());
 }
