@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def __getattr__(name: str) -> Any:
     check_torch()
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    import_plugins()  # they may register families of worlds
+    return getattr(home, name)
 
 
 def cmake_prefix() -> str:

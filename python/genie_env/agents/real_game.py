@@ -31,9 +31,11 @@ def real_game(world: Path) -> Game:
     name, frame_skip = config["real_game"], config.get("frame_skip")
     if not isinstance(name, str) or not is_known(name):
         names = ", ".join(repr(game.name) for game in registered_games())
+        module = str(name).rpartition(":")[0] or "MODULE"
         raise ValueError(
             f'{file}: "real_game" is {name!r}; expected {names}, or the id of a Gymnasium '
-            "environment that is registered already (a world imports no module)"
+            "environment that is registered already (a world imports no module): where a module "
+            f"registers it, begin with `genie-env --import {module}`, or import it in Python"
         )
     if type(frame_skip) is not int or frame_skip < 1:
         raise ValueError(f'{file}: "frame_skip" is {frame_skip!r}; expected 1 or more')
