@@ -87,5 +87,7 @@ class Family:
     action_codes: Callable[[Path], torch.Tensor] | None = None
     """The codebook of latent actions in a world directory, float32 [actions, dimensions]. None where
     actions are those of the recordings."""
+    calibrated_option: str | None = None
+    """The option whose every value `genie-env calibrate` tries beside the temperature."""
     commands: Sequence[Command] = ()
     """Its commands of `genie-env train` and `genie-env freeze`."""
