@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pickle
 import re
 import typing
@@ -15,12 +16,17 @@ from gymnasium.vector import AutoresetMode
 
 import genie_env
 from genie_env import DreamEnv, EnvOptions, _core
-from genie_env.envs.options import EnvKeywords
+from genie_env.envs.options import keywords as keywords_of_environments
 
 
 def test_every_option_is_a_keyword_and_has_a_default() -> None:
     fields = {field.name: field for field in dataclasses.fields(EnvOptions)}
-    assert list(typing.get_type_hints(EnvKeywords)) == list(fields)
+    parameters = inspect.signature(keywords_of_environments).parameters
+    assert list(parameters) == ["world", "num_envs", *fields, "others"]
+    hints = typing.get_type_hints(keywords_of_environments)
+    assert {n: hints[n] for n in fields} == typing.get_type_hints(EnvOptions)
+    defaults = {name: parameters[name].default for name in fields}
+    assert EnvOptions(**defaults) == EnvOptions()
     assert EnvOptions.of({}) == EnvOptions()
     keywords = {name: getattr(EnvOptions(), name) for name in fields}
     assert EnvOptions.of(keywords) == EnvOptions()
@@ -55,6 +61,11 @@ def test_they_show_what_was_chosen() -> None:
     assert repr(pickle.loads(pickle.dumps(options))) == words
     with pytest.raises(dataclasses.FrozenInstanceError):
         options.seed = 1  # type: ignore[misc]
+
+
+def test_equal_options_have_one_hash() -> None:
+    one, other = (EnvOptions.of({"temperature": [0.5, 1.0], "passes": 4}) for _ in range(2))
+    assert one == other and len({one, other, EnvOptions()}) == 2
 
 
 @pytest.mark.parametrize("given", list(AutoresetMode))

@@ -5,12 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, SupportsFloat, TypedDict, get_args
+from pathlib import Path
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    TypeVar,
+    get_args,
+)
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from genie_env._core import World
 from genie_env.envs import validation
 from genie_env.envs.validation import Given
 
@@ -29,24 +40,50 @@ RenderMode = Literal["rgb_array"]
 AutoresetName = Literal["NextStep", "NEXT_STEP", "SameStep", "SAME_STEP", "Disabled", "DISABLED"]
 
 
-class EnvKeywords(TypedDict, total=False):
-    """The fields of EnvOptions as keyword arguments, for type checkers and editors."""
+P = ParamSpec("P")
+R = TypeVar("R")
+Self = TypeVar("Self")
 
-    device: str
-    dtype: DType
-    observation: str | None
-    temperature: Given | None
-    output: Output
-    autoreset_mode: AutoresetMode | AutoresetName
-    max_episode_steps: int | None
-    max_surprise: float | None
-    latent_distance: bool
-    max_latent_distance: float | None
-    reward_fn: StepFunction | None
-    termination_fn: StepFunction | None
-    render_mode: RenderMode | None
-    seed: int | None
-    family_options: Mapping[str, FamilyValue]
+
+def keywords(
+    world: str | Path | World,
+    num_envs: int = 1,
+    *,
+    device: str = "cpu",
+    dtype: DType = "auto",
+    observation: str | None = None,
+    temperature: Given | None = None,
+    output: Output = "numpy",
+    autoreset_mode: AutoresetMode | AutoresetName = AutoresetMode.NEXT_STEP,
+    max_episode_steps: int | None = None,
+    max_surprise: float | None = None,
+    latent_distance: bool = False,
+    max_latent_distance: float | None = None,
+    reward_fn: StepFunction | None = None,
+    termination_fn: StepFunction | None = None,
+    render_mode: RenderMode | None = None,
+    seed: int | None = None,
+    family_options: Mapping[str, FamilyValue] = {},
+    **others: FamilyValue | None,
+) -> None:
+    """What environments are made with, for type checkers and editors: the fields of EnvOptions, and
+    options of the world's family."""
+
+
+class _TakesKeywords(Protocol[P]):
+    def __call__(
+        self, init: Callable[Concatenate[Self, str | Path | World, ...], R]
+    ) -> Callable[Concatenate[Self, P], R]: ...
+
+
+def constructor(signature: Callable[P, None]) -> _TakesKeywords[P]:
+    """A constructor that type checkers see with another signature: `@constructor(keywords)`."""
+    return lambda init: init
+
+
+def function(signature: Callable[P, None]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """The same for a function."""
+    return lambda body: body
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,7 +106,7 @@ class EnvOptions:
     observation: str | None = None
     """What is observed, one of the world's; None: its first."""
 
-    temperature: Given | None = None
+    temperature: Given | None = field(default=None, hash=False)
     """Sampling temperature: one number, or one a row (floats [N]); None: the world's own."""
 
     output: Output = "numpy"
@@ -107,7 +144,7 @@ class EnvOptions:
     """Row i has the seed `seed + i` until a reset gives it another; None: from the operating
     system."""
 
-    family_options: Mapping[str, FamilyValue] = field(default_factory=dict)
+    family_options: Mapping[str, FamilyValue] = field(default_factory=dict, hash=False)
     """Options of the world's family, by name; what is left out, or None, is as the world says."""
 
     @classmethod

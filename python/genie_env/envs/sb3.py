@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from genie_env import _core
-from genie_env.envs.options import EnvKeywords, with_choices
+from genie_env.envs.options import constructor, keywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -33,11 +33,12 @@ class DreamVecEnv(VecEnv):
     "terminal_observation" and "TimeLimit.truncated". Each info also holds the row's "surprise".
     """
 
+    @constructor(keywords)
     def __init__(
         self,
         world: str | Path | _core.World,
         num_envs: int = 1,
-        **options: Unpack[EnvKeywords],
+        **options: Any,
     ) -> None:
         """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
         mode = AutoresetMode.SAME_STEP

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from genie_env import _core
 from genie_env._core import Snapshot
-from genie_env.envs.options import EnvKeywords, as_arguments, with_choices
+from genie_env.envs.options import as_arguments, constructor, keywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 
@@ -35,10 +36,11 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
     action_space: gymnasium.spaces.Discrete[np.int64]
     observation_space: gymnasium.spaces.Box
 
+    @constructor(keywords)
     def __init__(
         self,
         world: str | Path | _core.World,
-        **options: Unpack[EnvKeywords],
+        **options: Any,
     ) -> None:
         """Loads the world and makes a dream in it, which has not begun.
 
@@ -46,7 +48,8 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         """
         mode = AutoresetMode.DISABLED
         chosen = with_choices("DreamEnv", options, num_envs=1, autoreset_mode=mode, output="numpy")
-        self._recipe = functools.partial(type(self), world, **options)
+        make: Callable[..., DreamEnv] = type(self)
+        self._recipe = functools.partial(make, world, **options)
         self._dream = DreamVectorEnv(world, **chosen)
         self.world = self._dream.world
         self.render_mode = self._dream.render_mode

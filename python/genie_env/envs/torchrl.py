@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
 from genie_env import _core
-from genie_env.envs.options import EnvKeywords, with_choices
+from genie_env.envs.options import constructor, keywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -36,11 +36,12 @@ class DreamTorchRLEnv(EnvBase):
     changes the rows of "_step" alone.
     """
 
+    @constructor(keywords)
     def __init__(
         self,
         world: str | Path | _core.World,
         num_envs: int = 1,
-        **options: Unpack[EnvKeywords],
+        **options: Any,
     ) -> None:
         """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
         mode = AutoresetMode.DISABLED

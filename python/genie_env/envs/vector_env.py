@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex, Unpack, overload
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from genie_env import _core
 from genie_env.envs import validation
 from genie_env.envs.load_world import load_world
-from genie_env.envs.options import Array, EnvKeywords, EnvOptions, StepFunction, as_arguments
+from genie_env.envs.options import (
+    Array,
+    EnvOptions,
+    StepFunction,
+    as_arguments,
+    constructor,
+    function,
+    keywords,
+)
 from genie_env.envs.validation import Given
 
 _RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'"
@@ -50,11 +58,12 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     single_observation_space: gymnasium.spaces.Box
     single_action_space: gymnasium.spaces.Discrete[np.int64]
 
+    @constructor(keywords)
     def __init__(
         self,
         world: str | Path | _core.World,
         num_envs: int = 1,
-        **options: Unpack[EnvKeywords],
+        **options: Any,
     ) -> None:
         """Loads the world and makes `num_envs` dreams in it, none of which has begun.
 
@@ -65,7 +74,8 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             options: the fields of `EnvOptions`, which says what they are; all others are options of
                 the world's family, such as those that `genie-env worlds NAME` lists.
         """
-        self._recipe = functools.partial(type(self), world=world, num_envs=num_envs, **options)
+        make: Callable[..., DreamVectorEnv] = type(self)
+        self._recipe = functools.partial(make, world=world, num_envs=num_envs, **options)
         validation.check_type("num_envs", num_envs, SupportsIndex, "an integer")
         validation.check_integer("num_envs", num_envs)
         given = EnvOptions.of(options)
@@ -327,14 +337,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return lambda *step: check(f"what {name} gave", function(*map(give, step)))
 
 
-@overload
-def make_vec(
-    world: str | Path | _core.World, num_envs: int = 1, **options: Unpack[EnvKeywords]
-) -> DreamVectorEnv: ...
-@overload
-def make_vec(
-    world: str | Path | _core.World, num_envs: int = 1, **options: Any
-) -> DreamVectorEnv: ...
+@function(keywords)
 def make_vec(world: str | Path | _core.World, num_envs: int = 1, **options: Any) -> DreamVectorEnv:
     """N dreams in one frozen world, as a Gymnasium vector environment.
 
