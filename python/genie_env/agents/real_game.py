@@ -27,7 +27,11 @@ def real_game(world: Path) -> Game:
     file = world / "config.json"
     config = read_json(file)
     if "real_game" not in config:
-        raise ValueError(f'{file} names no "real_game" that could be played')
+        raise ValueError(
+            f'no game is known that this world\'s agents could play: {file} has no "real_game", as '
+            "in worlds that were learned from video, whose actions are latent. Give a world that has "
+            "one, or play dreams instead: genie-env dream-score"
+        )
     name, frame_skip = config["real_game"], config.get("frame_skip")
     if not isinstance(name, str) or not is_known(name):
         names = ", ".join(repr(game.name) for game in registered_games())
