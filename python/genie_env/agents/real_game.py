@@ -28,9 +28,9 @@ def real_game(world: Path) -> Game:
     config = read_json(file)
     if "real_game" not in config:
         raise ValueError(
-            f'no game is known that this world\'s agents could play: {file} has no "real_game", as '
-            "in worlds that were learned from video, whose actions are latent. Give a world that has "
-            "one, or play dreams instead: genie-env dream-score"
+            f'no real game is known of this world: {file} has no "real_game", as in worlds that '
+            "were learned from video, whose latent actions no game takes. Give a world that has one; "
+            "genie-env worlds NAME shows the game that its agents play"
         )
     name, frame_skip = config["real_game"], config.get("frame_skip")
     if not isinstance(name, str) or not is_known(name):
