@@ -29,8 +29,8 @@ def real_game(world: Path) -> Game:
     if "real_game" not in config:
         raise ValueError(
             f'no real game is known of this world: {file} has no "real_game", as in worlds that '
-            "were learned from video, whose latent actions no game takes. Give a world that has one; "
-            "genie-env worlds NAME shows the game that its agents play"
+            "were learned from video, whose latent actions no game takes. Give a world that has "
+            "one; genie-env worlds NAME shows the game that its agents play"
         )
     name, frame_skip = config["real_game"], config.get("frame_skip")
     if not isinstance(name, str) or not is_known(name):
