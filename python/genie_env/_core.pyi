@@ -122,6 +122,7 @@ class Vision(Model):
     """
     V of World Models: a convolutional variational autoencoder for 64 x 64 frames.
     """
+    frame_side: typing.ClassVar[int] = 64
     def __init__(self, *, latents: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0) -> None:
         ...
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -273,6 +274,7 @@ class Dynamics(Model):
     `action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
     the most passes a frame in sampling, sets how much of a frame is masked.
     """
+    feed_forward_factor: typing.ClassVar[int] = 4
     def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, window: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, seed: typing.SupportsInt = 0) -> None:
         ...
     def cross_entropy_by_frame(self, tokens: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
@@ -483,6 +485,8 @@ class RowCounters:
         ...
     def __len__(self) -> int:
         ...
+    def __repr__(self) -> str:
+        ...
 class WorldState:
     """
     All that moves in a world: tensors whose first dimension is the row.
@@ -492,6 +496,8 @@ class WorldState:
         """
         dst[dst_rows[i]] = src[src_rows[i]] (int64 [R] each).
         """
+    def __repr__(self) -> str:
+        ...
     def clone(self) -> WorldState:
         """
         A deep copy of all rows.
