@@ -156,7 +156,7 @@ def fidelity(
     check_temperature(temperature)
     if latent_actions is None and (world / LATENT_ACTIONS_FOLDER).exists():
         latent_actions = world / LATENT_ACTIONS_FOLDER
-    loaded = World.load(world, device=device, options=options)
+    loaded = World.load(world, device=device, options=dict(options))
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
