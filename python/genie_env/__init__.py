@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def __getattr__(name: str) -> Any:
     check_torch()
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
-    return getattr(import_checked(f"{__name__}.{_HOMES[name]}"), name)
+    home = import_checked(f"{__name__}.{_HOMES[name]}")
+    import_plugins()  # they may register families of worlds
+    return getattr(home, name)
 
 
 def import_checked(module: str) -> ModuleType:

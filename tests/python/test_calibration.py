@@ -143,6 +143,20 @@ def test_a_world_is_loaded_once_a_termination(
     assert sorted(loaded) == ["sampled", "thresholded"]
 
 
+def test_a_choice_that_is_given_is_not_varied(tmp_path: Path) -> None:
+    world = write_random_world(tmp_path / "world")
+    for options, expected in WAYS:
+        dreams = calibration._choices(world, options, "cpu")
+        assert {each.options["termination"] for each in dreams} == expected
+        assert len(dreams) == len(expected)
+
+
+WAYS: list[tuple[dict[str, str], set[str]]] = [
+    ({}, {"sampled", "thresholded"}),
+    ({"termination": "sampled"}, {"sampled"}),
+]
+
+
 def test_words_of_errors(tmp_path: Path) -> None:
     world = write_random_world(tmp_path / "world")
     for tau in (0.0, -1.0, float("nan")):

@@ -113,6 +113,7 @@ def test_options_have_one_word_for_one_thing(name: str, command: LazyCommand) ->
     assert ("--temperature" in words) == ("--tau" in words)
     if "--world" in words:  # it loads a world, whose family has options of its own
         assert not words & {"--termination", "--passes", "--order"}
+        assert "--option" in words
     if name != "worlds":
         assert "world" not in words, "a world is named by --world"
     helps = [getattr(parameter, "help", None) or "" for parameter in parameters]
@@ -175,6 +176,17 @@ def test_an_option_that_was_renamed_says_so(
         cli.main()
     assert exit.value.code == 1
     assert capsys.readouterr().err == f"genie-env: {words}\n"
+
+
+def test_no_option_is_named_that_the_command_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["genie-env", "inspect", "--passes", "4", "nowhere"])
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    assert exit.value.code == 2
+    said = capsys.readouterr().err
+    assert "No such option" in said and "--option passes" not in said
 
 
 @pytest.mark.parametrize(

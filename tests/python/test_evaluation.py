@@ -194,6 +194,14 @@ def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     assert played.scores[1] == kept["scores"][0]
 
 
+def test_an_agent_plays_with_the_options_of_its_world(world: Path, agent: Path) -> None:
+    assert "options" not in agent_player(world, agent, 7).describe()
+    player = agent_player(world, agent, 7, {"termination": "thresholded"})
+    assert player.describe()["options"] == {"termination": "thresholded"}
+    with pytest.raises(ValueError, match="has no option 'passes'; it has: termination"):
+        agent_player(world, agent, 7, {"passes": 4})
+
+
 def test_a_policy_plays_the_worlds_game_or_doom(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
     skipping = write_random_world(tmp_path / "skipping")

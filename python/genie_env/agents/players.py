@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from genie_env._core import World
 from genie_env.agents.controller import LinearController, file_hash, steer
 from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, start_game
+from genie_env.envs.options import FamilyValue
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.games.base import Game
 from genie_env.games.blind import explored_actions
@@ -42,6 +43,8 @@ class AgentPlayer:
     keep_frames: bool = True
     lanes: int = 16
     """Games that a worker plays at a time."""
+    options: Mapping[str, FamilyValue] = field(default_factory=dict)
+    """Options of the world's family; those left out are as the world says."""
 
     def describe(self) -> dict[str, Any]:
         """The player's part of meta.json."""
@@ -52,6 +55,7 @@ class AgentPlayer:
             # Chosen by processor, and what the agent sees depends on it.
             "dtype": World.load(self.world).spec.dtype,
             "explore": self.explore,
+            **({"options": dict(self.options)} if self.options else {}),
         }
 
     def play(self, jobs: Jobs) -> None:
@@ -61,6 +65,7 @@ class AgentPlayer:
             self.game,
             [_Lane(self.game, self.keep_frames, self.explore) for _ in range(self.lanes)],
             self.world,
+            self.options,
             controller.observation,
             seeds_of=lambda index: EpisodeSeeds.of(self.seed, index),
             weight_of=lambda index: controller.weight,
@@ -81,6 +86,8 @@ class PopulationPlayer:
     """[N]: whose episode it is."""
     seeds: list[int]
     """N: episodes of one seed are the same game."""
+    options: Mapping[str, FamilyValue]
+    """Options of the world's family; those left out are as the world says."""
 
     lanes = 16
 
@@ -90,6 +97,7 @@ class PopulationPlayer:
             self.game,
             [_Lane(self.game, keep_frames=False, explore=0.0) for _ in range(self.lanes)],
             self.world,
+            self.options,
             self.observation,
             seeds_of=lambda index: EpisodeSeeds.of(self.seeds[index], 0),
             weight_of=lambda index: self.weights[self.owners[index]],
@@ -101,6 +109,7 @@ def _play_in_lanes(
     game: Game,
     lanes: list[_Lane],
     world: str,
+    options: Mapping[str, FamilyValue],
     observation_kind: str,
     seeds_of: Callable[[int], EpisodeSeeds],
     weight_of: Callable[[int], NDArray[np.float32]],
@@ -111,7 +120,11 @@ def _play_in_lanes(
     """
     torch.set_num_threads(1)
     features = DreamVectorEnv(
-        world, num_envs=len(lanes), observation=observation_kind, output="torch"
+        world,
+        num_envs=len(lanes),
+        observation=observation_kind,
+        output="torch",
+        family_options=options,
     )
     frames = np.zeros((len(lanes), *game.frame_size, 3), np.uint8)
     actions = np.zeros(len(lanes), np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from genie_env.agents.dreams import Dreams, EpisodeResults, EvaluateControllers
 from genie_env.agents.players import AgentPlayer, PopulationPlayer
 from genie_env.data.files import read_json
 from genie_env.data.workers import play_episodes
+from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.registry import find_game, is_known, registered_games
@@ -35,9 +37,11 @@ def real_game(world: Path) -> Game:
     name, frame_skip = config["real_game"], config.get("frame_skip")
     if not isinstance(name, str) or not is_known(name):
         names = ", ".join(repr(game.name) for game in registered_games())
+        module = str(name).rpartition(":")[0] or "MODULE"
         raise ValueError(
             f'{file}: "real_game" is {name!r}; expected {names}, or the id of a Gymnasium '
-            "environment that is registered already (a world imports no module)"
+            "environment that is registered already (a world imports no module): where a module "
+            f"registers it, begin with `genie-env --import {module}`, or import it in Python"
         )
     if type(frame_skip) is not int or frame_skip < 1:
         raise ValueError(f'{file}: "frame_skip" is {frame_skip!r}; expected 1 or more')
@@ -62,28 +66,32 @@ def score_of(world: Path) -> Score:
         return Score()
 
 
-def agent_player(world: str | Path, agent: Path, seed: int) -> AgentPlayer:
+def agent_player(
+    world: str | Path, agent: Path, seed: int, options: Mapping[str, FamilyValue] = {}
+) -> AgentPlayer:
     """Plays the real game of a world by a controller that sees it through World::Follow.
 
-    Raises ValueError where the agent was not trained in this world, no real game is known, or its
+    `options`: of the world's family; those left out are as the world says. Raises ValueError where the agent was not trained in this world, no real game is known, or its
     actions are not the world's.
     """
     directory = find_world(world)
-    dreams = Dreams.load(directory)
+    dreams = Dreams.load(directory, options=options)
     LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
     game = real_game(directory)
     dreams.check_plays(game)
-    return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False)
+    return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False, options=options)
 
 
-def evaluate_in_real_game(world: Path, observation: str, workers: int) -> EvaluateControllers:
+def evaluate_in_real_game(
+    world: Path, observation: str, workers: int, options: Mapping[str, FamilyValue] = {}
+) -> EvaluateControllers:
     """Plays controllers in the real game instead of the dream; they see it through the world."""
     game = real_game(world)
 
     def evaluate(
         weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]
     ) -> EpisodeResults:
-        player = PopulationPlayer(game, str(world), observation, weights, owners, seeds)
+        player = PopulationPlayer(game, str(world), observation, weights, owners, seeds, options)
         with contextlib.closing(play_episodes(player, range(len(seeds)), workers)) as played:
             episodes = [(episode.score, len(episode)) for episode in played]
         scores, steps = np.array(episodes).T

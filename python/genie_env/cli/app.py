@@ -6,9 +6,11 @@ that first imports torch takes seconds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator, MutableMapping
 from typing import Annotated, Any
 
 import gymnasium
@@ -16,8 +18,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import genie_env
-from genie_env.cli.commands import COMMANDS, GROUPS, OLD_OPTIONS
+from genie_env.cli import commands as table
 from genie_env.cli.multi_value import MultiValue
+from genie_env.envs.plugins import import_modules, import_plugins
 from genie_env.families import Command
 
 _MEANT_FOR_USERS = (
@@ -63,43 +66,93 @@ class LazyCommand(TyperCommand):
 
 
 def _refuse_old_options(args: list[str], options: set[str]) -> None:
-    """Raises ValueError for an option that has another name now."""
+    """Raises ValueError for an option that has another name now, where the command has that."""
     for arg in args:
         old, _, _ = arg.partition("=")
-        if old in OLD_OPTIONS and old not in options:
-            raise ValueError(f"{old} is now {OLD_OPTIONS[old]}: give that instead")
+        new = table.OLD_OPTIONS.get(old, "")
+        if new and old not in options and new.split()[0] in options:
+            raise ValueError(f"{old} is now {new}: give that instead")
 
 
-class App(TyperGroup):
+@contextlib.contextmanager
+def _errors_are_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (typer.Exit, typer.Abort):  # RuntimeErrors, of typer's own
+        raise
+    except _MEANT_FOR_USERS as error:
+        notes = getattr(error, "__notes__", [])
+        if isinstance(error, BrokenPipeError) and not notes:
+            raise  # the reader of the output closed the pipe
+        if os.environ.get("GENIE_ENV_TRACEBACK") == "1":
+            traceback.print_exc()
+            raise typer.Exit(1) from None
+        print(f"genie-env: {error}", file=sys.stderr)
+        # A worker process adds which episode it played, and where the user's own code failed.
+        for note in notes:
+            print(note, file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+class Group(TyperGroup):
+    """A group of commands of the table, which has those of families that are registered by now."""
+
+    def __init__(self, group: str = "", **options: Any) -> None:
+        self.group = group
+        super().__init__(
+            no_args_is_help=True,
+            rich_markup_mode="markdown",
+            context_settings=_HELP_NAMES,
+            **options,
+        )
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """By name; a group of its own stands where its first command does."""
+        found: dict[str, LazyCommand | Group] = {}
+        for entry in table.commands():
+            if entry.group == self.group:
+                found[entry.name] = LazyCommand(entry)
+            elif self.group == "" and entry.group not in found:
+                found[entry.group] = Group(
+                    entry.group,
+                    name=entry.group,
+                    help=table.GROUPS[entry.group],
+                    epilog=f"Example: `genie-env {entry.example}`",
+                )
+        return found
+
+    @commands.setter
+    def commands(self, given: Any) -> None:
+        """The base class would keep what it is given, which is nothing."""
+
+
+class App(Group):
     """The whole command line. Prints one line for an error, and one for Ctrl-C."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _errors_are_one_line():
+            import_plugins()
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _errors_are_one_line():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             what_to_do = ctx.meta.get(_WHEN_STOPPED)
             print(f"stopped; {what_to_do}" if what_to_do else "stopped", flush=True)
             raise typer.Exit(130) from None
-        except (typer.Exit, typer.Abort):  # RuntimeErrors, of typer's own
-            raise
-        except _MEANT_FOR_USERS as error:
-            notes = getattr(error, "__notes__", [])
-            if isinstance(error, BrokenPipeError) and not notes:
-                raise  # the reader of the output closed the pipe
-            if os.environ.get("GENIE_ENV_TRACEBACK") == "1":
-                traceback.print_exc()
-                raise typer.Exit(1) from None
-            print(f"genie-env: {error}", file=sys.stderr)
-            # A worker process adds which episode it played, and where the user's own code failed.
-            for note in notes:
-                print(note, file=sys.stderr)
-            raise typer.Exit(1) from None
 
 
 def _show_version(asked: bool) -> None:
     if asked:
         print(f"genie-env {genie_env.__version__}")
         raise typer.Exit
+
+
+def _import(modules: list[str] | None) -> None:
+    import_modules(modules or [])
 
 
 OPTIONS = typer.Typer(add_completion=False)
@@ -113,38 +166,26 @@ def _options(
             "--version", is_eager=True, callback=_show_version, help="Print the version and exit."
         ),
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            is_eager=True,
+            callback=_import,
+            metavar="MODULE",
+            help="Import a module of this folder, or an installed one, before the command: it may "
+            "register a world family, a game or a Gymnasium environment. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Options of `genie-env` before a command; typer makes options of functions only."""
-
-
-def _commands(group: str = "") -> list[LazyCommand | TyperGroup]:
-    """The commands of a group; a group of its own stands where its first command does."""
-    found: dict[str, LazyCommand | TyperGroup] = {}
-    for entry in COMMANDS:
-        if entry.group == group:
-            found[entry.name] = LazyCommand(entry)
-        elif group == "" and entry.group not in found:
-            found[entry.group] = TyperGroup(
-                name=entry.group,
-                help=GROUPS[entry.group],
-                epilog=f"Example: `genie-env {entry.example}`",
-                no_args_is_help=True,
-                rich_markup_mode="markdown",
-                context_settings=_HELP_NAMES,
-                commands=_commands(entry.group),
-            )
-    return list(found.values())
 
 
 APP = App(
     name="genie-env",
     help="Record a game, learn a world from it, train an agent inside it, let it play the game.",
-    epilog=f"Example: `genie-env {COMMANDS[0].example}`",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings=_HELP_NAMES,
+    epilog=f"Example: `genie-env {table.commands()[0].example}`",
     params=typer.main.get_command(OPTIONS).params,
-    commands=_commands(),
 )
 
 

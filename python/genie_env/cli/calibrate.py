@@ -9,10 +9,13 @@ import typer
 
 from genie_env.cli.options import (
     DeviceOption,
+    FamilyOption,
     RealEpisodesOption,
+    SeedOption,
     TemperaturesOption,
     WorkersOption,
     WorldOption,
+    family_options,
 )
 from genie_env.envs.registry import find_world
 from genie_env.evaluation import calibrate as calibration
@@ -34,13 +37,15 @@ def calibrate(
     ] = None,
     episodes: RealEpisodesOption = 300,
     workers: WorkersOption = 2,
-    seed: Annotated[int, typer.Option(help="seed of the dreams", min=0)] = 0,
+    option: FamilyOption = None,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
     """Find the temperature at which blind policies score as high in the dream as in the real game.
 
-    Blind policies are played in the dream over a range of temperatures, with termination
-    thresholded and sampled, and in the real game. Names the setting that is closest to the real
+    Blind policies are played in the dream over a range of temperatures, and in the real game; where
+    the world's family has an option that decides how dreams end, with each of its values unless
+    --option gives one. Names the setting that is closest to the real
     game, and warns of constant policies that score much better in the dream: a learned controller
     will find them.
     """
@@ -49,6 +54,7 @@ def calibrate(
         out,
         temperatures=temperature,
         dreams=dreams,
+        options=family_options(option),
         real_scores=real_scores,
         episodes=episodes,
         workers=workers,

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +24,11 @@ from genie_env.agents.evolution import ControllerSettings, Generation, train_con
 from genie_env.agents.players import AgentPlayer
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.agents.training_progress import TrainingProgress
-from genie_env.cli.options import WorkersOption, WorldOption
+from genie_env.cli.options import FamilyOption, WorkersOption, WorldOption, family_options
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.workers import play_episodes
+from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.comparison_video import FILMED, film_side_by_side
 from genie_env.evaluation.evaluate import FRESH_GAMES, Player, blind_player, show_scores
@@ -82,6 +84,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="seed of training, games and dreams")] = 0,
     workers: WorkersOption = 2,
     world: WorldOption = WORLD,
+    option: FamilyOption = None,
 ) -> None:
     """Train a controller inside a dream for three minutes, then let it play the real game.
 
@@ -97,7 +100,8 @@ def demo(
     directory = find_world(world)
     game = real_game(directory)
     game.make().close()  # fails here, not after the training, where the game cannot be played
-    dreams = Dreams.load(directory)
+    options = family_options(option)
+    dreams = Dreams.load(directory, options=options)
     start = shipped_controller(directory) if warm else None
     settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
 
@@ -105,7 +109,7 @@ def demo(
     findings = Findings(game.score)
     try:
         train(dreams, settings, start, findings, out, console)
-        _play(directory, game, dreams, findings, out, episodes, workers, seed, console)
+        _play(directory, options, game, dreams, findings, out, episodes, workers, seed, console)
     finally:  # also after Ctrl-C
         _report(findings, out, console)
     controller = findings.generations[-1].controller
@@ -178,6 +182,7 @@ def train(
 
 def _play(
     world: Path,
+    options: Mapping[str, FamilyValue],
     game: Game,
     dreams: Dreams,
     findings: Findings,
@@ -193,7 +198,7 @@ def _play(
     games = FRESH_GAMES + seed
     # No more games at a time than there are to play: every row of a batch costs.
     lanes = min(AgentPlayer.lanes, math.ceil(episodes / workers))
-    agent = dataclasses.replace(agent_player(world, untrained, games), lanes=lanes)
+    agent = dataclasses.replace(agent_player(world, untrained, games, options), lanes=lanes)
     trained = str(out / AGENT)
     players: dict[str, Player] = {
         TRAINED: dataclasses.replace(agent, agent=trained, keep_frames=True),

@@ -10,7 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genie_env.agents.real_game import agent_player, real_game
-from genie_env.cli.options import AgentOption, RealEpisodesOption, WorkersOption
+from genie_env.cli.options import (
+    AgentOption,
+    FamilyOption,
+    RealEpisodesOption,
+    WorkersOption,
+    family_options,
+)
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.evaluate import (
     FRESH_GAMES,
@@ -35,6 +41,7 @@ def evaluate(
         ),
     ] = None,
     agent: AgentOption = None,
+    option: FamilyOption = None,
     policy: Annotated[
         str | None,
         typer.Option(
@@ -65,10 +72,13 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected 1 or more")
     player: Player
+    options = family_options(option)
+    if options and agent is None:
+        raise ValueError("--option belongs to an agent's world; give --agent as well")
     if policy is not None and agent is None and (world is None or game is None):
         player, who = blind_player(policy, seed, _game(world, game)), policy
     elif policy is None and game is None and agent is not None and world is not None:
-        player, who = agent_player(world, agent, seed), agent.name
+        player, who = agent_player(world, agent, seed, options), agent.name
     else:
         raise ValueError(
             "give either --policy (with --world or --game, whose game it plays), or --world and "

@@ -30,7 +30,10 @@ SeedOption = Annotated[int, typer.Option("--seed", help="seed of the random draw
 TemperaturesOption = Annotated[
     list[float], typer.Option("--temperature", "--tau", help="sampling temperatures to try")
 ]
-AgentOption = Annotated[Path | None, typer.Option("--agent", help="agent file")]
+AgentOption = Annotated[
+    Path | None,
+    typer.Option("--agent", help="agent file, of a controller that was trained in --world"),
+]
 RealEpisodesOption = Annotated[
     int, typer.Option("--episodes", help="episodes of the real game that each player plays", min=1)
 ]

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from genie_env.cli.options import WorkersOption
+from genie_env.cli.options import AgentOption, FamilyOption, WorkersOption, family_options
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import networks_that_take, parse_frame_size
 from genie_env.data.players import BlindPlayer
@@ -72,13 +72,12 @@ def record(
     ] = None,
     seed: Annotated[int, typer.Option(help="seed of games and policies", min=0)] = 0,
     policy: Annotated[list[str] | None, typer.Option(help=_policy_help())] = None,
-    agent: Annotated[
-        Path | None, typer.Option(help="agent file: a learned controller plays, with --world")
-    ] = None,
+    agent: AgentOption = None,
     world: Annotated[
         str | None,
         typer.Option(help="the agent's world: an installed world's name, or a directory"),
     ] = None,
+    option: FamilyOption = None,
     explore: Annotated[
         float,
         typer.Option(
@@ -91,9 +90,8 @@ def record(
 ) -> None:
     """Play a real game and record every frame, action, reward and end.
 
-    A recording of any game is good for `inspect`, `train tokenizer`, `latent-actions`, `dynamics`
-    and `freeze genie`; `train vision` takes frames of 64x64. `train memory` and `freeze
-    vision-memory` know the actions of doom-take-cover only, so far.
+    Before it starts, it says which networks take the game's frames: `train vision` takes frames of
+    64x64, `train tokenizer` any size that its patches divide.
     """
     size: FrameSize | Literal["native"] | None = None
     if frame_size is not None:
@@ -103,8 +101,10 @@ def record(
     )
     player: RecordedPlayer
     if agent is None:
-        if world is not None or explore:
-            raise ValueError("--world and --explore belong to an agent; give --agent as well")
+        if world is not None or option or explore:
+            raise ValueError(
+                "--world, --option and --explore belong to an agent; give --agent as well"
+            )
         policies = tuple(policy or [chosen.recording_policy])
         for name in policies:
             chosen.check_policy(name)
@@ -112,7 +112,7 @@ def record(
     else:
         if policy or world is None:
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
-        player = _agent_player(chosen, world, agent, seed, explore)
+        player = _agent_player(chosen, world, agent, seed, explore, option)
 
     progress = RecordingProgress(out, episodes, chosen.frame_size)
     try:
@@ -121,10 +121,13 @@ def record(
         progress.close()
 
 
-def _agent_player(game: Game, world: str, agent: Path, seed: int, explore: float) -> RecordedPlayer:
+def _agent_player(
+    game: Game, world: str, agent: Path, seed: int, explore: float, option: list[str] | None
+) -> RecordedPlayer:
     from genie_env.agents.real_game import agent_player  # imports torch
 
-    player = replace(agent_player(world, agent, seed), explore=explore, keep_frames=True)
+    player = agent_player(world, agent, seed, family_options(option))
+    player = replace(player, explore=explore, keep_frames=True)
     if player.game != game:
         raise ValueError(f"the agent's world is of {player.game}, but {game} is to be recorded")
     return player

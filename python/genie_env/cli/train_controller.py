@@ -62,17 +62,18 @@ def train_controller_command(
     settings = ControllerSettings(parse_steps(steps), minutes, seed, population, dreams, sigma)
     start = LinearController.load(warm) if warm else None
     directory = find_world(world)
+    options = family_options(option)
     dreaming = Dreams.load(
         directory,
         temperature=temperature,
-        options=family_options(option),
+        options=options,
         observation=start.observation if start else observation,
         device=device,
     )
     in_real_game = None
     if reality:
         dreaming.check_plays(real_game(directory))
-        in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers)
+        in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers, options)
     score = score_of(directory)
     console = Console()
     best: Generation | None = None

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
 from genie_env.data.episode import Episode
+from genie_env.envs.plugins import import_modules, imported
 
 _PATIENCE = 5.0  # seconds that a worker may take to close its games
 
@@ -147,7 +148,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.playing: set[int] = set()
-        self._process = context.Process(target=_work, args=(player, theirs), daemon=True)
+        self._process = context.Process(target=_work, args=(player, imported(), theirs), daemon=True)
         # Ctrl-C is for the caller, which then closes the connection; a worker begins, and stays,
         # with it blocked. (Starting the tracker would unblock it, so that is done before.)
         resource_tracker.ensure_running()
@@ -189,13 +190,14 @@ class _Worker:
             self._process.join()
 
 
-def _work(player: Player, connection: Connection) -> None:
+def _work(player: Player, plugins: tuple[str, ...], connection: Connection) -> None:
     # A process group of its own, which takes its games along when it has to be killed.
     os.setsid()
     # The games are processes too, and must not keep the connection open when this one dies.
     os.set_inheritable(connection.fileno(), False)
     jobs = Jobs(connection)
     try:
+        import_modules(plugins)
         player.play(jobs)
     except _CallerGone:
         pass

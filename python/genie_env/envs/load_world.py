@@ -7,6 +7,7 @@ from pathlib import Path
 from genie_env._core import FormatError, World, world_families
 from genie_env.envs import validation
 from genie_env.envs.options import EnvOptions, environment_has
+from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world
 
 
@@ -21,6 +22,7 @@ def load_world(world: str | Path | World, options: EnvOptions) -> World:
     if isinstance(world, World):
         _refuse_options_of_loading(world, options)
         return world
+    import_plugins()
     directory = find_world(world)
     try:
         return World.load(directory, device=options.device, dtype=options.dtype, options=given)

@@ -1,7 +1,7 @@
 """Calibration: does the dream end episodes as the real game does?
 
-Before any controller plays the real game, the sampling temperature and how termination is drawn
-are fixed by blind policies, which learn nothing: those at which such policies score as high in the
+Before any controller plays the real game, the sampling temperature, and an option of the world's
+family where it names one, are fixed by blind policies, which learn nothing: those at which such policies score as high in the
 dream as in the real game. A dream score alone would choose the world that is easiest to exploit.
 """
 
@@ -20,16 +20,16 @@ from rich.panel import Panel
 from rich.progress import track
 from rich.table import Table
 
-from genie_env.agents.dreams import Dreams, derived_seeds
+from genie_env._core import Option
+from genie_env.agents.dreams import Dreams, OptionValue, derived_seeds
 from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
+from genie_env.families import family_of_world
 from genie_env.games.base import Game, Score, rounded
 
 TEMPERATURES = (0.1, 0.5, 0.75, 1.0, 1.15, 1.3, 1.5)
-TERMINATION = "termination"
-"""The option of a world's family that is calibrated too, where there is one."""
 HOLE = 1.5
 """A constant policy that scores this many times better in the dream than in the real game shows a
 hole in the dream."""
@@ -39,10 +39,17 @@ hole in the dream."""
 class Setting:
     """One way to dream, and the scores of each policy in it."""
 
-    termination: str | None
-    """How termination is drawn; None where the world's family has no such option."""
+    choice: str | None
+    """The value of the family's calibrated option; None where it has none."""
     temperature: float
     scores: Mapping[str, Summary]
+    option: str = ""
+    """The name of that option."""
+
+    @property
+    def words(self) -> str:
+        """The option and its value; empty where there is none."""
+        return "" if self.choice is None else f"{self.option} {self.choice}"
 
     def error(self, real: Mapping[str, Summary]) -> float:
         """The mean over policies of |log(dream mean / real mean)|; 0.69 is a factor of two.
@@ -105,8 +112,9 @@ def measure(dreams: Dreams, game: Game, seeds: Sequence[int]) -> Setting:
     scores = dreams.play_blind(game, game.baselines, seeds)
     summaries = {policy: summarise(values) for policy, values in scores.items()}
     _check_ratios(summaries, "the dream", game.score)
-    termination = dreams.options.get(TERMINATION)
-    return Setting(None if termination is None else str(termination), dreams.temperature, summaries)
+    option = _calibrated(dreams)
+    choice = None if option is None else str(option.value)
+    return Setting(choice, dreams.temperature, summaries, "" if option is None else option.name)
 
 
 def play_real_game(game: Game, directory: Path, episodes: int, workers: int) -> dict[str, Summary]:
@@ -142,6 +150,7 @@ def calibrate(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     dreams: int = 512,
+    options: Mapping[str, OptionValue] = {},
     real_scores: Path | None = None,
     episodes: int = 300,
     workers: int = 2,
@@ -151,7 +160,8 @@ def calibrate(
     """Calibrates a world directory: writes calibration.json and calibration.png into `out`, and
     prints a table.
 
-    `dreams`: dreams a policy and setting. `real_scores`: directory of scores in the real game,
+    `dreams`: dreams a policy and setting. `options`: of the world's family; one that is given is not
+    varied. `real_scores`: directory of scores in the real game,
     `episodes` a policy, played where they are missing; None is `out`/real. Raises ValueError before
     anything is played where the world names no real game, or its actions are not that game's.
     """
@@ -160,7 +170,7 @@ def calibrate(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     game = real_game(world)
     # Loaded and checked before anything is played, so that what is wrong shows at once.
-    worlds = _ways_to_end(world, device)
+    worlds = _choices(world, options, device)
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     every[0].check_plays(game)
     console = Console()
@@ -197,24 +207,31 @@ def calibrate(
     console.print(files, soft_wrap=True)
 
 
-def _ways_to_end(world: Path, device: str) -> list[Dreams]:
-    """The world loaded once for every way in which its family can draw termination."""
-    loaded = Dreams.load(world, device=device)
-    option = loaded.world.spec.options.get(TERMINATION)
-    if option is None:
+def _calibrated(dreams: Dreams) -> Option | None:
+    """The option that the world's family wants to be calibrated."""
+    spec = dreams.world.spec
+    name = family_of_world(spec.family).calibrated_option
+    return None if name is None else spec.options[name]
+
+
+def _choices(world: Path, options: Mapping[str, OptionValue], device: str) -> list[Dreams]:
+    """The world loaded once for every value of its family's calibrated option, or for the given."""
+    loaded = Dreams.load(world, options=options, device=device)
+    option = _calibrated(loaded)
+    if option is None or option.name in options:
         return [loaded]
     return [
         loaded
-        if way == option.value
-        else Dreams.load(world, options={TERMINATION: way}, device=device)
-        for way in option.choices
+        if choice == option.value
+        else Dreams.load(world, options={**options, option.name: choice}, device=device)
+        for choice in option.choices
     ]
 
 
 def _head(setting: Setting, real: Mapping[str, Summary]) -> dict[str, Any]:
     return {
         "temperature": setting.temperature,
-        "termination": setting.termination,
+        **({} if setting.choice is None else {setting.option: setting.choice}),
         "error": setting.error(real),
         "standard_error": setting.standard_error(real),
     }
@@ -227,14 +244,12 @@ def plot(
     score: Score,
     file: Path,
 ) -> None:
-    """A panel a termination: scores by temperature, a colour a policy, the real game dashed."""
-    terminations = list(dict.fromkeys(setting.termination for setting in settings))
-    figure = Figure(figsize=(6.5 * len(terminations), 5.5), layout="constrained")
-    panels = figure.subplots(1, len(terminations), sharey=True, squeeze=False)[0]
-    for panel, termination in zip(panels, terminations, strict=True):
-        here = sorted(
-            (s for s in settings if s.termination == termination), key=lambda s: s.temperature
-        )
+    """A panel for each value of the calibrated option: scores by temperature, a colour a policy, the real game dashed."""
+    choices = list(dict.fromkeys(setting.words for setting in settings))
+    figure = Figure(figsize=(6.5 * len(choices), 5.5), layout="constrained")
+    panels = figure.subplots(1, len(choices), sharey=True, squeeze=False)[0]
+    for panel, words in zip(panels, choices, strict=True):
+        here = sorted((s for s in settings if s.words == words), key=lambda s: s.temperature)
         taus = [setting.temperature for setting in here]
         for index, (policy, summary) in enumerate(real.items()):
             color = f"C{index}"
@@ -243,10 +258,9 @@ def plot(
             panel.axhline(summary.mean, color=color, linestyle="--", linewidth=1)
             if summary.ci95 is not None:
                 panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
-        if termination == chosen.termination:
+        if words == chosen.words:
             panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
-        title = "" if termination is None else f"termination {termination}"
-        panel.set(title=title, xlabel="temperature", yscale="log")
+        panel.set(title=words, xlabel="temperature", yscale="log")
     panels[0].set_ylabel(f"{score.name}, {score.unit} (dashed: the real game, 95 %)")
     panels[-1].legend(fontsize="small")
     write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
@@ -266,14 +280,14 @@ def _show(
     table.add_row("real", "", *(f"{rounded(s.mean)}" for s in real.values()), "", end_section=True)
     for setting in settings:
         table.add_row(
-            setting.termination or "dream",
+            setting.choice or "dream",
             f"{setting.temperature:g}",
             *(f"{rounded(setting.scores[policy].mean)}" for policy in real),
             f"{setting.error(real):.3f}",
             style="bold green" if setting is chosen else None,
         )
     console.print(table)
-    way = "" if chosen.termination is None else f", termination {chosen.termination}"
+    way = f", {chosen.words}" if chosen.words else ""
     console.print(
         f"Chosen: temperature {chosen.temperature:g}{way} ({score.name} is off by a factor of "
         f"{math.exp(chosen.error(real)):.2f} on average), the temperature nearest 1 whose error is "

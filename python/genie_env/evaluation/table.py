@@ -54,6 +54,7 @@ def fill_cell(
     world: Path,
     directory: Path,
     *,
+    options: Mapping[str, OptionValue],
     score: Score,
     episodes: int,
     workers: int,
@@ -77,7 +78,7 @@ def fill_cell(
     dream_file = directory / "dream.json"
     if not dream_file.exists():
         write_json(dream_file, dream_scores(dreams, agent, settings.seed, FRESH_DREAMS))
-    real = RealScores(agent_player(world, agent, FRESH_GAMES), directory / "real.json")
+    real = RealScores(agent_player(world, agent, FRESH_GAMES, options), directory / "real.json")
     playing = real.play(episodes, workers)
     for _ in track(playing, "real games", episodes - len(real.scores), console=console):
         pass
@@ -154,6 +155,7 @@ def table(
                 settings,
                 world,
                 run,
+                options=options,
                 score=game.score,
                 episodes=episodes,
                 workers=workers,

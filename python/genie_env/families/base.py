@@ -89,5 +89,7 @@ class Family:
     actions are those of the recordings."""
     frames_alone: bool = False
     """Whether its worlds are learned from frames alone: they pay reward 0 and never terminate."""
+    calibrated_option: str | None = None
+    """The option whose every value `genie-env calibrate` tries beside the temperature."""
     commands: Sequence[Command] = ()
     """Its commands of `genie-env train` and `genie-env freeze`."""

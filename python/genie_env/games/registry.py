@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
 import gymnasium
 
+from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.doom import DoomGame
 from genie_env.games.gymnasium import GymnasiumGame
@@ -46,7 +47,9 @@ def default_game() -> Game:
 
 def is_known(name: str) -> bool:
     """Whether a game can be found without importing any module."""
-    return name in _GAMES or name in gymnasium.registry
+    module, _, bare = name.rpartition(":")
+    imported = not module or module in sys.modules
+    return imported and (bare in _GAMES or bare in gymnasium.registry)
 
 
 def registered_game(name: object, frame_skip: int = 1) -> Game | None:
@@ -70,7 +73,10 @@ def find_game(
     """
     module, _, bare = name.rpartition(":")
     if module:
-        importlib.import_module(module)
+        try:
+            import_module(module)
+        except ValueError as error:
+            raise ValueError(f"unknown game {name!r}: {error}") from error
     arguments = env_args or {}
     if bare in _GAMES:
         game = _GAMES[bare](bare, frame_skip, arguments)

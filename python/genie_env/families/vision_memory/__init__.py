@@ -10,6 +10,7 @@ _COMMANDS = "genie_env.families.vision_memory.commands"
 VISION_MEMORY = Family(
     name="vision-memory",
     costs=vision_memory_costs,
+    calibrated_option="termination",
     commands=(
         Command(
             "train",
