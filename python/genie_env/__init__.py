@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import operator
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from genie_env.envs.plugins import import_plugins
@@ -47,6 +49,14 @@ __all__ = [
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
 
+_NEWEST_IN_CORE = ("limits", "Option.type", "OptionSpec.type")
+"""The latest additions to the compiled part: one that was built before has not all of them."""
+
+_STALE = (
+    "the compiled part of genie_env was built from other sources than this Python code: run "
+    "`pip install .` again, in the folder of the sources"
+)
+
 _HOMES = {
     "DreamEnv": "envs.single_env",
     "DreamVectorEnv": "envs.vector_env",
@@ -76,9 +86,26 @@ def __getattr__(name: str) -> Any:
     check_torch()
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 
-    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    home = import_checked(f"{__name__}.{_HOMES[name]}")
     import_plugins()  # they may register families of worlds
     return getattr(home, name)
+
+
+def import_checked(module: str) -> ModuleType:
+    """Imports a module; raises ImportError in plain words where it uses a stale compiled part."""
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        if error.name == f"{__name__}._core" and str(error).startswith("cannot import name"):
+            raise ImportError(_STALE) from error
+        raise
+    core = sys.modules.get(f"{__name__}._core")
+    try:
+        operator.attrgetter(*_NEWEST_IN_CORE)(core)
+    except AttributeError as error:
+        if core is not None:
+            raise ImportError(_STALE) from error
+    return found
 
 
 def cmake_prefix() -> str:

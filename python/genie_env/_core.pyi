@@ -2,12 +2,15 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
+
 import collections.abc
+import os
+import typing
+
 import numpy
 import numpy.typing
-import os
 import torch
-import typing
+
 __all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
 class FormatError(ValueError):
     """
@@ -485,6 +488,8 @@ class RowCounters:
         ...
     def __len__(self) -> int:
         ...
+    def __repr__(self) -> str:
+        ...
 class WorldState:
     """
     All that moves in a world: tensors whose first dimension is the row.
@@ -494,6 +499,8 @@ class WorldState:
         """
         dst[dst_rows[i]] = src[src_rows[i]] (int64 [R] each).
         """
+    def __repr__(self) -> str:
+        ...
     def clone(self) -> WorldState:
         """
         A deep copy of all rows.

@@ -35,7 +35,7 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
     report = json.loads(file.read_text())
     cells = [(r["batch"], r["tier"], r["dtype"]) for r in report["results"]]
-    assert cells == [(b, t, "float32") for b in (1, 4, 9) for t in ("latents", "pixels", "numpy")]
+    assert cells == [(b, t, "float32") for b in (1, 4, 9) for t in ("features", "pixels", "numpy")]
     for result in report["results"]:
         assert 0 < result["steps_per_s"] <= result["best"]
         share = result["steps_per_s"] / result["products_per_s"]
@@ -50,7 +50,7 @@ def test_json_table_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert report["world"]["name"] == "random" and report["repeats"] == 5
     assert picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
-    assert "latents" in printed and "pixels" in printed and "GFLOP/s in float32" in printed
+    assert "features" in printed and "pixels" in printed and "GFLOP/s in float32" in printed
     assert "a step of 9 dreams in float32 takes" in " ".join(printed.split())
 
 
@@ -91,7 +91,7 @@ def test_a_genie_world_of_random_weights(tmp_path: Path) -> None:
     report = json.loads(file.read_text())
     assert report["world"]["name"] == "random-genie"
     assert [(r["batch"], r["tier"]) for r in report["results"]] == [
-        (b, t) for b in (1, 3) for t in ("latents", "pixels", "numpy")
+        (b, t) for b in (1, 3) for t in ("features", "pixels", "numpy")
     ]
     assert all(r["products_share"] > 0 for r in report["results"])
 
@@ -180,7 +180,7 @@ def test_a_family_that_python_does_not_know_has_no_products(
     assert len(results) == 6 and all(r["steps_per_s"] > 0 for r in results)
     for name in ("products_per_s", "products_share", "peak_share"):
         assert {r[name] for r in results} == {None}
-    lines = [line for line in capsys.readouterr().out.splitlines() if "latents" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "features" in line]
     assert all(line.count("- │") == 2 for line in lines)
     assert picture.read_bytes().startswith(b"\x89PNG")
 

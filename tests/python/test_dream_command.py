@@ -125,9 +125,13 @@ def test_every_action_gets_a_clip(picture: Image.Image, tmp_path: Path) -> None:
     picture.save(tmp_path / "prompt.png")
     dream("doom-take-cover", tmp_path / "clips", tmp_path / "prompt.png", frames=5)
     clips = sorted((tmp_path / "clips").glob("*.mp4"))
-    assert [clip.name for clip in clips] == ["0-left.mp4", "1-stay.mp4", "2-right.mp4"]
+    assert [clip.name for clip in clips] == [
+        "doom-take-cover-0-left.mp4",
+        "doom-take-cover-1-stay.mp4",
+        "doom-take-cover-2-right.mp4",
+    ]
     assert [frames_of(clip) for clip in clips] == [6, 6, 6]
-    with Image.open(tmp_path / "clips" / "clips.png") as overview:
+    with Image.open(tmp_path / "clips" / "doom-take-cover.png") as overview:
         assert overview.size == (6 * 128, 3 * 128)
 
 
@@ -146,7 +150,8 @@ def test_a_picture_is_a_prompt_of_a_world_of_any_size(
     world = random_genie_world(tmp_path / "world", sizes)  # frames of 16 x 24
     picture.save(tmp_path / "prompt.png")
     dream(str(world), tmp_path / "clips", tmp_path / "prompt.png", frames=2)
-    with Image.open(tmp_path / "clips" / "clips.png") as overview:
+    (overview_file,) = (tmp_path / "clips").glob("*.png")
+    with Image.open(overview_file) as overview:
         assert overview.size[0] % 24 == 0 and overview.size[1] % 16 == 0
 
 

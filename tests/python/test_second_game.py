@@ -77,7 +77,7 @@ def test_it_is_inspected_in_its_own_words(
     genie_env("inspect", recording)
     printed = " ".join(capsys.readouterr().out.split())
     assert "frames 48 x 80; game gold-rush" in printed
-    assert re.search(r"gold \(coins\) an episode: mean \d+", printed)
+    assert re.search(r"gold \(coins\) per episode: mean \d+", printed)
     assert "3 west" in printed and "4 east" in printed
     sheet = np.asarray(Image.open(recording / "contact_sheet.png"))
     assert np.array_equal(sheet, contact_sheet(EpisodeStore(recording)))

@@ -1,4 +1,5 @@
-"""With another torch than the one it was built against, the package refuses in plain words."""
+"""With another torch than the one it was built against, or with a compiled part of other sources, the
+package refuses in plain words."""
 
 from __future__ import annotations
 
@@ -53,6 +54,23 @@ def test_the_command_line_refuses_in_one_line(tmp_path: Path) -> None:
     )
     status, said = run(code, "2.10.0", tmp_path)
     assert (status, said) == (1, "genie-env: " + REFUSAL.format("2.10.0"))
+
+
+@pytest.mark.parametrize("names", [[], ["Option", "World", "limits"]])
+@pytest.mark.parametrize("code", ["genie_env.World", "genie_env.cli.app.main()"])
+def test_a_compiled_part_of_other_sources_is_refused(
+    names: list[str], code: str, tmp_path: Path
+) -> None:
+    stale = (
+        "import sys, types, torch, genie_env, genie_env.cli.app\n"
+        "core = sys.modules['genie_env._core'] = types.ModuleType('genie_env._core')\n"
+        f"for name in {names}: setattr(core, name, type(name, (), {{}}))\n"
+        "sys.argv = ['genie-env', 'worlds', 'doom-genie']\n"
+    )
+    status, said = run(stale + code, "2.11.0", tmp_path)
+    assert status == 1
+    assert "compiled part of genie_env was built from other sources" in said
+    assert said.endswith("run `pip install .` again, in the folder of the sources")
 
 
 def test_another_patch_is_welcome(tmp_path: Path) -> None:

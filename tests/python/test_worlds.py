@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from genie_env import World
@@ -31,12 +32,14 @@ def test_a_card_agrees_with_the_loaded_world(name: str) -> None:
     assert card.megabytes > 1
     assert card.game is not None
     assert card.licence == "MIT, with FREEDOOM-NOTICE.txt"
+    assert card.id is not None and gymnasium.spec(card.id).kwargs == {"world": name}
+    assert card.real_game in (None, card.game)
 
 
 def test_a_card_of_a_directory(random_world: Path, tmp_path: Path) -> None:
     card = read_card(random_world)
     assert (card.name, card.family, card.frame) == ("random", "vision-memory", (64, 64))
-    assert card.licence is None
+    assert (card.licence, card.id) == (None, None)
     (tmp_path / "config.json").write_text(json.dumps({"name": "a", "family": "b", "actions": 3}))
     (tmp_path / "licence.txt").write_text("")
     bare = WorldCard("a", "b", None, (), None, card.megabytes, "licence.txt")
@@ -84,6 +87,8 @@ def test_a_world_is_shown_with_its_options(
     for observation in spec.observations:
         assert observation.name in shown
     assert world["fingerprint"] == spec.fingerprint
+    assert environment_id(name) in shown
+    assert ("never: give a termination_fn" in shown) == (spec.family == "genie")
     assert (world["temperature"], world["dtype"]) == (spec.temperature, spec.dtype)
 
 

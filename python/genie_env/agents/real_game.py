@@ -29,7 +29,11 @@ def real_game(world: Path) -> Game:
     file = world / "config.json"
     config = read_json(file)
     if "real_game" not in config:
-        raise ValueError(f'{file} names no "real_game" that could be played')
+        raise ValueError(
+            f'no real game is known of this world: {file} has no "real_game", as in worlds that '
+            "were learned from video, whose latent actions no game takes. Give a world that has "
+            "one; genie-env worlds NAME shows the game that its agents play"
+        )
     name, frame_skip = config["real_game"], config.get("frame_skip")
     if not isinstance(name, str) or not is_known(name):
         names = ", ".join(repr(game.name) for game in registered_games())

@@ -25,14 +25,14 @@ from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.families import Costs, Product, family_of_world
 
 TIERS = {
-    "latents": "features alone, torch tensors",
+    "features": "features alone, torch tensors",
     "pixels": "every frame decoded, torch tensors",
     "numpy": "features alone, NumPy arrays",
 }
 REPEATS = 5
 _PEAK = 1024
 """Side of the square matrices whose product gives the machine's peak."""
-_PRODUCTS = {"latents": "latents", "numpy": "latents", "pixels": "pixels"}
+_PRODUCTS = {"features": "features", "numpy": "features", "pixels": "pixels"}
 """The products that a tier is compared with."""
 
 
@@ -165,7 +165,7 @@ class Cost:
 def environment_cost(world: World, batch: int, seconds: float) -> Cost:
     """Times the environment's step and the world's call by call in turns."""
     env = make_vec(world, num_envs=batch, output="torch")
-    step = _stepper(env, "latents", warm=1)
+    step = _stepper(env, "features", warm=1)
     state = world.make_state(batch)
     zeros = [0] * batch
     begin, rng = (RowCounters(range(batch), zeros, [t] * batch) for t in (0, 1))
@@ -244,7 +244,7 @@ def measure(
         world = loader.load(name)
         costs = costs_of(world, loader.directory)
         if costs is not None:
-            products["latents"] = list(costs.step)
+            products["features"] = list(costs.step)
             if world.spec.frame is not None:
                 products["pixels"] = [*costs.step, *costs.decoding]
         warm = 0 if costs is None else costs.warm_up_steps
@@ -318,7 +318,7 @@ def _results(
 
 
 def show(console: Console, results: Sequence[Result], title: str) -> None:
-    """Prints the table, a line a batch and tier."""
+    """Prints the table, a line per batch and tier."""
     table = Table(
         title=title,
         caption="products: steps/s as a share of what the step's matrix products alone reach at "
@@ -375,7 +375,7 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
                     linestyle=":",
                     label=f"matrix products of {tier} alone, {dtype}",
                 )
-    axes.set(xscale="log", yscale="log", xlabel="dreams a batch", ylabel="steps/s", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="dreams per batch", ylabel="steps/s", title=title)
     ticks = sorted({result.batch for result in results})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()

@@ -7,7 +7,6 @@ that first imports torch takes seconds.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 import traceback
@@ -49,7 +48,7 @@ class LazyCommand(TyperCommand):
         """The command's function."""
         module, _, function = self.entry.where.partition(":")
         genie_env.check_torch()
-        return getattr(importlib.import_module(module), function)
+        return getattr(genie_env.import_checked(module), function)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any

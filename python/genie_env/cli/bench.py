@@ -42,12 +42,12 @@ def bench(
         "auto"
     ],
     seconds: Annotated[
-        float, typer.Option(help="seconds that every cell is measured, its repeats together")
+        float, typer.Option(help="seconds per cell of the table, its repeats together")
     ] = 2.0,
     device: DeviceOption = "cpu",
     option: FamilyOption = None,
     json_file: JsonOption = None,
-    plot_file: Annotated[Path | None, typer.Option("--plot", help="file for a picture")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="PNG file for the plot")] = None,
 ) -> None:
     """Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.
 

@@ -21,13 +21,18 @@ from genie_env.data.files import read_json
 from genie_env.data.frame_rate import world_frames_per_second
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.media.action_clips import draw_clips, dream_under_every_action, write_clips
+from genie_env.media.action_clips import (
+    draw_clips,
+    dream_under_every_action,
+    in_a_name,
+    write_clips,
+)
 from genie_env.media.read_picture import read_picture
 
 
 def dream(
     world: WorldOption,
-    out: Annotated[Path, typer.Option(help="directory for the clips, and for clips.png")],
+    out: Annotated[Path, typer.Option(help="directory for the clips, and a picture of them")],
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -56,10 +61,11 @@ def dream(
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     clips = dream_under_every_action(env, begin, frames, seed)
     fps = world_frames_per_second(read_json(directory / "config.json"))
-    files = write_clips(out, actions, clips, fps)
-    shown = draw_clips(out / "clips.png", clips)
+    files = write_clips(out, loaded.spec.name, actions, clips, fps)
+    picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
+    shown = draw_clips(picture_file, clips)
     Console().print(
-        f"wrote {files[0]} to {files[-1].name} and {out / 'clips.png'}: a row an action, frames "
+        f"wrote {files[0]} to {files[-1].name} and {picture_file}: a row per action, frames "
         f"{', '.join(map(str, shown))}",
         soft_wrap=True,
     )

@@ -61,7 +61,7 @@ def evaluate(
         int, typer.Option(help="seed of the games; the default's were never recorded", min=0)
     ] = FRESH_GAMES,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="file for every score; scores there are kept")
+        Path | None, typer.Option("--json", help="JSON file for all scores; those already in it are kept")
     ] = None,
 ) -> None:
     """Play the real game, with an agent or a blind policy.

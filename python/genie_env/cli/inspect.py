@@ -56,13 +56,13 @@ def inspect(
     frames_only = not has_actions(store)
     if frames_only:
         show("frames only: no actions, no scores, no reasons to end")
-        show(f"frames an episode: {_statistics(lengths)}")
+        show(f"frames per episode: {_statistics(lengths)}")
     else:
         cut = store.num_episodes - contents.terminated
         show(f"ended by the game {contents.terminated:,}, cut by a time limit {cut:,}")
-        show(f"steps an episode: {_statistics(lengths)}")
+        show(f"steps per episode: {_statistics(lengths)}")
         score = recorded_score(directory, store)
-        show(f"{score} an episode: {_statistics(contents.scores)}")
+        show(f"{score} per episode: {_statistics(contents.scores)}")
 
     edges = np.histogram_bin_edges(lengths, bins=min(12, len(np.unique(lengths))))
     counts, _ = np.histogram(lengths, edges)

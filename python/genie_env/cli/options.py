@@ -25,7 +25,7 @@ TemperatureOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="directory to write")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="file for every figure")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="JSON file for all numbers")]
 SeedOption = Annotated[int, typer.Option("--seed", help="seed of the random draws", min=0)]
 TemperaturesOption = Annotated[
     list[float], typer.Option("--temperature", "--tau", help="sampling temperatures to try")

@@ -26,7 +26,7 @@ def table(
     out: Annotated[Path, typer.Option(help="directory for table.md, table.json and every run")],
     temperature: TemperaturesOption = list(tables.TEMPERATURES),
     seeds: Annotated[
-        int, typer.Option(help="training runs a temperature: seeds 0, 1, ...", min=1)
+        int, typer.Option(help="training runs per temperature: seeds 0, 1, ...", min=1)
     ] = 3,
     steps: Annotated[str, typer.Option(help="dream steps of every run, for instance 40M")] = "40M",
     option: FamilyOption = None,

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from genie_env.cli.options import JsonOption
 from genie_env.envs.registry import find_world, installed_worlds
 from genie_env.envs.world_card import WorldCard, read_card
+from genie_env.families import family_of_world
 
 if TYPE_CHECKING:
     from genie_env._core import Option, TensorSpec
@@ -46,9 +47,7 @@ def worlds(
 
 def describe(world: str) -> dict[str, Any]:
     """The card and the spec of one world, which is loaded on the CPU."""
-    import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
-
-    from genie_env._core import World
+    from genie_env import World  # imports torch
 
     card, spec = read_card(world), World.load(find_world(world)).spec
     return {
@@ -57,6 +56,7 @@ def describe(world: str) -> dict[str, Any]:
         "fingerprint": spec.fingerprint,
         "temperature": spec.temperature,
         "dtype": spec.dtype,
+        "frames_alone": family_of_world(spec.family).frames_alone,
         "frame_skip": spec.frame_skip,
         "max_episode_steps": spec.max_episode_steps,
         "state_bytes_per_row": spec.state_bytes_per_row,
@@ -81,7 +81,7 @@ def _option(option: Option) -> dict[str, Any]:
 
 
 def _list(cards: list[WorldCard]) -> Table:
-    table = _table("name", "family", "game", "actions", "frame", "MB", "licence")
+    table = _table("name", "family", "learned from", "actions", "frame", "MB", "licence")
     for column in table.columns[:3]:
         column.no_wrap = True
     for card in cards:
@@ -102,16 +102,19 @@ def _sheets(found: dict[str, Any]) -> list[Table]:
     facts.title, facts.show_header = found["name"], False
     for words, value in (
         ("family", found["family"]),
-        ("game", found["game"] or UNKNOWN),
+        ("Gymnasium id", found["id"] or UNKNOWN),
+        ("learned from", found["game"] or UNKNOWN),
+        ("game that its agents play", found["real_game"] or "none"),
         ("actions", ", ".join(found["actions"])),
         ("frame", _size(found["frame"])),
         ("size", f"{found['megabytes']:.1f} MB"),
         ("licence", found["licence"] or UNKNOWN),
         ("temperature", f"{found['temperature']:g}"),
-        ("dtype here", found["dtype"]),
-        ("steps of the game a step", str(found["frame_skip"])),
-        ("steps an episode, at most", f"{found['max_episode_steps']:,}"),
-        ("memory a row", f"{found['state_bytes_per_row']:,} bytes"),
+        ("dtype that auto chooses here", found["dtype"]),
+        *_reward_and_ends(found),
+        ("game steps per step", str(found["frame_skip"])),
+        ("steps per episode, at most", f"{found['max_episode_steps']:,}"),
+        ("memory per row", f"{found['state_bytes_per_row']:,} bytes"),
         ("latent distance", "yes" if found["has_latent_statistics"] else "no"),
         ("fingerprint", found["fingerprint"]),
     ):
@@ -123,6 +126,16 @@ def _sheets(found: dict[str, Any]) -> list[Table]:
     for each in found["options"]:
         options.add_row(*(_text(value) for value in each.values()))
     return [facts, observations, options]
+
+
+def _reward_and_ends(found: dict[str, Any]) -> list[tuple[str, str]]:
+    if found["frames_alone"]:
+        return [
+            ("reward", "always 0: give a reward_fn"),
+            ("termination", "never: give a termination_fn"),
+        ]
+    reward = found["reward_per_step"]
+    return [] if reward is None else [("reward per step", f"{reward:g}")]
 
 
 def _table(*columns: str) -> Table:

@@ -30,10 +30,11 @@ def load_world(world: str | Path | World, options: EnvOptions) -> World:
         raise
     except ValueError as error:
         families = world_families().values()
-        if given.keys() <= {option.name for family in families for option in family.options}:
+        known = {option.name for family in families for option in family.options}
+        if not (unknown := sorted(given.keys() - known)):
             raise
         # No family has such an option: one of the environment's own may be misspelt.
-        raise ValueError(f"{error}. {environment_has().capitalize()}") from None
+        raise ValueError(f"{error}. {environment_has(*unknown).capitalize()}") from None
 
 
 def _refuse_options_of_loading(world: World, options: EnvOptions) -> None:
@@ -41,7 +42,7 @@ def _refuse_options_of_loading(world: World, options: EnvOptions) -> None:
     if unknown := sorted(given.keys() - spec.options.keys()):
         raise ValueError(
             f"{spec.name} ({spec.family}) has no option {unknown[0]!r}; it has: "
-            f"{', '.join(spec.options) or 'none'}. {environment_has().capitalize()}"
+            f"{', '.join(spec.options) or 'none'}. {environment_has(*unknown).capitalize()}"
         )
     if chosen := [name for name in options.chosen() if name in {"device", "dtype", *given}]:
         raise ValueError(

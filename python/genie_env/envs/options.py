@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,11 +251,14 @@ def _checked_family_options(options: Mapping[str, Any]) -> dict[str, FamilyValue
         elif value is not None:
             raise TypeError(
                 f"{name} is {given!r}: an environment has no such option, and an option of a "
-                f"world's family is a bool, a number or a text; {environment_has()}"
+                f"world's family is a bool, a number or a text; {environment_has(name)}"
             )
     return checked
 
 
-def environment_has() -> str:
-    """The names of an environment's own options, for error messages."""
-    return f"an environment has: num_envs, {', '.join(EnvOptions.names())}"
+def environment_has(*unknown: str) -> str:
+    """The names of an environment's own options, and what unknown ones may mean, for errors."""
+    names = ["num_envs", *EnvOptions.names()]
+    close = [match for name in unknown for match in difflib.get_close_matches(name, names, 1)]
+    meant = f"; did you mean {' and '.join(map(repr, close))}?" if close else ""
+    return f"an environment has: {', '.join(names)}{meant}"

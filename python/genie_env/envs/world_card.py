@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genie_env.envs.registry import find_world, is_installed
+from genie_env.envs.registry import environment_id, find_world, is_installed
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class WorldCard:
     name: str
     family: str
     game: str | None
-    """The game that it was learned from, as `genie-env record` names it."""
+    """The game that it was learned from, as `genie-env record` names it: the real game where there
+    is one, or else the game of the first recording."""
     actions: tuple[str, ...]
     """What each action means, in order; latent actions have numbers."""
     frame: tuple[int, int] | None
@@ -28,6 +29,12 @@ class WorldCard:
     licence: str | None
     """The package's where the world is installed with it, and the licence and notice files in the
     world's directory."""
+    real_game: str | None = None
+    """The game that its agents can play (`genie-env evaluate`)."""
+    reward_per_step: float | None = None
+    """The reward of every step, where that is all that the world knows of rewards."""
+    id: str | None = None
+    """Its Gymnasium id, where it is installed."""
 
 
 def read_card(world: str | Path) -> WorldCard:
@@ -53,6 +60,9 @@ def read_card(world: str | Path) -> WorldCard:
         frame=None if height is None or width is None else (height, width),
         megabytes=sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) / 1e6,
         licence=_licence(directory),
+        real_game=_member(config, "real_game", str),
+        reward_per_step=_member(config, "reward_per_step", float),
+        id=environment_id(directory.name) if is_installed(directory) else None,
     )
 
 

@@ -243,7 +243,7 @@ def _table(curves: Mapping[str, Curve], burn_in: int) -> Table:
     table = Table(
         title="dreams against what really followed, dB",
         caption="random: under random actions; still: the last given frame; given: the frame "
-        "itself, as the world reconstructs it; surprise: nats a latent dimension or token",
+        "itself, as the world reconstructs it; surprise: nats per latent dimension or token",
     )
     for column in (
         "frame",

@@ -49,7 +49,7 @@ def plot(curves: Mapping[str, Curve], burn_in: int, file: Path, title: str) -> N
     surprise.set(
         title="surprise of reality (dotted: dreams begin)",
         xlabel="frames followed",
-        ylabel="nats a latent dimension or token",
+        ylabel="nats per latent dimension or token",
     )
     write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 

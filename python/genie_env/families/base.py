@@ -87,6 +87,8 @@ class Family:
     action_codes: Callable[[Path], torch.Tensor] | None = None
     """The codebook of latent actions in a world directory, float32 [actions, dimensions]. None where
     actions are those of the recordings."""
+    frames_alone: bool = False
+    """Whether its worlds are learned from frames alone: they pay reward 0 and never terminate."""
     calibrated_option: str | None = None
     """The option whose every value `genie-env calibrate` tries beside the temperature."""
     commands: Sequence[Command] = ()

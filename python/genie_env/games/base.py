@@ -86,6 +86,8 @@ class Game(ABC):
     """The blind policies that dream and reality are compared by."""
     constant_policies: ClassVar[tuple[str, ...]] = ()
     """The baselines that repeat one action: the first that an agent in training finds."""
+    policy_hint: ClassVar[str] = ""
+    """What the names of its own policies leave open, for the error that lists them."""
     recording_policy: ClassVar[str] = "held"
     """The blind policy whose recordings cover the game well."""
 
@@ -137,7 +139,7 @@ class Game(ABC):
         if not self.knows_policy(policy):
             raise ValueError(
                 f"unknown policy {policy!r}; expected one of {', '.join(self.policies)}, the blind "
-                f"policies of {self.name}"
+                f"policies of {self.name}{self.policy_hint}"
             )
 
     def blind_actions(self, policy: str, seed: int, steps: int) -> NDArray[np.int64]:

@@ -87,6 +87,7 @@ class DoomGame(Game):
         "sweep:100",
     )
     constant_policies: ClassVar = ("left", "right", "still")
+    policy_hint: ClassVar = " (K of sweep:K is a number of tics, as in sweep:60)"
     recording_policy: ClassVar = "mixture"
 
     @property

@@ -39,13 +39,16 @@ def dream_under_every_action(
 
 
 def write_clips(
-    directory: Path, actions: Sequence[str], clips: NDArray[np.uint8], fps: float
+    directory: Path, world: str, actions: Sequence[str], clips: NDArray[np.uint8], fps: float
 ) -> list[Path]:
-    """Writes a video of every action's clip, uint8 [actions, T, H, W, 3]; returns their files."""
+    """Writes a video of every action's clip, uint8 [actions, T, H, W, 3]; returns their files.
+
+    Their names begin with the world's, so that clips of several worlds share a directory.
+    """
     files = []
     for number, (meaning, clip) in enumerate(zip(actions, clips, strict=True)):
-        name = f"{number}" if meaning == str(number) else f"{number}-{_in_a_name(meaning)}"
-        files.append(directory / f"{name}.mp4")
+        name = f"{number}" if meaning == str(number) else f"{number}-{in_a_name(meaning)}"
+        files.append(directory / f"{in_a_name(world)}-{name}.mp4")
         with VideoWriter(files[-1], fps=max(1, round(fps))) as video:
             for frame in clip:
                 video.write(enlarge(frame, SCALE))
@@ -53,12 +56,13 @@ def write_clips(
 
 
 def draw_clips(file: Path, clips: NDArray[np.uint8]) -> list[int]:
-    """Writes a picture of evenly spaced frames, a row an action; returns the frames' numbers."""
+    """Writes a picture of evenly spaced frames, a row per action; returns the frames' numbers."""
     length = clips.shape[1]
     shown = np.linspace(0, length - 1, min(SHOWN, length)).round().astype(int)
     save_rows(file, [torch.from_numpy(clip[shown]) for clip in clips])
     return [int(frame) for frame in shown]
 
 
-def _in_a_name(meaning: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", meaning).strip("-").lower()
+def in_a_name(words: str) -> str:
+    """Words as they are written in a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-").lower()

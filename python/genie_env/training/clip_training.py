@@ -22,7 +22,7 @@ WARM_UP = 500
 Sources = Annotated[
     list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
 ]
-ClipBatch = Annotated[int, typer.Option(help="clips a batch", min=1)]
+ClipBatch = Annotated[int, typer.Option(help="clips per batch", min=1)]
 StopOnCollapse = Annotated[
     bool, typer.Option(help="end the run when the codebook collapses, instead of only warning")
 ]

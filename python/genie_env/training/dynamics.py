@@ -52,7 +52,7 @@ class DynamicsSizes:
     blocks: Annotated[int, typer.Option(help="transformer blocks")] = 4
     window: Annotated[int, typer.Option(help="attention window of a layer, in frames")] = 16
     passes: Annotated[
-        int, typer.Option(help="most MaskGIT passes a frame that the world can be asked for")
+        int, typer.Option(help="most MaskGIT passes per frame that the world can be asked for")
     ] = 4
 
 
@@ -67,7 +67,7 @@ class DynamicsSettings(ClipSettings):
     steps: Steps = 25000
     batch: ClipBatch = 4
     clip: Annotated[
-        int | None, typer.Option(help="frames a clip; twice the window unless given", min=2)
+        int | None, typer.Option(help="frames per clip; twice the window unless given", min=2)
     ] = None  # type: ignore[assignment]  # train_dynamics fills it in
     learning_rate: LearningRate = 5e-4
     sizes: DynamicsSizes = DynamicsSizes()

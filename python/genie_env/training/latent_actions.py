@@ -68,7 +68,7 @@ class LatentActionSettings(ClipSettings):
 
     steps: Steps = 18000
     batch: ClipBatch = 6
-    clip: Annotated[int, typer.Option(help="frames a clip", min=2)] = 12
+    clip: Annotated[int, typer.Option(help="frames per clip", min=2)] = 12
     learning_rate: LearningRate = 3e-4
     sizes: LatentActionSizes = LatentActionSizes()
     stop_on_collapse: StopOnCollapse = False

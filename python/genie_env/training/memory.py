@@ -50,8 +50,8 @@ class MemorySettings(TrainingSettings):
 
     vision: Annotated[Path, typer.Option(help="run directory of `train vision`")]
     steps: Steps = 1200
-    batch: Annotated[int, typer.Option(help="windows a batch", min=1)] = 64
-    window: Annotated[int, typer.Option(help="frames a window", min=2)] = 256
+    batch: Annotated[int, typer.Option(help="windows per batch", min=1)] = 64
+    window: Annotated[int, typer.Option(help="frames per window", min=2)] = 256
     learning_rate: LearningRate = 1e-3
     hidden: Annotated[int, typer.Option(help="LSTM units")] = 512
     components: Annotated[int, typer.Option(help="components of the mixture")] = 5

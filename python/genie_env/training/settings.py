@@ -15,7 +15,7 @@ from genie_env.training.runs import Network
 Episodes = Annotated[
     list[Path], typer.Option(help="directory of recorded episodes; may be repeated")
 ]
-Out = Annotated[Path, typer.Option(help="run directory; an unfinished run there is continued")]
+Out = Annotated[Path, typer.Option(help="run directory; an unfinished run there is resumed")]
 Steps = Annotated[int, typer.Option(help="number of updates", min=1)]
 LearningRate = Annotated[
     float, typer.Option(help="learning rate of Adam; it decays along a cosine")

@@ -62,7 +62,7 @@ class TokenizerSettings(ClipSettings):
 
     steps: Steps = 25000
     batch: ClipBatch = 8
-    clip: Annotated[int, typer.Option(help="frames a clip", min=1)] = 8
+    clip: Annotated[int, typer.Option(help="frames per clip", min=1)] = 8
     learning_rate: LearningRate = 5e-4
     sizes: TokenizerSizes = TokenizerSizes()
     stop_on_collapse: StopOnCollapse = False

@@ -28,7 +28,7 @@ class VisionSettings(TrainingSettings):
     network = VISION
 
     steps: Steps = 8000
-    batch: Annotated[int, typer.Option(help="frames a batch", min=1)] = 100
+    batch: Annotated[int, typer.Option(help="frames per batch", min=1)] = 100
     learning_rate: LearningRate = 5e-4
     latents: Annotated[int, typer.Option(help="dimensions of z")] = 64
     beta: Annotated[

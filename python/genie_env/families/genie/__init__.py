@@ -35,6 +35,7 @@ GENIE = Family(
     random_world=_random_world,
     random_sizes="T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8",
     action_codes=_action_codes,
+    frames_alone=True,
     commands=(
         Command(
             "train",

@@ -32,13 +32,13 @@ def freeze_genie(
     order: Annotated[
         str,
         typer.Option(
-            help="tokens that a MaskGIT pass unmasks first: the most certain ones (confidence) or "
+            help="tokens that a MaskGIT pass unmasks first: the most confident ones (confidence) or "
             "random ones (random)"
         ),
     ] = "confidence",
     passes: Annotated[
         int | None,
-        typer.Option(help="MaskGIT passes a frame; as many as in training unless given"),
+        typer.Option(help="MaskGIT passes per frame; as many as in training unless given"),
     ] = None,
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
