@@ -3,7 +3,7 @@
     python benchmarks/plain_torch_genie_world.py \\
         [--world WORLD | --genie T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8] [--batch 4 16]
 
-Nothing in `PlainGenieDream` calls genie_env. Careful means: inference mode, everything in the type
+Nothing in `PlainGenieDream` is computed by genie_env. Careful means: inference mode, everything in the type
 of the products, keys and values of past frames in a ring that is written in place, scaled dot
 product attention over space and, as each position has one query, batched products over the ring,
 which take less than half its time there; positions that are unmasked already are left out of the
@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from genie_env.families.genie.config import dynamics_window
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 BENCH = "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
@@ -55,7 +56,7 @@ class PlainGenieDream:
             weights["action_codes"].to(dtype), own["from_action.weight"], own["from_action.bias"]
         )
         self.rows, self.positions = tokens.shape
-        self.window = sizes["band" if config["format_version"] == 1 else "window"]
+        self.window = dynamics_window(config)
         self.slots = self.window - 1
         # One a block: [2, rows * positions, heads, window, head]. The last place is this frame's.
         head = self.width // self.heads

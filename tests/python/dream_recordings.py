@@ -90,11 +90,10 @@ def outcome_of(world: _core.World, kept: dict[str, np.ndarray], step: int) -> di
     """The step from a stored state, as arrays."""
     state = stored_fields(world, kept, step)
     step_ = world.step(state, actions(world, step, 1), temperature(world, 1), rng(step, 1))
-    first = world.spec.observations[0].name
     found = {
         "terminated": step_.terminated,
         "surprise": step_.surprise,
-        "observation": world.observe(state, first),
+        "observation": step_.observation,
         "pixels": world.observe(state, "pixels"),
     }
     return {name: tensor.numpy() for name, tensor in found.items()}

@@ -7,7 +7,17 @@ import json
 import numpy as np
 import pytest
 import torch
-from dream_recordings import FOLDER, KEPT, hashes, outcome_of, processor
+from dream_recordings import (
+    FOLDER,
+    KEPT,
+    actions,
+    begun,
+    hashes,
+    outcome_of,
+    processor,
+    rng,
+    temperature,
+)
 
 from genie_env import _core
 from genie_env.envs.registry import find_world
@@ -28,6 +38,20 @@ def test_every_bit_of_200_steps(name: str, dtype: str) -> None:
         step for step, pair in enumerate(zip(found, recorded, strict=True), 1) if pair[0] != pair[1]
     ]
     assert not different, f"steps {different} of 200 differ"
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_step_returns_what_observe_gives_after_it(name: str) -> None:
+    """So the bits of the states, which are recorded, are those of the observations too."""
+    world = _core.World.load(find_world(name), dtype="float32")
+    state, tau = begun(world), temperature(world)
+    for step in range(1, 4):
+        for kind in [None, *(spec.name for spec in world.spec.observations)]:
+            after = state.clone()
+            outcome = world.step(after, actions(world, step), tau, rng(step), kind)
+            kind = kind or world.spec.observations[0].name
+            assert torch.equal(outcome.observation, world.observe(after, kind)), (step, kind)
+        state = after
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from gymnasium.wrappers import TimeLimit
 
 import genie_env
 from genie_env import DreamEnv, DreamVectorEnv
-from genie_env.envs.registry import environment_id, find_world, installed_worlds
+from genie_env.envs.registry import environment_id, find_world, installed_worlds, is_installed
 
 ID = "genie_env/DoomTakeCover-v0"
 WORLDS = {ID: "doom-take-cover", "genie_env/DoomGenie-v0": "doom-genie"}
@@ -135,6 +136,20 @@ def test_worlds_are_found_by_name_or_path(
     assert find_world(random_world.name) == Path(random_world.name)
     for name in installed_worlds():
         assert find_world(name).name == name
+
+
+@pytest.mark.parametrize("where", ["site/genie_env/worlds", "tree/worlds"])
+def test_worlds_lie_in_the_package_or_in_its_source_tree(
+    where: str, random_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editable install has its modules in a source tree, and its compiled part elsewhere."""
+    paths = [str(tmp_path / "site/genie_env"), str(tmp_path / "tree/python/genie_env")]
+    monkeypatch.setattr(genie_env, "__path__", paths)
+    assert installed_worlds() == []
+    shutil.copytree(random_world, tmp_path / where / "mine")
+    assert installed_worlds() == ["mine"]
+    assert find_world("mine") == tmp_path / where / "mine" and is_installed(find_world("mine"))
+    assert not is_installed(random_world)
 
 
 @pytest.mark.parametrize("name", WORLDS)

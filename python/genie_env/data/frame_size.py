@@ -6,14 +6,18 @@ import math
 
 from genie_env.games.base import FrameSize
 
-VISION = (64, 64)
-
-
 def _limits() -> tuple[int, int]:
     """The longest side of a frame and the largest number of patches that a tokenizer takes."""
     from genie_env._core import limits  # imports torch, which help texts do without
 
     return limits["frame_side"], limits["positions"]
+
+
+def _vision() -> FrameSize:
+    """The only size of frames that vision takes."""
+    from genie_env._core import Vision  # imports torch
+
+    return Vision.frame_side, Vision.frame_side
 
 
 def patches(size: FrameSize) -> list[int]:
@@ -33,7 +37,8 @@ def patches(size: FrameSize) -> list[int]:
 def check_frame_size(size: FrameSize) -> None:
     """Raises ValueError, naming every network, where none takes frames of this size."""
     height, width = size
-    if size == VISION or patches(size):
+    vision = _vision()
+    if size == vision or patches(size):
         return
     max_side, max_patches = _limits()
     if max(size) > max_side:
@@ -46,7 +51,7 @@ def check_frame_size(size: FrameSize) -> None:
             f"both sides, {largest} x {largest}, are {count:,}"
         )
     raise ValueError(
-        f"no network takes frames of {height} x {width}: vision takes {VISION[0]} x {VISION[1]} "
+        f"no network takes frames of {height} x {width}: vision takes {vision[0]} x {vision[1]} "
         f"alone, and the tokenizer {why}; give another --frame-size, as 64x64 or 48x80"
     )
 
@@ -56,7 +61,7 @@ def networks_that_take(size: FrameSize) -> str:
     *smaller, largest = map(str, patches(size))
     sides = f"{', '.join(smaller)} or {largest}" if smaller else largest
     tokenizer = f"train tokenizer with a --patch of {sides}"
-    return f"train vision, and {tokenizer}" if size == VISION else tokenizer
+    return f"train vision, and {tokenizer}" if size == _vision() else tokenizer
 
 
 def parse_frame_size(text: str) -> FrameSize:

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
 
-_WORLDS = Path(__file__).parents[1] / "worlds"
+import genie_env
 
 
 def installed_worlds() -> list[str]:
     """The names of the installed worlds: those that ship with the package."""
-    return sorted(config.parent.name for config in _WORLDS.glob("*/config.json"))
+    return sorted(_installed())
+
+
+def _folders() -> Iterator[Path]:
+    """Where installed worlds may be: in the package, or, of an editable install, in the source tree."""
+    for package in map(Path, genie_env.__path__):
+        yield package / "worlds"
+        if package.parent.name == "python":
+            yield package.parents[1] / "worlds"
+
+
+def _installed() -> dict[str, Path]:
+    """The directories of the installed worlds, by name."""
+    found: dict[str, Path] = {}
+    for folder in _folders():
+        for config in folder.glob("*/config.json"):
+            found.setdefault(config.parent.name, config.parent)
+    return found
 
 
 def find_world(world: str | Path) -> Path:
@@ -21,20 +39,20 @@ def find_world(world: str | Path) -> Path:
     A name wins over a directory of the same name here; "./NAME" is the directory. Raises ValueError
     where neither is there. What is in the directory is not looked at.
     """
-    installed = installed_worlds()
+    installed = _installed()
     if isinstance(world, str) and world in installed:
-        return _WORLDS / world
+        return installed[world]
     if Path(world).is_dir():
         return Path(world)
     raise ValueError(
         f"unknown world {str(world)!r}: give the name of an installed world "
-        f"({', '.join(installed) or 'there is none'}), or the path of a world directory"
+        f"({', '.join(sorted(installed)) or 'there is none'}), or the path of a world directory"
     )
 
 
 def is_installed(directory: Path) -> bool:
     """Whether a world directory is one of the installed worlds."""
-    return directory.resolve().parent == _WORLDS.resolve()
+    return directory.resolve() in {each.resolve() for each in _installed().values()}
 
 
 def environment_id(world: str) -> str:

@@ -17,6 +17,7 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.training.runs import Network, final_report, freeze_network, read_settings
 
 FORMAT_VERSION = 2
+"""Of what is written here: `write_world` reads it back by the loader in C++, which defines it."""
 LATENT_ACTIONS_FOLDER = "latent-actions"
 """The folder of a world with the model that infers its latent actions from video: a run directory."""
 STARTS = 1000

@@ -52,7 +52,11 @@ class DynamicsSizes:
     blocks: Annotated[int, typer.Option(help="transformer blocks")] = 4
     window: Annotated[int, typer.Option(help="attention window of a layer, in frames")] = 16
     passes: Annotated[
-        int, typer.Option(help="most MaskGIT passes per frame that the world can be asked for")
+        int,
+        typer.Option(
+            help="MaskGIT passes per frame that are learned; a world takes up to 64 (--option "
+            "passes=N), but has learned no more than these"
+        ),
     ] = 4
 
 

@@ -18,12 +18,14 @@ from safetensors.torch import save_file
 from genie_env.families import Costs, Family, Product, register_family
 
 NAME = "linear-gaussian"
+MODULES = "GENIE_ENV_TEST_MODULES"
+"""The environment variable that says where the tests' extension modules are built."""
 
 
 def extension() -> Path | None:
     """The built `_linear_gaussian`, which comes with GENIE_ENV_TESTS=ON; None where it is missing."""
     build = Path(__file__).parents[3] / "build"
-    given = os.environ.get("GENIE_ENV_TEST_MODULES")
+    given = os.environ.get(MODULES)
     folders = [Path(given)] if given else sorted(build.glob("*/tests/cpp"))
     found = [file for folder in folders for file in folder.glob("_linear_gaussian.*.so")]
     return max(found, key=lambda file: file.stat().st_mtime, default=None)

@@ -38,7 +38,10 @@ def freeze_genie(
     ] = "confidence",
     passes: Annotated[
         int | None,
-        typer.Option(help="MaskGIT passes per frame; as many as in training unless given"),
+        typer.Option(
+            help="default MaskGIT passes per frame of the world, at most as many as in training; as "
+            "many unless given"
+        ),
     ] = None,
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genie_env.families.base import Costs, Options, Product
+from genie_env.families.genie.config import dynamics_window
 
 
 def genie_costs(config: Mapping[str, Any], options: Options) -> Costs:
     """Positions attend to each other in products without weights, which are left out."""
-    window = "band" if config["format_version"] == 1 else "window"
     passes = int(options.get("passes", config["dynamics"]["passes"]))
     return Costs(
         step=list(_step(config, passes)),
         decoding=list(_decoding(config)),
-        warm_up_steps=config["dynamics"][window],
+        warm_up_steps=dynamics_window(config),
     )
 
 
