@@ -250,8 +250,8 @@ class Both:
     def meet(self) -> None:
         """Takes every row to its single dream's state: float32 dreams of several batch sizes drift
         apart."""
-        for row, single in enumerate(self.singles):
-            self.dreams.restore(single.snapshot(), [row])
+        for row, each in enumerate(self.singles):
+            self.dreams.restore(each.snapshot(), [row])
 
 
 def without_what_no_row_has(infos: Any) -> Any:

@@ -27,7 +27,9 @@ from genie_env.torchrl import DreamTorchRLEnv
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = linear_gaussian.extension()
     if file is None:
-        assert linear_gaussian.MODULES not in os.environ, f"no extension in ${linear_gaussian.MODULES}"
+        assert linear_gaussian.MODULES not in os.environ, (
+            f"no extension in ${linear_gaussian.MODULES}"
+        )
         pytest.skip("_linear_gaussian is not built: configure with GENIE_ENV_TESTS=ON")
     if linear_gaussian.NAME not in _core.world_families():
         linear_gaussian.register(file)

@@ -20,15 +20,15 @@ THRESHOLD = 1 / 3
 """Outputs below minus this are action 0, above it action 2, between them action 1 (Ha, Schmidhuber
 2018)."""
 NUM_ACTIONS = 3
-"""Actions that it chooses among, in order, the middle one in between: left, stay, right."""
+"""Actions that it chooses among, in order: the lower, the middle and the upper one."""
 
 
 def check_actions(actions: Sequence[str], where: str) -> None:
     """Raises ValueError unless a linear controller can choose among these actions of `where`."""
     if len(actions) != NUM_ACTIONS:
         raise ValueError(
-            f"a linear controller chooses among {NUM_ACTIONS} ordered actions, the middle one in "
-            f"between (left, stay, right), but {where} has {len(actions)} ({', '.join(actions)}): "
+            f"a linear controller chooses among {NUM_ACTIONS} ordered actions (lower, middle, "
+            f"upper), but {where} has {len(actions)} ({', '.join(actions)}): "
             "give a world with three, or train another kind of agent"
         )
 

@@ -10,7 +10,13 @@ import torch
 import typer
 
 from genie_env.bench import bench as measuring
-from genie_env.cli.options import DeviceOption, FamilyOption, JsonOption, family_options
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    JsonOption,
+    OptionalWorldOption,
+    family_options,
+)
 from genie_env.envs.registry import find_world
 from genie_env.families import families, find_family
 
@@ -20,10 +26,7 @@ _EXAMPLES = " or ".join(
 
 
 def bench(
-    world: Annotated[
-        str | None,
-        typer.Option("--world", help="an installed world's name, or a world directory"),
-    ] = None,
+    world: OptionalWorldOption = None,
     random: Annotated[
         str | None,
         typer.Option(

@@ -24,7 +24,14 @@ from genie_env.agents.evolution import ControllerSettings, Generation, train_con
 from genie_env.agents.players import AgentPlayer
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.agents.training_progress import TrainingProgress
-from genie_env.cli.options import FamilyOption, WorkersOption, WorldOption, family_options
+from genie_env.cli.options import (
+    FamilyOption,
+    RealEpisodesOption,
+    SeedOption,
+    WorkersOption,
+    WorldOption,
+    family_options,
+)
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.workers import play_episodes
@@ -79,9 +86,9 @@ def demo(
     warm: Annotated[
         bool, typer.Option("--warm", help="start from the controller that ships with the world")
     ] = False,
-    episodes: Annotated[int, typer.Option(help="real episodes that each player plays")] = 20,
+    episodes: RealEpisodesOption = 20,
     out: Annotated[Path, typer.Option(help="directory for everything it writes")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="seed of training, games and dreams")] = 0,
+    seed: SeedOption = 0,
     workers: WorkersOption = 2,
     world: WorldOption = WORLD,
     option: FamilyOption = None,

@@ -12,9 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.real_game import score_of
 from genie_env.cli.options import (
+    AgentOption,
     DeviceOption,
     FamilyOption,
     JsonOption,
+    SeedOption,
     TemperatureOption,
     WorldOption,
     family_options,
@@ -28,11 +30,11 @@ from genie_env.evaluation.statistics import summarise
 
 def dream_score(
     world: WorldOption,
-    agent: Annotated[Path, typer.Option(help="agent file")],
+    agent: AgentOption,
     episodes: Annotated[int, typer.Option(help="dreams to play, all in one batch")] = 1024,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
-    seed: Annotated[int, typer.Option(help="seed of the dreams")] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     json_file: JsonOption = None,
 ) -> None:

@@ -11,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.cli.options import (
-    AgentOption,
     FamilyOption,
+    OptionalAgentOption,
+    OptionalWorldOption,
     RealEpisodesOption,
     WorkersOption,
     family_options,
@@ -32,15 +33,8 @@ from genie_env.games.registry import default_game, find_game
 
 def evaluate(
     episodes: RealEpisodesOption = 100,
-    world: Annotated[
-        str | None,
-        typer.Option(
-            "--world",
-            help="the agent's world, or the world whose game a policy plays: an installed world's "
-            "name, or a directory",
-        ),
-    ] = None,
-    agent: AgentOption = None,
+    world: OptionalWorldOption = None,
+    agent: OptionalAgentOption = None,
     option: FamilyOption = None,
     policy: Annotated[
         str | None,
@@ -61,12 +55,13 @@ def evaluate(
         int, typer.Option(help="seed of the games; the default's were never recorded", min=0)
     ] = FRESH_GAMES,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="JSON file for all scores; those already in it are kept")
+        Path | None,
+        typer.Option("--json", help="JSON file for all scores; those already in it are kept"),
     ] = None,
 ) -> None:
     """Play the real game, with an agent or a blind policy.
 
-    Prints the scores, and keeps them in --json: more episodes are added to those already there.
+    --world is the world of --agent, or the one whose game --policy plays. Prints the scores, and keeps them in --json: more episodes are added to those already there.
     Ctrl-C keeps the episodes played so far: they come in order, so they are no selection.
     """
     if episodes < 1:

@@ -11,6 +11,7 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     JsonOption,
+    SeedOption,
     WorldOption,
     family_options,
 )
@@ -48,9 +49,7 @@ def fidelity(
             help="sampling temperature of the dreams; near 0 they are the likeliest ones",
         ),
     ] = GREEDY,
-    seed: Annotated[
-        int, typer.Option(help="seed of the starts, the random actions and the dreams")
-    ] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     option: FamilyOption = None,
     out: Annotated[

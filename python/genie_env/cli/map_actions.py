@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genie_env.cli.options import SeedOption
 from genie_env.evaluation import action_mapping
 from genie_env.evaluation.action_mapping import COMPARED
 
@@ -23,9 +24,7 @@ def map_actions(
     steps: Annotated[
         int, typer.Option(help="number of updates of the supervised classifier")
     ] = 3000,
-    seed: Annotated[
-        int, typer.Option(help="seed of the labelled transitions and the classifier")
-    ] = 0,
+    seed: SeedOption = 0,
 ) -> None:
     """Map latent actions to real ones with a few labels; compare with a supervised classifier.
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-WorldOption = Annotated[
-    str, typer.Option("--world", help="an installed world's name, or a world directory")
-]
+_WORLD = typer.Option("--world", help="an installed world's name, or a world directory")
+WorldOption = Annotated[str, _WORLD]
+OptionalWorldOption = Annotated[str | None, _WORLD]
 FamilyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -24,16 +24,14 @@ TemperatureOption = Annotated[
         "--temperature", "--tau", help="sampling temperature; the world's own unless given"
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="directory to write")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="JSON file for all numbers")]
 SeedOption = Annotated[int, typer.Option("--seed", help="seed of the random draws", min=0)]
 TemperaturesOption = Annotated[
     list[float], typer.Option("--temperature", "--tau", help="sampling temperatures to try")
 ]
-AgentOption = Annotated[
-    Path | None,
-    typer.Option("--agent", help="agent file, of a controller that was trained in --world"),
-]
+_AGENT = typer.Option("--agent", help="agent file, of a controller that was trained in --world")
+AgentOption = Annotated[Path, _AGENT]
+OptionalAgentOption = Annotated[Path | None, _AGENT]
 RealEpisodesOption = Annotated[
     int, typer.Option("--episodes", help="episodes of the real game that each player plays", min=1)
 ]

@@ -17,7 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from genie_env.cli.options import AgentOption, FamilyOption, WorkersOption, family_options
+from genie_env.cli.options import (
+    FamilyOption,
+    OptionalAgentOption,
+    OptionalWorldOption,
+    SeedOption,
+    WorkersOption,
+    family_options,
+)
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import networks_that_take, parse_frame_size
 from genie_env.data.players import BlindPlayer
@@ -70,13 +77,10 @@ def record(
             "environment shows them [default: 64x64, or the game's own]"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="seed of games and policies", min=0)] = 0,
+    seed: SeedOption = 0,
     policy: Annotated[list[str] | None, typer.Option(help=_policy_help())] = None,
-    agent: AgentOption = None,
-    world: Annotated[
-        str | None,
-        typer.Option(help="the agent's world: an installed world's name, or a directory"),
-    ] = None,
+    agent: OptionalAgentOption = None,
+    world: OptionalWorldOption = None,
     option: FamilyOption = None,
     explore: Annotated[
         float,
@@ -91,7 +95,8 @@ def record(
     """Play a real game and record every frame, action, reward and end.
 
     Before it starts, it says which networks take the game's frames: `train vision` takes frames of
-    64x64, `train tokenizer` any size that its patches divide.
+    64x64, `train tokenizer` any size that its patches divide. A blind policy plays, or, with --agent
+    and --world, a learned controller.
     """
     size: FrameSize | Literal["native"] | None = None
     if frame_size is not None:

@@ -16,6 +16,7 @@ from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
+    SeedOption,
     TemperatureOption,
     WorkersOption,
     WorldOption,
@@ -37,9 +38,12 @@ def train_controller_command(
     ] = None,
     steps: Annotated[str, typer.Option(help="dream steps to spend, for instance 40M")] = "40M",
     minutes: Annotated[
-        float | None, typer.Option(help="minutes after which training ends, where it has not made its steps by then")
+        float | None,
+        typer.Option(
+            help="minutes after which training ends, where it has not made its steps by then"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="seed of the population and its dreams")] = 0,
+    seed: SeedOption = 0,
     population: Annotated[int, typer.Option(help="candidates per generation")] = 64,
     dreams: Annotated[int, typer.Option(help="dreams per candidate")] = 16,
     sigma: Annotated[float, typer.Option(help="standard deviation of the first weights")] = 0.1,

@@ -6,6 +6,7 @@ import math
 
 from genie_env.games.base import FrameSize
 
+
 def _limits() -> tuple[int, int]:
     """The longest side of a frame and the largest number of patches that a tokenizer takes."""
     from genie_env._core import limits  # imports torch, which help texts do without
