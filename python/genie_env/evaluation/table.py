@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
-from genie_env.agents.dreams import Dreams, OptionValue
+from genie_env.agents.dreams import Dreams, FamilyValue
 from genie_env.agents.evolution import ControllerSettings, train_controller
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.agents.training_progress import TrainingProgress
@@ -54,7 +54,7 @@ def fill_cell(
     world: Path,
     directory: Path,
     *,
-    options: Mapping[str, OptionValue],
+    options: Mapping[str, FamilyValue],
     score: Score,
     episodes: int,
     workers: int,
@@ -119,7 +119,7 @@ def table(
     temperatures: Sequence[float] = TEMPERATURES,
     seeds: int = 3,
     steps: int = 40_000_000,
-    options: Mapping[str, OptionValue] = {},
+    options: Mapping[str, FamilyValue] = {},
     episodes: int = 100,
     workers: int = 2,
     device: str = "cpu",
