@@ -21,9 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 from genie_env._core import Option
-from genie_env.agents.dreams import Dreams, FamilyValue, derived_seeds
+from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
+from genie_env.envs.options import FamilyValue
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world
