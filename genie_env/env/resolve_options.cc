@@ -4,6 +4,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "genie_env/core/text.h"
 #include "genie_env/worlds/check_arguments.h"
 #include "genie_env/worlds/latent_statistics.h"
 
@@ -37,6 +38,11 @@ VecEnvOptions ResolveOptions(VecEnvOptions options, const World* world) {
   }
   CheckThreshold(options.max_surprise, "max_surprise");
   CheckThreshold(options.max_latent_distance, "max_latent_distance");
+  if (options.max_latent_distance && *options.max_latent_distance < 0) {
+    throw std::invalid_argument("max_latent_distance is " +
+                                NumberText(*options.max_latent_distance) +
+                                ", expected 0 or more: a distance is never negative");
+  }
   if (options.max_latent_distance) options.latent_distance = true;
   if (options.latent_distance && !spec.has_latent_statistics) ThrowNoLatentStatistics(spec.name);
   if (!options.seed) {

@@ -177,6 +177,8 @@ TEST(Limits, OfSurpriseAndSupportTruncate) {
 TEST(Limits, TheScoreIsGivenWhereItIsAskedFor) {
   VecEnv without = Counting(2, {}), with = Counting(2, {.latent_distance = true});
   VecEnv limited = Counting(2, {.max_latent_distance = 5});
+  EXPECT_EQ(TextOf<std::invalid_argument>([] { Counting(2, {.max_latent_distance = -1}); }),
+            "max_latent_distance is -1, expected 0 or more: a distance is never negative");
   EXPECT_TRUE(limited.options().latent_distance);
   for (VecEnv* env : {&without, &with, &limited}) env->Reset();
   EXPECT_FALSE(without.Step(Longs({0})).latent_distance.defined());

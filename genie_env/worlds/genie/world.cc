@@ -56,7 +56,7 @@ std::vector<OptionSpec> OptionSpecs() {
        .type = OptionType::kInteger,
        .low = 1,
        .high = static_cast<double>(kMaxPasses),
-       .description = "MaskGIT passes a frame; the time of a step grows with them"},
+       .description = "MaskGIT passes per frame; the time of a step grows with them"},
       {.name = kOrder,
        .type = OptionType::kChoice,
        .choices = {Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom)},

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from genie_env._core import VecEnv, World
 from genie_env.agents.controller import LinearController, check_actions, steer
-from genie_env.envs.registry import find_world
+from genie_env.envs.load_world import load_world
+from genie_env.envs.options import EnvOptions, FamilyValue
 from genie_env.envs.validation import check_temperature
 from genie_env.games.base import Game
 
 DROP_AT = 1 / 8
 """Ended rows leave the batch when they are this fraction of it: dropping copies the others."""
-
-OptionValue = bool | int | float | str
 
 OnStep = Callable[[int, int], None]
 """Called after every step with the number of steps so far and of rows still alive."""
@@ -96,7 +95,7 @@ class Dreams:
         world: str | Path,
         *,
         temperature: float | None = None,
-        options: Mapping[str, OptionValue] = {},
+        options: Mapping[str, FamilyValue] = {},
         observation: str | None = None,
         device: str = "cpu",
     ) -> Dreams:
@@ -106,7 +105,8 @@ class Dreams:
         {"termination": "thresholded"}; those left out are as the world says. `observation`: by
         default the world's first.
         """
-        loaded = World.load(find_world(world), device=device, options=dict(options))
+        given = EnvOptions(temperature=temperature, device=device, family_options=options)
+        loaded = load_world(world, given)
         if observation is None:
             observation = loaded.spec.observations[0].name
         dreams = cls(loaded, loaded.spec.temperature, observation).at(temperature)
@@ -129,7 +129,7 @@ class Dreams:
         return self.world.spec.fingerprint
 
     @property
-    def options(self) -> dict[str, OptionValue]:
+    def options(self) -> dict[str, FamilyValue]:
         """The options of the world's family that are in force."""
         return {name: option.value for name, option in self.world.spec.options.items()}
 

@@ -21,9 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 from genie_env._core import Option
-from genie_env.agents.dreams import Dreams, OptionValue, derived_seeds
+from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
+from genie_env.envs.options import FamilyValue
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world
@@ -150,7 +151,7 @@ def calibrate(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     dreams: int = 512,
-    options: Mapping[str, OptionValue] = {},
+    options: Mapping[str, FamilyValue] = {},
     real_scores: Path | None = None,
     episodes: int = 300,
     workers: int = 2,
@@ -214,7 +215,7 @@ def _calibrated(dreams: Dreams) -> Option | None:
     return None if name is None else spec.options[name]
 
 
-def _choices(world: Path, options: Mapping[str, OptionValue], device: str) -> list[Dreams]:
+def _choices(world: Path, options: Mapping[str, FamilyValue], device: str) -> list[Dreams]:
     """The world loaded once for every value of its family's calibrated option, or for the given."""
     loaded = Dreams.load(world, options=options, device=device)
     option = _calibrated(loaded)

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
-from genie_env.agents.dreams import Dreams, OptionValue
+from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.data.files import claim_run, read_json, write_atomically, write_json
+from genie_env.envs.options import FamilyValue
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
@@ -54,7 +55,7 @@ def fill_cell(
     world: Path,
     directory: Path,
     *,
-    options: Mapping[str, OptionValue],
+    options: Mapping[str, FamilyValue],
     score: Score,
     episodes: int,
     workers: int,
@@ -119,7 +120,7 @@ def table(
     temperatures: Sequence[float] = TEMPERATURES,
     seeds: int = 3,
     steps: int = 40_000_000,
-    options: Mapping[str, OptionValue] = {},
+    options: Mapping[str, FamilyValue] = {},
     episodes: int = 100,
     workers: int = 2,
     device: str = "cpu",
