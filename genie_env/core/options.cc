@@ -62,6 +62,19 @@ std::optional<OptionValue> Fitting(const OptionSpec& spec, const OptionValue& va
   return std::nullopt;
 }
 
+[[noreturn]] void ThrowUnknown(const std::string& name, std::span<const OptionSpec> specs,
+                               const std::string& owner) {
+  const std::string known = specs.empty() ? " none: leave it out" : ": " + NamesOf(specs);
+  throw std::invalid_argument(owner + " has no option '" + name + "'; it has" + known);
+}
+
+[[noreturn]] void ThrowUnfit(const OptionSpec& spec, const OptionValue& value,
+                             const std::string& owner) {
+  const std::string quote = std::holds_alternative<std::string>(value) ? "\"" : "";
+  throw std::invalid_argument("option '" + spec.name + "' of " + owner + " is " + quote +
+                              ValueText(value) + quote + ", expected " + Expected(spec));
+}
+
 }  // namespace
 
 OptionValues CheckOptions(const OptionValues& given, std::span<const OptionSpec> specs,
@@ -69,16 +82,9 @@ OptionValues CheckOptions(const OptionValues& given, std::span<const OptionSpec>
   OptionValues checked;
   for (const auto& [name, value] : given) {
     const auto spec = std::ranges::find(specs, name, &OptionSpec::name);
-    if (spec == specs.end()) {
-      throw std::invalid_argument(owner + " has no option '" + name + "'; it has" +
-                                  (specs.empty() ? " none: leave it out" : ": " + NamesOf(specs)));
-    }
+    if (spec == specs.end()) ThrowUnknown(name, specs, owner);
     std::optional<OptionValue> fitting = Fitting(*spec, value);
-    if (!fitting) {
-      const std::string quote = std::holds_alternative<std::string>(value) ? "\"" : "";
-      throw std::invalid_argument("option '" + name + "' of " + owner + " is " + quote +
-                                  ValueText(value) + quote + ", expected " + Expected(*spec));
-    }
+    if (!fitting) ThrowUnfit(*spec, value, owner);
     checked.emplace(name, *std::move(fitting));
   }
   return checked;

@@ -4,7 +4,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/take_along_dim.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -30,12 +32,12 @@ void CheckField(const OverwrittenField& field, const WorldState& state) {
       field.slot.sizes() != at::IntArrayRef{tensor.size(0)} || !field.slot.is_contiguous()) {
     refuse("has a slot that is not int64 [" + std::to_string(tensor.size(0)) + "] on the CPU");
   }
-  for (int64_t row = 0; row < tensor.size(0); ++row) {
-    const int64_t slot = field.slot.const_data_ptr<int64_t>()[row];
-    if (slot < 0 || slot >= tensor.size(field.dimension)) {
-      refuse("has slot " + std::to_string(slot) + " of " +
-             std::to_string(tensor.size(field.dimension)));
-    }
+  const std::span slots(field.slot.const_data_ptr<int64_t>(), static_cast<size_t>(tensor.size(0)));
+  const int64_t count = tensor.size(field.dimension);
+  const auto wrong =
+      std::ranges::find_if(slots, [&](int64_t slot) { return slot < 0 || slot >= count; });
+  if (wrong != slots.end()) {
+    refuse("has slot " + std::to_string(*wrong) + " of " + std::to_string(count));
   }
 }
 

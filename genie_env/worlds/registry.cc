@@ -39,8 +39,20 @@ constexpr const char* kReserved[] = {"world",          "num_envs",          "dev
                                      "reward_fn",      "render_mode",       "termination_fn",
                                      "output",         "family_options"};
 
+void CheckOption(const OptionSpec& option, const std::string& family) {
+  const std::string its = family + " has an option '" + option.name + "' ";
+  if (option.name.empty() || std::ranges::find(kReserved, option.name) != std::end(kReserved)) {
+    throw std::invalid_argument(its + "whose name is empty or an environment's: rename it");
+  }
+  const bool ranged = option.type == OptionType::kInteger || option.type == OptionType::kNumber;
+  if (option.type == OptionType::kChoice ? option.choices.empty()
+                                         : ranged && !(option.low <= option.high)) {
+    throw std::invalid_argument(its + "that has no value: give choices, or low <= high");
+  }
+}
+
 void CheckFamily(const WorldFamily& family, const std::vector<WorldFamily>& known) {
-  const std::string name = "the world family '" + family.name + "'";
+  std::string name = "the world family '" + family.name + "'";
   if (family.name.empty()) {
     throw std::invalid_argument("a world family has an empty name, expected what config.json says");
   }
@@ -52,17 +64,10 @@ void CheckFamily(const WorldFamily& family, const std::vector<WorldFamily>& know
   if (!family.load) throw std::invalid_argument(name + " has no load function: give one");
   std::set<std::string> names;
   for (const OptionSpec& option : family.options) {
-    const std::string its = name + " has an option '" + option.name + "' ";
-    if (option.name.empty() || std::ranges::find(kReserved, option.name) != std::end(kReserved)) {
-      throw std::invalid_argument(its + "whose name is empty or an environment's: rename it");
-    }
+    CheckOption(option, name);
     if (!names.insert(option.name).second) {
-      throw std::invalid_argument(name + " has two options '" + option.name + "': leave one out");
-    }
-    const bool ranged = option.type == OptionType::kInteger || option.type == OptionType::kNumber;
-    if (option.type == OptionType::kChoice ? option.choices.empty()
-                                           : ranged && !(option.low <= option.high)) {
-      throw std::invalid_argument(its + "that has no value: give choices, or low <= high");
+      throw std::invalid_argument(
+          name.append(" has two options '" + option.name + "': leave one out"));
     }
   }
 }
