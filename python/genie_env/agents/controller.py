@@ -27,8 +27,8 @@ def check_actions(actions: Sequence[str], where: str) -> None:
     """Raises ValueError unless a linear controller can choose among these actions of `where`."""
     if len(actions) != NUM_ACTIONS:
         raise ValueError(
-            f"a linear controller chooses among {NUM_ACTIONS} ordered actions (lower, middle, "
-            f"upper), but {where} has {len(actions)} ({', '.join(actions)}): "
+            f"a linear controller chooses among {NUM_ACTIONS} ordered actions, lower, middle and "
+            f"upper, but {where} has {len(actions)} ({', '.join(actions)}): "
             "give a world with three, or train another kind of agent"
         )
 

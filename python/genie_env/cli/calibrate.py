@@ -26,7 +26,8 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="directory for calibration.json and calibration.png")],
     temperature: TemperaturesOption = list(calibration.TEMPERATURES),
     dreams: Annotated[
-        int, typer.Option(help="dreams per policy, temperature and choice of the option", min=1)
+        int,
+        typer.Option(help="dreams per policy, temperature and value of the family's option", min=1),
     ] = 512,
     real_scores: Annotated[
         Path | None,

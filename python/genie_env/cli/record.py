@@ -108,7 +108,7 @@ def record(
     if agent is None:
         if world is not None or option or explore:
             raise ValueError(
-                "--world, --option and --explore belong to an agent; give --agent as well"
+                "--option, --world and --explore belong to an agent; give --agent as well"
             )
         policies = tuple(policy or [chosen.recording_policy])
         for name in policies:
