@@ -194,10 +194,12 @@ def test_follow_takes_the_given_frame(world: World, reference: Reference) -> Non
 def test_what_is_observed(world: World, reference: Reference) -> None:
     state = begun(world)
     actions, tau = torch.ones(ROWS, dtype=torch.int64), torch.ones(ROWS)
-    assert world.step(state, actions, tau, counters(1)).observation is None
-    step = world.step(state, actions, tau, counters(2), wanted="zch")
+    step = world.step(state, actions, tau, counters(1))
+    assert torch.equal(step.observation, world.observe(state, "zch")), "by default the first"
+    step = world.step(state, actions, tau, counters(2), "zh")
+    assert torch.equal(step.observation, world.observe(state, "zh"))
+    step = world.step(state, actions, tau, counters(3), "zch")
     z, c, h = (state.fields[name] for name in "zch")
-    assert step.observation is not None
     assert torch.equal(step.observation, torch.cat([z, c, h], 1))
     assert torch.equal(world.observe(state, "zch"), step.observation)
     assert torch.equal(world.observe(state, "zh"), torch.cat([z, h], 1))
@@ -234,9 +236,14 @@ def test_spec(world: World) -> None:
         "zh": ((LATENTS + HIDDEN,), "float32"),
         "pixels": ((64, 64, 3), "uint8"),
     }
+    assert spec.frame is not None
     assert (spec.frame.low, spec.frame.high) == (0, 255)
     assert spec.state_bytes_per_row == 4 * (LATENTS + 2 * HIDDEN + 1)
-    assert (spec.temperature, spec.samples_termination) == (1.15, True)
+    assert spec.temperature == 1.15
+    assert list(spec.options) == ["termination"]
+    termination = spec.options["termination"]
+    assert (termination.value, termination.default) == ("sampled", "sampled")
+    assert (termination.type, termination.choices) == ("choice", ["sampled", "thresholded"])
     assert (spec.frame_skip, spec.max_episode_steps) == (1, 100)
     assert world.device == torch.device("cpu")
 
@@ -288,14 +295,20 @@ def test_counters_of_torch_and_numpy() -> None:
     assert len(RowCounters(torch.arange(3), np.arange(3, dtype=np.uint8), [0, 1, 2])) == 3
 
 
-def test_errors(world: World, tmp_path: Path) -> None:
+def test_errors(world: World, path: Path, tmp_path: Path) -> None:
     state = world.make_state(2)
     one = torch.ones(2)
     with pytest.raises(gymnasium.error.InvalidAction, match=r"actions\[1\] is 3, expected 0 to 2"):
         world.step(state, torch.tensor([0, 3]), one, counters(0, 2))
     with pytest.raises(ValueError, match=r"temperature: got float64 \[2\], expected float32 \[2\]"):
         world.step(state, torch.tensor([0, 2]), one.double(), counters(0, 2))
-    with pytest.raises(ValueError, match='termination is "maybe", expected "sampled"'):
-        World.load(tmp_path, termination="maybe")
+    for wrong, error, words in (
+        ({"termination": "maybe"}, ValueError, 'is "maybe", expected "sampled" or "thresholded"'),
+        ({"termination": None}, TypeError, "'termination' is None, expected a bool, an integer"),
+        ({"termination": 2**70}, ValueError, "expected an integer that 64 bits can hold"),
+        ({"passes": 4}, ValueError, r"random \(vision-memory\) has no option 'passes'"),
+    ):
+        with pytest.raises(error, match=words):
+            World.load(path, options=wrong)
     with pytest.raises(FormatError, match="config.json"):
         World.load(tmp_path)
