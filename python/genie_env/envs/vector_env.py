@@ -131,6 +131,12 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         """Where the world computes."""
         return self.world.device
 
+    @property
+    def rollback_bytes(self) -> int:
+        """Bytes that the last step saved so that a failing reward_fn or termination_fn could be
+        taken back; 0 without them."""
+        return self._open("rollback_bytes").rollback_bytes
+
     def reset(
         self,
         *,
