@@ -1,9 +1,6 @@
 #include "genie_env/worlds/check_arguments.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <limits>

@@ -62,7 +62,7 @@ class MemorySettings(TrainingSettings):
 
 
 def action_inputs(actions: int) -> list[float]:
-    """What M reads for each of so many discrete actions: numbers from -1 to 1, evenly spaced.
+    """What M reads for each of a number of discrete actions: values from -1 to 1, evenly spaced.
 
     >>> action_inputs(3)
     [-1.0, 0.0, 1.0]
