@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the tests need into the active virtual environment (GoogleTest from the system's
-# packages, when it is missing), then runs all tests, C++ and Python. Writes nowhere but there, to
-# build/ and to the temporary folder. Arguments go to pip, for instance
+# packages, when it is missing), then runs all tests, C++ and Python; those that are marked long only
+# with --long as the first argument. Writes nowhere but there, to build/ and to the temporary folder.
+# Further arguments go to pip, for instance
 #     tests/run.sh --config-settings=cmake.define.GENIE_ENV_LINT=ON
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+marked=()
+if [ "${1:-}" = --long ]; then
+  marked=(-m "long or not long")
+  shift
+fi
 
 python=python3
 if ! "$python" -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'; then
@@ -33,17 +40,17 @@ command -v ctest >/dev/null || "$python" -m pip install cmake
 
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
 export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib GENIE_ENV_TEST_MODULES=$PWD/$build/tests/cpp
-parallel=(--numprocesses "$(nproc)" --dist loadfile) # the tests of a file share trained networks
+options=("${marked[@]}" --numprocesses "$(nproc)" --dist loadfile) # the tests of a file share trained networks
 failed=0
 ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error |
   tee build/ctest.log || failed=1
-"$python" -m pytest "${parallel[@]}" | tee build/pytest.log || failed=1
+"$python" -m pytest "${options[@]}" | tee build/pytest.log || failed=1
 
 # What stands on Gymnasium, on the oldest one that is supported.
 oldest=$(sed -n 's/.*"gymnasium>=\([0-9.]*\).*/\1/p' pyproject.toml)
 "$python" -m pip install --quiet --upgrade --no-deps --target build/gymnasium-oldest \
   "gymnasium==$oldest"
-PYTHONPATH=build/gymnasium-oldest "$python" -m pytest "${parallel[@]}" \
+PYTHONPATH=build/gymnasium-oldest "$python" -m pytest "${options[@]}" \
   tests/python/test_{autoreset,conformance,registration,sb3,single_env,vector_env}.py |
   tee build/pytest-oldest.log || failed=1
 echo "C++:    $(grep 'tests passed' build/ctest.log)"
