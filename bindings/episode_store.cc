@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -42,12 +43,21 @@ std::span<const Stored> Elements(const py::array_t<T, py::array::c_style>& array
   return {reinterpret_cast<const Stored*>(array.data()), static_cast<size_t>(array.size())};
 }
 
+/// Tells the caller of the episodes that a power loss took.
+void WarnOfLoss(const std::string& loss) {
+  if (!loss.empty() && PyErr_WarnEx(PyExc_RuntimeWarning, loss.c_str(), 1) != 0) {
+    throw py::error_already_set();
+  }
+}
+
 /// A writer that Python can close. Thread-safe.
 class PythonEpisodeWriter {
  public:
   PythonEpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                       const std::string& meta)
-      : writer_(std::in_place, directory, height, width, meta), height_(height), width_(width) {}
+      : writer_(std::in_place, directory, height, width, meta), height_(height), width_(width) {
+    WarnOfLoss(writer_->loss());
+  }
 
   void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
               const py::array& terminations, const py::array& truncations) {
@@ -125,16 +135,19 @@ Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore
 An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
 has one writer at a time. The writer is a context manager that closes the files.
 
+    meta = {"format_version": 1, "game": "doom-take-cover"}
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
         writer.append(frames, actions, rewards, terminations, truncations)
 )")
       .def(py::init<const std::filesystem::path&, int64_t, int64_t, const std::string&>(),
            py::arg("directory"), py::arg("height"), py::arg("width"), py::arg("meta"), R"(
-Creates the directory, or continues after its last episode (frames must then have the same size).
+Creates the directory, or continues after its last whole episode (frames must then have the same
+size).
 
-`meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
-wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
-the disk is full.
+`meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
+replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+format version, RuntimeError when another writer has it open or the disk is full. Warns
+(RuntimeWarning) of episodes that a power loss took.
 )")
       .def("append", &PythonEpisodeWriter::Append, py::arg("frames"), py::arg("actions"),
            py::arg("rewards"), py::arg("terminations"), py::arg("truncations"), R"(
@@ -158,9 +171,21 @@ Index t holds frame t, the action chosen on seeing it, and the reward and flags 
 brought. The arrays are read-only views that stay valid as long as they are referenced.
 It holds the episodes that were complete when it was opened.
 )")
-      .def(py::init<const std::filesystem::path&>(), py::arg("directory"),
-           py::call_guard<py::gil_scoped_release>(),
-           "Checks every file against the others. Raises FormatError naming the file.")
+      .def(py::init([](const std::filesystem::path& directory) {
+             std::unique_ptr<EpisodeStore> store;
+             {
+               const py::gil_scoped_release released;
+               store = std::make_unique<EpisodeStore>(directory);
+             }
+             WarnOfLoss(store->loss());
+             return store;
+           }),
+           py::arg("directory"), R"(
+Checks every file against the others.
+
+Raises FormatError naming the file. Where a power loss took the last episodes, it holds the whole
+ones before them, and warns of the others (RuntimeWarning).
+)")
       .def_property_readonly("num_episodes", &EpisodeStore::num_episodes)
       .def_property_readonly("num_frames", &EpisodeStore::num_frames)
       .def_property_readonly("height", &EpisodeStore::height)

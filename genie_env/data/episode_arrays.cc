@@ -1,15 +1,19 @@
 #include "genie_env/data/episode_arrays.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
+#include "genie_env/io/file.h"
+#include "genie_env/io/json_check.h"
+#include "genie_env/io/json_fields.h"
 
 namespace genie_env {
 namespace {
 
-NpyArray OpenStarts(const std::filesystem::path& directory) {
+std::string ReadMeta(const std::filesystem::path& directory) {
   std::error_code error;
   if (!std::filesystem::is_directory(directory, error)) {
     throw FormatError(directory.string() + " is not a directory of episodes: " +
@@ -19,30 +23,16 @@ NpyArray OpenStarts(const std::filesystem::path& directory) {
     throw FormatError(directory.string() + " is not a directory of episodes: it has no " +
                       kEpisodeStarts);
   }
-  NpyArray array(directory / kEpisodeStarts, kNpyInt64, 1);
-  const std::span<const int64_t> starts = array.elements<int64_t>();
-  if (starts.empty() || starts[0] != 0) {
-    throw FormatError(array.path().string() + " does not begin with 0");
-  }
-  for (size_t e = 1; e < starts.size(); ++e) {
-    if (starts[e] <= starts[e - 1]) {
-      throw FormatError(array.path().string() + ": entry " + std::to_string(e) + " is " +
-                        std::to_string(starts[e]) + ", not more than the one before it, " +
-                        std::to_string(starts[e - 1]));
-    }
-  }
-  return array;
+  const std::filesystem::path file = directory / kEpisodeMeta;
+  const MappedFile mapped(file);
+  std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  CheckEpisodeMeta(text, file.string());
+  return text;
 }
 
-NpyArray MapColumn(const std::filesystem::path& directory, size_t column, int64_t num_frames) {
-  NpyArray array(directory / kColumns[column].file, kColumns[column].type,
-                 column == kFrames ? 4 : 1);
-  if (array.shape()[0] < num_frames) {
-    throw FormatError(array.path().string() + " has " + std::to_string(array.shape()[0]) +
-                      " rows, but " + kEpisodeStarts + " promises " + std::to_string(num_frames) +
-                      ": bring the file back from a copy");
-  }
-  return array;
+NpyArray MapColumn(const std::filesystem::path& directory, size_t column) {
+  return {directory / kColumns[column].file, kColumns[column].type,
+          static_cast<size_t>(column == kFrames ? 4 : 1)};
 }
 
 void CheckFrames(const NpyArray& frames) {
@@ -55,6 +45,52 @@ void CheckFrames(const NpyArray& frames) {
                       " x " + std::to_string(width) + " x " + std::to_string(channels) +
                       ", expected height x width x 3 with sides of 1 to " +
                       std::to_string(kMaxRecordedSide));
+  }
+}
+
+// Finds the longest run of whole episodes from the first on.
+void CountWholeEpisodes(const std::filesystem::path& directory, EpisodeArrays& arrays) {
+  const std::span<const int64_t> starts = arrays.starts.elements<int64_t>();
+  const std::string name = arrays.starts.path().string();
+  if (starts.empty() || starts[0] != 0) throw FormatError(name + " does not begin with 0");
+  const int64_t promised = arrays.starts.shape()[0] - 1;
+  auto end = static_cast<size_t>(std::ssize(starts) - 1);  // the entry where the last one ends
+  std::string why;
+  if (std::ssize(starts) <= promised) {
+    why = name + " has " + std::to_string(starts.size()) + " of " + std::to_string(promised + 1) +
+          " entries";
+  }
+  // What a file system has not written yet is zeros.
+  for (; end > 0 && starts[end] == 0; --end) why = name + " ends with zeros";
+  for (size_t e = 1; e <= end; ++e) {
+    if (starts[e] <= starts[e - 1]) {
+      throw FormatError(name + ": entry " + std::to_string(e) + " is " + std::to_string(starts[e]) +
+                        ", not more than the one before it, " + std::to_string(starts[e - 1]));
+    }
+  }
+  for (const NpyArray& column : arrays.columns) {
+    if (column.rows() >= starts[end]) continue;
+    why = column.path().string() + " has " + std::to_string(column.rows()) + " rows, but " +
+          kEpisodeStarts + " promises " + std::to_string(starts[end]);
+    while (starts[end] > column.rows()) --end;
+  }
+  const auto has_flags = [&](size_t episode, size_t column) {
+    const auto begin = static_cast<size_t>(starts[episode]);
+    const auto length = static_cast<size_t>(starts[episode + 1]) - begin;
+    const auto flags = arrays.columns[column].elements<uint8_t>().subspan(begin, length);
+    return std::ranges::any_of(flags, [](uint8_t flag) { return flag != 0; });
+  };
+  while (end > 1 && !has_flags(end - 1, kTerminations) && !has_flags(end - 1, kTruncations)) {
+    why = "episode " + std::to_string(--end) + " has no end flag";
+  }
+  if (!why.empty() && end == 0) throw FormatError(why + ": bring the file back from a copy");
+  arrays.num_episodes = static_cast<int64_t>(end);
+  arrays.num_frames = starts[end];
+  if (!why.empty()) {
+    arrays.loss = directory.string() + ": " + std::to_string(promised - arrays.num_episodes) +
+                  " of " + std::to_string(promised) +
+                  " episodes are lost, as after a power loss or in an incomplete copy: " + why +
+                  "; the first " + std::to_string(end) + " are whole";
   }
 }
 
@@ -82,26 +118,34 @@ std::string ActionComplaint(std::span<const int64_t> actions) {
          ", expected 0 or more";
 }
 
+void CheckEpisodeMeta(const std::string& text, const std::string& name) {
+  constexpr int64_t kVersion = 1;
+  CheckJsonObject(text, name);
+  const nlohmann::json meta = nlohmann::json::parse(text);
+  JsonFields(meta, name).FormatVersion(kVersion, kVersion, "recording");
+}
+
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
-    // The starts are read first: rows that a writer adds later are after the frames they count.
-    : starts(OpenStarts(directory)),
-      columns{MapColumn(directory, kFrames, starts.elements<int64_t>().back()),
-              MapColumn(directory, kActions, starts.elements<int64_t>().back()),
-              MapColumn(directory, kRewards, starts.elements<int64_t>().back()),
-              MapColumn(directory, kTerminations, starts.elements<int64_t>().back()),
-              MapColumn(directory, kTruncations, starts.elements<int64_t>().back())},
-      num_episodes(starts.shape()[0] - 1),
-      num_frames(starts.elements<int64_t>().back()),
+    // The format version is checked first: another may have other files. Then the starts are read:
+    // rows that a writer adds later are after the frames they count.
+    : meta(ReadMeta(directory)),
+      starts(directory / kEpisodeStarts, kNpyInt64, 1),
+      columns{MapColumn(directory, kFrames), MapColumn(directory, kActions),
+              MapColumn(directory, kRewards), MapColumn(directory, kTerminations),
+              MapColumn(directory, kTruncations)},
+      num_episodes(0),
+      num_frames(0),
       height(columns[kFrames].shape()[1]),
       width(columns[kFrames].shape()[2]) {
   CheckFrames(columns[kFrames]);
+  CountWholeEpisodes(directory, *this);
   const std::string wrong_action =
       ActionComplaint(columns[kActions].elements<int64_t>().first(static_cast<size_t>(num_frames)));
   if (!wrong_action.empty()) {
     throw FormatError(columns[kActions].path().string() + ": " + wrong_action);
   }
   const std::span<const int64_t> bounds = starts.elements<int64_t>();
-  for (size_t e = 0; e + 1 < bounds.size(); ++e) {
+  for (size_t e = 0; e < static_cast<size_t>(num_episodes); ++e) {
     const auto begin = static_cast<size_t>(bounds[e]);
     const size_t length = static_cast<size_t>(bounds[e + 1]) - begin;
     const std::string complaint =

@@ -12,7 +12,8 @@
 // in three steps: it writes the rows after the last ones of every array, then sets the headers of
 // frames.npy to truncations.npy, then extends episode_starts.npy, whose last entry is the number of
 // frames. Rows after that number belong to an episode whose writer was killed: readers ignore them,
-// and the next writer drops them.
+// and the next writer drops them. After a power loss, the starts may be on the disk but not all
+// rows that they count: then the longest run of whole episodes from the first on is what is there.
 
 namespace genie_env {
 
@@ -38,17 +39,23 @@ std::string FlagComplaint(std::span<const uint8_t> terminations,
 /// The error in the numbers of some actions, as text; empty if there is none.
 std::string ActionComplaint(std::span<const int64_t> actions);
 
+/// Throws FormatError, its text beginning with `name`, unless `text` is a JSON object with a
+/// "format_version" that this library knows.
+void CheckEpisodeMeta(const std::string& text, const std::string& name);
+
 /// The arrays of a directory of episodes, mapped and checked against each other. Immutable.
 struct EpisodeArrays {
   /// Throws FormatError naming the file.
   explicit EpisodeArrays(const std::filesystem::path& directory);
 
-  NpyArray starts;
+  std::string meta;  ///< the text of meta.json, which has passed CheckEpisodeMeta
+  NpyArray starts;   ///< may hold more than num_episodes + 1 entries
   std::array<NpyArray, kEpisodeColumns> columns;
   int64_t num_episodes;
   int64_t num_frames;
   int64_t height;
   int64_t width;
+  std::string loss;  ///< what a power loss took, as a sentence; empty where nothing is missing
 };
 
 }  // namespace genie_env

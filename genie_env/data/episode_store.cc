@@ -1,21 +1,8 @@
 #include "genie_env/data/episode_store.h"
 
 #include "genie_env/data/episode_arrays.h"
-#include "genie_env/io/file.h"
-#include "genie_env/io/json_check.h"
 
 namespace genie_env {
-namespace {
-
-std::string ReadMeta(const std::filesystem::path& file) {
-  const MappedFile mapped(file);
-  std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
-  CheckJsonObject(text, file.string());
-  return text;
-}
-
-}  // namespace
-
 struct EpisodeStore::Impl {
   template <typename T>
   std::span<const T> Rows(size_t column, int64_t elements_a_row = 1) const {
@@ -24,11 +11,10 @@ struct EpisodeStore::Impl {
   }
 
   EpisodeArrays arrays;
-  std::string meta;
 };
 
 EpisodeStore::EpisodeStore(const std::filesystem::path& directory)
-    : impl_(new Impl{EpisodeArrays(directory), ReadMeta(directory / kEpisodeMeta)}) {}
+    : impl_(new Impl{EpisodeArrays(directory)}) {}
 EpisodeStore::~EpisodeStore() = default;
 EpisodeStore::EpisodeStore(EpisodeStore&&) noexcept = default;
 EpisodeStore& EpisodeStore::operator=(EpisodeStore&&) noexcept = default;
@@ -50,8 +36,9 @@ std::span<const uint8_t> EpisodeStore::truncations() const {
   return impl_->Rows<uint8_t>(kTruncations);
 }
 std::span<const int64_t> EpisodeStore::episode_starts() const {
-  return impl_->arrays.starts.elements<int64_t>();
+  return impl_->arrays.starts.elements<int64_t>().first(static_cast<size_t>(num_episodes() + 1));
 }
-const std::string& EpisodeStore::meta() const { return impl_->meta; }
+const std::string& EpisodeStore::meta() const { return impl_->arrays.meta; }
+const std::string& EpisodeStore::loss() const { return impl_->arrays.loss; }
 
 }  // namespace genie_env

@@ -17,11 +17,15 @@ namespace genie_env {
 //     terminations.npy    bool    [N]
 //     truncations.npy     bool    [N]
 //     episode_starts.npy  int64   [E + 1]   episode e is starts[e] .. starts[e + 1]
-//     meta.json           how it was recorded
+//     meta.json           how it was recorded; "format_version" is 1
 //     .lock               empty; keeps a second writer away
 //
 // Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
 // brought; so an episode's last frame is stored with its flags.
+//
+// A kill loses the episode in flight at most. A power loss may lose the last episodes, of which not
+// every file has reached the disk: reader and writer then hold the whole episodes before them, and
+// loss() says so. What is damaged otherwise is refused.
 
 /// T frames of one episode, borrowed from the caller.
 struct EpisodeView {
@@ -37,7 +41,10 @@ struct EpisodeView {
 class EpisodeWriter {
  public:
   /// Creates the directory, or opens it to go on after its last whole episode (then the frame size
-  /// must be equal). `meta` is the text of meta.json; an existing one is replaced.
+  /// must be equal). `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an
+  /// existing one is replaced. Throws std::invalid_argument on wrong arguments, FormatError on a
+  /// damaged directory or one of another format version, std::runtime_error when another writer has
+  /// it open or the disk is full.
   EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                 const std::string& meta);
   ~EpisodeWriter();
@@ -51,6 +58,10 @@ class EpisodeWriter {
 
   int64_t num_episodes() const;
   int64_t num_frames() const;
+
+  /// What a power loss had taken when the directory was opened, as a sentence; empty where nothing
+  /// was missing.
+  const std::string& loss() const;
 
  private:
   struct Impl;
@@ -78,6 +89,7 @@ class EpisodeStore {
   std::span<const uint8_t> truncations() const;
   std::span<const int64_t> episode_starts() const;  ///< E + 1
   const std::string& meta() const;
+  const std::string& loss() const;  ///< as EpisodeWriter's
 
  private:
   struct Impl;

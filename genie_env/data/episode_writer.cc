@@ -8,7 +8,6 @@
 #include "genie_env/data/episode_arrays.h"
 #include "genie_env/data/episode_store.h"
 #include "genie_env/io/file.h"
-#include "genie_env/io/json_check.h"
 
 namespace genie_env {
 namespace {
@@ -31,7 +30,7 @@ void CheckArguments(int64_t height, int64_t width, const std::string& meta) {
                                 std::to_string(kMaxRecordedSide));
   }
   try {
-    CheckJsonObject(meta, "meta");
+    CheckEpisodeMeta(meta, "meta");
   } catch (const FormatError& error) {
     throw std::invalid_argument(error.what());
   }
@@ -79,15 +78,17 @@ void Create(const std::filesystem::path& directory, int64_t height, int64_t widt
                       ": it is not a directory of episodes; choose another one");
   }
   for (size_t c = 0; c < kEpisodeColumns; ++c) {
-    OpenColumn(directory, c, Mode::kReplace, height, width).Truncate(0);
+    NpyAppender column = OpenColumn(directory, c, Mode::kReplace, height, width);
+    column.Truncate(0);
+    column.Sync();  // Whatever else a power loss takes, the header is there.
   }
   WriteFileAtomically(directory / kEpisodeMeta, meta);
-  const std::filesystem::path temporary = directory / (std::string(kEpisodeStarts) + ".tmp");
-  NpyAppender starts(OutputFile(temporary, Mode::kReplace), kNpyInt64, {});
+  AtomicFile file(directory / kEpisodeStarts);
+  NpyAppender starts(OutputFile(file.temporary(), Mode::kExisting), kNpyInt64, {});
   const int64_t zero = 0;
   starts.Write(0, std::as_bytes(std::span(&zero, 1)));
   starts.SetRows(1);
-  std::filesystem::rename(temporary, directory / kEpisodeStarts);
+  file.Publish();
 }
 
 }  // namespace
@@ -112,6 +113,7 @@ struct EpisodeWriter::Impl {
                          std::vector<int64_t>{}, arrays.starts.header_bytes());
     num_episodes = arrays.num_episodes;
     num_frames = arrays.num_frames;
+    loss = arrays.loss;
     DropEpisodeInFlight();
     WriteFileAtomically(directory / kEpisodeMeta, meta);
   }
@@ -163,6 +165,7 @@ struct EpisodeWriter::Impl {
   std::vector<NpyAppender> columns;  // in the order of kColumns, then the starts
   int64_t num_episodes = 0;
   int64_t num_frames = 0;
+  std::string loss;
 };
 
 EpisodeWriter::EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
@@ -194,5 +197,6 @@ void EpisodeWriter::Append(const EpisodeView& episode) {
 
 int64_t EpisodeWriter::num_episodes() const { return impl_->num_episodes; }
 int64_t EpisodeWriter::num_frames() const { return impl_->num_frames; }
+const std::string& EpisodeWriter::loss() const { return impl_->loss; }
 
 }  // namespace genie_env

@@ -25,6 +25,23 @@ class JsonFields {
     return JsonFields(value, file_, prefix_ + name + ".");
   }
 
+  /// "format_version" of `what`, for instance "world". It may be from `oldest` to `newest`.
+  int64_t FormatVersion(int64_t oldest, int64_t newest, const std::string& what) const {
+    constexpr const char* kName = "format_version";
+    const std::string known = std::to_string(oldest) +
+                              (oldest == newest ? std::string() : " to " + std::to_string(newest));
+    if (!object_.contains(kName)) {
+      throw FormatError(file_ + " has no \"format_version\", expected " + known);
+    }
+    const nlohmann::json& version = Value(kName);
+    if (version.is_number_integer() && version >= oldest && version <= newest) {
+      return version.get<int64_t>();
+    }
+    throw FormatError(file_ + ": \"format_version\" is " + Shortened(version.dump()) +
+                      ", but this genie_env reads " + known + ": install one that matches the " +
+                      what);
+  }
+
   int64_t Integer(const char* name, int64_t least, int64_t most) const {
     const nlohmann::json& value = Value(name);
     // The parser makes a number beyond int64 unsigned or a float.

@@ -152,10 +152,10 @@ std::string HeaderText(const NpyType& type, int64_t rows, const std::vector<int6
          "', 'fortran_order': False, 'shape': " + TupleText(shape) + ", }";
 }
 
-/// Bytes of all elements; empty where they would not fit into memory.
-std::optional<size_t> SizeOfArray(const NpyType& type, const std::vector<int64_t>& shape) {
+/// Bytes of one row; empty where they would not fit into memory.
+std::optional<size_t> SizeOfRow(const NpyType& type, std::span<const int64_t> row_shape) {
   size_t size = type.size;
-  for (const int64_t length : shape) {
+  for (const int64_t length : row_shape) {
     if (__builtin_mul_overflow(size, static_cast<size_t>(length), &size)) return std::nullopt;
   }
   return size;
@@ -184,14 +184,14 @@ NpyArray::NpyArray(const std::filesystem::path& file, const Header& header, cons
     throw FormatError(name + ": a header of " + std::to_string(header_bytes_) +
                       " bytes leaves the elements unaligned; save the array again with NumPy");
   }
-  const std::optional<size_t> wanted = SizeOfArray(type, shape_);
-  const size_t present = file_.bytes().size() - std::min(file_.bytes().size(), header_bytes_);
-  if (!wanted || *wanted > present) {
-    throw FormatError(name + " is cut short: the shape " + TupleText(shape_) + " needs " +
-                      (wanted ? std::to_string(*wanted) : "too many") + " bytes, but only " +
-                      std::to_string(present) + " are there");
+  const std::optional<size_t> row = SizeOfRow(type, std::span(shape_).subspan(1));
+  if (!row) {
+    throw FormatError(name + " has the shape " + TupleText(shape_) +
+                      ", whose rows have too many bytes");
   }
-  data_ = file_.bytes().subspan(header_bytes_, *wanted);
+  const size_t present = file_.bytes().size() - std::min(file_.bytes().size(), header_bytes_);
+  rows_ = *row == 0 ? shape_[0] : std::min(shape_[0], static_cast<int64_t>(present / *row));
+  data_ = file_.bytes().subspan(header_bytes_, static_cast<size_t>(rows_) * *row);
 }
 
 NpyArray::Header NpyArray::ReadHeader(const std::filesystem::path& file) {
@@ -228,7 +228,7 @@ NpyAppender::NpyAppender(OutputFile file, const NpyType& type, std::vector<int64
     : file_(std::move(file)),
       type_(type),
       row_shape_(std::move(row_shape)),
-      row_bytes_(static_cast<int64_t>(SizeOfArray(type, row_shape_).value())),
+      row_bytes_(static_cast<int64_t>(SizeOfRow(type, row_shape_).value())),
       header_bytes_(header_bytes) {
   constexpr int64_t kMaxRows = std::numeric_limits<int64_t>::max();
   if (HeaderText(type_, kMaxRows, row_shape_, header_bytes_).size() >= header_bytes_) {

@@ -29,15 +29,17 @@ inline constexpr NpyType kNpyFloat32{"<f4", "float32", 4};
 /// An array in a file, mapped into memory. Immutable.
 class NpyArray {
  public:
-  /// Throws FormatError naming the file unless it holds `dimensions` dimensions of `type`, and at
-  /// least the elements that its header promises (after a kill it may hold more).
+  /// Throws FormatError naming the file unless it holds `dimensions` dimensions of `type`.
   NpyArray(const std::filesystem::path& file, const NpyType& type, size_t dimensions);
 
   const std::filesystem::path& path() const { return path_; }
-  const std::vector<int64_t>& shape() const { return shape_; }
+  const std::vector<int64_t>& shape() const { return shape_; }  ///< as the header says
+  /// The whole rows that the header counts and the file holds. After a kill, a file may hold more
+  /// rows than its header counts, and after a power loss fewer.
+  int64_t rows() const { return rows_; }
   size_t header_bytes() const { return header_bytes_; }
 
-  /// All elements; T must be as wide as the type.
+  /// The elements of these rows; T must be as wide as the type.
   template <typename T>
   std::span<const T> elements() const {
     return {reinterpret_cast<const T*>(data_.data()), data_.size() / sizeof(T)};
@@ -56,6 +58,7 @@ class NpyArray {
   std::filesystem::path path_;
   MappedFile file_;
   std::vector<int64_t> shape_;
+  int64_t rows_ = 0;
   size_t header_bytes_ = 0;
   std::span<const std::byte> data_;
 };
@@ -80,6 +83,9 @@ class NpyAppender {
 
   /// Removes the rows from number `rows` on from the file.
   void Truncate(int64_t rows);
+
+  /// Waits until all rows are on the disk.
+  void Sync() { file_.Sync(); }
 
  private:
   int64_t Offset(int64_t row) const;

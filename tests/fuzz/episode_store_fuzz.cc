@@ -30,7 +30,7 @@ void Append(EpisodeWriter& writer, int64_t frame_bytes) {
 
 /// The bytes of kFiles in a store of two sound episodes.
 std::vector<std::string> SoundStore() {
-  EpisodeWriter writer(Scratch(), 2, 2, "{}");
+  EpisodeWriter writer(Scratch(), 2, 2, R"({"format_version": 1})");
   Append(writer, 12);
   Append(writer, 12);
   std::vector<std::string> files;

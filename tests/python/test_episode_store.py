@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
+import re
 import resource
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from genie_env._core import EpisodeStore, EpisodeWriter, FormatError
 
 HEIGHT, WIDTH = 4, 6
 ROW_ARRAYS = ("frames", "actions", "rewards", "terminations", "truncations")
-META = json.dumps({"policy": "held", "seed": 3})
+META = json.dumps({"format_version": 1, "policy": "held", "seed": 3})
 
 Arrays = dict[str, np.ndarray]
 
@@ -125,11 +128,12 @@ def test_a_store_sees_what_was_whole_when_it_was_opened(tmp_path: Path) -> None:
 def test_going_on_replaces_the_meta(tmp_path: Path) -> None:
     episodes = [episode(5, 1), episode(2, 2)]
     record(tmp_path, episodes[:1])
-    with open_writer(tmp_path, '{"again": true}') as writer:
+    again = '{"format_version": 1, "again": true}'
+    with open_writer(tmp_path, again) as writer:
         assert writer.num_episodes == 1
         writer.append(**episodes[1])
     check(tmp_path, episodes)
-    assert EpisodeStore(tmp_path).meta == '{"again": true}'
+    assert EpisodeStore(tmp_path).meta == again
 
 
 def test_going_on_drops_an_episode_in_flight(tmp_path: Path) -> None:
@@ -189,8 +193,8 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
             with pytest.raises(RuntimeError) as error:
                 writer.append(**episodes[1])
         assert str(error.value) == (
-            f"cannot write {tmp_path}/frames.npy: File too large; {20 * frame_bytes - 100} of "
-            f"{20 * frame_bytes} bytes are missing. The episodes recorded before (1) are safe: make "
+            f"cannot write {tmp_path}/frames.npy ({20 * frame_bytes - 100} of {20 * frame_bytes} "
+            "bytes are missing): File too large. The episodes recorded before (1) are safe: make "
             "room on the disk, then go on recording into the same directory"
         )
         check(tmp_path, episodes[:1])
@@ -267,6 +271,49 @@ def test_somebody_elses_arrays_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="has a frames.npy but no episode_starts.npy"):
         open_writer(tmp_path)
     assert np.load(tmp_path / "frames.npy").sum() == 10 * HEIGHT * WIDTH * 3
+
+
+@pytest.mark.parametrize("version", [None, "2", '"x"', "null", "1.0", "true", str(10**30)])
+def test_other_format_versions_are_refused(tmp_path: Path, version: str | None) -> None:
+    record(tmp_path, [episode(3)])
+    other = "{}" if version is None else f'{{"format_version": {version}}}'
+    (tmp_path / "meta.json").write_text(other)
+    words = f"{tmp_path}/meta.json" + (
+        ' has no "format_version", expected 1'
+        if version is None
+        else f': "format_version" is {"1e+30" if version == str(10**30) else version}, but this '
+        "genie_env reads 1: install one that matches the recording"
+    )
+    for use in (EpisodeStore, open_writer):
+        with pytest.raises(FormatError, match=re.escape(words)):
+            use(tmp_path)
+    assert (tmp_path / "meta.json").read_text() == other
+    with pytest.raises(ValueError, match='^meta(: | has no )"format_version"'):
+        open_writer(tmp_path / "new", other)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_power_loss_takes_the_last_episodes_only(tmp_path: Path) -> None:
+    """A header may reach the disk before the rows that it counts."""
+    episodes = [episode(5, 1), episode(4, 2), episode(6, 3)]
+    record(tmp_path, episodes)
+    os.truncate(tmp_path / "rewards.npy", 128 + 4 * 10)
+    words = re.escape(
+        f"{tmp_path}: 1 of 3 episodes are lost, as after a power loss or in an incomplete copy: "
+        f"{tmp_path}/rewards.npy has 10 rows, but episode_starts.npy promises 15; the first 2 are "
+        "whole"
+    )
+    with pytest.warns(RuntimeWarning, match=words):
+        store = EpisodeStore(tmp_path)
+    assert (store.num_episodes, store.num_frames) == (2, 9)
+    assert store.episode_starts.tolist() == [0, 5, 9]
+    np.testing.assert_array_equal(store.frames[5:], episodes[1]["frames"])
+    with pytest.warns(RuntimeWarning, match=words):
+        writer = open_writer(tmp_path)
+    with writer, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        writer.append(**episodes[2])
+        check(tmp_path, episodes)
 
 
 @pytest.mark.parametrize("action", [-1, -(2**63)])

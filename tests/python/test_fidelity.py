@@ -43,7 +43,8 @@ def write_episodes(
     **meta: Any,
 ) -> Path:
     """Episodes of random actions 0 to 2, whose frames [T, H, W, 3] are a function of them."""
-    told = {"game": "toy", "frame_skip": 1, "actions": ["left", "stay", "right"], **meta}
+    named = {"game": "toy", "frame_skip": 1, "actions": ["left", "stay", "right"]}
+    told = {"format_version": 1, **named, **meta}
     random = np.random.default_rng(1)
     writer = None
     for length in lengths:

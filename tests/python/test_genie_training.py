@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 episodes of 1 to 12 frames, 16 x 16; each tells its episode and time."""
     directory = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    with EpisodeWriter(str(directory), 16, 16, '{"policy": "test"}') as writer:
+    with EpisodeWriter(str(directory), 16, 16, '{"format_version": 1}') as writer:
         for episode in range(EPISODES):
             length = 1 if episode == 3 else 12 if episode % 20 == 19 else int(rng.integers(5, 13))
             small = rng.integers(0, 256, (length, 4, 4, 3)).astype(np.uint8)
@@ -245,7 +245,7 @@ def test_only_frames_are_read(
     ends = np.load(scrambled / "terminations.npy")
     np.save(scrambled / "terminations.npy", np.zeros_like(ends))
     np.save(scrambled / "truncations.npy", ends)
-    (scrambled / "meta.json").write_text('{"actions": null}')
+    (scrambled / "meta.json").write_text('{"format_version": 1, "actions": null}')
     one, other = EpisodeStore(data), EpisodeStore(scrambled)
     for name in ("actions", "rewards", "terminations", "truncations"):
         assert not np.array_equal(getattr(one, name), getattr(other, name)), name
@@ -491,7 +491,7 @@ def test_a_collapse_is_loud_and_ends_the_run_when_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All frames alike: one code says everything."""
-    with EpisodeWriter(str(tmp_path / "still"), 16, 16, "{}") as writer:
+    with EpisodeWriter(str(tmp_path / "still"), 16, 16, '{"format_version": 1}') as writer:
         for _ in range(20):
             ends = np.arange(6) == 5
             writer.append(

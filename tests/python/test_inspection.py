@@ -17,7 +17,8 @@ from genie_env.data.inspection import Contents, contact_sheet
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Three episodes of 4, 3 and 30 steps; frame t is filled with 10 * episode + t."""
-    meta = {"game": "doom-take-cover", "seed": 5, "actions": ["left", "stay", "right"]}
+    told = {"game": "doom-take-cover", "seed": 5, "actions": ["left", "stay", "right"]}
+    meta = {"format_version": 1, **told}
     schedules = [[0, 0, 1, 1], [1, 2, 2], [2] * 30]
     with EpisodeWriter(tmp_path, 8, 8, json.dumps(meta)) as writer:
         for number, actions in enumerate(schedules):
@@ -87,7 +88,7 @@ def test_the_sheet_shows_first_and_last_frames(directory: Path) -> None:
 def test_an_empty_directory_of_episodes_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    EpisodeWriter(tmp_path, 8, 8, "{}").close()
+    EpisodeWriter(tmp_path, 8, 8, '{"format_version": 1}').close()
     inspect(tmp_path)
     assert "0 episodes, 0 frames" in capsys.readouterr().out
 

@@ -35,7 +35,8 @@ from genie_env.families.genie.commands import train_latent_actions
 from genie_env.training.latent_actions import load_latent_actions
 
 MEANINGS = ["left", "stay", "right"]
-NAMED = json.dumps({"actions": MEANINGS})
+NAMED = json.dumps({"format_version": 1, "actions": MEANINGS})
+NAMELESS = '{"format_version": 1}'
 
 
 def record(directory: Path, meta: str = NAMED, episodes: int = 40, actions: int = 3) -> Path:
@@ -234,9 +235,9 @@ def test_wrong_numbers_say_so(data: Path, run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("meta", "why"),
     [
-        ("{}", "every one is 0"),
+        (NAMELESS, "every one is 0"),
         (NAMED, "every one is 0"),
-        ('{"actions": []}', "its meta.json names none"),
+        ('{"format_version": 1, "actions": []}', "its meta.json names none"),
     ],
 )
 def test_recordings_of_a_video_are_refused(meta: str, why: str, run: Path, tmp_path: Path) -> None:
@@ -268,22 +269,22 @@ def test_meanings_are_those_of_the_recordings(data: Path, tmp_path: Path) -> Non
         return action_meanings(directories, [EpisodeStore(str(d)) for d in directories])
 
     assert meanings(NAMED, NAMED) == tuple(MEANINGS)
-    assert meanings("{}") == (None, None, None)
+    assert meanings(NAMELESS) == (None, None, None)
     with pytest.raises(
         ValueError, match="not have the same actions: left, stay, right in .* but n"
     ):
-        meanings(NAMED, "{}")
+        meanings(NAMED, NAMELESS)
     with pytest.raises(
         ValueError, match=r"action \d is 2, expected 0 to 1: .*meta.json names 2 act"
     ):
-        meanings('{"actions": ["left", "right"]}')
+        meanings('{"format_version": 1, "actions": ["left", "right"]}')
     with pytest.raises(ValueError, match="\"actions\" is 'left', expected a list of what each"):
-        meanings('{"actions": "left"}')
+        meanings('{"format_version": 1, "actions": "left"}')
 
 
 def test_actions_that_are_no_numbers_of_buttons_are_refused(tmp_path: Path) -> None:
-    directory = record(tmp_path / "far", "{}", episodes=1)
-    with EpisodeWriter(str(directory), 16, 16, "{}") as writer:
+    directory = record(tmp_path / "far", NAMELESS, episodes=1)
+    with EpisodeWriter(str(directory), 16, 16, NAMELESS) as writer:
         frames = np.zeros((1, 16, 16, 3), np.uint8)
         true, false = np.ones(1, bool), np.zeros(1, bool)
         writer.append(frames, np.array([10**9]), np.ones(1, np.float32), true, false)
@@ -294,7 +295,7 @@ def test_actions_that_are_no_numbers_of_buttons_are_refused(tmp_path: Path) -> N
 
 
 def test_actions_without_meanings_are_numbered(run: Path, tmp_path: Path) -> None:
-    nameless = record(tmp_path / "nameless", "{}")
+    nameless = record(tmp_path / "nameless", NAMELESS)
     map_actions(run, [nameless], tmp_path / "out", labelled=20, steps=1)
     assert {entry["meaning"] for entry in read(tmp_path / "out")["dictionary"].values()} == {None}
 

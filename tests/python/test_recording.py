@@ -366,8 +366,8 @@ def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_pa
         scores.append(recorded_score(tmp_path, EpisodeStore(tmp_path)))
     assert rates == [{"frame_skip": 4, "frames_per_second": 8.75}] * 2
     assert scores == [Score("survival", "tics")] * 2
-    (tmp_path / "meta.json").write_text('{"game": "toy_games:Counter-v0"}')
+    (tmp_path / "meta.json").write_text('{"format_version": 1, "game": "toy_games:Counter-v0"}')
     assert recorded_score(tmp_path, EpisodeStore(tmp_path)) == Score()
-    (tmp_path / "meta.json").write_text('{"score": 5}')
+    (tmp_path / "meta.json").write_text('{"format_version": 1, "score": 5}')
     with pytest.raises(ValueError, match=r"meta.json: .score. is 5; expected its .name. and .unit. a"):
         recorded_score(tmp_path, EpisodeStore(tmp_path))

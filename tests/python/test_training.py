@@ -35,14 +35,19 @@ from genie_env.training.runs import read_checkpoint
 from genie_env.training.vision import load_vision
 
 EPISODES = 40
-META = {"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]}
+META = {
+    "format_version": 1,
+    "game": "doom-take-cover",
+    "frame_skip": 1,
+    "actions": ["left", "stay", "right"],
+}
 INPUTS = [-1.0, 0.0, 1.0]
 
 
 def record(directory: Path, episodes: int, meta: Mapping[str, Any] = META) -> Path:
     """Episodes of 3 to 12 frames; every frame's first pixel holds its episode and its time."""
     rng = np.random.default_rng(0)
-    writer = EpisodeWriter(directory, 64, 64, json.dumps(meta))
+    writer = EpisodeWriter(directory, 64, 64, json.dumps({"format_version": 1, **meta}))
     for episode in range(writer.num_episodes, episodes):
         length = int(rng.integers(3, 13))
         frames = rng.integers(0, 256, (length, 64, 64, 3)).astype(np.uint8)

@@ -200,7 +200,7 @@ def test_recordings_of_other_sizes_are_named(
     clips: list[Path], decoded: list[str], tmp_path: Path
 ) -> None:
     large, small = recording(tmp_path / "large"), tmp_path / "small"
-    with EpisodeWriter(small, 16, 32, "{}"):
+    with EpisodeWriter(small, 16, 32, '{"format_version": 1}'):
         pass
     words = r"different sizes: .*/large of 64 x 64, .*/small of 16 x 32; give those of one size"
     with pytest.raises(ValueError, match=words):
@@ -214,7 +214,7 @@ def test_videos_get_the_size_of_the_recordings_beside_them(
     clips: list[Path], tmp_path: Path
 ) -> None:
     small = tmp_path / "small"
-    with EpisodeWriter(small, 16, 32, "{}"):
+    with EpisodeWriter(small, 16, 32, '{"format_version": 1}'):
         pass
     *_, directory = as_directories([small, *clips])
     store = EpisodeStore(directory)
@@ -303,7 +303,7 @@ BLOCKS: dict[str, Any] = {"encoder_blocks": 1, "decoder_blocks": 1, "clip": 4}
 
 def recording(directory: Path) -> Path:
     """Of a game, whose frames are those of some clips."""
-    meta = {"game": "CartPole-v1", "frame_skip": 2, "actions": ["0", "1"]}
+    meta = {"format_version": 1, "game": "CartPole-v1", "frame_skip": 2, "actions": ["0", "1"]}
     with EpisodeWriter(directory, 64, 64, json.dumps(meta)) as writer:
         for seed in range(CLIPS):
             ends = np.arange(6) == 5
