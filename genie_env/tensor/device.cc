@@ -6,8 +6,9 @@
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <charconv>
-#include <fstream>
 #include <stdexcept>
+
+#include "genie_env/core/available_memory.h"
 
 namespace genie_env {
 namespace {
@@ -18,15 +19,6 @@ int IndexOf(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [parsed, error] = std::from_chars(text.data(), end, index);
   return error == std::errc() && parsed == end ? index : -1;
-}
-
-std::optional<int64_t> FreeOnCpu() {
-  std::ifstream lines("/proc/meminfo");
-  for (std::string line; std::getline(lines, line);) {
-    constexpr std::string_view kName = "MemAvailable:";
-    if (line.starts_with(kName)) return std::stoll(line.substr(kName.size())) * 1024;
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -62,7 +54,7 @@ at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
 }
 
 std::optional<int64_t> FreeMemory(at::Device device) {
-  if (device.is_cpu()) return FreeOnCpu();
+  if (device.is_cpu()) return AvailableMemory();
   c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
   const auto free = static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
   if (!allocator->initialized()) return free;

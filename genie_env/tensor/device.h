@@ -18,7 +18,8 @@ at::Device ParseDevice(const std::string& name);
 at::Tensor ToDevice(const at::Tensor& host, at::Device device);
 
 /// Bytes that can still be allocated on `device`: on the CPU, memory that is available without
-/// swapping; on a GPU, memory that is free or reserved by LibTorch. Empty where it is unknown.
+/// swapping, within the limits of the process's control groups; on a GPU, memory that is free or
+/// reserved by LibTorch. Empty where it is unknown.
 std::optional<int64_t> FreeMemory(at::Device device);
 
 /// Whether this library was compiled with OpenMP, so that its loops run on all of torch's threads.
