@@ -15,7 +15,8 @@ std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& coun
 /// the training of one network, share a draw. (Two networks with the same seed do share draws: the
 /// initial weights and training noise of V and M begin with the same numbers. Give each network a
 /// seed of its own where that matters.) Streams below 64 belong to the library, those from 64 up to
-/// world families (see FamilyStream).
+/// world families (see FamilyStream), and those from 2^31 up to the library again (see
+/// NoiseStream).
 enum class Stream : uint32_t {
   kStart = 0,        ///< which stored start a dream begins from
   kVision = 1,       ///< the Gaussian noise of an encoded or stored latent
@@ -32,6 +33,11 @@ enum class Stream : uint32_t {
 /// one family.
 constexpr Stream FamilyStream(uint32_t index) { return static_cast<Stream>(64 + index); }
 
+/// The stream of the use number `use` of noise within a training step, from 0 on.
+constexpr Stream NoiseStream(uint32_t use) {
+  return use == 0 ? Stream::kTrainingNoise : static_cast<Stream>((uint32_t{1} << 31) + use);
+}
+
 /// The key of one row's draws. They are a function of these three numbers, the stream and the
 /// element alone, and do not depend on the row's place in the batch, its neighbours or threads.
 /// Element i is word i % 4 of Philox(seed, {i / 4, stream, step, episode}).
@@ -43,6 +49,9 @@ struct RowCounter {
 
 /// One counter a row; the `rng` argument of every world call.
 using RowCounters = std::vector<RowCounter>;
+
+/// The smallest number that FillUniform gives.
+inline constexpr float kLeastUniform = 0x1p-24F;
 
 /// Fills `out` with elements 0, 1, 2, ... of the stream, uniform in the open interval (0, 1): the
 /// upper 23 bits n of the word as (n + 1/2) / 2^23. Thread-safe; the first n elements do not depend

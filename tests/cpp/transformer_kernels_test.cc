@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "adversarial_draws.h"
 #include "genie_env/kernels/cpu/float_math.h"
 
 namespace genie_env {
@@ -252,6 +253,24 @@ TYPED_TEST(TransformerKernelsTest, DescribeAndSample) {
                                             1 / static_cast<float>(kTemperature), uniform);
         EXPECT_LE(reached[code] / reached.back(), uniform + 1e-5) << kernels.instruction_set;
         EXPECT_GE(reached[code + 1] / reached.back(), uniform - 1e-5) << kernels.instruction_set;
+      }
+    }
+  }
+}
+
+TYPED_TEST(TransformerKernelsTest, NoCodeWithoutWeightIsDrawn) {
+  for (const std::vector<float>& logits : AdversarialLogits()) {
+    const auto codes = static_cast<int64_t>(logits.size());
+    const Floats bias(codes, 0.0f);
+    for (const auto& kernels : SupportedTransformerKernels<TypeParam>()) {
+      const float top = kernels.describe(codes, logits.data(), bias.data()).top;
+      for (const double temperature : {0.1, 1.0, 1.5}) {
+        for (const float uniform : AdversarialUniforms()) {
+          const int64_t code = kernels.sample(codes, logits.data(), bias.data(), top,
+                                              1 / static_cast<float>(temperature), uniform);
+          ASSERT_TRUE(HasWeight(logits, temperature, code))
+              << kernels.instruction_set << ": " << code << " of " << codes << " at " << uniform;
+        }
       }
     }
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "genie_env/core/limits.h"
+#include "genie_env/core/random.h"
 #include "genie_env/core/transformer_constants.h"
 #include "genie_env/kernels/cpu/float_math.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
@@ -290,13 +291,28 @@ GENIE_ENV_INLINE Categorical DescribeRow(int64_t codes, const float* products, c
                }))};
 }
 
+/// Adds the weights of the codes first .. end - 1 to `sum` until it reaches the aim; returns the
+/// last code that made it larger, -1 where none did. The sums that led to the aim may be rounded
+/// otherwise, so that it is missed by a little: whatever code comes last, it has a weight.
+template <typename Weight>
+GENIE_ENV_INLINE int64_t LastThatRaises(int64_t first, int64_t end, float sum, float aim,
+                                        const Weight& weight) {
+  int64_t last = -1;
+  for (int64_t i = first; i < end && sum < aim; ++i) {
+    const float next = sum + weight.template operator()<float>(i);
+    if (next > sum) last = i;
+    sum = next;
+  }
+  return last;
+}
+
 GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const float* bias,
                                    float top, float inverse_temperature, float uniform) {
   const auto weight = [&]<typename Number>(int64_t i) {
     return Exp((Load<Number>(products + i) + Load<Number>(bias + i) - top) * inverse_temperature);
   };
   // Finds the sixteen codes that reach the aim, then the code among them.
-  const float aim = uniform * Sum(codes, weight);
+  const float aim = std::max(uniform, kLeastUniform) * Sum(codes, weight);
   float sum = 0;
   int64_t first = 0;
   for (; first + kLanes < codes; first += kLanes) {
@@ -304,12 +320,9 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
     if (next >= aim) break;
     sum = next;
   }
-  const int64_t last = std::min(first + kLanes, codes) - 1;
-  for (int64_t i = first; i < last; ++i) {
-    sum += weight.template operator()<float>(i);
-    if (sum >= aim) return i;
-  }
-  return last;
+  const int64_t end = std::min(first + kLanes, codes);
+  const int64_t found = LastThatRaises(first, end, sum, aim, weight);
+  return found >= 0 ? found : LastThatRaises(0, end, 0.0f, aim, weight);
 }
 
 // Defines one function for each kernel and instruction set, and their table. Attributes cannot be

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "genie_env/core/random.h"
+
 namespace genie_env {
 namespace {
 
@@ -18,11 +20,11 @@ int64_t Sample(const float* logits, int64_t codes, float top, float temperature,
   const auto weight = [&](int64_t i) { return std::exp((logits[i] - top) / temperature); };
   float total = 0, sum = 0;
   for (int64_t i = 0; i < codes; ++i) total += weight(i);
-  for (int64_t i = 0; i < codes - 1; ++i) {
-    sum += weight(i);
-    if (sum >= uniform * total) return i;
-  }
-  return codes - 1;
+  // Above 0, and no more than the total, which the sum becomes: a code that reaches it raised it.
+  const float aim = std::min(std::max(uniform, kLeastUniform) * total, total);
+  int64_t code = 0;
+  while ((sum += weight(code)) < aim) ++code;
+  return code;
 }
 
 }  // namespace

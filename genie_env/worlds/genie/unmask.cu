@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "genie_env/core/random.h"
 #include "genie_env/worlds/genie/unmask.h"
 
 namespace genie_env {
@@ -46,20 +47,28 @@ __device__ int64_t Sample(const float* logits, int64_t codes, float top, float t
   };
   float total = 0;
   for (int64_t i = lane; i < codes; i += kWarp) total += weight(i);
-  const float aim = uniform * Sum(total);
+  const float aim = fmaxf(uniform, kLeastUniform) * Sum(total);
+  // Finds the warp's width of codes that reaches the aim, then the code among them, as the kernel
+  // for CPUs does (kernels/cpu/transformer_kernels.cc): the last one that makes the sum larger.
   float before = 0;  // the sum of the weights of the codes before `first`
-  for (int64_t first = 0; first < codes; first += kWarp) {
-    float sum = weight(first + lane);  // after the loop: the sum over the lanes up to this one
-    for (int step = 1; step < kWarp; step *= 2) {
-      const float other = __shfl_up_sync(kAllLanes, sum, step);
-      if (lane >= step) sum += other;
-    }
-    if (const unsigned reached = __ballot_sync(kAllLanes, before + sum >= aim)) {
-      return min(first + __ffs(reached) - 1, codes - 1);
-    }
-    before += __shfl_sync(kAllLanes, sum, kWarp - 1);
+  int64_t first = 0;
+  for (; first + kWarp < codes; first += kWarp) {
+    const float next = before + Sum(weight(first + lane));
+    if (next >= aim) break;
+    before = next;
   }
-  return codes - 1;
+  const int64_t end = min(first + kWarp, codes);
+  const auto last_that_raises = [&](int64_t begin, float sum) {
+    int64_t last = -1;
+    for (int64_t i = begin; i < end && sum < aim; ++i) {
+      const float next = sum + weight(i);
+      if (next > sum) last = i;
+      sum = next;
+    }
+    return last;
+  };
+  const int64_t found = last_that_raises(first, before);
+  return found >= 0 ? found : last_that_raises(0, 0.0f);
 }
 
 /// One block computes one row. One warp reads the logits of one position.

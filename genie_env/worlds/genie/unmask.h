@@ -8,8 +8,8 @@ namespace genie_env {
 /// pass, it unmasks `count` tokens of each row: those with the largest `order`, or, where `order`
 /// is null, those whose likeliest code has the highest probability; ties by position. An unmasked
 /// token takes its value from `given`, or, where `given` is null, from a draw: the first code at
-/// which the sum of exp((logit - top) / temperature) reaches `uniform` of its total. All arrays are
-/// row-major and on one device.
+/// which the sum of exp((logit - top) / temperature) reaches `uniform` of its total. A code that
+/// adds nothing to the sum is never drawn. All arrays are row-major and on one device.
 struct MaskGitPass {
   int64_t rows;
   int64_t positions;

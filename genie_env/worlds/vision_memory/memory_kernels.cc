@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "genie_env/core/random.h"
 #include "genie_env/kernels/cpu/float_math.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
 
@@ -96,7 +97,8 @@ GENIE_ENV_INLINE void SampleRow(const MixtureBlock& block, const float* logits, 
     }
   }
   for (int64_t j = 0; j < lanes; ++j) {
-    total[j] *= uniform[j];
+    // Above 0, so that a component without weight, which adds nothing, does not reach it.
+    total[j] *= uniform[j] < kLeastUniform ? kLeastUniform : uniform[j];
     mean[j] = parts[kPanel + j] + block.bias[kPanel + j];
     log_std[j] = parts[2 * kPanel + j] + block.bias[2 * kPanel + j];
   }

@@ -5,11 +5,14 @@
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tanh.h>
 
 #include <cmath>
 #include <numbers>
+#include <vector>
 
+#include "genie_env/core/random.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 
 namespace genie_env {
@@ -41,9 +44,12 @@ class MemoryTorch final : public FrozenMemory {
     const Advanced next = Advance(state, actions);
     const Mixture mixture = Split(next.output);
     const at::Tensor tau = draws.temperature.unsqueeze(1);
-    const at::Tensor reached = at::softmax(mixture.logits / tau.unsqueeze(2), 2).cumsum(2);
+    // Added one by one: other sums of the same numbers may grow where a weight is 0.
+    std::vector<at::Tensor> sums = at::softmax(mixture.logits / tau.unsqueeze(2), 2).unbind(2);
+    for (size_t k = 1; k < sums.size(); ++k) sums[k] = sums[k - 1] + sums[k];
+    const at::Tensor aim = draws.uniform.clamp_min(kLeastUniform) * sums.back();
     const at::Tensor component =
-        (reached.narrow(2, 0, components_ - 1) < draws.uniform.unsqueeze(2))
+        (at::stack(sums, 2).narrow(2, 0, components_ - 1) < aim.unsqueeze(2))
             .sum(2, /*keepdim=*/true);
     const at::Tensor mean = mixture.means.gather(2, component).squeeze(2);
     const at::Tensor log_std = mixture.log_stds.gather(2, component).squeeze(2);
