@@ -50,7 +50,8 @@ void InitTrainer(py::module_& m) {
           "termination_logits",
           [](const Memory& memory, const TensorMap& batch, uint64_t noise_step) {
             const FrozenScope scope;
-            return memory.TerminationLogits(batch, {.step = noise_step});
+            TrainingNoise noise(0, noise_step);
+            return memory.TerminationLogits(batch, noise);
           },
           py::arg("batch"), py::arg("noise_step"), Released(),
           "The termination logits of a batch of windows: float32 [N, T]. They are trained with a "
@@ -74,11 +75,15 @@ void InitTrainer(py::module_& m) {
            py::arg("bf16") = TrainerOptions{}.bf16, py::arg("seed") = TrainerOptions{}.seed,
            py::arg("device") = TrainerOptions{}.device)
       .def("backward", &Trainer::Backward, py::arg("batch"), Released(),
-           "Computes loss and gradients of one batch; returns the loss and its terms.")
+           "Computes loss and gradients of one batch; returns the loss and its terms.\n\n"
+           "Raises RuntimeError where the loss is not finite. Where it raises, there are no "
+           "gradients.")
       .def("evaluate", &Trainer::Evaluate, py::arg("batch"), py::arg("noise_step"), Released(),
            "Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.")
       .def("update", &Trainer::Update, Released(),
-           "Makes one optimiser step with the last gradients.")
+           "Makes one optimiser step with the gradients of the last `backward`.\n\n"
+           "Raises RuntimeError where it failed, where another update or load came after it, and\n"
+           "where a gradient is not finite; the weights are then as before.")
       .def("set_learning_rate", &Trainer::SetLearningRate, py::arg("learning_rate"))
       .def("gradients", &Trainer::Gradients, "The gradients by parameter name, not copied.")
       .def("weights", &Trainer::Weights, "Copies of the parameters, by name.")

@@ -19,21 +19,21 @@ std::span<float> Elements(const at::Tensor& tensor) {
   return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
 }
 
-RowCounter Counter(const NoiseKey& key) {
-  return {key.seed, static_cast<uint32_t>(key.step >> 32), static_cast<uint32_t>(key.step)};
+RowCounter Counter(uint64_t seed, uint64_t step) {
+  return {seed, static_cast<uint32_t>(step >> 32), static_cast<uint32_t>(step)};
 }
 
 }  // namespace
 
-at::Tensor TrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device) {
+at::Tensor TrainingNoise::Normal(at::IntArrayRef shape, at::Device device) {
   at::Tensor noise = at::empty(shape, at::kFloat);
-  FillNormal(Counter(key), Stream::kTrainingNoise, Elements(noise));
+  FillNormal(Counter(seed_, step_), NoiseStream(uses_++), Elements(noise));
   return noise.to(device);
 }
 
-at::Tensor UniformTrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device) {
+at::Tensor TrainingNoise::Uniform(at::IntArrayRef shape, at::Device device) {
   at::Tensor noise = at::empty(shape, at::kFloat);
-  FillUniform(Counter(key), Stream::kTrainingNoise, Elements(noise));
+  FillUniform(Counter(seed_, step_), NoiseStream(uses_++), Elements(noise));
   return noise.to(device);
 }
 

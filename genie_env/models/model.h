@@ -13,17 +13,27 @@ namespace genie_env {
 
 using TensorMap = std::map<std::string, at::Tensor>;
 
-/// Keys the noise of one training step, so that a resumed run draws what an unbroken one would.
-struct NoiseKey {
-  uint64_t seed = 0;
-  uint64_t step = 0;
+/// The noise of one training step. It is a function of seed and step, so that a resumed run draws
+/// what an unbroken one would. Every call has a stream of its own (NoiseStream): no two share a
+/// draw.
+class TrainingNoise {
+ public:
+  TrainingNoise(uint64_t seed, uint64_t step) : seed_(seed), step_(step) {}
+  TrainingNoise(const TrainingNoise&) = delete;  // a copy would draw the same again
+  TrainingNoise& operator=(const TrainingNoise&) = delete;
+  TrainingNoise(TrainingNoise&&) = default;
+  TrainingNoise& operator=(TrainingNoise&&) = default;
+
+  /// Standard normal draws: float32 of `shape`, on `device`.
+  at::Tensor Normal(at::IntArrayRef shape, at::Device device);
+
+  /// Uniform draws in (0, 1).
+  at::Tensor Uniform(at::IntArrayRef shape, at::Device device);
+
+ private:
+  uint64_t seed_, step_;
+  uint32_t uses_ = 0;
 };
-
-/// Standard normal draws of the training-noise stream: float32 of `shape`, on `device`.
-at::Tensor TrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
-
-/// Uniform draws in (0, 1) of the same stream. A training step uses one of the two functions, once.
-at::Tensor UniformTrainingNoise(const NoiseKey& key, at::IntArrayRef shape, at::Device device);
 
 /// The weights of one linear map or convolution. They are drawn from U(-b, b) with b = 1 /
 /// sqrt(fan_in), torch's default, by our own generator: torch's is never touched.
@@ -61,12 +71,12 @@ class Model : public torch::nn::Module {
 
   /// Computes the loss of one batch. Each model documents the tensors of its batch and their
   /// shapes; a missing tensor or a wrong shape throws std::invalid_argument.
-  virtual Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) = 0;
+  virtual Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) = 0;
 
-  /// Called without gradients after every update, with the noise key of its batch. A network
-  /// changes here the parameters that the optimiser does not learn. Its memory of earlier batches
-  /// is in buffers, which are checkpointed.
-  virtual void AfterUpdate(const NoiseKey& /*noise*/) {}
+  /// Called without gradients after every update, with the noise of its step. A network changes
+  /// here the parameters that the optimiser does not learn. Its memory of earlier batches is in
+  /// buffers, which are checkpointed.
+  virtual void AfterUpdate(TrainingNoise& /*noise*/) {}
 };
 
 /// tensors[name]. Throws std::invalid_argument where it is missing; `what` names the tensors.

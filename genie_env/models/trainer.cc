@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cmath>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -70,10 +71,17 @@ struct Trainer::Impl {
   std::vector<std::string> names;
   std::vector<at::Tensor> parameters, first_moments, second_moments, steps;
   int64_t step = 0;
+  /// The noise of the step that the gradients belong to; empty where there are none to apply.
+  std::optional<TrainingNoise> noise;
 
-  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+  Loss ComputeLoss(const TensorMap& batch, TrainingNoise& of_step) {
     const Bf16Scope autocast(options.bf16, device.type());
-    return model->ComputeLoss(batch, noise);
+    return model->ComputeLoss(batch, of_step);
+  }
+
+  void DropGradients() {
+    noise.reset();
+    model->zero_grad();
   }
 };
 
@@ -85,7 +93,8 @@ Trainer::Trainer(std::shared_ptr<Model> model, TrainerOptions options)
                                         .parameters = {},
                                         .first_moments = {},
                                         .second_moments = {},
-                                        .steps = {}})) {
+                                        .steps = {},
+                                        .noise = {}})) {
   impl_->model->to(impl_->device);
   for (const auto& [name, parameter] : ParametersOf(*impl_->model)) {
     impl_->names.push_back(name);
@@ -99,7 +108,8 @@ Trainer::Trainer(std::shared_ptr<Model> model, TrainerOptions options)
 Trainer::~Trainer() = default;
 
 std::map<std::string, double> Trainer::Backward(const TensorMap& batch) {
-  const NoiseKey noise{impl_->options.seed, static_cast<uint64_t>(impl_->step)};
+  impl_->DropGradients();
+  TrainingNoise noise(impl_->options.seed, static_cast<uint64_t>(impl_->step));
   const Loss loss = impl_->ComputeLoss(batch, noise);
   std::map<std::string, double> report = Report(loss);
   if (!loss.total.isfinite().item<bool>()) {
@@ -108,25 +118,36 @@ std::map<std::string, double> Trainer::Backward(const TensorMap& batch) {
                              "; the weights are as before it: lower the learning rate or look for "
                              "values that are not finite in the data");
   }
-  impl_->model->zero_grad();
-  loss.total.backward();
+  try {
+    loss.total.backward();
+  } catch (...) {
+    impl_->DropGradients();  // some parameters may have theirs already
+    throw;
+  }
+  impl_->noise = std::move(noise);
   return report;
 }
 
 std::map<std::string, double> Trainer::Evaluate(const TensorMap& batch, uint64_t noise_step) {
   const c10::AutoGradMode no_gradients(false);
   const EvaluationScope whole(*impl_->model);
-  // No training step has this key.
-  return Report(impl_->ComputeLoss(batch, {~impl_->options.seed, noise_step}));
+  TrainingNoise noise(~impl_->options.seed, noise_step);  // No training step has this key.
+  return Report(impl_->ComputeLoss(batch, noise));
 }
 
 void Trainer::Update() {
   const c10::AutoGradMode no_gradients(false);
+  if (!impl_->noise) {
+    throw std::logic_error(
+        "update before backward: there are no gradients to apply; every update needs a backward "
+        "before it that did not fail");
+  }
   std::vector<at::Tensor> gradients;
   for (size_t i = 0; i < impl_->names.size(); ++i) {
     const at::Tensor& gradient = impl_->parameters[i].grad();
     if (!gradient.defined()) {
-      throw std::logic_error("update before backward: there are no gradients yet");
+      throw std::logic_error("the loss does not depend on \"" + impl_->names[i] +
+                             "\": it has no gradient");
     }
     if (!IsFinite(gradient)) {
       throw std::runtime_error("the gradient of \"" + impl_->names[i] +
@@ -141,6 +162,7 @@ void Trainer::Update() {
       gradient.clamp_(-impl_->options.gradient_clip, impl_->options.gradient_clip);
     }
   }
+  TrainingNoise noise = *std::exchange(impl_->noise, std::nullopt);  // applied once, come what may
   for (at::Tensor& step : impl_->steps) {
     step.add_(1);
   }
@@ -148,7 +170,7 @@ void Trainer::Update() {
                    /*max_exp_avg_sqs=*/{}, impl_->steps, impl_->options.learning_rate, kBeta1,
                    kBeta2, /*weight_decay=*/0.0, kAdamEpsilon, /*amsgrad=*/false,
                    /*maximize=*/false);
-  impl_->model->AfterUpdate({impl_->options.seed, static_cast<uint64_t>(impl_->step)});
+  impl_->model->AfterUpdate(noise);
   ++impl_->step;
 }
 
@@ -175,7 +197,10 @@ TensorMap Trainer::Weights() const {
   return weights;
 }
 
-void Trainer::LoadWeights(const TensorMap& weights) { LoadParameters(*impl_->model, weights); }
+void Trainer::LoadWeights(const TensorMap& weights) {
+  LoadParameters(*impl_->model, weights);
+  impl_->DropGradients();
+}
 
 TensorMap Trainer::State() const {
   TensorMap state{{"step", at::full({}, impl_->step, at::kLong)}};
@@ -233,7 +258,7 @@ void Trainer::LoadState(const TensorMap& state) {
       throw std::invalid_argument("\"" + name + "\" is no part of this network's state");
     }
   }
-  LoadParameters(*impl_->model, weights);
+  LoadWeights(weights);
   for (const auto& [name, buffer] : buffers) {
     at::Tensor(buffer).copy_(state.at("buffer." + name));
   }

@@ -26,14 +26,16 @@ class Trainer {
   ~Trainer();
 
   /// Computes loss and gradients of one batch; the gradients replace earlier ones. Returns the loss
-  /// as "loss" and its terms. Throws std::runtime_error when the loss is not finite.
+  /// as "loss" and its terms. Throws std::runtime_error when the loss is not finite. Where it
+  /// throws, there are no gradients.
   std::map<std::string, double> Backward(const TensorMap& batch);
 
   /// Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.
   std::map<std::string, double> Evaluate(const TensorMap& batch, uint64_t noise_step);
 
-  /// Makes one optimiser step with the last gradients. Throws std::logic_error when there are none,
-  /// std::runtime_error when one is not finite; the weights are then as before.
+  /// Makes one optimiser step with the gradients of the last Backward. Throws std::logic_error
+  /// where it failed, or another Update, LoadWeights or LoadState came after it, and
+  /// std::runtime_error when a gradient is not finite; the weights are then as before.
   void Update();
 
   void SetLearningRate(double learning_rate);

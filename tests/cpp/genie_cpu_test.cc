@@ -120,7 +120,7 @@ TEST(PackedGenie, ARowDependsOnItselfAlone) {
     constexpr int64_t kRows = 5;
     const at::Tensor start = RandomNumbers(1, {kRows, kPositions}, kDynamics.codes);
     const at::Tensor actions = RandomNumbers(2, {kRows}, kActions);
-    const FrameDraws draws{.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
+    const FrameDraws draws{.uniform = TrainingNoise(3, 0).Uniform({kRows, kPositions}, at::kCPU),
                            .order = {},
                            .temperature = at::full({kRows}, 1.0f, at::kFloat)};
     const GenieState together = scene.MakeState(kRows, dtype);

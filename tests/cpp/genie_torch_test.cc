@@ -42,7 +42,7 @@ void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
 
   uint64_t seed = 100;
   const auto uniform = [&](at::IntArrayRef shape) {
-    return UniformTrainingNoise({++seed, 0}, shape, at::kCPU);
+    return TrainingNoise(++seed, 0).Uniform(shape, at::kCPU);
   };
   const auto frames = [&](int64_t rows) {
     return (uniform({rows, 24, 16, 3}) * 256).to(at::kByte);
@@ -115,7 +115,7 @@ TEST(GenieTorch, AStateMeansTheSameToBoth) {
   const at::Tensor start = RandomNumbers(1, {1, kPositions}, kCodes);
   torch->Begin(mixed, rows, start);
   cpu->Begin(expected, rows, start);
-  const FrameDraws draws{.uniform = UniformTrainingNoise({2, 0}, {1, kPositions}, at::kCPU),
+  const FrameDraws draws{.uniform = TrainingNoise(2, 0).Uniform({1, kPositions}, at::kCPU),
                          .order = {},
                          .temperature = at::ones({1})};
   for (int64_t step = 0; step < 9; ++step) {  // by turns
@@ -156,7 +156,7 @@ TEST(GenieTorch, DreamsInBfloat16AboutAsInFloat32) {
                  RandomNumbers(1, {kRows, kPositions}, kCodes));
     surprises[dtype == at::kFloat ? 0 : 1] =
         genie->Dream(state, RandomNumbers(2, {kRows}, RandomGenie::kActions),
-                     {.uniform = UniformTrainingNoise({3, 0}, {kRows, kPositions}, at::kCPU),
+                     {.uniform = TrainingNoise(3, 0).Uniform({kRows, kPositions}, at::kCPU),
                       .order = {},
                       .temperature = at::ones({kRows})});
     EXPECT_EQ(state.kv_cache.scalar_type(), dtype);

@@ -240,8 +240,8 @@ TEST_F(GenieWorldTest, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
 
   constexpr int64_t kSize = RandomGenie::kPositions * 3;
   TensorMap weights = RandomGenieWeights();
-  const at::Tensor mean = UniformTrainingNoise({1, 0}, {kSize}, at::kCPU);
-  const at::Tensor whitening = UniformTrainingNoise({2, 0}, {kSize, kSize}, at::kCPU).tril();
+  const at::Tensor mean = TrainingNoise(1, 0).Uniform({kSize}, at::kCPU);
+  const at::Tensor whitening = TrainingNoise(2, 0).Uniform({kSize, kSize}, at::kCPU).tril();
   weights["support.mean"] = mean;
   weights["support.whitening"] = whitening;
   WriteTensors(path_ / "model.safetensors", weights);

@@ -16,7 +16,7 @@ namespace genie_env {
 
 /// Whole numbers from 0 to count - 1.
 inline at::Tensor RandomNumbers(uint64_t seed, at::IntArrayRef shape, int64_t count) {
-  return (UniformTrainingNoise({seed, 0}, shape, at::kCPU) * static_cast<double>(count))
+  return (TrainingNoise(seed, 0).Uniform(shape, at::kCPU) * static_cast<double>(count))
       .to(at::kLong);
 }
 
@@ -52,7 +52,7 @@ struct RandomGenie {
     }
   }
 
-  at::Tensor action_codes = UniformTrainingNoise({7, 0}, {kActions, 6}, at::kCPU) - 0.5;
+  at::Tensor action_codes = TrainingNoise(7, 0).Uniform({kActions, 6}, at::kCPU) - 0.5;
   Tokenizer tokenizer{kTokenizer, 1};
   Dynamics dynamics{kDynamics, action_codes, 2};
 };

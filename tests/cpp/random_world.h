@@ -62,7 +62,7 @@ inline std::filesystem::path WriteRandomWorld(const std::filesystem::path& direc
   WriteTensors(directory / "model.safetensors", RandomWeights(sizes, seed));
   constexpr int64_t kStarts = 7;
   WriteTensors(directory / "starts.safetensors",
-               {{"mu", TrainingNoise({seed, 0}, {kStarts, sizes.latents}, at::kCPU)},
+               {{"mu", TrainingNoise(seed, 0).Normal({kStarts, sizes.latents}, at::kCPU)},
                 {"logvar", at::full({kStarts, sizes.latents}, -2.0f, at::kFloat)}});
   return directory;
 }

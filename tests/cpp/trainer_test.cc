@@ -5,6 +5,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "files.h"
+#include "genie_env/core/random.h"
 #include "genie_env/models/autocast.h"
 #include "genie_env/models/vision_memory/memory.h"
 #include "genie_env/models/vision_memory/vision.h"
@@ -111,7 +113,8 @@ TEST(Memory, RefusesArgumentsThatCannotBe) {
   EXPECT_EQ(words({.components = 33}), "components is 33, expected 1 to 32");
   Memory memory({2, 3, 1});
   const auto refusal = [&](const TensorMap& batch) {
-    return TextOf<std::invalid_argument>([&] { memory.ComputeLoss(batch, {}); });
+    TrainingNoise noise(0, 0);
+    return TextOf<std::invalid_argument>([&] { memory.ComputeLoss(batch, noise); });
   };
   EXPECT_EQ(refusal({}), "the batch has no \"mu\"");
   EXPECT_EQ(refusal({{"mu", at::zeros({1, 4, 3})}}),
@@ -158,6 +161,73 @@ TEST_F(TrainingMemory, AGradientThatIsNotFiniteChangesNothing) {
   ExpectStateIs(before);
   Step();
   EXPECT_EQ(trainer_.step(), 2);
+}
+
+TEST_F(TrainingMemory, OnlyTheGradientsOfTheLastBatchAreApplied) {
+  const std::string words =
+      "update before backward: there are no gradients to apply; every update needs a backward "
+      "before it that did not fail";
+  const auto refuses_to_update = [&] {
+    const TensorMap before = trainer_.State();
+    EXPECT_EQ(TextOf<std::logic_error>([&] { trainer_.Update(); }), words);
+    ExpectStateIs(before);
+    EXPECT_TRUE(trainer_.Gradients().empty());
+  };
+  refuses_to_update();
+  trainer_.Backward(Batch());
+  TensorMap not_finite = Batch();
+  not_finite.at("mu").fill_(kNan);
+  const auto text = TextOf<std::runtime_error>([&] { trainer_.Backward(not_finite); });
+  EXPECT_TRUE(
+      text.ends_with("nan at step 0; the weights are as before it: lower the learning rate "
+                     "or look for values that are not finite in the data"))
+      << text;
+  refuses_to_update();
+  trainer_.Backward(Batch());
+  TextOf<std::invalid_argument>([&] { trainer_.Backward({}); });
+  refuses_to_update();
+  trainer_.Backward(Batch());
+  trainer_.LoadWeights(trainer_.Weights());
+  refuses_to_update();
+  trainer_.Backward(Batch());
+  trainer_.LoadState(trainer_.State());
+  refuses_to_update();
+  Step();
+  const TensorMap before = trainer_.State();
+  EXPECT_EQ(TextOf<std::logic_error>([&] { trainer_.Update(); }), words);
+  ExpectStateIs(before);
+  EXPECT_EQ(trainer_.step(), 1);
+}
+
+/// A network that draws noise three times a step: twice for its loss, once after the update.
+struct NoisyModel : Model {
+  Loss ComputeLoss(const TensorMap& /*batch*/, TrainingNoise& noise) override {
+    Draw(noise);
+    Draw(noise);
+    return {.total = weight.sum(), .terms = {}};
+  }
+  void AfterUpdate(TrainingNoise& noise) override { Draw(noise); }
+  void Draw(TrainingNoise& noise) { drawn.push_back(noise.Uniform({64}, at::kCPU)); }
+
+  at::Tensor weight = register_parameter("weight", at::zeros({2}));
+  std::vector<at::Tensor> drawn;
+};
+
+TEST(TrainingNoise, NoTwoUsesOfAStepShareADraw) {
+  const auto model = std::make_shared<NoisyModel>();
+  Trainer trainer(model, {.seed = 3});
+  trainer.Backward({});
+  trainer.Update();
+  ASSERT_EQ(model->drawn.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      EXPECT_FALSE((model->drawn[i] == model->drawn[j]).any().item<bool>()) << i << " and " << j;
+    }
+  }
+  // A network that draws once a step draws what it did before uses had streams of their own.
+  std::vector<float> first(64);
+  FillUniform({.seed = 3}, Stream::kTrainingNoise, first);
+  EXPECT_TRUE(at::equal(model->drawn[0], at::tensor(first)));
 }
 
 TEST_F(TrainingMemory, AStateThatCannotBeIsRefused) {

@@ -5,6 +5,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -12,9 +13,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <tuple>
 #include <vector>
 
+#include "adversarial_draws.h"
 #include "genie_env/kernels/device_info.h"
 #include "genie_env/models/model.h"
 
@@ -54,7 +57,7 @@ struct Frames {
 
 Frames RandomFrames(int64_t rows, int64_t positions, int64_t codes, uint64_t seed) {
   const auto uniform = [&](uint64_t step, at::IntArrayRef shape) {
-    return UniformTrainingNoise({seed, step}, shape, at::kCPU);
+    return TrainingNoise(seed, step).Uniform(shape, at::kCPU);
   };
   return {.logits = 8 * uniform(0, {rows, positions, codes}),
           .order = {},
@@ -116,6 +119,48 @@ TEST(MaskGitKernels, DrawsByInverseDistributionFunction) {
   }
 }
 
+/// Draws with every adversarial uniform number from each of some adversarial rows of logits; no
+/// drawn code may have next to no weight.
+void ExpectNoDrawWithoutWeight(const std::function<void(const Frames&)>& unmask) {
+  const std::vector<std::vector<float>> rows = AdversarialLogits();
+  const std::vector<float> uniforms = AdversarialUniforms();
+  for (const std::vector<float>& logits : rows) {
+    const auto codes = static_cast<int64_t>(logits.size());
+    const auto draws = static_cast<int64_t>(uniforms.size());
+    for (const double temperature : {0.1, 1.0, 1.5}) {
+      const Frames frames{.logits = at::tensor(logits).expand({1, draws, codes}).contiguous(),
+                          .order = at::zeros({1, draws}),
+                          .given = {},
+                          .uniform = at::tensor(uniforms).unsqueeze(0),
+                          .temperature = at::full({1}, temperature, at::kFloat),
+                          .tokens = at::full({1, draws}, codes, at::kLong),
+                          .surprise = at::zeros({1})};
+      unmask(frames);
+      for (const int64_t token : Tokens(frames)) {
+        ASSERT_TRUE(HasWeight(logits, temperature, token)) << token << " of " << codes;
+      }
+    }
+  }
+}
+
+TEST(MaskGitKernels, NoCodeWithoutWeightIsDrawn) {
+  ExpectNoDrawWithoutWeight(
+      [](const Frames& frames) { UnmaskOnCpu(frames.Pass(frames.tokens.numel())); });
+}
+
+TEST(MaskGitKernels, NoCodeWithoutWeightIsDrawnOnTheGpu) {
+  if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
+  const at::Device device(at::kCUDA, 0);
+  const c10::DeviceGuard on_device(device);
+  const c10::impl::VirtualGuardImpl gpu(at::kCUDA);
+  ExpectNoDrawWithoutWeight([&](const Frames& frames) {
+    const Frames there = frames.To(device);
+    UnmaskOnGpu(there.Pass(frames.tokens.numel()),
+                gpu.getStreamNativeHandle(gpu.getStream(device)));
+    at::Tensor(frames.tokens).copy_(there.tokens);
+  });
+}
+
 TEST(MaskGitKernels, TheGpuSettlesWhatTheCpuSettles) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
   const at::Device device(at::kCUDA, 0);
@@ -127,7 +172,7 @@ TEST(MaskGitKernels, TheGpuSettlesWhatTheCpuSettles) {
     for (const bool given : {false, true}) {
       for (const bool ordered : {false, true}) {
         Frames frames = RandomFrames(rows, positions, codes, 3);
-        if (ordered) frames.order = UniformTrainingNoise({4, 0}, {rows, positions}, at::kCPU);
+        if (ordered) frames.order = TrainingNoise(4, 0).Uniform({rows, positions}, at::kCPU);
         if (given) frames.given = frames.logits.argmin(-1);
         for (const int64_t count : {int64_t{1}, int64_t{positions} / 2}) {
           const Frames there = frames.To(device);

@@ -1,8 +1,11 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
@@ -16,8 +19,10 @@
 #include <limits>
 #include <map>
 
+#include "adversarial_draws.h"
 #include "files.h"
 #include "genie_env/core/error.h"
+#include "genie_env/core/limits.h"
 #include "genie_env/kernels/cpu/packed_gemm.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 #include "genie_env/worlds/vision_memory/world.h"
@@ -121,7 +126,7 @@ struct Scene {
                .output_bias = weight("output.bias"),
                .action_inputs = at::tensor({-1.0f, 0.25f, 1.0f})};
     const auto normal = [&](uint64_t step, int64_t size) {
-      return TrainingNoise({5, step}, {rows, size}, at::kCPU);
+      return TrainingNoise(5, step).Normal({rows, size}, at::kCPU);
     };
     state = {.z = normal(0, sizes.latents),
              .h = normal(1, sizes.hidden).tanh(),
@@ -237,6 +242,42 @@ TEST(FrozenMemory, WritesWhatIsObservedWhereItIsWanted) {
       EXPECT_TRUE(at::equal(seen.z, state.z) && at::equal(seen.c, state.c));
       EXPECT_TRUE((observation.select(1, 0) == 99).all().item<bool>());
       EXPECT_TRUE((observation.select(1, -1) == 99).all().item<bool>());
+    }
+  }
+}
+
+TEST(FrozenMemory, NoComponentWithoutWeightIsDrawn) {
+  const at::Tensor uniform = at::tensor(AdversarialUniforms()).unsqueeze(1);
+  const int64_t rows = uniform.size(0);
+  for (const std::vector<float>& logits : AdversarialLogits()) {
+    if (logits.size() > kMaxComponents) continue;
+    const auto components = static_cast<int64_t>(logits.size());
+    // M predicts this mixture always, and its component k is as good as the number k.
+    const at::Tensor mean = at::arange(components, at::kFloat), log_std = at::full_like(mean, -20);
+    const MemoryWeights weights{
+        .weight_ih = at::zeros({4, 3}),
+        .weight_hh = at::zeros({4, 1}),
+        .bias = at::zeros({4}),
+        .output_weight = at::zeros({3 * components + 1, 1}),
+        .output_bias = at::cat({at::tensor(logits), mean, log_std, at::zeros({1})}),
+        .action_inputs = at::zeros({1})};
+    for (const auto& memory :
+         {MakeMemoryCpu(weights, at::kFloat), MakeMemoryTorch(weights, at::kCPU, at::kFloat)}) {
+      for (const double temperature : {0.1, 1.0, 1.5}) {
+        const MemoryState state{.z = at::zeros({rows, 1}),
+                                .h = at::zeros({rows, 1}),
+                                .c = at::zeros({rows, 1}),
+                                .restart = at::zeros({rows})};
+        memory->Dream(state, at::zeros({rows}, at::kLong),
+                      {.uniform = uniform,
+                       .normal = at::zeros({rows, 1}),
+                       .temperature = at::full({rows}, temperature, at::kFloat)},
+                      {});
+        for (int64_t row = 0; row < rows; ++row) {
+          const int64_t drawn = std::lround(state.z[row][0].item<float>());
+          ASSERT_TRUE(HasWeight(logits, temperature, drawn)) << drawn << " of " << components;
+        }
+      }
     }
   }
 }
@@ -450,8 +491,8 @@ TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
             "them)");
 
   TensorMap weights = RandomWeights(kSizes, 0);
-  const at::Tensor mean = TrainingNoise({1, 0}, {16}, at::kCPU);
-  const at::Tensor whitening = TrainingNoise({2, 0}, {16, 16}, at::kCPU).tril();
+  const at::Tensor mean = TrainingNoise(1, 0).Normal({16}, at::kCPU);
+  const at::Tensor whitening = TrainingNoise(2, 0).Normal({16, 16}, at::kCPU).tril();
   weights["support.mean"] = mean;
   weights["support.whitening"] = whitening;
   WriteTensors(path / "model.safetensors", weights);
@@ -459,7 +500,7 @@ TEST(VisionMemoryWorld, SaysHowFarItsLatentsAreFromThoseOfTheTrainingFrames) {
   EXPECT_TRUE(world->spec().has_latent_statistics);
   EXPECT_NE(world->spec().fingerprint, without->spec().fingerprint);
   WorldState state = world->MakeState(37);
-  state[0].copy_(TrainingNoise({3, 0}, {37, 16}, at::kCPU));
+  state[0].copy_(TrainingNoise(3, 0).Normal({37, 16}, at::kCPU));
   const at::Tensor distance = world->LatentDistance(state);
   const at::Tensor white = (state[0] - mean).to(at::kDouble).matmul(whitening.to(at::kDouble).t());
   EXPECT_TRUE(at::allclose(distance, white.square().sum(1).sqrt().to(at::kFloat), 1e-4, 1e-5));

@@ -137,15 +137,14 @@ at::Tensor Dynamics::CrossEntropyByFrame(const at::Tensor& tokens,
   return CrossEntropy(Predict(clean, hidden, actions.to(device)), next).mean(at::IntArrayRef{0, 2});
 }
 
-Loss Dynamics::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+Loss Dynamics::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   Check(Take(batch, "tokens"), Take(batch, "actions"));
   const at::Device device = embedding_.device();
   const at::Tensor tokens = Take(batch, "tokens").to(device), next = tokens.slice(1, 1);
   const int64_t clips = tokens.size(0), frames = tokens.size(1), positions = tokens.size(2);
 
   const int64_t all = tokens.numel(), hideable = next.numel();
-  Draws draws(
-      UniformTrainingNoise(noise, {clips + 2 * all + clips * (frames - 1) + hideable}, device));
+  Draws draws(noise.Uniform({clips + 2 * all + clips * (frames - 1) + hideable}, device));
   const at::Tensor corruption = kMaxCorruption * draws.Next({clips, 1, 1});
   const at::Tensor corrupted = draws.Next(tokens.sizes()) < corruption;
   const at::Tensor random =

@@ -41,7 +41,7 @@ class Dynamics : public Model {
   /// stream, each token is replaced by a random one with a probability uniform in 0 .. 0.1, drawn
   /// for each clip, because the history of a dream has errors too. Terms: "cross_entropy", the same
   /// as the loss; "accuracy", the share of the masked tokens that are the likeliest.
-  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+  Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
   void Check(const at::Tensor& tokens, const at::Tensor& actions) const;

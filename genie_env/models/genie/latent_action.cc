@@ -130,7 +130,7 @@ at::Tensor LatentAction::Predict(const at::Tensor& frames, const at::Tensor& act
   return FromPatches(next, sizes_.clip) * given.deviation + given.mean;
 }
 
-Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
+Loss LatentAction::ComputeLoss(const TensorMap& batch, TrainingNoise& /*noise*/) {
   const at::Tensor pixels =
       ClipPixels(Take(batch, "frames"), sizes_.clip, 2, kName).to(encoder_embed_->weight.device());
   const at::Tensor patches = ToPatches(Standardise(pixels).pixels, sizes_.clip);
@@ -153,7 +153,7 @@ Loss LatentAction::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/
   return loss;
 }
 
-void LatentAction::AfterUpdate(const NoiseKey& noise) {
+void LatentAction::AfterUpdate(TrainingNoise& noise) {
   to_code_->bias.sub_(kCentring * mean_);
   quantizer_->RestartDeadCodes(noise);
 }

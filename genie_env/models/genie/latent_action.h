@@ -50,12 +50,12 @@ class LatentAction : public Model {
   /// constant limits the gain below a hundredth of a frame's variance.) Transitions at a clip's
   /// beginning with more than a quarter of the motion from before the clip do not count. Terms:
   /// "explained", the share of the change between frames that is predicted; and the quantizer's.
-  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+  Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
   /// Moves the latents' mean a tenth of the way to 0, and restarts dead codes. Codes are
   /// directions; the quantizer's loss makes the mean grow, and a large mean makes all directions
   /// alike.
-  void AfterUpdate(const NoiseKey& noise) override;
+  void AfterUpdate(TrainingNoise& noise) override;
 
  private:
   at::Tensor Latents(const at::Tensor& patches) const;

@@ -76,7 +76,7 @@ at::Tensor Tokenizer::Decode(const at::Tensor& tokens) const {
   return FromPatches(Patches(latents), sizes_.clip);
 }
 
-Loss Tokenizer::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
+Loss Tokenizer::ComputeLoss(const TensorMap& batch, TrainingNoise& /*noise*/) {
   const at::Tensor pixels = ClipPixels(Take(batch, "frames"), sizes_.clip, 1, "the tokenizer");
   const at::Tensor patches = ToPatches(pixels.to(embed_->weight.device()), sizes_.clip);
   Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
@@ -87,6 +87,6 @@ Loss Tokenizer::ComputeLoss(const TensorMap& batch, const NoiseKey& /*noise*/) {
   return loss;
 }
 
-void Tokenizer::AfterUpdate(const NoiseKey& noise) { quantizer_->RestartDeadCodes(noise); }
+void Tokenizer::AfterUpdate(TrainingNoise& noise) { quantizer_->RestartDeadCodes(noise); }
 
 }  // namespace genie_env

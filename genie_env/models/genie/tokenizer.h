@@ -31,9 +31,9 @@ class Tokenizer : public Model {
   /// then counts in frames that are right otherwise, and frames full of explosions do not outweigh
   /// all others. The constant limits the gain beyond 40 dB. Terms: "psnr" in dB, averaged over
   /// frames; and the quantizer's.
-  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+  Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
-  void AfterUpdate(const NoiseKey& noise) override;
+  void AfterUpdate(TrainingNoise& noise) override;
 
  private:
   at::Tensor Latents(const at::Tensor& patches) const;

@@ -69,7 +69,7 @@ Quantizer::Result Quantizer::Forward(const at::Tensor& latents) {
                     {"quantization_error", error.mean()}}};
 }
 
-void Quantizer::RestartDeadCodes(const NoiseKey& noise) {
+void Quantizer::RestartDeadCodes(TrainingNoise& noise) {
   const at::Tensor used = counts_ > 0;
   idle_.add_(1).masked_fill_(used, 0);
   const at::Tensor dead = (idle_ >= kPatience).nonzero().squeeze(1);
@@ -84,7 +84,7 @@ void Quantizer::RestartDeadCodes(const NoiseKey& noise) {
   const at::Tensor split = order.index_select(0, turn);
   // The new code is as far from the old one as its latents are.
   const at::Tensor variance = (losses_ / counts_).index_select(0, split) / dimensions;
-  const at::Tensor step = TrainingNoise(noise, {count, dimensions}, dead.device());
+  const at::Tensor step = noise.Normal({count, dimensions}, dead.device());
   codebook_.index_copy_(0, dead,
                         Directions().index_select(0, split) + step * variance.sqrt().unsqueeze(1));
   idle_.index_fill_(0, dead, 0);

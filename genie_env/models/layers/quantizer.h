@@ -45,10 +45,10 @@ class Quantizer : public torch::nn::Module {
 
   /// To be called after every update. Moves every dead code next to one of the codes with the
   /// largest error, so that the two split its latents. The result depends on the codes, the counts
-  /// and errors of their latents in the batches so far, and the noise key. Processes that train
+  /// and errors of their latents in the batches so far, and the noise. Processes that train
   /// together would have to sum those counts and errors, besides averaging the gradients; this is
   /// not implemented.
-  void RestartDeadCodes(const NoiseKey& noise);
+  void RestartDeadCodes(TrainingNoise& noise);
 
  private:
   double commitment_;

@@ -81,7 +81,7 @@ at::Tensor Memory::TerminationLogit(const at::Tensor& hidden) const {
   return logit.squeeze(-1).to(at::kFloat);
 }
 
-Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise, bool drop) const {
+Memory::Reading Memory::Read(const TensorMap& batch, TrainingNoise& noise, bool drop) const {
   const at::Tensor& mu = Take(batch, "mu");
   CheckTensor(mu, "mu", at::kFloat, {-1, -1, sizes_.latents});
   const int64_t rows = mu.size(0), frames = mu.size(1);
@@ -96,7 +96,7 @@ Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise, bool
   const auto take = [&](const char* name) { return Take(batch, name).to(device); };
   // One draw for each latent, then one for each hidden unit of a window.
   const int64_t values = mu.numel(), dropped = drop ? rows * sizes_.hidden : 0;
-  const at::Tensor draws = TrainingNoise(noise, {values + dropped}, device);
+  const at::Tensor draws = noise.Normal({values + dropped}, device);
   at::Tensor z = take("mu") + (0.5 * take("logvar")).exp() * draws.narrow(0, 0, values).view_as(mu);
   const at::Tensor hidden =
       Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
@@ -109,11 +109,11 @@ Memory::Reading Memory::Read(const TensorMap& batch, const NoiseKey& noise, bool
               .termination_logit = TerminationLogit(hidden * read.view({rows, 1, sizes_.hidden}))}};
 }
 
-at::Tensor Memory::TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const {
+at::Tensor Memory::TerminationLogits(const TensorMap& batch, TrainingNoise& noise) const {
   return Read(batch, noise, /*drop=*/false).prediction.termination_logit;
 }
 
-Loss Memory::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+Loss Memory::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const auto [z, prediction] = Read(batch, noise, /*drop=*/is_training());
   const int64_t frames = z.size(1);
   CheckTensor(Take(batch, "terminations"), "terminations", at::kFloat, {z.size(0), frames});

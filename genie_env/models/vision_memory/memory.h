@@ -44,11 +44,11 @@ class Memory : public Model {
   /// "termination"; and counts that can be summed over batches: "deaths" and "survivals", the
   /// frames with and without a termination, and "deaths_found" and "false_alarms", the frames of
   /// either kind with a logit above 0.
-  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+  Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
   /// The termination logits of the same windows ("terminations" is not read): float32 [N, T]. They
   /// are trained with kDeathWeight, so their probabilities are too high.
-  at::Tensor TerminationLogits(const TensorMap& batch, const NoiseKey& noise) const;
+  at::Tensor TerminationLogits(const TensorMap& batch, TrainingNoise& noise) const;
 
  private:
   struct Reading {
@@ -57,7 +57,7 @@ class Memory : public Model {
   };
   at::Tensor Mixture(const at::Tensor& hidden) const;
   at::Tensor TerminationLogit(const at::Tensor& hidden) const;
-  Reading Read(const TensorMap& batch, const NoiseKey& noise, bool drop) const;
+  Reading Read(const TensorMap& batch, TrainingNoise& noise, bool drop) const;
 
   MemorySizes sizes_;
   at::Tensor weight_ih_, weight_hh_, bias_;

@@ -97,10 +97,10 @@ at::Tensor Vision::Decode(const at::Tensor& latents) const {
   return at::sigmoid(Deconv(*deconv4_, x).to(at::kFloat));
 }
 
-Loss Vision::ComputeLoss(const TensorMap& batch, const NoiseKey& noise) {
+Loss Vision::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const at::Tensor pixels = ToPixels(Take(batch, "frames")).to(conv1_->weight.device());
   const auto [mu, logvar] = EncodePixels(pixels);
-  const at::Tensor epsilon = TrainingNoise(noise, mu.sizes(), mu.device());
+  const at::Tensor epsilon = noise.Normal(mu.sizes(), mu.device());
   const at::Tensor decoded = Decode(mu + (0.5 * logvar).exp() * epsilon);
 
   const double images = static_cast<double>(pixels.size(0));

@@ -33,7 +33,7 @@ class Vision : public Model {
 
   /// batch: "frames" uint8 [N, 64, 64, 3]. The squared error summed over pixels plus
   /// beta * max(KL, latents / 2), averaged over the images. Terms: "squared_error", "kl".
-  Loss ComputeLoss(const TensorMap& batch, const NoiseKey& noise) override;
+  Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
   using Layer = std::shared_ptr<Affine>;
