@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/check_signals.h"
 #include "bindings/or_none.h"
 #include "genie_env/core/text.h"
 
@@ -33,12 +34,6 @@ AutoresetMode ParseAutoresetMode(const std::string& name) {
   }
   throw std::invalid_argument("autoreset_mode is \"" + name +
                               "\", expected \"NextStep\", \"SameStep\" or \"Disabled\"");
-}
-
-// Python's handlers of signals run when Python is asked: what Ctrl-C raises is thrown here.
-void CheckSignals() {
-  const py::gil_scoped_acquire python;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <pybind11/typing.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/check_signals.h"
 #include "bindings/or_none.h"
 #include "genie_env/core/text.h"
 #include "genie_env/worlds/registry.h"
@@ -313,7 +314,7 @@ void InitWorld(py::module_& m) {
             const WorldOptions given{
                 .device = device, .dtype = dtype, .options = OptionsOf(options)};
             const py::gil_scoped_release released;
-            return std::const_pointer_cast<World>(World::Load(path, given));
+            return std::const_pointer_cast<World>(World::Load(path, given, CheckSignals));
           },
           py::arg("path"), py::kw_only(), py::arg("device") = WorldOptions{}.device,
           py::arg("dtype") = WorldOptions{}.dtype, py::arg("options") = py::dict(),

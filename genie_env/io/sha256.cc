@@ -9,6 +9,7 @@ namespace genie_env {
 namespace {
 
 constexpr size_t kBlock = 64;
+constexpr size_t kPiece = size_t{16} << 20;
 using State = std::array<uint32_t, 8>;
 
 // The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
@@ -54,12 +55,17 @@ void Compress(State& state, const std::byte* block) {
 
 }  // namespace
 
-std::string Sha256(std::span<const std::byte> bytes) {
+std::string Sha256(std::span<const std::byte> bytes, const std::function<void()>& between_pieces) {
   // The first 32 bits of the fractional parts of the square roots of the first 8 primes.
   State state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   const uint64_t bits = uint64_t{8} * bytes.size();
-  for (; bytes.size() >= kBlock; bytes = bytes.subspan(kBlock)) Compress(state, bytes.data());
+  size_t hashed = 0;
+  for (; bytes.size() >= kBlock; bytes = bytes.subspan(kBlock)) {
+    if (hashed % kPiece == 0 && hashed > 0 && between_pieces) between_pieces();
+    Compress(state, bytes.data());
+    hashed += kBlock;
+  }
 
   // The rest, a one bit, zeros, and the length in bits fill one block or two.
   std::array<std::byte, 2 * kBlock> last{};

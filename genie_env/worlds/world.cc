@@ -30,9 +30,10 @@ void CheckLoaded(const World* world, const WorldFamily& family) {
 }  // namespace
 
 std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
-                                         const WorldOptions& options) {
+                                         const WorldOptions& options,
+                                         const std::function<void()>& between_pieces) {
   try {
-    const WorldDirectory world = OpenWorldDirectory(directory);
+    const WorldDirectory world = OpenWorldDirectory(directory, between_pieces);
     const std::optional<WorldFamily> family = FindWorldFamily(world.family);
     if (!family) {
       throw FormatError(world.config_file().string() + ": \"family\" is " + Quoted(world.family) +

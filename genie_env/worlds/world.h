@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,9 +87,11 @@ class World {
   /// Reads a world directory (see worlds/world_directory.h) through its family (see
   /// worlds/registry.h). Throws FormatError on a malformed one, with the file and the field first
   /// and what to do last; std::invalid_argument on options that the family does not have or that
-  /// this machine cannot serve.
+  /// this machine cannot serve. `between_pieces` is called some ten times a second while the files
+  /// are hashed, and may throw: so can a caller stop the loading of many GB.
   static std::shared_ptr<const World> Load(const std::filesystem::path& directory,
-                                           const WorldOptions& options = {});
+                                           const WorldOptions& options = {},
+                                           const std::function<void()>& between_pieces = nullptr);
   virtual ~World() = default;
 
   virtual const WorldSpec& spec() const = 0;

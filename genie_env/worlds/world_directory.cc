@@ -7,6 +7,8 @@
 #include "genie_env/core/error.h"
 #include "genie_env/io/file.h"
 #include "genie_env/io/json_check.h"
+#include "genie_env/io/json_fields.h"
+#include "genie_env/io/safetensors.h"
 #include "genie_env/io/sha256.h"
 
 namespace genie_env {
@@ -43,19 +45,10 @@ std::string TextField(const json& config, const char* name, const std::string& f
   return field.get<std::string>();
 }
 
-int64_t Version(const json& config, const std::string& file) {
-  const json& version = Field(config, "format_version", file);
-  if (version.is_number_integer() && version >= kOldestVersion && version <= kNewestVersion) {
-    return version.get<int64_t>();
-  }
-  throw FormatError(file + ": \"format_version\" is " + Shortened(version.dump()) +
-                    ", but this genie_env reads " + std::to_string(kOldestVersion) + " to " +
-                    std::to_string(kNewestVersion) + ": install one that matches the world");
-}
-
-std::string FingerprintOf(const WorldDirectory& world) {
-  const auto line = [](std::span<const std::byte> bytes, const std::filesystem::path& file) {
-    return Sha256(bytes) + "  " + file.filename().string() + "\n";
+std::string FingerprintOf(const WorldDirectory& world,
+                          const std::function<void()>& between_pieces) {
+  const auto line = [&](std::span<const std::byte> bytes, const std::filesystem::path& file) {
+    return Sha256(bytes, between_pieces) + "  " + file.filename().string() + "\n";
   };
   const std::string sums = line(std::as_bytes(std::span(world.config)), world.config_file()) +
                            line(world.weights.bytes(), world.weights_file()) +
@@ -65,7 +58,8 @@ std::string FingerprintOf(const WorldDirectory& world) {
 
 }  // namespace
 
-WorldDirectory OpenWorldDirectory(const std::filesystem::path& path) {
+WorldDirectory OpenWorldDirectory(const std::filesystem::path& path,
+                                  const std::function<void()>& between_pieces) {
   std::error_code error;
   if (!std::filesystem::is_directory(path, error)) {
     throw FormatError(path.string() +
@@ -74,7 +68,9 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path) {
   const std::filesystem::path file = path / WorldDirectory::kConfig;
   std::string text = ReadConfig(file);
   const json config = json::parse(text);
-  const int64_t version = Version(config, file.string());  // first: others may have other files
+  // First: other versions may have other files.
+  const int64_t version =
+      JsonFields(config, file.string()).FormatVersion(kOldestVersion, kNewestVersion, "world");
   WorldDirectory world{.path = path,
                        .format_version = version,
                        .config = std::move(text),
@@ -83,7 +79,10 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path) {
                        .fingerprint = {},
                        .weights = MappedFile(path / WorldDirectory::kWeights),
                        .starts = MappedFile(path / WorldDirectory::kStarts)};
-  world.fingerprint = FingerprintOf(world);
+  // Files that their headers do not fit are refused before many GB are hashed.
+  const SafetensorsFile weights(world.weights.bytes(), world.weights_file().string());
+  const SafetensorsFile starts(world.starts.bytes(), world.starts_file().string());
+  world.fingerprint = FingerprintOf(world, between_pieces);
   return world;
 }
 

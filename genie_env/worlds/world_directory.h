@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "genie_env/io/file.h"
@@ -36,8 +37,10 @@ struct WorldDirectory {
   std::filesystem::path starts_file() const { return path / kStarts; }
 };
 
-/// Reads config.json, maps the other two and hashes them all. Throws FormatError naming the file
-/// and the field.
-WorldDirectory OpenWorldDirectory(const std::filesystem::path& path);
+/// Reads config.json, maps the other two and checks that their headers fit their sizes, then hashes
+/// them all. Throws FormatError naming the file and the field. Hashing many GB takes long:
+/// `between_pieces` is called some ten times a second meanwhile, and may throw.
+WorldDirectory OpenWorldDirectory(const std::filesystem::path& path,
+                                  const std::function<void()>& between_pieces = nullptr);
 
 }  // namespace genie_env

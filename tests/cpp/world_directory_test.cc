@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "genie_env/core/error.h"
+#include "genie_env/io/safetensors.h"
 #include "genie_env/io/sha256.h"
 #include "tests/cpp/files.h"
 
@@ -15,6 +18,10 @@ using testing::HasSubstr;
 constexpr const char* kConfig =
     R"({"format_version": 1, "family": "vision-memory", "name": "doom-take-cover"})";
 
+// Files without tensors.
+const std::string kWeights = SafetensorsBytes({}, {{"of", "weights"}});
+const std::string kStarts = SafetensorsBytes({}, {{"of", "starts"}});
+
 std::string HashOf(std::string_view text) { return Sha256(std::as_bytes(std::span(text))); }
 
 /// A directory as it should be; the tests then spoil it.
@@ -22,8 +29,8 @@ class WorldDirectoryTest : public testing::Test {
  protected:
   WorldDirectoryTest() {
     WriteBytes(path() / "config.json", kConfig);
-    WriteBytes(path() / "model.safetensors", "weights");
-    WriteBytes(path() / "starts.safetensors", "starts");
+    WriteBytes(path() / "model.safetensors", kWeights);
+    WriteBytes(path() / "starts.safetensors", kStarts);
   }
 
   const std::filesystem::path& path() const { return directory_.path(); }
@@ -55,13 +62,15 @@ TEST_F(WorldDirectoryTest, ReadsTheConfiguration) {
 TEST_F(WorldDirectoryTest, TheFingerprintCoversEveryFile) {
   const std::string fingerprint = OpenWorldDirectory(path()).fingerprint;
   EXPECT_EQ(fingerprint,
-            HashOf(HashOf(kConfig) + "  config.json\n" + HashOf("weights") +
-                   "  model.safetensors\n" + HashOf("starts") + "  starts.safetensors\n"));
+            HashOf(HashOf(kConfig) + "  config.json\n" + HashOf(kWeights) +
+                   "  model.safetensors\n" + HashOf(kStarts) + "  starts.safetensors\n"));
   WriteBytes(path() / "README.md", "the model card does not count");
   EXPECT_EQ(OpenWorldDirectory(path()).fingerprint, fingerprint);
-  for (const char* file : {"config.json", "model.safetensors", "starts.safetensors"}) {
+  for (const auto& [file, other] : {std::pair{"config.json", kConfig + std::string(" ")},
+                                    {"model.safetensors", SafetensorsBytes({})},
+                                    {"starts.safetensors", SafetensorsBytes({})}}) {
     const std::string before = ReadBytes(path() / file);
-    WriteBytes(path() / file, before + " ");
+    WriteBytes(path() / file, other);
     EXPECT_NE(OpenWorldDirectory(path()).fingerprint, fingerprint) << file;
     WriteBytes(path() / file, before);
   }
@@ -80,8 +89,8 @@ TEST_F(WorldDirectoryTest, WhatWasHashedIsWhatIsRead) {
                             file.bytes().size());
   };
   EXPECT_EQ(world.config, kConfig);
-  EXPECT_EQ(text(world.weights), "weights");
-  EXPECT_EQ(text(world.starts), "starts");
+  EXPECT_EQ(text(world.weights), kWeights);
+  EXPECT_EQ(text(world.starts), kStarts);
 }
 
 TEST_F(WorldDirectoryTest, HostileConfigurationsAreRefused) {
@@ -94,7 +103,7 @@ TEST_F(WorldDirectoryTest, HostileConfigurationsAreRefused) {
   EXPECT_EQ(ErrorWith("{\"a\": \xC0}"), file + " is not valid JSON at byte 7");
   EXPECT_EQ(ErrorWith(R"({"name": "a", "name": "b"})"), file + " has the key \"name\" twice");
   EXPECT_EQ(ErrorWith(R"({"a": )" + std::string(1000, '[')), file + " is nested more than 32 deep");
-  EXPECT_EQ(ErrorWith("{" + rest), file + " has no \"format_version\"");
+  EXPECT_EQ(ErrorWith("{" + rest), file + " has no \"format_version\", expected 1 to 2");
   for (const std::string version : {"0", "3", "1.5", "-1"}) {
     EXPECT_EQ(ErrorWith(R"({"format_version": )" + version + ", " + rest),
               file + ": \"format_version\" is " + version +
@@ -110,6 +119,35 @@ TEST_F(WorldDirectoryTest, HostileConfigurationsAreRefused) {
             file + ": \"name\" is \"\", expected a text that is not empty");
   EXPECT_THAT(ErrorWith(kConfig + std::string((16 << 20) + 1, ' ')),
               HasSubstr("bytes; a configuration has at most 16777216"));
+}
+
+// A file of 200 GiB, which takes no room on the disk.
+TEST_F(WorldDirectoryTest, SizesAreCheckedBeforeAnythingIsHashed) {
+  constexpr uintmax_t kHuge = uintmax_t{200} << 30;
+  for (const char* name : {"model.safetensors", "starts.safetensors"}) {
+    const std::filesystem::path file = path() / name;
+    const std::string before = ReadBytes(file);
+    std::filesystem::resize_file(file, kHuge);
+    EXPECT_EQ(Error(), file.string() + ": " + std::to_string(kHuge - before.size()) +
+                           " bytes after the last tensor belong to none");
+    WriteBytes(file, before);
+  }
+}
+
+TEST_F(WorldDirectoryTest, HashingCanBeStopped) {
+  constexpr size_t kBytes = size_t{200} << 30;
+  const std::string header = R"({"w":{"dtype":"U8","shape":[214748364800],)"
+                             R"("data_offsets":[0,214748364800]}})";
+  WriteBytes(path() / "model.safetensors",
+             std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header);
+  std::filesystem::resize_file(path() / "model.safetensors", 8 + header.size() + kBytes);
+  int calls = 0;
+  EXPECT_EQ(TextOf<std::runtime_error>([&] {
+              OpenWorldDirectory(path(), [&] {
+                if (++calls == 2) throw std::runtime_error("Ctrl-C");
+              });
+            }),
+            "Ctrl-C");
 }
 
 TEST_F(WorldDirectoryTest, MissingFilesAreNamed) {

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +124,30 @@ def test_the_list_needs_no_torch() -> None:
 )
 def test_ids(world: str, expected: str) -> None:
     assert environment_id(world) == expected
+
+
+def test_ctrl_c_works_while_a_world_is_hashed(random_world: Path, tmp_path: Path) -> None:
+    """A file of weights with 200 GiB, which takes no room on the disk."""
+    directory = tmp_path / "huge"
+    shutil.copytree(random_world, directory)
+    size = 200 << 30
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    weights = directory / "model.safetensors"
+    weights.write_bytes(struct.pack("<Q", len(header)) + header)
+    os.truncate(weights, 8 + len(header) + size)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            World.load(directory)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    # What the header does not cover is refused at once.
+    os.truncate(weights, 9 + len(header) + size)
+    with pytest.raises(ValueError, match="model.safetensors: 1 bytes after the last tensor belong"):
+        World.load(directory)
