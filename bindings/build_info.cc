@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/typing.h>
 
+#include "genie_env/core/version.h"
 #include "genie_env/kernels/device_info.h"
 #include "genie_env/tensor/device.h"
 

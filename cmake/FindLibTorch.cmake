@@ -56,6 +56,11 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
       string(REGEX MATCH "[0-9]+\\.[0-9]+" LibTorch_CUDA_VERSION "${LibTorch_cuda_line}")
     endif()
   endif()
+  # The wheel brings its OpenMP. -fopenmp would link the compiler's, beside it in one process.
+  file(GLOB LibTorch_gomp "${LibTorch_folder}/lib/libgomp*.so*")
+  if(NOT LibTorch_gomp)
+    set(LibTorch_gomp gomp)
+  endif()
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(
     LibTorch::LibTorch SYSTEM INTERFACE "${LibTorch_INCLUDE_DIR}"
@@ -64,7 +69,7 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   # libtorch.so exports parts of another libstdc++'s std::filesystem that crash when they are called:
   # the real one must come first.
   target_link_libraries(LibTorch::LibTorch INTERFACE stdc++ ${LibTorch_torch} ${LibTorch_torch_cpu}
-                                                     ${LibTorch_c10})
+                                                     ${LibTorch_c10} ${LibTorch_gomp})
   if(LibTorch_CUDA)
     # Nothing names a symbol of these; the linker would drop them, and the device with them.
     target_link_libraries(

@@ -1,10 +1,11 @@
-# add_header_library(<target> <header> <PyPI requirement> <Debian package>)
+# add_header_library(<package> <header> <PyPI requirement> <Debian package>)
 #
-# Defines an interface library for a package that is headers only, from its PyPI package (beside
-# Python's own packages) or the system. The headers are copied into the build folder: pip builds in
+# Defines the interface library genie_env_<package> for a package that is headers only, from its PyPI
+# package (beside Python's own packages) or the system. (A project around this one may have a target
+# <package> of its own.) The headers are copied into the build folder: pip builds in
 # an environment that is gone afterwards, and the objects of a kept build folder stay valid.
-function(add_header_library target header requirement debian_package)
-  set(copy "${CMAKE_BINARY_DIR}/headers/${target}")
+function(add_header_library package header requirement debian_package)
+  set(copy "${genie_env_BINARY_DIR}/headers/${package}")
   if(NOT EXISTS "${copy}/${header}")
     execute_process(
       COMMAND "${Python_EXECUTABLE}" -c
@@ -13,7 +14,7 @@ function(add_header_library target header requirement debian_package)
       OUTPUT_STRIP_TRAILING_WHITESPACE)
     set(hints "")
     foreach(folder IN LISTS site_packages)
-      list(APPEND hints "${folder}/${target}/include" "${folder}/cmeel.prefix/include/eigen3")
+      list(APPEND hints "${folder}/${package}/include" "${folder}/cmeel.prefix/include/eigen3")
     endforeach()
     find_path(found "${header}" HINTS ${hints} PATH_SUFFIXES eigen3 NO_CACHE)
     if(NOT found)
@@ -24,6 +25,6 @@ function(add_header_library target header requirement debian_package)
     get_filename_component(folder "${header}" DIRECTORY)
     file(COPY "${found}/${folder}" DESTINATION "${copy}")
   endif()
-  add_library(${target} INTERFACE)
-  target_include_directories(${target} SYSTEM INTERFACE "${copy}")
+  add_library(genie_env_${package} INTERFACE)
+  target_include_directories(genie_env_${package} SYSTEM INTERFACE "${copy}")
 endfunction()
