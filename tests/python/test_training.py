@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import genie_env
-from genie_env._core import EpisodeStore, EpisodeWriter, Trainer, Vision
+from genie_env._core import EpisodeStore, EpisodeWriter, Memory, Trainer, Vision
 from genie_env.data.datasets import (
     FrameData,
     LatentData,
@@ -712,6 +712,23 @@ def test_a_trainer_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r'"mu.bias" has shape \[5\], the network expects \[4\]'):
         trainer.load_weights(weights | {"mu.bias": torch.zeros(5)})
     assert all(torch.equal(v, weights[k]) for k, v in trainer.weights().items())
+
+
+def test_the_gradients_before_a_failed_backward_are_not_applied() -> None:
+    trainer = Trainer(Memory(latents=2, hidden=3, components=1))
+    batch = {name: torch.zeros(2, 4) for name in ("actions", "restarts", "terminations")}
+    batch |= {name: torch.zeros(2, 4, 2) for name in ("mu", "logvar")}
+    weights = trainer.weights()
+    trainer.backward(batch)
+    with pytest.raises(RuntimeError, match="nan at step 0; the weights are as before it"):
+        trainer.backward({**batch, "mu": batch["mu"] * torch.nan})
+    with pytest.raises(RuntimeError, match="update before backward: there are no gradients to app"):
+        trainer.update()
+    assert trainer.step == 0 and trainer.gradients() == {}
+    assert all(torch.equal(v, weights[k]) for k, v in trainer.weights().items())
+    trainer.backward(batch)
+    trainer.update()
+    assert trainer.step == 1
 
 
 def test_training_leaves_torchs_generator_alone() -> None:
