@@ -2,12 +2,15 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
+
 import collections.abc
+import os
+import typing
+
 import numpy
 import numpy.typing
-import os
 import torch
-import typing
+
 __all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
 class FormatError(ValueError):
     """

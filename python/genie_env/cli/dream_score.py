@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.real_game import score_of
@@ -21,6 +21,7 @@ from genie_env.cli.options import (
     family_options,
 )
 from genie_env.data.files import write_json
+from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import show_scores

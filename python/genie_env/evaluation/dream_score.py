@@ -27,11 +27,18 @@ def dream_scores(
     return {
         **summarise(scores).as_json(),
         "agent": file_hash(agent),
+        **dream_identity(dreams, seed),
+        "scores": scores,
+        "seeds": seeds,
+    }
+
+
+def dream_identity(dreams: Dreams, seed: int) -> dict[str, Any]:
+    """What decides the scores of an agent in fresh dreams."""
+    return {
         "world": dreams.fingerprint,
         "dtype": dreams.world.spec.dtype,
         "temperature": dreams.temperature,
         **dreams.options,
         "seed": seed,
-        "scores": scores,
-        "seeds": seeds,
     }

@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from genie_env._core import FormatError, World, world_families
 from genie_env.data.files import write_atomically, write_json
+from genie_env.data.run_directory import only_writer
 from genie_env.training.runs import Network, final_report, freeze_network, read_settings
 
 FORMAT_VERSION = 2
@@ -66,11 +67,11 @@ def write_world(
 def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world. Other files that are
     in `out`, such as a model card, stay."""
-    out.mkdir(exist_ok=True)
-    (out / "config.json").unlink(missing_ok=True)
-    shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
-    for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
-        os.replace(path, out / path.name)
+    with only_writer(out):
+        (out / "config.json").unlink(missing_ok=True)
+        shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
+        for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
+            os.replace(path, out / path.name)
 
 
 def check_choice(family: str, option: str, value: str) -> None:
