@@ -8,7 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
-#include <stdexcept>
+#include <cstdio>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -20,23 +20,37 @@ namespace {
 
 std::string Reason(int error) { return std::generic_category().message(error); }
 
+// Throws `what` with the reason of the last system call.
+[[noreturn]] void Fail(const std::string& what, int error = errno) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
 int OpenDescriptor(const std::filesystem::path& file, OutputFile::Mode mode) {
   int flags = O_RDWR | O_CLOEXEC;
   if (mode != OutputFile::Mode::kExisting) flags |= O_CREAT;
   if (mode == OutputFile::Mode::kReplace) flags |= O_TRUNC;
   const int descriptor = open(file.c_str(), flags, 0666);
   if (descriptor < 0) {
-    throw std::runtime_error("cannot open " + file.string() + " for writing: " + Reason(errno));
+    Fail("cannot open " + file.string() + " for writing");
   }
   return descriptor;
 }
 
-// A name that no other writer of the same file, in this process or another, uses at the same time.
-std::filesystem::path TemporaryName(const std::filesystem::path& file) {
+// Creates an empty file beside `file`, under a name that no other writer has. Process numbers tell
+// the writers of one machine apart; those of others, and files left by a kill, are in the way of
+// O_EXCL, and the next name is tried.
+std::filesystem::path CreateTemporary(const std::filesystem::path& file) {
   static std::atomic<unsigned> count = 0;
-  std::filesystem::path name = file;
-  name += "." + std::to_string(getpid()) + "-" + std::to_string(count++) + ".tmp";
-  return name;
+  while (true) {
+    std::filesystem::path name = file;
+    name += "." + std::to_string(getpid()) + "-" + std::to_string(count++) + ".tmp";
+    const int descriptor = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor >= 0) {
+      close(descriptor);
+      return name;
+    }
+    if (errno != EEXIST) Fail("cannot create " + name.string());
+  }
 }
 
 void SyncDirectory(const std::filesystem::path& directory) {
@@ -103,9 +117,10 @@ void OutputFile::Write(int64_t offset, std::span<const std::byte> bytes) {
     const ssize_t written = pwrite(descriptor_, bytes.data(), bytes.size(), offset);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
-      throw std::runtime_error(
-          "cannot write " + path_.string() + ": " + Reason(written < 0 ? errno : ENOSPC) + "; " +
-          std::to_string(bytes.size()) + " of " + std::to_string(wanted) + " bytes are missing");
+      const int error = written < 0 ? errno : ENOSPC;
+      Fail("cannot write " + path_.string() + " (" + std::to_string(bytes.size()) + " of " +
+               std::to_string(wanted) + " bytes are missing)",
+           error);
     }
     offset += written;
     bytes = bytes.subspan(static_cast<size_t>(written));
@@ -113,46 +128,44 @@ void OutputFile::Write(int64_t offset, std::span<const std::byte> bytes) {
 }
 
 void OutputFile::Truncate(int64_t size) {
-  if (ftruncate(descriptor_, size) != 0) {
-    throw std::runtime_error("cannot set the length of " + path_.string() + ": " + Reason(errno));
-  }
+  if (ftruncate(descriptor_, size) != 0) Fail("cannot set the length of " + path_.string());
 }
 
 void OutputFile::Sync() {
-  if (fsync(descriptor_) != 0) {
-    throw std::runtime_error("cannot write " + path_.string() + ": " + Reason(errno));
-  }
+  if (fsync(descriptor_) != 0) Fail("cannot write " + path_.string());
 }
 
 bool OutputFile::TryLock() {
   if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
-  throw std::runtime_error("cannot lock " + path_.string() + ": " + Reason(errno));
+  Fail("cannot lock " + path_.string());
+}
+
+AtomicFile::AtomicFile(std::filesystem::path file)
+    : path_(std::move(file)), temporary_(CreateTemporary(path_)) {}
+
+AtomicFile::~AtomicFile() {
+  std::error_code ignored;
+  if (!published_) std::filesystem::remove(temporary_, ignored);
+}
+
+void AtomicFile::Publish() {
+  OutputFile(temporary_, OutputFile::Mode::kExisting).Sync();
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) Fail("cannot replace " + path_.string());
+  published_ = true;
+  SyncDirectory(path_.parent_path());
 }
 
 void WriteFileAtomically(const std::filesystem::path& file,
                          std::span<const std::span<const std::byte>> pieces) {
-  const std::filesystem::path temporary = TemporaryName(file);
-  std::error_code ignored;
-  try {
-    OutputFile output(temporary, OutputFile::Mode::kReplace);
-    int64_t offset = 0;
-    for (const std::span<const std::byte> piece : pieces) {
-      output.Write(offset, piece);
-      offset += static_cast<int64_t>(piece.size());
-    }
-    output.Sync();
-  } catch (...) {
-    std::filesystem::remove(temporary, ignored);
-    throw;
+  AtomicFile atomic(file);
+  OutputFile output(atomic.temporary(), OutputFile::Mode::kExisting);
+  int64_t offset = 0;
+  for (const std::span<const std::byte> piece : pieces) {
+    output.Write(offset, piece);
+    offset += static_cast<int64_t>(piece.size());
   }
-  std::error_code error;
-  std::filesystem::rename(temporary, file, error);
-  if (error) {
-    std::filesystem::remove(temporary, ignored);
-    throw std::runtime_error("cannot replace " + file.string() + ": " + error.message());
-  }
-  SyncDirectory(file.parent_path());
+  atomic.Publish();
 }
 
 void WriteFileAtomically(const std::filesystem::path& file, std::string_view text) {

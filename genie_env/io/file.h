@@ -25,7 +25,7 @@ class MappedFile {
 };
 
 /// A file open for writing at given offsets. Move-only; not thread-safe. Every failure throws
-/// std::runtime_error naming the file and the system's reason.
+/// std::system_error (a std::runtime_error) naming the file and the system's reason.
 class OutputFile {
  public:
   enum class Mode { kExisting, kCreate, kReplace };
@@ -55,9 +55,30 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
-/// Writes `pieces`, one after another, under a temporary name, waits until they are on the disk,
-/// and renames the file: a reader sees the old file or the new one, never a part of one. Throws
-/// std::runtime_error and leaves an old file as it was.
+/// A file that readers see whole or not at all: it is written under a temporary name in the same
+/// directory, then renamed. The name is unlike that of any other writer, in this process or another.
+/// Every failure throws std::system_error and leaves an old file as it was. Not thread-safe.
+class AtomicFile {
+ public:
+  /// Creates the temporary file, empty. The directory must exist.
+  explicit AtomicFile(std::filesystem::path file);
+  /// Removes the temporary file where it was not published.
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& temporary() const { return temporary_; }
+
+  /// Waits until the temporary file is on the disk, and renames it to path(). To be called once.
+  void Publish();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  bool published_ = false;
+};
+
+/// Writes `pieces`, one after another, as an AtomicFile.
 void WriteFileAtomically(const std::filesystem::path& file,
                          std::span<const std::span<const std::byte>> pieces);
 void WriteFileAtomically(const std::filesystem::path& file, std::string_view text);

@@ -63,6 +63,11 @@ void ReadEach(std::span<const std::byte> bytes, const std::filesystem::path& fil
 TensorView ViewOf(const at::Tensor& tensor) {
   const auto* type = std::ranges::find(kTorchTypes, tensor.scalar_type(),
                                        &std::pair<StoredType, at::ScalarType>::second);
+  if (type == std::end(kTorchTypes)) {
+    throw std::invalid_argument(std::string("a tensor of type ") +
+                                c10::toString(tensor.scalar_type()) +
+                                " cannot be stored; expected bool, uint8, int64 or floating point");
+  }
   return {.type = type->first,
           .shape = tensor.sizes().vec(),
           .bytes = {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};

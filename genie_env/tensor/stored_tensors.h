@@ -14,7 +14,8 @@
 
 namespace genie_env {
 
-/// A view of the bytes of a tensor, which must be contiguous and on the CPU.
+/// A view of the bytes of a tensor, which must be contiguous and on the CPU. Throws
+/// std::invalid_argument where its type is not one that is stored.
 TensorView ViewOf(const at::Tensor& tensor);
 
 /// A copy of a stored tensor, in its stored type.

@@ -298,7 +298,7 @@ TEST(Safetensors, AFullDiskLeavesTheOldFile) {
   std::signal(SIGXFSZ, signal_before);
 
   EXPECT_THAT(text, StartsWith("cannot write " + path.string()));
-  EXPECT_THAT(text, HasSubstr(": File too large; 2072 of 4000 bytes are missing"));
+  EXPECT_THAT(text, HasSubstr(" (2072 of 4000 bytes are missing): File too large"));
   EXPECT_EQ(SafetensorsFile(path).tensors().count("old"), 1U);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 1)
       << "the temporary file stayed";
