@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import collections.abc
 import os
+import pathlib
 import typing
 
 import numpy
 import numpy.typing
 import torch
 
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
+__all__: list[str] = ['AtomicFile', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -58,6 +59,35 @@ class EpisodeWriter:
     @property
     def num_frames(self) -> int:
         ...
+class AtomicFile:
+    """
+    A file that readers see whole or not at all: it is written under a temporary name in the same
+    directory, then renamed. No other writer, in this process or another, has that name.
+    
+        with AtomicFile("figures.json") as temporary:
+            temporary.write_text(text)
+    
+    The end of the block publishes the file; where the block raises, nothing new is left behind.
+    """
+    def __enter__(self) -> pathlib.Path:
+        ...
+    def __exit__(self, arg0: typing.Any, *args) -> None:
+        ...
+    def __init__(self, file: os.PathLike | str | bytes) -> None:
+        """
+        Creates the temporary file, empty. The directory must exist. Raises OSError.
+        """
+    def publish(self) -> None:
+        """
+        Waits until the file is on the disk (fsync), and gives it its name, in place of an older file.
+        
+        Raises OSError where that fails: an older file is then as it was, and the temporary file removed.
+        """
+    @property
+    def temporary(self) -> pathlib.Path:
+        """
+        Where to write the file.
+        """
 class EpisodeStore:
     """
     A directory of recorded episodes, mapped into memory: N frames of E episodes.
@@ -768,6 +798,13 @@ def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> 
     """
     How many of `positions` tokens are still masked after each of `passes` passes of MaskGIT:
     its cosine schedule.
+    """
+def safetensors_bytes(tensors: collections.abc.Mapping[str, torch.Tensor], metadata: collections.abc.Mapping[str, str] = {}) -> bytes:
+    """
+    The bytes of a safetensors file; equal contents give equal bytes.
+    
+    Tensors of any device and strides, of bool, uint8, int64, float16, bfloat16, float32 or float64.
+    Raises ValueError on other types, and on names that are not UTF-8.
     """
 def world_families() -> dict[str, WorldFamily]:
     """

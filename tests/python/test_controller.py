@@ -61,6 +61,14 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     assert len(file_hash(file)) == 64
 
 
+def test_equal_agents_are_equal_files(tmp_path: Path) -> None:
+    """So that the hash of a published one can be reproduced."""
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        controller().save(file)
+    assert len({file_hash(file) for file in files}) == 1
+
+
 GOOD = {"kind": "linear-controller", "observation": "zch", "world": FINGERPRINT}
 WEIGHT = np.zeros(20, np.float32)
 

@@ -68,11 +68,11 @@ FITS = {
         ({"rate": "1"}, "\"rate\" is '1', expected a number or null;"),
         ({"rate": 10**400}, ", expected a number or null;"),
         ({"on": 1}, '"on" is 1, expected true or false;'),
-        ({"scores": {}}, '"scores" is {}, expected a list, each a number;'),
+        ({"scores": {}}, '"scores" is {}, expected a list (each a number);'),
         ({"scores": [1, None]}, '"scores[1]" is None, expected a number;'),
         ({"sizes": []}, '"sizes" is [], expected an object;'),
-        ({"sizes": {}}, '"sizes.frame" is missing, expected a list of 2, each an integer;'),
-        ({"sizes": {"frame": [1]}}, '"sizes.frame" is [1], expected a list of 2, each an'),
+        ({"sizes": {}}, '"sizes.frame" is missing, expected a list of 2 (each an integer);'),
+        ({"sizes": {"frame": [1]}}, '"sizes.frame" is [1], expected a list of 2 (each an'),
         ({"sizes": {"frame": [1, 2], "heads": None}}, '"sizes.heads" is None, expected an int'),
         ({"sizes": {"frame": [1, 2], "haeds": 1}}, '"sizes.haeds" is 1, expected no such name;'),
         ({"figures": {"loss": []}}, '"figures.loss" is [], expected a number or null;'),
@@ -113,6 +113,16 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_json(file) == {"scores": [1]}
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_text("the last one")
+        write_json(tmp_path / "scores.json", {"written": "meanwhile"})
+
+    write_atomically(tmp_path / "scores.json", write)
+    assert (tmp_path / "scores.json").read_text() == "the last one"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -201,8 +201,10 @@ def test_a_run_with_nothing_in_it_is_replaced(tmp_path: Path) -> None:
         return json.loads((tmp_path / "settings.json").read_text())
 
     for seed in (1, 2):
+        (tmp_path / "checkpoint.safetensors.123-4.tmp").write_text("of a process that was killed")
         with claim_run(tmp_path, {"seed": seed}, work):
             assert settings() == {"seed": seed}
+            assert {each.name for each in tmp_path.iterdir()} == {".lock", "settings.json"}
     (tmp_path / "settings.json").write_text("{")  # damaged, and of nothing
     (tmp_path / "checkpoint").touch()
     with claim_run(tmp_path, {"seed": 3}, work):

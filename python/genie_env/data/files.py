@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -19,21 +18,21 @@ def user_cache() -> Path:
 def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
     """Calls `write` with a temporary name in the same directory, then renames that to `file`.
 
-    Where that fails, nothing new is left behind; a full disk is an OSError that names `file`.
+    No other writer has that name, so that of two processes which write one file the last one's
+    content stays, whole. Where writing fails, nothing new is left behind; a full disk is an OSError
+    that names `file`.
     """
-    temporary = file.with_name(file.name + ".tmp")
+    from genie_env._core import AtomicFile  # imports torch
+
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, file)
+        with AtomicFile(file) as temporary:
+            write(temporary)
     except OSError as error:
         raise OSError(
             f"{file} could not be written ({error.strerror or error}): make room there, or give "
             "another place; what was there before is unchanged"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -92,6 +92,8 @@ def claim_run(
     there.
     """
     with only_writer(run):
+        for left in run.glob("*.[0-9]*-[0-9]*.tmp"):  # by a process that was killed while it wrote
+            left.unlink()
         file = run / SETTINGS
         results = [each for name in work for each in run.glob(name) if each.stat().st_size > 0]
         if not results:

@@ -128,5 +128,5 @@ def _expected(kind: Any) -> str:
         return " or ".join(map(_expected, kind)) if kind else "no such name"
     if isinstance(kind, list):
         size = "a list" if len(kind) == 1 else f"a list of {len(kind)}"
-        return f"{size}, each {_expected(kind[0])}"
+        return f"{size} (each {_expected(kind[0])})"
     return "an object" if isinstance(kind, Mapping) else _NAMES[kind]

@@ -18,10 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from safetensors.torch import save
 from torch.utils.tensorboard import SummaryWriter
 
-from genie_env._core import Trainer
+from genie_env._core import Trainer, safetensors_bytes
 from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically
 from genie_env.data.progress import Progress
@@ -133,7 +132,7 @@ def train(
 
     def save_checkpoint() -> None:
         state = trainer.state() | _keep_reports(reports, trainer.step)
-        write_atomically(checkpoint, lambda file: file.write_bytes(save(state)))
+        write_atomically(checkpoint, lambda file: file.write_bytes(safetensors_bytes(state)))
 
     columns = (
         TextColumn(title),

@@ -12,9 +12,9 @@ from typing import Any, TypeVar, get_type_hints
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
-from genie_env._core import EpisodeStore, Model, Trainer
+from genie_env._core import EpisodeStore, Model, Trainer, safetensors_bytes
 from genie_env.data.datasets import fingerprint
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.run_directory import SETTINGS, claim_run
@@ -122,7 +122,7 @@ def freeze_network(run: Path, network: Network, to: Path) -> None:
     kept["step"] = torch.tensor(report["step"])
     shutil.rmtree(to, ignore_errors=True)
     line = json.dumps(report) + "\n"
-    write_atomically(to / CHECKPOINT, lambda file: file.write_bytes(save(kept)))
+    write_atomically(to / CHECKPOINT, lambda file: file.write_bytes(safetensors_bytes(kept)))
     write_atomically(to / METRICS, lambda file: file.write_text(line))
     write_json(to / SETTINGS, {**settings, "frozen": True})
 
