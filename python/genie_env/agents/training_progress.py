@@ -24,7 +24,7 @@ class TrainingProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[step]}"),
             console=console,
-            transient=not console.is_terminal,  # the last generation has a line already
+            transient=not console.is_interactive,  # the last generation has a line already
         )
         self._task = self._bar.add_task("generation 0", total=1.0, step="", below="")
 
@@ -48,7 +48,7 @@ class TrainingProgress:
         text = describe(generation, self._score)
         # One that only scores is followed by none, or has its candidates then.
         following = generation.index + (generation.mean is not None)
-        live = self._bar.console.is_terminal
+        live = self._bar.console.is_interactive
         self._bar.update(
             self._task,
             description=f"generation {following}",

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.real_game import score_of
@@ -21,7 +20,6 @@ from genie_env.cli.options import (
     family_options,
 )
 from genie_env.data.files import write_json
-from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import show_scores
@@ -51,14 +49,7 @@ def dream_score(
         directory, temperature=temperature, options=family_options(option), device=device
     )
     console = Console()
-    columns = (TextColumn("dreaming"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=episodes)
-
-        def on_step(step: int, alive: int) -> None:
-            bar.update(task, completed=episodes - alive)
-
-        found = dream_scores(dreams, agent, seed, episodes, on_step)
+    found = dream_scores(dreams, agent, seed, episodes, console)
     score = score_of(directory)
     show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
     settings = {"temperature": f"{dreams.temperature:g}", **dreams.options}

@@ -21,7 +21,7 @@ SECONDS_A_LINE = 30.0
 class Progress(progress.Progress):
     """Rich's progress bars; a task's field `below` is shown on a second line.
 
-    Where the console is no terminal, a thread prints what the bars would show, as a line of text,
+    Where the console shows no bars, a thread prints what the bars would show, as a line of text,
     every SECONDS_A_LINE: also while the command is busy with one thing for longer. The last line
     comes at the end, unless the bars are `transient`.
     """
@@ -34,7 +34,7 @@ class Progress(progress.Progress):
         self._printer: threading.Thread | None = None
 
     def start(self) -> None:
-        if self.console.is_terminal:
+        if self.console.is_interactive or self.console.is_jupyter:
             super().start()
         elif self._printer is None:
             self._printed = time.monotonic()

@@ -102,7 +102,7 @@ def _dream_scores(
         if not changes and len(known["scores"]) == FRESH_DREAMS:
             return [float(score) for score in known["scores"]]
         console.print(f"{file} holds other dreams ({changes}): they are dreamt again")
-    found = dream_scores(dreams, agent, seed, FRESH_DREAMS)
+    found = dream_scores(dreams, agent, seed, FRESH_DREAMS, console)
     write_json(file, found)
     return [*found["scores"]]
 
