@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genie_env.envs.json_files import read_json
+from genie_env.envs.json_files import Schema, read_json
 from genie_env.envs.registry import environment_id, find_world, is_installed
 
-_CONFIG = {
-    **{"name": str, "family": str},
+_CONFIG: Schema = {
     "training?": {"data?": ([dict], {"*": [dict]})},  # by network, or for all
 }
 """Of config.json, what only Python reads; the loader in C++ checks all that it uses itself."""
@@ -49,7 +48,7 @@ def read_card(world: str | Path) -> WorldCard:
     Raises ValueError where there is no such world, or its config.json cannot be read.
     """
     directory = find_world(world)
-    config = read_config(directory)
+    config = read_config(directory, {"name": str, "family": str})
     height, width = (_member(config, "frame", key, int) for key in ("height", "width"))
     return WorldCard(
         name=config["name"],
@@ -65,12 +64,12 @@ def read_card(world: str | Path) -> WorldCard:
     )
 
 
-def read_config(world: Path) -> dict[str, Any]:
+def read_config(world: Path, more: Schema = {}) -> dict[str, Any]:
     """The config.json of a world directory. Raises ValueError, naming the file, where it is damaged
-    or the directory is no world's."""
+    or not as `more` says, or the directory is no world's."""
     file = world / "config.json"
     try:
-        return read_json(file, _CONFIG)
+        return read_json(file, {**_CONFIG, **more})
     except OSError as error:
         raise ValueError(f"{error}; give a world directory") from error
 
