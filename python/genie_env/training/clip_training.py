@@ -16,7 +16,7 @@ from genie_env.data.datasets import Batch, ClipData, Clips, TokenData, check_eno
 from genie_env.data.videos import as_directories
 from genie_env.envs.json_files import Schema
 from genie_env.training.loop import CollapseWatch, Schedule, train
-from genie_env.training.runs import claim_training
+from genie_env.training.runs import COMMON, claim_training
 from genie_env.training.settings import TrainingSettings
 
 WARM_UP = 500
@@ -27,8 +27,7 @@ FRAME: Schema = {"frame": [int, int]}
 
 def clip_schema(sizes: Schema) -> Schema:
     """The settings of every training from clips."""
-    known = {"data": [str], "steps": int, "bf16": bool, "frames_per_second": (float, None)}
-    return {**known, "sizes": sizes}
+    return {**COMMON, "clip": int, "frames_per_second": (float, None), "sizes": sizes}
 
 
 Sources = Annotated[

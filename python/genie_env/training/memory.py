@@ -18,6 +18,7 @@ from genie_env.data.recording_metadata import recorded_game
 from genie_env.training.encoded import encoded_once
 from genie_env.training.loop import Schedule, train
 from genie_env.training.runs import (
+    COMMON,
     Network,
     claim_training,
     final_report,
@@ -39,11 +40,7 @@ SHARES = {
 and of other steps at which it predicts one."""
 
 MEMORY = Network(
-    "memory",
-    {
-        **{"data": [str], "steps": int, "vision": str},
-        **{"window": int, "hidden": int, "components": int},
-    },
+    "memory", {**COMMON, "vision": str, "window": int, "hidden": int, "components": int}
 )
 
 

@@ -45,6 +45,10 @@ class Network:
     """Settings without which a run cannot be used."""
 
 
+COMMON: Schema = {"data": [str], "steps": int, "batch": int, "seed": int, "bf16": bool}
+"""Settings of every network."""
+
+
 def sizes_schema(sizes: type, more: Schema = {}, later: Sequence[str] = ()) -> Schema:
     """Of the setting "sizes": the fields of a dataclass and `more`; older runs lack those in
     `later`."""

@@ -12,13 +12,13 @@ from genie_env._core import Vision
 from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
-from genie_env.training.runs import Network, claim_training, load_network
+from genie_env.training.runs import COMMON, Network, claim_training, load_network
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings
 
 PICTURED = 16
 HELD_OUT_BATCHES = 8
 
-VISION = Network("vision", {"data": [str], "steps": int, "latents": int})
+VISION = Network("vision", {**COMMON, "latents": int})
 
 
 @dataclass(frozen=True, kw_only=True)
