@@ -50,7 +50,6 @@ from genie_env.training.latent_actions import (
 from genie_env.training.memory import MEMORY, load_memory
 from genie_env.training.runs import Network, final_report, is_frozen
 from genie_env.training.tokenizer import TOKENIZER, load_tokenizer, watch_tokenizer
-from genie_env.training.vision import VISION, load_vision
 
 GAME = "toy_games:Counter-v0"
 META = {
@@ -184,8 +183,8 @@ class Read:
 
 
 def networks() -> Iterator[Read]:
+    """All but V, which is read like M, and whose checkpoints are large."""
     for name, kind, load in (
-        ("vision", VISION, lambda here: load_vision(here / "vision")),
         ("memory", MEMORY, lambda here: load_memory(here / "memory", SMALL_VISION)),
         ("tokenizer", TOKENIZER, lambda here: load_tokenizer(here / "tokenizer")),
         ("actions", LATENT_ACTIONS, actions_of),
@@ -197,8 +196,7 @@ def networks() -> Iterator[Read]:
             ),
         ),
     ):
-        fast = () if name == "vision" else (load,)
-        yield Read(f"{name}/settings.json", network(name, kind, *fast))
+        yield Read(f"{name}/settings.json", network(name, kind, load))
         yield Read(f"{name}/metrics.jsonl", network(name, kind), lines=True)
         yield Read(f"{name}/checkpoint.safetensors", network(name, kind, load))
 
