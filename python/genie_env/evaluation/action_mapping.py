@@ -7,7 +7,6 @@ dictionary from its codes to real actions takes few labels (Bruce et al. 2024, o
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich import get_console
 from rich.console import Console
 from rich.table import Table
 
 from genie_env._core import EpisodeStore
 from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
 from genie_env.data.files import write_atomically, write_json
+from genie_env.data.kept import kept
 from genie_env.data.recording_metadata import action_meanings
 from genie_env.data.run_directory import only_writer
-from genie_env.envs.json_files import read_json
 from genie_env.evaluation.action_classifier import train_classifier
 from genie_env.evaluation.action_dictionary import (
     Counts,
@@ -165,23 +163,12 @@ def _supervised(
         "frames": [frames_fingerprint(store) for store in stores],
         "labels": [hashlib.sha256(store.actions.tobytes()).hexdigest()[:32] for store in stores],
     }
-    file = directory / f"{_checksum(settings)[:16]}.json"
-    if file.exists():
-        try:
-            known = read_json(file, {"accuracy": float, "checksum": str})
-            if known.pop("checksum") != _checksum(known):
-                raise ValueError(f"{file} is damaged: its checksum is of another content")
-            return known
-        except ValueError as error:
-            get_console().print(f"{error}; it is made again", soft_wrap=True)
-    reached = train_classifier(stores, actions=actions, window=window, steps=steps, seed=seed)
-    figures = {**settings, **reached.as_json()}
-    write_json(file, {**figures, "checksum": _checksum(figures)})
-    return figures
 
+    def classify() -> dict[str, Any]:
+        reached = train_classifier(stores, actions=actions, window=window, steps=steps, seed=seed)
+        return reached.as_json()
 
-def _checksum(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    return kept(directory, settings, {"accuracy": float}, classify)
 
 
 def dictionary_entries(counts: Counts, meanings: Sequence[str | None]) -> dict[str, dict[str, Any]]:
