@@ -41,8 +41,8 @@ class PythonAtomicFile {
       const py::gil_scoped_release released;
       action();
     } catch (const std::system_error& error) {
-      py::set_error(PyExc_OSError, py::make_tuple(error.code().value(), error.code().message(),
-                                                  py::cast(path_)));
+      py::set_error(PyExc_OSError,
+                    py::make_tuple(error.code().value(), error.code().message(), py::cast(path_)));
       throw py::error_already_set();
     }
   }

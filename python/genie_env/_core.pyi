@@ -2,63 +2,18 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
-
 import collections.abc
-import os
-import pathlib
-import typing
-
 import numpy
 import numpy.typing
+import os
+import pathlib
 import torch
-
+import typing
 __all__: list[str] = ['AtomicFile', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
     """
-class EpisodeWriter:
-    """
-    Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
-    
-    An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
-    has one writer at a time. The writer is a context manager that closes the files.
-    
-        with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
-            writer.append(frames, actions, rewards, terminations, truncations)
-    """
-    def __enter__(self) -> typing.Any:
-        ...
-    def __exit__(self, *args) -> None:
-        ...
-    def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
-        """
-        Creates the directory, or continues after its last episode (frames must then have the same size).
-        
-        `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
-        wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
-        the disk is full.
-        """
-    def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
-        """
-        Appends one episode of T steps.
-        
-        frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
-        truncations bool [T], one of them true at the last step and none before. Raises ValueError on
-        other arguments, RuntimeError when the disk is full; appending works again once there is room.
-        """
-    def close(self) -> None:
-        """
-        Closes the files; may be called again.
-        """
-    @property
-    def num_episodes(self) -> int:
-        """
-        Complete episodes in the directory.
-        """
-    @property
-    def num_frames(self) -> int:
-        ...
 class AtomicFile:
     """
     A file that readers see whole or not at all: it is written under a temporary name in the same
@@ -88,6 +43,51 @@ class AtomicFile:
         """
         Where to write the file.
         """
+class EpisodeWriter:
+    """
+    Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
+    
+    An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
+    has one writer at a time. The writer is a context manager that closes the files.
+    
+        meta = {"format_version": 1, "game": "doom-take-cover"}
+        with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
+            writer.append(frames, actions, rewards, terminations, truncations)
+    """
+    def __enter__(self) -> typing.Any:
+        ...
+    def __exit__(self, *args) -> None:
+        ...
+    def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
+        """
+        Creates the directory, or continues after its last whole episode (frames must then have the same
+        size).
+        
+        `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
+        replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+        format version, RuntimeError when another writer has it open or the disk is full. Warns
+        (RuntimeWarning) of episodes that a power loss took.
+        """
+    def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
+        """
+        Appends one episode of T steps.
+        
+        frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
+        truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+        other arguments, RuntimeError when the disk is full; appending works again once there is room.
+        """
+    def close(self) -> None:
+        """
+        Closes the files; may be called again.
+        """
+    @property
+    def num_episodes(self) -> int:
+        """
+        Complete episodes in the directory.
+        """
+    @property
+    def num_frames(self) -> int:
+        ...
 class EpisodeStore:
     """
     A directory of recorded episodes, mapped into memory: N frames of E episodes.
@@ -98,7 +98,10 @@ class EpisodeStore:
     """
     def __init__(self, directory: os.PathLike | str | bytes) -> None:
         """
-        Checks every file against the others. Raises FormatError naming the file.
+        Checks every file against the others.
+        
+        Raises FormatError naming the file. Where a power loss took the last episodes, it holds the whole
+        ones before them, and warns of the others (RuntimeWarning).
         """
     @property
     def actions(self) -> numpy.typing.NDArray[numpy.int64]:
@@ -197,6 +200,8 @@ class Trainer:
     def backward(self, batch: collections.abc.Mapping[str, torch.Tensor]) -> dict[str, float]:
         """
         Computes loss and gradients of one batch; returns the loss and its terms.
+        
+        Raises RuntimeError where the loss is not finite. Where it raises, there are no gradients.
         """
     def evaluate(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, float]:
         """
@@ -218,7 +223,10 @@ class Trainer:
         """
     def update(self) -> None:
         """
-        Makes one optimiser step with the last gradients.
+        Makes one optimiser step with the gradients of the last `backward`.
+        
+        Raises RuntimeError where it failed, where another update or load came after it, and
+        where a gradient is not finite; the weights are then as before.
         """
     def weights(self) -> dict[str, torch.Tensor]:
         """

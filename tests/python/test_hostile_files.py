@@ -53,7 +53,8 @@ from genie_env.training.tokenizer import TOKENIZER, load_tokenizer, watch_tokeni
 
 GAME = "toy_games:Counter-v0"
 META = {
-    **{"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]},
+    **{"format_version": 1, "game": "doom-take-cover", "frame_skip": 1},
+    **{"actions": ["left", "stay", "right"]},
     **{"score": {"name": "survival", "unit": "tics", "higher_is_better": True}},
 }
 ONCE: dict[str, Any] = {"steps": 1, "batch": 2, "bf16": False}
@@ -305,7 +306,7 @@ def test_a_checkpoint_whose_losses_were_changed_is_named(
 
 def test_a_recording_of_a_damaged_description_is_not_continued(tmp_path: Path) -> None:
     record_episodes(BlindPlayer(find_game(GAME), 0, ("random",)), tmp_path, 1, workers=1)
-    (tmp_path / "meta.json").write_text('{"actions": 5}')
+    (tmp_path / "meta.json").write_text('{"format_version": 1, "actions": 5}')
     with pytest.raises(ValueError, match="holds episodes that were recorded otherwise"):
         record_episodes(BlindPlayer(find_game(GAME), 0, ("random",)), tmp_path, 2, workers=1)
 

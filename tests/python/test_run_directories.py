@@ -23,7 +23,10 @@ from genie_env.agents.evolution import ControllerSettings, train_controller
 from genie_env.cli.app import APP
 from genie_env.data.run_directory import claim_run, only_writer
 
-META = {"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]}
+META = {
+    **{"format_version": 1, "game": "doom-take-cover", "frame_skip": 1},
+    **{"actions": ["left", "stay", "right"]},
+}
 
 
 @pytest.fixture(scope="module")
