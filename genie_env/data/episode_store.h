@@ -18,7 +18,7 @@ namespace genie_env {
 //     truncations.npy     bool    [N]
 //     episode_starts.npy  int64   [E + 1]   episode e is starts[e] .. starts[e + 1]
 //     meta.json           how it was recorded; "format_version" is 1
-//     .lock               empty; keeps a second writer away
+//     .lock               keeps a second writer away, and says which process the first one is
 //
 // Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
 // brought; so an episode's last frame is stored with its flags.

@@ -1,5 +1,9 @@
+#include <unistd.h>
+
 #include <array>
+#include <fstream>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -36,6 +40,13 @@ void CheckArguments(int64_t height, int64_t width, const std::string& meta) {
   }
 }
 
+/// What the lock file says of the process that holds it.
+std::string Holder(const std::filesystem::path& lock) {
+  std::string holder;
+  std::getline(std::ifstream(lock), holder);
+  return holder.empty() ? "another process" : holder.substr(0, 200);
+}
+
 /// Makes the directory where there is none, and keeps other writers away from it.
 OutputFile Claim(const std::filesystem::path& directory) {
   std::error_code error;
@@ -46,9 +57,14 @@ OutputFile Claim(const std::filesystem::path& directory) {
   }
   OutputFile lock(directory / ".lock", Mode::kCreate);
   if (!lock.TryLock()) {
-    throw std::runtime_error("another writer is recording into " + directory.string() +
+    throw std::runtime_error(Holder(lock.path()) + " is recording into " + directory.string() +
                              ": wait until it has ended, or choose another directory");
   }
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::string holder = "process " + std::to_string(getpid()) + " on " + host.data();
+  lock.Truncate(0);
+  lock.Write(0, std::as_bytes(std::span(holder)));
   return lock;
 }
 

@@ -17,6 +17,7 @@
 namespace genie_env {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -166,9 +167,10 @@ TEST(EpisodeStore, OneWriterADirectory) {
   const TemporaryDirectory directory;
   {
     EpisodeWriter writer = OpenWriter(directory.path());
-    EXPECT_EQ(TextOf<std::runtime_error>([&] { OpenWriter(directory.path()); }),
-              "another writer is recording into " + directory.path().string() +
-                  ": wait until it has ended, or choose another directory");
+    EXPECT_THAT(TextOf<std::runtime_error>([&] { OpenWriter(directory.path()); }),
+                AllOf(StartsWith("process " + std::to_string(getpid()) + " on "),
+                      EndsWith(" is recording into " + directory.path().string() +
+                               ": wait until it has ended, or choose another directory")));
     EpisodeWriter moved = std::move(writer);
     moved.Append(Episode(0).view());
   }

@@ -94,11 +94,26 @@ def test_calibrate_measures_and_writes(
     assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
     assert "Chosen: temperature" in capsys.readouterr().out
 
-    # What was played in the real game is not played again, and the dream repeats itself.
+    # What was played, in the real game or in dreams, is not played again.
+    def nobody(*_: object) -> None:
+        raise AssertionError("dreamt again")
+
     played = (out / "real" / "left.json").stat().st_mtime_ns
-    calibrate(**arguments, episodes=2, workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Dreams, "play_blind", nobody)
+        calibrate(**arguments, episodes=2, workers=1)
     assert (out / "real" / "left.json").stat().st_mtime_ns == played
     assert json.loads((out / "calibration.json").read_text()) == found
+
+    # What is damaged is, and the dream repeats itself.
+    file = min((out / "dreams").iterdir())
+    content = file.read_text()
+    file.write_text(content.replace("1", "2", 1))
+    capsys.readouterr()
+    calibrate(**arguments, episodes=2, workers=1)
+    said = capsys.readouterr().out
+    assert f"{file} is damaged: its checksum is of another content; it is made again" in said
+    assert (file.read_text(), json.loads((out / "calibration.json").read_text())) == (content, found)
 
 
 def test_calibrate_plays_the_worlds_game_at_its_frame_skip(

@@ -1,5 +1,6 @@
 """The linear controller, its file, and the evolution strategy that improves it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     assert loaded.notes == {"temperature": "1.15"}
     assert [f.name for f in file.parent.iterdir()] == ["agent.safetensors"]
     assert len(file_hash(file)) == 64
+
+
+def test_equal_agents_are_equal_files(tmp_path: Path) -> None:
+    """So that the hash of a published one can be reproduced."""
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        controller().save(file)
+    assert len({file_hash(file) for file in files}) == 1
 
 
 GOOD = {"kind": "linear-controller", "observation": "zch", "world": FINGERPRINT}
@@ -265,7 +274,36 @@ def test_minutes_end_a_run() -> None:
 
 def test_a_log_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "generations.jsonl").write_text("generation 0\n")
-    with pytest.raises(ValueError, match=r"generations\.jsonl is not a log of generations"):
+    with pytest.raises(ValueError, match=r"generations\.jsonl, line 1 is not JSON"):
+        next(evolve(hill, ZERO, SETTINGS, tmp_path))
+
+
+GENERATION = {"generation": 0, "steps": 5, "seconds": 0.5, "candidates": [1.0] * 12, "score": 2.0}
+SECOND = GENERATION | {"generation": 1, "score": None}
+SCORED = GENERATION | {"generation": 1, "candidates": []}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([GENERATION, GENERATION], "line 2 is of generation 0, expected 1: several trainings have"),
+        ([SECOND], "line 1 is of generation 1, expected 0: several trainings have written"),
+        ([GENERATION, SCORED, SCORED], "line 3 is of generation 1, expected 1: several trainings"),
+        ([GENERATION | {"candidates": [1.0]}], "line 1 has 1 candidates, 5 steps and 0.5 seconds"),
+        ([GENERATION | {"seconds": 0}], "line 1 has 12 candidates, 5 steps and 0 seconds"),
+        ([GENERATION, SCORED | {"score": None}], "line 2 has neither candidates nor a score"),
+        ([GENERATION, {}], 'line 2: "generation" is missing, expected an integer'),
+        ([GENERATION, 5], "line 2 holds 5, but a JSON object is expected"),
+    ],
+)
+def test_a_log_that_is_not_of_one_run_is_refused(
+    lines: list[object], words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "generations.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in [GENERATION, SCORED, SECOND]))
+    assert next(evolve(hill, ZERO, SETTINGS, tmp_path)).index == 0
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match=re.escape(f"{file}, {words}")):
         next(evolve(hill, ZERO, SETTINGS, tmp_path))
 
 
@@ -292,10 +330,10 @@ def test_a_run_is_not_resumed_with_another_precision(tmp_path: Path, random_worl
     def dreams(dtype: str) -> Dreams:
         return Dreams(World.load(random_world, dtype=dtype), 1.0, "zch")
 
-    train_controller(dreams("float32"), settings, out=tmp_path)
-    train_controller(dreams("float32"), settings, out=tmp_path)
+    list(train_controller(dreams("float32"), settings, out=tmp_path))
+    list(train_controller(dreams("float32"), settings, out=tmp_path))
     with pytest.raises(ValueError, match="dtype was 'float32' and is now 'bfloat16'"):
-        train_controller(dreams("bfloat16"), settings, out=tmp_path)
+        next(train_controller(dreams("bfloat16"), settings, out=tmp_path))
 
 
 def test_steps_are_numbers_with_a_unit() -> None:

@@ -176,7 +176,8 @@ def test_one_writer_a_directory(tmp_path: Path) -> None:
     other.start()
     try:
         assert ready.wait(60)
-        with pytest.raises(RuntimeError, match="another writer is recording into .*: wait"):
+        words = rf"^process {other.pid} on .* is recording into {tmp_path}: wait"
+        with pytest.raises(RuntimeError, match=words):
             open_writer(tmp_path)
     finally:
         done.set()

@@ -114,14 +114,27 @@ def test_a_kill_loses_only_the_latest_scores(
 
 
 def test_a_full_disk_does_not_hide_the_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("vizdoom")
+
+    def full(file: Path, _: object) -> None:
+        raise OSError(f"{file} could not be written (No space left on device)")
+
+    monkeypatch.setattr(evaluation, "write_json", full)
+    with pytest.raises(OSError, match=r"left\.json could not be written .No space left"):
+        evaluate(policy="left", episodes=1, workers=1, json_file=tmp_path / "left.json")
+    printed = capsys.readouterr().out
+    assert "survival in the real game" in printed and "left" in printed
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a file").touch()
     with pytest.raises(OSError, match=r"left\.json could not be written .* give another place"):
         evaluate(policy="left", episodes=1, workers=1, json_file=tmp_path / "a file" / "left.json")
-    printed = capsys.readouterr().out
-    assert "survival in the real game" in printed and "left" in printed
+    assert "survival" not in capsys.readouterr().out
 
 
 def test_ctrl_c_shows_what_there_is_and_goes_up(
@@ -150,9 +163,9 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
         RealScores(blind_player("right", 5), file)
     kept = json.loads(file.read_text())
     for damage, words in (
-        ("[1, 2]", "left.json holds a list, but a JSON object is expected"),
+        ("[1, 2]", r"left.json holds \[1, 2\], but a JSON object is expected"),
         ('{"mean": 1', "left.json is not JSON"),
-        (json.dumps({**kept, "scores": None}), 'left.json has no lists of "scores" and "seeds"'),
+        (json.dumps({**kept, "scores": None}), 'left.json: "scores" is None, expected a list'),
     ):
         file.write_text(damage)
         with pytest.raises(ValueError, match=words):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from genie_env.data.files import claim_run, read_json, write_atomically, write_json
+from genie_env.data.files import write_atomically, write_json
+from genie_env.data.run_directory import claim_run
+from genie_env.envs.json_files import read_json, read_json_lines
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -23,11 +27,14 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b"", "is not JSON (Expecting value: line 1 column 1 (char 0)); it was damaged"),
         (b'{"scores": [1, 2', "is not JSON (Expecting ',' delimiter"),
         (b"\xff{}", "is not JSON ('utf-8' codec can't decode byte 0xff"),
-        (b"[1, 2]", "holds a list, but a JSON object is expected: remove it"),
-        (b"null", "holds a NoneType, but a JSON object is expected"),
-        (b"true", "holds a bool, but a JSON object is expected"),
-        (b"1e3", "holds a float, but a JSON object is expected"),
-        (b'"x"', "holds a str, but a JSON object is expected"),
+        (b"[" * 100_000, "is not JSON (maximum recursion depth"),
+        (b'{"a": 1e999}', "is not JSON (1e999 is too large)"),
+        (b'{"a": NaN}', "is not JSON (NaN is no number of JSON)"),
+        (b"[1, 2]", "holds [1, 2], but a JSON object is expected; it was damaged"),
+        (b"null", "holds None, but a JSON object is expected"),
+        (b"true", "holds True, but a JSON object is expected"),
+        (b"1e3", "holds 1000.0, but a JSON object is expected"),
+        (b'"x"', "holds 'x', but a JSON object is expected"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, words: str) -> None:
@@ -35,8 +42,63 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, words: str) -> 
     file.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(f"{file} {words}")):
         read_json(file)
+    (tmp_path / "log").write_text("a result")
     with pytest.raises(ValueError, match=re.escape(f"{file} {words}")):
-        claim_run(tmp_path, {})
+        with claim_run(tmp_path, {}, ["log"]):
+            pass
+
+
+SCHEMA = {
+    **{"name": str, "steps": int, "rate": (float, None), "on": bool, "scores": [float]},
+    **{"sizes": {"frame": [int, int], "heads?": int, "*": ()}, "figures": {"*": (float, None)}},
+}
+FITS = {
+    **{"name": "x", "steps": 3, "rate": None, "on": True, "scores": [1, 2.5], "more": [None]},
+    **{"sizes": {"frame": [1, 2]}, "figures": {"loss": 1, "share": None}},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": 5}, '"name" is 5, expected a text;'),
+        ({"steps": True}, '"steps" is True, expected an integer;'),
+        ({"steps": 3.0}, '"steps" is 3.0, expected an integer;'),
+        ({"steps": 2**63}, '"steps" is 9223372036854775808, expected an integer;'),
+        ({"rate": "1"}, "\"rate\" is '1', expected a number or null;"),
+        ({"rate": 10**400}, ", expected a number or null;"),
+        ({"on": 1}, '"on" is 1, expected true or false;'),
+        ({"scores": {}}, '"scores" is {}, expected a list (each a number);'),
+        ({"scores": [1, None]}, '"scores[1]" is None, expected a number;'),
+        ({"sizes": []}, '"sizes" is [], expected an object;'),
+        ({"sizes": {}}, '"sizes.frame" is missing, expected a list of 2 (each an integer);'),
+        ({"sizes": {"frame": [1]}}, '"sizes.frame" is [1], expected a list of 2 (each an'),
+        ({"sizes": {"frame": [1, 2], "heads": None}}, '"sizes.heads" is None, expected an int'),
+        ({"sizes": {"frame": [1, 2], "haeds": 1}}, '"sizes.haeds" is 1, expected no such name;'),
+        ({"figures": {"loss": []}}, '"figures.loss" is [], expected a number or null;'),
+        ({"name": None}, '"name" is None, expected a text;'),
+    ],
+)
+def test_a_field_of_another_kind_is_named(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    file = tmp_path / "file.json"
+    write_json(file, FITS)
+    assert read_json(file, SCHEMA) == FITS
+    write_json(file, FITS | change)
+    with pytest.raises(ValueError, match=re.escape(words)) as refused:
+        read_json(file, SCHEMA)
+    assert str(refused.value).startswith(f"{file}: ") and len(str(refused.value)) < 300
+    file.write_text(json.dumps(FITS) + "\n" + json.dumps(FITS | change) + "\nhalf a li")
+    with pytest.raises(ValueError, match=re.escape(words)) as refused:
+        read_json_lines(file, SCHEMA)
+    assert str(refused.value).startswith(f"{file}, line 2: ")
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for file, words in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file or directory")):
+        with pytest.raises(OSError, match=f"^{re.escape(str(file))} cannot be read: {words}$"):
+            read_json(file)
 
 
 def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path: Path) -> None:
@@ -51,6 +113,16 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_json(file) == {"scores": [1]}
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_text("the last one")
+        write_json(tmp_path / "scores.json", {"written": "meanwhile"})
+
+    write_atomically(tmp_path / "scores.json", write)
+    assert (tmp_path / "scores.json").read_text() == "the last one"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

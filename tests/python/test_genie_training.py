@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +273,9 @@ def test_a_killed_run_resumes_to_the_same_losses(
     schedule = loop.Schedule
     monkeypatch.setattr(
         "genie_env.training.clip_training.Schedule",
-        lambda steps, rate, warm_up: schedule(steps, rate, 1, 2, warm_up),
+        lambda steps, rate, warm_up: schedule(steps, rate, 1, warm_up),
     )
+    monkeypatch.setattr(loop, "SECONDS_A_CHECKPOINT", 0)
     start: Callable[..., None] = {
         "tokenizer": tokenizer_run,
         "actions": actions_run,
@@ -404,30 +405,87 @@ def test_a_wrong_device_or_learning_rate_leaves_no_run(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_killed_encoding_keeps_the_recordings_that_were_finished(
-    data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemError])
+def test_an_encoding_that_is_broken_off_goes_on(
+    error: type[BaseException],
+    data: Path,
+    runs: Path,
+    store: EpisodeStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    directories = [data, tmp_path / "more"]
-    shutil.copytree(data, directories[1])
-    stores = open_stores(directories)
-    shutil.copytree(runs / "tokenizer", tmp_path / "tokenizer")
-    shutil.rmtree(tmp_path / TOKENS)
-    tokenizer = load_tokenizer(tmp_path / "tokenizer")
-    encode, begun = encoded.encode_episodes, []
+    for name, load, encode in (
+        ("tokenizer", load_tokenizer, encoded_tokens),
+        ("actions", load_latent_actions, encoded_actions),
+    ):
+        (whole,) = encode(runs / name, load(runs / name), [data], [store])
+        shutil.copytree(runs / name, tmp_path / name)
+        for kind in (TOKENS, CODES):
+            shutil.rmtree(tmp_path / kind, ignore_errors=True)
+        model, begun, episodes = load(tmp_path / name), [], encoded.encode_episodes
 
-    def dying(*arguments: Any, title: str, **more: Any) -> None:
-        begun.append(title)
-        if len(begun) == 2:
-            raise KeyboardInterrupt
-        encode(*arguments, title=title, **more)
+        def dying(
+            encode: Any, store: EpisodeStore, filled: Any, first: int, **more: Any
+        ) -> Iterator[int]:
+            begun.append(first)
+            for number, rows in enumerate(episodes(encode, store, filled, first, **more)):
+                yield rows
+                if number == 6 and len(begun) == 1:
+                    raise error
 
-    monkeypatch.setattr("genie_env.training.encoded.encode_episodes", dying)
-    arguments = (tmp_path / "tokenizer", tokenizer, directories, stores)
-    with pytest.raises(KeyboardInterrupt):
-        encoded_tokens(*arguments)
-    one, other = encoded_tokens(*arguments)
-    assert begun == [f"encoding {directories[i]}" for i in (0, 1, 1)]
-    assert np.array_equal(one, other)
+        with monkeypatch.context() as patch:
+            patch.setattr(encoded, "encode_episodes", dying)
+            patch.setattr(encoded, "SECONDS_A_CHECKPOINT", 0)
+            with pytest.raises(error):
+                encode(tmp_path / name, model, [data], [store])
+            (resumed,) = encode(tmp_path / name, model, [data], [store])
+        assert begun == [0, store.episode_starts[7]]
+        assert np.array_equal(whole, resumed)
+
+
+def spoil_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def other_array(change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Writes another array, with a checksum that is right."""
+    return lambda file: encoded._write(file, change(np.load(file)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_byte, "its checksum is of another content"),
+        (lambda file: file.write_bytes(file.read_bytes()[:100]), "its checksum is of another"),
+        (lambda file: file.write_bytes(b""), "cannot mmap an empty file"),
+        (lambda file: np.save(file, np.load(file)), "its checksum is of another content"),
+        (lambda file: file.write_text("not an array at all, but long enough"), "its checksum is"),
+        (other_array(lambda a: np.concatenate([a, a])), "it holds uint16 [{2n}, 4], expected uint16"),
+        (other_array(lambda a: a.astype(np.int64)), "it holds int64 [{n}, 4], expected uint16 [{n}"),
+        (other_array(lambda a: a[:, :2]), "it holds uint16 [{n}, 2], expected uint16 [{n}, 4]"),
+    ],
+)
+def test_a_cache_that_is_damaged_or_another_is_made_again(
+    spoil: Callable[[Path], None],
+    words: str,
+    data: Path,
+    runs: Path,
+    store: EpisodeStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (file,) = (runs / TOKENS).glob("*/*.npy")
+    tokenizer = load_tokenizer(runs / "tokenizer")
+    content, tokens = file.read_bytes(), np.load(file)
+    spoil(file)
+    capsys.readouterr()
+    (again,) = encoded_tokens(runs / "tokenizer", tokenizer, [data], [store])
+    said = capsys.readouterr().out
+    expected = words.replace("{2n}", str(2 * len(tokens))).replace("{n}", str(len(tokens)))
+    assert said.startswith(f"{file} is damaged ({expected}") and said.count("\n") == 1
+    assert said.endswith("): it is made again\n")
+    assert np.array_equal(again, tokens) and file.read_bytes() == content
 
 
 def test_dynamics_are_loaded_with_their_own_action_codes(runs: Path) -> None:
@@ -473,12 +531,10 @@ def test_dynamics_say_loudly_what_they_are_learned_from_has_collapsed(
 
 def test_two_codes_used_nearly_alike_have_not_collapsed() -> None:
     watch = watch_latent_actions(2, stop=True)
-    assert watch.find({"perplexity": 1.96}) == ""  # used 60 to 40
-    assert "as varied as 1.20 codes used alike (expected at least 1.5)" in watch.find(
-        {"perplexity": 1.2}
-    )
-    assert watch_tokenizer(2, stop=True).find({"perplexity": 1.96}) == ""
-    assert watch_tokenizer(1024, stop=True).find({"perplexity": 40.0}) != ""
+    assert watch.find(1.96) == ""  # used 60 to 40
+    assert "as varied as 1.20 codes used alike (expected at least 1.5)" in watch.find(1.2)
+    assert watch_tokenizer(2, stop=True).find(1.96) == ""
+    assert watch_tokenizer(1024, stop=True).find(40.0) != ""
 
 
 @pytest.mark.parametrize(("start", "codes"), [(tokenizer_run, "codes"), (actions_run, "actions")])
@@ -525,8 +581,8 @@ def test_usage_and_its_watch() -> None:
     assert figures["perplexity"] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
     assert (figures["codes_used"], figures["rarest"]) == (0.75, 0.0)
     watch = watch_perplexity(2, "look", stop=True)
-    assert watch.find({"perplexity": 2.0}) == ""
-    found = watch.find({"perplexity": 1.5})
+    assert watch.find(2.0) == ""
+    found = watch.find(1.5)
     assert found.endswith("1.50 codes used alike (expected at least 2); look")
 
 

@@ -278,7 +278,7 @@ def test_meanings_are_those_of_the_recordings(data: Path, tmp_path: Path) -> Non
         ValueError, match=r"action \d is 2, expected 0 to 1: .*meta.json names 2 act"
     ):
         meanings('{"format_version": 1, "actions": ["left", "right"]}')
-    with pytest.raises(ValueError, match="\"actions\" is 'left', expected a list of what each"):
+    with pytest.raises(ValueError, match="\"actions\" is 'left', expected a list .each a text. or null"):
         meanings('{"format_version": 1, "actions": "left"}')
 
 

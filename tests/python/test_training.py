@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import genie_env
 from genie_env._core import EpisodeStore, EpisodeWriter, Memory, Trainer, Vision
+from genie_env.data import progress
 from genie_env.data.datasets import (
     FrameData,
     LatentData,
@@ -29,9 +32,10 @@ from genie_env.families.vision_memory.commands import (
     train_memory,
     train_vision,
 )
+from genie_env.training import loop as training_loop
 from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import SHARES, action_inputs, encoded_stores
-from genie_env.training.runs import read_checkpoint
+from genie_env.training.runs import read_checkpoint, read_reports
 from genie_env.training.vision import load_vision
 
 EPISODES = 40
@@ -145,8 +149,9 @@ def losses(run: Path) -> dict[int, float]:
 class Loop:
     """Runs `train` on V in a directory, as often as it is called."""
 
-    def __init__(self, store: EpisodeStore, directory: Path) -> None:
+    def __init__(self, store: EpisodeStore, directory: Path, evaluate_every: int = 1) -> None:
         self.directory = directory
+        self._schedule = Schedule(6, 1e-3, evaluate_every)
         directory.mkdir()
         self._frames = FrameData([store], held_out_part=False)
         self._held = [FrameData([store], held_out_part=True).batch(4, 0, 0)]
@@ -155,7 +160,7 @@ class Loop:
         self,
         kind: type[Trainer] = Trainer,
         before_batch: Callable[[int], None] = lambda step: None,
-        checkpoint_every: int = 2,
+        measure: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         def batch(step: int) -> dict[str, torch.Tensor]:
             before_batch(step)
@@ -164,12 +169,13 @@ class Loop:
         train(
             kind(Vision(latents=8, seed=1), seed=1),
             self.directory,
-            Schedule(6, 1e-3, evaluate_every=1, checkpoint_every=checkpoint_every),
+            self._schedule,
             batch,
             self._held,
             title="test",
             items_a_batch=4,
             item="frames",
+            measure=measure,
         )
 
 
@@ -202,11 +208,11 @@ def test_a_killed_run_resumes_to_the_same_losses(
 ) -> None:
     loop = Loop(store, tmp_path / "broken")
     with pytest.raises(SystemError):
-        loop(before_batch=stop_at(5, SystemError))
+        loop(before_batch=stop_at(4, SystemError))
     assert int(read_checkpoint(loop.directory)["step"]) == 4
     # It had reported step 5, which is done again, and was killed while it wrote a line.
     with (loop.directory / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 6, "trai')
+        file.write('{"step": 5, "training": {}, "held_out": {}}\n{"step": 6, "trai')
     loop()
     check_equal(loop.directory, unbroken)
 
@@ -216,10 +222,88 @@ def test_ctrl_c_writes_a_checkpoint_and_the_run_goes_on_from_it(
 ) -> None:
     loop = Loop(store, tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        loop(before_batch=stop_at(3, KeyboardInterrupt), checkpoint_every=100)
+        loop(before_batch=stop_at(3, KeyboardInterrupt))
     assert int(read_checkpoint(loop.directory)["step"]) == 3
-    loop(checkpoint_every=100)
+    loop()
     check_equal(loop.directory, unbroken)
+
+
+@pytest.fixture(scope="module")
+def evaluated_twice(store: EpisodeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    loop = Loop(store, tmp_path_factory.mktemp("runs") / "whole", 3)
+    loop()
+    return loop.directory
+
+
+@pytest.mark.parametrize(
+    ("error", "step"), [(KeyboardInterrupt, 2), (SystemError, 2), (KeyboardInterrupt, 5)]
+)
+def test_a_run_that_is_broken_off_between_evaluations_reports_the_same_losses(
+    store: EpisodeStore,
+    evaluated_twice: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    error: type[BaseException],
+) -> None:
+    """Those of the training, which are means over all steps since the last evaluation, as well."""
+    broken = Loop(store, tmp_path / "broken", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop, "SECONDS_A_CHECKPOINT", 0)
+        with pytest.raises(error):
+            broken(before_batch=stop_at(step, error))
+    assert int(read_checkpoint(broken.directory)["step"]) == step
+    broken()
+    one, other = (
+        [(line["step"], line["training"], line["held_out"]) for line in read_reports(run)]
+        for run in (evaluated_twice, broken.directory)
+    )
+    assert [line[0] for line in one] == [3, 6] and one == other
+    check_equal(broken.directory, evaluated_twice)
+
+
+def test_figures_that_are_measured_are_shown_again_when_a_finished_run_is_repeated(
+    store: EpisodeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In place of the losses of the same name, as at every evaluation."""
+    loop = Loop(store, tmp_path / "run", 3)
+    said = []
+    for _ in range(2):
+        loop(measure=lambda: {"loss": 0.125})
+        said.append(capsys.readouterr().out.splitlines()[-1].rpartition("held out: ")[2])
+    assert said[0] == said[1]
+    assert "loss 0.125" in said[0]
+
+
+def test_a_long_training_prints_a_line_now_and_then(
+    store: EpisodeStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where there is no terminal; also during the first measurement."""
+    monkeypatch.setattr(progress, "SECONDS_A_LINE", 0.05)
+
+    def measure() -> dict[str, float]:
+        time.sleep(0.12)
+        return {}
+
+    Loop(store, tmp_path / "run", 3)(measure=measure)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"test 0/6 0 frames/s after 0:00:0\d measuring on held-out episodes$", lines[0])
+    assert re.match(r"test 6/6 [\d,]+ frames/s after .*held out: .*loss", lines[-1])
+
+
+def test_steps_that_do_not_count_up_are_refused(store: EpisodeStore, tmp_path: Path) -> None:
+    """As two trainings in one directory left them."""
+    loop = Loop(store, tmp_path / "run")
+    loop()
+    file = loop.directory / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:3], lines[2], *lines[3:]]))
+    words = r"^.*run/metrics.jsonl, line 4 is of step 3, after one of step 3: several trainings have"
+    with pytest.raises(ValueError, match=words):
+        loop()
 
 
 @pytest.mark.parametrize("step", [4, 6])
@@ -246,7 +330,7 @@ def test_ctrl_c_within_an_evaluation_does_not_lose_its_losses(
 def test_a_line_of_metrics_that_is_none_is_named(store: EpisodeStore, tmp_path: Path) -> None:
     loop = Loop(store, tmp_path / "run")
     (loop.directory / "metrics.jsonl").write_text('{"step": 1, "held_out": {}}\n7\n')
-    with pytest.raises(ValueError, match=r"run/metrics.jsonl, line 2 is not what an evaluation"):
+    with pytest.raises(ValueError, match=r"run/metrics.jsonl, line 2 holds 7, but a JSON object"):
         loop()
 
 
@@ -508,7 +592,7 @@ def damage_settings(runs: Path) -> None:
         (damage_settings, "memory/settings.json is not JSON"),
         (
             lambda runs: change_json(runs / "memory" / "settings.json", hidden=None, steps=None),
-            "memory/settings.json has no steps, hidden: it was changed by hand; bring it back",
+            'memory/settings.json: "steps" is missing, expected an integer; it was damaged or',
         ),
     ],
 )
@@ -576,8 +660,17 @@ def test_latents_are_kept_for_a_recording_not_for_its_place(runs: Path) -> None:
 
     before = files()
     assert files() == before
-    # Another recording of as many frames in the same place.
-    spoil_meta(seed=8)(runs)
+    # Other frames, as many, of the same description, size and time in the same place.
+    file = directory / "frames.npy"
+    content, times = bytearray(file.read_bytes()), file.stat()
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert len(files() - before) == 1
+    # The same frames in another place.
+    content[-1] ^= 1
+    file.write_bytes(content)
+    directory = directory.rename(runs / "moved")
     assert len(files() - before) == 1
 
 

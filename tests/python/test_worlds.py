@@ -53,10 +53,14 @@ def test_a_card_of_a_directory(random_world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (None, "config.json cannot be read .*: give a world directory"),
-        ("{", "config.json cannot be read .*: give a world directory"),
-        ("[]", 'config.json has no "name" or no "family": give a world directory'),
-        ('{"name": "x"}', 'config.json has no "name" or no "family": give a world directory'),
+        (None, "config.json cannot be read: .*; give a world directory"),
+        ("{", "config.json is not JSON"),
+        ("[]", "config.json holds .*, but a JSON object is expected"),
+        ('{"name": "x"}', 'config.json: "family" is missing, expected a text'),
+        (
+            '{"name": "x", "family": "y", "training": {"data": 5}}',
+            'config.json: "training.data" is 5, expected a list \(each an object\) or an obj',
+        ),
     ],
 )
 def test_what_is_no_world_says_so(config: str | None, words: str, tmp_path: Path) -> None:

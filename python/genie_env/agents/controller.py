@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from genie_env._core import safetensors_bytes
 from genie_env.data.files import write_atomically
 
 KIND = "linear-controller"
@@ -77,7 +77,7 @@ class LinearController:
             "observation": self.observation,
             "world": self.world,
         }
-        content = save({"weight": self.weight}, metadata)
+        content = safetensors_bytes({"weight": torch.from_numpy(self.weight)}, metadata)
         write_atomically(file, lambda temporary: temporary.write_bytes(content))
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -25,7 +26,20 @@ from genie_env.agents.dreams import (
     OnStep,
     derived_seeds,
 )
-from genie_env.data.files import claim_run, write_atomically
+from genie_env.data.files import write_atomically
+from genie_env.data.run_directory import claim_run
+from genie_env.envs.json_files import read_json_lines
+
+AGENT, LOG = "agent.safetensors", "generations.jsonl"
+
+_LINE = {
+    "generation": int,
+    "steps": int,
+    "seconds": float,
+    "candidates": [float],
+    "score": (float, None),
+}
+"""A line of the log."""
 
 SCORE_EVERY = 5
 """Generations between two scores of the distribution's mean."""
@@ -95,10 +109,10 @@ def train_controller(
 
     Starts from `warm`, or from all weights zero: a controller that always takes the middle action.
     `on_step` is called at every step of a batch. A run in `out` that was stopped goes on; its steps
-    and minutes may have been raised. Raises ValueError if the run there had other settings, or if
-    the world's actions are not a controller's. `in_real_game`: train there instead (a baseline);
-    the dreams then only say what the controller sees. `higher_is_better`: what the game says of its
-    score.
+    and minutes may have been raised. Raises ValueError if the world's actions are not a controller's;
+    at the first generation, ValueError if the run in `out` had other settings, and RuntimeError if
+    another process writes there. `in_real_game`: train there instead (a baseline); the dreams then
+    only say what the controller sees. `higher_is_better`: what the game says of its score.
 
         dreams = Dreams.load("doom-take-cover")
         for generation in train_controller(dreams, ControllerSettings(minutes=3)):
@@ -121,29 +135,32 @@ def train_controller(
     first = LinearController(
         start, dreams.observation, dreams.fingerprint, {k: str(v) for k, v in how.items()}
     )
-    if out is not None:
-        claim_run(
-            out,
-            {
-                "agent": KIND,
-                "observation": dreams.observation,
-                "world": dreams.fingerprint,
-                # Chosen by processor: a run resumed on another one must not mix the two.
-                "dtype": dreams.world.spec.dtype,
-                **how,
-                "population": settings.population,
-                "dreams": settings.dreams,
-                "sigma": settings.sigma,
-                "warm": hashlib.sha256(start.tobytes()).hexdigest() if warm else None,
-            },
-        )
+    identity = {
+        "agent": KIND,
+        "observation": dreams.observation,
+        "world": dreams.fingerprint,
+        # Chosen by processor: a run resumed on another one must not mix the two.
+        "dtype": dreams.world.spec.dtype,
+        **how,
+        "population": settings.population,
+        "dreams": settings.dreams,
+        "sigma": settings.sigma,
+        "warm": hashlib.sha256(start.tobytes()).hexdigest() if warm else None,
+    }
 
     def dream(
         weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]
     ) -> EpisodeResults:
         return dreams.play_controllers(weights, owners, seeds, on_step)
 
-    return evolve(in_real_game or dream, first, settings, out, higher_is_better=higher_is_better)
+    def generations() -> Iterator[Generation]:
+        claim = contextlib.nullcontext() if out is None else claim_run(out, identity, [LOG, AGENT])
+        with claim:
+            yield from evolve(
+                in_real_game or dream, first, settings, out, higher_is_better=higher_is_better
+            )
+
+    return generations()
 
 
 class _Normal:
@@ -163,20 +180,42 @@ class _Normal:
 class _Log:
     """A line of JSON a generation. A kill may leave half a line at the end, which opening drops."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, population: int) -> None:
         self._file = file
         self.lines: list[dict[str, Any]] = []
         if file is not None and file.exists():
-            text = file.read_text()
-            whole = text[: text.rfind("\n") + 1]
-            try:
-                self.lines = [json.loads(line) for line in whole.splitlines()]
-            except ValueError as error:
-                raise ValueError(
-                    f"{file} is not a log of generations ({error}); give another --out or remove it"
-                ) from error
+            self.lines = read_json_lines(file, _LINE)
+            self._check(file, population)
+            text = file.read_bytes()
+            whole = text[: text.rfind(b"\n") + 1]
             if whole != text:
-                write_atomically(file, lambda temporary: temporary.write_text(whole))
+                write_atomically(file, lambda temporary: temporary.write_bytes(whole))
+
+    def _check(self, file: Path, population: int) -> None:
+        """Raises ValueError, naming the line, where they are not those of one run."""
+        generation, scored = 0, False
+        for number, line in enumerate(self.lines, start=1):
+            count = len(line["candidates"])
+            # A generation without candidates scores the mean, once; that one then has them, if the
+            # run goes on with more steps.
+            if line["generation"] != generation or (count == 0 and scored):
+                raise ValueError(
+                    f"{file}, line {number} is of generation {line['generation']}, expected "
+                    f"{generation}: several trainings have written into this run, and nothing in it "
+                    "can be relied on; train into another --out"
+                )
+            if count not in (0, population) or not line["seconds"] > 0 or line["steps"] < 0:
+                raise ValueError(
+                    f"{file}, line {number} has {count} candidates, {line['steps']} steps and "
+                    f"{line['seconds']} seconds, expected {population} or none, and numbers above "
+                    "0; bring the file back from a copy, or train into another --out"
+                )
+            if count == 0 and line["score"] is None:
+                raise ValueError(
+                    f"{file}, line {number} has neither candidates nor a score; bring the file "
+                    "back from a copy, or train into another --out"
+                )
+            generation, scored = generation + (count > 0), count == 0
 
     def append(self, line: dict[str, Any]) -> None:
         if self._file is not None:
@@ -203,7 +242,7 @@ def evolve(
     25 s of dreams: cma decomposes it only as often as its (here very small) learning rates ask.
     """
     settings.check()
-    log = _Log(out / "generations.jsonl" if out else None)
+    log = _Log(out / LOG if out else None, settings.population)
     normal = _Normal(settings.seed)
     strategy = cma.CMAEvolutionStrategy(
         first.weight.astype(np.float64),
@@ -239,7 +278,7 @@ def evolve(
             notes = {"generation": str(index), "score": f"{best_score:.1f}", "steps": str(steps)}
             controller = replace(first, weight=mean, notes={**first.notes, **notes})
             if new and out is not None:
-                controller.save(out / "agent.safetensors")
+                controller.save(out / AGENT)
         if new:
             log.append(line)
         if population:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, EpisodeResults, EvaluateControllers
 from genie_env.agents.players import AgentPlayer, PopulationPlayer
-from genie_env.data.files import read_json
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
+from genie_env.envs.world_card import read_config
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.registry import find_game, is_known, registered_games
 
@@ -27,7 +27,7 @@ def real_game(world: Path) -> Game:
     anything run, so its game has to be registered before.
     """
     file = world / "config.json"
-    config = read_json(file)
+    config = read_config(world)
     if "real_game" not in config:
         raise ValueError(
             f'no real game is known of this world: {file} has no "real_game", as in worlds that '
@@ -45,7 +45,10 @@ def real_game(world: Path) -> Game:
         )
     if type(frame_skip) is not int or frame_skip < 1:
         raise ValueError(f'{file}: "frame_skip" is {frame_skip!r}; expected 1 or more')
-    return find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
+    try:
+        return find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def _frame_size(frame: object) -> FrameSize | None:

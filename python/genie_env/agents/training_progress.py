@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from genie_env.agents.evolution import ControllerSettings, Generation
+from genie_env.data.progress import Progress
 from genie_env.games.base import Score, rounded
-from genie_env.media.progress import TwoLines
 
 
 class TrainingProgress:
@@ -16,7 +16,7 @@ class TrainingProgress:
     def __init__(self, settings: ControllerSettings, score: Score, console: Console) -> None:
         self._settings = settings
         self._score = score
-        self._bar = TwoLines(
+        self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
@@ -24,6 +24,7 @@ class TrainingProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[step]}"),
             console=console,
+            transient=not console.is_interactive,  # the last generation has a line already
         )
         self._task = self._bar.add_task("generation 0", total=1.0, step="", below="")
 
@@ -47,7 +48,7 @@ class TrainingProgress:
         text = describe(generation, self._score)
         # One that only scores is followed by none, or has its candidates then.
         following = generation.index + (generation.mean is not None)
-        live = self._bar.console.is_terminal
+        live = self._bar.console.is_interactive
         self._bar.update(
             self._task,
             description=f"generation {following}",
@@ -56,8 +57,8 @@ class TrainingProgress:
             below=text if live else "",
         )
         if not live:
-            line = f"generation {generation.index}: {text}, {generation.steps / 1e6:.1f} M steps"
-            self._bar.console.print(line, soft_wrap=True)
+            millions = generation.steps / 1e6
+            self._bar.say(f"generation {generation.index}: {text}, {millions:.1f} M steps")
 
 
 def describe(generation: Generation, score: Score) -> str:

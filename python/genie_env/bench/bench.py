@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from genie_env._core import RowCounters, World
-from genie_env.data.files import read_json, write_json
+from genie_env.data.files import write_json
+from genie_env.data.progress import Progress
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
+from genie_env.envs.world_card import read_config
 from genie_env.families import Costs, Product, family_of_world
 
 TIERS = {
@@ -227,7 +228,7 @@ def costs_of(world: World, directory: Path) -> Costs | None:
     family = family_of_world(world.spec.family)
     if family.costs is None:
         return None
-    return family.costs(read_json(directory / "config.json"), options_in_force(world))
+    return family.costs(read_config(directory), options_in_force(world))
 
 
 def measure(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, MutableMapping
@@ -127,6 +128,15 @@ class Group(TyperGroup):
         """The base class would keep what it is given, which is nothing."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which schedulers send before they kill: every command does what it does at Ctrl-C."""
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off the saving
+    raise Terminated
+
+
 class App(Group):
     """The whole command line. Prints one line for an error, and one for Ctrl-C."""
 
@@ -139,10 +149,10 @@ class App(Group):
         try:
             with _errors_are_one_line():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             what_to_do = ctx.meta.get(_WHEN_STOPPED)
             print(f"stopped; {what_to_do}" if what_to_do else "stopped", flush=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
 
 
 def _show_version(asked: bool) -> None:
@@ -194,6 +204,8 @@ def main() -> None:
     # OpenMP's threads spin while they wait for each other, which on a machine that does other work
     # too makes every step many times slower. Read when torch is loaded, so it is set before.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     APP.main(prog_name="genie-env")
 
 

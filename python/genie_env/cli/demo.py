@@ -15,7 +15,7 @@ import torch
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
@@ -34,6 +34,8 @@ from genie_env.cli.options import (
 )
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_atomically, write_json
+from genie_env.data.progress import Progress
+from genie_env.data.run_directory import only_writer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
@@ -114,13 +116,14 @@ def demo(
 
     console = Console()
     findings = Findings(game.score)
-    try:
-        train(dreams, settings, start, findings, out, console)
-        _play(directory, options, game, dreams, findings, out, episodes, workers, seed, console)
-    finally:  # also after Ctrl-C
-        _report(findings, out, console)
-    controller = findings.generations[-1].controller
-    film_side_by_side(dreams, controller, game, findings.filmed, out / FILM, seed, console)
+    with only_writer(out):
+        try:
+            train(dreams, settings, start, findings, out, console)
+            _play(directory, options, game, dreams, findings, out, episodes, workers, seed, console)
+        finally:  # also after Ctrl-C
+            _report(findings, out, console)
+        controller = findings.generations[-1].controller
+        film_side_by_side(dreams, controller, game, findings.filmed, out / FILM, seed, console)
 
 
 def check_unused(out: Path) -> None:

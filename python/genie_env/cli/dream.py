@@ -17,10 +17,11 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
-from genie_env.data.files import read_json
 from genie_env.data.frame_rate import world_frames_per_second
+from genie_env.data.run_directory import only_writer
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
+from genie_env.envs.world_card import read_config
 from genie_env.media.action_clips import (
     draw_clips,
     dream_under_every_action,
@@ -59,11 +60,12 @@ def dream(
     begin = None if picture is None else read_picture(picture, height, width)
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
+    fps = world_frames_per_second(read_config(directory))
     clips = dream_under_every_action(env, begin, frames, seed)
-    fps = world_frames_per_second(read_json(directory / "config.json"))
-    files = write_clips(out, loaded.spec.name, actions, clips, fps)
     picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
-    shown = draw_clips(picture_file, clips)
+    with only_writer(out):
+        files = write_clips(out, loaded.spec.name, actions, clips, fps)
+        shown = draw_clips(picture_file, clips)
     Console().print(
         f"wrote {files[0]} to {files[-1].name} and {picture_file}: a row per action, frames "
         f"{', '.join(map(str, shown))}",

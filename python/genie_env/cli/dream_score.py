@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.real_game import score_of
@@ -50,14 +49,7 @@ def dream_score(
         directory, temperature=temperature, options=family_options(option), device=device
     )
     console = Console()
-    columns = (TextColumn("dreaming"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=episodes)
-
-        def on_step(step: int, alive: int) -> None:
-            bar.update(task, completed=episodes - alive)
-
-        found = dream_scores(dreams, agent, seed, episodes, on_step)
+    found = dream_scores(dreams, agent, seed, episodes, console)
     score = score_of(directory)
     show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
     settings = {"temperature": f"{dreams.temperature:g}", **dreams.options}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.cli.options import (
@@ -18,6 +18,7 @@ from genie_env.cli.options import (
     WorkersOption,
     family_options,
 )
+from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.evaluate import (
     FRESH_GAMES,

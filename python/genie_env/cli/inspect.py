@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from genie_env._core import EpisodeStore
 from genie_env.data.inspection import Contents, contact_sheet
-from genie_env.data.recording_metadata import has_actions, recorded_score
+from genie_env.data.recording_metadata import has_actions, read_meta, recorded_score
 from genie_env.games.base import rounded
 
 _BAR = 40  # characters of the longest bar
@@ -32,7 +31,7 @@ def inspect(
 ) -> None:
     """Print what recorded episodes hold, and write a contact sheet of their frames."""
     store = EpisodeStore(directory)
-    meta = json.loads(store.meta)
+    meta = read_meta(directory, store)
     console = Console(highlight=False, markup=False)
 
     def show(line: str) -> None:
@@ -69,7 +68,7 @@ def inspect(
     names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     _print_histogram(console, "episodes by their steps", names, counts)
     if not frames_only:
-        _print_actions(console, contents, meta.get("actions", []))
+        _print_actions(console, contents, meta.get("actions") or [])
 
     file = picture or directory / "contact_sheet.png"
     Image.fromarray(contact_sheet(store)).save(file)

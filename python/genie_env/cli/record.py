@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env.cli.options import (
     FamilyOption,
@@ -28,12 +22,11 @@ from genie_env.cli.options import (
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import networks_that_take, parse_frame_size
 from genie_env.data.players import BlindPlayer
+from genie_env.data.progress import Progress
 from genie_env.data.recording import RecordedPlayer, record_episodes
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.blind import GENERAL_POLICIES
 from genie_env.games.registry import find_game, registered_games
-
-_SECONDS_A_LINE = 30.0
 
 
 def _policy_help() -> str:
@@ -139,7 +132,7 @@ def _agent_player(
 
 
 class RecordingProgress:
-    """Shows how a recording goes: a bar on a terminal, now and then a line anywhere else."""
+    """Shows how a recording goes."""
 
     def __init__(self, directory: Path, episodes: int, frame_size: FrameSize) -> None:
         self._frame_size = frame_size
@@ -148,20 +141,21 @@ class RecordingProgress:
             TextColumn("recording"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("episodes, {task.fields[frames]:,} frames, {task.fields[rate]:,.0f}/s"),
+            TextColumn("episodes, {task.fields[frames]:,} new frames, {task.fields[rate]:,.0f}/s"),
             TimeRemainingColumn(),
         )
         self._task = self._progress.add_task("recording", total=episodes, frames=0, rate=0.0)
         self._frames = self._timed = 0
-        self._since = self._printed = time.perf_counter()
+        self._since = time.perf_counter()
 
     def start(self, recorded: int) -> None:
         """Starts the bar at `recorded` episodes, those that are there already."""
         self._progress.update(self._task, completed=recorded)
         self._progress.start()
-        self._print(f"{self._directory} holds {recorded:,} episodes")
+        self._progress.say(f"{self._directory} holds {recorded:,} episodes")
         height, width = self._frame_size
-        self._print(f"frames of {height} x {width}, for {networks_that_take(self._frame_size)}")
+        takers = networks_that_take(self._frame_size)
+        self._progress.say(f"frames of {height} x {width}, for {takers}")
 
     def episode(self, episode: Episode) -> None:
         """Counts an episode that is on the disk."""
@@ -174,24 +168,9 @@ class RecordingProgress:
         self._frames += len(episode)
         rate = self._timed / max(now - self._since, 1e-9)
         self._progress.update(self._task, advance=1, frames=self._frames, rate=rate)
-        if not self._progress.console.is_terminal and now - self._printed > _SECONDS_A_LINE:
-            self._print(self._report())
 
     def close(self) -> None:
-        if self._progress.live.is_started:
-            self._print(self._report())
-            self._progress.stop()
-
-    def _report(self) -> str:
-        task = self._progress.tasks[self._task]
-        return (
-            f"{task.completed:,.0f} of {task.total:,.0f} episodes, {self._frames:,} new frames, "
-            f"{task.fields['rate']:,.0f} frames/s"
-        )
-
-    def _print(self, text: str) -> None:
-        self._printed = time.perf_counter()
-        self._progress.console.print(text, soft_wrap=True)
+        self._progress.stop()
 
 
 def _json_object(text: str) -> dict[str, Any]:

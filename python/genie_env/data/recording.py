@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from genie_env.data.episode import Episode
-from genie_env.data.files import changed_settings, read_json
 from genie_env.data.frame_size import check_frame_size
+from genie_env.data.run_directory import changed_settings
 from genie_env.data.workers import Player, play_episodes
+from genie_env.envs.json_files import read_json
 from genie_env.games.base import Game
 
 _SEEDING = (
@@ -49,20 +50,36 @@ def record_episodes(
 
     The same player gives the same files, whatever the number of workers and wherever an earlier
     recording was broken off. Raises ValueError where the episodes there were recorded otherwise, or
-    where no network takes the game's frames. `on_start` is called with the number of episodes that
-    were there, `on_episode` with each new one once it is on the disk.
+    where no network takes the game's frames. A new directory is made when the first episode has
+    been played: a game that cannot be played leaves nothing. `on_start` is called with the number
+    of episodes that were there, `on_episode` with each new one once it is on the disk.
     """
     from genie_env import _core
 
     check_frame_size(player.game.frame_size)
     meta = describe(player)
-    _check_same(directory, meta)
+    recorded = _recorded(directory, meta)
     text = json.dumps(meta, indent=2) + "\n"
-    with _core.EpisodeWriter(directory, *player.game.frame_size, text) as writer:
-        on_start(writer.num_episodes)
-        missing = range(writer.num_episodes, episodes)
+
+    def open_writer() -> _core.EpisodeWriter:
+        writer = _core.EpisodeWriter(directory, *player.game.frame_size, text)
+        opened.enter_context(writer)
+        if writer.num_episodes != recorded:
+            raise RuntimeError(
+                f"another process has recorded into {directory} meanwhile: run the command again "
+                "to go on after its episodes, or give another --out"
+            )
+        return writer
+
+    with contextlib.ExitStack() as opened:
+        new = not directory.exists() or not any(directory.iterdir())
+        writer = None if new else open_writer()
+        on_start(recorded)
+        missing = range(recorded, episodes)
         with contextlib.closing(play_episodes(player, missing, workers)) as played:
             for episode in played:
+                assert episode.frames is not None  # a recorded player keeps them
+                writer = writer or open_writer()
                 writer.append(
                     episode.frames,
                     episode.actions,
@@ -86,10 +103,16 @@ def describe(player: RecordedPlayer) -> dict[str, Any]:
     }
 
 
-def _check_same(directory: Path, meta: dict[str, Any]) -> None:
+def _recorded(directory: Path, meta: dict[str, Any]) -> int:
+    """The number of episodes in a directory. Raises ValueError where they were recorded otherwise."""
+    from genie_env import _core
+
     file = directory / "meta.json"
-    if not file.exists():
-        return
+    if not file.exists() or not (directory / "episode_starts.npy").exists():
+        return 0
+    episodes = _core.EpisodeStore(directory).num_episodes
+    if episodes == 0:
+        return 0
     old = with_todays_keys(read_json(file), meta)
     # Other versions of the software may go on with a recording; its meta.json then names the last.
     changes = changed_settings({**old, "versions": None}, {**meta, "versions": None})
@@ -98,6 +121,7 @@ def _check_same(directory: Path, meta: dict[str, Any]) -> None:
             f"{directory} holds episodes that were recorded otherwise ({changes}); "
             "give the same arguments to go on, or another --out"
         )
+    return episodes
 
 
 def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:

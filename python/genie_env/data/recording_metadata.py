@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from genie_env._core import EpisodeStore, limits
+from genie_env.envs.json_files import parse_json
 from genie_env.games.base import Score
 from genie_env.games.registry import registered_game
 
@@ -18,10 +19,23 @@ MOST_ACTIONS = limits["actions"]
 """Recordings that name no actions may hold numbers below this."""
 
 
+_META = {
+    "game?": (str, None),
+    "actions?": ([str], None),
+    "frame_skip?": object,  # `pace` reads what is a number
+}
+"""Of meta.json, what is used without a further check."""
+
+
+def read_meta(directory: Path, store: EpisodeStore) -> dict[str, Any]:
+    """The meta.json of recorded episodes. Raises ValueError, naming it, where it is damaged."""
+    return parse_json(store.meta, str(directory / "meta.json"), _META)
+
+
 def recorded_score(directory: Path, store: EpisodeStore) -> Score:
     """The name and unit of an episode's score. Older recordings did not write it: then it is as the
     game says today, if that is a registered one."""
-    meta = json.loads(store.meta)
+    meta = read_meta(directory, store)
     if "score" in meta:
         try:
             return Score.of_json(meta["score"])
@@ -79,7 +93,7 @@ def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -
 def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
     file = directory / "meta.json"
     check_has_actions(directory, store)
-    meta = json.loads(store.meta)
+    meta = read_meta(directory, store)
 
     def field(name: str, kind: type, meant: str) -> Any:
         if type(meta.get(name)) is not kind:
@@ -130,7 +144,7 @@ def action_meanings(
 
 def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
     check_has_actions(directory, store)
-    names = json.loads(store.meta).get("actions")
+    names = read_meta(directory, store).get("actions")
     least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
     if store.num_frames and (names == [] or least == most):
         why = "its meta.json names none" if names == [] else f"every one is {most}"
@@ -145,11 +159,6 @@ def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
                 f"{MOST_ACTIONS - 1}: record discrete actions, numbered from 0"
             )
         return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(
-            f'{directory / "meta.json"}: "actions" is {names!r}, expected a list of what each '
-            "action means; `genie-env record` writes it"
-        )
     _check_named(directory, store, len(names))
     return tuple(names)
 

@@ -21,18 +21,21 @@ from rich import get_console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
-    track,
 )
 
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
-from genie_env.data.files import read_json, user_cache
+from genie_env.data.files import user_cache
 from genie_env.data.frame_rate import same_rate
+from genie_env.data.progress import Progress, track
 from genie_env.data.video_reader import Video, decode, look_through
+from genie_env.envs.json_files import read_json
 from genie_env.games.base import FrameSize
+
+_META = {"videos": [{"sha256": str}]}
+"""Of the meta.json of decoded videos, what tells them apart."""
 
 Frames = NDArray[np.uint8]
 FRAME_SIZE: FrameSize = (64, 64)
@@ -171,7 +174,7 @@ def _decoded_before(cache: Path, meta: dict[str, Any]) -> Iterator[tuple[str, tu
         how.append("frames_per_second")
     for file in sorted(cache.glob("*/meta.json")):
         try:
-            known, whole = read_json(file), EpisodeStore(file.parent).num_episodes
+            known, whole = read_json(file, _META), EpisodeStore(file.parent).num_episodes
         except (ValueError, OSError):
             continue  # being made, or damaged: then it is decoded once more
         if all(known.get(name) == meta[name] for name in how):

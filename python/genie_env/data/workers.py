@@ -14,8 +14,9 @@ import pickle
 import signal
 import traceback
 from collections.abc import Generator, Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from genie_env.data.episode import Episode
@@ -136,7 +137,7 @@ def play_episodes(player: Player, episodes: range, workers: int) -> Generator[Ep
             worker.connection.send(None)
     finally:
         for worker in crew:
-            worker.connection.close()
+            worker.connection.close()  # all of them, so that they end together
         for worker in crew:
             worker.stop()
 
@@ -148,16 +149,21 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.playing: set[int] = set()
-        self._process = context.Process(target=_work, args=(player, imported(), theirs), daemon=True)
-        # Ctrl-C is for the caller, which then closes the connection; a worker begins, and stays,
-        # with it blocked. (Starting the tracker would unblock it, so that is done before.)
+        self._process = context.Process(
+            target=_work, args=(player, imported(), theirs), daemon=True
+        )
+        # Ctrl-C, and SIGTERM to all processes of a job, are for the caller, which then closes the
+        # connection; a worker begins, and stays, with them blocked. (Starting the tracker would
+        # unblock them, so that is done before.)
         resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
+        # At its exit, Python sends SIGTERM to workers that were not stopped, and waits for them.
+        self.stop = util.Finalize(None, _stop, (self.connection, self._process), exitpriority=0)
 
     def ask(self, index: int) -> None:
         self.playing.add(index)
@@ -181,13 +187,16 @@ class _Worker:
         self.playing.discard(message.index)
         return message
 
-    def stop(self) -> None:
-        self._process.join(_PATIENCE)
-        if self._process.exitcode != 0:
-            # Its games are in its process group (see _work), and may have outlived it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid or 0, signal.SIGKILL)
-            self._process.join()
+
+def _stop(connection: Connection, process: SpawnProcess) -> None:
+    """Ends a worker, and the games that it plays."""
+    connection.close()
+    process.join(_PATIENCE)
+    if process.exitcode != 0:
+        # Its games are in its process group (see _work), and may have outlived it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
 
 
 def _work(player: Player, plugins: tuple[str, ...], connection: Connection) -> None:

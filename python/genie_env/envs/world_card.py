@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genie_env.envs.json_files import Schema, read_json
 from genie_env.envs.registry import environment_id, find_world, is_installed
+
+_CONFIG: Schema = {
+    "training?": {"data?": ([dict], {"*": [dict]})},  # by network, or for all
+}
+"""Of config.json, what only Python reads; the loader in C++ checks all that it uses itself."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +48,11 @@ def read_card(world: str | Path) -> WorldCard:
     Raises ValueError where there is no such world, or its config.json cannot be read.
     """
     directory = find_world(world)
-    file = directory / "config.json"
-    try:
-        config = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read ({error}): give a world directory") from error
-    name, family = (_member(config, key, str) for key in ("name", "family"))
-    if name is None or family is None:
-        raise ValueError(f'{file} has no "name" or no "family": give a world directory')
+    config = read_config(directory, {"name": str, "family": str})
     height, width = (_member(config, "frame", key, int) for key in ("height", "width"))
     return WorldCard(
-        name=name,
-        family=family,
+        name=config["name"],
+        family=config["family"],
         game=_game(config),
         actions=tuple(map(str, _member(config, "actions", "meanings", list) or ())),
         frame=None if height is None or width is None else (height, width),
@@ -64,6 +62,16 @@ def read_card(world: str | Path) -> WorldCard:
         reward_per_step=_member(config, "reward_per_step", float),
         id=environment_id(directory.name) if is_installed(directory) else None,
     )
+
+
+def read_config(world: Path, more: Schema = {}) -> dict[str, Any]:
+    """The config.json of a world directory. Raises ValueError, naming the file, where it is damaged
+    or not as `more` says, or the directory is no world's."""
+    file = world / "config.json"
+    try:
+        return read_json(file, {**_CONFIG, **more})
+    except OSError as error:
+        raise ValueError(f"{error}; give a world directory") from error
 
 
 def _game(config: dict[str, Any]) -> str | None:

@@ -16,7 +16,6 @@ import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -26,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import held_out, shuffled
+from genie_env.data.progress import Progress
 from genie_env.training.loop import Schedule
 
 PIECE = 64

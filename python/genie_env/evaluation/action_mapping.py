@@ -7,7 +7,6 @@ dictionary from its codes to real actions takes few labels (Bruce et al. 2024, o
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ from rich.table import Table
 
 from genie_env._core import EpisodeStore
 from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
-from genie_env.data.files import read_json, write_atomically, write_json
+from genie_env.data.files import write_atomically, write_json
+from genie_env.data.kept import kept
 from genie_env.data.recording_metadata import action_meanings
+from genie_env.data.run_directory import only_writer
 from genie_env.evaluation.action_classifier import train_classifier
 from genie_env.evaluation.action_dictionary import (
     Counts,
@@ -32,7 +33,7 @@ from genie_env.evaluation.action_dictionary import (
     most_frequent,
 )
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
     encoded_actions,
@@ -78,52 +79,53 @@ def map_actions(
             "directory, has no transition between two frames; record on"
         )
 
-    model = load_latent_actions(latent_actions)
-    codes = encoded_actions(latent_actions, model, data, stores)
-    shape = (model.actions, len(meanings))
-    inferred, real = _codes_and_actions(stores, codes, held_out_part=False)
-    every = count_together(inferred, real, shape)
-    held_out = count_together(*_codes_and_actions(stores, codes, held_out_part=True), shape)
+    with only_writer(out):
+        model = load_latent_actions(latent_actions)
+        codes = encoded_actions(latent_actions, model, data, stores)
+        shape = (model.actions, len(meanings))
+        inferred, real = _codes_and_actions(stores, codes, held_out_part=False)
+        every = count_together(inferred, real, shape)
+        held_out = count_together(*_codes_and_actions(stores, codes, held_out_part=True), shape)
 
-    def labels(number: int, draw: int) -> Counts:
-        chosen = labelled_transitions(known, number, seed, draw)
-        return count_together(inferred[chosen], real[chosen], shape)
+        def labels(number: int, draw: int) -> Counts:
+            chosen = labelled_transitions(known, number, seed, draw)
+            return count_together(inferred[chosen], real[chosen], shape)
 
-    accuracies = {
-        number: summarise(
-            [accuracy(most_frequent(labels(number, draw)), held_out) for draw in range(DRAWS)]
+        accuracies = {
+            number: summarise(
+                [accuracy(most_frequent(labels(number, draw)), held_out) for draw in range(DRAWS)]
+            )
+            for number in sorted({labelled, *(n for n in LABELLED if n <= known)})
+        }
+        supervised = _supervised(
+            out / "supervised",
+            stores,
+            actions=len(meanings),
+            window=model.receptive_field,
+            steps=steps,
+            seed=seed,
         )
-        for number in sorted({labelled, *(n for n in LABELLED if n <= known)})
-    }
-    supervised = _supervised(
-        out / "supervised",
-        stores,
-        actions=len(meanings),
-        window=model.receptive_field,
-        steps=steps,
-        seed=seed,
-    )
-    chosen_labels = labels(labelled, 0)
-    compared, best = accuracies.get(COMPARED), supervised["accuracy"]
-    found = {
-        "latent_actions": str(latent_actions),
-        "weights": weights_fingerprint(latent_actions),
-        "data": [str(directory) for directory in data],
-        "recordings": [fingerprint(store) for store in stores],
-        "seed": seed,
-        "transitions": {"training": known, "held_out": unseen},
-        "labelled": labelled,
-        "dictionary": dictionary_entries(chosen_labels, meanings),
-        "dictionary_accuracy": accuracy(most_frequent(chosen_labels), held_out),
-        "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
-        "every_label": accuracy(most_frequent(every), held_out),
-        "supervised": supervised,
-        "chance": accuracy(np.full(len(every), every.sum(axis=0).argmax()), held_out),
-        "ratio": compared.mean / best if compared is not None and best else None,
-        "confusion": held_out.tolist(),  # a row a code, a column an action
-    }
-    write_json(out / "mapping.json", found)
-    plot(accuracies, found, out / "mapping.png")
+        chosen_labels = labels(labelled, 0)
+        compared, best = accuracies.get(COMPARED), supervised["accuracy"]
+        found = {
+            "latent_actions": str(latent_actions),
+            "weights": weights_fingerprint(latent_actions),
+            "data": [str(directory) for directory in data],
+            "recordings": [fingerprint(store) for store in stores],
+            "seed": seed,
+            "transitions": {"training": known, "held_out": unseen},
+            "labelled": labelled,
+            "dictionary": dictionary_entries(chosen_labels, meanings),
+            "dictionary_accuracy": accuracy(most_frequent(chosen_labels), held_out),
+            "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
+            "every_label": accuracy(most_frequent(every), held_out),
+            "supervised": supervised,
+            "chance": accuracy(np.full(len(every), every.sum(axis=0).argmax()), held_out),
+            "ratio": compared.mean / best if compared is not None and best else None,
+            "confusion": held_out.tolist(),  # a row a code, a column an action
+        }
+        write_json(out / "mapping.json", found)
+        plot(accuracies, found, out / "mapping.png")
     console = Console()
     _show(console, accuracies, found, [_name(i, m) for i, m in enumerate(meanings)])
     files = f"wrote {out / 'mapping.json'} and {out / 'mapping.png'}"
@@ -158,13 +160,15 @@ def _supervised(
         "seed": seed,
         "actions": actions,
         "recordings": [fingerprint(store) for store in stores],
+        "frames": [frames_fingerprint(store) for store in stores],
+        "labels": [hashlib.sha256(store.actions.tobytes()).hexdigest()[:32] for store in stores],
     }
-    name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    file = directory / f"{name}.json"
-    if not file.exists():
+
+    def classify() -> dict[str, Any]:
         reached = train_classifier(stores, actions=actions, window=window, steps=steps, seed=seed)
-        write_json(file, {**settings, **reached.as_json()})
-    return read_json(file)
+        return reached.as_json()
+
+    return kept(directory, settings, {"accuracy": float}, classify)
 
 
 def dictionary_entries(counts: Counts, meanings: Sequence[str | None]) -> dict[str, dict[str, Any]]:

@@ -17,13 +17,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import track
 from rich.table import Table
 
 from genie_env._core import Option
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
+from genie_env.data.kept import kept
+from genie_env.data.progress import track
+from genie_env.data.run_directory import only_writer
 from genie_env.envs.options import FamilyValue
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
@@ -108,10 +110,21 @@ def find_holes(setting: Setting, real: Mapping[str, Summary], game: Game) -> lis
     ]
 
 
-def measure(dreams: Dreams, game: Game, seeds: Sequence[int]) -> Setting:
-    """Plays every baseline of the game in the dream, an episode a seed."""
-    scores = dreams.play_blind(game, game.baselines, seeds)
-    summaries = {policy: summarise(values) for policy, values in scores.items()}
+def measure(dreams: Dreams, game: Game, seeds: Sequence[int], directory: Path) -> Setting:
+    """Plays every baseline of the game in the dream, an episode a seed; `directory` keeps the scores,
+    so that a calibration that is stopped goes on."""
+
+    def play() -> dict[str, Any]:
+        scores = dreams.play_blind(game, game.baselines, seeds)
+        return {"scores": {policy: values.tolist() for policy, values in scores.items()}}
+
+    identity = {
+        **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype, **dreams.options},
+        **{"temperature": dreams.temperature, **game.describe(), "seeds": [*seeds]},
+    }
+    schema = {"scores": {policy: [float] for policy in game.baselines}}
+    scores = kept(directory, identity, schema, play)["scores"]
+    summaries = {policy: summarise(scores[policy]) for policy in game.baselines}
     _check_ratios(summaries, "the dream", game.score)
     option = _calibrated(dreams)
     choice = None if option is None else str(option.value)
@@ -177,32 +190,33 @@ def calibrate(
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a file is as wide as the table
-    real = play_real_game(game, real_scores or out / "real", episodes, workers)
-    settings = [
-        measure(dreaming, game, derived_seeds(seed, count=dreams))
-        for dreaming in track(every, "dreaming")
-    ]
-    chosen = choose(settings, real)
-    holes = find_holes(chosen, real, game)
-    plot(settings, real, chosen, game.score, out / "calibration.png")
-    write_json(
-        out / "calibration.json",
-        {
-            "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
-            "score": game.score.as_json(),
-            "seed": seed,
-            "chosen": _head(chosen, real),
-            "holes": holes,
-            "real": {policy: summary.as_json() for policy, summary in real.items()},
-            "dream": [
-                {
-                    **_head(setting, real),
-                    "scores": {p: summary.as_json() for p, summary in setting.scores.items()},
-                }
-                for setting in settings
-            ],
-        },
-    )
+    with only_writer(out):
+        real = play_real_game(game, real_scores or out / "real", episodes, workers)
+        settings = [
+            measure(dreaming, game, derived_seeds(seed, count=dreams), out / "dreams")
+            for dreaming in track(every, "dreaming")
+        ]
+        chosen = choose(settings, real)
+        holes = find_holes(chosen, real, game)
+        plot(settings, real, chosen, game.score, out / "calibration.png")
+        write_json(
+            out / "calibration.json",
+            {
+                "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
+                "score": game.score.as_json(),
+                "seed": seed,
+                "chosen": _head(chosen, real),
+                "holes": holes,
+                "real": {policy: summary.as_json() for policy, summary in real.items()},
+                "dream": [
+                    {
+                        **_head(setting, real),
+                        "scores": {p: summary.as_json() for p, summary in setting.scores.items()},
+                    }
+                    for setting in settings
+                ],
+            },
+        )
     _show(console, settings, real, chosen, holes, game.score)
     files = f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}"
     console.print(files, soft_wrap=True)

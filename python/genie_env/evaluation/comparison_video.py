@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.frame_rate import UNKNOWN_RATE
+from genie_env.data.progress import Progress
 from genie_env.games.base import Game
 from genie_env.media.video import Picture, VideoWriter, side_by_side
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_env.agents.players import AgentPlayer
-from genie_env.data.files import changed_settings, read_json, write_json
+from genie_env.data.files import write_json
 from genie_env.data.players import BlindPlayer
 from genie_env.data.recording import with_todays_keys
+from genie_env.data.run_directory import changed_settings, only_writer
 from genie_env.data.workers import play_episodes
+from genie_env.envs.json_files import read_json
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Game, Score, rounded
 
@@ -50,8 +52,12 @@ class RealScores:
         self._identity = {**player.game.describe(), **player.describe(), "seed": player.seed}
         self.scores: list[float] = []
         self._seeds: list[int] = []
+        self._read()
+
+    def _read(self) -> None:
+        file = self._file
         if file is not None and file.exists():
-            known = read_json(file)
+            known = read_json(file, {"scores": [float], "seeds": [int]})
             old = with_todays_keys(known, self._identity)
             changes = changed_settings({k: old.get(k) for k in self._identity}, self._identity)
             if changes:
@@ -59,23 +65,32 @@ class RealScores:
                     f"{file} holds other scores ({changes}); give the same arguments to go on, or "
                     "another file"
                 )
-            scores, seeds = known.get("scores"), known.get("seeds")
-            if not (isinstance(scores, list) and isinstance(seeds, list)):
-                raise ValueError(f'{file} has no lists of "scores" and "seeds"; give another file')
-            self.scores, self._seeds = scores, seeds
+            if len(known["scores"]) != len(known["seeds"]):
+                raise ValueError(
+                    f"{file} has {len(known['scores'])} scores and {len(known['seeds'])} seeds, "
+                    "expected as many: give another file"
+                )
+            self.scores, self._seeds = known["scores"], known["seeds"]
 
     def play(self, episodes: int, workers: int) -> Iterator[float]:
         """Plays until there are `episodes` scores, and yields the new ones.
 
         Writes the file after the first one (a place that cannot be written shows at once), then
-        every SECONDS_A_WRITE, and at the end, also when it is left early.
+        every SECONDS_A_WRITE, and at the end, also when it is left early. Raises RuntimeError where
+        another process writes into it.
         """
-        missing = range(len(self.scores), episodes)
-        if not missing:
+        if len(self.scores) >= episodes:
             return
+        file = self._file
+        alone = only_writer(file, file.with_name(f".{file.name}.lock")) if file else nullcontext()
+        with alone:
+            self._read()  # another process may have written until now
+            yield from self._play(range(len(self.scores), episodes), workers)
+
+    def _play(self, missing: range, workers: int) -> Iterator[float]:
         written = -math.inf
         try:
-            with contextlib.closing(play_episodes(self._player, missing, workers)) as played:
+            with closing(play_episodes(self._player, missing, workers)) as played:
                 for episode in played:
                     self.scores.append(episode.score)
                     self._seeds.append(episode.seed)

@@ -7,7 +7,6 @@ under the actions that led to them than under random ones.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +16,15 @@ import numpy as np
 import torch  # comes first: it loads the libraries that _core is linked to
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
-from genie_env.data.recording_metadata import recorded_game
+from genie_env.data.progress import Progress
+from genie_env.data.recording_metadata import read_meta, recorded_game
+from genie_env.data.run_directory import only_writer
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
@@ -57,7 +58,7 @@ def check_recordings(
                 f"{directory} holds frames of {store.height} x {store.width}, but those of the "
                 f"world {spec.name} are {height} x {width}: give recordings of its game"
             )
-        frame_skip = json.loads(store.meta).get("frame_skip")
+        frame_skip = read_meta(directory, store).get("frame_skip")
         if frame_skip != spec.frame_skip:
             raise ValueError(
                 f'{directory / "meta.json"}: "frame_skip" is {frame_skip!r}, but a step of the '
@@ -210,8 +211,9 @@ def fidelity(
         write_json(json_file, {**{n: c.as_json() for n, c in curves.items()}, **facts})
         console.print(f"wrote {json_file}", soft_wrap=True)
     if out is not None:
-        plot(curves, burn_in, out / "fidelity.png", f"{spec.name}, temperature {temperature:g}")
-        film(loaded, drawn, temperature, out / "fidelity.mp4")
+        with only_writer(out):
+            plot(curves, burn_in, out / "fidelity.png", f"{spec.name}, temperature {temperature:g}")
+            film(loaded, drawn, temperature, out / "fidelity.mp4")
         console.print(f"wrote {out / 'fidelity.png'} and {out / 'fidelity.mp4'}", soft_wrap=True)
 
 

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import track
 
+from genie_env.agents.controller import file_hash
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.evolution import ControllerSettings, train_controller
+from genie_env.agents.evolution import AGENT, LOG, ControllerSettings, train_controller
 from genie_env.agents.real_game import agent_player, real_game
 from genie_env.agents.training_progress import TrainingProgress
-from genie_env.data.files import claim_run, read_json, write_atomically, write_json
+from genie_env.data.files import write_atomically, write_json
+from genie_env.data.progress import track
+from genie_env.data.run_directory import changed_settings, claim_run
+from genie_env.envs.json_files import read_json
 from genie_env.envs.options import FamilyValue
-from genie_env.evaluation.dream_score import dream_scores
+from genie_env.evaluation.dream_score import dream_identity, dream_scores
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Score, rounded
@@ -75,10 +78,7 @@ def fill_cell(
         )
         for generation in run:
             progress.generation(generation)
-    agent = directory / "agent.safetensors"
-    dream_file = directory / "dream.json"
-    if not dream_file.exists():
-        write_json(dream_file, dream_scores(dreams, agent, settings.seed, FRESH_DREAMS))
+    agent = directory / AGENT
     real = RealScores(agent_player(world, agent, FRESH_GAMES, options), directory / "real.json")
     playing = real.play(episodes, workers)
     for _ in track(playing, "real games", episodes - len(real.scores), console=console):
@@ -86,9 +86,25 @@ def fill_cell(
     return Cell(
         dreams.temperature,
         settings.seed,
-        summarise(read_json(dream_file)["scores"]),
+        summarise(_dream_scores(dreams, agent, settings.seed, directory / "dream.json", console)),
         summarise(real.scores[:episodes]),
     )
+
+
+def _dream_scores(
+    dreams: Dreams, agent: Path, seed: int, file: Path, console: Console
+) -> list[float]:
+    """The agent's scores in fresh dreams, which `file` keeps; made again where it holds others."""
+    if file.exists():
+        known = read_json(file, {"scores": [float], "seeds": list})
+        now = {"agent": file_hash(agent), **dream_identity(dreams, seed)}
+        changes = changed_settings({name: known.get(name) for name in now}, now)
+        if not changes and len(known["scores"]) == FRESH_DREAMS:
+            return [float(score) for score in known["scores"]]
+        console.print(f"{file} holds other dreams ({changes}): they are dreamt again")
+    found = dream_scores(dreams, agent, seed, FRESH_DREAMS, console)
+    write_json(file, found)
+    return [*found["scores"]]
 
 
 def markdown(cells: Sequence[Cell], score: Score) -> str:
@@ -144,30 +160,30 @@ def table(
         for seed in range(seeds)
     ]
     identity = {"world": dreams.fingerprint, **dreams.options, "steps": steps}
-    claim_run(out, identity)
     console = Console()
-    cells = []
-    for dreaming, settings in runs:
-        console.rule(f"tau {dreaming.temperature:g}, seed {settings.seed}")
-        run = out / f"tau-{dreaming.temperature:g}" / f"seed-{settings.seed}"
-        cells.append(
-            fill_cell(
-                dreaming,
-                settings,
-                world,
-                run,
-                options=options,
-                score=game.score,
-                episodes=episodes,
-                workers=workers,
-                console=console,
+    cells: list[Cell] = []
+    with claim_run(out, identity, [f"tau-*/seed-*/{LOG}", "table.json"]):
+        for dreaming, settings in runs:
+            console.rule(f"tau {dreaming.temperature:g}, seed {settings.seed}")
+            run = out / f"tau-{dreaming.temperature:g}" / f"seed-{settings.seed}"
+            cells.append(
+                fill_cell(
+                    dreaming,
+                    settings,
+                    world,
+                    run,
+                    options=options,
+                    score=game.score,
+                    episodes=episodes,
+                    workers=workers,
+                    console=console,
+                )
             )
-        )
-        # After every cell, so that a stopped table shows what it has.
-        found = {**identity, "score": game.score.as_json()}
-        write_json(out / "table.json", {**found, "cells": [cell.as_json() for cell in cells]})
-        write_atomically(
-            out / "table.md", lambda file: file.write_text(markdown(cells, game.score))
-        )
+            # After every cell, so that a stopped table shows what it has.
+            found = {**identity, "score": game.score.as_json()}
+            write_json(out / "table.json", {**found, "cells": [cell.as_json() for cell in cells]})
+            write_atomically(
+                out / "table.md", lambda file: file.write_text(markdown(cells, game.score))
+            )
     console.print(Markdown(markdown(cells, game.score)))
     console.print(f"wrote {out / 'table.md'} and {out / 'table.json'}", soft_wrap=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
 from genie_env.data.datasets import held_out
+from genie_env.data.progress import track
 
 CHUNK = 1 << 13
 
@@ -58,7 +59,7 @@ def latent_statistics(
     for store, latents_of in zip(stores, latents, strict=True):
         trained_on = np.repeat(~held_out(store), np.diff(store.episode_starts))
         rows = np.flatnonzero(trained_on)
-        for first in range(0, len(rows), CHUNK):
+        for first in track(range(0, len(rows), CHUNK), "statistics of latents", transient=True):
             means, variances = latents_of(rows[first : first + CHUNK])
             count += len(means)
             total += means.sum(0)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
-from genie_env._core import FormatError, World, world_families
+from genie_env._core import FormatError, World, safetensors_bytes, world_families
 from genie_env.data.files import write_atomically, write_json
+from genie_env.data.run_directory import only_writer
 from genie_env.training.runs import Network, final_report, freeze_network, read_settings
 
 FORMAT_VERSION = 2
@@ -39,14 +39,14 @@ def write_world(
     there: the loader in C++ alone knows what a config may hold. Raises ValueError naming the file
     and the field where it refuses the world; `out` is then as it was.
     """
-    halves = {k: v.to(torch.float16).contiguous() for k, v in weights.items()}
-    tensors = {**halves, **(statistics or {})}
-    contexts = {k: v.contiguous() for k, v in starts.items()}
+    halves = {k: v.to(torch.float16) for k, v in weights.items()}
+    model = safetensors_bytes({**halves, **(statistics or {})})
+    contexts = safetensors_bytes(dict(starts))
     out.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        write_atomically(made / "model.safetensors", lambda file: file.write_bytes(save(tensors)))
-        write_atomically(made / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
+        write_atomically(made / "model.safetensors", lambda file: file.write_bytes(model))
+        write_atomically(made / "starts.safetensors", lambda file: file.write_bytes(contexts))
         write_json(made / "config.json", {"format_version": FORMAT_VERSION, **config})
         try:
             World.load(made)
@@ -66,11 +66,11 @@ def write_world(
 def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world. Other files that are
     in `out`, such as a model card, stay."""
-    out.mkdir(exist_ok=True)
-    (out / "config.json").unlink(missing_ok=True)
-    shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
-    for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
-        os.replace(path, out / path.name)
+    with only_writer(out):
+        (out / "config.json").unlink(missing_ok=True)
+        shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
+        for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
+            os.replace(path, out / path.name)
 
 
 def check_choice(family: str, option: str, value: str) -> None:

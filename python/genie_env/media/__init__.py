@@ -1,1 +1,1 @@
-"""Pictures, videos and progress bars."""
+"""Pictures and videos."""

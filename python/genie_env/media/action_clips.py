@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 
+from genie_env.data.progress import track
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.pictures import save_rows
 from genie_env.media.video import VideoWriter, enlarge

@@ -3,7 +3,8 @@ clips of consecutive frames, in a run directory of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +14,21 @@ import typer
 from genie_env._core import EpisodeStore, Model
 from genie_env.data.datasets import Batch, ClipData, Clips, TokenData, check_enough, open_stores
 from genie_env.data.videos import as_directories
+from genie_env.envs.json_files import Schema
 from genie_env.training.loop import CollapseWatch, Schedule, train
-from genie_env.training.runs import claim_training
+from genie_env.training.runs import COMMON, claim_training
 from genie_env.training.settings import TrainingSettings
 
 WARM_UP = 500
+
+FRAME: Schema = {"frame": [int, int]}
+"""Of the sizes of a network that reads frames: [height, width]."""
+
+
+def clip_schema(sizes: Schema) -> Schema:
+    """The settings of every training from clips."""
+    return {**COMMON, "clip": int, "frames_per_second": (float, None), "sizes": sizes}
+
 
 Sources = Annotated[
     list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
@@ -61,26 +72,33 @@ class Recordings:
         return [self.stores[0].height, self.stores[0].width]
 
 
+@contextmanager
+def clip_run(
+    settings: ClipSettings,
+    recordings: Recordings,
+    model: Model,
+    sizes: Mapping[str, Any],
+    **more: Any,
+) -> Iterator[ClipRun]:
+    """Checks everything, then claims the run directory while the block runs. `sizes` are the
+    model's; `more` are settings that the run also depends on."""
+    run = ClipRun(settings, recordings.stores, model)
+    saved = {**settings.saved(), "clips": len(run.trained), "sizes": dict(sizes), **more}
+    with claim_training(settings.out, saved, recordings.stores):
+        yield run
+
+
 class ClipRun:
-    """One training from clips, in its run directory."""
+    """One training from clips, in its run directory; see `clip_run`."""
 
     def __init__(
-        self,
-        settings: ClipSettings,
-        recordings: Recordings,
-        model: Model,
-        sizes: Mapping[str, Any],
-        **more: Any,
+        self, settings: ClipSettings, stores: Sequence[EpisodeStore], model: Model
     ) -> None:
-        """Checks everything, then makes the run directory, or checks that the run there had the same
-        settings. `sizes` are the model's; `more` are settings that the run also depends on."""
         self._settings = settings
-        self._trained, self._held_out = (
-            Clips(recordings.stores, settings.clip, held_out_part=part) for part in (False, True)
+        self.trained, self._held_out = (
+            Clips(stores, settings.clip, held_out_part=part) for part in (False, True)
         )
         self._trainer = settings.trainer(model)
-        saved = {**settings.saved(), "clips": len(self._trained), "sizes": dict(sizes), **more}
-        claim_training(settings.out, saved, recordings.stores)
 
     def train(
         self,
@@ -97,7 +115,7 @@ class ClipRun:
         smaller where there are not enough clips for a whole one.
         """
         settings = self._settings
-        clips, unseen = data(self._trained), data(self._held_out)
+        clips, unseen = data(self.trained), data(self._held_out)
         size = min(settings.batch, len(self._held_out))
         held_out = [unseen.batch(size, settings.seed, i) for i in range(held_out_batches)]
         train(

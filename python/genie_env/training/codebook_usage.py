@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
 from genie_env.training.loop import CollapseWatch
@@ -36,8 +34,7 @@ def least_varied(count: int) -> float:
 def watch_perplexity(least: float, remedy: str, *, stop: bool) -> CollapseWatch:
     """A watch for which a perplexity below `least` is a collapse; `remedy` ends its warning."""
 
-    def find(figures: Mapping[str, float]) -> str:
-        perplexity = figures["perplexity"]
+    def find(perplexity: float) -> str:
         if perplexity >= least:
             return ""
         return (
@@ -45,4 +42,4 @@ def watch_perplexity(least: float, remedy: str, *, stop: bool) -> CollapseWatch:
             f"{least:g}); {remedy}"
         )
 
-    return CollapseWatch(find, stop)
+    return CollapseWatch("perplexity", find, stop)

@@ -15,7 +15,7 @@ from rich import get_console
 from genie_env._core import Dynamics, Tokenizer, mask_schedule
 from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode
 from genie_env.media.pictures import save_rows
-from genie_env.training.clip_training import ClipBatch, ClipRun, ClipSettings
+from genie_env.training.clip_training import ClipBatch, ClipSettings, clip_run, clip_schema
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
@@ -30,6 +30,7 @@ from genie_env.training.runs import (
     load_network,
     read_checkpoint,
     read_settings,
+    sizes_schema,
 )
 from genie_env.training.settings import LearningRate, Steps
 from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer, watch_tokenizer
@@ -39,8 +40,6 @@ PICTURED_PAST = 4
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 4
 LONG_CLIPS = 8
-
-DYNAMICS = Network("dynamics", needed=("data", "steps", "sizes", "tokenizer", "latent_actions"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,15 @@ class DynamicsSizes:
             "passes=N), but has learned no more than these"
         ),
     ] = 4
+
+
+DYNAMICS = Network(
+    "dynamics",
+    {
+        **clip_schema(sizes_schema(DynamicsSizes, {"positions": int, "codes": int})),
+        **{"tokenizer": str, "latent_actions": str, "weights": [str, str]},
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,28 +154,27 @@ def train_dynamics(settings: DynamicsSettings) -> None:
     dynamics = Dynamics(latent_actions.codes().cpu(), seed=settings.seed, **sizes)
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
-    run = ClipRun(settings, recordings, dynamics, sizes, weights=weights)
-
-    # These may take hours, so everything has been checked by now.
     directories, stores = recordings.directories, recordings.stores
-    data = partial(
-        TokenData,
-        encoded_tokens(tokenizer_run, tokenizer, directories, stores),
-        encoded_actions(actions_run, latent_actions, directories, stores),
-    )
-    # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
-    long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))
-    long_clips = Clips(stores, long, held_out_part=True)
-    long_batch = data(long_clips).batch(min(LONG_CLIPS, len(long_clips)), settings.seed, 0)
-    run.train(
-        data,
-        held_out_batches=HELD_OUT_BATCHES,
-        measure=lambda held_out: measure(dynamics, long_batch),
-        picture=lambda held_out: save_rows(
-            settings.out / "actions.png",
-            picture(dynamics, tokenizer, long_batch, settings.sizes.passes),
-        ),
-    )
+    with clip_run(settings, recordings, dynamics, sizes, weights=weights) as run:
+        # These may take hours, so everything has been checked by now.
+        data = partial(
+            TokenData,
+            encoded_tokens(tokenizer_run, tokenizer, directories, stores),
+            encoded_actions(actions_run, latent_actions, directories, stores),
+        )
+        # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
+        long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))
+        long_clips = Clips(stores, long, held_out_part=True)
+        long_batch = data(long_clips).batch(min(LONG_CLIPS, len(long_clips)), settings.seed, 0)
+        run.train(
+            data,
+            held_out_batches=HELD_OUT_BATCHES,
+            measure=lambda held_out: measure(dynamics, long_batch),
+            picture=lambda held_out: save_rows(
+                settings.out / "actions.png",
+                picture(dynamics, tokenizer, long_batch, settings.sizes.passes),
+            ),
+        )
 
 
 def measure(dynamics: Dynamics, clips: Batch) -> dict[str, float]:

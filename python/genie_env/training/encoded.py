@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from functools import partial
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.progress import track
+from numpy.typing import DTypeLike, NDArray
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
-from genie_env.data.datasets import fingerprint
 from genie_env.data.files import user_cache, write_atomically
-from genie_env.training.runs import Network, is_frozen, read_settings
+from genie_env.data.progress import Progress, track
+from genie_env.training.loop import SECONDS_A_CHECKPOINT
+from genie_env.training.runs import CHECKPOINT, Network, is_frozen, read_settings
 
 CHUNK = 256
 """Frames that are encoded at once, not counting earlier ones in the network's receptive field."""
 
+Encode = Callable[[EpisodeStore, NDArray[Any], int], Iterator[int]]
+"""Fills the rows of an array, one a frame of the store, from the given one on; yields now and then
+how many of its first rows are done."""
+
 
 def weights_fingerprint(run: Path) -> str:
     """Identifies the weights of a run's checkpoint; every further step changes it."""
-    return hashlib.sha256((run / "checkpoint.safetensors").read_bytes()).hexdigest()[:16]
+    return hashlib.sha256((run / CHECKPOINT).read_bytes()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def frames_fingerprint(store: EpisodeStore) -> str:
+    """Identifies all that a network sees of a recording: its frames, and where episodes begin."""
+    digest = hashlib.sha256(repr(store.frames.shape).encode() + store.episode_starts.tobytes())
+    pieces = range(0, store.num_frames, CHUNK)
+    for first in track(pieces, "fingerprint of the frames", transient=True):
+        digest.update(store.frames[first : first + CHUNK].data)
+    return digest.hexdigest()[:32]
 
 
 def encoded_once(
@@ -32,28 +50,98 @@ def encoded_once(
     kind: str,
     directories: Sequence[Path],
     stores: Sequence[EpisodeStore],
-    encode: Callable[[EpisodeStore, str], NDArray[Any]],
+    row: tuple[int, ...],
+    dtype: DTypeLike,
+    encode: Encode,
 ) -> list[NDArray[Any]]:
-    """`encode(store, title)` of every store, mapped into memory from files that are named after the
-    run's weights; missing ones are computed. They are kept in the run's directory, or in the user's
-    cache where that directory is part of a world."""
+    """What `encode` makes of every store, `dtype` [frames, *row], mapped into memory from files that
+    are named after the run's weights and the frames.
+
+    They are kept in the run's directory, or in the user's cache where that directory is part of a
+    world. A file that is damaged, or holds something else, is made again. One that is stopped, or
+    killed, goes on from what it had a few minutes before.
+    """
     kept = user_cache() / "encoded" if is_frozen(run) else run
     cache = kept / kind / weights_fingerprint(run)
-    cache.mkdir(parents=True, exist_ok=True)
     arrays = []
     for directory, store in zip(directories, stores, strict=True):
-        name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-        file = cache / f"{name}-{fingerprint(store)}.npy"
-        if not file.exists():
-            encoded = encode(store, f"encoding {directory}")
-
-            def write(temporary: Path, encoded: NDArray[Any] = encoded) -> None:
-                with temporary.open("wb") as opened:
-                    np.save(opened, encoded)
-
-            write_atomically(file, write)
-        arrays.append(np.load(file, mmap_mode="r"))
+        file = cache / f"{frames_fingerprint(store)}.npy"
+        known = _read(file, store.num_frames, row, dtype)
+        if len(known) < store.num_frames:
+            encoded = np.zeros((store.num_frames, *row), dtype)
+            encoded[: len(known)] = known
+            _fill(encoded, len(known), file, encode, store, f"encoding {directory}")
+            known = _read(file, store.num_frames, row, dtype)
+        arrays.append(known)
     return arrays
+
+
+def _fill(
+    encoded: NDArray[Any], rows: int, file: Path, encode: Encode, store: EpisodeStore, title: str
+) -> None:
+    """Encodes all but the first `rows`, and writes them into `file`."""
+    began, saved = rows, time.monotonic()
+    try:
+        for rows in shown(encode(store, encoded, rows), title, len(encoded), rows):
+            if time.monotonic() - saved >= SECONDS_A_CHECKPOINT:
+                _write(file, encoded[:rows])
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if rows > began:
+            _write(file, encoded[:rows])
+        raise
+    _write(file, encoded)
+
+
+def _write(file: Path, rows: NDArray[Any]) -> None:
+    """A .npy file and, after its content, the SHA-256 of that."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb+") as opened:
+            np.save(opened, rows)
+            opened.seek(0)
+            digest = hashlib.file_digest(opened, "sha256").digest()
+            opened.seek(0, os.SEEK_END)
+            opened.write(digest)
+
+    write_atomically(file, write)
+
+
+def _read(file: Path, most: int, row: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """The first rows, at most so many, that `file` holds; none, after a line that says why, where
+    it is not what `_write` writes or holds something else."""
+    try:
+        content = np.memmap(file, np.uint8, mode="r")
+        if hashlib.sha256(content[:-32].data).digest() != content[-32:].tobytes():
+            raise ValueError("its checksum is of another content")
+        rows: NDArray[Any] = np.lib.format.open_memmap(file, mode="r")
+        if rows.dtype != dtype or rows.shape[1:] != row or len(rows) > most:
+            raise ValueError(
+                f"it holds {rows.dtype} {list(rows.shape)}, expected {np.dtype(dtype)} "
+                f"{[most, *row]}"
+            )
+        return rows
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        get_console().print(f"{file} is damaged ({error}): it is made again", soft_wrap=True)
+    return np.zeros((0, *row), dtype)
+
+
+def shown(done: Iterator[int], title: str, frames: int, first: int = 0) -> Iterator[int]:
+    """The same, with a progress bar: numbers of frames that are done, after `first`."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task(title, total=frames, completed=first)
+        for rows in done:
+            progress.update(task, completed=rows)
+            yield rows
 
 
 def encoded_clips(
@@ -63,20 +151,15 @@ def encoded_clips(
     model: Tokenizer | LatentAction,
     directories: Sequence[Path],
     stores: Sequence[EpisodeStore],
-    blank: Callable[[int], NDArray[Any]],
+    row: tuple[int, ...],
+    dtype: DTypeLike,
     *,
     ahead: int,
 ) -> list[NDArray[Any]]:
-    """encoded_once by `model`, the `network` of `run`: blank(frames) of every store, filled as
-    `encode_store` says."""
-
-    def encode(store: EpisodeStore, title: str) -> NDArray[Any]:
-        encoded = blank(store.num_frames)
-        encode_store(run, network, model, store, encoded, ahead=ahead, title=title)
-        return encoded
-
-    dtype = "bfloat16" if _in_bf16(run, network) else "float32"
-    return encoded_once(run, f"{kind}-{dtype}", directories, stores, encode)
+    """encoded_once by `model`, the `network` of `run`, as `encode_store` says."""
+    encode = partial(encode_store, run, network, model, ahead=ahead)
+    precision = "bfloat16" if _in_bf16(run, network) else "float32"
+    return encoded_once(run, f"{kind}-{precision}", directories, stores, row, dtype, encode)
 
 
 def encode_store(
@@ -85,19 +168,19 @@ def encode_store(
     model: Tokenizer | LatentAction,
     store: EpisodeStore,
     encoded: NDArray[Any],
+    first: int = 0,
     *,
     ahead: int,
-    title: str,
     only: NDArray[np.bool_] | None = None,
-) -> None:
+) -> Iterator[int]:
     """encode_episodes by `model`, the `network` of `run`, in the precision that it was trained in."""
-    encode_episodes(
+    return encode_episodes(
         partial(model.encode, bf16=_in_bf16(run, network)),
         store,
         encoded,
+        first,
         reach=model.receptive_field,
         ahead=ahead,
-        title=title,
         only=only,
     )
 
@@ -110,24 +193,28 @@ def encode_episodes(
     encode: Callable[[torch.Tensor], torch.Tensor],
     store: EpisodeStore,
     encoded: NDArray[Any],
+    first_frame: int = 0,
     *,
     reach: int,
     ahead: int,
-    title: str,
     only: NDArray[np.bool_] | None = None,
-) -> None:
-    """Fills `encoded`, a row a frame, with the outputs of `encode`, one episode at a time; `only`,
-    bool [E], chooses episodes.
+) -> Iterator[int]:
+    """Fills `encoded`, a row a frame, with the outputs of `encode`, from the episode that begins at
+    `first_frame` on, and yields after each how many rows are done; `only`, bool [E], chooses
+    episodes.
 
     `encode` takes frames [1, T, H, W, 3] and returns an output for all frames but the last `ahead`.
     An output depends on `reach` frames, the last of which is `ahead` frames after its own. Rows
     without an output are left as they are.
     """
     starts = store.episode_starts
-    episodes = np.stack([starts[:-1], starts[1:]], axis=1)[slice(None) if only is None else only]
-    for start, stop in track(episodes.tolist(), title, transient=True):
+    chosen = starts[:-1] >= first_frame
+    if only is not None:
+        chosen &= only
+    for start, stop in np.stack([starts[:-1], starts[1:]], axis=1)[chosen].tolist():
         for first in range(start, stop - ahead, CHUNK):
             last = min(first + CHUNK, stop - ahead)
             reads_from = max(start, first + ahead - reach + 1)
             frames = torch.from_numpy(store.frames[reads_from : last + ahead].copy())
             encoded[first:last] = encode(frames[None])[0, first - reads_from :].cpu().numpy()
+        yield stop

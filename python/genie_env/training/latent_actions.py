@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import Batch, ClipData, held_out
 from genie_env.media.pictures import save_rows
-from genie_env.training.clip_training import ClipBatch, ClipRun, ClipSettings, StopOnCollapse
+from genie_env.training.clip_training import (
+    FRAME,
+    ClipBatch,
+    ClipSettings,
+    StopOnCollapse,
+    clip_run,
+    clip_schema,
+)
 from genie_env.training.codebook_usage import least_varied, usage, watch_perplexity
-from genie_env.training.encoded import encode_store, encoded_clips
+from genie_env.training.encoded import encode_store, encoded_clips, shown
 from genie_env.training.loop import CollapseWatch
-from genie_env.training.runs import Network, load_network
+from genie_env.training.runs import Network, load_network, sizes_schema
 from genie_env.training.settings import LearningRate, Steps
 
 PICTURED = 8
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 8
-
-LATENT_ACTIONS = Network("latent-actions", needed=("data", "steps", "sizes"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,11 @@ class LatentActionSizes:
             "0 where things stop at once"
         ),
     ] = 0.0
+
+
+LATENT_ACTIONS = Network(
+    "latent-actions", clip_schema(sizes_schema(LatentActionSizes, FRAME, later=["action_decay"]))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,8 @@ def encoded_actions(
         model,
         directories,
         stores,
-        lambda frames: np.zeros(frames, np.uint8),
+        (),
+        np.uint8,
         ahead=1,
     )
 
@@ -114,16 +125,11 @@ def held_out_actions(
     found = []
     for store in stores:
         codes = np.zeros(store.num_frames, np.uint8)
-        encode_store(
-            run,
-            LATENT_ACTIONS,
-            model,
-            store,
-            codes,
-            ahead=1,
-            title="inferring latent actions",
-            only=held_out(store),
+        inferred = encode_store(
+            run, LATENT_ACTIONS, model, store, codes, ahead=1, only=held_out(store)
         )
+        for _ in shown(inferred, "inferring latent actions", store.num_frames):
+            pass
         found.append(codes)
     return found
 
@@ -133,7 +139,6 @@ def train_latent_actions(settings: LatentActionSettings) -> None:
     recordings = settings.recordings()
     sizes = {"frame": recordings.frame, **asdict(settings.sizes)}
     model = LatentAction(seed=settings.seed, **sizes)
-    run = ClipRun(settings, recordings, model, sizes)
 
     def measure(held_out: list[Batch]) -> dict[str, float]:
         return usage(torch.cat([model.encode(b["frames"]) for b in held_out]), model.actions)
@@ -152,10 +157,11 @@ def train_latent_actions(settings: LatentActionSettings) -> None:
             rows.append(frames[:, -1])
         save_rows(settings.out / "actions.png", rows)
 
-    run.train(
-        partial(ClipData, recordings.stores),
-        held_out_batches=HELD_OUT_BATCHES,
-        measure=measure,
-        picture=picture,
-        watch=watch_latent_actions(model.actions, stop=settings.stop_on_collapse),
-    )
+    with clip_run(settings, recordings, model, sizes) as run:
+        run.train(
+            partial(ClipData, recordings.stores),
+            held_out_batches=HELD_OUT_BATCHES,
+            measure=measure,
+            picture=picture,
+            watch=watch_latent_actions(model.actions, stop=settings.stop_on_collapse),
+        )

@@ -6,10 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import get_console
+import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,22 +18,32 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from safetensors.torch import save
 from torch.utils.tensorboard import SummaryWriter
 
-from genie_env._core import Trainer
+from genie_env._core import Trainer, safetensors_bytes
 from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically
-from genie_env.media.progress import TwoLines
+from genie_env.data.progress import Progress
 from genie_env.training.runs import (
+    CHECKPOINT,
+    METRICS,
     checkpoint_named,
     forget_reports_after,
     read_checkpoint,
     read_reports,
 )
 
+TensorMap = dict[str, torch.Tensor]
+
 Share = tuple[str, str]
 """Names of two counts in a report; the share is the first divided by the second."""
+
+SECONDS_A_CHECKPOINT = 300.0
+"""A run that is killed loses no more than it did in this time."""
+
+REPORT = "report."
+"""What names in a checkpoint begin with that hold the losses of the steps since the last evaluation,
+float64 [steps] each: the next evaluation reports their mean."""
 
 FINAL_LEARNING_RATE = 0.05
 """The cosine schedule ends at this fraction of the learning rate."""
@@ -43,7 +54,6 @@ class Schedule:
     steps: int
     learning_rate: float
     evaluate_every: int = 500
-    checkpoint_every: int = 500
     warm_up: int = 0
     """Steps over which the learning rate rises from 0, for transformers."""
 
@@ -61,15 +71,20 @@ class Schedule:
 class CollapseWatch:
     """Detects a collapsed codebook, after which a run cannot succeed."""
 
-    find: Callable[[Mapping[str, float]], str]
-    """Takes held-out figures; returns a description of the collapse, empty without one."""
+    figure: str
+    """The held-out figure that shows it."""
+    find: Callable[[float], str]
+    """Takes that figure; returns a description of the collapse, empty without one."""
     stop: bool
     """Whether to end the run then, or only to warn."""
 
-    def check(self, run: Path, step: int, figures: Mapping[str, float]) -> str:
+    def check(self, run: Path, step: int, figures: Mapping[str, float | None]) -> str:
         """The warning that these held-out figures call for, if any. Raises RuntimeError where the
-        run is to stop."""
-        found = self.find(figures)
+        run is to stop, ValueError where its metrics lack the figure that is watched."""
+        value = figures.get(self.figure)
+        if value is None:
+            raise ValueError(f'{run / METRICS} has no "{self.figure}" at step {step}: train again')
+        found = self.find(value)
         if not found:
             return ""
         trouble = f"{run} has collapsed at step {step}: {found}"
@@ -92,34 +107,32 @@ def train(
     picture: Callable[[int], None] | None = None,
     measure: Callable[[], dict[str, float]] | None = None,
     watch: CollapseWatch | None = None,
-) -> dict[str, float]:
+) -> None:
     """Trains until `schedule.steps` updates are made, from the checkpoint in `run` if there is one.
 
-    Leaves `checkpoint.safetensors` (all that resuming needs), `metrics.jsonl` (a line an
-    evaluation) and `tensorboard/` in `run`. `picture(step)` is called at every evaluation, and so
-    is `measure()`, whose held-out figures are added to the losses and replace those of the same
-    name. `shares` are reported in place of the counts that they are made of. Ctrl-C writes a
-    checkpoint first. Returns the held-out losses. Raises RuntimeError at a collapse where `watch`
-    stops the run, also when the run is started again.
+    Leaves `checkpoint.safetensors` (all that resuming needs, written every SECONDS_A_CHECKPOINT and
+    at every evaluation), `metrics.jsonl` (a line an evaluation) and `tensorboard/` in `run`.
+    `picture(step)` is called at every evaluation, and so is `measure()`, whose held-out figures are
+    added to the losses and replace those of the same name. `shares` are reported in place of the
+    counts that they are made of. Ctrl-C writes a checkpoint first. Raises RuntimeError at a collapse where
+    `watch` stops the run, also when the run is started again.
     """
-    checkpoint = run / "checkpoint.safetensors"
+    checkpoint = run / CHECKPOINT
+    reports: dict[int, dict[str, float]] = {}  # of the steps since the last evaluation
     if checkpoint.exists():
         state = read_checkpoint(run)
         with checkpoint_named(run):
+            reports = _take_reports(state)
             trainer.load_state(state)
-    reported = forget_reports_after(run, trainer.step)
-    if watch is not None and watch.stop and reported == trainer.step > 0:
+    first = trainer.step
+    reported = forget_reports_after(run, first)
+    reports = {step: report for step, report in reports.items() if step >= reported}
+    if watch is not None and watch.stop and reported == first > 0:
         watch.check(run, reported, read_reports(run)[-1]["held_out"])
-    writer = SummaryWriter(str(run / "tensorboard"), purge_step=trainer.step)
 
     def save_checkpoint() -> None:
-        write_atomically(checkpoint, lambda file: file.write_bytes(save(trainer.state())))
-
-    def evaluate() -> dict[str, float]:
-        return together([trainer.evaluate(b, i) for i, b in enumerate(held_out)], shares or {})
-
-    def measured(losses: dict[str, float]) -> dict[str, float]:
-        return losses | (measure() if measure is not None else {})
+        state = trainer.state() | _keep_reports(reports, trainer.step)
+        write_atomically(checkpoint, lambda file: file.write_bytes(safetensors_bytes(state)))
 
     columns = (
         TextColumn(title),
@@ -129,48 +142,80 @@ def train(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    losses = evaluate()
-    if schedule.evaluates_at(trainer.step) and reported != trainer.step:
-        # Ctrl-C interrupted that evaluation.
-        figures = measured(losses)
-        _report(run, writer, trainer.step, {}, figures, None)
-        if watch is not None and (trouble := watch.check(run, trainer.step, figures)):
-            get_console().print(trouble, style="bold red")
-    with TwoLines(*columns) as progress:
-        task = progress.add_task(
-            title, total=schedule.steps, completed=trainer.step, rate=0.0, below=_text(losses)
-        )
-        since, timed_from = time.perf_counter(), trainer.step
-        reports: list[dict[str, float]] = []
+    with (
+        closing(SummaryWriter(str(run / "tensorboard"), purge_step=first)) as writer,
+        Progress(*columns) as progress,
+    ):
+        task = progress.add_task(title, total=schedule.steps, completed=first, rate=0.0, below="")
+
+        def measured() -> dict[str, float]:
+            """All held-out figures, of which the bar shows the losses."""
+            progress.update(task, below="measuring on held-out episodes")
+            losses = together(
+                [trainer.evaluate(b, i) for i, b in enumerate(held_out)], shares or {}
+            )
+            figures = losses | (measure() if measure is not None else {})
+            progress.update(task, below=_text({name: figures[name] for name in losses}))
+            return figures
+
+        def evaluate(step: int, figures: Mapping[str, float], rate: float | None) -> None:
+            training = together([*reports.values()], shares or {}) if reports else {}
+            _report(run, writer, step, training, figures, rate)
+            reports.clear()
+            if picture is not None:
+                picture(step)
+            save_checkpoint()
+            if watch is not None and (trouble := watch.check(run, step, figures)):
+                progress.say(trouble, style="bold red")
+
+        figures = measured()
+        if schedule.evaluates_at(first) and reported != first:
+            evaluate(first, figures, None)  # Ctrl-C has interrupted that evaluation
+        since, timed_from, saved = time.perf_counter(), first, time.monotonic()
         try:
             while trainer.step < schedule.steps:
-                trainer.set_learning_rate(schedule.learning_rate_at(trainer.step))
-                reports.append(trainer.backward(batch(trainer.step)))
-                trainer.update()
                 step = trainer.step
-                seconds, steps = time.perf_counter() - since, step - timed_from
-                progress.update(task, completed=step, rate=steps * items_a_batch / seconds)
+                trainer.set_learning_rate(schedule.learning_rate_at(step))
+                reports[step] = trainer.backward(batch(step))
+                trainer.update()
+                step += 1
+                rate = (step - timed_from) * items_a_batch / (time.perf_counter() - since)
+                progress.update(task, completed=step, rate=rate)
                 if schedule.evaluates_at(step):
-                    figures = measured(evaluate())
-                    training = together(reports, shares or {})
-                    _report(run, writer, step, training, figures, steps * items_a_batch / seconds)
-                    losses = {name: figures[name] for name in losses}
-                    progress.update(task, below=_text(losses))
-                    if picture is not None:
-                        picture(step)
-                    if watch is not None and watch.stop:
-                        save_checkpoint()
-                    if watch is not None and (trouble := watch.check(run, step, figures)):
-                        progress.console.print(trouble, style="bold red")
-                    since, timed_from, reports = time.perf_counter(), step, []
-                if step % schedule.checkpoint_every == 0 or step == schedule.steps:
+                    evaluate(step, measured(), rate)
+                    since, timed_from, saved = time.perf_counter(), step, time.monotonic()
+                elif time.monotonic() - saved >= SECONDS_A_CHECKPOINT:
                     save_checkpoint()
+                    saved = time.monotonic()
         except KeyboardInterrupt:
-            save_checkpoint()
+            if trainer.step > first:
+                save_checkpoint()
             raise
-        finally:
-            writer.close()
-    return losses
+
+
+def _keep_reports(reports: Mapping[int, Mapping[str, float]], step: int) -> TensorMap:
+    """For a checkpoint of `step`, the losses of the steps before it."""
+    kept = [report for made_at, report in reports.items() if made_at < step]
+    names = kept[0] if kept else {}
+    return {
+        f"{REPORT}{name}": torch.tensor([report[name] for report in kept], dtype=torch.float64)
+        for name in names
+    }
+
+
+def _take_reports(state: TensorMap) -> dict[int, dict[str, float]]:
+    """Takes out of a checkpoint what `_keep_reports` put there. Raises ValueError where it is not
+    what that writes."""
+    names = [name for name in state if name.startswith(REPORT)]
+    losses = [state.pop(name) for name in names]
+    if any(loss.shape != losses[0].shape or loss.ndim != 1 for loss in losses):
+        raise ValueError(f"its {', '.join(names)} are not float64 [steps] each")
+    rows = zip(*(loss.tolist() for loss in losses), strict=True)
+    made = [
+        {name.removeprefix(REPORT): loss for name, loss in zip(names, row, strict=True)}
+        for row in rows
+    ]
+    return dict(enumerate(made, start=int(state["step"]) - len(made)))
 
 
 def together(
@@ -206,7 +251,7 @@ def _report(
     held_out: Mapping[str, float],
     rate: float | None,
 ) -> None:
-    with (run / "metrics.jsonl").open("a") as file:
+    with (run / METRICS).open("a") as file:
         line = {
             "step": step,
             "training": _json(training),

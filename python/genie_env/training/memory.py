@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from rich.progress import track
 
 from genie_env._core import EpisodeStore, Memory, Vision
-from genie_env.data.datasets import LatentData, check_enough, open_stores
+from genie_env.data.datasets import LatentData, check_enough, held_out, open_stores
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.training.encoded import encoded_once
 from genie_env.training.loop import Schedule, train
 from genie_env.training.runs import (
+    COMMON,
     Network,
     claim_training,
     final_report,
@@ -39,7 +39,9 @@ SHARES = {
 """Reported in place of the counts in M's loss: the share of terminations (deaths) that M predicts,
 and of other steps at which it predicts one."""
 
-MEMORY = Network("memory", needed=("data", "steps", "vision", "window", "hidden", "components"))
+MEMORY = Network(
+    "memory", {**COMMON, "vision": str, "window": int, "hidden": int, "components": int}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,27 +72,21 @@ def action_inputs(actions: int) -> list[float]:
     return [2 * action / (actions - 1) - 1 for action in range(actions)] if actions > 1 else [0.0]
 
 
-def encode(vision: Vision, frames: NDArray[np.uint8], title: str) -> NDArray[np.float16]:
-    """float16 [frames, 2, latents]: mu and logvar of every frame."""
-    encoded = np.empty((len(frames), 2, vision.latents), np.float16)
-    for first in track(range(0, len(frames), ENCODED_AT_ONCE), title, transient=True):
-        rows = slice(first, first + ENCODED_AT_ONCE)
-        mu, logvar = vision.encode(torch.from_numpy(frames[rows].copy()))
-        encoded[rows, 0], encoded[rows, 1] = mu.cpu().numpy(), logvar.cpu().numpy()
-    return encoded
-
-
 def encoded_stores(
     vision_run: Path, vision: Vision, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.float16]]:
-    """The latents of every store, kept in the vision run so that they are computed once."""
-    return encoded_once(
-        vision_run,
-        "latents",
-        directories,
-        stores,
-        lambda store, title: encode(vision, store.frames, title),
-    )
+    """The latents of every store, float16 [frames, 2, latents]: mu and logvar of every frame. They
+    are kept in the vision run, so that they are computed once."""
+
+    def encode(store: EpisodeStore, encoded: NDArray[Any], done: int) -> Iterator[int]:
+        for first in range(done, store.num_frames, ENCODED_AT_ONCE):
+            rows = slice(first, first + ENCODED_AT_ONCE)
+            mu, logvar = vision.encode(torch.from_numpy(store.frames[rows].copy()))
+            encoded[rows, 0], encoded[rows, 1] = mu.cpu().numpy(), logvar.cpu().numpy()
+            yield min(first + ENCODED_AT_ONCE, store.num_frames)
+
+    row = (2, vision.latents)
+    return encoded_once(vision_run, "latents", directories, stores, row, np.float16, encode)
 
 
 def load_memory(run: Path, vision: Vision) -> Memory:
@@ -121,21 +117,22 @@ def train_memory(settings: MemorySettings) -> None:
     trainer = settings.trainer(memory, gradient_clip=GRADIENT_CLIP)
     if settings.start is not None:
         load_into(trainer, settings.start, MEMORY)
-    latents = encoded_stores(settings.vision, vision, settings.data, stores)
-    frames = LatentData(stores, latents, inputs, held_out_part=False)
-    unseen = LatentData(stores, latents, inputs, held_out_part=True)
-    claim_training(settings.out, {**settings.saved(), "frames": frames.num_frames}, stores)
-    batches = unseen.batches_an_epoch(1, window)
-    size = min(batch, batches)
-    count = min(HELD_OUT_BATCHES, batches // size)
-    train(
-        trainer,
-        settings.out,
-        Schedule(settings.steps, settings.learning_rate, evaluate_every=100, checkpoint_every=100),
-        lambda step: frames.batch(batch, window, seed, step),
-        [unseen.batch(size, window, seed, i) for i in range(count)],
-        title=settings.network.name,
-        items_a_batch=batch * window,
-        item="steps",
-        shares=SHARES,
-    )
+    trained_on = sum(int(np.diff(s.episode_starts)[~held_out(s)].sum()) for s in stores)
+    with claim_training(settings.out, {**settings.saved(), "frames": trained_on}, stores):
+        latents = encoded_stores(settings.vision, vision, settings.data, stores)
+        frames = LatentData(stores, latents, inputs, held_out_part=False)
+        unseen = LatentData(stores, latents, inputs, held_out_part=True)
+        batches = unseen.batches_an_epoch(1, window)
+        size = min(batch, batches)
+        count = min(HELD_OUT_BATCHES, batches // size)
+        train(
+            trainer,
+            settings.out,
+            Schedule(settings.steps, settings.learning_rate, evaluate_every=100),
+            lambda step: frames.batch(batch, window, seed, step),
+            [unseen.batch(size, window, seed, i) for i in range(count)],
+            title=settings.network.name,
+            items_a_batch=batch * window,
+            item="steps",
+            shares=SHARES,
+        )

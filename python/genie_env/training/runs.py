@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
-from genie_env._core import EpisodeStore, Model, Trainer
+from genie_env._core import EpisodeStore, Model, Trainer, safetensors_bytes
 from genie_env.data.datasets import fingerprint
-from genie_env.data.files import check_same_run, read_json, write_atomically, write_json
+from genie_env.data.files import write_atomically, write_json
+from genie_env.data.run_directory import SETTINGS, claim_run
+from genie_env.envs.json_files import Schema, check_fields, read_json, read_json_lines
 
 Trained = TypeVar("Trained", bound=Model)
+
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+
+_FIGURES = {"*": (float, None)}
+_REPORT = {"step": int, "held_out": _FIGURES, "training?": _FIGURES}
+"""A line of metrics.jsonl."""
 
 WEIGHT = "weight."
 """What the names of a network's parameters begin with in a checkpoint."""
@@ -33,22 +41,34 @@ class Network:
 
     name: str
     """Of the command: "latent-actions" is trained by `train latent-actions`."""
-    needed: tuple[str, ...]
+    settings: Schema
     """Settings without which a run cannot be used."""
 
 
-def claim_training(run: Path, settings: Mapping[str, Any], stores: Sequence[EpisodeStore]) -> None:
-    """Makes the run directory, or checks that the run already there had the same settings, among
-    which the recordings themselves are."""
+COMMON: Schema = {"data": [str], "steps": int, "batch": int, "seed": int, "bf16": bool}
+"""Settings of every network."""
+
+
+def sizes_schema(sizes: type, more: Schema = {}, later: Sequence[str] = ()) -> Schema:
+    """Of the setting "sizes": the fields of a dataclass and `more`; older runs lack those in
+    `later`."""
+    hints = get_type_hints(sizes)
+    names = [field.name for field in fields(sizes)]
+    return {**{f"{n}?" if n in later else n: hints[n] for n in names}, **more, "*": ()}
+
+
+def claim_training(
+    run: Path, settings: Mapping[str, Any], stores: Sequence[EpisodeStore]
+) -> AbstractContextManager[None]:
+    """claim_run of a training, among whose settings the recordings themselves are."""
     recordings = {"recordings": [fingerprint(store) for store in stores]}
-    file = run / "settings.json"
-    if not file.exists():
-        write_json(file, {**settings, **recordings})
-        return
-    known = with_todays_names(read_json(file))
-    if "recordings" not in known:
-        recordings = {}  # runs of older versions did not save them
-    check_same_run(run, known, {**settings, **recordings})
+    return claim_run(
+        run,
+        {**settings, **recordings},
+        (CHECKPOINT, METRICS),
+        # Runs of older versions did not save the recordings.
+        lambda known: {**recordings, **with_todays_names(known)},
+    )
 
 
 def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
@@ -61,33 +81,31 @@ def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
 
 def read_settings(run: Path, network: Network) -> dict[str, Any]:
     """The settings of a run that trained `network`. Raises ValueError where it trained another."""
-    file = run / "settings.json"
+    file = run / SETTINGS
     if not file.exists():
-        raise ValueError(
-            f"{run} holds no settings.json: give the --out of a `train {network.name}`"
-        )
-    settings = with_todays_names(read_json(file))
-    kind = settings.get("network")
+        raise ValueError(f"{run} holds no {SETTINGS}: give the --out of a `train {network.name}`")
+    settings = with_todays_names(read_json(file, {"network": str}))
+    kind = settings["network"]
     if kind != network.name:
         raise ValueError(
             f"{run} is a run of `train {kind}`; expected the --out of a `train {network.name}`"
         )
-    if missing := [name for name in network.needed if name not in settings]:
-        raise ValueError(
-            f"{file} has no {', '.join(missing)}: it was changed by hand; bring it back from a "
-            "copy, or train into another --out"
-        )
+    check_fields(settings, str(file), network.settings)
     return settings
 
 
 def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
     """A trainer's state, as the run last saved it."""
-    file = run / "checkpoint.safetensors"
+    file = run / CHECKPOINT
     if not file.exists():
-        raise ValueError(f"{run} holds no checkpoint.safetensors: train there first")
+        raise ValueError(f"{run} holds no {CHECKPOINT}: train there first")
     try:
-        return load_file(file)
-    except SafetensorError as error:
+        state = load_file(file)
+        step = state.get("step", torch.empty(0))
+        if step.dtype != torch.int64 or step.numel() != 1:
+            raise ValueError('it has no "step", one int64')
+        return state
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(
             f"{file} is damaged ({error}): bring it back from a copy, or remove it and train from "
             "the beginning"
@@ -96,7 +114,7 @@ def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
 
 def is_frozen(run: Path) -> bool:
     """Whether a run's directory is part of a frozen world, as `freeze_network` leaves it there."""
-    return "frozen" in read_json(run / "settings.json")
+    return "frozen" in read_json(run / SETTINGS)
 
 
 def freeze_network(run: Path, network: Network, to: Path) -> None:
@@ -108,9 +126,9 @@ def freeze_network(run: Path, network: Network, to: Path) -> None:
     kept["step"] = torch.tensor(report["step"])
     shutil.rmtree(to, ignore_errors=True)
     line = json.dumps(report) + "\n"
-    write_atomically(to / "checkpoint.safetensors", lambda file: file.write_bytes(save(kept)))
-    write_atomically(to / "metrics.jsonl", lambda file: file.write_text(line))
-    write_json(to / "settings.json", {**settings, "frozen": True})
+    write_atomically(to / CHECKPOINT, lambda file: file.write_bytes(safetensors_bytes(kept)))
+    write_atomically(to / METRICS, lambda file: file.write_text(line))
+    write_json(to / SETTINGS, {**settings, "frozen": True})
 
 
 def load_weights(run: Path, network: Network) -> dict[str, torch.Tensor]:
@@ -135,7 +153,11 @@ def load_network(
     run: Path, network: Network, make: Callable[[dict[str, Any]], Trained], device: str = "cpu"
 ) -> Trained:
     """A network as its run left it, on `device`; `make` makes one from the run's settings."""
-    made = make(read_settings(run, network))
+    settings = read_settings(run, network)
+    try:
+        made = make(settings)
+    except ValueError as error:
+        raise ValueError(f"{run / SETTINGS}: {error}") from error
     load_into(Trainer(made, device=device), run, network)
     return made
 
@@ -147,29 +169,24 @@ def checkpoint_named(run: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(
-            f"{run / 'checkpoint.safetensors'} does not fit: {error}; bring it back from a copy, "
-            "or train again"
+            f"{run / CHECKPOINT} does not fit: {error}; bring it back from a copy, or train again"
         ) from error
 
 
 def read_reports(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, one an evaluation; a last line that a kill cut short is left out."""
-    file = run / "metrics.jsonl"
+    """The lines of metrics.jsonl, one an evaluation; a last line that a kill cut short is left out.
+    Raises ValueError, naming the line, where one is damaged or the steps do not count up."""
+    file = run / METRICS
     if not file.exists():
         return []
-    reports = []
-    for number, line in enumerate(file.read_text().splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            break
-        try:
-            report = json.loads(line)
-        except ValueError:
-            report = None
-        if not isinstance(report, dict) or not {"step", "held_out"} <= report.keys():
+    reports = read_json_lines(file, _REPORT)
+    for number, (earlier, later) in enumerate(zip(reports, reports[1:]), start=2):
+        if later["step"] <= earlier["step"]:
             raise ValueError(
-                f"{file}, line {number} is not what an evaluation wrote: remove that line"
+                f"{file}, line {number} is of step {later['step']}, after one of step "
+                f"{earlier['step']}: several trainings have written into this run, and nothing in "
+                "it can be relied on; train into another --out"
             )
-        reports.append(report)
     return reports
 
 
@@ -178,18 +195,18 @@ def forget_reports_after(run: Path, step: int) -> int:
 
     Returns the step of the last report that is left, 0 without any.
     """
-    file = run / "metrics.jsonl"
+    file = run / METRICS
     reports = [report for report in read_reports(run) if report["step"] <= step]
-    text = "".join(json.dumps(report) + "\n" for report in reports)
-    if file.exists() and file.read_text() != text:
-        write_atomically(file, lambda temporary: temporary.write_text(text))
+    text = "".join(json.dumps(report) + "\n" for report in reports).encode()
+    if file.exists() and file.read_bytes() != text:
+        write_atomically(file, lambda temporary: temporary.write_bytes(text))
     return int(reports[-1]["step"]) if reports else 0
 
 
 def final_report(run: Path, network: Network) -> dict[str, Any]:
     """The last report of a run, of its final weights. Raises ValueError unless it is finished."""
     steps = read_settings(run, network)["steps"]
-    reached = int(read_checkpoint(run).get("step", -1))
+    reached = int(read_checkpoint(run)["step"])
     reports = read_reports(run)
     reported = reports[-1]["step"] if reports else 0
     if not reached == reported == steps:

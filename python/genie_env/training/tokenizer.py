@@ -16,19 +16,24 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore, Tokenizer
 from genie_env.data.datasets import Batch, ClipData
 from genie_env.media.pictures import save_rows
-from genie_env.training.clip_training import ClipBatch, ClipRun, ClipSettings, StopOnCollapse
+from genie_env.training.clip_training import (
+    FRAME,
+    ClipBatch,
+    ClipSettings,
+    StopOnCollapse,
+    clip_run,
+    clip_schema,
+)
 from genie_env.training.codebook_usage import least_varied, usage, watch_perplexity
 from genie_env.training.encoded import encoded_clips
 from genie_env.training.loop import CollapseWatch
-from genie_env.training.runs import Network, load_network
+from genie_env.training.runs import Network, load_network, sizes_schema
 from genie_env.training.settings import LearningRate, Steps
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
 LEAST_USED = 1 / 20
 """A tokenizer whose perplexity is below this share of its codebook has collapsed."""
-
-TOKENIZER = Network("tokenizer", needed=("data", "steps", "sizes"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,9 @@ class TokenizerSizes:
         int, typer.Option(help="codebook dimension: numbers in each code's vector")
     ] = 8
     window: Annotated[int, typer.Option(help="attention window of an encoder layer, in frames")] = 4
+
+
+TOKENIZER = Network("tokenizer", clip_schema(sizes_schema(TokenizerSizes, FRAME)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +102,8 @@ def encoded_tokens(
         tokenizer,
         directories,
         stores,
-        lambda frames: np.empty((frames, tokenizer.positions), np.uint16),
+        (tokenizer.positions,),
+        np.uint16,
         ahead=0,
     )
 
@@ -104,7 +113,6 @@ def train_tokenizer(settings: TokenizerSettings) -> None:
     recordings = settings.recordings()
     sizes = {"frame": recordings.frame, **asdict(settings.sizes)}
     tokenizer = Tokenizer(seed=settings.seed, **sizes)
-    run = ClipRun(settings, recordings, tokenizer, sizes)
 
     def measure(held_out: list[Batch]) -> dict[str, float]:
         # Over all held-out clips together: one batch has fewer tokens than the codebook has codes.
@@ -116,10 +124,11 @@ def train_tokenizer(settings: TokenizerSettings) -> None:
         decoded = tokenizer.decode(tokenizer.encode(real)[:, -1:])
         save_rows(settings.out / "reconstructions.png", [real[:, -1], decoded[:, 0].cpu()])
 
-    run.train(
-        partial(ClipData, recordings.stores),
-        held_out_batches=HELD_OUT_BATCHES,
-        measure=measure,
-        picture=picture,
-        watch=watch_tokenizer(tokenizer.codes, stop=settings.stop_on_collapse),
-    )
+    with clip_run(settings, recordings, tokenizer, sizes) as run:
+        run.train(
+            partial(ClipData, recordings.stores),
+            held_out_batches=HELD_OUT_BATCHES,
+            measure=measure,
+            picture=picture,
+            watch=watch_tokenizer(tokenizer.codes, stop=settings.stop_on_collapse),
+        )

@@ -12,13 +12,13 @@ from genie_env._core import Vision
 from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
-from genie_env.training.runs import Network, claim_training, load_network
+from genie_env.training.runs import COMMON, Network, claim_training, load_network
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings
 
 PICTURED = 16
 HELD_OUT_BATCHES = 8
 
-VISION = Network("vision", needed=("data", "steps", "latents"))
+VISION = Network("vision", {**COMMON, "latents": int})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,6 @@ def train_vision(settings: VisionSettings) -> None:
     unseen = FrameData(stores, held_out_part=True)
     vision = Vision(latents=settings.latents, seed=settings.seed, beta=settings.beta)
     trainer = settings.trainer(vision)
-    claim_training(settings.out, {**settings.saved(), "frames": len(frames)}, stores)
     size = min(settings.batch, len(unseen))
     held_out = [unseen.batch(size, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
 
@@ -69,14 +68,15 @@ def train_vision(settings: VisionSettings) -> None:
         decoded = vision.decode(vision.encode(real)[0]).cpu()
         save_rows(settings.out / "reconstructions.png", [real, decoded], scale=1)
 
-    train(
-        trainer,
-        settings.out,
-        Schedule(settings.steps, settings.learning_rate),
-        lambda step: frames.batch(settings.batch, settings.seed, step),
-        held_out,
-        title=settings.network.name,
-        items_a_batch=settings.batch,
-        item="frames",
-        picture=picture,
-    )
+    with claim_training(settings.out, {**settings.saved(), "frames": len(frames)}, stores):
+        train(
+            trainer,
+            settings.out,
+            Schedule(settings.steps, settings.learning_rate),
+            lambda step: frames.batch(settings.batch, settings.seed, step),
+            held_out,
+            title=settings.network.name,
+            items_a_batch=settings.batch,
+            item="frames",
+            picture=picture,
+        )

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genie_env._core import Memory
 from genie_env.data.datasets import LatentData
+from genie_env.data.progress import track
 
 WINDOWS = 16  # at a time
 
@@ -69,7 +70,7 @@ def calibrate_termination(
     count = unseen.batches_an_epoch(1, window)
     size = min(WINDOWS, count)
     logits, terminations = [], []
-    for index in range(count // size):
+    for index in track(range(count // size), "calibrating terminations", transient=True):
         batch = unseen.batch(size, window, 0, index)
         logits.append(memory.termination_logits(batch, noise_step=index))
         terminations.append(batch["terminations"])

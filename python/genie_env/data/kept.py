@@ -1,0 +1,41 @@
+"""Figures that take long to find, kept in files that are named after what decides them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import get_console
+
+from genie_env.data.files import write_json
+from genie_env.envs.json_files import Schema, read_json
+
+
+def kept(
+    directory: Path,
+    identity: Mapping[str, Any],
+    schema: Schema,
+    find: Callable[[], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """`identity` and, beside it, what `find` returns, or what the file in `directory` holds that is
+    named after `identity`. All values are JSON's; those found are as `schema` says. A file that is
+    damaged is made again, after a line that says so."""
+    file = directory / f"{_checksum(identity)[:16]}.json"
+    if file.exists():
+        try:
+            known = read_json(file, {**schema, "checksum": str})
+            if known.pop("checksum") == _checksum(known):
+                return known
+            raise ValueError(f"{file} is damaged: its checksum is of another content")
+        except ValueError as error:
+            get_console().print(f"{error}; it is made again", soft_wrap=True)
+    found = {**identity, **find()}
+    write_json(file, {**found, "checksum": _checksum(found)})
+    return found
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
