@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from genie_env._core import RowCounters, World
-from genie_env.data.files import read_json, write_json
+from genie_env.data.files import read_json, write_atomically, write_json
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.families import Costs, Product, family_of_world
 
@@ -381,8 +381,8 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150)
+    kind = file.suffix.removeprefix(".") or "png"
+    write_atomically(file, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))
 
 
 def bench(

@@ -17,6 +17,7 @@ from genie_env._core import EpisodeStore
 from genie_env.data.inspection import Contents, contact_sheet
 from genie_env.data.recording_metadata import has_actions, recorded_score
 from genie_env.games.base import rounded
+from genie_env.media.pictures import save_picture
 
 _BAR = 40  # characters of the longest bar
 
@@ -72,7 +73,7 @@ def inspect(
         _print_actions(console, contents, meta.get("actions", []))
 
     file = picture or directory / "contact_sheet.png"
-    Image.fromarray(contact_sheet(store)).save(file)
+    save_picture(file, Image.fromarray(contact_sheet(store)))
     show(f"contact sheet: {file}")
 
 
