@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +58,19 @@ def break_at(file: Path, frame: int) -> Path:
     assert position is not None
     content = bytearray(file.read_bytes())
     content[position : position + size] = bytes(size)
+    file.write_bytes(content)
+    return file
+
+
+def shown_by(matrix: tuple[float, float, float, float], source: Path) -> Path:
+    """A copy of an MP4 file whose track has the display matrix a, b, c, d, as telephones write it."""
+    unit = 1 << 16
+    upright = struct.pack(">9i", unit, 0, 0, 0, unit, 0, 0, 0, 1 << 30)
+    a, b, c, d = (round(value * unit) for value in matrix)
+    content = bytearray(source.read_bytes())
+    place = content.index(upright, content.index(b"tkhd"))
+    content[place : place + len(upright)] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    file = source.with_name("shown.mp4")
     file.write_bytes(content)
     return file
 

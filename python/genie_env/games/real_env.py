@@ -67,3 +67,9 @@ def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     if picture.shape == (height, width, 3):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+
+
+def on_black(picture: Image.Image) -> NDArray[np.uint8]:
+    """A picture of any mode, transparent parts black: uint8 [H, W, 3]."""
+    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, picture.convert("RGBA")).convert("RGB"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from genie_env.games.real_env import resize
+from genie_env.games.real_env import on_black, resize
 
 
 def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -25,7 +25,7 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
-                upright = _in_8_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
+                picture = on_black(_in_8_bits(ImageOps.exif_transpose(opened)))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller; this "
@@ -35,8 +35,7 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"{file} is no picture that can be read ({error}): give a PNG or JPEG file"
         ) from error
-    black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-    return resize(np.asarray(Image.alpha_composite(black, upright).convert("RGB")), height, width)
+    return resize(picture, height, width)
 
 
 def _in_8_bits(picture: Image.Image) -> Image.Image:
