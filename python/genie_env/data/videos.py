@@ -2,9 +2,9 @@
 
 All videos of a command become one directory, an episode a file, in the order given, so that every
 20th file is held out and a thousand clips are a few open files. It is kept in the user's cache
-(`XDG_CACHE_HOME`, by default `~/.cache`), and named after what is in the files, and the rate. Beside
-the clips it could not be, as these are often read-only, and beside a run it would be decoded three
-times: tokenizer, latent actions and dynamics have a run each and the same videos.
+(`XDG_CACHE_HOME`, by default `~/.cache`), and named after what is in the files, and the rate.
+Beside the clips it could not be, as these are often read-only, and beside a run it would be decoded
+three times: tokenizer, latent actions and dynamics have a run each and the same videos.
 """
 
 from __future__ import annotations

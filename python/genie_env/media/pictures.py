@@ -12,8 +12,8 @@ from genie_env.data.files import write_atomically
 
 
 def save_picture(file: Path, picture: Image.Image) -> None:
-    """Writes a picture in the format that the file's name ends with. Raises ValueError where that is
-    none, OSError where the disk is full; `file` is then as it was."""
+    """Writes a picture in the format that the file's name ends with. Raises ValueError where that
+    is none, OSError where the disk is full; `file` is then as it was."""
     formats = Image.registered_extensions()
     kind = formats.get(file.suffix.lower(), "")
     if kind not in Image.SAVE:

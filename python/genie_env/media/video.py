@@ -31,8 +31,8 @@ _CAPTION_HEIGHT = 40
 def write_video(file: Path, pictures: Iterable[Picture], fps: float) -> None:
     """Writes pictures of one size, uint8 [H, W, 3], H and W even, as a video.
 
-    The file appears under its name when it is whole; after an error, or without any picture, nothing
-    is written. Raises ValueError for other pictures, OSError where the disk is full.
+    The file appears under its name when it is whole; after an error, or without any picture,
+    nothing is written. Raises ValueError for other pictures, OSError where the disk is full.
     """
     pictures = iter(pictures)
     if (first := next(pictures, None)) is not None:
