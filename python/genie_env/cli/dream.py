@@ -17,8 +17,7 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
-from genie_env.data.files import read_json
-from genie_env.data.frame_rate import world_frames_per_second
+from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.action_clips import (
@@ -60,8 +59,7 @@ def dream(
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     clips = dream_under_every_action(env, begin, frames, seed)
-    fps = world_frames_per_second(read_json(directory / "config.json"))
-    files = write_clips(out, loaded.spec.name, actions, clips, fps)
+    files = write_clips(out, loaded.spec.name, actions, clips, frames_per_second(loaded.spec))
     picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
     shown = draw_clips(picture_file, clips)
     Console().print(

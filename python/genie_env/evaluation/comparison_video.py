@@ -15,7 +15,7 @@ from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
-from genie_env.data.frame_rate import UNKNOWN_RATE
+from genie_env.envs.frame_rate import frames_per_second
 from genie_env.games.base import Game
 from genie_env.media.video import Picture, side_by_side, write_video
 
@@ -45,7 +45,7 @@ def film_side_by_side(
         _Side("dream", dream, dreams.world.spec.max_episode_steps),
     )
     columns = (TextColumn("filming"), BarColumn(bar_width=20), TimeRemainingColumn())
-    rate = game.recorded_frames_per_second or UNKNOWN_RATE
+    rate = frames_per_second(dreams.world.spec)
     a_second = math.ceil(rate)
 
     def pictures() -> Iterator[Picture]:
