@@ -20,7 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import genie_env.games.registry  # noqa: F401  (the games of worlds that do not say how fast they are)
 from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 

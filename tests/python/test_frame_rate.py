@@ -49,9 +49,10 @@ def test_shipped_worlds_are_as_fast_as_their_game(
 
 
 def genie_id(world: str) -> str:
-    return {"doom-take-cover": "genie_env/DoomTakeCover-v0", "doom-genie": "genie_env/DoomGenie-v0"}[
-        world
-    ]
+    return {
+        "doom-take-cover": "genie_env/DoomTakeCover-v0",
+        "doom-genie": "genie_env/DoomGenie-v0",
+    }[world]
 
 
 RECORDED = {"game": "CartPole-v1", "frame_skip": 2}

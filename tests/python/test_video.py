@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
+from video_files import full_disk
 
 from genie_env.media.pictures import save_picture
 from genie_env.media.video import Picture, enlarge, side_by_side, write_video
@@ -75,17 +74,6 @@ def test_wrong_pictures(picture: Picture, words: str, tmp_path: Path) -> None:
 def test_no_pictures_no_video(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", [], fps=35)
     assert list(tmp_path.iterdir()) == []
-
-
-@contextlib.contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file may become larger, as if the disk were full then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("part", [0, 0.5, 1])

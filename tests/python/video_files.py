@@ -1,9 +1,11 @@
-"""Small video files, whole and broken."""
+"""Small video files, whole and broken, and the disk that they do not fit on."""
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -77,3 +79,14 @@ def shown_by(matrix: tuple[float, float, float, float], source: Path) -> Path:
 
 ALONE = {"g": "1", "bf": "0"}
 """Options with which every frame stands for itself."""
+
+
+@contextlib.contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file may become larger, as if the disk were full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def as_url(file: Path) -> str:
@@ -20,6 +24,28 @@ def shown(text: object) -> str:
     caf\xe9.mp4
     """
     return re.sub("[\ud800-\udfff]", _escape, str(text))
+
+
+def shown_in(value: Any) -> Any:
+    """A JSON value whose texts are all as they are shown, for JSON that other software reads."""
+    if isinstance(value, dict):
+        return {shown(key): shown_in(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown_in(each) for each in value]
+    return shown(value) if isinstance(value, str) else value
+
+
+@contextmanager
+def in_utf8(path: Path) -> Iterator[Path]:
+    """A path for software that takes no other names than those in UTF-8: itself, or where its name
+    is not, a link to it that goes with the context."""
+    if shown(path) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ def encoded_once(
     cache.mkdir(parents=True, exist_ok=True)
     arrays = []
     for directory, store in zip(directories, stores, strict=True):
-        name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
         file = cache / f"{name}-{fingerprint(store)}.npy"
         if not file.exists():
             encoded = encode(store, f"encoding {directory}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -30,6 +31,7 @@ from genie_env.training.runs import (
     read_checkpoint,
     read_reports,
 )
+from genie_env.training.summary import summary_writer
 
 Share = tuple[str, str]
 """Names of two counts in a report; the share is the first divided by the second."""
@@ -110,7 +112,8 @@ def train(
     reported = forget_reports_after(run, trainer.step)
     if watch is not None and watch.stop and reported == trainer.step > 0:
         watch.check(run, reported, read_reports(run)[-1]["held_out"])
-    writer = SummaryWriter(str(run / "tensorboard"), purge_step=trainer.step)
+    opened = contextlib.ExitStack()
+    writer = opened.enter_context(summary_writer(run, trainer.step))
 
     def save_checkpoint() -> None:
         write_atomically(checkpoint, lambda file: file.write_bytes(save(trainer.state())))
@@ -169,7 +172,7 @@ def train(
             save_checkpoint()
             raise
         finally:
-            writer.close()
+            opened.close()
     return losses
 
 

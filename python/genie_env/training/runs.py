@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from genie_env._core import EpisodeStore, Model, Trainer
 from genie_env.data.datasets import fingerprint
 from genie_env.data.files import check_same_run, read_json, write_atomically, write_json
+from genie_env.data.paths import in_utf8
 
 Trained = TypeVar("Trained", bound=Model)
 
@@ -86,7 +87,8 @@ def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
     if not file.exists():
         raise ValueError(f"{run} holds no checkpoint.safetensors: train there first")
     try:
-        return load_file(file)
+        with in_utf8(file) as path:
+            return load_file(path)
     except SafetensorError as error:
         raise ValueError(
             f"{file} is damaged ({error}): bring it back from a copy, or remove it and train from "
