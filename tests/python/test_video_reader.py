@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from video_files import ALONE, LOSSLESS, break_at, moving, shown_by, write_video
 
 from genie_env.data.video_reader import Video, decode, look_through
@@ -148,6 +148,16 @@ def test_frames_that_are_turned_otherwise_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=words):
         look_through(file)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_a_lossy_animated_picture_is_the_same_as_a_video_and_as_a_prompt(tmp_path: Path) -> None:
+    """Whose colours two decoders would make up differently."""
+    first, *others = map(Image.fromarray, moving(3))
+    first.save(tmp_path / "a.avif", save_all=True, append_images=others)
+    assert np.array_equal(
+        all_frames(tmp_path / "a.avif")[0], read_picture(tmp_path / "a.avif", 64, 64)
+    )
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.png"])
