@@ -17,7 +17,8 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
     """A picture of any size and format, upright, as a world takes frames: uint8 [height, width, 3].
 
     The whole picture is used: wide ones are squeezed; transparent parts are black; of an animation
-    the first frame counts, as it is read of a video. Raises ValueError naming the file where it is no picture.
+    the first frame counts, as it is read of a video. Raises ValueError naming the file where it is
+    no picture.
     """
     if not file.is_file():
         what = "a directory" if file.is_dir() else "not there"
@@ -27,8 +28,8 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
                 if getattr(opened, "n_frames", 1) > 1 and (video := _as_video(file)) is not None:
-                    (first,) = decode(video, np.zeros(1, np.int64), (height, width))
-                    return first
+                    frames = decode(video, np.zeros(1, np.int64), (height, width))
+                    return frames.reshape(height, width, 3)
                 picture = on_black(_in_8_bits(ImageOps.exif_transpose(opened)))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(
