@@ -2,19 +2,33 @@
 
 #include <pybind11/pybind11.h>
 
+#include <filesystem>
+#include <stdexcept>
+#include <string_view>
+#include <typeinfo>
+
 namespace genie_env {
 namespace py = pybind11;
 
 namespace {
 
+/// Raises `type` with the text, in which bytes that are no UTF-8, as of some paths, are backslash
+/// escapes.
+void Raise(const py::handle& type, const std::exception& error) {
+  const std::string_view text = error.what();
+  const auto length = static_cast<py::ssize_t>(text.size());
+  py::set_error(type, py::reinterpret_steal<py::object>(
+                          PyUnicode_DecodeUTF8(text.data(), length, "backslashreplace")));
+}
+
 /// Raises gymnasium.error.<name>: what wrappers and training code of others expect.
 void RaiseGymnasium(const char* name, const std::exception& error) {
-  py::set_error(py::module_::import("gymnasium.error").attr(name), error.what());
+  Raise(py::module_::import("gymnasium.error").attr(name), error);
 }
 
 }  // namespace
 
-// std::invalid_argument and std::runtime_error arrive as ValueError and RuntimeError by themselves.
+// Other exceptions arrive as pybind11 translates them.
 void InitError(py::module_& m) {
   py::register_exception<FormatError>(m, "FormatError", PyExc_ValueError).doc() =
       "A file or directory that is not what its format promises. The text names the file and the "
@@ -26,6 +40,15 @@ void InitError(py::module_& m) {
       RaiseGymnasium("InvalidAction", error);
     } catch (const ResetNeeded& error) {
       RaiseGymnasium("ResetNeeded", error);
+    } catch (const FormatError& error) {
+      Raise(py::module_::import("genie_env._core").attr("FormatError"), error);
+    } catch (const std::invalid_argument& error) {
+      Raise(PyExc_ValueError, error);
+    } catch (const std::filesystem::filesystem_error& error) {
+      Raise(PyExc_RuntimeError, error);
+    } catch (const std::runtime_error& error) {
+      if (typeid(error) != typeid(std::runtime_error)) throw;
+      Raise(PyExc_RuntimeError, error);
     }
   });
 }

@@ -232,6 +232,10 @@ void InitSpecs(py::module_& m) {
       .def_readonly("frame", &WorldSpec::frame,
                     "The observation that is a picture, uint8 [H, W, 3]; None without pictures.")
       .def_readonly("frame_skip", &WorldSpec::frame_skip)
+      .def_readonly("game", &WorldSpec::game,
+                    "That it was learned from, as its recordings say; empty where they do not.")
+      .def_readonly("frames_per_second", &WorldSpec::frames_per_second,
+                    "Steps that a second of play takes; None where its directory does not say.")
       .def_readonly("max_episode_steps", &WorldSpec::max_episode_steps)
       .def_readonly("state_bytes_per_row", &WorldSpec::state_bytes_per_row)
       .def_readonly("dtype", &WorldSpec::dtype,

@@ -32,6 +32,9 @@ struct WorldSpec {
   double temperature = 1;              ///< the calibrated sampling temperature
   bool has_latent_statistics = false;  ///< whether LatentDistance can be asked for
   std::vector<Option> options = {};    ///< of its family, with the values in force
+  std::string game = {};  ///< that it was learned from, as its recordings say; empty: they do not
+  std::optional<double> frames_per_second =
+      std::nullopt;  ///< steps that a second of play takes; empty: its directory does not say
 };
 
 /// What one step brought to each of N rows: fresh tensors on the world's device.

@@ -1,8 +1,11 @@
 #include "genie_env/worlds/world_directory.h"
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "genie_env/core/error.h"
 #include "genie_env/io/file.h"
@@ -45,6 +48,43 @@ std::string TextField(const json& config, const char* name, const std::string& f
   return field.get<std::string>();
 }
 
+/// The meta.json of every recording that the networks learned from, as freezing kept them: a list,
+/// or one for each network.
+std::vector<json> Recordings(const json& config) {
+  const json::json_pointer place("/training/data");
+  std::vector<json> found;
+  if (!config.contains(place)) return found;
+  const json& data = config.at(place);
+  const auto add = [&](const json& list) {
+    if (list.is_array()) std::ranges::copy_if(list, std::back_inserter(found), &json::is_object);
+  };
+  if (data.is_object()) std::ranges::for_each(data, add);
+  add(data);
+  return found;
+}
+
+std::string GameOf(const json& config) {
+  const auto text = [](const json& from, const char* name) {
+    return from.contains(name) && from[name].is_string() ? from[name].get<std::string>() : "";
+  };
+  std::string game = text(config, "real_game");
+  for (const json& meta : Recordings(config)) {
+    if (game.empty()) game = text(meta, "game");
+  }
+  return game;
+}
+
+std::optional<double> FramesPerSecond(const json& config, const std::string& file) {
+  const char* const name = "frames_per_second";
+  if (config.contains(name)) return JsonFields(config, file).PositiveNumber(name);
+  // Worlds that were frozen before their config said it.
+  for (const json& meta : Recordings(config)) {
+    const bool known = meta.contains(name) && meta[name].is_number();
+    if (known && meta[name].get<double>() > 0) return meta[name].get<double>();
+  }
+  return std::nullopt;
+}
+
 std::string FingerprintOf(const WorldDirectory& world,
                           const std::function<void()>& between_pieces) {
   const auto line = [&](std::span<const std::byte> bytes, const std::filesystem::path& file) {
@@ -77,6 +117,8 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path,
                        .family = TextField(config, "family", file.string()),
                        .name = TextField(config, "name", file.string()),
                        .fingerprint = {},
+                       .game = GameOf(config),
+                       .frames_per_second = FramesPerSecond(config, file.string()),
                        .weights = MappedFile(path / WorldDirectory::kWeights),
                        .starts = MappedFile(path / WorldDirectory::kStarts)};
   // Files that their headers do not fit are refused before many GB are hashed.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "genie_env/io/file.h"
@@ -29,8 +30,10 @@ struct WorldDirectory {
   std::string name;         ///< config["name"]
   std::string fingerprint;  ///< SHA-256 over config.json, model.safetensors and starts.safetensors:
                             ///< what `sha256sum` prints for the three, in this order, hashed again
-  MappedFile weights;       ///< model.safetensors
-  MappedFile starts;        ///< starts.safetensors
+  std::string game;  ///< config["real_game"], or that of the first recording that it learned from
+  std::optional<double> frames_per_second;  ///< config["frames_per_second"], or the recordings'
+  MappedFile weights;                       ///< model.safetensors
+  MappedFile starts;                        ///< starts.safetensors
 
   std::filesystem::path config_file() const { return path / kConfig; }
   std::filesystem::path weights_file() const { return path / kWeights; }

@@ -490,6 +490,16 @@ class WorldSpec:
     def frame_skip(self) -> int:
         ...
     @property
+    def frames_per_second(self) -> float | None:
+        """
+        Steps that a second of play takes; None where its directory does not say.
+        """
+    @property
+    def game(self) -> str:
+        """
+        That it was learned from, as its recordings say; empty where they do not.
+        """
+    @property
     def has_latent_statistics(self) -> bool:
         """
         Whether `latent_distance` can be asked for.

@@ -58,6 +58,44 @@ TEST_F(WorldDirectoryTest, ReadsTheConfiguration) {
   EXPECT_EQ(world.starts_file(), path() / "starts.safetensors");
 }
 
+TEST_F(WorldDirectoryTest, SaysHowFastItsGameIsAsFarAsIsKnown) {
+  struct Case {
+    const char* config;
+    const char* game;
+    std::optional<double> rate;
+  };
+  for (const auto& [config, game, rate] : {
+           Case{R"("frames_per_second": 8.75)", "", 8.75},
+           Case{R"("real_game": "tag", "frames_per_second": 8.75,
+                   "training": {"data": [{"game": "pong", "frames_per_second": 20}]})",
+                "tag", 8.75},
+           Case{R"("training": {"data": [5, {}, {"game": "pong", "frames_per_second": 20}]})",
+                "pong", 20.0},
+           Case{R"("training": {"data": {"vision": [{"game": "tag"}],
+                                         "memory": [{"game": "tag", "frames_per_second": 10}]}})",
+                "tag", 10.0},
+           Case{R"("training": {"data": [{"game": 7, "frames_per_second": "10"}]})", "", {}},
+           Case{R"("training": {"data": {"vision": 5}})", "", {}},
+           Case{R"("training": {"data": 5})", "", {}},
+           Case{R"("training": [])", "", {}},
+           Case{R"("real_game": null)", "", {}},
+       }) {
+    WriteBytes(
+        path() / "config.json",
+        std::string(R"({"format_version": 2, "family": "genie", "name": "w", )") + config + "}");
+    const WorldDirectory world = OpenWorldDirectory(path());
+    EXPECT_EQ(world.game, game) << config;
+    EXPECT_EQ(world.frames_per_second, rate) << config;
+  }
+  for (const char* wrong : {"0", "-1", "null", R"("35")"}) {
+    const std::string error =
+        ErrorWith(R"({"format_version": 2, "family": "genie", "name": "w", "frames_per_second": )" +
+                  std::string(wrong) + "}");
+    EXPECT_THAT(error,
+                HasSubstr(R"("frames_per_second" is )" + std::string(wrong) + ", expected "));
+  }
+}
+
 // As `sha256sum config.json model.safetensors starts.safetensors | sha256sum` gives it.
 TEST_F(WorldDirectoryTest, TheFingerprintCoversEveryFile) {
   const std::string fingerprint = OpenWorldDirectory(path()).fingerprint;

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from video_files import full_disk
 
 import genie_env
 from genie_env.cli.dream import dream
@@ -133,6 +134,17 @@ def test_every_action_gets_a_clip(picture: Image.Image, tmp_path: Path) -> None:
     assert [frames_of(clip) for clip in clips] == [6, 6, 6]
     with Image.open(tmp_path / "clips" / "doom-take-cover.png") as overview:
         assert overview.size == (6 * 128, 3 * 128)
+
+
+def test_a_full_disk_leaves_the_whole_clips_alone(tmp_path: Path) -> None:
+    dream("doom-take-cover", tmp_path / "whole", frames=5)
+    first, second, *_ = sorted((tmp_path / "whole").glob("*.mp4"), key=lambda file: file.name)
+    sizes = [file.stat().st_size for file in (first, second)]
+    words = rf"{(first if sizes[0] >= sizes[1] else second).name} could not be written .*make room"
+    with full_disk(max(sizes) - 1), pytest.raises(OSError, match=words):
+        dream("doom-take-cover", tmp_path / "clips", frames=5)
+    left = [file.name for file in (tmp_path / "clips").iterdir()]
+    assert left == ([] if sizes[0] >= sizes[1] else [first.name])
 
 
 def test_a_genie_world_dreams_on_from_a_picture(picture: Image.Image, tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ def test_prints_them_and_writes_a_picture(
     text = " ".join(capsys.readouterr().out.split())
     assert "3 episodes, 37 frames" in text
     assert "game doom-take-cover, seed 5" in text
+    (directory / "meta.json").write_text('{"game": "doom-take-cover", "frame_skip": 4}')
+    inspect(directory)
+    # The rate of its game, as a recording that does not say it is of an older version.
+    assert "frame_skip 4, frames_per_second 8.75" in " ".join(capsys.readouterr().out.split())
     assert "ended by the game 2, cut by a time limit 1" in text
     assert "mean 12.3, std 12.5, min 3, median 4, max 30" in text
     assert "0 left 2 5.4%" in text and "2 right 32 86.5%" in text

@@ -20,7 +20,6 @@ from genie_env.agents.evolution import Generation
 from genie_env.agents.real_game import real_game, score_of
 from genie_env.agents.training_progress import describe
 from genie_env.cli.app import APP
-from genie_env.data.frame_rate import world_frames_per_second
 from genie_env.data.inspection import contact_sheet
 from genie_env.evaluation.calibrate import Setting, find_holes, hole_warning
 from genie_env.evaluation.evaluate import show_scores
@@ -141,7 +140,6 @@ def test_a_world_may_name_it(tmp_path: Path, game: Game) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert real_game(tmp_path) == find_game(NAME, frame_skip=2)
     assert score_of(tmp_path) == game.score
-    assert world_frames_per_second(config) == 5
     config["frame"] = {"height": 64, "width": 64}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="is 64 x 64, but the frames of gold-rush are 48 x 80"):

@@ -430,6 +430,7 @@ def test_a_world_is_what_was_recorded(runs: Path) -> None:
     change_json(runs / "data" / "meta.json", frame_skip=4)
     config = freeze_runs(runs)
     assert (config["frame_skip"], config["max_episode_steps"]) == (4, 525)
+    assert config["frames_per_second"] == 8.75
     assert config["reward_per_step"] == 4.0
     assert config["actions"] == {"meanings": META["actions"], "inputs": INPUTS}
     assert config["real_game"] == META["game"]
@@ -451,6 +452,7 @@ def test_a_world_of_any_game_can_be_frozen(runs: Path, capsys: pytest.CaptureFix
     assert config["max_episode_steps"] == np.diff(starts).max()
     assert config["reward_per_step"] == 0.5
     assert config["format_version"] == 2
+    assert "frames_per_second" not in config  # which no recording says
 
     rewards[0] = 7
     np.save(runs / "data" / "rewards.npy", rewards)

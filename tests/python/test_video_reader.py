@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import struct
+import os
+import socket
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from video_files import ALONE, LOSSLESS, break_at, moving, write_video
+from PIL import Image, features
+from video_files import ALONE, LOSSLESS, break_at, moving, shown_by, write_video
 
 from genie_env.data.video_reader import Video, decode, look_through
+from genie_env.media import video as media_video
+from genie_env.media.read_picture import read_picture
 
 
 def all_frames(file: Path) -> np.ndarray:
@@ -93,19 +97,181 @@ def test_the_nearest_frame_in_time_is_taken(frames_per_second: float, seed: int 
     assert video.nearest(frames_per_second).tolist() == expected
 
 
-def test_a_picture_that_is_to_be_shown_turned_is_turned(tmp_path: Path) -> None:
-    frames = np.zeros((3, 64, 96, 3), np.uint8)
-    frames[:, :32, :48] = 255  # top left
-    file = write_video(tmp_path / "a.mp4", frames)
-    # As a telephone writes it: the matrix of the track turns it clockwise by a right angle.
-    content = bytearray(file.read_bytes())
-    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    place = content.index(upright, content.index(b"tkhd"))
-    turned = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
-    content[place : place + len(upright)] = turned
-    file.write_bytes(content)
-    quarters = all_frames(file)[0].reshape(2, 32, 2, 32, 3).mean(axis=(1, 3, 4))
-    assert np.abs(quarters - [[0, 255], [0, 0]]).max() < 3
+def filtered(file: Path, filters: str) -> list[np.ndarray]:
+    """The stored frames, through filters of FFmpeg: "transpose=clock,vflip"."""
+    frames = []
+    with av.open(str(file)) as container:
+        graph = av.filter.Graph()
+        chain = [graph.add_buffer(template=container.streams.video[0])]
+        chain += [graph.add(*each.split("=")) for each in filters.split(",") if each]
+        graph.link_nodes(*chain, graph.add("buffersink")).configure()
+        for frame in container.decode(video=0):
+            graph.push(frame)
+            pulled: Any = graph.pull()
+            frames.append(pulled.to_ndarray(format="rgb24"))
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("matrix", "filters"),
+    [  # as the `ffmpeg` program chooses filters by the matrix
+        ((1, 0, 0, 1), ""),
+        ((-1, 0, 0, 1), "hflip"),
+        ((1, 0, 0, -1), "vflip"),
+        ((-1, 0, 0, -1), "hflip,vflip"),
+        ((0, 1, -1, 0), "transpose=clock"),
+        ((0, -1, 1, 0), "transpose=cclock"),
+        ((0, 1, 1, 0), "transpose=cclock_flip"),
+        ((0, -1, -1, 0), "transpose=clock_flip"),
+        ((0, 0, 0, 0), ""),  # some programs write none that means anything
+        ((2, 0, 0, -3), "vflip"),
+    ],
+)
+def test_frames_are_turned_and_mirrored_as_they_are_to_be_shown(
+    matrix: tuple[int, int, int, int], filters: str, tmp_path: Path
+) -> None:
+    file = shown_by(matrix, write_video(tmp_path / "a.mp4", moving(3, 64, 96)))
+    expected = np.stack(filtered(file, filters))
+    video = look_through(file)
+    size = (96, 64) if "transpose" in filters else (64, 96)
+    assert np.array_equal(decode(video, np.arange(3), size), expected)
+    # Until all were read so, a cache may hold these otherwise.
+    mirrored = filters.count("flip") == 1
+    assert video.reading == ({"orientation": "mirrored"} if mirrored else {})
+
+
+def test_frames_that_are_turned_otherwise_are_refused(tmp_path: Path) -> None:
+    half = 0.5**0.5
+    file = shown_by((half, half, -half, half), write_video(tmp_path / "a.mp4", moving(3)))
+    words = (
+        r"shown\.mp4 is to be shown turned by 45 degrees, .* as in `ffmpeg -i shown\.mp4 upright"
+    )
+    with pytest.raises(ValueError, match=words):
+        look_through(file)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_a_lossy_animated_picture_is_the_same_as_a_video_and_as_a_prompt(tmp_path: Path) -> None:
+    """Whose colours two decoders would make up differently."""
+    first, *others = map(Image.fromarray, moving(3))
+    first.save(tmp_path / "a.avif", save_all=True, append_images=others)
+    assert np.array_equal(
+        all_frames(tmp_path / "a.avif")[0], read_picture(tmp_path / "a.avif", 64, 64)
+    )
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png"])
+@pytest.mark.parametrize("orientation", [1, 2, 5, 8])
+def test_an_animated_picture_is_the_same_as_a_video_and_as_a_prompt(
+    name: str, orientation: int, tmp_path: Path
+) -> None:
+    pixels = np.full((3, 64, 64, 4), 255, np.uint8)
+    pixels[..., :3] = moving(3) // 64 * 64  # few colours, as a GIF holds 256
+    pixels[:, 10:20, :30, 3] = 0  # transparent
+    if name == "a.png":
+        pixels[:, 30:40, :30, 3] = 99
+    first, *others = map(Image.fromarray, pixels)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, Any] = {"disposal": 2} if name == "a.gif" else {"exif": exif}
+    first.save(tmp_path / name, save_all=True, append_images=others, **options)
+    assert np.array_equal(all_frames(tmp_path / name)[0], read_picture(tmp_path / name, 64, 64))
+    assert look_through(tmp_path / name).reading["transparent"] == "black"
+
+
+# Joined transport streams, as `cat a.ts b.ts` makes them.
+
+
+def joined(file: Path, *parts: Path) -> Path:
+    file.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("ts", {}),  # with frames that depend on later ones
+        ("ts", ALONE),
+        ("ts", {"codec": "mpeg2video"}),
+        ("mpg", {"codec": "mpeg2video"}),
+    ],
+)
+def test_joined_streams_are_read_to_their_end(
+    suffix: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    one = write_video(tmp_path / f"one.{suffix}", moving(30), **options)
+    other = write_video(tmp_path / f"other.{suffix}", moving(20, seed=1), **options)
+    file = joined(tmp_path / f"both.{suffix}", one, other, one)
+    video = look_through(file)
+    assert video.rate == pytest.approx(25)
+    assert np.abs(np.diff(video.times) - 1 / 25).max() < 1e-3
+    expected = [*all_frames(one), *all_frames(other), *all_frames(one)]
+    assert np.array_equal(all_frames(file), expected)
+
+
+@pytest.mark.parametrize(("later", "gap"), [(5, 3.84), (1000, 0.04)])
+def test_a_clock_that_jumps_ahead_is_a_pause_or_another_clock(
+    later: int, gap: float, tmp_path: Path
+) -> None:
+    one, other = (write_video(tmp_path / f"{seed}.ts", moving(30, seed=seed)) for seed in (0, 1))
+    moved = tmp_path / "moved.ts"
+    with av.open(str(other)) as old, av.open(str(moved), "w") as new:
+        copied = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts = packet.pts + 90000 * later, packet.dts + 90000 * later
+                packet.stream = copied
+                new.mux(packet)
+    file = joined(tmp_path / "both.ts", one, moved)
+    assert np.diff(look_through(file).times).max() == pytest.approx(gap, abs=1e-3)
+    assert np.array_equal(all_frames(file), [*all_frames(one), *all_frames(other)])
+
+
+def test_a_hole_in_a_stream_is_no_seam(tmp_path: Path) -> None:
+    file = write_video(tmp_path / "a.ts", moving(30), **ALONE)
+    packets = np.frombuffer(file.read_bytes(), np.uint8).reshape(-1, 188)
+    file.write_bytes(
+        np.delete(packets, [len(packets) // 2, len(packets) // 2 + 1], axis=0).tobytes()
+    )
+    with pytest.raises(
+        ValueError, match=r"a\.ts breaks at frame \d+ of 30 \(a packet is cut off or d"
+    ):
+        all_frames(file)
+
+
+# Names are paths.
+
+NAMES = ["12:30.mp4", "http:a.mp4", "file:a.mp4", "pipe:0.mp4", "a%03d.mp4", "-.mp4", "a\nb.mp4"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, os.fsdecode(b"\xff\xfe.mp4")])
+def test_any_name_is_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = moving(4)
+    monkeypatch.chdir(tmp_path)
+    written = Path(name)
+    media_video.write_video(written, frames, 25)
+    assert os.listdir() == [name]
+    assert len(all_frames(written)) == 4
+    written.rename("plain.mp4")
+    assert len(all_frames(Path("plain.mp4"))) == 4
+
+
+def test_a_name_is_no_pattern_for_other_files(tmp_path: Path) -> None:
+    for name in ("a%d.png", "a1.png", "a2.png"):
+        Image.fromarray(moving(1)[0]).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"a%d\.png has one frame, in which nothing moves"):
+        look_through(tmp_path / "a%d.png")
+
+
+def test_what_names_an_address_opens_no_network(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        (tmp_path / "a.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(ValueError, match=r"a\.m3u8 cannot be read as a video"):
+            look_through(tmp_path / "a.m3u8")
+        server.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            server.accept()
 
 
 def test_what_an_edited_file_does_not_show_is_not_read(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shutil
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from video_files import ALONE, LOSSLESS, break_at, moving, write_video
+from video_files import ALONE, LOSSLESS, break_at, moving, shown_by, write_video
 
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.app import APP
@@ -385,3 +386,62 @@ def test_inspect_tells_only_what_a_video_tells(
     assert "20 episodes, 150 frames" in text and "frames_per_second 25" in text
     assert "frames only: no actions, no scores, no reasons to end" in text
     assert "steps by action" not in text and "score: " not in text
+
+
+# The cache is keyed by content.
+
+
+def test_another_content_of_the_same_name_size_and_time_is_another_video(
+    clips: list[Path], decoded: list[str]
+) -> None:
+    """Two clips in turn under one name, filled up to one size."""
+    contents = [clips[3].read_bytes(), clips[7].read_bytes()]
+    size = max(map(len, contents)) + 8
+    for content, frames in zip(contents, shown([clips[3], clips[7]]), strict=True):
+        filling = size - len(content)  # a box that every reader skips
+        clips[3].write_bytes(content + struct.pack(">I4s", filling, b"free").ljust(filling, b"\0"))
+        os.utime(clips[3], (1, 1))
+        (directory,) = as_directories(clips)
+        assert same(episodes(directory)[3:4], [frames])
+    assert decoded.count("03.mp4") == 2 and len(decoded) == CLIPS + 1
+
+
+def test_the_same_content_elsewhere_is_the_same_video(
+    clips: list[Path], decoded: list[str], tmp_path: Path
+) -> None:
+    first = as_directories(clips)
+    moved = [clip.rename(tmp_path / clip.name) for clip in clips]
+    os.utime(moved[0], (1, 1))
+    assert as_directories(moved) == first
+    assert len(decoded) == CLIPS
+
+
+def test_what_an_older_version_read_mirrored_is_read_again(
+    clips: list[Path], decoded: list[str], cache: Path
+) -> None:
+    mirrored = shown_by((-1, 0, 0, 1), write_video(clips[0], moving(6), **LOSSLESS))
+    mirrored.replace(clips[0])
+    (directory,) = as_directories(clips)
+    assert same(episodes(directory)[:1], [moving(6)[:, :, ::-1]])
+    # As the older version kept them: under another name, without a word about the mirror.
+    meta = json.loads((directory / "meta.json").read_text())
+    assert meta["videos"][0].pop("orientation") == "mirrored"
+    assert [sorted(video) for video in meta["videos"]] == [["file", "sha256"]] * CLIPS
+    (directory / "meta.json").write_text(json.dumps(meta))
+    directory.rename(cache / "00-of-an-older-version")
+    decoded.clear()
+    (directory,) = as_directories(clips)
+    assert decoded == ["00.mp4"]
+    assert same(episodes(directory)[:1], [moving(6)[:, :, ::-1]])
+
+
+def test_clips_may_have_any_name(clips: list[Path]) -> None:
+    """The names of moments, of protocols, and of bytes that are no UTF-8."""
+    names = ["12:30.mp4", "http:a.mp4", os.fsdecode(b"\xff.mp4")]
+    for clip, name in zip(list(clips), names, strict=False):
+        clips[clips.index(clip)] = clip.rename(clip.with_name(name))
+    (directory,) = as_directories(clips)
+    store = EpisodeStore(directory)
+    assert store.num_episodes == CLIPS
+    videos = json.loads(store.meta)["videos"]
+    assert [video["file"] for video in videos[:3]] == ["12:30.mp4", "http:a.mp4", r"\xff.mp4"]

@@ -86,5 +86,102 @@ class Steered(Counter):
         self.action_space = spaces.Box(-1, 1, (1,))  # type: ignore[assignment]
 
 
-for game in (Counter, Rendered, Unseen, Steered):
+class Odd(Counter):
+    """A Counter that gives other things: `change` maps names of ODD to what the environment gives in
+    that place, from step `since` on; `space` is the observation space, `rendered` what it renders."""
+
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        *,
+        space: str = "colour",
+        rendered: bool = False,
+        since: int = 0,
+        **change: str,
+    ) -> None:
+        super().__init__(render_mode)
+        self.observation_space = ODD_SPACES[space]
+        self.metadata = {"render_modes": ["rgb_array"] * rendered}
+        self._change, self._since = change, since
+
+    def _given(self, name: str, usual: Any) -> Any:
+        changed = self._step >= self._since and name in self._change
+        return ODD[self._change[name]] if changed else usual
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        given = super().reset(seed=seed)
+        return given[0] if "reset" in self._change else given
+
+    def step(self, action: Any) -> Any:
+        frame, reward, terminated, truncated, info = super().step(action)
+        reward = self._given("reward", reward)
+        terminated = self._given("terminated", terminated)
+        truncated = self._given("truncated", truncated)
+        if "step" in self._change:
+            return frame, reward, terminated, info
+        return frame, reward, terminated, truncated, info
+
+    def _frame(self) -> Any:
+        return self._given("frame", super()._frame())
+
+    def render(self) -> Any:
+        return self._given("picture", super()._frame())
+
+
+def _ramp(*shape: int) -> np.ndarray:
+    return (np.arange(np.prod(shape)) % 256).astype(np.uint8).reshape(shape)
+
+
+RAMP = _ramp(64, 64, 3)
+ODD_SPACES: dict[str, spaces.Space[Any]] = {
+    "colour": spaces.Box(0, 255, (64, 64, 3), np.uint8),
+    "floats": spaces.Box(0, 1, (64, 64, 3), np.float32),
+    "grey": spaces.Box(0, 255, (64, 64), np.uint8),
+    "grey-1": spaces.Box(0, 255, (64, 64, 1), np.uint8),
+    "grey-floats": spaces.Box(0, 1, (64, 64, 1), np.float64),
+    "bits": spaces.Box(0, 1, (64, 64, 3), np.uint8),
+    "numbers": spaces.Box(0, 1, (2,), np.float32),
+}
+ODD: dict[str, Any] = {
+    "ramp": RAMP,
+    "int64": RAMP.astype(np.int64),
+    "list": RAMP.tolist(),
+    "float32": RAMP.astype(np.float32) / np.float32(255),
+    "float64": RAMP / 255,
+    "whole-floats": RAMP.astype(np.float64),
+    "black-floats": np.zeros((64, 64, 3)),
+    "bits": RAMP % 2,
+    "bools": RAMP % 2 == 1,
+    "not-finite": np.where(RAMP == 7, np.nan, RAMP / 255),
+    "above-1": RAMP / 250,
+    "negative": RAMP.astype(np.int16) - 1,
+    "above-255": RAMP.astype(np.int16) + 1,
+    "grey": RAMP[..., 0],
+    "grey-1": RAMP[..., :1],
+    "grey-floats": RAMP[..., :1] / 255,
+    "opaque": np.dstack([RAMP, np.full((64, 64), 255, np.uint8)]),
+    "see-through": np.dstack([RAMP, RAMP[..., 0]]),
+    "channels-first": RAMP.transpose(2, 0, 1),
+    "batch": RAMP[None],
+    "small": RAMP[:32, :32],
+    "ragged": [[1, 2], [3]],
+    "objects": np.array([None]),
+    "text": "1",
+    "none": None,
+    "nan": float("nan"),
+    "infinite": np.float32("inf"),
+    "huge": 1e300,
+    "2": 2,
+    "0.5": 0.5,
+    "two": np.array([1.0, 2.0]),
+    "one": np.array([2.5]),
+    "scalar": np.float32(2.5),
+    "integer": np.int64(2),
+    "complex": 1j,
+    "true": np.bool_(True),
+    "ones": np.array([1]),
+    "1.0": 1.0,
+}
+
+for game in (Counter, Rendered, Unseen, Steered, Odd):
     gymnasium.register(f"{game.__name__}-v0", game)

@@ -1,8 +1,11 @@
-"""Small video files, whole and broken."""
+"""Small video files, whole and broken, and the disk that they do not fit on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import resource
+import struct
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -61,5 +64,29 @@ def break_at(file: Path, frame: int) -> Path:
     return file
 
 
+def shown_by(matrix: tuple[float, float, float, float], source: Path) -> Path:
+    """A copy of an MP4 file whose track has the display matrix a, b, c, d, as telephones write it."""
+    unit = 1 << 16
+    upright = struct.pack(">9i", unit, 0, 0, 0, unit, 0, 0, 0, 1 << 30)
+    a, b, c, d = (round(value * unit) for value in matrix)
+    content = bytearray(source.read_bytes())
+    place = content.index(upright, content.index(b"tkhd"))
+    content[place : place + len(upright)] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    file = source.with_name("shown.mp4")
+    file.write_bytes(content)
+    return file
+
+
 ALONE = {"g": "1", "bf": "0"}
 """Options with which every frame stands for itself."""
+
+
+@contextlib.contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file may become larger, as if the disk were full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -99,7 +99,9 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
           .state_bytes_per_row = BytesOfRow(Fields(config, dtype)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
-          .options = std::move(options)};
+          .options = std::move(options),
+          .game = directory.game,
+          .frames_per_second = directory.frames_per_second};
 }
 
 /// What model.safetensors holds.

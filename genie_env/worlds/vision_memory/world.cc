@@ -87,7 +87,9 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
           .state_bytes_per_row = BytesOfRow(Fields(config.latents, config.hidden)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
-          .options = {TerminationOption(config, given)}};
+          .options = {TerminationOption(config, given)},
+          .game = directory.game,
+          .frames_per_second = directory.frames_per_second};
 }
 
 /// What an observation of features has side by side; nothing where it is the decoded frame.

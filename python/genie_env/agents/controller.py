@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from genie_env._core import safetensors_bytes
 from genie_env.data.files import write_atomically
+from genie_env.data.paths import in_utf8
 
 KIND = "linear-controller"
 THRESHOLD = 1 / 3
@@ -84,7 +85,7 @@ class LinearController:
     def load(cls, file: Path) -> LinearController:
         """Reads an agent file. Raises ValueError naming the file and what is wrong with it."""
         try:
-            with safe_open(file, "numpy") as opened:
+            with in_utf8(file) as path, safe_open(path, "numpy") as opened:
                 metadata = dict(opened.metadata() or {})
                 names = list(opened.keys())
                 weight = opened.get_tensor("weight") if "weight" in names else None

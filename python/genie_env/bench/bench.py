@@ -382,8 +382,8 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150)
+    kind = file.suffix.removeprefix(".") or "png"
+    write_atomically(file, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))
 
 
 def bench(

@@ -6,7 +6,9 @@ that first imports torch takes seconds.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -21,6 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 import genie_env
 from genie_env.cli import commands as table
 from genie_env.cli.multi_value import MultiValue
+from genie_env.data.paths import shown
 from genie_env.envs.plugins import import_modules, import_plugins
 from genie_env.families import Command
 
@@ -136,9 +139,24 @@ def _terminate(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off the saving
     raise Terminated
 
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """Escapes for what an output cannot hold, such as paths that are not UTF-8: see codecs."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = shown(error.object[error.start : error.end])
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("genie_env.shown", _replaced)
+
 
 class App(Group):
     """The whole command line. Prints one line for an error, and one for Ctrl-C."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="genie_env.shown")
+        return super().main(*args, **extra)
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with _errors_are_one_line():

@@ -17,11 +17,10 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
-from genie_env.data.frame_rate import world_frames_per_second
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.envs.world_card import read_config
 from genie_env.media.action_clips import (
     draw_clips,
     dream_under_every_action,
@@ -52,15 +51,14 @@ def dream(
     """Dream on from a picture: a clip for every action, held from beginning to end."""
     if frames < 1:
         raise ValueError(f"--frames is {frames}, expected 1 or more")
-    directory = find_world(world)
-    loaded = World.load(directory, device=device, options=family_options(option))
+    loaded = World.load(find_world(world), device=device, options=family_options(option))
     if loaded.spec.frame is None:
         raise ValueError(f"{loaded.spec.name} has no pictures: give a world that has")
     height, width, _ = loaded.spec.frame.shape
     begin = None if picture is None else read_picture(picture, height, width)
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
-    fps = world_frames_per_second(read_config(directory))
+    fps = frames_per_second(loaded.spec)
     clips = dream_under_every_action(env, begin, frames, seed)
     picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
     with only_writer(out):

@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_env._core import EpisodeStore
+from genie_env.data.frame_rate import pace
 from genie_env.data.inspection import Contents, contact_sheet
 from genie_env.data.recording_metadata import has_actions, read_meta, recorded_score
 from genie_env.games.base import rounded
+from genie_env.media.pictures import save_picture
 
 _BAR = 40  # characters of the longest bar
 
@@ -37,13 +39,14 @@ def inspect(
     def show(line: str) -> None:
         console.print(line, soft_wrap=True)
 
+    known = {**meta, **pace(store)}  # an older one has the rate of its game
     origin = ", ".join(
-        f"{key} {meta[key]}"
+        f"{key} {known[key]:g}" if key in pace(store) else f"{key} {known[key]}"
         for key in (
             *("game", "policies", "agent", "explore", "seed", "frame_skip"),
             "frames_per_second",
         )
-        if key in meta
+        if key in known
     )
     show(f"{directory}: {store.num_episodes:,} episodes, {store.num_frames:,} frames")
     show(f"frames {store.height} x {store.width}; {origin}")
@@ -71,7 +74,7 @@ def inspect(
         _print_actions(console, contents, meta.get("actions") or [])
 
     file = picture or directory / "contact_sheet.png"
-    Image.fromarray(contact_sheet(store)).save(file)
+    save_picture(file, Image.fromarray(contact_sheet(store)))
     show(f"contact sheet: {file}")
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from genie_env.cli.options import JsonOption
+from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world, installed_worlds
 from genie_env.envs.world_card import WorldCard, read_card
 from genie_env.families import family_of_world
@@ -58,6 +59,7 @@ def describe(world: str) -> dict[str, Any]:
         "dtype": spec.dtype,
         "frames_alone": family_of_world(spec.family).frames_alone,
         "frame_skip": spec.frame_skip,
+        "frames_per_second": frames_per_second(spec),
         "max_episode_steps": spec.max_episode_steps,
         "state_bytes_per_row": spec.state_bytes_per_row,
         "has_latent_statistics": spec.has_latent_statistics,
@@ -113,6 +115,7 @@ def _sheets(found: dict[str, Any]) -> list[Table]:
         ("dtype that auto chooses here", found["dtype"]),
         *_reward_and_ends(found),
         ("game steps per step", str(found["frame_skip"])),
+        ("steps per second of play", f"{found['frames_per_second']:g}"),
         ("steps per episode, at most", f"{found['max_episode_steps']:,}"),
         ("memory per row", f"{found['state_bytes_per_row']:,} bytes"),
         ("latent distance", "yes" if found["has_latent_statistics"] else "no"),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from genie_env._core import EpisodeStore
 from genie_env.games.registry import registered_game
@@ -13,19 +12,13 @@ from genie_env.games.registry import registered_game
 SAME_RATE = 0.01
 """Rates that differ by less than this share are one: of 29.97 and 30 frames per second no network
 sees the difference."""
-UNKNOWN_RATE = 30.0
-"""Frames per second that videos of a dream are played at where nothing says the game's."""
 
 
 def pace(store: EpisodeStore) -> dict[str, float]:
     """The "frame_skip" (steps of the game a frame) and the "frames_per_second" of a recording, as
-    far as its meta.json says them."""
-    return pace_of(json.loads(store.meta))
-
-
-def pace_of(meta: Mapping[str, Any]) -> dict[str, float]:
-    """`pace` of a recording with this meta.json. Older ones did not write the frames per second of
-    a game that says how long its steps are."""
+    far as its meta.json says them. Older ones did not write the frames per second of a game that
+    says how long its steps are."""
+    meta = json.loads(store.meta)
     values: dict[str, float] = {
         name: float(meta[name])
         for name in ("frame_skip", "frames_per_second")
@@ -36,6 +29,14 @@ def pace_of(meta: Mapping[str, Any]) -> dict[str, float]:
         if game.frames_per_second is not None:
             values["frames_per_second"] = game.frames_per_second / values["frame_skip"]
     return values
+
+
+def rate_of(stores: Sequence[EpisodeStore]) -> dict[str, float]:
+    """The "frames_per_second" of recordings that are of one pace, for the config of a world that
+    learned from them; empty where none says it."""
+    name = "frames_per_second"
+    known = [known[name] for known in map(pace, stores) if name in known]
+    return {name: known[0]} if known else {}
 
 
 def same_rate(one: float, other: float) -> bool:
@@ -58,14 +59,3 @@ def check_one_pace(directories: Sequence[Path], stores: Sequence[EpisodeStore]) 
                     f"{value:g} in {directory}, and what happens from frame to frame is learned "
                     f"from all together: leave one out, or {remedy}"
                 )
-
-
-def world_frames_per_second(config: Mapping[str, Any]) -> float:
-    """Frames per second of a world's dreams, from its config.json: those of its real game, or of
-    the first recording that says its own; UNKNOWN_RATE where none does."""
-    recorded = config.get("training", {}).get("data", [])
-    if isinstance(recorded, dict):  # by network
-        recorded = [meta for metas in recorded.values() for meta in metas]
-    real = {"game": config.get("real_game"), "frame_skip": config.get("frame_skip")}
-    rates = (pace_of(meta).get("frames_per_second") for meta in [real, *recorded])
-    return next((rate for rate in rates if rate is not None), UNKNOWN_RATE)

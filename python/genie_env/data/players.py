@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from genie_env.data.episode import Episode
 from genie_env.games.base import Game
+from genie_env.games.real_env import RealEnv
 
 if TYPE_CHECKING:
     from genie_env.data.workers import Jobs
@@ -30,7 +31,7 @@ _POLICY_ORDER = (
 
 def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
     """The environment of a game, in a worker. Raises ValueError where it is not what the game says,
-    which would be found only when all is recorded."""
+    which would be found only when all is recorded; what it gives is checked at every step."""
     env = game.make()
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)  # workers are many: none of them starts threads to resize a frame
@@ -42,7 +43,7 @@ def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
             f"environment has observations {env.observation_space} and actions {env.action_space}: "
             "make the two agree"
         )
-    return env
+    return RealEnv(env, 1, game.frame_size)
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,32 @@ then the frames that are wanted are decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from genie_env.data.paths import as_url
 from genie_env.games.base import FrameSize
-from genie_env.games.real_env import resize
+from genie_env.games.real_env import on_black, resize
 
 if TYPE_CHECKING:
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+_NO_TURN = math.tan(math.radians(1))
+"""The tangent of the angle below which a frame is not turned, as in the `ffmpeg` program."""
+_JUMP, _JUMP_AHEAD = 0.1, 10.0
+"""Seconds by which the clock of a transport stream jumps where another one was joined to it. Jumps
+back, and ahead by more than the second, are not pauses, but another clock: as in `ffmpeg`."""
+_NEAR_A_SEAM = 2
+"""Packets before a seam that FFmpeg may take for damaged, as their stream does not go on."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,10 @@ class Video:
     """Seconds from the first frame to every frame, ascending: float64 [N], N at least 2."""
     rate: float | None
     """Frames per second; None where the frames are not evenly spaced."""
+    seams: tuple[int, ...] = ()
+    """The first packet of every stream but the first, where several were joined to one file."""
+    reading: Mapping[str, str] = field(default_factory=dict)
+    """What is done to its frames that most videos do not need: mirrored, or laid on black."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -53,9 +68,19 @@ def look_through(file: Path) -> Video:
     """Raises ValueError, naming the file, where it is not a video of two frames or more."""
     if file.stat().st_size == 0:
         raise ValueError(f"{file} is empty: download or write it again, or leave it out")
+    from av import FFmpegError
+
     with _opened(file) as (container, stream):
-        # Without what an edited file keeps but does not show, and the empty one that ends a stream.
-        shown = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
+        packets = _Packets(container, stream)
+        shown, first = [], None
+        for packet in packets:
+            # Without what an edited file keeps but does not show, and the empty one that ends a
+            # stream.
+            if packet.size and not packet.is_discard:
+                shown.append(None if packet.pts is None else packet.pts + packets.offset)
+            if first is None:
+                with suppress(FFmpegError):  # said when it is decoded
+                    first = next(iter(packet.decode()), None)
         if not shown:
             raise ValueError(f"{file} has no frames: leave it out")
         if len(shown) == 1:
@@ -69,9 +94,12 @@ def look_through(file: Path) -> Video:
         # in the order of showing, which is ascending in any case.
         tick = float(stream.time_base)
         shown_at = np.sort(np.array(shown, np.float64) * tick)
-        _check_whole(file, container, stream, shown_at)
+        if packets.offset == 0:  # otherwise durations are of several clocks
+            _check_whole(file, container, stream, shown_at)
         times = shown_at - shown_at[0]
-        return Video(file, times, _rate(stream, times, tick))
+        rate = _rate(stream, times, tick)
+        reading = {} if first is None else _reading(file, first)
+        return Video(file, times, rate, tuple(packets.seams), reading)
 
 
 def decode(
@@ -98,17 +126,18 @@ def decode(
 
     with _opened(video.file) as (container, stream):
         try:
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
+            for index, packet in enumerate(container.demux(stream)):
+                at_a_seam = any(0 <= seam - index <= _NEAR_A_SEAM for seam in video.seams)
+                if packet.is_corrupt and not at_a_seam:
                     raise broken("a packet is cut off or damaged")
                 for frame in packet.decode():
                     if frame.is_corrupt:
                         raise broken("the frame is damaged")
                     copies = int(np.searchsorted(wanted, decoded, side="right")) - filled
                     if copies:
-                        upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                        picture = resize(np.ascontiguousarray(upright), *size)
-                        frames[filled : filled + copies] = picture
+                        frames[filled : filled + copies] = resize(
+                            _picture(video.file, frame), *size
+                        )
                         filled += copies
                     decoded += 1
                     on_frame()
@@ -126,7 +155,10 @@ def _opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
     try:
         # Names of authors and the like are not read, so that they may be in any encoding.
-        with av.open(str(file), metadata_errors="ignore") as container:
+        # What is not a video may name other files, but nothing on a network; a name with a % is
+        # not a pattern for the names of several pictures.
+        options = {"protocol_whitelist": "file", "pattern_type": "none"}
+        with av.open(as_url(file), options=options, metadata_errors="ignore") as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise ValueError(
@@ -138,6 +170,101 @@ def _opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             f"{file} cannot be read as a video ({error.strerror}): download or write it again, or "
             "leave it out"
         ) from error
+
+
+class _Packets:
+    """The packets of a stream, in the order of the file."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        from av.format import Flags
+
+        self._packets = container.demux(stream)
+        self._tick = float(stream.time_base or 0)
+        self._jumps = bool(container.format.flags & cast(Any, Flags.ts_discont).value)
+        self.seams: list[int] = []
+        """The packets with which another stream begins that was joined to the one before."""
+        self.offset = 0
+        """Ticks to add to the clock of the current packet, so that time goes on at a seam."""
+
+    def __iter__(self) -> Iterator[Packet[VideoStream]]:
+        last, due = None, None  # ticks of the last packet, and when the next one is due
+        for index, packet in enumerate(self._packets):
+            if self._jumps and packet.dts is not None:
+                now = packet.dts + self.offset
+                if last is not None and due is not None:
+                    ahead, back = (now - due) * self._tick, (last - now) * self._tick
+                    if packet.is_keyframe and max(ahead, back) > _JUMP:
+                        self.seams.append(index)
+                    if ahead > _JUMP_AHEAD or back > _JUMP:
+                        self.offset += due - now
+                        now = due
+                last, due = now, now + (packet.duration or 0)
+            yield packet
+
+
+def _reading(file: Path, frame: VideoFrame) -> dict[str, str]:
+    """See Video.reading. Videos that need nothing of it were always read as they are now."""
+    a, b, c, d = _turn(file, frame)
+    mirrored = a * d - b * c < 0
+    return {
+        **({"orientation": "mirrored"} if mirrored else {}),
+        **({"transparent": "black"} if _has_alpha(frame) else {}),
+    }
+
+
+def _picture(file: Path, frame: VideoFrame) -> NDArray[np.uint8]:
+    """The frame as it is to be shown: uint8 [H, W, 3], upright, transparent parts black."""
+    stored: NDArray[Any]
+    if _has_alpha(frame):
+        stored = on_black(Image.fromarray(frame.to_ndarray(format="rgba")))
+    else:
+        stored = frame.to_ndarray(format="rgb24")
+    a, b, c, d = _turn(file, frame)
+    # The pixel at (x, y) is shown at (a x + c y, b x + d y).
+    shown = stored.swapaxes(0, 1) if a == 0 else stored
+    return np.ascontiguousarray(shown[:: -1 if b + d < 0 else 1, :: -1 if a + c < 0 else 1])
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    return any(component.is_alpha for component in frame.format.components)
+
+
+def _matrix(file: Path, frame: VideoFrame) -> tuple[float, float, float, float]:
+    """a, b, c, d of the frame's display matrix."""
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV reads no side data where it does not know all of it, such as EXIF
+        angle = math.radians(-frame.rotation)
+        mirror = -1 if _exif_orientation(file) in (2, 4, 5, 7) else 1
+        return math.cos(angle), math.sin(angle), -mirror * math.sin(angle), mirror * math.cos(angle)
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), "=i4").tolist()
+    return a, b, c, d
+
+
+def _exif_orientation(file: Path) -> int:
+    """Of an animated picture; 1, which is upright, of other videos."""
+    try:
+        with Image.open(file) as picture:
+            return int(picture.getexif().get(0x0112, 1))
+    except OSError:
+        return 1
+
+
+def _turn(file: Path, frame: VideoFrame) -> tuple[int, int, int, int]:
+    """The signs of a, b, c, d of the frame's display matrix, two of which are 0. Raises ValueError
+    where it turns by an angle that is no multiple of 90 degrees."""
+    a, b, c, d = _matrix(file, frame)
+    straight, across = math.hypot(a, d), math.hypot(b, c)
+    if across <= _NO_TURN * straight:
+        return -1 if a < 0 else 1, 0, 0, -1 if d < 0 else 1
+    if straight <= _NO_TURN * across:
+        return 0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0
+    raise ValueError(
+        f"{file} is to be shown turned by {-frame.rotation} degrees, and only multiples of 90 are "
+        f"read: turn it, as in `ffmpeg -i {file.name} upright{file.suffix}`, or leave it out"
+    )
 
 
 def _check_whole(

@@ -2,9 +2,9 @@
 
 All videos of a command become one directory, an episode a file, in the order given, so that every
 20th file is held out and a thousand clips are a few open files. It is kept in the user's cache
-(`XDG_CACHE_HOME`, by default `~/.cache`), and named after the files, their sizes and times, and the
-rate. Beside the clips it could not be, as these are often read-only, and beside a run it would be
-decoded three times: tokenizer, latent actions and dynamics have a run each and the same videos.
+(`XDG_CACHE_HOME`, by default `~/.cache`), and named after what is in the files, and the rate.
+Beside the clips it could not be, as these are often read-only, and beside a run it would be decoded
+three times: tokenizer, latent actions and dynamics have a run each and the same videos.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
 from genie_env.data.files import user_cache
 from genie_env.data.frame_rate import same_rate
 from genie_env.data.progress import Progress, track
+from genie_env.data.paths import shown
 from genie_env.data.video_reader import Video, decode, look_through
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import FrameSize
@@ -93,7 +94,8 @@ def _decoded(files: Sequence[Path], frames_per_second: float | None, size: Frame
         raise ValueError(
             f"{twice[0]} is given twice, and would be trained on and held out at once: give it once"
         )
-    directory = user_cache() / "videos" / _key(places, frames_per_second, size)
+    contents = [_sha256(file) for file in track(files, "fingerprints", transient=True)]
+    directory = user_cache() / "videos" / _key(contents, frames_per_second, size)
     if (directory / "episode_starts.npy").exists():
         try:
             if EpisodeStore(directory).num_episodes == len(files):
@@ -105,8 +107,8 @@ def _decoded(files: Sequence[Path], frames_per_second: float | None, size: Frame
         "format_version": 1,
         "videos": [
             # The content, so that a run that is resumed sees whether it is still the same.
-            {"file": file.name, "sha256": _sha256(file)}
-            for file in track(files, "fingerprints", transient=True)
+            {"file": shown(video.file.name), "sha256": content, **video.reading}
+            for video, content in zip(videos, contents, strict=True)
         ],
         "frames_per_second": _one_rate(videos) if frames_per_second is None else frames_per_second,
         "resampled": frames_per_second is not None,
@@ -149,10 +151,9 @@ def _decode_into(
             progress.update(task, advance=frames, rate=progress.tasks[0].speed or 0.0)
 
         for index, video in enumerate(videos):
-            content = meta["videos"][index]["sha256"]
             if index < writer.num_episodes:
                 advance(len(video))
-            elif content in elsewhere:
+            elif (content := _content(meta["videos"][index])) in elsewhere:
                 _append(writer, _episode(*elsewhere[content]))
                 advance(len(video))
             else:
@@ -164,6 +165,11 @@ def _append(writer: EpisodeWriter, frames: Frames) -> None:
     nothing = np.zeros(len(frames), bool)
     last = np.arange(len(frames)) == len(frames) - 1
     writer.append(frames, nothing.astype(np.int64), nothing.astype(np.float32), nothing, last)
+
+
+def _content(video: dict[str, str]) -> str:
+    """What an episode was made of: the file's content, and what was done to its frames."""
+    return json.dumps({key: video[key] for key in sorted(video) if key != "file"})
 
 
 def _decoded_before(cache: Path, meta: dict[str, Any]) -> Iterator[tuple[str, tuple[Path, int]]]:
@@ -179,7 +185,7 @@ def _decoded_before(cache: Path, meta: dict[str, Any]) -> Iterator[tuple[str, tu
             continue  # being made, or damaged: then it is decoded once more
         if all(known.get(name) == meta[name] for name in how):
             for episode, video in enumerate(known["videos"][:whole]):
-                yield video["sha256"], (file.parent, episode)
+                yield _content(video), (file.parent, episode)
 
 
 def _episode(directory: Path, episode: int) -> Frames:
@@ -210,12 +216,10 @@ def _one_rate(videos: Sequence[Video]) -> float:
     return first.rate
 
 
-def _key(places: Sequence[Path], frames_per_second: float | None, size: FrameSize) -> str:
-    """Differs as soon as a file is changed, or given in another order."""
-    files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in places]
-    # Without the size where it is as always, so that a cache of an older version is still found.
-    text = json.dumps([files, frames_per_second, *([] if size == FRAME_SIZE else [size])])
-    return f"{places[0].stem[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+def _key(contents: Sequence[str], frames_per_second: float | None, size: FrameSize) -> str:
+    """Differs as soon as what is in a file is changed, or files are given in another order."""
+    text = json.dumps([contents, frames_per_second, size])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _sha256(file: Path) -> str:

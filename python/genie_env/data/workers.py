@@ -21,6 +21,7 @@ from typing import Protocol
 
 from genie_env.data.episode import Episode
 from genie_env.envs.plugins import import_modules, imported
+from genie_env.games.real_env import BadEnvironment
 
 _PATIENCE = 5.0  # seconds that a worker may take to close its games
 
@@ -210,13 +211,18 @@ def _work(player: Player, plugins: tuple[str, ...], connection: Connection) -> N
         player.play(jobs)
     except _CallerGone:
         pass
+    except BadEnvironment as error:  # which says all, and where in our code is nobody's matter
+        _send(connection, error)
     except Exception as error:
         where = f"while playing {_names(jobs.playing)}" if jobs.playing else "before any episode"
         error.add_note(f"in a worker process, {where}:\n{traceback.format_exc()}")
-        try:
-            connection.send(_picklable(error))
-        except OSError:
-            pass
+        _send(connection, _picklable(error))
+
+
+def _send(connection: Connection, error: Exception) -> None:
+    """Unless the caller is gone."""
+    with contextlib.suppress(OSError):
+        connection.send(error)
 
 
 def _names(indices: set[int]) -> str:

@@ -45,7 +45,7 @@ def find_world(world: str | Path) -> Path:
     if Path(world).is_dir():
         return Path(world)
     raise ValueError(
-        f"unknown world {str(world)!r}: give the name of an installed world "
+        f"unknown world '{world}': give the name of an installed world "
         f"({', '.join(sorted(installed)) or 'there is none'}), or the path of a world directory"
     )
 

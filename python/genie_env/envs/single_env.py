@@ -53,7 +53,9 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         self._dream = DreamVectorEnv(world, **chosen)
         self.world = self._dream.world
         self.render_mode = self._dream.render_mode
-        self.metadata = dict(type(self).metadata)  # vector environments write into it
+        # A dictionary of its own: vector environments write into it.
+        render_fps = self._dream.metadata["render_fps"]
+        self.metadata = {**type(self).metadata, "render_fps": render_fps}
         self.action_space = self._dream.single_action_space
         self.observation_space = self._dream.single_observation_space
 

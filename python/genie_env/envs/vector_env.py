@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genie_env import _core
 from genie_env.envs import validation
+from genie_env.envs.frame_rate import UNKNOWN_RATE, frames_per_second
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import (
     Array,
@@ -30,10 +31,6 @@ from genie_env.envs.options import (
 from genie_env.envs.validation import Given
 
 _RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'"
-
-
-RENDER_FPS = 30
-"""Frames per second at which Gymnasium's players and recorders show what is rendered."""
 
 
 class DreamVectorEnv(VectorEnv[Array, Given, Array]):
@@ -53,7 +50,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     ClosedEnvironmentError, and leaves the environment as it was.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": UNKNOWN_RATE}
 
     single_observation_space: gymnasium.spaces.Box
     single_action_space: gymnasium.spaces.Discrete[np.int64]
@@ -109,9 +106,13 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             self.set_temperature(given.temperature)
         self.render_mode = given.render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
-        self.metadata = {**type(self).metadata, "autoreset_mode": mode}
-
         spec = self.world.spec
+        self.metadata = {
+            **type(self).metadata,
+            # At which Gymnasium's players and recorders show what is rendered.
+            "render_fps": frames_per_second(spec),
+            "autoreset_mode": mode,
+        }
         self.single_action_space = gymnasium.spaces.Discrete(len(spec.actions))
         self.single_observation_space = next(
             _box(kind) for kind in spec.observations if kind.name == self.options.observation

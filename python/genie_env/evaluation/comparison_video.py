@@ -15,10 +15,10 @@ from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
-from genie_env.data.frame_rate import UNKNOWN_RATE
 from genie_env.data.progress import Progress
+from genie_env.envs.frame_rate import frames_per_second
 from genie_env.games.base import Game
-from genie_env.media.video import Picture, VideoWriter, side_by_side
+from genie_env.media.video import Picture, side_by_side, write_video
 
 FILMED = 20
 """Episodes, and dreams, of which the video shows the median one."""
@@ -46,16 +46,21 @@ def film_side_by_side(
         _Side("dream", dream, dreams.world.spec.max_episode_steps),
     )
     columns = (TextColumn("filming"), BarColumn(bar_width=20), TimeRemainingColumn())
-    rate = max(1, round(game.recorded_frames_per_second or UNKNOWN_RATE))
-    length = rate + max(len(episode), dreamt[_median(dreamt)])
-    with Progress(*columns, console=console) as progress, VideoWriter(file, rate) as v:
-        task = progress.add_task("", total=length)
+    rate = frames_per_second(dreams.world.spec)
+    a_second = math.ceil(rate)
+
+    def pictures() -> Iterator[Picture]:
         held = 0  # pictures after both have ended: a second to see how
-        while held < rate:
+        while held < a_second:
             panels = [side.following() for side in sides]
-            v.write(side_by_side([p[0] for p in panels], [p[1] for p in panels]))
+            yield side_by_side([p[0] for p in panels], [p[1] for p in panels])
             held += all(side.over for side in sides)
             progress.advance(task)
+
+    with Progress(*columns, console=console) as progress:
+        length = a_second + max(len(episode), dreamt[_median(dreamt)])
+        task = progress.add_task("", total=length)
+        write_video(file, pictures(), rate)
     console.print(f"wrote {file}: the median of {len(scores)} episodes and of {FILMED} dreams")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from genie_env._core import World
 from genie_env.data.files import write_atomically
 from genie_env.evaluation.rollouts import Moment, Starts, roll_out
 from genie_env.evaluation.statistics import Curve
-from genie_env.media.video import Picture, VideoWriter, side_by_side
+from genie_env.media.video import Picture, side_by_side, write_video
 
 FILMED = 6
 """Starts in the video."""
@@ -67,13 +67,15 @@ def film(world: World, starts: Starts, temperature: float, file: Path) -> None:
     chosen = np.unique(np.linspace(0, len(starts) - 1, FILMED).astype(np.int64))
     filmed = starts.take(chosen)
     moments = list(roll_out(world, filmed, temperature))
-    with VideoWriter(file, FRAMES_PER_SECOND) as video:
+
+    def pictures() -> Iterator[Picture]:
         for row in range(len(filmed)):
             for index, moment in enumerate(moments):
                 picture = _panels(world, filmed, row, index, moment)
-                video.write(picture)
-            for _ in range(HELD):
-                video.write(picture)
+                yield picture
+            yield from [picture] * HELD
+
+    write_video(file, pictures(), FRAMES_PER_SECOND)
 
 
 def _panels(world: World, starts: Starts, row: int, index: int, moment: Moment) -> Picture:

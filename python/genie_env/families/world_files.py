@@ -14,6 +14,7 @@ import torch
 from genie_env._core import FormatError, World, safetensors_bytes, world_families
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.run_directory import only_writer
+from genie_env.data.paths import shown_in
 from genie_env.training.runs import Network, final_report, freeze_network, read_settings
 
 FORMAT_VERSION = 2
@@ -39,6 +40,7 @@ def write_world(
     there: the loader in C++ alone knows what a config may hold. Raises ValueError naming the file
     and the field where it refuses the world; `out` is then as it was.
     """
+    config = shown_in(config)  # of paths that are not UTF-8, the loader would refuse the JSON
     halves = {k: v.to(torch.float16) for k, v in weights.items()}
     model = safetensors_bytes({**halves, **(statistics or {})})
     contexts = safetensors_bytes(dict(starts))

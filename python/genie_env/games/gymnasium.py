@@ -12,7 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from genie_env.games.base import FrameSize, Game
-from genie_env.games.real_env import RealEnv, is_image, picture_of
+from genie_env.games.real_env import RealEnv, is_image, is_picture
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class GymnasiumGame(Game):
     """A Gymnasium id ("CartPole-v1", "my_module:Mine-v0"); `env_args` are those of gymnasium.make.
 
     Frames are the observations where those are colour images (uint8 [H, W, 3]), else what the
-    environment renders. Its actions have numbers for meanings.
+    environment renders, or, where it renders nothing, observations that are other pictures (see
+    `real_env.is_picture`). Its actions have numbers for meanings.
     """
 
     resized_to: FrameSize | None = (64, 64)
@@ -48,35 +49,42 @@ class GymnasiumGame(Game):
         return self._facts.frames_per_second
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        return RealEnv(self._make(), self.frame_skip, self.frame_size)
+        resized = self.resized_to is not None
+        return RealEnv(self._make(), self.frame_skip, self.frame_size, resized=resized)
 
     @cached_property
     def _facts(self) -> _Facts:
-        # An environment has to be made to be asked; the answers travel to the workers.
-        env = self._make()
+        # An environment has to be made to be asked; the answers travel to the workers. A first step
+        # shows what else it gives, before anything is recorded.
+        env = RealEnv(self._make(), 1, None)
         try:
-            observation, _ = env.reset(seed=0)
-            height, width, _ = picture_of(env, observation).shape
+            actions = _num_actions(self.name, env)
+            frame, _ = env.reset(seed=0)
+            env.step(0)
             rate = env.metadata.get("render_fps")
-            seconds = float(rate) if isinstance(rate, (int, float)) and rate > 0 else None
-            return _Facts(_num_actions(self.name, env), (height, width), seconds)
+            if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+                rate = None
+            height, width, _ = frame.shape
+            return _Facts(actions, (height, width), None if rate is None else float(rate))
         finally:
             env.close()
 
     def _make(self) -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make(self.name, **self.env_args)
-        if is_image(env.observation_space):
+        # RealEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
+        args = {"disable_env_checker": True, **self.env_args}
+        env = gymnasium.make(self.name, **args)
+        space, modes = env.observation_space, env.metadata.get("render_modes", [])
+        rendered = "rgb_array" in modes and not is_image(space)
+        if not rendered and (is_image(space) or is_picture(space)):
             return env
-        modes = env.metadata.get("render_modes", [])
-        space = env.observation_space
         env.close()
-        if "rgb_array" not in modes:
+        if not rendered:
             raise ValueError(
                 f"{self.name} has no frames: its observations are {space} and its render modes "
-                f"{modes}; expected uint8 observations [height, width, 3] or the render mode "
-                "'rgb_array'"
+                f"{modes}; expected observations that are pictures (uint8 [height, width, 3], grey "
+                "ones, or floats from 0 to 1), or the render mode 'rgb_array'"
             )
-        return gymnasium.make(self.name, **{**self.env_args, "render_mode": "rgb_array"})
+        return gymnasium.make(self.name, **{**args, "render_mode": "rgb_array"})
 
 
 def _num_actions(name: str, env: gymnasium.Env[Any, Any]) -> int:

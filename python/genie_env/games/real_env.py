@@ -1,8 +1,14 @@
-"""How a Gymnasium environment becomes one that is recorded: frames resized, actions repeated."""
+"""How a Gymnasium environment becomes one that is recorded: what it gives is checked and converted,
+frames are resized, actions repeated.
+
+What its spaces do not promise is converted where that is exact, and otherwise a BadEnvironment:
+what is recorded would not be what the game showed.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import reprlib
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -12,44 +18,131 @@ from PIL import Image
 
 from genie_env.games.base import FrameSize
 
+_LARGEST_REWARD = float(np.finfo(np.float32).max)
+"""Recordings hold float32."""
+
+
+class BadEnvironment(ValueError):
+    """An environment gave what its spaces do not promise. The text says all."""
+
 
 class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
     """Shows an environment's frames, resized to uint8 [height, width, 3], and repeats actions.
 
-    The frames are the observations where those are colour images, else what `render()` gives. With
-    `frame_skip` K an action is held for K steps, whose rewards are summed.
+    The frames are the observations where those are colour images, or where they are other pictures
+    and nothing is rendered; else what `render()` gives. With `frame_skip` K an action is held for K
+    steps, whose rewards are summed. Rewards are finite floats, flags are bools.
+
+    `reset` and `step` raise BadEnvironment, naming what came and what was promised.
     """
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], frame_skip: int, frame_size: FrameSize
+        self,
+        env: gymnasium.Env[Any, Any],
+        frame_skip: int,
+        frame_size: FrameSize | None,
+        *,
+        resized: bool = True,
     ) -> None:
+        """`frame_size`: None leaves frames as they are. Where they are not `resized`, those of
+        another size are refused."""
         super().__init__(env)
-        self.observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
+        if frame_size is not None:
+            self.observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
         self._frame_skip = frame_skip
         self._frame_size = frame_size
+        self._resized = resized
+        self._source = env.observation_space
+        self._observed = is_image(self._source) or (
+            is_picture(self._source) and env.render_mode is None
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._frame(observation), info
+        given = self._several("reset()", self.env.reset(seed=seed, options=options), 2)
+        return self._frame(given[0]), given[1]
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         total = 0.0
         for _ in range(self._frame_skip):
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            total += float(reward)
+            given = self._several("step()", self.env.step(action), 5)
+            total = self._number("reward", total + self._number("reward", given[1]))
+            terminated = self._flag("terminated", given[2])
+            truncated = self._flag("truncated", given[3])
             if terminated or truncated:
                 break
-        return self._frame(observation), total, terminated, truncated, info
+        return self._frame(given[0]), total, terminated, truncated, given[4]
+
+    def _several(self, call: str, given: Any, count: int) -> Any:
+        if not isinstance(given, tuple) or len(given) != count:
+            came = f"{len(given)} values" if isinstance(given, tuple) else _described(given)
+            self._refuse(call, came, f"{count} values, as of Gymnasium {gymnasium.__version__}")
+        return given
+
+    def _number(self, name: str, given: Any) -> float:
+        if type(given) is not float:
+            array = _as_array(given)
+            if array is None or array.size != 1 or array.dtype.kind not in "biuf":
+                self._refuse(name, _described(given), "a finite number")
+            given = float(array.item())
+        if not abs(given) <= _LARGEST_REWARD:
+            self._refuse(name, str(given), "a finite number of type float32")
+        return float(given)
+
+    def _flag(self, name: str, given: Any) -> bool:
+        if isinstance(given, bool):
+            return given
+        array = _as_array(given)
+        if array is None or array.size != 1 or array.item() not in (0, 1):
+            self._refuse(name, _described(given), "True or False")
+        return bool(array.item())
 
     def _frame(self, observation: Any) -> NDArray[np.uint8]:
-        return resize(picture_of(self.env, observation), *self._frame_size)
+        picture = self._observation(observation) if self._observed else self._rendering()
+        size = picture.shape[:2]
+        if self._frame_size is None:
+            return picture
+        if size != self._frame_size and not self._resized:
+            height, width = self._frame_size
+            self._refuse("frame", f"{size[0]} x {size[1]}", f"{height} x {width} as at first")
+        return resize(picture, *self._frame_size)
 
+    def _observation(self, given: Any) -> NDArray[np.uint8]:
+        space = self._source
+        assert isinstance(space, spaces.Box)
+        white = _white(space)
+        array = _as_array(given)
+        if array is None or array.shape != space.shape or not _holds(array, space.dtype, white):
+            low, high = space.low.min(), space.high.max()
+            promised = f"{space.dtype} {list(space.shape)} from {low:g} to {high:g}"
+            self._refuse("observation", _described(given), f"{promised}, as its space says")
+        if white == 1:
+            array = np.rint(array * 255.0)
+        return _in_colours(array.astype(np.uint8, copy=False))
 
-def picture_of(env: gymnasium.Env[Any, Any], observation: Any) -> NDArray[np.uint8]:
-    """The picture that an environment shows, uint8 [H, W, 3]: its observation, or its rendering."""
-    return np.asarray(observation if is_image(env.observation_space) else env.render())
+    def _rendering(self) -> NDArray[np.uint8]:
+        given = self.env.render()
+        array = _as_array(given)
+        if array is not None and array.ndim == 3 and array.shape[2] == 4:
+            opaque = (array[..., 3] == 255).all()
+            array = array[..., :3] if opaque else None
+        if (
+            array is None
+            or not _has_a_pictures_shape(array.shape)
+            or not _holds(array, np.uint8, 255)
+        ):
+            promised = "uint8 [height, width, 3], as of the render mode 'rgb_array'"
+            self._refuse("rendering", _described(given), promised)
+        return _in_colours(array.astype(np.uint8, copy=False))
+
+    def _refuse(self, name: str, came: str, promised: str) -> NoReturn:
+        spec = self.env.spec
+        env = type(self.env.unwrapped).__name__ if spec is None else spec.id
+        raise BadEnvironment(
+            f"the {name} of {env} is {came}; expected {promised}: change the environment, or wrap "
+            "it"
+        )
 
 
 def is_image(space: gymnasium.Space[Any]) -> bool:
@@ -62,8 +155,71 @@ def is_image(space: gymnasium.Space[Any]) -> bool:
     )
 
 
+def is_picture(space: gymnasium.Space[Any]) -> bool:
+    """Whether observations are pictures that become colour images without any loss: grey ones,
+    [H, W] or [H, W, 1], of uint8 from 0 to 255, and grey or colour ones of floats from 0 to 1."""
+    if not isinstance(space, spaces.Box) or not _has_a_pictures_shape(space.shape):
+        return False
+    high = 255 if space.dtype == np.uint8 else 1
+    kind = np.dtype(space.dtype).kind
+    return (kind == "f" or high == 255) and bool(
+        (space.low == 0).all() and (space.high == high).all()
+    )
+
+
+def _white(space: spaces.Box) -> int:
+    """The number that is white: 1 where it is the largest."""
+    return 1 if (space.high == 1).all() else 255
+
+
+def _has_a_pictures_shape(shape: tuple[int, ...]) -> bool:
+    """[H, W], [H, W, 1] or [H, W, 3]."""
+    return len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,)) and min(shape) > 0
+
+
+def _holds(array: NDArray[Any], dtype: Any, white: int) -> bool:
+    """Whether the numbers are of a kind with the dtype, and from 0 to `white`."""
+    if array.dtype == np.uint8 and np.dtype(dtype) == np.uint8 and white == 255:
+        return True
+    kinds = "f" if np.dtype(dtype).kind == "f" else "iu"  # of bool, it is not said what is white
+    # Not a number is neither above nor below.
+    return array.dtype.kind in kinds and bool((array >= 0).all() and (array <= white).all())
+
+
+def _in_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] of [H, W], [H, W, 1] or [H, W, 3]."""
+    grey = picture[..., None] if picture.ndim == 2 else picture
+    return grey if grey.shape[2] == 3 else grey.repeat(3, axis=2)
+
+
+def _as_array(given: Any) -> NDArray[Any] | None:
+    """None where it is no array of numbers."""
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError, RuntimeError):  # of lists of several lengths, or of a GPU's
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _described(given: Any) -> str:
+    array = _as_array(given)
+    if array is None or array.ndim == 0 or array.size == 0:
+        shape = "" if array is None or array.ndim == 0 else f" of shape {list(array.shape)}"
+        return f"{reprlib.repr(given)} ({type(given).__name__}{shape})"
+    text = f"{array.dtype} {list(array.shape)}"
+    if not np.isfinite(array).all():
+        return f"{text} with numbers that are not finite"
+    return f"{text} from {array.min():g} to {array.max():g}"
+
+
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] to [height, width, 3], each new pixel the mean over the area it covers."""
     if picture.shape == (height, width, 3):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+
+
+def on_black(picture: Image.Image) -> NDArray[np.uint8]:
+    """A picture of any mode, transparent parts black: uint8 [H, W, 3]."""
+    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, picture.convert("RGBA")).convert("RGB"))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import gymnasium
 
+from genie_env.envs.frame_rate import STEPS_PER_SECOND
 from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.doom import DoomGame
@@ -30,6 +31,7 @@ def register_game(name: str, make: MakeGame) -> None:
     if _GAMES.get(name, make) is not make:
         raise ValueError(f"a game called {name!r} is registered already: give another name")
     _GAMES[name] = make
+    STEPS_PER_SECOND[name] = lambda: make(name, 1, {}).frames_per_second
 
 
 register_game("doom-take-cover", DoomGame)

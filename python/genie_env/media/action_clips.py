@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genie_env.data.progress import track
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.pictures import save_rows
-from genie_env.media.video import VideoWriter, enlarge
+from genie_env.media.video import enlarge, write_video
 
 SCALE = 8
 SHOWN = 8
@@ -49,9 +49,7 @@ def write_clips(
     for number, (meaning, clip) in enumerate(zip(actions, clips, strict=True)):
         name = f"{number}" if meaning == str(number) else f"{number}-{in_a_name(meaning)}"
         files.append(directory / f"{in_a_name(world)}-{name}.mp4")
-        with VideoWriter(files[-1], fps=max(1, round(fps))) as video:
-            for frame in clip:
-                video.write(enlarge(frame, SCALE))
+        write_video(files[-1], (enlarge(frame, SCALE) for frame in clip), fps)
     return files
 
 

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from genie_env.games.real_env import resize
+from genie_env.data.video_reader import Video, decode, look_through
+from genie_env.games.real_env import on_black, resize
 
 
 def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
     """A picture of any size and format, upright, as a world takes frames: uint8 [height, width, 3].
 
     The whole picture is used: wide ones are squeezed; transparent parts are black; of an animation
-    the first frame counts. Raises ValueError naming the file where it is no picture.
+    the first frame counts, as it is read of a video. Raises ValueError naming the file where it is
+    no picture.
     """
     if not file.is_file():
         what = "a directory" if file.is_dir() else "not there"
@@ -25,7 +27,10 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
-                upright = _in_8_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
+                if getattr(opened, "n_frames", 1) > 1 and (video := _as_video(file)) is not None:
+                    frames = decode(video, np.zeros(1, np.int64), (height, width))
+                    return frames.reshape(height, width, 3)
+                picture = on_black(_in_8_bits(ImageOps.exif_transpose(opened)))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller; this "
@@ -35,8 +40,15 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"{file} is no picture that can be read ({error}): give a PNG or JPEG file"
         ) from error
-    black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-    return resize(np.asarray(Image.alpha_composite(black, upright).convert("RGB")), height, width)
+    return resize(picture, height, width)
+
+
+def _as_video(file: Path) -> Video | None:
+    """Several pictures in one file, where that is a video for FFmpeg too: not of WebP, or of TIFF."""
+    try:
+        return look_through(file)
+    except ValueError:
+        return None
 
 
 def _in_8_bits(picture: Image.Image) -> Image.Image:

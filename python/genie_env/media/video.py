@@ -9,14 +9,18 @@ nothing is smeared.
 from __future__ import annotations
 
 import functools
-import os
+import itertools
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from genie_env.data.files import write_atomically
+from genie_env.data.paths import as_url
 
 Picture = NDArray[np.uint8]
 """uint8 [H, W, 3], red, green, blue."""
@@ -24,84 +28,54 @@ Picture = NDArray[np.uint8]
 _CAPTION_HEIGHT = 40
 
 
-class VideoWriter:
-    """Writes pictures of one size, the first one's, as a video.
+def write_video(file: Path, pictures: Iterable[Picture], fps: float) -> None:
+    """Writes pictures of one size, uint8 [H, W, 3], H and W even, as a video.
 
-    The file appears under its name when the writer is closed; after an error inside the `with`
-    block nothing is written. Thread-compatible.
-
-        with VideoWriter(path, fps=35) as video:
-            video.write(picture)
+    The file appears under its name when it is whole; after an error, or without any picture,
+    nothing is written. Raises ValueError for other pictures, OSError where the disk is full.
     """
+    pictures = iter(pictures)
+    if (first := next(pictures, None)) is not None:
+        write_atomically(file, lambda temporary: _encode(temporary, first, pictures, fps))
 
-    def __init__(self, path: Path, fps: int) -> None:
-        import av
 
-        self.path = Path(path)
-        self._unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The index first, so that a browser starts at once; crf 16: no visible loss.
-        self._container = av.open(
-            str(self._unfinished), "w", format="mp4", options={"movflags": "faststart"}
+def _encode(file: Path, first: Picture, others: Iterable[Picture], fps: float) -> None:
+    import av
+
+    # The index first, so that a browser starts at once; crf 16: no visible loss.
+    options = {"movflags": "faststart"}
+    with av.open(as_url(file), "w", format="mp4", options=options) as container:
+        rate = Fraction(fps).limit_denominator(1001)  # of 30000/1001, for instance
+        stream: Any = container.add_stream(
+            "libx264", rate=rate, options={"crf": "16", "preset": "veryfast"}
         )
-        self._stream = self._container.add_stream(
-            "libx264", rate=Fraction(fps), options={"crf": "16", "preset": "veryfast"}
-        )
-        self._stream.pix_fmt = "yuv420p"
-        self._size: tuple[int, int] | None = None
-
-    def write(self, picture: Picture) -> None:
-        """Appends one picture: uint8 [H, W, 3], H and W even."""
-        from av import VideoFrame
-
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(
-                f"a picture has shape {picture.shape} and dtype {picture.dtype}; "
-                "a video takes uint8 [H, W, 3]"
-            )
-        height, width = picture.shape[:2]
-        if self._size is None:
-            if height % 2 or width % 2:
+        stream.pix_fmt = "yuv420p"
+        stream.height, stream.width = size = _checked_size(first)
+        for picture in itertools.chain([first], others):
+            if _checked_size(picture) != size:
                 raise ValueError(
-                    f"a picture is {height} x {width}; a video takes even heights and widths: "
-                    "enlarge it, or add a row or column"
+                    f"a picture is {picture.shape[0]} x {picture.shape[1]}, the first one of this "
+                    f"video was {size[0]} x {size[1]}; all must have one size"
                 )
-            self._size = (height, width)
-            self._stream.height, self._stream.width = height, width
-        if (height, width) != self._size:
-            raise ValueError(
-                f"a picture is {height} x {width}, the first one of this video was "
-                f"{self._size[0]} x {self._size[1]}; all must have one size"
-            )
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        self._container.mux(self._stream.encode(frame))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
-    def close(self) -> None:
-        """Finishes the file. Without any picture there is none."""
-        if self._size is None:
-            self._discard()
-            return
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        self._unfinished.replace(self.path)
 
-    def _discard(self) -> None:
-        self._container.close()
-        self._unfinished.unlink(missing_ok=True)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._discard()
+def _checked_size(picture: Picture) -> tuple[int, int]:
+    """The height and width of a picture. Raises ValueError for one that a video does not take."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(
+            f"a picture has shape {picture.shape} and dtype {picture.dtype}; "
+            "a video takes uint8 [H, W, 3]"
+        )
+    height, width = picture.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(
+            f"a picture is {height} x {width}; a video takes even heights and widths: "
+            "enlarge it, or add a row or column"
+        )
+    return height, width
 
 
 def enlarge(frame: Picture, scale: int) -> Picture:

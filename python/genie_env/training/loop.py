@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from genie_env.training.runs import (
     read_checkpoint,
     read_reports,
 )
+from genie_env.training.summary import summary_writer
 
 TensorMap = dict[str, torch.Tensor]
 
@@ -143,7 +143,7 @@ def train(
         TimeRemainingColumn(),
     )
     with (
-        closing(SummaryWriter(str(run / "tensorboard"), purge_step=first)) as writer,
+        summary_writer(run, first) as writer,
         Progress(*columns) as progress,
     ):
         task = progress.add_task(title, total=schedule.steps, completed=first, rate=0.0, below="")

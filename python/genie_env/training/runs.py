@@ -19,6 +19,8 @@ from genie_env.data.datasets import fingerprint
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.run_directory import SETTINGS, claim_run
 from genie_env.envs.json_files import Schema, check_fields, read_json, read_json_lines
+from genie_env.data.files import check_same_run, read_json, write_atomically, write_json
+from genie_env.data.paths import in_utf8
 
 Trained = TypeVar("Trained", bound=Model)
 
@@ -100,7 +102,8 @@ def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
     if not file.exists():
         raise ValueError(f"{run} holds no {CHECKPOINT}: train there first")
     try:
-        state = load_file(file)
+        with in_utf8(file) as path:
+            state = load_file(path)
         step = state.get("step", torch.empty(0))
         if step.dtype != torch.int64 or step.numel() != 1:
             raise ValueError('it has no "step", one int64')

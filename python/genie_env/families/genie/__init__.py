@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genie_env.data.paths import in_utf8
 from genie_env.families.base import RESUMES, Command, Family
 from genie_env.families.genie.costs import genie_costs
 
@@ -23,7 +24,8 @@ def _random_world(directory: Path, sizes: str) -> Path:
 def _action_codes(directory: Path) -> torch.Tensor:
     from safetensors import safe_open
 
-    with safe_open(directory / "model.safetensors", "pt") as tensors:
+    file = directory / "model.safetensors"
+    with in_utf8(file) as path, safe_open(path, "pt") as tensors:
         codes: torch.Tensor = tensors.get_tensor("action_codes")
     return codes.float()
 

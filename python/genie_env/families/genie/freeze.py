@@ -13,7 +13,7 @@ from rich import print as show
 
 from genie_env._core import EpisodeStore, limits
 from genie_env.data.datasets import held_out, longest_episode, open_stores
-from genie_env.data.frame_rate import pace
+from genie_env.data.frame_rate import pace, rate_of
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
@@ -105,6 +105,7 @@ def freeze_genie(
                 "code_dimensions": latent_actions.codes().shape[1],
             },
             "frame_skip": int(pace(stores[0]).get("frame_skip", 1)),
+            **rate_of(stores),
             # The recordings show no longer episode.
             "max_episode_steps": longest,
             "temperature": temperature,

@@ -13,6 +13,7 @@ from rich import print as show
 
 from genie_env._core import EpisodeStore
 from genie_env.data.datasets import LatentData, held_out, longest_episode, open_stores
+from genie_env.data.frame_rate import rate_of
 from genie_env.data.recording_metadata import RecordedGame, recorded_game
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
@@ -87,6 +88,7 @@ def freeze_vision_memory(
             "actions": {"meanings": list(game.actions), "inputs": inputs},
             "frame": {"height": stores[0].height, "width": stores[0].width},
             "frame_skip": game.frame_skip,
+            **rate_of(stores),
             "max_episode_steps": longest_dream(game, stores),
             "reward_per_step": reward_per_step(game, stores),
             "temperature": temperature,

@@ -1,0 +1,82 @@
+"""Dreams are shown as fast as the game that they are of: one figure, wherever it is asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import av
+import gymnasium
+import pytest
+import second_game  # noqa: F401  (registers a game of 10 steps a second)
+from gymnasium.wrappers import RecordVideo
+from random_world import random_config, write_random_world
+
+import genie_env
+from genie_env import World
+from genie_env.cli.dream import dream
+from genie_env.cli.worlds import describe
+from genie_env.envs.frame_rate import UNKNOWN_RATE
+
+SHIPPED = {"doom-take-cover": 35.0, "doom-genie": 8.75}
+"""35 tics a second, 1 and 4 of which are a step."""
+
+
+@pytest.mark.parametrize(("world", "rate"), SHIPPED.items())
+def test_shipped_worlds_are_as_fast_as_their_game(
+    world: str, rate: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clip = "moviepy.video.io.ImageSequenceClip"  # which Gymnasium imports to record
+    for module in ("moviepy", "moviepy.video", "moviepy.video.io", clip):
+        monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+    monkeypatch.setattr(sys.modules[clip], "ImageSequenceClip", object, raising=False)
+    env = genie_env.DreamEnv(world, render_mode="rgb_array")
+    assert env.metadata["render_fps"] == rate
+    assert RecordVideo(env, str(tmp_path / "recorded")).frames_per_sec == rate
+    many = genie_env.make_vec(world, 2)
+    assert many.metadata["render_fps"] == rate
+    assert genie_env.make_vec(many.world).metadata["render_fps"] == rate
+    registered = gymnasium.make(gymnasium.spec(genie_id(world)))
+    assert registered.metadata["render_fps"] == rate
+    assert describe(world)["frames_per_second"] == rate
+    dream(world, tmp_path / "clips", frames=1)
+    file = next((tmp_path / "clips").glob("*.mp4"))
+    with av.open(str(file)) as container:
+        assert float(container.streams.video[0].average_rate or 0) == rate
+
+
+def genie_id(world: str) -> str:
+    return {
+        "doom-take-cover": "genie_env/DoomTakeCover-v0",
+        "doom-genie": "genie_env/DoomGenie-v0",
+    }[world]
+
+
+RECORDED = {"game": "CartPole-v1", "frame_skip": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "rate"),
+    [
+        ({"frames_per_second": 12.5}, 12.5),
+        # Of worlds that do not say it themselves:
+        ({"training": {"data": [{**RECORDED, "frames_per_second": 25.0}]}}, 25.0),
+        ({"training": {"data": {"vision": [RECORDED], "memory": [RECORDED]}}}, UNKNOWN_RATE),
+        ({"real_game": "gold-rush", "frame_skip": 4}, 2.5),
+        ({"training": {"data": [{"game": "gold-rush", "frame_skip": 4}]}, "frame_skip": 4}, 2.5),
+        ({}, UNKNOWN_RATE),
+    ],
+)
+def test_a_world_says_its_rate_or_its_recordings_or_their_game(
+    config: dict[str, Any], rate: float, tmp_path: Path
+) -> None:
+    directory = write_random_world(tmp_path / "world")
+    known = {**random_config(), **config}
+    if "real_game" not in config:
+        del known["real_game"]
+    (directory / "config.json").write_text(json.dumps(known))
+    assert genie_env.make_vec(directory).metadata["render_fps"] == rate
+    assert genie_env.make_vec(World.load(directory)).metadata["render_fps"] == rate
