@@ -22,6 +22,7 @@ from genie_env.cli import commands as table
 from genie_env.cli.multi_value import MultiValue
 from genie_env.envs.plugins import import_modules, import_plugins
 from genie_env.families import Command
+from genie_env.families.option_checks import check_options, refuse_empty
 
 _MEANT_FOR_USERS = (
     ValueError,
@@ -57,12 +58,16 @@ class LazyCommand(TyperCommand):
             parent.meta[_WHEN_STOPPED] = self.entry.when_stopped
         app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         example = f"Example: `genie-env {self.entry.example}`"
+        function = self.load()
         app.command(self.entry.name, cls=MultiValue, epilog=example, context_settings=_HELP_NAMES)(
-            self.load()
+            function
         )
         command = typer.main.get_command(app)
         _refuse_old_options(args, {word for each in command.params for word in each.opts})
-        return command.make_context(info_name, args, parent, **extra)
+        refuse_empty(args)
+        context = command.make_context(info_name, args, parent, **extra)
+        check_options(function, context.params)
+        return context
 
 
 def _refuse_old_options(args: list[str], options: set[str]) -> None:
