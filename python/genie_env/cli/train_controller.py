@@ -35,7 +35,10 @@ def train_controller_command(
     option: FamilyOption = None,
     observation: Annotated[
         str | None,
-        typer.Option(help="observation that the controller reads [default: the world's first]"),
+        typer.Option(
+            help="observation that the controller reads [default: the first that is a vector of "
+            "floats]"
+        ),
     ] = None,
     steps: StepsOption = 40_000_000,
     minutes: Annotated[
@@ -83,7 +86,9 @@ def train_controller_command(
     )
     in_real_game = None
     if reality:
-        dreaming.check_plays(real_game(directory))
+        game = real_game(directory)
+        dreaming.check_plays(game)
+        dreaming.check_sees(game)
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers, options)
     score = score_of(directory)
     console = Console()
