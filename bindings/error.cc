@@ -35,7 +35,8 @@ std::string OutOfMemoryText(const std::string& words) {
   if (std::regex_search(words, found, kFree)) {
     text += found.str(1) + " are free on the GPU";
   } else if (const auto free = FreeMemory(at::kCPU)) {
-    text += BytesText(static_cast<double>(*free)) + " are free in the system";
+    text += BytesText(static_cast<double>(*free)) +
+            " are free in the system (this process may be limited to less)";
   }
   return text + "; ask for less at a time: fewer rows or frames, a smaller batch or network";
 }

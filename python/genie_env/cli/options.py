@@ -9,7 +9,9 @@ import typer
 
 from genie_env.data.players import LARGEST_SEED
 
-_WORLD = typer.Option("--world", help="an installed world's name, or a world directory")
+_WORLD = typer.Option(
+    "--world", help="an installed world's name, or a world directory", path_type=str
+)
 WorldOption = Annotated[str, _WORLD]
 OptionalWorldOption = Annotated[str | None, _WORLD]
 FamilyOption = Annotated[

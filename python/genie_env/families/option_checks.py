@@ -1,6 +1,7 @@
 """What typer does not check of a command's options by itself, for all commands at once. Needs no torch.
 
-An option that is a number declares its `min` and `max`; one that names an output is `writable`.
+An option that is a number declares its `min` and `max`; one that names an output is `writable`; a
+text that may be a path has the `path_type` str.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ def declared_options(function: Callable[..., Any]) -> dict[str, ParameterInfo]:
 
 
 def check_options(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Raises ValueError that names the option: for a number outside its range, NaN included, and for
-    an output where nothing can be written. `given`: values by their names in Python."""
+    """Raises ValueError that names the option: for a number outside its range, NaN included, for a
+    text that is no UTF-8, and for an output where nothing can be written. `given`: values by their
+    names in Python."""
     for name, info in declared_options(function).items():
         value = given.get(name)
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, (int, float)) and not isinstance(each, bool):
                 _check_number(word(name, info), each, info)
+            if isinstance(each, str) and info.path_type is None:
+                _check_text(word(name, info), each)
             if isinstance(each, Path) and info.writable:
                 _check_output(word(name, info), each)
 
@@ -60,6 +64,13 @@ def _check_number(option: str, value: float, info: ParameterInfo) -> None:
     if info.min is None or info.max is None or info.min <= value <= info.max:
         return
     raise ValueError(f"{option} is {value}, expected {info.min} to {info.max}")
+
+
+def _check_text(option: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{option} is {text!a}, expected a text in UTF-8") from None
 
 
 def _check_output(option: str, path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from genie_env._core import FormatError, Trainer, World, world_families
 from genie_env.data.datasets import Batch
@@ -80,7 +80,7 @@ def write_world(
         if latent_actions is not None:
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
-            stored = {k: v.float() for k, v in load_file(made / "model.safetensors").items()}
+            stored = {k: v.float() for k, v in load((made / "model.safetensors").read_bytes()).items()}
             _write_figures(made, config, measure(made, stored))
         _publish(made, out)
     finally:
