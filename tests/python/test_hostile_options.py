@@ -293,7 +293,7 @@ PROCESSES = {
     "table": f"{LINES['table']} --steps 1e400",
     "bench": f"{LINES['bench']} --batch 1 -5",
 }
-"""A hostile line of every command, each for a process of its own that has a GiB of memory left."""
+"""A hostile line of every command, each for a process of its own that has a quarter of a GiB of memory left."""
 
 OUT_OF_MEMORY = ("memory", "tokenizer", "latent-actions", "dynamics", "controller")
 """The trainings that ask for more."""
@@ -308,7 +308,7 @@ for name, (words, folder) in json.loads(sys.argv[1]).items():
     if os.fork() == 0:
         with open("/proc/self/statm") as pages:
             used = int(pages.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
         for stream, number in (("out", 1), ("err", 2)):
             os.dup2(os.open(f"{folder}/{stream}", os.O_WRONLY | os.O_CREAT), number)
         sys.argv = ["genie-env", *words]
