@@ -109,7 +109,11 @@ def test_what_cannot_be_calibrated_is_refused_before_the_real_game_is_played(
     world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "play_real_game", lambda *_: pytest.fail("it was played"))
-    directory, changes, words = tmp_path / "world", {"reward_per_step": 0.0}, "random in the dream is 0"
+    directory, changes, words = (
+        tmp_path / "world",
+        {"reward_per_step": 0.0},
+        "random in the dream is 0",
+    )
     if world == "doom-genie":
         shutil.copytree(find_world(world), directory)
         changes = {"real_game": "doom-take-cover"}
@@ -123,7 +127,9 @@ def test_what_cannot_be_calibrated_is_refused_before_the_real_game_is_played(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", [["calibrate", "--out", "nowhere"], ["evaluate", "--policy", "held"]])
+@pytest.mark.parametrize(
+    "command", [["calibrate", "--out", "nowhere"], ["evaluate", "--policy", "held"]]
+)
 def test_a_world_without_a_game_is_refused_without_a_word_of_other_options(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

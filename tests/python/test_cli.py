@@ -170,7 +170,10 @@ def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:
     [
         ("bench --genie T=16", "--genie is now --random genie:SIZES: give that instead"),
         ("bench --world x --passes=4", "--passes is now --option passes=NUMBER: give that instead"),
-        ("train latent-actions --momentum 0.5", "--momentum is now --action-decay: give that instead"),
+        (
+            "train latent-actions --momentum 0.5",
+            "--momentum is now --action-decay: give that instead",
+        ),
     ],
 )
 def test_an_option_that_was_renamed_says_so(

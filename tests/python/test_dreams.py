@@ -13,6 +13,7 @@ from genie_env import _core
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import BlindPolicies, Controllers, Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
+from genie_env.cli.app import APP
 from genie_env.cli.train_controller import train_controller_command
 from genie_env.games.registry import find_game
 
@@ -183,11 +184,9 @@ def test_training_starts_from_a_warm_controller(dreams: Dreams) -> None:
         train_controller(dreams, SETTINGS, warm=long)
 
 
-def test_the_command(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_controller_command(
-        world=str(world), out=tmp_path, steps="2k", population=6, dreams=4, temperature=0.8
+        world=str(world), out=tmp_path, steps=2000, population=6, dreams=4, temperature=0.8
     )
     shown = capsys.readouterr().out
     assert "generation 0: survival mean" in shown
@@ -195,5 +194,11 @@ def test_the_command(
     agent = LinearController.load(tmp_path / "agent.safetensors")
     assert agent.notes["temperature"] == "0.8"
     agent.check_world(Dreams.load(world).fingerprint, Dreams.load(world).features)
-    with pytest.raises(ValueError, match="steps is 'lots'; expected a number such as"):
-        train_controller_command(world=str(world), out=tmp_path, steps="lots")
+    for steps, words in (
+        ("lots", "expected a number such as 1000"),
+        ("0k", "--steps is 0, expected"),
+    ):
+        command = f"train controller --world {world} --out {tmp_path}/other --steps {steps}"
+        with pytest.raises(SystemExit):
+            APP.main(command.split(), prog_name="genie-env")
+        assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -606,7 +606,9 @@ def test_a_frozen_worlds_figures_are_measured_on_what_it_holds(
     training = config["training"]
     card = (tmp_path / "world" / "README.md").read_text()
     for name, run in (
-        ("tokenizer", "tokenizer"), ("latent_actions", "actions"), ("dynamics", "dynamics")
+        ("tokenizer", "tokenizer"),
+        ("latent_actions", "actions"),
+        ("dynamics", "dynamics"),
     ):
         lines = (runs / run / "metrics.jsonl").read_text().splitlines()
         trained, measured = json.loads(lines[-1])["held_out"], training[name]["held_out"]

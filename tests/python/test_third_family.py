@@ -14,8 +14,8 @@ import gymnasium
 import linear_gaussian
 import numpy as np
 import pytest
-import toy_games  # noqa: F401  (registers its games)
 import torch
+import toy_games  # noqa: F401  (registers its games)
 from gymnasium.utils.env_checker import check_env
 
 import genie_env
@@ -138,7 +138,9 @@ def test_an_agent_that_cannot_see_its_game_is_refused_at_once(world: Path, tmp_p
     spec = genie_env.World.load(directory).spec
     agent = LinearController(np.ones(3, np.float32), spec.observations[0].name, spec.fingerprint)
     agent.save(tmp_path / "agent.safetensors")
-    with pytest.raises(ValueError, match="small has no pictures, but agents see Counter-v0 through"):
+    with pytest.raises(
+        ValueError, match="small has no pictures, but agents see Counter-v0 through"
+    ):
         agent_player(directory, tmp_path / "agent.safetensors", seed=0)
 
 

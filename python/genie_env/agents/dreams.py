@@ -53,9 +53,7 @@ class BlindPolicies:
     """Blind policies of a game, one and a seed for every row: their actions are fixed, and drawn in
     pieces that double, as episodes may be of any length."""
 
-    def __init__(
-        self, game: Game, rows: Sequence[tuple[str, int]], device: torch.device
-    ) -> None:
+    def __init__(self, game: Game, rows: Sequence[tuple[str, int]], device: torch.device) -> None:
         self._game, self._rows, self._device = game, list(rows), device
         self._actions = torch.zeros(len(self._rows), 0, dtype=torch.int64)
 

@@ -47,9 +47,7 @@ def dream(
             "given",
         ),
     ] = None,
-    frames: Annotated[
-        int, typer.Option(help="number of frames to dream", min=1, max=100_000)
-    ] = 64,
+    frames: Annotated[int, typer.Option(help="number of frames to dream", min=1, max=100_000)] = 64,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,

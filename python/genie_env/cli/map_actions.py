@@ -25,9 +25,7 @@ def map_actions(
     ],
     labelled: Annotated[
         int,
-        typer.Option(
-            help="number of transitions whose recorded action is used", min=1, max=10**9
-        ),
+        typer.Option(help="number of transitions whose recorded action is used", min=1, max=10**9),
     ] = COMPARED,
     steps: Annotated[
         int,

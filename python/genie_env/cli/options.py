@@ -41,9 +41,7 @@ SeedOption = Annotated[
 ]
 TemperaturesOption = Annotated[
     list[float],
-    typer.Option(
-        "--temperature", "--tau", help="sampling temperatures to try", min=1e-6, max=1e6
-    ),
+    typer.Option("--temperature", "--tau", help="sampling temperatures to try", min=1e-6, max=1e6),
 ]
 _AGENT = typer.Option("--agent", help="agent file, of a controller that was trained in --world")
 AgentOption = Annotated[Path, _AGENT]

@@ -67,9 +67,7 @@ def record(
     ],
     episodes: Annotated[
         int,
-        typer.Option(
-            help="number of episodes in the directory at the end", min=1, max=10_000_000
-        ),
+        typer.Option(help="number of episodes in the directory at the end", min=1, max=10_000_000),
     ] = 1500,
     workers: WorkersOption = 2,
     frame_skip: Annotated[

@@ -9,7 +9,9 @@ from typing import Any
 from genie_env.data.files import read_json, write_atomically
 
 CARD = "README.md"
-WRITTEN = "<!-- Written by `genie-env freeze`, which writes it again unless this line is removed. -->"
+WRITTEN = (
+    "<!-- Written by `genie-env freeze`, which writes it again unless this line is removed. -->"
+)
 """The first line of a card. One that somebody wrote begins with another, and stays."""
 
 _FILES = {

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
+
 def declared_options(function: Callable[..., Any]) -> dict[str, ParameterInfo]:
     """What typer was told of every parameter of a command's function, by its name in Python."""
     hints = get_type_hints(function, include_extras=True)

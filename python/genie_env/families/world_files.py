@@ -64,8 +64,7 @@ def write_world(
     if latent_actions is not None:
         _halves(out, prefixed(LATENT_ACTIONS_FOLDER, load_weights(*latent_actions)))
     contexts = {k: v.contiguous() for k, v in starts.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    made = _folder_beside(out)
     try:
         write_atomically(made / "model.safetensors", lambda file: file.write_bytes(save(tensors)))
         write_atomically(made / "starts.safetensors", lambda file: file.write_bytes(save(contexts)))
@@ -80,11 +79,23 @@ def write_world(
         if latent_actions is not None:
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
-            stored = {k: v.float() for k, v in load((made / "model.safetensors").read_bytes()).items()}
+            stored = {
+                k: v.float() for k, v in load((made / "model.safetensors").read_bytes()).items()
+            }
             _write_figures(made, config, measure(made, stored))
         _publish(made, out)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _folder_beside(out: Path) -> Path:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise OSError(
+            f"{out} could not be written ({error.strerror or error}): give another place"
+        ) from error
 
 
 def _halves(out: Path, weights: Weights) -> dict[str, torch.Tensor]:

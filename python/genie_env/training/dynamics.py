@@ -49,9 +49,7 @@ class DynamicsSizes:
 
     width: Width = 192
     heads: Heads = 3
-    blocks: Annotated[
-        int, typer.Option(help="transformer blocks", min=1, max=limits["blocks"])
-    ] = 4
+    blocks: Annotated[int, typer.Option(help="transformer blocks", min=1, max=limits["blocks"])] = 4
     window: Annotated[
         int,
         typer.Option(help="attention window of a layer, in frames", min=2, max=limits["window"]),

@@ -30,9 +30,7 @@ class VisionSettings(TrainingSettings):
     steps: Steps = 8000
     batch: Annotated[int, typer.Option(help="frames per batch", min=1, max=65_536)] = 100
     learning_rate: LearningRate = 5e-4
-    latents: Annotated[
-        int, typer.Option(help="dimensions of z", min=1, max=limits["latents"])
-    ] = 64
+    latents: Annotated[int, typer.Option(help="dimensions of z", min=1, max=limits["latents"])] = 64
     beta: Annotated[
         float,
         typer.Option(
