@@ -13,14 +13,13 @@ import time
 from collections import deque
 from pathlib import Path
 
-import gymnasium
 import matplotlib
 import numpy as np
 import torch
 from torch import nn
 from torch.distributions import Categorical
 
-import genie_env  # registers its environments
+import genie_env
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -72,13 +71,7 @@ def main(arguments: list[str] | None = None) -> list[tuple[int, float]]:
 
     torch.manual_seed(args.seed)
     # The episode that ends begins again in the same step: every row of every step is learned from.
-    envs = gymnasium.make_vec(
-        "genie_env/DoomTakeCover-v0",
-        num_envs=args.num_envs,
-        vectorization_mode="vector_entry_point",
-        world=args.world,
-        autoreset_mode="SameStep",
-    )
+    envs = genie_env.make_vec(args.world, args.num_envs, autoreset_mode="SameStep")
     agent = Agent(envs.single_observation_space.shape[0], int(envs.single_action_space.n))
     optimizer = torch.optim.Adam(agent.parameters(), lr=LEARNING_RATE, eps=1e-5)
 

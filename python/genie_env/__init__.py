@@ -66,6 +66,7 @@ _HOMES = {
     "World": "_core",
     "build_info": "_core",
     "make_vec": "envs.vector_env",
+    "make_without_limit": "envs.single_env",  # the entry point of gymnasium.make
 }
 
 

@@ -27,6 +27,8 @@ from genie_env import _core
 ROWS, STEPS = 4, 200
 KEPT = {"doom-take-cover": (3, 40, 120, 199), "doom-genie": (4, 40)}
 """Steps before which a state is stored."""
+OBSERVED = {"doom-take-cover": "zch", "doom-genie": "tokens"}
+"""The observation that is stored of the step after it."""
 FOLDER = Path(__file__).parents[1] / "data" / "dreams"
 
 
@@ -89,7 +91,8 @@ def stored_fields(world: _core.World, kept: dict[str, np.ndarray], step: int) ->
 def outcome_of(world: _core.World, kept: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
     """The step from a stored state, as arrays."""
     state = stored_fields(world, kept, step)
-    step_ = world.step(state, actions(world, step, 1), temperature(world, 1), rng(step, 1))
+    tau, kind = temperature(world, 1), OBSERVED[world.spec.name]
+    step_ = world.step(state, actions(world, step, 1), tau, rng(step, 1), kind)
     found = {
         "terminated": step_.terminated,
         "surprise": step_.surprise,

@@ -2,12 +2,15 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 from random_world import write_random_world
 
 from genie_env.agents.dreams import Dreams
+from genie_env.cli.app import APP
+from genie_env.envs.registry import find_world
 from genie_env.evaluation import calibrate as calibration
 from genie_env.evaluation.calibrate import Setting, calibrate, choose, find_holes, hole_warning
 from genie_env.evaluation.statistics import Summary
@@ -114,6 +117,42 @@ def test_calibrate_measures_and_writes(
     said = capsys.readouterr().out
     assert f"{file} is damaged: its checksum is of another content; it is made again" in said
     assert (file.read_text(), json.loads((out / "calibration.json").read_text())) == (content, found)
+
+
+@pytest.mark.parametrize("world", ["doom-genie", "without rewards"])
+def test_what_cannot_be_calibrated_is_refused_before_the_real_game_is_played(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "play_real_game", lambda *_: pytest.fail("it was played"))
+    directory, changes, words = (
+        tmp_path / "world",
+        {"reward_per_step": 0.0},
+        "random in the dream is 0",
+    )
+    if world == "doom-genie":
+        shutil.copytree(find_world(world), directory)
+        changes = {"real_game": "doom-take-cover"}
+        words = "was learned from frames alone: it pays no reward and never ends"
+    else:
+        write_random_world(directory)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(ValueError, match=words):
+        calibrate(directory, tmp_path / "out", dreams=4)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["calibrate", "--out", "nowhere"], ["evaluate", "--policy", "held"]]
+)
+def test_a_world_without_a_game_is_refused_without_a_word_of_other_options(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit:
+        APP.main([*command, "--world", "doom-genie"], prog_name="genie-env")
+    said = capsys.readouterr().err
+    assert exit.value.code == 1 and said.count("\n") == 1
+    assert 'has no "real_game"' in said and "--" not in said
 
 
 def test_calibrate_plays_the_worlds_game_at_its_frame_skip(

@@ -6,16 +6,21 @@ import errno
 import importlib.metadata
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import pytest
+import torch
 from typer.core import TyperGroup
 
 import genie_env
+from genie_env._core import Memory
 from genie_env.cli import app as cli
 from genie_env.cli.app import APP, LazyCommand
 
@@ -165,7 +170,10 @@ def test_a_mistyped_command_is_answered_with_the_likely_one() -> None:
     [
         ("bench --genie T=16", "--genie is now --random genie:SIZES: give that instead"),
         ("bench --world x --passes=4", "--passes is now --option passes=NUMBER: give that instead"),
-        ("train latent-actions --momentum 0.5", "--momentum is now --action-decay: give that instead"),
+        (
+            "train latent-actions --momentum 0.5",
+            "--momentum is now --action-decay: give that instead",
+        ),
     ],
 )
 def test_an_option_that_was_renamed_says_so(
@@ -197,6 +205,59 @@ def test_errors_are_one_line(
 ) -> None:
     assert run_failing("bench", kind("this was given; expected that"), monkeypatch) == 1
     assert capsys.readouterr().err == "genie-env: this was given; expected that\n"
+
+
+def of_cuda() -> None:
+    raise torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB of "
+        "which 3.00 GiB is free. Of the allocated memory 70.00 GiB is allocated by PyTorch."
+    )
+
+
+def of_nobody() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("ask", "figure"),
+    [
+        (lambda: np.empty(10**17), "711. PiB could not be allocated, with "),
+        (lambda: torch.empty(10**17), "400000000000000000 bytes could not be allocated, with "),
+        (of_cuda, "20.00 GiB could not be allocated, with "),
+        (of_nobody, ""),
+    ],
+)
+def test_memory_that_runs_out_is_one_sentence_with_the_figures(
+    ask: Callable[[], object],
+    figure: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as raised:
+        ask()
+    assert run_failing("bench", raised.value, monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"genie-env: out of memory: {re.escape(figure)}[\d.]+ GiB held by this process; ask for .*\n",
+        said,
+    ), said
+
+
+def test_the_compiled_parts_errors_of_memory_are_shown_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LibTorch's own has a stack trace of C++ and no word of what to do."""
+    with open("/proc/self/statm") as pages:
+        used = int(pages.read().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, limits[1]))
+    try:
+        with pytest.raises(MemoryError, match="could not be allocated, .* are free") as raised:
+            Memory(latents=4096, hidden=65536, components=32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert run_failing("bench", raised.value, monkeypatch) == 1
+    assert capsys.readouterr().err == f"genie-env: {raised.value}\n"
 
 
 def run_failing(command: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> object:

@@ -112,9 +112,6 @@ def test_what_is_no_picture_says_so(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"large.png has more than 1,000 pixels: make it smaller"):
         read_64(tmp_path / "large.png")
-    with pytest.raises(ValueError, match="--frames is 0"):
-        dream("doom-take-cover", tmp_path / "clips", frames=0)
-    assert not (tmp_path / "clips").exists()
 
 
 def frames_of(file: Path) -> int:

@@ -46,8 +46,6 @@ def test_an_agents_dreams_are_scored(
 
 def test_words_of_errors(random_world: Path, agent: Path, tmp_path: Path) -> None:
     for options, words in (
-        ({"episodes": 0}, "episodes is 0; expected 1 or more"),
-        ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
         ({"option": ["termination=never"]}, '"never"'),
         ({"agent": tmp_path / "nothing"}, "nothing does not exist: give the file that"),

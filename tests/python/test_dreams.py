@@ -1,5 +1,6 @@
 """Whole episodes in the dream: scores, dropped rows, what they may not depend on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from random_world import write_random_world
 
 from genie_env import _core
 from genie_env.agents.controller import LinearController
-from genie_env.agents.dreams import Controllers, Dreams, Schedules
+from genie_env.agents.dreams import BlindPolicies, Controllers, Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
+from genie_env.cli.app import APP
 from genie_env.cli.train_controller import train_controller_command
 from genie_env.games.registry import find_game
 
@@ -54,8 +56,8 @@ def test_scores_are_those_of_the_episodes_alone(dreams: Dreams) -> None:
 
 def test_steps_are_those_of_living_rows(dreams: Dreams) -> None:
     alive = []
-    actions = torch.ones(32, dreams.world.spec.max_episode_steps, dtype=torch.int64)
-    played = dreams.play(Schedules(actions), list(range(32)), lambda step, n: alive.append(n))
+    still = BlindPolicies(DOOM, [("still", seed) for seed in range(32)], torch.device("cpu"))
+    played = dreams.play(still, list(range(32)), lambda step, n: alive.append(n))
     assert played.steps == played.scores.sum() == 32 + sum(alive)  # reward 1 a step
     assert alive == sorted(alive, reverse=True)
     assert alive[-1] == 0
@@ -84,9 +86,13 @@ def test_a_controller_reads_the_observation_it_was_made_for(dreams: Dreams) -> N
 
 def test_keep_keeps_rows_in_order() -> None:
     rows = torch.tensor([2, 0])
-    schedules = Schedules(torch.arange(6).reshape(3, 2))
-    schedules.keep(rows)
-    assert schedules.act(torch.zeros(2, 1), 1).tolist() == [5, 1]
+    played = [("random", 7), ("left", 8), ("held", 9)]
+    blind = BlindPolicies(DOOM, played, torch.device("cpu"))
+    blind.act(torch.zeros(3, 1), 0)
+    blind.keep(rows)
+    for step in (1, 255, 256, 1000):  # also where longer schedules are drawn
+        expected = [int(DOOM.blind_actions(*played[row], step + 1)[-1]) for row in rows]
+        assert blind.act(torch.zeros(2, 1), step).tolist() == expected
     controllers = Controllers(torch.tensor([[9.0], [-9.0]]), torch.tensor([0, 1, 1]))
     controllers.keep(rows)
     assert controllers.act(torch.ones(2, 1), 0).tolist() == [0, 2]
@@ -98,6 +104,42 @@ def test_termination_and_temperature_are_chosen_on_loading(world: Path) -> None:
     assert Dreams.load(world).temperature == Dreams.load(world).world.spec.temperature
     assert Dreams.load(world, temperature=0.3).temperature == 0.3
     assert Dreams.load(world).at(0.7).temperature == 0.7
+
+
+def change_config(world: Path, **changes: object) -> None:
+    config = json.loads((world / "config.json").read_text())
+    (world / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def test_blind_policies_take_no_memory_for_steps_that_are_not_played(tmp_path: Path) -> None:
+    """As many as a world may have: for a schedule of them nobody has the memory."""
+    world = write_random_world(tmp_path / "world")
+    change_config(world, max_episode_steps=2**31 - 1)
+    scores = Dreams.load(world, options={"termination": "sampled"}).play_blind(
+        DOOM, ["random", "left"], range(8)
+    )
+    assert all((values > 0).all() for values in scores.values())
+
+
+def test_the_default_observation_is_one_that_a_controller_reads(world: Path) -> None:
+    assert Dreams.load(world).observation == "zch"
+    genie = Dreams.load("doom-genie")
+    assert (genie.observation, genie.features) == ("latents", {"latents": 512})
+    with pytest.raises(ValueError, match="'tokens', expected features .*: one of latents"):
+        Dreams.load("doom-genie", observation="tokens")
+    zero = Controllers(torch.zeros(1, 512), torch.tensor([0, 0]))
+    env = _core.VecEnv(genie.world, num_envs=2, observation=genie.observation)
+    observation = env.reset(seeds=[1, 2])
+    assert zero.act(observation, 0).tolist() == [1, 1]
+
+
+def test_actions_of_other_meanings_are_refused(tmp_path: Path) -> None:
+    world = write_random_world(tmp_path / "world")
+    actions = {"meanings": ["right", "stay", "left"], "inputs": [-1.0, 0.0, 1.0]}
+    change_config(world, actions=actions)
+    words = r"has 3 actions \(right, stay, left\) .* has 3 actions \(left, stay, right\) at frame"
+    with pytest.raises(ValueError, match=words):
+        Dreams.load(world).play_blind(DOOM, ["left"], [0])
 
 
 def test_words_of_errors(world: Path) -> None:
@@ -142,11 +184,9 @@ def test_training_starts_from_a_warm_controller(dreams: Dreams) -> None:
         train_controller(dreams, SETTINGS, warm=long)
 
 
-def test_the_command(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_controller_command(
-        world=str(world), out=tmp_path, steps="2k", population=6, dreams=4, temperature=0.8
+        world=str(world), out=tmp_path, steps=2000, population=6, dreams=4, temperature=0.8
     )
     shown = capsys.readouterr().out
     assert "generation 0: survival mean" in shown
@@ -154,5 +194,11 @@ def test_the_command(
     agent = LinearController.load(tmp_path / "agent.safetensors")
     assert agent.notes["temperature"] == "0.8"
     agent.check_world(Dreams.load(world).fingerprint, Dreams.load(world).features)
-    with pytest.raises(ValueError, match="steps is 'lots'; expected a number such as"):
-        train_controller_command(world=str(world), out=tmp_path, steps="lots")
+    for steps, words in (
+        ("lots", "expected a number such as 1000"),
+        ("0k", "--steps is 0, expected"),
+    ):
+        command = f"train controller --world {world} --out {tmp_path}/other --steps {steps}"
+        with pytest.raises(SystemExit):
+            APP.main(command.split(), prog_name="genie-env")
+        assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())

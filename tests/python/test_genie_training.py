@@ -655,6 +655,41 @@ def test_a_frozen_world_dreams_what_its_dynamics_predict(
         assert torch.equal(world.observe(state, "tokens"), seen[:, -1])
 
 
+def test_a_frozen_worlds_figures_are_measured_on_what_it_holds(
+    store: EpisodeStore, runs: Path, tmp_path: Path
+) -> None:
+    config = frozen(runs, tmp_path / "world")
+    training = config["training"]
+    card = (tmp_path / "world" / "README.md").read_text()
+    for name, run in (
+        ("tokenizer", "tokenizer"),
+        ("latent_actions", "actions"),
+        ("dynamics", "dynamics"),
+    ):
+        lines = (runs / run / "metrics.jsonl").read_text().splitlines()
+        trained, measured = json.loads(lines[-1])["held_out"], training[name]["held_out"]
+        assert measured.keys() == trained.keys() and measured != trained
+        for figure, value in measured.items():
+            assert value == pytest.approx(trained[figure], rel=0.1, abs=0.05), (name, figure)
+        assert f"| {figure} | {value:.4g} |" in card
+    kept = tmp_path / "world" / "latent-actions"
+    assert (
+        json.loads((kept / "metrics.jsonl").read_text())["held_out"]
+        == training["latent_actions"]["held_out"]
+    )
+    tokenizer = load_tokenizer(runs / "tokenizer")
+    stored = load_file(tmp_path / "world" / "model.safetensors")
+    own = part_of({name: tensor.float() for name, tensor in stored.items()}, "tokenizer.")
+    trainer = Trainer(tokenizer)
+    trainer.load_weights(own)
+    clips = ClipData([store], Clips([store], 4, held_out_part=True))
+    losses = [
+        trainer.evaluate(clips.batch(min(RUN["batch"], len(clips.clips)), 0, i), i)["loss"]
+        for i in range(8)
+    ]
+    assert training["tokenizer"]["held_out"]["loss"] == pytest.approx(np.mean(losses), rel=1e-2)
+
+
 def test_a_world_makes_as_many_passes_as_it_is_frozen_with(runs: Path, tmp_path: Path) -> None:
     frozen(runs, tmp_path / "learned")
     frozen(runs, tmp_path / "fewer", passes=2)

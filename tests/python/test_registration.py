@@ -8,16 +8,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import RenderCollection, TimeLimit
 
 import genie_env
 from genie_env import DreamEnv, DreamVectorEnv
-from genie_env.envs.registry import environment_id, find_world, installed_worlds, is_installed
+from genie_env.envs.registry import (
+    environment_id,
+    find_world,
+    installed_worlds,
+    is_installed,
+    register_worlds,
+)
 
 ID = "genie_env/DoomTakeCover-v0"
 WORLDS = {ID: "doom-take-cover", "genie_env/DoomGenie-v0": "doom-genie"}
@@ -38,13 +45,63 @@ def test_make_vec_gives_our_vector_environment(random_world: Path) -> None:
     assert again.num_envs == 3
 
 
-def test_make_gives_the_single_environment_without_a_second_time_limit(random_world: Path) -> None:
+def length(env: Any, most: int) -> int | None:
+    """Steps until an episode is truncated; None where it is not after `most`."""
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.int64)
+    for step in range(1, most + 1):
+        if np.any(env.step(action)[3]):
+            return step
+    return None
+
+
+@pytest.mark.parametrize("mode", [None, "vector_entry_point", "sync"])
+def test_a_limit_of_steps_means_the_same_by_every_way(mode: str | None, random_world: Path) -> None:
+    """Longer than the world's own (100), shorter, and -1, Gymnasium's word for none."""
+
+    def make(steps: int) -> Any:
+        options: dict[str, Any] = {
+            "world": random_world,
+            "max_episode_steps": steps,
+            "termination_fn": lambda observations, *_: np.zeros(len(observations), bool),
+        }
+        if mode is None:
+            return gymnasium.make(ID, **options)
+        return gymnasium.make_vec(ID, 1, vectorization_mode=mode, **options)
+
+    assert [length(make(steps), 150) for steps in (3, 120, -1)] == [3, 120, None]
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_an_id_has_the_limit_of_its_world(name: str) -> None:
+    limit = genie_env.World.load(find_world(WORLDS[name])).spec.max_episode_steps
+    assert gymnasium.spec(name).max_episode_steps == limit
+    env = gymnasium.make(name)
+    assert isinstance(env, TimeLimit) and env.spec is not None
+    assert env.spec.max_episode_steps == limit
+    assert "max_episode_steps=0" in repr(env.unwrapped)
+    vectors = gymnasium.make_vec(name, 1)
+    assert vectors.unwrapped.options.max_episode_steps == limit
+
+
+def test_a_damaged_world_keeps_nobody_from_importing_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, text in enumerate(('{"max_episode_steps": "x"}', "[1]", "{", '{"a": 1}')):
+        (tmp_path / f"worlds/broken-{number}").mkdir(parents=True)
+        (tmp_path / f"worlds/broken-{number}/config.json").write_text(text)
+    monkeypatch.setattr(genie_env, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", {})
+    register_worlds()
+    ids = gymnasium.envs.registration.registry
+    assert len(ids) == 4 and all(spec.max_episode_steps is None for spec in ids.values())
+
+
+def test_make_gives_the_single_environment(random_world: Path) -> None:
+    frames = gymnasium.make(ID, world=random_world, render_mode="rgb_array_list")
+    assert isinstance(frames, RenderCollection)
     env = gymnasium.make(ID, world=random_world, render_mode="rgb_array", temperature=0.5)
     assert isinstance(env.unwrapped, DreamEnv)
-    layer: gymnasium.Env[object, object] = env
-    while isinstance(layer, gymnasium.Wrapper):
-        assert not isinstance(layer, TimeLimit)
-        layer = layer.env
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
     env.step(env.action_space.sample())

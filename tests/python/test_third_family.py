@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,13 @@ import linear_gaussian
 import numpy as np
 import pytest
 import torch
+import toy_games  # noqa: F401  (registers its games)
 from gymnasium.utils.env_checker import check_env
 
 import genie_env
 from genie_env import _core
+from genie_env.agents.controller import LinearController
+from genie_env.agents.real_game import agent_player
 from genie_env.families import find_family, register_family
 from genie_env.sb3 import DreamVecEnv
 from genie_env.torchrl import DreamTorchRLEnv
@@ -122,6 +126,22 @@ def test_commands_know_it(world: Path, tmp_path: Path) -> None:
     assert figures["world"]["options"] == {"noise": 0.1}
     assert {result["tier"] for result in figures["results"]} == {"features", "numpy"}
     assert all(result["products_share"] > 0 for result in figures["results"])
+
+
+def test_an_agent_that_cannot_see_its_game_is_refused_at_once(world: Path, tmp_path: Path) -> None:
+    """The world has no pictures, and the game nothing else."""
+    directory = tmp_path / "world"
+    shutil.copytree(world, directory)
+    config = json.loads((directory / "config.json").read_text())
+    config |= {"real_game": "Counter-v0", "frame_skip": 1, "actions": ["0", "1"]}
+    (directory / "config.json").write_text(json.dumps(config))
+    spec = genie_env.World.load(directory).spec
+    agent = LinearController(np.ones(3, np.float32), spec.observations[0].name, spec.fingerprint)
+    agent.save(tmp_path / "agent.safetensors")
+    with pytest.raises(
+        ValueError, match="small has no pictures, but agents see Counter-v0 through"
+    ):
+        agent_player(directory, tmp_path / "agent.safetensors", seed=0)
 
 
 def test_rows_share_no_draw(world: Path) -> None:

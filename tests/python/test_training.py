@@ -426,6 +426,74 @@ def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_trained_on(runs: Pa
     assert infos["_latent_distance"].all()
 
 
+def test_published_figures_are_those_of_the_weights_as_stored(runs: Path) -> None:
+    """Rounded to float16, the termination row rescaled."""
+    config = freeze_runs(runs)
+    stored = load_file(runs / "world" / "model.safetensors")
+    weights = {
+        prefix: {
+            name.removeprefix(f"{prefix}."): tensor.float()
+            for name, tensor in stored.items()
+            if name.startswith(f"{prefix}.")
+        }
+        for prefix in ("vision", "memory")
+    }
+    store = EpisodeStore(runs / "data")
+    vision, memory = Vision(latents=4), Memory(latents=4, hidden=16, components=2)
+    trainer = Trainer(vision)
+    trainer.load_weights(weights["vision"])
+    frames = FrameData([store], held_out_part=True)
+    size = min(8, len(frames))
+    losses = [trainer.evaluate(frames.batch(size, 0, i), i)["loss"] for i in range(8)]
+    published = {part: config["training"][part]["held_out"] for part in weights}
+    assert published["vision"]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+    encoded = np.stack([part.numpy() for part in vision.encode(torch.tensor(store.frames))], axis=1)
+    trainer = Trainer(memory)
+    trainer.load_weights(weights["memory"])
+    settings = json.loads((runs / "memory" / "settings.json").read_text())
+    windows = LatentData([store], [encoded.astype(np.float16)], INPUTS, held_out_part=True)
+    batches = windows.batches_an_epoch(1, settings["window"])
+    size = min(settings["batch"], batches)
+    reports = [
+        trainer.evaluate(windows.batch(size, settings["window"], settings["seed"], i), i)
+        for i in range(min(4, batches // size))
+    ]
+    termination = np.mean([report["termination"] for report in reports])
+    assert published["memory"]["termination"] == pytest.approx(termination, rel=1e-3)
+    trained = json.loads((runs / "memory" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert trained["held_out"]["termination"] != pytest.approx(termination, rel=1e-3)
+
+
+def test_weights_that_float16_cannot_hold_are_refused_by_name(runs: Path) -> None:
+    freeze_runs(runs)
+    before = {file.name: file.read_bytes() for file in (runs / "world").iterdir()}
+    file = runs / "memory" / "checkpoint.safetensors"
+    state = load_file(file)
+    state["weight.weight_hh"][3, 2] = -1e5
+    save_file(state, file)
+    words = "world was not written: memory.weight_hh holds 100000, .* float16, 65,504 at most"
+    with pytest.raises(ValueError, match=words):
+        freeze_runs(runs)
+    assert {file.name: file.read_bytes() for file in (runs / "world").iterdir()} == before
+    assert not list(runs.glob(".world*"))
+
+
+def test_a_model_card_is_written_and_one_of_somebody_is_kept(runs: Path) -> None:
+    config = freeze_runs(runs)
+    card = runs / "world" / "README.md"
+    text = card.read_text()
+    assert "frames of 64 x 64, 3 actions (left, stay, right)" in text
+    loss = config["training"]["memory"]["held_out"]["loss"]
+    assert f"| loss | {loss:.4g} |" in text and META["game"] in text
+    card.write_text(text + "and a line of mine\n")
+    freeze_runs(runs)
+    assert card.read_text() == text
+    card.write_text("mine")
+    freeze_runs(runs)
+    assert card.read_text() == "mine"
+
+
 def test_a_world_is_what_was_recorded(runs: Path) -> None:
     change_json(runs / "data" / "meta.json", frame_skip=4)
     config = freeze_runs(runs)

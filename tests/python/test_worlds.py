@@ -94,6 +94,8 @@ def test_a_world_is_shown_with_its_options(
         assert option.name in shown and option.range in shown
     for observation in spec.observations:
         assert observation.name in shown
+    first = spec.observations[0]  # the default: what any policy can read
+    assert (first.dtype, len(first.shape)) == ("float32", 1)
     assert world["fingerprint"] == spec.fingerprint
     assert environment_id(name) in shown
     assert ("never: give a termination_fn" in shown) == (spec.family == "genie")

@@ -90,8 +90,8 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
           .fingerprint = directory.fingerprint,
           .actions = {config.action_meanings},
           .observations =
-              {{"tokens", {positions}, DType::kInt64, 0, static_cast<double>(tokenizer.codes - 1)},
-               {"latents", {positions * tokenizer.code_dimensions}, DType::kFloat32, -1, 1},
+              {{"latents", {positions * tokenizer.code_dimensions}, DType::kFloat32, -1, 1},
+               {"tokens", {positions}, DType::kInt64, 0, static_cast<double>(tokenizer.codes - 1)},
                frame},
           .frame = frame,
           .frame_skip = config.frame_skip,

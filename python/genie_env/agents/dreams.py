@@ -49,17 +49,23 @@ class Controllers:
         self._weight = self._weight[rows]
 
 
-class Schedules:
-    """Fixed actions, whatever is observed: int64 [N, steps]."""
+class BlindPolicies:
+    """Blind policies of a game, one and a seed for every row: their actions are fixed, and drawn in
+    pieces that double, as episodes may be of any length."""
 
-    def __init__(self, actions: torch.Tensor) -> None:
-        self._actions = actions
+    def __init__(self, game: Game, rows: Sequence[tuple[str, int]], device: torch.device) -> None:
+        self._game, self._rows, self._device = game, list(rows), device
+        self._actions = torch.zeros(len(self._rows), 0, dtype=torch.int64)
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
+        if step >= self._actions.shape[1]:
+            drawn = [self._game.blind_actions(*row, max(256, 2 * step)) for row in self._rows]
+            self._actions = torch.from_numpy(np.stack(drawn)).to(self._device)
         return self._actions[:, step]
 
     def keep(self, rows: torch.Tensor) -> None:
         self._actions = self._actions[rows]
+        self._rows = [self._rows[row] for row in rows.tolist()]
 
 
 @dataclass(frozen=True)
@@ -103,19 +109,24 @@ class Dreams:
 
         `temperature`: by default the world's own. `options`: of the world's family, for instance
         {"termination": "thresholded"}; those left out are as the world says. `observation`: by
-        default the world's first.
+        default the first that a controller can read.
         """
         given = EnvOptions(temperature=temperature, device=device, family_options=options)
         loaded = load_world(world, given)
-        if observation is None:
-            observation = loaded.spec.observations[0].name
-        dreams = cls(loaded, loaded.spec.temperature, observation).at(temperature)
-        if observation not in dreams.features:
+        features = _features(loaded)
+        if not features:
+            kinds = ", ".join(spec.name for spec in loaded.spec.observations)
+            raise ValueError(
+                f"the world {loaded.spec.name} has no observation that a controller can read, a "
+                f"vector of floats (it has: {kinds}): give another world"
+            )
+        observation = next(iter(features)) if observation is None else observation
+        if observation not in features:
             raise ValueError(
                 f"the observation is {observation!r}, expected features that a controller reads: "
-                f"one of {', '.join(dreams.features)}"
+                f"one of {', '.join(features)}"
             )
-        return dreams
+        return cls(loaded, loaded.spec.temperature, observation).at(temperature)
 
     def at(self, temperature: float | None) -> Dreams:
         """The same world at another temperature; None: at this one."""
@@ -135,9 +146,8 @@ class Dreams:
 
     @property
     def features(self) -> dict[str, int]:
-        """How many features every flat observation of the world has."""
-        observations = self.world.spec.observations
-        return {spec.name: spec.shape[0] for spec in observations if len(spec.shape) == 1}
+        """How many features every observation has that a controller can read: a vector of floats."""
+        return _features(self.world)
 
     @property
     def num_features(self) -> int:
@@ -208,12 +218,23 @@ class Dreams:
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""
         spec = self.world.spec
-        if (len(spec.actions), spec.frame_skip) != (len(game.actions), game.frame_skip):
+        if (list(spec.actions), spec.frame_skip) != (list(game.actions), game.frame_skip):
             raise ValueError(
-                f"the world {spec.name} has {len(spec.actions)} actions at frame skip "
-                f"{spec.frame_skip}, but {game.name} has {len(game.actions)} at frame skip "
+                f"the world {spec.name} has {_actions(spec.actions)} at frame skip "
+                f"{spec.frame_skip}, but {game.name} has {_actions(game.actions)} at frame skip "
                 f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
                 "this game"
+            )
+
+    def check_sees(self, game: Game) -> None:
+        """Raises ValueError where an agent cannot see a real game through this world."""
+        frame = self.world.spec.frame
+        shape = (*game.frame_size, 3)
+        if frame is None or tuple(frame.shape) != shape:
+            shows = "no pictures" if frame is None else f"frames of {tuple(frame.shape)}"
+            raise ValueError(
+                f"the world {self.world.spec.name} has {shows}, but agents see {game.name} through "
+                f"their world, in frames of {shape}: give a world of these frames"
             )
 
     def play_blind(
@@ -225,11 +246,24 @@ class Dreams:
         or does not know a policy.
         """
         self.check_plays(game)
-        steps = self.world.spec.max_episode_steps
-        actions = np.stack([game.blind_actions(p, s, steps) for p in policies for s in seeds])
-        schedules = Schedules(torch.from_numpy(actions).to(self.world.device))
-        scores = self.play(schedules, list(seeds) * len(policies)).scores
+        for policy in policies:
+            game.check_policy(policy)
+        rows = [(policy, seed) for policy in policies for seed in seeds]
+        blind = BlindPolicies(game, rows, self.world.device)
+        scores = self.play(blind, list(seeds) * len(policies)).scores
         return dict(zip(policies, scores.reshape(len(policies), -1), strict=True))
+
+
+def _features(world: World) -> dict[str, int]:
+    return {
+        spec.name: spec.shape[0]
+        for spec in world.spec.observations
+        if len(spec.shape) == 1 and spec.dtype == "float32"
+    }
+
+
+def _actions(meanings: Sequence[str]) -> str:
+    return f"{len(meanings)} actions ({', '.join(meanings)})"
 
 
 def derived_seeds(seed: int, *path: int, count: int) -> list[int]:

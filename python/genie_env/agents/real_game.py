@@ -82,6 +82,7 @@ def agent_player(
     LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
     game = real_game(directory)
     dreams.check_plays(game)
+    dreams.check_sees(game)
     return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False, options=options)
 
 

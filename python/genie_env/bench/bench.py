@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_env._core import RowCounters, World
-from genie_env.data.files import write_json
+from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.envs.world_card import read_config

@@ -10,6 +10,8 @@ import codecs
 import contextlib
 import io
 import os
+import re
+import resource
 import signal
 import sys
 import traceback
@@ -26,8 +28,10 @@ from genie_env.cli.multi_value import MultiValue
 from genie_env.data.paths import shown
 from genie_env.envs.plugins import import_modules, import_plugins
 from genie_env.families import Command
+from genie_env.families.option_checks import check_options, refuse_empty
 
 _MEANT_FOR_USERS = (
+    MemoryError,
     ValueError,
     RuntimeError,
     OSError,
@@ -61,12 +65,16 @@ class LazyCommand(TyperCommand):
             parent.meta[_WHEN_STOPPED] = self.entry.when_stopped
         app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         example = f"Example: `genie-env {self.entry.example}`"
+        function = self.load()
         app.command(self.entry.name, cls=MultiValue, epilog=example, context_settings=_HELP_NAMES)(
-            self.load()
+            function
         )
         command = typer.main.get_command(app)
         _refuse_old_options(args, {word for each in command.params for word in each.opts})
-        return command.make_context(info_name, args, parent, **extra)
+        refuse_empty(args)
+        context = command.make_context(info_name, args, parent, **extra)
+        check_options(function, context.params)
+        return context
 
 
 def _refuse_old_options(args: list[str], options: set[str]) -> None:
@@ -91,11 +99,30 @@ def _errors_are_one_line() -> Iterator[None]:
         if os.environ.get("GENIE_ENV_TRACEBACK") == "1":
             traceback.print_exc()
             raise typer.Exit(1) from None
-        print(f"genie-env: {error}", file=sys.stderr)
+        print(f"genie-env: {_out_of_memory(error) or error}", file=sys.stderr)
         # A worker process adds which episode it played, and where the user's own code failed.
         for note in notes:
             print(note, file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _out_of_memory(error: BaseException) -> str:
+    """One sentence with the figures, for NumPy's and torch's errors of memory that ran out; empty for
+    other errors. Those of the compiled part say it themselves."""
+    words = str(error)
+    if words.startswith("out of memory:") or not (
+        isinstance(error, MemoryError)
+        or "can't allocate memory" in words  # of torch, in RuntimeErrors
+        or "out of memory" in words
+    ):
+        return ""
+    asked = re.search(r"allocate ([\d.]+ \w+)", words)
+    figure = f"{asked[1]} could not be allocated, with " if asked else ""
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return (
+        f"out of memory: {figure}{held:.1f} GiB held by this process; ask for less at a time: fewer "
+        "episodes, dreams or frames, a smaller batch or network"
+    )
 
 
 class Group(TyperGroup):

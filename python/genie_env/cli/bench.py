@@ -38,19 +38,27 @@ def bench(
         list[int] | None,
         typer.Option(
             help="number of dreams that are stepped together; several numbers; those of the world's "
-            "family unless given"
+            "family unless given",
+            min=1,
+            max=1_000_000,
         ),
     ] = None,
     dtype: Annotated[list[str], typer.Option(help="float32, bfloat16 or auto; may be repeated")] = [
         "auto"
     ],
     seconds: Annotated[
-        float, typer.Option(help="seconds per cell of the table, its repeats together")
+        float,
+        typer.Option(
+            help="seconds per cell of the table, its repeats together", min=1e-3, max=86_400
+        ),
     ] = 2.0,
     device: DeviceOption = "cpu",
     option: FamilyOption = None,
     json_file: JsonOption = None,
-    plot_file: Annotated[Path | None, typer.Option("--plot", help="PNG file for the plot")] = None,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option("--plot", help="PNG file for the plot", dir_okay=False, writable=True),
+    ] = None,
 ) -> None:
     """Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.
 

@@ -23,17 +23,30 @@ from genie_env.evaluation import calibrate as calibration
 
 def calibrate(
     world: WorldOption,
-    out: Annotated[Path, typer.Option(help="directory for calibration.json and calibration.png")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="directory for calibration.json and calibration.png",
+            file_okay=False,
+            writable=True,
+        ),
+    ],
     temperature: TemperaturesOption = list(calibration.TEMPERATURES),
     dreams: Annotated[
         int,
-        typer.Option(help="dreams per policy, temperature and value of the family's option", min=1),
+        typer.Option(
+            help="dreams per policy, temperature and value of the family's option",
+            min=1,
+            max=1_000_000,
+        ),
     ] = 512,
     real_scores: Annotated[
         Path | None,
         typer.Option(
             "--real",
             help="directory of scores in the real game, played where missing [default: OUT/real]",
+            file_okay=False,
+            writable=True,
         ),
     ] = None,
     episodes: RealEpisodesOption = 300,

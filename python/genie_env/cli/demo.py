@@ -84,12 +84,15 @@ class Findings:
 
 
 def demo(
-    minutes: Annotated[float, typer.Option(help="minutes to train")] = 3.0,
+    minutes: Annotated[float, typer.Option(help="minutes to train", min=1e-6, max=1e6)] = 3.0,
     warm: Annotated[
         bool, typer.Option("--warm", help="start from the controller that ships with the world")
     ] = False,
     episodes: RealEpisodesOption = 20,
-    out: Annotated[Path, typer.Option(help="directory for everything it writes")] = Path("demo"),
+    out: Annotated[
+        Path,
+        typer.Option(help="directory for everything it writes", file_okay=False, writable=True),
+    ] = Path("demo"),
     seed: SeedOption = 0,
     workers: WorkersOption = 2,
     world: WorldOption = WORLD,

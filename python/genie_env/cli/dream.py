@@ -32,7 +32,12 @@ from genie_env.media.read_picture import read_picture
 
 def dream(
     world: WorldOption,
-    out: Annotated[Path, typer.Option(help="directory for the clips, and a picture of them")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="directory for the clips, and a picture of them", file_okay=False, writable=True
+        ),
+    ],
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -42,15 +47,13 @@ def dream(
             "given",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(help="number of frames to dream")] = 64,
+    frames: Annotated[int, typer.Option(help="number of frames to dream", min=1, max=100_000)] = 64,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
     """Dream on from a picture: a clip for every action, held from beginning to end."""
-    if frames < 1:
-        raise ValueError(f"--frames is {frames}, expected 1 or more")
     loaded = World.load(find_world(world), device=device, options=family_options(option))
     if loaded.spec.frame is None:
         raise ValueError(f"{loaded.spec.name} has no pictures: give a world that has")

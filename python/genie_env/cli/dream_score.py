@@ -29,7 +29,9 @@ from genie_env.evaluation.statistics import summarise
 def dream_score(
     world: WorldOption,
     agent: AgentOption,
-    episodes: Annotated[int, typer.Option(help="dreams to play, all in one batch")] = 1024,
+    episodes: Annotated[
+        int, typer.Option(help="dreams to play, all in one batch", min=1, max=1_000_000)
+    ] = 1024,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,
@@ -41,9 +43,6 @@ def dream_score(
     It says nothing about the real game by itself: compare agents at the calibrated temperature
     alone, and play the real game (genie-env evaluate) with the one that is chosen.
     """
-    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; expected {least} or more")
     directory = find_world(world)
     dreams = Dreams.load(
         directory, temperature=temperature, options=family_options(option), device=device

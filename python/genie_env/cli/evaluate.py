@@ -18,6 +18,7 @@ from genie_env.cli.options import (
     WorkersOption,
     family_options,
 )
+from genie_env.data.players import LARGEST_SEED
 from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.evaluate import (
@@ -53,11 +54,19 @@ def evaluate(
     ] = None,
     workers: WorkersOption = 2,
     seed: Annotated[
-        int, typer.Option(help="seed of the games; the default's were never recorded", min=0)
+        int,
+        typer.Option(
+            help="seed of the games; the default's were never recorded", min=0, max=LARGEST_SEED
+        ),
     ] = FRESH_GAMES,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", help="JSON file for all scores; those already in it are kept"),
+        typer.Option(
+            "--json",
+            help="JSON file for all scores; those already in it are kept",
+            dir_okay=False,
+            writable=True,
+        ),
     ] = None,
 ) -> None:
     """Play the real game, with an agent or a blind policy.

@@ -36,24 +36,36 @@ def fidelity(
             "the world's own]",
         ),
     ] = None,
-    starts: Annotated[int, typer.Option(help="number of frames that dreams start from")] = 300,
+    starts: Annotated[
+        int, typer.Option(help="number of frames that dreams start from", min=1, max=1_000_000)
+    ] = 300,
     burn_in: Annotated[
-        int, typer.Option(help="recorded frames that the world follows before it dreams")
+        int,
+        typer.Option(
+            help="recorded frames that the world follows before it dreams", min=1, max=100_000
+        ),
     ] = 16,
-    horizon: Annotated[int, typer.Option(help="frames that each dream lasts")] = 16,
+    horizon: Annotated[
+        int, typer.Option(help="frames that each dream lasts", min=1, max=100_000)
+    ] = 16,
     temperature: Annotated[
         float,
         typer.Option(
             "--temperature",
             "--tau",
             help="sampling temperature of the dreams; near 0 they are the likeliest ones",
+            min=1e-6,
+            max=1e6,
         ),
     ] = GREEDY,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     option: FamilyOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="directory for fidelity.png and fidelity.mp4")
+        Path | None,
+        typer.Option(
+            help="directory for fidelity.png and fidelity.mp4", file_okay=False, writable=True
+        ),
     ] = None,
     json_file: JsonOption = None,
 ) -> None:

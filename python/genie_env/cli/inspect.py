@@ -28,7 +28,11 @@ def inspect(
     ],
     picture: Annotated[
         Path | None,
-        typer.Option(help="the contact sheet to write [default: DIRECTORY/contact_sheet.png]"),
+        typer.Option(
+            help="the contact sheet to write [default: DIRECTORY/contact_sheet.png]",
+            dir_okay=False,
+            writable=True,
+        ),
     ] = None,
 ) -> None:
     """Print what recorded episodes hold, and write a contact sheet of their frames."""

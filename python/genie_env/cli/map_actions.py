@@ -17,12 +17,19 @@ def map_actions(
     data: Annotated[
         list[Path], typer.Option(help="directory of recorded episodes; may be repeated")
     ],
-    out: Annotated[Path, typer.Option(help="directory for mapping.json and mapping.png")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="directory for mapping.json and mapping.png", file_okay=False, writable=True
+        ),
+    ],
     labelled: Annotated[
-        int, typer.Option(help="number of transitions whose recorded action is used")
+        int,
+        typer.Option(help="number of transitions whose recorded action is used", min=1, max=10**9),
     ] = COMPARED,
     steps: Annotated[
-        int, typer.Option(help="number of updates of the supervised classifier")
+        int,
+        typer.Option(help="number of updates of the supervised classifier", min=1, max=10**9),
     ] = 3000,
     seed: SeedOption = 0,
 ) -> None:

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-_WORLD = typer.Option("--world", help="an installed world's name, or a world directory")
+from genie_env.data.players import LARGEST_SEED
+
+_WORLD = typer.Option(
+    "--world", help="an installed world's name, or a world directory", path_type=str
+)
 WorldOption = Annotated[str, _WORLD]
 OptionalWorldOption = Annotated[str | None, _WORLD]
 FamilyOption = Annotated[
@@ -21,22 +25,38 @@ FamilyOption = Annotated[
 TemperatureOption = Annotated[
     float | None,
     typer.Option(
-        "--temperature", "--tau", help="sampling temperature; the world's own unless given"
+        "--temperature",
+        "--tau",
+        help="sampling temperature; the world's own unless given",
+        min=1e-6,
+        max=1e6,
     ),
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="JSON file for all numbers")]
-SeedOption = Annotated[int, typer.Option("--seed", help="seed of the random draws", min=0)]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", help="JSON file for all numbers", dir_okay=False, writable=True),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="seed of the random draws", min=0, max=LARGEST_SEED)
+]
 TemperaturesOption = Annotated[
-    list[float], typer.Option("--temperature", "--tau", help="sampling temperatures to try")
+    list[float],
+    typer.Option("--temperature", "--tau", help="sampling temperatures to try", min=1e-6, max=1e6),
 ]
 _AGENT = typer.Option("--agent", help="agent file, of a controller that was trained in --world")
 AgentOption = Annotated[Path, _AGENT]
 OptionalAgentOption = Annotated[Path | None, _AGENT]
 RealEpisodesOption = Annotated[
-    int, typer.Option("--episodes", help="episodes of the real game that each player plays", min=1)
+    int,
+    typer.Option(
+        "--episodes",
+        help="episodes of the real game that each player plays",
+        min=1,
+        max=10_000_000,
+    ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option("--workers", help="processes that play the real game", min=1)
+    int, typer.Option("--workers", help="processes that play the real game", min=1, max=1024)
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda")]
 
@@ -66,6 +86,8 @@ def parse_steps(text: str) -> int:
 
     >>> parse_steps("2.5M")
     2500000
+
+    Raises ValueError for anything else.
     """
     factor = {"k": 1_000, "M": 1_000_000}.get(text[-1:], 1)
     try:
@@ -74,6 +96,27 @@ def parse_steps(text: str) -> int:
         raise ValueError(
             f"steps is {text!r}; expected a number such as 1000, 500k or 40M"
         ) from None
+
+
+def _steps(given: str | int) -> int:
+    try:
+        return parse_steps(str(given))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+StepsOption = Annotated[
+    int,
+    typer.Option(
+        "--steps",
+        help="dream steps to spend, for instance 40M",
+        parser=_steps,
+        metavar="STEPS",
+        show_default="40M",
+        min=1,
+        max=10**15,
+    ),
+]
 
 
 def _typed(text: str) -> bool | int | float | str:

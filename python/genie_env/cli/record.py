@@ -51,16 +51,24 @@ def record(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="directory to record into; a recording there is resumed")
+        Path,
+        typer.Option(
+            help="directory to record into; a recording there is resumed",
+            file_okay=False,
+            writable=True,
+        ),
     ],
     episodes: Annotated[
-        int, typer.Option(help="number of episodes in the directory at the end", min=1)
+        int,
+        typer.Option(help="number of episodes in the directory at the end", min=1, max=10_000_000),
     ] = 1500,
     workers: WorkersOption = 2,
     frame_skip: Annotated[
         int,
         typer.Option(
-            help="steps of the game that an action is held for; one frame is kept of them", min=1
+            help="steps of the game that an action is held for; one frame is kept of them",
+            min=1,
+            max=1000,
         ),
     ] = 1,
     frame_size: Annotated[

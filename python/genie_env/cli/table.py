@@ -11,11 +11,11 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     RealEpisodesOption,
+    StepsOption,
     TemperaturesOption,
     WorkersOption,
     WorldOption,
     family_options,
-    parse_steps,
 )
 from genie_env.envs.registry import find_world
 from genie_env.evaluation import table as tables
@@ -23,12 +23,17 @@ from genie_env.evaluation import table as tables
 
 def table(
     world: WorldOption,
-    out: Annotated[Path, typer.Option(help="directory for table.md, table.json and every run")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="directory for table.md, table.json and every run", file_okay=False, writable=True
+        ),
+    ],
     temperature: TemperaturesOption = list(tables.TEMPERATURES),
     seeds: Annotated[
-        int, typer.Option(help="training runs per temperature: seeds 0, 1, ...", min=1)
+        int, typer.Option(help="training runs per temperature: seeds 0, 1, ...", min=1, max=10_000)
     ] = 3,
-    steps: Annotated[str, typer.Option(help="dream steps of every run, for instance 40M")] = "40M",
+    steps: StepsOption = 40_000_000,
     option: FamilyOption = None,
     episodes: RealEpisodesOption = 100,
     workers: WorkersOption = 2,
@@ -44,7 +49,7 @@ def table(
         out,
         temperatures=temperature,
         seeds=seeds,
-        steps=parse_steps(steps),
+        steps=steps,
         options=family_options(option),
         episodes=episodes,
         workers=workers,

@@ -17,36 +17,46 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     SeedOption,
+    StepsOption,
     TemperatureOption,
     WorkersOption,
     WorldOption,
     family_options,
-    parse_steps,
 )
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
+from genie_env.training.settings import Out
 
 
 def train_controller_command(
     world: WorldOption,
-    out: Annotated[Path, typer.Option(help="run directory; an unfinished run there is resumed")],
+    out: Out,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     observation: Annotated[
         str | None,
-        typer.Option(help="observation that the controller reads [default: the world's first]"),
+        typer.Option(
+            help="observation that the controller reads [default: the first that is a vector of "
+            "floats]"
+        ),
     ] = None,
-    steps: Annotated[str, typer.Option(help="dream steps to spend, for instance 40M")] = "40M",
+    steps: StepsOption = 40_000_000,
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="minutes after which training ends, where it has not made its steps by then"
+            help="minutes after which training ends, where it has not made its steps by then",
+            min=1e-6,
+            max=1e6,
         ),
     ] = None,
     seed: SeedOption = 0,
-    population: Annotated[int, typer.Option(help="candidates per generation")] = 64,
-    dreams: Annotated[int, typer.Option(help="dreams per candidate")] = 16,
-    sigma: Annotated[float, typer.Option(help="standard deviation of the first weights")] = 0.1,
+    population: Annotated[
+        int, typer.Option(help="candidates per generation", min=4, max=1_000_000)
+    ] = 64,
+    dreams: Annotated[int, typer.Option(help="dreams per candidate", min=1, max=1_000_000)] = 16,
+    sigma: Annotated[
+        float, typer.Option(help="standard deviation of the first weights", min=1e-9, max=1e6)
+    ] = 0.1,
     warm: Annotated[
         Path | None,
         typer.Option(help="agent file to start from; the controller reads what that reads"),
@@ -63,7 +73,7 @@ def train_controller_command(
     generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on, and so does
     one with more steps or minutes.
     """
-    settings = ControllerSettings(parse_steps(steps), minutes, seed, population, dreams, sigma)
+    settings = ControllerSettings(steps, minutes, seed, population, dreams, sigma)
     start = LinearController.load(warm) if warm else None
     directory = find_world(world)
     options = family_options(option)
@@ -76,7 +86,9 @@ def train_controller_command(
     )
     in_real_game = None
     if reality:
-        dreaming.check_plays(real_game(directory))
+        game = real_game(directory)
+        dreaming.check_plays(game)
+        dreaming.check_sees(game)
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers, options)
     score = score_of(directory)
     console = Console()

@@ -25,7 +25,9 @@ UNKNOWN = "-"
 def worlds(
     world: Annotated[
         str | None,
-        typer.Argument(help="world to show: an installed world's name, or a world directory"),
+        typer.Argument(
+            help="world to show: an installed world's name, or a world directory", path_type=str
+        ),
     ] = None,
     json_file: JsonOption = None,
 ) -> None:

@@ -17,6 +17,8 @@ from genie_env.games.real_env import RealEnv
 if TYPE_CHECKING:
     from genie_env.data.workers import Jobs
 
+LARGEST_SEED = 2**63 - 1
+"""Of a command: evaluations add to it, and the sum still has 64 bits."""
 LONGEST_EPISODE = 10_000
 """Frames after which an episode of an environment without a time limit is truncated."""
 

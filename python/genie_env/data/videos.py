@@ -29,8 +29,8 @@ from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
 from genie_env.data.files import user_cache
 from genie_env.data.frame_rate import same_rate
-from genie_env.data.progress import Progress, track
 from genie_env.data.paths import shown
+from genie_env.data.progress import Progress, track
 from genie_env.data.video_reader import Video, decode, look_through
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import FrameSize

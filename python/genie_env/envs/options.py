@@ -118,7 +118,7 @@ class EnvOptions:
     ("NextStep") or its name ("NEXT_STEP")."""
 
     max_episode_steps: int | None = None
-    """Steps after which an episode is truncated; None: the world's; 0: no limit."""
+    """Steps after which an episode is truncated; None: the world's; -1 (or 0): no limit."""
 
     max_surprise: float | None = None
     """A step of more surprise (nats) truncates the episode; None: no limit."""
@@ -182,6 +182,7 @@ class EnvOptions:
             validation.seed(self.seed)
         check("family_options", self.family_options, Mapping, "a dict of names and values")
         normal = {
+            "max_episode_steps": 0 if self.max_episode_steps == -1 else self.max_episode_steps,
             "autoreset_mode": validation.autoreset_mode(self.autoreset_mode),
             "family_options": _checked_family_options(self.family_options),
         }

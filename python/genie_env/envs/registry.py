@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,14 +67,27 @@ def environment_id(world: str) -> str:
 
 
 def register_worlds() -> None:
-    """Registers every installed world with Gymnasium, under its id.
+    """Registers every installed world with Gymnasium, under its id, with its own limit of steps.
 
-    A world truncates its episodes itself: a registered max_episode_steps would add a second limit.
+    `gymnasium.make` puts the limit, or the one that it is given, around an environment that has
+    none; `gymnasium.make_vec` gives it to `make_vec`.
     """
     for world in installed_worlds():
         gymnasium.register(
             id=environment_id(world),
-            entry_point="genie_env:DreamEnv",
+            entry_point="genie_env:make_without_limit",
             vector_entry_point="genie_env:make_vec",
+            max_episode_steps=_limit(world),
             kwargs={"world": world},
         )
+
+
+def _limit(world: str) -> int | None:
+    """A world's max_episode_steps; None where its config.json does not say, which loading refuses:
+    a damaged world does not keep the package from being imported."""
+    try:
+        config = json.loads((find_world(world) / "config.json").read_bytes())
+        steps = config["max_episode_steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return steps if isinstance(steps, int) and steps > 0 else None

@@ -123,3 +123,12 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
 
     def __str__(self) -> str:
         return repr(self)
+
+
+def make_without_limit(world: str | Path | _core.World, **options: Any) -> DreamEnv:
+    """A dream that is never truncated after a number of steps: the entry point of
+    `gymnasium.make`, which limits steps by a wrapper of its own."""
+    return DreamEnv(world, **options, max_episode_steps=0)
+
+
+make_without_limit.metadata = DreamEnv.metadata  # type: ignore[attr-defined]  # read by `make`

@@ -186,16 +186,18 @@ def calibrate(
     # Loaded and checked before anything is played, so that what is wrong shows at once.
     worlds = _choices(world, options, device)
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
+    _check_scores(every[0])
     every[0].check_plays(game)
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a file is as wide as the table
     with only_writer(out):
+        seeds, dreamt = derived_seeds(seed, count=dreams), out / "dreams"
+        # Before hours of the real game, should it have no score.
+        first = measure(every[0], game, seeds, dreamt)
         real = play_real_game(game, real_scores or out / "real", episodes, workers)
-        settings = [
-            measure(dreaming, game, derived_seeds(seed, count=dreams), out / "dreams")
-            for dreaming in track(every, "dreaming")
-        ]
+        rest = track(every[1:], "dreaming", len(every) - 1)
+        settings = [first, *(measure(dreaming, game, seeds, dreamt) for dreaming in rest)]
         chosen = choose(settings, real)
         holes = find_holes(chosen, real, game)
         plot(settings, real, chosen, game.score, out / "calibration.png")
@@ -220,6 +222,17 @@ def calibrate(
     _show(console, settings, real, chosen, holes, game.score)
     files = f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}"
     console.print(files, soft_wrap=True)
+
+
+def _check_scores(dreams: Dreams) -> None:
+    """Raises ValueError where no policy can score in a world, or end."""
+    spec = dreams.world.spec
+    if family_of_world(spec.family).frames_alone:
+        raise ValueError(
+            f"the world {spec.name} was learned from frames alone: it pays no reward and never ends "
+            "an episode, so that its scores cannot be compared with those of the real game; give a "
+            "world that was learned with rewards and ends"
+        )
 
 
 def _calibrated(dreams: Dreams) -> Option | None:

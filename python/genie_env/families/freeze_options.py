@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
-OutOption = Annotated[Path, typer.Option(help="world directory to write")]
+OutOption = Annotated[
+    Path, typer.Option(help="world directory to write", file_okay=False, writable=True)
+]
 NameOption = Annotated[
     str | None, typer.Option(help="name of the world; that of its directory unless given")
 ]
 TemperatureOption = Annotated[
     float,
-    typer.Option("--temperature", "--tau", help="default sampling temperature of the world"),
+    typer.Option(
+        "--temperature",
+        "--tau",
+        help="default sampling temperature of the world",
+        min=1e-6,
+        max=1e6,
+    ),
 ]

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_type_hints
 
+from genie_env.families.option_checks import check_options
+
 Settings = TypeVar("Settings")
 
 
@@ -19,7 +21,7 @@ def training_command(
         train_tokenizer(data=[Path("data/doom")], out=Path("runs/tokenizer"), steps=100, patch=4)
 
     A field that is a dataclass itself is replaced by its fields. Raises TypeError where a parameter
-    is missing or unknown.
+    is missing or unknown, ValueError where one is outside its range.
     """
     groups: dict[str, dict[str, inspect.Parameter]] = {"": {}}
     for name, parameter in _parameters(settings):
@@ -35,6 +37,7 @@ def training_command(
 
     def run(*args: Any, **options: Any) -> None:
         given = signature.bind(*args, **options).arguments
+        check_options(run, given)
 
         def fields(group: str) -> dict[str, Any]:
             return {name: value for name, value in given.items() if name in groups[group]}

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load
 
-from genie_env._core import FormatError, World, safetensors_bytes, world_families
+from genie_env._core import FormatError, Trainer, World, safetensors_bytes, world_families
+from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically, write_json
-from genie_env.data.run_directory import only_writer
 from genie_env.data.paths import shown_in
-from genie_env.training.runs import Network, final_report, freeze_network, read_settings
+from genie_env.data.run_directory import only_writer
+from genie_env.families.model_card import write_card
+from genie_env.training.loop import Share, together
+from genie_env.training.runs import (
+    Network,
+    final_report,
+    freeze_network,
+    load_weights,
+    read_settings,
+)
 
 FORMAT_VERSION = 2
 """Of what is written here: `write_world` reads it back by the loader in C++, which defines it."""
@@ -23,6 +35,13 @@ LATENT_ACTIONS_FOLDER = "latent-actions"
 """The folder of a world with the model that infers its latent actions from video: a run directory."""
 STARTS = 1000
 """The most contexts that a world keeps to begin dreams from."""
+
+Weights = Mapping[str, torch.Tensor]
+Figures = dict[str, float | None]
+"""Held-out figures of a network, by their names; None for a share of nothing."""
+Measure = Callable[[Path, Weights], Mapping[str, Figures]]
+"""Given a world directory and its weights as it stores them, in float32: the figures of its
+networks, by their names in the config's "training"."""
 
 
 def write_world(
@@ -32,20 +51,23 @@ def write_world(
     starts: Mapping[str, torch.Tensor],
     statistics: Mapping[str, torch.Tensor] | None = None,
     latent_actions: tuple[Path, Network] | None = None,
+    measure: Measure | None = None,
 ) -> None:
     """Writes a frozen world into the directory `out`, and replaces the one that is there.
 
     weights are stored in float16, statistics of the training latents as they are; `latent_actions`
     is a finished run, and its network. Everything is written beside `out` first and loaded from
-    there: the loader in C++ alone knows what a config may hold. Raises ValueError naming the file
-    and the field where it refuses the world; `out` is then as it was.
+    there: the loader in C++ alone knows what a config may hold. What `measure` then finds, on the
+    weights as they are stored, are the "held_out" figures of the config and the model card. Raises
+    ValueError naming the weight that float16 cannot hold, or the file and the field that the loader
+    refuses; `out` is then as it was.
     """
     config = shown_in(config)  # of paths that are not UTF-8, the loader would refuse the JSON
-    halves = {k: v.to(torch.float16) for k, v in weights.items()}
-    model = safetensors_bytes({**halves, **(statistics or {})})
+    model = safetensors_bytes({**_halves(out, weights), **(statistics or {})})
+    if latent_actions is not None:
+        _halves(out, prefixed(LATENT_ACTIONS_FOLDER, load_weights(*latent_actions)))
     contexts = safetensors_bytes(dict(starts))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    made = _folder_beside(out)
     try:
         write_atomically(made / "model.safetensors", lambda file: file.write_bytes(model))
         write_atomically(made / "starts.safetensors", lambda file: file.write_bytes(contexts))
@@ -58,17 +80,62 @@ def write_world(
                 f"{str(error).replace(str(made), str(out))}"
             ) from error
         if latent_actions is not None:
-            run, network = latent_actions
-            freeze_network(run, network, made / LATENT_ACTIONS_FOLDER)
+            freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
+        if measure is not None:
+            stored = {
+                k: v.float() for k, v in load((made / "model.safetensors").read_bytes()).items()
+            }
+            _write_figures(made, config, measure(made, stored))
         _publish(made, out)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def _folder_beside(out: Path) -> Path:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise OSError(
+            f"{out} could not be written ({error.strerror or error}): give another place"
+        ) from error
+
+
+def _halves(out: Path, weights: Weights) -> dict[str, torch.Tensor]:
+    """In float16. Raises ValueError naming a tensor that this cannot hold."""
+    halves = {name: weight.to(torch.float16).contiguous() for name, weight in weights.items()}
+    for name, half in halves.items():
+        if not half.isfinite().all():
+            largest = weights[name].abs().max().item()
+            raise ValueError(
+                f"{out} was not written: {name} holds {largest:g}, but a world's weights are float16, "
+                f"{torch.finfo(torch.float16).max:,.0f} at most: train again, with a lower learning "
+                "rate"
+            )
+    return halves
+
+
+def _write_figures(
+    made: Path, config: Mapping[str, Any], figures: Mapping[str, Mapping[str, float | None]]
+) -> None:
+    """Puts figures into the config, and into what there is of a run of latent actions."""
+    training = dict(config["training"])
+    for network, held_out in figures.items():
+        training[network] = {**training[network], "held_out": held_out}
+    measured = {"format_version": FORMAT_VERSION, **config, "training": training}
+    write_json(made / "config.json", measured)
+    reports = made / LATENT_ACTIONS_FOLDER / "metrics.jsonl"
+    if reports.exists():
+        report = {**json.loads(reports.read_text()), "held_out": figures["latent_actions"]}
+        line = json.dumps(report) + "\n"
+        write_atomically(reports, lambda file: file.write_text(line))
+
+
 def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world. Other files that are
-    in `out`, such as a model card, stay."""
+    in `out` stay, and so does a model card that somebody wrote."""
     with only_writer(out):
+        write_card(made, out)
         (out / "config.json").unlink(missing_ok=True)
         shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
         for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
@@ -94,6 +161,29 @@ def provenance(run: Path, network: Network) -> dict[str, Any]:
     report = final_report(run, network)
     settings = read_settings(run, network)
     return {"settings": settings, "held_out": report["held_out"], "step": report["step"]}
+
+
+def held_out_figures(
+    trainer: Trainer,
+    weights: Weights,
+    batches: Iterable[Batch],
+    shares: Mapping[str, Share] | None = None,
+) -> Figures:
+    """The losses that a trainer's network has on batches, with the given weights."""
+    trainer.load_weights(dict(weights))
+    reports = [trainer.evaluate(batch, index) for index, batch in enumerate(batches)]
+    return finite(together(reports, shares or {}))
+
+
+def finite(figures: Mapping[str, float]) -> Figures:
+    """As JSON has them, which has no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def part(prefix: str, weights: Weights) -> dict[str, torch.Tensor]:
+    """What `prefixed` was given, out of all of a world's weights."""
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
 
 
 def prefixed(prefix: str, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -33,7 +33,8 @@ def clip_schema(sizes: Schema) -> Schema:
 Sources = Annotated[
     list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
 ]
-ClipBatch = Annotated[int, typer.Option(help="clips per batch", min=1)]
+ClipBatch = Annotated[int, typer.Option(help="clips per batch", min=1, max=65_536)]
+ClipLength = Annotated[int, typer.Option(help="frames per clip", min=2, max=65_536)]
 StopOnCollapse = Annotated[
     bool, typer.Option(help="end the run when the codebook collapses, instead of only warning")
 ]
@@ -45,10 +46,14 @@ class ClipSettings(TrainingSettings):
 
     data: Sources
     batch: ClipBatch
-    clip: int
+    clip: ClipLength
     frames_per_second: Annotated[
         float | None,
-        typer.Option(help="rate that video files are resampled to; their own unless given"),
+        typer.Option(
+            help="rate that video files are resampled to; their own unless given",
+            min=1e-3,
+            max=1000,
+        ),
     ] = None
 
     def recordings(self) -> Recordings:

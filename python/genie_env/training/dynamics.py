@@ -12,7 +12,7 @@ import torch
 import typer
 from rich import get_console
 
-from genie_env._core import Dynamics, Tokenizer, mask_schedule
+from genie_env._core import Dynamics, Tokenizer, limits, mask_schedule
 from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import ClipBatch, ClipSettings, clip_run, clip_schema
@@ -32,7 +32,7 @@ from genie_env.training.runs import (
     read_settings,
     sizes_schema,
 )
-from genie_env.training.settings import LearningRate, Steps
+from genie_env.training.settings import Heads, LearningRate, Steps, Width
 from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
@@ -46,15 +46,20 @@ LONG_CLIPS = 8
 class DynamicsSizes:
     """The sizes of the dynamics, but for those that the tokenizer decides."""
 
-    width: Annotated[int, typer.Option(help="features of the transformer")] = 192
-    heads: Annotated[int, typer.Option(help="attention heads")] = 3
-    blocks: Annotated[int, typer.Option(help="transformer blocks")] = 4
-    window: Annotated[int, typer.Option(help="attention window of a layer, in frames")] = 16
+    width: Width = 192
+    heads: Heads = 3
+    blocks: Annotated[int, typer.Option(help="transformer blocks", min=1, max=limits["blocks"])] = 4
+    window: Annotated[
+        int,
+        typer.Option(help="attention window of a layer, in frames", min=2, max=limits["window"]),
+    ] = 16
     passes: Annotated[
         int,
         typer.Option(
             help="MaskGIT passes per frame that are learned; a world takes up to 64 (--option "
-            "passes=N), but has learned no more than these"
+            "passes=N), but has learned no more than these",
+            min=1,
+            max=limits["passes"],
         ),
     ] = 4
 
@@ -79,7 +84,8 @@ class DynamicsSettings(ClipSettings):
     steps: Steps = 25000
     batch: ClipBatch = 4
     clip: Annotated[
-        int | None, typer.Option(help="frames per clip; twice the window unless given", min=2)
+        int | None,
+        typer.Option(help="frames per clip; twice the window unless given", min=2, max=65_536),
     ] = None  # type: ignore[assignment]  # train_dynamics fills it in
     learning_rate: LearningRate = 5e-4
     sizes: DynamicsSizes = DynamicsSizes()

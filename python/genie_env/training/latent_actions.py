@@ -13,12 +13,13 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, LatentAction
+from genie_env._core import EpisodeStore, LatentAction, limits
 from genie_env.data.datasets import Batch, ClipData, held_out
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
     FRAME,
     ClipBatch,
+    ClipLength,
     ClipSettings,
     StopOnCollapse,
     clip_run,
@@ -28,7 +29,7 @@ from genie_env.training.codebook_usage import least_varied, usage, watch_perplex
 from genie_env.training.encoded import encode_store, encoded_clips, shown
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
-from genie_env.training.settings import LearningRate, Steps
+from genie_env.training.settings import Heads, LearningRate, Steps, Width
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -40,26 +41,55 @@ class LatentActionSizes:
     """The sizes of a latent action model, but for the frame's."""
 
     actions: Annotated[
-        int, typer.Option(help="codebook size: how many latent actions there are")
+        int,
+        typer.Option(
+            help="codebook size: how many latent actions there are",
+            min=2,
+            max=limits["latent_actions"],
+        ),
     ] = 6
-    patch: Annotated[int, typer.Option(help="side of a patch in pixels")] = 8
-    width: Annotated[int, typer.Option(help="features of the transformers")] = 192
-    heads: Annotated[int, typer.Option(help="attention heads")] = 3
+    patch: Annotated[
+        int, typer.Option(help="side of a patch in pixels", min=1, max=limits["frame_side"])
+    ] = 8
+    width: Width = 192
+    heads: Heads = 3
     encoder_blocks: Annotated[
-        int, typer.Option(help="transformer blocks of the encoder, which reads the frames so far")
+        int,
+        typer.Option(
+            help="transformer blocks of the encoder, which reads the frames so far",
+            min=1,
+            max=limits["blocks"],
+        ),
     ] = 4
     decoder_blocks: Annotated[
-        int, typer.Option(help="transformer blocks of the decoder, which reads a frame and a code")
+        int,
+        typer.Option(
+            help="transformer blocks of the decoder, which reads a frame and a code",
+            min=1,
+            max=limits["blocks"],
+        ),
     ] = 4
     code_dimensions: Annotated[
-        int, typer.Option(help="codebook dimension: numbers in each latent action's vector")
+        int,
+        typer.Option(
+            help="codebook dimension: numbers in each latent action's vector",
+            min=2,
+            max=limits["code_dimensions"],
+        ),
     ] = 8
-    window: Annotated[int, typer.Option(help="attention window of an encoder layer, in frames")] = 8
+    window: Annotated[
+        int,
+        typer.Option(
+            help="attention window of an encoder layer, in frames", min=2, max=limits["window"]
+        ),
+    ] = 8
     action_decay: Annotated[
         float,
         typer.Option(
             help="share of an action's motion that is left one transition later, from 0 to below 1; "
-            "0 where things stop at once"
+            "0 where things stop at once",
+            min=0,
+            max=0.999,
         ),
     ] = 0.0
 
@@ -78,7 +108,7 @@ class LatentActionSettings(ClipSettings):
 
     steps: Steps = 18000
     batch: ClipBatch = 6
-    clip: Annotated[int, typer.Option(help="frames per clip", min=2)] = 12
+    clip: ClipLength = 12
     learning_rate: LearningRate = 3e-4
     sizes: LatentActionSizes = LatentActionSizes()
     stop_on_collapse: StopOnCollapse = False

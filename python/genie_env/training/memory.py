@@ -12,7 +12,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, Memory, Vision
+from genie_env._core import EpisodeStore, Memory, Vision, limits
 from genie_env.data.datasets import LatentData, check_enough, held_out, open_stores
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.training.encoded import encoded_once
@@ -52,11 +52,13 @@ class MemorySettings(TrainingSettings):
 
     vision: Annotated[Path, typer.Option(help="run directory of `train vision`")]
     steps: Steps = 1200
-    batch: Annotated[int, typer.Option(help="windows per batch", min=1)] = 64
-    window: Annotated[int, typer.Option(help="frames per window", min=2)] = 256
+    batch: Annotated[int, typer.Option(help="windows per batch", min=1, max=65_536)] = 64
+    window: Annotated[int, typer.Option(help="frames per window", min=2, max=65_536)] = 256
     learning_rate: LearningRate = 1e-3
-    hidden: Annotated[int, typer.Option(help="LSTM units")] = 512
-    components: Annotated[int, typer.Option(help="components of the mixture")] = 5
+    hidden: Annotated[int, typer.Option(help="LSTM units", min=1, max=limits["hidden"])] = 512
+    components: Annotated[
+        int, typer.Option(help="components of the mixture", min=1, max=limits["components"])
+    ] = 5
     bf16: Bf16 = False
     start: Annotated[
         Path | None, typer.Option(help="run directory whose M training starts from")

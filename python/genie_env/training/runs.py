@@ -17,10 +17,9 @@ from safetensors.torch import load_file
 from genie_env._core import EpisodeStore, Model, Trainer, safetensors_bytes
 from genie_env.data.datasets import fingerprint
 from genie_env.data.files import write_atomically, write_json
+from genie_env.data.paths import in_utf8
 from genie_env.data.run_directory import SETTINGS, claim_run
 from genie_env.envs.json_files import Schema, check_fields, read_json, read_json_lines
-from genie_env.data.files import check_same_run, read_json, write_atomically, write_json
-from genie_env.data.paths import in_utf8
 
 Trained = TypeVar("Trained", bound=Model)
 

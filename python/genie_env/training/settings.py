@@ -9,18 +9,31 @@ from typing import Annotated, Any, ClassVar
 import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 import typer
 
-from genie_env._core import Model, Trainer
+from genie_env._core import Model, Trainer, limits
+from genie_env.data.players import LARGEST_SEED
 from genie_env.training.runs import Network
 
 Episodes = Annotated[
     list[Path], typer.Option(help="directory of recorded episodes; may be repeated")
 ]
-Out = Annotated[Path, typer.Option(help="run directory; an unfinished run there is resumed")]
-Steps = Annotated[int, typer.Option(help="number of updates", min=1)]
-LearningRate = Annotated[
-    float, typer.Option(help="learning rate of Adam; it decays along a cosine")
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="run directory; an unfinished run there is resumed", file_okay=False, writable=True
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="seed of weights, noise and data order", min=0)]
+Steps = Annotated[int, typer.Option(help="number of updates", min=1, max=10**9)]
+LearningRate = Annotated[
+    float,
+    typer.Option(help="learning rate of Adam; it decays along a cosine", min=0, max=10),
+]
+Seed = Annotated[
+    int, typer.Option(help="seed of weights, noise and data order", min=0, max=LARGEST_SEED)
+]
+Width = Annotated[
+    int, typer.Option(help="features of the transformers", min=1, max=limits["width"])
+]
+Heads = Annotated[int, typer.Option(help="attention heads", min=1, max=limits["width"])]
 Bf16 = Annotated[bool, typer.Option(help="compute in bfloat16 where it is safe (autocast)")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 

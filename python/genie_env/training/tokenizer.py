@@ -13,7 +13,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, Tokenizer
+from genie_env._core import EpisodeStore, Tokenizer, limits
 from genie_env.data.datasets import Batch, ClipData
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
@@ -28,7 +28,7 @@ from genie_env.training.codebook_usage import least_varied, usage, watch_perplex
 from genie_env.training.encoded import encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
-from genie_env.training.settings import LearningRate, Steps
+from genie_env.training.settings import Heads, LearningRate, Steps, Width
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
@@ -40,22 +40,50 @@ LEAST_USED = 1 / 20
 class TokenizerSizes:
     """The sizes of a tokenizer, but for the frame's."""
 
-    patch: Annotated[int, typer.Option(help="side of a patch in pixels; a patch is a token")] = 8
-    width: Annotated[int, typer.Option(help="features of the transformers")] = 192
-    heads: Annotated[int, typer.Option(help="attention heads")] = 3
+    patch: Annotated[
+        int,
+        typer.Option(
+            help="side of a patch in pixels; a patch is a token", min=1, max=limits["frame_side"]
+        ),
+    ] = 8
+    width: Width = 192
+    heads: Heads = 3
     encoder_blocks: Annotated[
-        int, typer.Option(help="transformer blocks of the encoder, which attends to past frames")
+        int,
+        typer.Option(
+            help="transformer blocks of the encoder, which attends to past frames",
+            min=1,
+            max=limits["blocks"],
+        ),
     ] = 4
     decoder_blocks: Annotated[
-        int, typer.Option(help="transformer blocks of the decoder, which reads one frame's tokens")
+        int,
+        typer.Option(
+            help="transformer blocks of the decoder, which reads one frame's tokens",
+            min=1,
+            max=limits["blocks"],
+        ),
     ] = 4
     codes: Annotated[
-        int, typer.Option(help="codebook size: how many different tokens there are")
+        int,
+        typer.Option(
+            help="codebook size: how many different tokens there are", min=2, max=limits["codes"]
+        ),
     ] = 1024
     code_dimensions: Annotated[
-        int, typer.Option(help="codebook dimension: numbers in each code's vector")
+        int,
+        typer.Option(
+            help="codebook dimension: numbers in each code's vector",
+            min=2,
+            max=limits["code_dimensions"],
+        ),
     ] = 8
-    window: Annotated[int, typer.Option(help="attention window of an encoder layer, in frames")] = 4
+    window: Annotated[
+        int,
+        typer.Option(
+            help="attention window of an encoder layer, in frames", min=1, max=limits["window"]
+        ),
+    ] = 4
 
 
 TOKENIZER = Network("tokenizer", clip_schema(sizes_schema(TokenizerSizes, FRAME)))
@@ -70,7 +98,7 @@ class TokenizerSettings(ClipSettings):
 
     steps: Steps = 25000
     batch: ClipBatch = 8
-    clip: Annotated[int, typer.Option(help="frames per clip", min=1)] = 8
+    clip: Annotated[int, typer.Option(help="frames per clip", min=1, max=65_536)] = 8
     learning_rate: LearningRate = 5e-4
     sizes: TokenizerSizes = TokenizerSizes()
     stop_on_collapse: StopOnCollapse = False

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from genie_env._core import Vision
+from genie_env._core import Vision, limits
 from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
@@ -28,13 +28,15 @@ class VisionSettings(TrainingSettings):
     network = VISION
 
     steps: Steps = 8000
-    batch: Annotated[int, typer.Option(help="frames per batch", min=1)] = 100
+    batch: Annotated[int, typer.Option(help="frames per batch", min=1, max=65_536)] = 100
     learning_rate: LearningRate = 5e-4
-    latents: Annotated[int, typer.Option(help="dimensions of z")] = 64
+    latents: Annotated[int, typer.Option(help="dimensions of z", min=1, max=limits["latents"])] = 64
     beta: Annotated[
         float,
         typer.Option(
-            help="weight of the KL divergence in the loss; below 1, small things are kept"
+            help="weight of the KL divergence in the loss; below 1, small things are kept",
+            min=1e-6,
+            max=1e6,
         ),
     ] = 1.0
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
 import typer
 
+from genie_env._core import limits
 from genie_env.families.freeze_options import NameOption, OutOption, TemperatureOption
 from genie_env.families.genie import freeze
 from genie_env.families.training_command import training_command
@@ -40,7 +42,9 @@ def freeze_genie(
         int | None,
         typer.Option(
             help="default MaskGIT passes per frame of the world, at most as many as in training; as "
-            "many unless given"
+            "many unless given",
+            min=1,
+            max=limits["passes"],
         ),
     ] = None,
 ) -> None:

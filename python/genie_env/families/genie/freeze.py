@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich import print as show
 
-from genie_env._core import EpisodeStore, limits
-from genie_env.data.datasets import held_out, longest_episode, open_stores
+from genie_env._core import (
+    Dynamics,
+    EpisodeStore,
+    LatentAction,
+    Model,
+    Tokenizer,
+    Trainer,
+    limits,
+)
+from genie_env.data.datasets import Batch, ClipData, Clips, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace, rate_of
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
 from genie_env.families.world_files import (
+    LATENT_ACTIONS_FOLDER,
     STARTS,
+    Figures,
+    Weights,
     check_choice,
+    finite,
+    held_out_figures,
+    part,
     prefixed,
     provenance,
     world_name,
     write_world,
 )
-from genie_env.training.dynamics import DYNAMICS, load_dynamics
+from genie_env.training.codebook_usage import usage
+from genie_env.training.dynamics import DYNAMICS, load_dynamics, measure
+from genie_env.training.dynamics import HELD_OUT_BATCHES as DYNAMICS_BATCHES
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
 from genie_env.training.runs import load_weights
+from genie_env.training.tokenizer import HELD_OUT_BATCHES as AUTOENCODER_BATCHES
 from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer
 
 SHRINKAGE = 0.01
@@ -86,7 +104,7 @@ def freeze_genie(
     weights = load_weights(tokenizer_run, TOKENIZER)
     tokenizer_sizes = learned["tokenizer"]["settings"]["sizes"]
     tokens = encoded_tokens(tokenizer_run, tokenizer, directories, stores)
-    longest = max(longest_episode(stores, held_out_part=part) for part in (False, True))
+    longest = max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
     write_world(
         out,
         {
@@ -119,8 +137,65 @@ def freeze_genie(
         {"tokens": _first_tokens(stores, tokens)},
         _statistics(stores, tokens, weights["quantizer.codebook"]),
         (actions_run, LATENT_ACTIONS),
+        lambda made, stored: _figures(made, stored, learned, stores),
     )
     show(f"wrote {out}")
+
+
+def _figures(
+    made: Path, weights: Weights, learned: Mapping[str, Any], stores: Sequence[EpisodeStore]
+) -> dict[str, Figures]:
+    """The held-out figures of a world's weights, on the recordings that its dynamics learned from;
+    what the dynamics read is encoded by the world's own networks."""
+
+    def clips(of: Mapping[str, Any], count: int, length: int = 0) -> list[torch.Tensor]:
+        """Batches of a network's clips, uint8 [size, length, H, W, 3]."""
+        longest = longest_episode(stores, held_out_part=True)
+        places = Clips(stores, min(length or of["clip"], longest), held_out_part=True)
+        size = min(of["batch"], len(places))
+        return [ClipData(stores, places).batch(size, of["seed"], i)["frames"] for i in range(count)]
+
+    def trainer(model: Model, of: Mapping[str, Any]) -> Trainer:
+        return Trainer(model, bf16=of["bf16"], seed=of["seed"])
+
+    def autoencoder(
+        model: Tokenizer | LatentAction, own: Weights, of: Mapping[str, Any], codes: int
+    ) -> Figures:
+        batches = clips(of, AUTOENCODER_BATCHES)
+        losses = held_out_figures(trainer(model, of), own, ({"frames": b} for b in batches))
+        used = usage(torch.cat([model.encode(batch) for batch in batches]), codes)
+        return {**losses, **finite(used)}
+
+    of_tokenizer, of_actions, of_dynamics = (
+        learned[network]["settings"] for network in ("tokenizer", "latent_actions", "dynamics")
+    )
+    tokenizer = Tokenizer(**of_tokenizer["sizes"])
+    actions = load_latent_actions(made / LATENT_ACTIONS_FOLDER)
+    figures = {
+        "tokenizer": autoencoder(
+            tokenizer, part("tokenizer", weights), of_tokenizer, tokenizer.codes
+        ),
+        "latent_actions": autoencoder(
+            actions,
+            load_weights(made / LATENT_ACTIONS_FOLDER, LATENT_ACTIONS),
+            of_actions,
+            actions.actions,
+        ),
+    }
+
+    def encoded(frames: torch.Tensor) -> Batch:
+        return {
+            "tokens": tokenizer.encode(frames, bf16=of_tokenizer["bf16"]),
+            "actions": actions.encode(frames, bf16=of_actions["bf16"]),
+        }
+
+    sizes = of_dynamics["sizes"]
+    dynamics = Dynamics(weights["action_codes"], **sizes)
+    short = [encoded(batch) for batch in clips(of_dynamics, DYNAMICS_BATCHES)]
+    (long,) = clips(of_dynamics, 1, max(of_dynamics["clip"], 4 * sizes["window"]))
+    losses = held_out_figures(trainer(dynamics, of_dynamics), part("dynamics", weights), short)
+    figures["dynamics"] = {**losses, **finite(measure(dynamics, encoded(long)))}
+    return figures
 
 
 def _statistics(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich import print as show
 
-from genie_env._core import EpisodeStore
-from genie_env.data.datasets import LatentData, held_out, longest_episode, open_stores
+from genie_env._core import EpisodeStore, Memory, Trainer, Vision
+from genie_env.data.datasets import FrameData, LatentData, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import rate_of
 from genie_env.data.recording_metadata import RecordedGame, recorded_game
 from genie_env.envs.validation import check_temperature
@@ -20,15 +22,28 @@ from genie_env.families.latent_statistics import gaussians, latent_statistics
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
 from genie_env.families.world_files import (
     STARTS,
+    Figures,
+    Weights,
     check_choice,
+    held_out_figures,
+    part,
     prefixed,
     provenance,
     world_name,
     write_world,
 )
 from genie_env.games.registry import registered_game
-from genie_env.training.memory import MEMORY, action_inputs, encoded_stores, load_memory
+from genie_env.training.memory import (
+    ENCODED_AT_ONCE,
+    MEMORY,
+    SHARES,
+    action_inputs,
+    encoded_stores,
+    load_memory,
+)
+from genie_env.training.memory import HELD_OUT_BATCHES as MEMORY_BATCHES
 from genie_env.training.runs import load_weights
+from genie_env.training.vision import HELD_OUT_BATCHES as VISION_BATCHES
 from genie_env.training.vision import VISION, load_vision
 
 
@@ -48,7 +63,7 @@ def freeze_vision_memory(
     check_temperature(temperature)
     check_choice("vision-memory", "termination", termination)
     learned = {"vision": provenance(vision, VISION), "memory": provenance(memory, MEMORY)}
-    vision_settings, settings = (learned[part]["settings"] for part in ("vision", "memory"))
+    vision_settings, settings = (learned[name]["settings"] for name in ("vision", "memory"))
     trained_with = Path(settings["vision"])
     if trained_with.resolve() != vision.resolve():
         raise ValueError(
@@ -112,8 +127,58 @@ def freeze_vision_memory(
             "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
         },
         latent_statistics(stores, [gaussians(encoded) for encoded in latents]),
+        measure=lambda made, weights: _figures(
+            weights, vision_settings, settings, vision_stores, stores, inputs
+        ),
     )
     show(f"wrote {out}")
+
+
+def _figures(
+    weights: Weights,
+    vision_settings: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    vision_stores: Sequence[EpisodeStore],
+    stores: Sequence[EpisodeStore],
+    inputs: Sequence[float],
+) -> dict[str, Figures]:
+    """The held-out figures of a world's weights, on the batches of the trainings; what M reads is
+    encoded by the world's V."""
+    vision = Vision(latents=vision_settings["latents"], beta=vision_settings.get("beta", 1.0))
+    seed, bf16 = vision_settings["seed"], vision_settings["bf16"]
+    frames = FrameData(vision_stores, held_out_part=True)
+    size = min(vision_settings["batch"], len(frames))
+    of_vision = held_out_figures(
+        Trainer(vision, bf16=bf16, seed=seed),
+        part("vision", weights),
+        (frames.batch(size, seed, index) for index in range(VISION_BATCHES)),
+    )
+    encoded = [_encode_held_out(vision, store) for store in stores]
+    window, seed = settings["window"], settings["seed"]
+    windows = LatentData(stores, encoded, inputs, held_out_part=True)
+    batches = windows.batches_an_epoch(1, window)
+    size = min(settings["batch"], batches)
+    memory = Memory(
+        latents=vision.latents, hidden=settings["hidden"], components=settings["components"]
+    )
+    of_memory = held_out_figures(
+        Trainer(memory, bf16=settings["bf16"], seed=seed),
+        part("memory", weights),
+        (windows.batch(size, window, seed, i) for i in range(min(MEMORY_BATCHES, batches // size))),
+        SHARES,
+    )
+    return {"vision": of_vision, "memory": of_memory}
+
+
+def _encode_held_out(vision: Vision, store: EpisodeStore) -> NDArray[np.float16]:
+    """float16 [frames, 2, latents]: mu and logvar of frames in held-out episodes; 0 in others."""
+    encoded = np.zeros((store.num_frames, 2, vision.latents), np.float16)
+    rows = np.flatnonzero(np.repeat(held_out(store), np.diff(store.episode_starts)))
+    for first in range(0, len(rows), ENCODED_AT_ONCE):
+        some = rows[first : first + ENCODED_AT_ONCE]
+        mu, logvar = vision.encode(torch.from_numpy(store.frames[some]))
+        encoded[some, 0], encoded[some, 1] = mu.numpy(), logvar.numpy()
+    return encoded
 
 
 def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
@@ -122,7 +187,7 @@ def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int
     game = registered_game(recorded.game)
     if game is not None and game.max_steps is not None:
         return game.max_steps // recorded.frame_skip
-    return max(longest_episode(stores, held_out_part=part) for part in (False, True))
+    return max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
 
 
 def reward_per_step(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> float:
