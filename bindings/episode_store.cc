@@ -4,10 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl/filesystem.h>
 
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 
+#include "genie_env/core/exclusive.h"
 #include "genie_env/core/text.h"
 
 namespace genie_env {
@@ -42,7 +42,7 @@ std::span<const Stored> Elements(const py::array_t<T, py::array::c_style>& array
   return {reinterpret_cast<const Stored*>(array.data()), static_cast<size_t>(array.size())};
 }
 
-/// A writer that Python can close. Thread-safe.
+/// A writer that Python can close, and that one thread at a time may use.
 class PythonEpisodeWriter {
  public:
   PythonEpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
@@ -64,16 +64,17 @@ class PythonEpisodeWriter {
     const EpisodeView episode{Elements<uint8_t>(f), Elements<int64_t>(a), Elements<float>(r),
                               Elements<uint8_t>(d), Elements<uint8_t>(t)};
     const py::gil_scoped_release released;
-    const std::scoped_lock lock(mutex_);
+    const Exclusive::Call call = calls_.Enter("append");
     Writer().Append(episode);
   }
 
-  int64_t num_episodes() { return Count(&EpisodeWriter::num_episodes); }
-  int64_t num_frames() { return Count(&EpisodeWriter::num_frames); }
+  int64_t num_episodes() { return Count("num_episodes", &EpisodeWriter::num_episodes); }
+  int64_t num_frames() { return Count("num_frames", &EpisodeWriter::num_frames); }
 
+  /// Waits for the call of another thread.
   void Close() {
     const py::gil_scoped_release released;
-    const std::scoped_lock lock(mutex_);
+    const Exclusive::Call call = calls_.Wait("close");
     writer_.reset();
   }
 
@@ -83,13 +84,12 @@ class PythonEpisodeWriter {
     return *writer_;
   }
 
-  int64_t Count(int64_t (EpisodeWriter::*count)() const) {
-    const py::gil_scoped_release released;
-    const std::scoped_lock lock(mutex_);
+  int64_t Count(const char* name, int64_t (EpisodeWriter::*count)() const) {
+    const Exclusive::Call call = calls_.Enter(name);
     return (Writer().*count)();
   }
 
-  std::mutex mutex_;
+  Exclusive calls_{"writer"};
   std::optional<EpisodeWriter> writer_;
   int64_t height_;
   int64_t width_;
@@ -123,7 +123,8 @@ void InitEpisodeStore(py::module_& m) {
 Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
 
 An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
-has one writer at a time. The writer is a context manager that closes the files.
+has one writer at a time. The writer is a context manager that closes the files. A call while
+another thread is in one raises Busy; `close` waits.
 
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
         writer.append(frames, actions, rewards, terminations, truncations)

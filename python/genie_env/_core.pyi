@@ -6,19 +6,25 @@ import collections.abc
 import numpy
 import numpy.typing
 import os
+import pathlib
 import torch
 import typing
-__all__: list[str] = ['Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
+__all__: list[str] = ['Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
+    """
+class Busy(RuntimeError):
+    """
+    A call beside one of another thread, of an environment, trainer, network, state or writer. The text names both calls; nothing was done.
     """
 class EpisodeWriter:
     """
     Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
     
     An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
-    has one writer at a time. The writer is a context manager that closes the files.
+    has one writer at a time. The writer is a context manager that closes the files. A call while
+    another thread is in one raises Busy; `close` waits.
     
         with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
             writer.append(frames, actions, rewards, terminations, truncations)
@@ -116,7 +122,7 @@ class EpisodeStore:
         ...
 class Model:
     """
-    A network with the loss that trains it.
+    A network with the loss that trains it. A call while another thread trains it raises Busy.
     """
 class Vision(Model):
     """
@@ -157,7 +163,7 @@ class Memory(Model):
         ...
 class Trainer:
     """
-    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) belongs to the caller.
+    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) belongs to the caller. A call while another thread is in one of the trainer or its network raises Busy.
     """
     def __init__(self, model: Model, *, learning_rate: typing.SupportsFloat = 0.001, gradient_clip: typing.SupportsFloat = 0.0, bf16: bool = False, seed: typing.SupportsInt = 0, device: str = 'cpu') -> None:
         ...
@@ -489,7 +495,7 @@ class RowCounters:
         ...
 class WorldState:
     """
-    All that moves in a world: tensors whose first dimension is the row.
+    All that moves in a world: tensors whose first dimension is the row. A call while another thread is in one raises Busy.
     """
     @staticmethod
     def copy_rows(src: WorldState, src_rows: torch.Tensor, dst: WorldState, dst_rows: torch.Tensor) -> None:
@@ -551,6 +557,10 @@ class World:
         bfloat16 where it is faster. options: values by name, of the world's family (see
         `world_families`); what is left out is as the world's directory says.
         """
+    def __copy__(self) -> typing.Any:
+        ...
+    def __deepcopy__(self, arg0: dict) -> typing.Any:
+        ...
     def __repr__(self) -> str:
         ...
     def begin(self, state: WorldState, mask: torch.Tensor, rng: RowCounters, frames: torch.Tensor | None = None) -> None:
@@ -584,6 +594,11 @@ class World:
     @property
     def device(self) -> torch.device:
         ...
+    @property
+    def directory(self) -> pathlib.Path:
+        """
+        The directory that it was loaded from, as an absolute path.
+        """
     @property
     def spec(self) -> WorldSpec:
         ...
@@ -702,10 +717,14 @@ class VecEnvStep:
         """
 class VecEnv:
     """
-    N dreams in one frozen world, stepped together.
+    N dreams in one frozen world, stepped together. A call while another thread is in one raises Busy.
     """
     def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, latent_distance: bool = False, max_latent_distance: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
         ...
+    def close(self) -> None:
+        """
+        Waits for a call of another thread, then frees what the rows hold; what is called later raises ClosedEnvironmentError.
+        """
     def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
         """
         One given frame a row (uint8 [N, H, W, 3]), reality's for instance.
@@ -756,6 +775,11 @@ class VecEnv:
     def rollback_bytes(self) -> int:
         """
         Bytes that the last step saved so that a failing reward_fn or termination_fn could take it back; 0 without them.
+        """
+    @property
+    def temperature(self) -> torch.Tensor:
+        """
+        float32 [N], the sampling temperature of each row: a copy.
         """
 def build_info() -> dict[str, typing.Any]:
     """
