@@ -2,12 +2,12 @@
 
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/calls.h"
 #include "genie_env/core/transformer_constants.h"
 #include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
-using Released = py::call_guard<py::gil_scoped_release>;
 
 void InitDynamics(py::module_& m) {
   const DynamicsSizes defaults;
@@ -44,10 +44,12 @@ the most passes a frame in sampling, sets how much of a frame is masked.
           "logits",
           [](const Dynamics& dynamics, const at::Tensor& tokens, const at::Tensor& masked,
              const at::Tensor& actions) {
-            const FrozenScope scope;
-            return dynamics.Logits(tokens, masked, actions);
+            return Reading(dynamics, "logits", [&] {
+              const FrozenScope scope;
+              return dynamics.Logits(tokens, masked, actions);
+            });
           },
-          py::arg("tokens"), py::arg("masked"), py::arg("actions"), Released(), R"(
+          py::arg("tokens"), py::arg("masked"), py::arg("actions"), R"(
 tokens: int64 [N, T, S], the clean frames. masked: int64 [N, T - 1, S], those from the second on,
 mask_token where a token is masked. actions: int64 [N, T - 1], action t from frame t to t + 1.
 Returns the logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
@@ -55,10 +57,12 @@ Returns the logits of the masked frames' tokens: float32 [N, T - 1, S, codes].
       .def(
           "cross_entropy_by_frame",
           [](const Dynamics& dynamics, const at::Tensor& tokens, const at::Tensor& actions) {
-            const FrozenScope scope;
-            return dynamics.CrossEntropyByFrame(tokens, actions);
+            return Reading(dynamics, "cross_entropy_by_frame", [&] {
+              const FrozenScope scope;
+              return dynamics.CrossEntropyByFrame(tokens, actions);
+            });
           },
-          py::arg("tokens"), py::arg("actions"), Released(),
+          py::arg("tokens"), py::arg("actions"),
           "int64 [N, T, S] and [N, T - 1] -> nats a token of each frame from the second on, with "
           "all "
           "its tokens masked: float32 [T - 1].");

@@ -5,10 +5,10 @@
 #include <pybind11/stl/filesystem.h>
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 
+#include "genie_env/core/exclusive.h"
 #include "genie_env/core/text.h"
 
 namespace genie_env {
@@ -50,7 +50,7 @@ void WarnOfLoss(const std::string& loss) {
   }
 }
 
-/// A writer that Python can close. Thread-safe.
+/// A writer that Python can close, and that one thread at a time may use.
 class PythonEpisodeWriter {
  public:
   PythonEpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
@@ -74,16 +74,17 @@ class PythonEpisodeWriter {
     const EpisodeView episode{Elements<uint8_t>(f), Elements<int64_t>(a), Elements<float>(r),
                               Elements<uint8_t>(d), Elements<uint8_t>(t)};
     const py::gil_scoped_release released;
-    const std::scoped_lock lock(mutex_);
+    const Exclusive::Call call = calls_.Enter("append");
     Writer().Append(episode);
   }
 
-  int64_t num_episodes() { return Count(&EpisodeWriter::num_episodes); }
-  int64_t num_frames() { return Count(&EpisodeWriter::num_frames); }
+  int64_t num_episodes() { return Count("num_episodes", &EpisodeWriter::num_episodes); }
+  int64_t num_frames() { return Count("num_frames", &EpisodeWriter::num_frames); }
 
+  /// Waits for the call of another thread.
   void Close() {
     const py::gil_scoped_release released;
-    const std::scoped_lock lock(mutex_);
+    const Exclusive::Call call = calls_.Wait("close");
     writer_.reset();
   }
 
@@ -93,13 +94,12 @@ class PythonEpisodeWriter {
     return *writer_;
   }
 
-  int64_t Count(int64_t (EpisodeWriter::*count)() const) {
-    const py::gil_scoped_release released;
-    const std::scoped_lock lock(mutex_);
+  int64_t Count(const char* name, int64_t (EpisodeWriter::*count)() const) {
+    const Exclusive::Call call = calls_.Enter(name);
     return (Writer().*count)();
   }
 
-  std::mutex mutex_;
+  Exclusive calls_{"writer"};
   std::optional<EpisodeWriter> writer_;
   int64_t height_;
   int64_t width_;
@@ -133,7 +133,8 @@ void InitEpisodeStore(py::module_& m) {
 Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
 
 An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
-has one writer at a time. The writer is a context manager that closes the files.
+has one writer at a time. The writer is a context manager that closes the files. A call while
+another thread is in one raises Busy; `close` waits.
 
     meta = {"format_version": 1, "game": "doom-take-cover"}
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:

@@ -67,6 +67,9 @@ void InitError(py::module_& m) {
   py::register_exception<FormatError>(m, "FormatError", PyExc_ValueError).doc() =
       "A file or directory that is not what its format promises. The text names the file and the "
       "field.";
+  py::register_exception<Busy>(m, "Busy", PyExc_RuntimeError).doc() =
+      "A call beside one of another thread, of an environment, trainer, network, state or writer. "
+      "The text names both calls; nothing was done.";
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
       std::rethrow_exception(thrown);

@@ -3,12 +3,12 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/calls.h"
 #include "bindings/encoding_scope.h"
 #include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
-using Released = py::call_guard<py::gil_scoped_release>;
 
 void InitLatentAction(py::module_& m) {
   const LatentActionSizes defaults;
@@ -54,26 +54,32 @@ and predicts the second. The encoder's attention window is `window` frames, the 
       .def(
           "codes",
           [](const LatentAction& actions) {
-            const FrozenScope scope;
-            return actions.Codes();
+            return Reading(actions, "codes", [&] {
+              const FrozenScope scope;
+              return actions.Codes();
+            });
           },
           "float32 [actions, code_dimensions]: the codebook, a copy.")
       .def(
           "encode",
           [](const LatentAction& actions, const at::Tensor& frames, bool bf16) {
-            const EncodingScope scope(actions, bf16);
-            return actions.Encode(frames);
+            return Reading(actions, "encode", [&] {
+              const EncodingScope scope(actions, bf16);
+              return actions.Encode(frames);
+            });
           },
-          py::arg("frames"), py::kw_only(), py::arg("bf16") = false, Released(),
+          py::arg("frames"), py::kw_only(), py::arg("bf16") = false,
           "Consecutive frames, uint8 [N, T, height, width, 3] -> the codes of the transitions "
           "between them, int64 [N, T - 1]. bf16: faster, by bfloat16 autocast.")
       .def(
           "predict",
           [](const LatentAction& model, const at::Tensor& frames, const at::Tensor& actions) {
-            const FrozenScope scope;
-            return ToBytes(model.Predict(frames, actions));
+            return Reading(model, "predict", [&] {
+              const FrozenScope scope;
+              return ToBytes(model.Predict(frames, actions));
+            });
           },
-          py::arg("frames"), py::arg("actions"), Released(),
+          py::arg("frames"), py::arg("actions"),
           "uint8 [N, T, height, width, 3] and int64 [N, T], the motion before which is 0 -> the "
           "next frame of each frame, uint8 of their shape.");
 }

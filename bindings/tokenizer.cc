@@ -3,12 +3,12 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/calls.h"
 #include "bindings/encoding_scope.h"
 #include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
-using Released = py::call_guard<py::gil_scoped_release>;
 
 void InitTokenizer(py::module_& m) {
   const TokenizerSizes defaults;
@@ -49,20 +49,23 @@ decoder reads the tokens of one frame.
       .def(
           "encode",
           [](const Tokenizer& tokenizer, const at::Tensor& frames, bool bf16) {
-            const EncodingScope scope(tokenizer, bf16);
-            return tokenizer.Encode(frames);
+            return Reading(tokenizer, "encode", [&] {
+              const EncodingScope scope(tokenizer, bf16);
+              return tokenizer.Encode(frames);
+            });
           },
-          py::arg("frames"), py::kw_only(), py::arg("bf16") = false, Released(),
+          py::arg("frames"), py::kw_only(), py::arg("bf16") = false,
           "Consecutive frames, uint8 [N, T, height, width, 3] -> tokens, int64 [N, T, S]. bf16: "
           "faster, by bfloat16 autocast.")
       .def(
           "decode",
           [](const Tokenizer& tokenizer, const at::Tensor& tokens) {
-            const FrozenScope scope;
-            return ToBytes(tokenizer.Decode(tokens));
+            return Reading(tokenizer, "decode", [&] {
+              const FrozenScope scope;
+              return ToBytes(tokenizer.Decode(tokens));
+            });
           },
-          py::arg("tokens"), Released(),
-          "int64 [N, T, S] -> frames, uint8 [N, T, height, width, 3].");
+          py::arg("tokens"), "int64 [N, T, S] -> frames, uint8 [N, T, height, width, 3].");
 }
 
 }  // namespace genie_env

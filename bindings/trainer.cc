@@ -3,16 +3,18 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "bindings/calls.h"
 #include "genie_env/models/vision_memory/memory.h"
 #include "genie_env/models/vision_memory/vision.h"
 #include "genie_env/tensor/frozen_scope.h"
 
 namespace genie_env {
 namespace py = pybind11;
-using Released = py::call_guard<py::gil_scoped_release>;
 
 void InitTrainer(py::module_& m) {
-  py::class_<Model, std::shared_ptr<Model>>(m, "Model", "A network with the loss that trains it.");
+  py::class_<Model, std::shared_ptr<Model>>(
+      m, "Model",
+      "A network with the loss that trains it. A call while another thread trains it raises Busy.");
 
   py::class_<Vision, Model, std::shared_ptr<Vision>>(
       m, "Vision", "V of World Models: a convolutional variational autoencoder for 64 x 64 frames.")
@@ -25,19 +27,22 @@ void InitTrainer(py::module_& m) {
       .def(
           "encode",
           [](const Vision& vision, const at::Tensor& frames) {
-            const FrozenScope scope;
-            LatentGaussian gaussian = vision.Encode(frames);
-            return std::pair(gaussian.mu, gaussian.logvar);
+            return Reading(vision, "encode", [&] {
+              const FrozenScope scope;
+              LatentGaussian gaussian = vision.Encode(frames);
+              return std::pair(gaussian.mu, gaussian.logvar);
+            });
           },
-          py::arg("frames"), Released(),
-          "uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.")
+          py::arg("frames"), "uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.")
       .def(
           "decode",
           [](const Vision& vision, const at::Tensor& latents) {
-            const FrozenScope scope;
-            return ToFrames(vision.Decode(latents));
+            return Reading(vision, "decode", [&] {
+              const FrozenScope scope;
+              return ToFrames(vision.Decode(latents));
+            });
           },
-          py::arg("latents"), Released(), "float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].");
+          py::arg("latents"), "float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].");
 
   py::class_<Memory, Model, std::shared_ptr<Memory>>(
       m, "Memory", "M of World Models: an LSTM with a mixture density output.")
@@ -49,11 +54,13 @@ void InitTrainer(py::module_& m) {
       .def(
           "termination_logits",
           [](const Memory& memory, const TensorMap& batch, uint64_t noise_step) {
-            const FrozenScope scope;
-            TrainingNoise noise(0, noise_step);
-            return memory.TerminationLogits(batch, noise);
+            return Reading(memory, "termination_logits", [&] {
+              const FrozenScope scope;
+              TrainingNoise noise(0, noise_step);
+              return memory.TerminationLogits(batch, noise);
+            });
           },
-          py::arg("batch"), py::arg("noise_step"), Released(),
+          py::arg("batch"), py::arg("noise_step"),
           "The termination logits of a batch of windows: float32 [N, T]. They are trained with a "
           "higher weight of terminations, so their probabilities are too high.")
       .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
@@ -62,36 +69,41 @@ void InitTrainer(py::module_& m) {
 
   py::class_<Trainer>(m, "Trainer",
                       "One network, its loss and its optimiser (Adam). The loop around it (data "
-                      "order, schedule, progress, checkpoints) belongs to the caller.")
+                      "order, schedule, progress, checkpoints) belongs to the caller. A call while "
+                      "another thread is in one of the trainer or its network raises Busy.")
       .def(py::init([](std::shared_ptr<Model> model, double learning_rate, double gradient_clip,
                        bool bf16, uint64_t seed, const std::string& device) {
-             return std::make_unique<Trainer>(
-                 std::move(model),
-                 TrainerOptions{learning_rate, gradient_clip, bf16, seed, device});
+             const TrainerOptions options{learning_rate, gradient_clip, bf16, seed, device};
+             if (!model) return std::make_unique<Trainer>(model, options);  // which refuses it
+             const Exclusive::Call call = CallsOf(*model).Enter("Trainer");
+             return std::make_unique<Trainer>(model, options);
            }),
            py::arg("model"), py::kw_only(),
            py::arg("learning_rate") = TrainerOptions{}.learning_rate,
            py::arg("gradient_clip") = TrainerOptions{}.gradient_clip,
            py::arg("bf16") = TrainerOptions{}.bf16, py::arg("seed") = TrainerOptions{}.seed,
            py::arg("device") = TrainerOptions{}.device)
-      .def("backward", &Trainer::Backward, py::arg("batch"), Released(),
+      .def("backward", Alone("backward", &Trainer::Backward), py::arg("batch"),
            "Computes loss and gradients of one batch; returns the loss and its terms.\n\n"
            "Raises RuntimeError where the loss is not finite. Where it raises, there are no "
            "gradients.")
-      .def("evaluate", &Trainer::Evaluate, py::arg("batch"), py::arg("noise_step"), Released(),
+      .def("evaluate", Alone("evaluate", &Trainer::Evaluate), py::arg("batch"),
+           py::arg("noise_step"),
            "Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.")
-      .def("update", &Trainer::Update, Released(),
+      .def("update", Alone("update", &Trainer::Update),
            "Makes one optimiser step with the gradients of the last `backward`.\n\n"
            "Raises RuntimeError where it failed, where another update or load came after it, and\n"
            "where a gradient is not finite; the weights are then as before.")
-      .def("set_learning_rate", &Trainer::SetLearningRate, py::arg("learning_rate"))
-      .def("gradients", &Trainer::Gradients, "The gradients by parameter name, not copied.")
-      .def("weights", &Trainer::Weights, "Copies of the parameters, by name.")
-      .def("load_weights", &Trainer::LoadWeights, py::arg("weights"))
-      .def("state", &Trainer::State,
+      .def("set_learning_rate", Alone("set_learning_rate", &Trainer::SetLearningRate),
+           py::arg("learning_rate"))
+      .def("gradients", Alone("gradients", &Trainer::Gradients),
+           "The gradients by parameter name, not copied.")
+      .def("weights", Alone("weights", &Trainer::Weights), "Copies of the parameters, by name.")
+      .def("load_weights", Alone("load_weights", &Trainer::LoadWeights), py::arg("weights"))
+      .def("state", Alone("state", &Trainer::State),
            "Copies of weights, optimiser moments, buffers and step: what resuming needs.")
-      .def("load_state", &Trainer::LoadState, py::arg("state"))
-      .def_property_readonly("step", &Trainer::step, "Updates made.")
+      .def("load_state", Alone("load_state", &Trainer::LoadState), py::arg("state"))
+      .def_property_readonly("step", Alone("step", &Trainer::step), "Updates made.")
       .def_property_readonly("model", &Trainer::model, py::return_value_policy::reference_internal);
 }
 

@@ -1,12 +1,21 @@
 #include "genie_env/env/vec_env.h"
 
-#include <pybind11/functional.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 #include <torch/csrc/utils/pybind.h>
+
+#include <memory>
+#include <optional>
+#include <tuple>
 
 #include "bindings/check_signals.h"
 #include "bindings/or_none.h"
+#include "genie_env/core/exclusive.h"
 #include "genie_env/core/text.h"
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace genie_env {
 namespace py = pybind11;
@@ -34,6 +43,127 @@ AutoresetMode ParseAutoresetMode(const std::string& name) {
   }
   throw std::invalid_argument("autoreset_mode is \"" + name +
                               "\", expected \"NextStep\", \"SameStep\" or \"Disabled\"");
+}
+
+using PythonStepFunction =
+    py::typing::Callable<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
+
+/// A VecEnv that Python can close, and that one thread at a time may use. It owns the functions
+/// that Python gave, where Python's garbage collector sees them: they often hold the environment.
+class PythonVecEnv {
+ public:
+  /// `options` without functions.
+  PythonVecEnv(std::shared_ptr<World> world, VecEnvOptions options,
+               const std::optional<PythonStepFunction>& reward_fn,
+               const std::optional<PythonStepFunction>& termination_fn) {
+    for (const auto& [given, own, option] :
+         {std::tuple{&reward_fn, &reward_fn_, &options.reward_fn},
+          {&termination_fn, &termination_fn_, &options.termination_fn}}) {
+      if (!*given) continue;
+      *own = **given;
+      *option = Calling(own);
+    }
+    const py::gil_scoped_release released;
+    env_ = std::make_unique<VecEnv>(std::move(world), std::move(options));
+    options_ = env_->options();
+  }
+
+  PythonVecEnv(const PythonVecEnv&) = delete;
+  PythonVecEnv& operator=(const PythonVecEnv&) = delete;
+
+  /// Runs use(the environment) alone, without the interpreter's lock. Throws Busy, or Gymnasium's
+  /// ClosedEnvironmentError.
+  template <typename Use>
+  auto Call(const char* name, const Use& use) {
+    const py::gil_scoped_release released;
+    const Exclusive::Call call = calls_.Enter(name);
+    if (env_ == nullptr) ThrowClosed(name);
+    return use(*env_);
+  }
+
+  /// Waits for the call of another thread and frees what the rows hold; may be called again.
+  void Close() {
+    if (calls_.InCall()) {
+      throw std::logic_error(
+          "close: called within a call of this environment, by a function that "
+          "it calls; close it when that call is over");
+    }
+    {
+      const py::gil_scoped_release released;
+      const Exclusive::Call call = calls_.Wait("close");
+      env_ = nullptr;
+#if defined(__GLIBC__)
+      malloc_trim(0);  // it keeps what lies between blocks that are in use
+#endif
+    }
+    Forget();
+  }
+
+  /// Its functions are never called by Python.
+  const VecEnvOptions& options() const { return options_; }
+
+  int Visit(visitproc visit, void* arg) const {
+    Py_VISIT(reward_fn_.ptr());
+    Py_VISIT(termination_fn_.ptr());
+    return 0;
+  }
+
+  void Forget() {
+    // Whatever their ends run finds them gone already.
+    const py::object reward_fn = std::move(reward_fn_), termination_fn = std::move(termination_fn_);
+  }
+
+ private:
+  /// `function` is a member of this.
+  static StepFunction Calling(const py::object* function) {
+    return [function](const at::Tensor& observation, const at::Tensor& action,
+                      const at::Tensor& next_observation) {
+      const py::gil_scoped_acquire python;
+      return (*function)(observation, action, next_observation).cast<at::Tensor>();
+    };
+  }
+
+  [[noreturn]] static void ThrowClosed(const std::string& name) {
+    const py::gil_scoped_acquire python;
+    const py::object error = py::module_::import("gymnasium.error").attr("ClosedEnvironmentError");
+    py::set_error(error, (name + ": the environment was closed; make another one").c_str());
+    throw py::error_already_set();
+  }
+
+  Exclusive calls_{"environment"};
+  py::object reward_fn_, termination_fn_;
+  VecEnvOptions options_;
+  std::unique_ptr<VecEnv> env_;  // after the functions that it calls
+};
+
+/// A method of VecEnv as one of PythonVecEnv.
+template <typename Result, typename... Arguments>
+auto Alone(const char* name, Result (VecEnv::*method)(Arguments...)) {
+  return [=](PythonVecEnv& env, Arguments... arguments) -> Result {
+    return env.Call(name, [&](VecEnv& it) { return (it.*method)(arguments...); });
+  };
+}
+
+template <typename Result, typename... Arguments>
+auto Alone(const char* name, Result (VecEnv::*method)(Arguments...) const) {
+  return [=](PythonVecEnv& env, Arguments... arguments) -> Result {
+    return env.Call(name, [&](const VecEnv& it) { return (it.*method)(arguments...); });
+  };
+}
+
+/// Lets Python's garbage collector look into it.
+void SetUpCollection(PyHeapTypeObject* heap_type) {
+  PyTypeObject& type = heap_type->ht_type;
+  type.tp_flags |= Py_TPFLAGS_HAVE_GC;
+  type.tp_traverse = [](PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    if (!py::detail::is_holder_constructed(self)) return 0;
+    return py::cast<PythonVecEnv&>(py::handle(self)).Visit(visit, arg);
+  };
+  type.tp_clear = [](PyObject* self) {
+    if (py::detail::is_holder_constructed(self)) py::cast<PythonVecEnv&>(py::handle(self)).Forget();
+    return 0;
+  };
 }
 
 }  // namespace
@@ -81,27 +211,31 @@ void InitVecEnv(py::module_& m) {
                              "did");
 
   const VecEnvOptions defaults;
-  py::class_<VecEnv>(m, "VecEnv", "N dreams in one frozen world, stepped together.")
-      .def(py::init(
-               [](std::shared_ptr<World> world, int64_t num_envs, const std::string& observation,
-                  std::optional<double> temperature, const std::string& autoreset_mode,
-                  std::optional<int64_t> max_episode_steps, std::optional<double> max_surprise,
-                  bool latent_distance, std::optional<double> max_latent_distance,
-                  const std::optional<StepFunction>& reward_fn,
-                  const std::optional<StepFunction>& termination_fn, std::optional<uint64_t> seed) {
-                 return VecEnv(std::move(world),
-                               {.num_envs = num_envs,
-                                .observation = observation,
-                                .temperature = temperature,
-                                .autoreset_mode = ParseAutoresetMode(autoreset_mode),
-                                .max_episode_steps = max_episode_steps,
-                                .max_surprise = max_surprise,
-                                .latent_distance = latent_distance,
-                                .max_latent_distance = max_latent_distance,
-                                .reward_fn = reward_fn.value_or(nullptr),
-                                .termination_fn = termination_fn.value_or(nullptr),
-                                .seed = seed});
-               }),
+  py::class_<PythonVecEnv>(m, "VecEnv", py::custom_type_setup(SetUpCollection),
+                           "N dreams in one frozen world, stepped together. A call while another "
+                           "thread is in one raises "
+                           "Busy.")
+      .def(py::init([](std::shared_ptr<World> world, int64_t num_envs,
+                       const std::string& observation, std::optional<double> temperature,
+                       const std::string& autoreset_mode, std::optional<int64_t> max_episode_steps,
+                       std::optional<double> max_surprise, bool latent_distance,
+                       std::optional<double> max_latent_distance,
+                       const std::optional<PythonStepFunction>& reward_fn,
+                       const std::optional<PythonStepFunction>& termination_fn,
+                       std::optional<uint64_t> seed) {
+             return std::make_unique<PythonVecEnv>(
+                 std::move(world),
+                 VecEnvOptions{.num_envs = num_envs,
+                               .observation = observation,
+                               .temperature = temperature,
+                               .autoreset_mode = ParseAutoresetMode(autoreset_mode),
+                               .max_episode_steps = max_episode_steps,
+                               .max_surprise = max_surprise,
+                               .latent_distance = latent_distance,
+                               .max_latent_distance = max_latent_distance,
+                               .seed = seed},
+                 reward_fn, termination_fn);
+           }),
            py::arg("world"), py::kw_only(), py::arg("num_envs") = defaults.num_envs,
            py::arg("observation") = defaults.observation,
            py::arg("temperature") = defaults.temperature,
@@ -111,48 +245,58 @@ void InitVecEnv(py::module_& m) {
            py::arg("latent_distance") = defaults.latent_distance,
            py::arg("max_latent_distance") = defaults.max_latent_distance,
            py::arg("reward_fn") = py::none(), py::arg("termination_fn") = py::none(),
-           py::arg("seed") = defaults.seed, Released())
-      .def_property_readonly("options", &VecEnv::options, "With every default filled in.")
-      .def_property_readonly("num_envs", &VecEnv::num_envs, "Rows left (see keep).")
-      .def_property_readonly("rollback_bytes", &VecEnv::rollback_bytes,
+           py::arg("seed") = defaults.seed)
+      .def_property_readonly("options", &PythonVecEnv::options, py::return_value_policy::copy,
+                             "With every default filled in.")
+      .def_property_readonly("num_envs", Alone("num_envs", &VecEnv::num_envs),
+                             "Rows left (see keep).")
+      .def_property_readonly("temperature", Alone("temperature", &VecEnv::temperature),
+                             "float32 [N], the sampling temperature of each row: a copy.")
+      .def_property_readonly("rollback_bytes", Alone("rollback_bytes", &VecEnv::rollback_bytes),
                              "Bytes that the last step saved so that a failing reward_fn or "
                              "termination_fn could take it back; 0 without them.")
       .def(
           "reset",
-          [](VecEnv& env, std::optional<std::vector<uint64_t>> seeds,
+          [](PythonVecEnv& env, std::optional<std::vector<uint64_t>> seeds,
              std::optional<at::Tensor> mask, std::optional<at::Tensor> frames,
              std::optional<at::Tensor> actions, std::optional<Snapshot> snapshot,
              std::optional<at::Tensor> temperature) {
-            return env.Reset({.seeds = std::move(seeds),
-                              .mask = std::move(mask),
-                              .frames = std::move(frames),
-                              .actions = std::move(actions),
-                              .between_frames = CheckSignals,
-                              .snapshot = std::move(snapshot),
-                              .temperature = std::move(temperature)});
+            const ResetOptions options{.seeds = std::move(seeds),
+                                       .mask = std::move(mask),
+                                       .frames = std::move(frames),
+                                       .actions = std::move(actions),
+                                       .between_frames = CheckSignals,
+                                       .snapshot = std::move(snapshot),
+                                       .temperature = std::move(temperature)};
+            return env.Call("reset", [&](VecEnv& it) { return it.Reset(options); });
           },
           py::kw_only(), py::arg("seeds") = py::none(), py::arg("mask") = py::none(),
           py::arg("frames") = py::none(), py::arg("actions") = py::none(),
-          py::arg("snapshot") = py::none(), py::arg("temperature") = py::none(), Released(),
+          py::arg("snapshot") = py::none(), py::arg("temperature") = py::none(),
           "Begins episodes; returns the observation of all rows.")
-      .def("step", &VecEnv::Step, py::arg("actions"), Released(),
+      .def("step", Alone("step", &VecEnv::Step), py::arg("actions"),
            "One dreamt frame a row. actions: int64 [N].")
-      .def("follow", &VecEnv::Follow, py::arg("actions"), py::arg("frames"), Released(),
+      .def("follow", Alone("follow", &VecEnv::Follow), py::arg("actions"), py::arg("frames"),
            "One given frame a row (uint8 [N, H, W, 3]), reality's for instance.")
-      .def("render", &VecEnv::Render, py::arg("rows") = py::none(), Released(),
+      .def("render", Alone("render", &VecEnv::Render), py::arg("rows") = py::none(),
            "The current frames: uint8 [R, H, W, 3].")
-      .def("snapshot", &VecEnv::TakeSnapshot, py::arg("rows") = py::none(), Released(),
+      .def("snapshot", Alone("snapshot", &VecEnv::TakeSnapshot), py::arg("rows") = py::none(),
            "All that the given rows are (int64 [R]; None: all).")
-      .def("restore", &VecEnv::Restore, py::arg("snapshot"), py::arg("rows") = py::none(),
-           py::arg("seeds") = py::none(), Released(),
+      .def("restore", Alone("restore", &VecEnv::Restore), py::arg("snapshot"),
+           py::arg("rows") = py::none(), py::arg("seeds") = py::none(),
            "Rows go on where the snapshot was taken, or branch off with new seeds; returns the "
            "observation of all rows.")
-      .def("fork", &VecEnv::Fork, py::arg("row"), py::arg("into_rows"),
-           py::arg("seeds") = py::none(), Released(), "The same with a snapshot of one row.")
-      .def("keep", &VecEnv::Keep, py::arg("rows"), Released(),
+      .def("fork", Alone("fork", &VecEnv::Fork), py::arg("row"), py::arg("into_rows"),
+           py::arg("seeds") = py::none(), "The same with a snapshot of one row.")
+      .def("keep", Alone("keep", &VecEnv::Keep), py::arg("rows"),
            "Goes on with only the given rows (int64 [R], without repeats), in that order.")
-      .def("set_temperature", &VecEnv::SetTemperature, py::arg("temperature"), Released(),
-           "float32 [N], above 0: one sampling temperature a row, from the next step on.");
+      .def("set_temperature", Alone("set_temperature", &VecEnv::SetTemperature),
+           py::arg("temperature"),
+           "float32 [N], above 0: one sampling temperature a row, from the next step on.")
+      .def(
+          "close", &PythonVecEnv::Close,
+          "Waits for a call of another thread, then frees what the rows hold; what is called later "
+          "raises ClosedEnvironmentError.");
 }
 
 }  // namespace genie_env

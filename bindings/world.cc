@@ -6,8 +6,11 @@
 #include <pybind11/typing.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <memory>
+
 #include "bindings/check_signals.h"
 #include "bindings/or_none.h"
+#include "genie_env/core/exclusive.h"
 #include "genie_env/core/text.h"
 #include "genie_env/worlds/registry.h"
 
@@ -259,6 +262,21 @@ const std::string& KindOf(const World& world, const std::optional<std::string>& 
   return kind ? *kind : world.spec().observations.front().name;
 }
 
+/// A WorldState that one thread at a time may use.
+struct PythonWorldState {
+  /// Runs use(the state) alone.
+  template <typename Use>
+  auto Call(const char* name, const Use& use) {
+    const Exclusive::Call call = calls.Enter(name);
+    return use(state);
+  }
+
+  explicit PythonWorldState(WorldState given) : state(std::move(given)) {}
+
+  WorldState state;
+  Exclusive calls{"state"};
+};
+
 void InitState(py::module_& m) {
   py::class_<RowCounters>(m, "RowCounters",
                           "Where each row's random draws stand: arrays of integers, one a row.")
@@ -268,11 +286,14 @@ void InitState(py::module_& m) {
         return "RowCounters(" + std::to_string(rng.size()) + " rows)";
       });
 
-  py::class_<WorldState>(m, "WorldState",
-                         "All that moves in a world: tensors whose first dimension is the row.")
-      .def_property_readonly("rows", &WorldState::rows)
+  py::class_<PythonWorldState>(
+      m, "WorldState",
+      "All that moves in a world: tensors whose first dimension is the row. A call while "
+      "another thread is in one raises Busy.")
+      .def_property_readonly("rows", [](const PythonWorldState& own) { return own.state.rows(); })
       .def("__repr__",
-           [](const WorldState& state) {
+           [](const PythonWorldState& own) {
+             const WorldState& state = own.state;
              std::string text = "WorldState(" + std::to_string(state.rows()) + " rows of ";
              for (size_t i = 0; i < state.fields().size(); ++i) {
                text += (i == 0 ? "" : ", ") + state.fields()[i].name;
@@ -281,18 +302,39 @@ void InitState(py::module_& m) {
            })
       .def_property_readonly(
           "fields",
-          [](const WorldState& state) {
+          [](const PythonWorldState& own) {
             std::map<std::string, at::Tensor> fields;
-            for (const auto& field : state.fields()) fields.emplace(field.name, field.tensor);
+            for (const auto& field : own.state.fields()) fields.emplace(field.name, field.tensor);
             return fields;
           },
           "The tensors themselves, by name: to write to them moves the world.")
-      .def("clone", &WorldState::Clone, Released(), "A deep copy of all rows.")
-      .def("select", &WorldState::Select, py::arg("rows"), Released(),
-           "A deep copy of the given rows (int64 [R]), in that order.")
-      .def_static("copy_rows", &WorldState::CopyRows, py::arg("src"), py::arg("src_rows"),
-                  py::arg("dst"), py::arg("dst_rows"), Released(),
-                  "dst[dst_rows[i]] = src[src_rows[i]] (int64 [R] each).");
+      .def(
+          "clone",
+          [](PythonWorldState& own) {
+            return own.Call("clone", [](const WorldState& state) {
+              return std::make_unique<PythonWorldState>(state.Clone());
+            });
+          },
+          Released(), "A deep copy of all rows.")
+      .def(
+          "select",
+          [](PythonWorldState& own, const at::Tensor& rows) {
+            return own.Call("select", [&](const WorldState& state) {
+              return std::make_unique<PythonWorldState>(state.Select(rows));
+            });
+          },
+          py::arg("rows"), Released(), "A deep copy of the given rows (int64 [R]), in that order.")
+      .def_static(
+          "copy_rows",
+          [](PythonWorldState& src, const at::Tensor& src_rows, PythonWorldState& dst,
+             const at::Tensor& dst_rows) {
+            src.Call("copy_rows", [&](const WorldState& from) {
+              dst.Call("copy_rows",
+                       [&](WorldState& to) { WorldState::CopyRows(from, src_rows, to, dst_rows); });
+            });
+          },
+          py::arg("src"), py::arg("src_rows"), py::arg("dst"), py::arg("dst_rows"), Released(),
+          "dst[dst_rows[i]] = src[src_rows[i]] (int64 [R] each).");
 
   py::class_<WorldStep>(m, "WorldStep", "What one step brought to each of N rows.")
       .def_readonly("reward", &WorldStep::reward, "float32 [N]")
@@ -329,17 +371,26 @@ void InitWorld(py::module_& m) {
           "`world_families`); what is left out is as the world's directory says.")
       .def_property_readonly("spec", &World::spec, py::return_value_policy::reference_internal)
       .def_property_readonly("device", &World::device)
+      .def_property_readonly("directory", &World::directory,
+                             "The directory that it was loaded from, as an absolute path.")
+      .def("__copy__", [](const py::object& self) { return self; })  // it never changes
+      .def("__deepcopy__", [](const py::object& self, const py::dict&) { return self; })
       .def("__repr__",
            [](const World& world) {
              return "World(" + Description(world.spec()) + " on " + world.device().str() + ")";
            })
-      .def("make_state", &World::MakeState, py::arg("rows"), Released(),
-           "A state of `rows` rows, none of which has begun.")
+      .def(
+          "make_state",
+          [](const World& world, int64_t rows) {
+            return std::make_unique<PythonWorldState>(world.MakeState(rows));
+          },
+          py::arg("rows"), Released(), "A state of `rows` rows, none of which has begun.")
       .def(
           "begin",
-          [](const World& world, WorldState& state, const at::Tensor& mask, const RowCounters& rng,
-             const std::optional<at::Tensor>& frames) {
-            world.Begin(state, mask, {.frames = frames}, rng);
+          [](const World& world, PythonWorldState& own, const at::Tensor& mask,
+             const RowCounters& rng, const std::optional<at::Tensor>& frames) {
+            own.Call("begin",
+                     [&](WorldState& state) { world.Begin(state, mask, {.frames = frames}, rng); });
           },
           py::arg("state"), py::arg("mask"), py::arg("rng"), py::arg("frames") = py::none(),
           Released(),
@@ -347,10 +398,12 @@ void InitWorld(py::module_& m) {
           "`frames` (uint8 [N, H, W, 3]).")
       .def(
           "step",
-          [](const World& world, WorldState& state, const at::Tensor& actions,
+          [](const World& world, PythonWorldState& own, const at::Tensor& actions,
              const at::Tensor& temperature, const RowCounters& rng,
              const std::optional<std::string>& observation) {
-            return world.Step(state, actions, temperature, rng, KindOf(world, observation));
+            return own.Call("step", [&](WorldState& state) {
+              return world.Step(state, actions, temperature, rng, KindOf(world, observation));
+            });
           },
           py::arg("state"), py::arg("actions"), py::arg("temperature"), py::arg("rng"),
           py::arg("observation") = py::none(), Released(),
@@ -358,21 +411,36 @@ void InitWorld(py::module_& m) {
           "observation: the kind that the step returns; None: the world's first.")
       .def(
           "follow",
-          [](const World& world, WorldState& state, const at::Tensor& actions,
+          [](const World& world, PythonWorldState& own, const at::Tensor& actions,
              const at::Tensor& frames, const RowCounters& rng,
              const std::optional<std::string>& observation) {
-            return world.Follow(state, actions, frames, rng, KindOf(world, observation));
+            return own.Call("follow", [&](WorldState& state) {
+              return world.Follow(state, actions, frames, rng, KindOf(world, observation));
+            });
           },
           py::arg("state"), py::arg("actions"), py::arg("frames"), py::arg("rng"),
           py::arg("observation") = py::none(), Released(),
           "One given frame a row (uint8 [N, H, W, 3]), in place; otherwise as `step`.")
-      .def("observe", &World::Observe, py::arg("state"), py::arg("kind"),
-           py::arg("rows") = py::none(), Released(),
-           "The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a\n"
-           "fresh tensor.")
-      .def("latent_distance", &World::LatentDistance, py::arg("state"), Released(),
-           "How far each row's latents are from those of the training frames: float32 [N], their\n"
-           "Mahalanobis distance.");
+      .def(
+          "observe",
+          [](const World& world, PythonWorldState& own, const std::string& kind,
+             const std::optional<at::Tensor>& rows) {
+            return own.Call("observe", [&](const WorldState& state) {
+              return world.Observe(state, kind, rows);
+            });
+          },
+          py::arg("state"), py::arg("kind"), py::arg("rows") = py::none(), Released(),
+          "The observation `kind` of the given rows (int64 [R]; None: all), as the spec says: a\n"
+          "fresh tensor.")
+      .def(
+          "latent_distance",
+          [](const World& world, PythonWorldState& own) {
+            return own.Call("latent_distance",
+                            [&](const WorldState& state) { return world.LatentDistance(state); });
+          },
+          py::arg("state"), Released(),
+          "How far each row's latents are from those of the training frames: float32 [N], their\n"
+          "Mahalanobis distance.");
 }
 
 }  // namespace genie_env

@@ -23,4 +23,10 @@ struct ResetNeeded : std::logic_error {
   using std::logic_error::logic_error;
 };
 
+/// A call beside one of another thread, of an object that only one at a time may use. Nothing was
+/// done: it may be called again.
+struct Busy : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace genie_env

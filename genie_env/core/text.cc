@@ -18,6 +18,15 @@ std::string Joined(std::span<const int64_t> shape, const std::string& minus_one)
 
 }  // namespace
 
+std::string NameRows(std::span<const int64_t> rows) {
+  std::string text = (rows.size() == 1 ? "row " : "rows ") + std::to_string(rows[0]);
+  if (rows.size() == 2) text += " and " + std::to_string(rows[1]);
+  if (rows.size() > 2) {
+    text += ", " + std::to_string(rows[1]) + " and " + std::to_string(rows.size() - 2) + " more";
+  }
+  return text;
+}
+
 std::string NumberText(double number) {
   std::ostringstream text;
   text << number;

@@ -6,10 +6,13 @@
 
 namespace genie_env {
 
-// Numbers and shapes as text, for errors.
+// Numbers, rows and shapes as text, for errors.
 
 /// "0.25", "1e-60", "nan": six digits at most.
 std::string NumberText(double number);
+
+/// "row 3", "rows 3 and 7", "rows 3, 7 and 12 more"; `rows` is not empty.
+std::string NameRows(std::span<const int64_t> rows);
 
 /// "512.0 GiB", "4.3 KiB", "12 bytes".
 std::string BytesText(double bytes);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/text.h"
 
 namespace genie_env {
 namespace {
@@ -18,15 +19,6 @@ std::vector<T> Selected(const std::vector<T>& values, std::span<const int64_t> r
 }
 
 }  // namespace
-
-std::string NameRows(std::span<const int64_t> rows) {
-  std::string text = (rows.size() == 1 ? "row " : "rows ") + std::to_string(rows[0]);
-  if (rows.size() == 2) text += " and " + std::to_string(rows[1]);
-  if (rows.size() > 2) {
-    text += ", " + std::to_string(rows[1]) + " and " + std::to_string(rows.size() - 2) + " more";
-  }
-  return text;
-}
 
 EpisodeTracker::EpisodeTracker(int64_t rows, uint64_t seed)
     : counters_(static_cast<size_t>(rows)), phases_(counters_.size(), Phase::kNew) {

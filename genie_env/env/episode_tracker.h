@@ -80,7 +80,4 @@ class EpisodeTracker {
   std::vector<Phase> phases_;
 };
 
-/// "row 3", "rows 3 and 7", "rows 3, 7 and 12 more"; `rows` is not empty.
-std::string NameRows(std::span<const int64_t> rows);
-
 }  // namespace genie_env

@@ -4,13 +4,17 @@
 #include <ATen/ops/zeros.h>
 
 #include <array>
+#include <charconv>
 #include <limits>
 #include <map>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "genie_env/core/error.h"
+#include "genie_env/core/options.h"
 #include "genie_env/core/text.h"
 #include "genie_env/env/snapshot_parts.h"
 #include "genie_env/io/file.h"
@@ -24,7 +28,8 @@ namespace genie_env {
 namespace {
 
 constexpr const char* kFormat = "genie_env snapshot 1";
-constexpr std::string_view kState = "state.";  // goes before the names of the world's own tensors
+constexpr std::string_view kState = "state.";    // goes before the names of the world's own tensors
+constexpr std::string_view kOption = "option.";  // goes before the names of its family's options
 
 /// The tensors of a file, and the views of them that are written.
 class Tensors {
@@ -62,7 +67,58 @@ class Tensors {
 };
 
 std::map<std::string, std::string> MetadataOf(const Snapshot::Parts& parts) {
-  return {{"format", kFormat}, {"world", parts.world}, {"fingerprint", parts.fingerprint}};
+  std::map<std::string, std::string> metadata{
+      {"format", kFormat}, {"world", parts.world}, {"fingerprint", parts.fingerprint}};
+  if (!parts.dtype.empty()) metadata.emplace("dtype", parts.dtype);
+  for (const auto& [name, text] : parts.options) {
+    metadata.emplace(std::string(kOption) + name, text);
+  }
+  return metadata;
+}
+
+std::string TextOf(const OptionValue& value) {
+  if (const auto* number = std::get_if<double>(&value)) {
+    std::array<char, 32> text{};
+    return {text.data(), std::to_chars(text.data(), text.data() + text.size(), *number).ptr};
+  }
+  return ValueText(value);
+}
+
+// "passes=3 and order=random"
+std::string Listed(const std::vector<std::pair<std::string, std::string>>& options) {
+  std::string list;
+  for (size_t i = 0; i < options.size(); ++i) {
+    if (i > 0) list += i + 1 == options.size() ? " and " : ", ";
+    list += Shortened(options[i].first) + "=" + Shortened(options[i].second);
+  }
+  return list;
+}
+
+// Throws unless the world computes as the snapshot's did.
+void CheckOptionsAlike(const WorldSpec& spec, const Snapshot::Parts& parts) {
+  std::vector<std::pair<std::string, std::string>> taken, in_force;
+  if (!parts.dtype.empty() && parts.dtype != spec.dtype) {
+    taken.emplace_back("dtype", parts.dtype);
+    in_force.emplace_back("dtype", spec.dtype);
+  }
+  std::map<std::string, std::string> unknown = parts.options;
+  for (const Option& option : spec.options) {
+    const auto stored = parts.options.find(option.spec.name);
+    const std::string text =
+        stored == parts.options.end() ? TextOf(option.default_value) : stored->second;
+    unknown.erase(option.spec.name);
+    if (text == TextOf(option.value)) continue;
+    taken.emplace_back(option.spec.name, text);
+    in_force.emplace_back(option.spec.name, TextOf(option.value));
+  }
+  for (const auto& [name, text] : unknown) {
+    taken.emplace_back(name, text);
+    in_force.emplace_back("no option", name);
+  }
+  if (taken.empty()) return;
+  throw std::invalid_argument("snapshot: it was taken with " + Listed(taken) +
+                              ", but this environment's world was loaded with " + Listed(in_force) +
+                              "; load the world as the snapshot's was");
 }
 
 /// A snapshot out of a file, every number of which is checked but those of the world's own tensors.
@@ -95,6 +151,8 @@ class Reader {
     }
     return {.world = Metadata("world"),
             .fingerprint = Metadata("fingerprint"),
+            .dtype = Dtype(),
+            .options = Options(),
             .state = State(rows),
             .tracker = EpisodeTracker::Restored(std::move(counters), ended),
             .temperature = temperature};
@@ -109,6 +167,19 @@ class Reader {
     const auto found = file_.metadata().find(key);
     if (found == file_.metadata().end()) throw FormatError(name_ + " has no \"" + key + "\"");
     return found->second;
+  }
+
+  std::string Dtype() const {
+    const auto found = file_.metadata().find("dtype");
+    return found == file_.metadata().end() ? "" : found->second;
+  }
+
+  std::map<std::string, std::string> Options() const {
+    std::map<std::string, std::string> options;
+    for (const auto& [key, text] : file_.metadata()) {
+      if (key.starts_with(kOption)) options.emplace(key.substr(kOption.size()), text);
+    }
+    return options;
   }
 
   // [rows]; -1: any number above 0
@@ -185,6 +256,12 @@ Snapshot Snapshot::FromBytes(std::span<const std::byte> bytes, const std::string
   return Snapshot(Reader(bytes, name).Read());
 }
 
+std::map<std::string, std::string> TextsOf(std::span<const Option> options) {
+  std::map<std::string, std::string> texts;
+  for (const Option& option : options) texts.emplace(option.spec.name, TextOf(option.value));
+  return texts;
+}
+
 WorldState StateFor(const World& world, const WorldState& like, const Snapshot& snapshot) {
   const auto describe = [](const std::string& name, const std::string& fingerprint) {
     return Quoted(name) + " (fingerprint " + fingerprint.substr(0, 12) + ")";
@@ -196,6 +273,7 @@ WorldState StateFor(const World& world, const WorldState& like, const Snapshot& 
         describe(snapshot.world(), snapshot.fingerprint()) + ", but this environment dreams in " +
         describe(spec.name, spec.fingerprint) + "; restore it where it was taken");
   }
+  CheckOptionsAlike(spec, snapshot.parts());
   std::vector<WorldState::Field> fields;
   for (const auto& [name, expected] : like.fields()) {
     at::Tensor found;

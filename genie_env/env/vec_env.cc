@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "genie_env/env/vec_env_impl.h"
-#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 namespace {
@@ -54,6 +53,8 @@ Snapshot VecEnv::Impl::TakeSnapshot(const std::optional<at::Tensor>& rows) const
   tracker.CheckBegun("snapshot", view.elements());
   return Snapshot({.world = world->spec().name,
                    .fingerprint = world->spec().fingerprint,
+                   .dtype = world->spec().dtype,
+                   .options = TextsOf(world->spec().options),
                    .state = state.Select(asked),
                    .tracker = tracker.Select(view.elements()),
                    .temperature = temperature.index_select(0, asked)});
@@ -74,7 +75,7 @@ at::Tensor VecEnv::Impl::Restore(const Snapshot& snapshot, const std::optional<a
     const Snapshot::Parts& parts = snapshot.parts();
     tracker.Resume(view.elements(), parts.tracker, HostView<int64_t>(from).elements(), seeds);
     temperature = temperature.index_copy(0, into, parts.temperature.index_select(0, from));
-    return Returned(Observe());
+    return Returned(ObserveChanged(into));
   });
 }
 
@@ -99,7 +100,8 @@ void VecEnv::Impl::SetTemperature(const at::Tensor& given) {
   CheckOutside("set_temperature");
   CheckTensor(given, "temperature", at::kFloat, {tracker.rows()});
   const HostView<float> view(given);
-  for (const float element : view.elements()) CheckTemperature(element, "temperature");
+  const std::string name = "temperature";
+  for (const float element : view.elements()) CheckTemperature(element, name);
   temperature = given.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
@@ -116,6 +118,7 @@ const World& VecEnv::world() const { return *impl_->world; }
 const VecEnvOptions& VecEnv::options() const { return impl_->options; }
 int64_t VecEnv::num_envs() const { return impl_->tracker.rows(); }
 int64_t VecEnv::rollback_bytes() const { return impl_->rollback_bytes; }
+at::Tensor VecEnv::temperature() const { return impl_->temperature.clone(); }
 
 at::Tensor VecEnv::Reset(const ResetOptions& options) {
   const FrozenScope scope;

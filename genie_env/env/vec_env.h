@@ -22,8 +22,8 @@ enum class AutoresetMode {
 };
 
 /// Reward (float32 [N]) or termination (bool [N]) of a step: a function of observation [N, *spec],
-/// action (int64 [N]) and next observation, which it must not write to. Its values for rows that
-/// begin an episode are ignored.
+/// action (int64 [N]) and next observation, which are copies. Its values for rows that begin an
+/// episode are ignored; the others must be finite.
 using StepFunction = std::function<at::Tensor(
     const at::Tensor& observation, const at::Tensor& action, const at::Tensor& next_observation)>;
 
@@ -104,6 +104,7 @@ class VecEnv {
   const World& world() const;
   const VecEnvOptions& options() const;  ///< with every default filled in
   int64_t num_envs() const;              ///< rows left (see Keep)
+  at::Tensor temperature() const;        ///< float32 [N], on the CPU: a copy
   /// Bytes that the last Step or Follow saved so that a failing function could take it back; 0
   /// without reward_fn and termination_fn.
   int64_t rollback_bytes() const;

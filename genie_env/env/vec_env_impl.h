@@ -19,6 +19,7 @@
 #include "genie_env/env/vec_env.h"
 #include "genie_env/tensor/check_tensor.h"
 #include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/tensor/gather_scatter.h"
 #include "genie_env/worlds/check_arguments.h"
 
 namespace genie_env {
@@ -68,8 +69,6 @@ struct VecEnv::Impl {
   void Keep(const at::Tensor& rows);
   void SetTemperature(const at::Tensor& given);
 
-  at::Tensor Observe() const { return world->Observe(state, options.observation); }
-
   /// bool [N], on the world's device.
   at::Tensor AllFalse() const {
     return at::zeros({tracker.rows()}, at::dtype(at::kBool).device(world->device()));
@@ -81,9 +80,8 @@ struct VecEnv::Impl {
   }
 
   void CheckOutside(const std::string& call) const {
-    if (!in_user_function) return;
-    throw std::logic_error(call + ": called by a reward or termination function of this " +
-                           "environment; call it when the step is over");
+    if (user_function == nullptr) return;
+    throw std::logic_error(call + ": called by " + user_function);
   }
 
   void CheckReady(const std::string& call) const {
@@ -100,6 +98,15 @@ struct VecEnv::Impl {
 
   bool HasUserFunctions() const { return options.reward_fn || options.termination_fn; }
 
+  /// A function of the user's runs, for the scope: it may look at the environment, not move it.
+  struct InUserFunction {
+    InUserFunction(const char*& running, const char* function) : running_(running) {
+      running_ = function;
+    }
+    ~InUserFunction() { running_ = nullptr; }
+    const char*& running_;
+  };
+
   /// Empty without such functions. `beginning`: the rows that begin in this step.
   std::optional<BeforeStep> SaveForRollback(const std::vector<int64_t>& beginning) {
     rollback_bytes = 0;
@@ -110,10 +117,24 @@ struct VecEnv::Impl {
     return before;
   }
 
-  /// Keeps the observation that the next step starts from, for the functions that ask for it. The
-  /// caller may write to the one that is returned.
+  /// Keeps a copy of an observation of all rows, which its caller may write to: for the functions
+  /// that ask for the one before, and where rows are decoded, so that those that do not change need
+  /// not be decoded again. A copy of features would cost each step more than it saves.
   at::Tensor Returned(const at::Tensor& observation) {
-    if (HasUserFunctions()) last_observation = observation.clone();
+    const std::optional<TensorSpec>& frame = world->spec().frame;
+    if (HasUserFunctions() || (frame && frame->name == options.observation)) {
+      last_observation = observation.clone();
+    }
+    return observation;
+  }
+
+  /// The observation of all rows, of which only `rows` (int64 [R]) have changed since the last one.
+  at::Tensor ObserveChanged(const at::Tensor& rows) const {
+    if (!last_observation.defined() || rows.numel() == tracker.rows()) {
+      return world->Observe(state, options.observation);
+    }
+    at::Tensor observation = last_observation.clone();
+    ScatterRows(observation, rows, world->Observe(state, options.observation, rows));
     return observation;
   }
 
@@ -121,6 +142,7 @@ struct VecEnv::Impl {
   void Rollback(const std::optional<BeforeStep>& before) {
     if (!before) {
       tracker.Invalidate();
+      last_observation = at::Tensor();
       return;
     }
     before->rollback.Restore(state);
@@ -152,9 +174,9 @@ struct VecEnv::Impl {
   }
 
   std::optional<ReadyRows> MakeReady(const ResetOptions& given, const at::Tensor& rows,
-                                     RowCounters& next) const;
+                                     RowCounters& next);
   VecEnvStep ApplyUserFunctions(const WorldStep& step, const std::optional<BeforeStep>& before,
-                                const at::Tensor& actions);
+                                const at::Tensor& actions, const std::vector<int64_t>& beginning);
   at::Tensor CallUserFunction(const StepFunction& function, const std::string& name,
                               at::ScalarType dtype, const BeforeStep& before,
                               const at::Tensor& actions, const at::Tensor& observation);
@@ -168,8 +190,9 @@ struct VecEnv::Impl {
   WorldState state;
   at::Tensor temperature;  ///< float32 [N], on the CPU, where the world checks it
   EpisodeTracker tracker;
-  bool in_user_function = false;
-  at::Tensor last_observation;  ///< of all rows, where there are functions of the user's
+  /// Which of the user's functions runs, and when it is over, as an error says it.
+  const char* user_function = nullptr;
+  at::Tensor last_observation;  ///< of all rows, as it was returned; undefined where unknown
   int64_t rollback_bytes = 0;   ///< what the last step saved to be able to be taken back
 };
 

@@ -8,7 +8,6 @@
 
 #include "genie_env/env/burn_in.h"
 #include "genie_env/env/vec_env_impl.h"
-#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
 
@@ -41,13 +40,13 @@ at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
   return RunMutating({}, [&] {
     tracker.CommitReset(std::move(next), chosen);
     temperature = next_temperature;
-    return Returned(Observe());
+    return Returned(ObserveChanged(rows));
   });
 }
 
 /// What begins neither from the stored starts nor from single frames; nothing is written yet.
 std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, const at::Tensor& rows,
-                                                 RowCounters& next) const {
+                                                 RowCounters& next) {
   if (given.snapshot) {
     if (given.frames || given.actions) {
       throw std::invalid_argument(
@@ -73,8 +72,14 @@ std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, cons
   const HostView<int64_t> view(rows);
   RowCounters counters;
   for (const int64_t row : view.elements()) counters.push_back(next[static_cast<size_t>(row)]);
+  const std::function<void()> between_frames = [&] {
+    const InUserFunction scope(user_function,
+                               "a function between the frames of a reset of this environment; call "
+                               "it when the reset is over");
+    if (given.between_frames) given.between_frames();
+  };
   WorldState burnt_in = BurnIn(*world, GatherRows(*given.frames, rows), GatherRows(actions, rows),
-                               counters, given.between_frames);
+                               counters, between_frames);
   for (size_t i = 0; i < counters.size(); ++i) {
     next[static_cast<size_t>(view.elements()[i])] = counters[i];
   }

@@ -1,10 +1,30 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "genie_env/core/text.h"
 #include "genie_env/env/vec_env_impl.h"
-#include "genie_env/tensor/gather_scatter.h"
 
 namespace genie_env {
+namespace {
+
+// `beginning`: rows whose reward is ignored, in order.
+void CheckRewards(const at::Tensor& reward, const std::vector<int64_t>& beginning) {
+  const HostView<float> view(reward);
+  std::vector<int64_t> wrong;
+  for (int64_t row = 0; row < std::ssize(view.elements()); ++row) {
+    if (std::isfinite(view.elements()[static_cast<size_t>(row)])) continue;
+    if (!std::ranges::binary_search(beginning, row)) wrong.push_back(row);
+  }
+  if (wrong.empty()) return;
+  throw std::invalid_argument(
+      "what reward_fn gave: " + NumberText(view.elements()[static_cast<size_t>(wrong[0])]) +
+      " in " + NameRows(wrong) + ", expected finite numbers");
+}
+
+}  // namespace
 
 VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   CheckReady("step");
@@ -30,11 +50,12 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
   const WorldStep dreamt = RunValidating(
       before, [&] { return world->Step(state, taken, temperature, next, options.observation); });
   VecEnvStep step = RunMutating(before, [&] {
+    CheckFinite(dreamt, world->spec(), "step", ended);
     if (!ended.empty()) {
       world->Begin(state, begins, {}, next);
       ObserveRows(dreamt.observation, ended);
     }
-    return ApplyUserFunctions(dreamt, before, taken);
+    return ApplyUserFunctions(dreamt, before, taken, ended);
   });
   // From here on rows may begin that `before` has not saved: nothing is rolled back any more.
   return RunMutating({}, [&] {
@@ -62,7 +83,8 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
 /// begun or been truncated yet.
 VecEnvStep VecEnv::Impl::ApplyUserFunctions(const WorldStep& step,
                                             const std::optional<BeforeStep>& before,
-                                            const at::Tensor& actions) {
+                                            const at::Tensor& actions,
+                                            const std::vector<int64_t>& beginning) {
   VecEnvStep result{
       .observation = step.observation,
       .reward = step.reward,
@@ -74,6 +96,7 @@ VecEnvStep VecEnv::Impl::ApplyUserFunctions(const WorldStep& step,
   if (options.reward_fn) {
     result.reward = CallUserFunction(options.reward_fn, "reward_fn", at::kFloat, *before, actions,
                                      result.observation);
+    CheckRewards(result.reward, beginning);
   }
   if (options.termination_fn) {
     result.terminated = CallUserFunction(options.termination_fn, "termination_fn", at::kBool,
@@ -86,12 +109,11 @@ at::Tensor VecEnv::Impl::CallUserFunction(const StepFunction& function, const st
                                           at::ScalarType dtype, const BeforeStep& before,
                                           const at::Tensor& actions,
                                           const at::Tensor& observation) {
-  struct InUserFunction {
-    explicit InUserFunction(bool& flag) : flag_(flag) { flag_ = true; }
-    ~InUserFunction() { flag_ = false; }
-    bool& flag_;
-  } const scope(in_user_function);
-  const at::Tensor answer = function(before.observation, actions, observation);
+  const InUserFunction scope(user_function,
+                             "a reward or termination function of this environment; call it when "
+                             "the step is over");
+  const at::Tensor answer =
+      function(before.observation.clone(), actions.clone(), observation.clone());
   CheckTensor(answer, "what " + name + " gave", dtype, {tracker.rows()});
   return answer.detach().to(world->device(), dtype, /*non_blocking=*/false, /*copy=*/true);
 }
@@ -147,8 +169,9 @@ VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& fra
   const WorldStep followed = RunValidating(
       before, [&] { return world->Follow(state, actions, frames, next, options.observation); });
   return RunMutating(before, [&] {
+    CheckFinite(followed, world->spec(), "follow");
     tracker.CommitFollow(std::move(next));
-    VecEnvStep step = ApplyUserFunctions(followed, before, actions);
+    VecEnvStep step = ApplyUserFunctions(followed, before, actions, {});
     Returned(step.observation);
     return step;
   });

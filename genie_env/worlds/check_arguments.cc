@@ -3,6 +3,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -76,13 +77,36 @@ BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t
   return beginning;
 }
 
+void CheckFinite(const WorldStep& step, const WorldSpec& spec, const std::string& call,
+                 std::span<const int64_t> ignored) {
+  for (const auto& [name, values] :
+       {std::pair{"surprise", &step.surprise}, {"reward", &step.reward}}) {
+    const at::Tensor host = values->cpu().contiguous();
+    const std::span numbers(host.const_data_ptr<float>(), static_cast<size_t>(host.numel()));
+    std::vector<int64_t> wrong;
+    for (size_t row = 0; row < numbers.size(); ++row) {
+      if (std::isfinite(numbers[row])) continue;
+      const auto index = static_cast<int64_t>(row);
+      if (!std::ranges::binary_search(ignored, index)) wrong.push_back(index);
+    }
+    if (wrong.empty()) continue;
+    throw std::runtime_error(call + ": the state of " + NameRows(wrong) + " is no longer finite (" +
+                             name + " " + NumberText(numbers[static_cast<size_t>(wrong[0])]) +
+                             "): the weights of the world \"" + spec.name + "\" overflow in " +
+                             spec.dtype +
+                             "; load it with dtype \"float32\", or train and freeze it again");
+  }
+}
+
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device) {
   if (!actions.defined() || actions.scalar_type() != at::kLong ||
       actions.sizes() != at::IntArrayRef{rows}) {
     throw InvalidAction("actions: got " + Describe(actions) + ", expected " +
                         Describe(at::kLong, {rows}));
   }
-  const at::Tensor host = actions.cpu().contiguous();
+  // A copy: the kernels index with what was checked, whatever another thread writes meanwhile.
+  const at::Tensor host =
+      actions.to(at::kCPU, at::kLong, /*non_blocking=*/false, /*copy=*/true).contiguous();
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t action = host.const_data_ptr<int64_t>()[row];
     if (action < 0 || action >= count) {

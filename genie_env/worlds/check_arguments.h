@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,12 @@ struct BeginningRows {
 /// Those where `mask` is true. Throws std::invalid_argument unless it is bool [rows], and there is
 /// one counter a row.
 BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
+
+/// Throws std::runtime_error, its text beginning with `call`, where the surprise or the reward of a
+/// row is not finite: its state has overflowed. `ignored`: rows of which it does not matter, in
+/// order.
+void CheckFinite(const WorldStep& step, const WorldSpec& spec, const std::string& call,
+                 std::span<const int64_t> ignored = {});
 
 /// int64 [rows] with 0 <= action < count, or InvalidAction. Returns it on `device`, contiguous.
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device);

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr const char* kMean = "support.mean";
 constexpr const char* kWhitening = "support.whitening";
+constexpr int64_t kRowsAtOnce = 8;  // a column of the whitening is read once for all of them
 
 }  // namespace
 
@@ -28,18 +30,27 @@ at::Tensor LatentStatistics::Distance(const at::Tensor& latents) const {
   const float* mean = mean_.const_data_ptr<float>();
   const float* columns = columns_.const_data_ptr<float>();
   at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
-    std::vector<float> white(static_cast<size_t>(size));
-    for (int64_t row = begin; row < end; ++row) {
-      const float* latent = host.const_data_ptr<float>() + row * size;
-      std::fill(white.begin(), white.end(), 0.0f);
+    std::vector<float> whitened(static_cast<size_t>(kRowsAtOnce * size));
+    for (int64_t first = begin; first < end; first += kRowsAtOnce) {
+      const int64_t count = std::min(kRowsAtOnce, end - first);
+      const float* latents_of = host.const_data_ptr<float>() + first * size;
+      std::fill(whitened.begin(), whitened.end(), 0.0f);
       for (int64_t i = 0; i < size; ++i) {
-        const float difference = latent[i] - mean[i];
         const float* column = columns + i * size;
-        for (int64_t j = i; j < size; ++j) white[j] += column[j] * difference;
+        for (int64_t row = 0; row < count; ++row) {
+          const float difference = latents_of[row * size + i] - mean[i];
+          float* white = whitened.data() + row * size;
+          for (int64_t j = i; j < size; ++j) white[j] += column[j] * difference;
+        }
       }
-      double squares = 0;
-      for (const float element : white) squares += double{element} * element;
-      distance.mutable_data_ptr<float>()[row] = static_cast<float>(std::sqrt(squares));
+      for (int64_t row = 0; row < count; ++row) {
+        double squares = 0;
+        for (int64_t j = 0; j < size; ++j) {
+          const double element = whitened[static_cast<size_t>(row * size + j)];
+          squares += element * element;
+        }
+        distance.mutable_data_ptr<float>()[first + row] = static_cast<float>(std::sqrt(squares));
+      }
     }
   });
   return distance.to(latents.device());

@@ -39,9 +39,11 @@ struct WorldSpec {
 
 /// What one step brought to each of N rows: fresh tensors on the world's device.
 struct WorldStep {
-  at::Tensor reward;            ///< float32 [N]
-  at::Tensor terminated;        ///< bool [N]
-  at::Tensor surprise;          ///< float32 [N], nats a latent dimension or token, at temperature 1
+  at::Tensor reward;      ///< float32 [N]
+  at::Tensor terminated;  ///< bool [N]
+  /// float32 [N], nats a latent dimension or token, at temperature 1. Not finite where the row's
+  /// state is not: finite weights can overflow (see CheckFinite).
+  at::Tensor surprise;
   at::Tensor observation = {};  ///< [N, *shape], of the kind that was asked for
 };
 
@@ -97,6 +99,9 @@ class World {
                                            const std::function<void()>& between_pieces = nullptr);
   virtual ~World() = default;
 
+  /// The directory that Load read, as an absolute path; empty for a world that was made otherwise.
+  const std::filesystem::path& directory() const { return directory_; }
+
   virtual const WorldSpec& spec() const = 0;
   virtual at::Device device() const = 0;
 
@@ -134,6 +139,9 @@ class World {
   /// unless spec().has_latent_statistics: the world's directory holds the statistics of those
   /// frames. By default none does.
   virtual at::Tensor LatentDistance(const WorldState& state) const;
+
+ private:
+  std::filesystem::path directory_;
 };
 
 }  // namespace genie_env

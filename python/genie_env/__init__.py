@@ -24,7 +24,7 @@ from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
-    from genie_env._core import FormatError, Snapshot, World, build_info
+    from genie_env._core import Busy, FormatError, Snapshot, World, build_info
     from genie_env.envs.options import EnvOptions
     from genie_env.envs.single_env import DreamEnv
     from genie_env.envs.vector_env import DreamVectorEnv, make_vec
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Busy",
     "DreamEnv",
     "DreamVectorEnv",
     "EnvOptions",
@@ -49,7 +50,7 @@ __all__ = [
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
 
-_NEWEST_IN_CORE = ("limits", "Option.type", "OptionSpec.type", "WorldSpec.frames_per_second")
+_NEWEST_IN_CORE = ("limits", "Option.type", "OptionSpec.type", "WorldSpec.frames_per_second", "Busy")
 """The latest additions to the compiled part: one that was built before has not all of them."""
 
 _STALE = (
@@ -58,12 +59,13 @@ _STALE = (
 )
 
 _HOMES = {
+    "Busy": "_core",
     "DreamEnv": "envs.single_env",
     "DreamVectorEnv": "envs.vector_env",
     "EnvOptions": "envs.options",
     "FormatError": "_core",
     "Snapshot": "_core",
-    "World": "_core",
+    "World": "envs.load_world",  # which says how it is pickled
     "build_info": "_core",
     "make_vec": "envs.vector_env",
     "make_without_limit": "envs.single_env",  # the entry point of gymnasium.make

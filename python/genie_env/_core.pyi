@@ -2,58 +2,30 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
-
 import collections.abc
-import os
-import pathlib
-import typing
-
 import numpy
 import numpy.typing
+import os
+import pathlib
 import torch
-
-__all__: list[str] = ['AtomicFile', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+import typing
+__all__: list[str] = ['Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
     """
-class AtomicFile:
+class Busy(RuntimeError):
     """
-    A file that readers see whole or not at all: it is written under a temporary name in the same
-    directory, then renamed. No other writer, in this process or another, has that name.
-    
-        with AtomicFile("figures.json") as temporary:
-            temporary.write_text(text)
-    
-    The end of the block publishes the file; where the block raises, nothing new is left behind.
+    A call beside one of another thread, of an environment, trainer, network, state or writer. The text names both calls; nothing was done.
     """
-    def __enter__(self) -> pathlib.Path:
-        ...
-    def __exit__(self, arg0: typing.Any, *args) -> None:
-        ...
-    def __init__(self, file: os.PathLike | str | bytes) -> None:
-        """
-        Creates the temporary file, empty. The directory must exist. Raises OSError.
-        """
-    def publish(self) -> None:
-        """
-        Waits until the file is on the disk (fsync), and gives it its name, in place of an older file.
-        
-        Raises OSError where that fails: an older file is then as it was, and the temporary file removed.
-        """
-    @property
-    def temporary(self) -> pathlib.Path:
-        """
-        Where to write the file.
-        """
 class EpisodeWriter:
     """
     Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
     
     An episode is stored once `append` has returned; a kill loses at most the one in flight. A directory
-    has one writer at a time. The writer is a context manager that closes the files.
+    has one writer at a time. The writer is a context manager that closes the files. A call while
+    another thread is in one raises Busy; `close` waits.
     
-        meta = {"format_version": 1, "game": "doom-take-cover"}
         with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
             writer.append(frames, actions, rewards, terminations, truncations)
     """
@@ -63,13 +35,11 @@ class EpisodeWriter:
         ...
     def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
         """
-        Creates the directory, or continues after its last whole episode (frames must then have the same
-        size).
+        Creates the directory, or continues after its last episode (frames must then have the same size).
         
-        `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
-        replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
-        format version, RuntimeError when another writer has it open or the disk is full. Warns
-        (RuntimeWarning) of episodes that a power loss took.
+        `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
+        wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
+        the disk is full.
         """
     def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
         """
@@ -101,10 +71,7 @@ class EpisodeStore:
     """
     def __init__(self, directory: os.PathLike | str | bytes) -> None:
         """
-        Checks every file against the others.
-        
-        Raises FormatError naming the file. Where a power loss took the last episodes, it holds the whole
-        ones before them, and warns of the others (RuntimeWarning).
+        Checks every file against the others. Raises FormatError naming the file.
         """
     @property
     def actions(self) -> numpy.typing.NDArray[numpy.int64]:
@@ -155,7 +122,7 @@ class EpisodeStore:
         ...
 class Model:
     """
-    A network with the loss that trains it.
+    A network with the loss that trains it. A call while another thread trains it raises Busy.
     """
 class Vision(Model):
     """
@@ -196,15 +163,13 @@ class Memory(Model):
         ...
 class Trainer:
     """
-    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) belongs to the caller.
+    One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) belongs to the caller. A call while another thread is in one of the trainer or its network raises Busy.
     """
     def __init__(self, model: Model, *, learning_rate: typing.SupportsFloat = 0.001, gradient_clip: typing.SupportsFloat = 0.0, bf16: bool = False, seed: typing.SupportsInt = 0, device: str = 'cpu') -> None:
         ...
     def backward(self, batch: collections.abc.Mapping[str, torch.Tensor]) -> dict[str, float]:
         """
         Computes loss and gradients of one batch; returns the loss and its terms.
-        
-        Raises RuntimeError where the loss is not finite. Where it raises, there are no gradients.
         """
     def evaluate(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, float]:
         """
@@ -226,10 +191,7 @@ class Trainer:
         """
     def update(self) -> None:
         """
-        Makes one optimiser step with the gradients of the last `backward`.
-        
-        Raises RuntimeError where it failed, where another update or load came after it, and
-        where a gradient is not finite; the weights are then as before.
+        Makes one optimiser step with the last gradients.
         """
     def weights(self) -> dict[str, torch.Tensor]:
         """
@@ -493,16 +455,6 @@ class WorldSpec:
     def frame_skip(self) -> int:
         ...
     @property
-    def frames_per_second(self) -> float | None:
-        """
-        Steps that a second of play takes; None where its directory does not say.
-        """
-    @property
-    def game(self) -> str:
-        """
-        That it was learned from, as its recordings say; empty where they do not.
-        """
-    @property
     def has_latent_statistics(self) -> bool:
         """
         Whether `latent_distance` can be asked for.
@@ -543,7 +495,7 @@ class RowCounters:
         ...
 class WorldState:
     """
-    All that moves in a world: tensors whose first dimension is the row.
+    All that moves in a world: tensors whose first dimension is the row. A call while another thread is in one raises Busy.
     """
     @staticmethod
     def copy_rows(src: WorldState, src_rows: torch.Tensor, dst: WorldState, dst_rows: torch.Tensor) -> None:
@@ -605,6 +557,10 @@ class World:
         bfloat16 where it is faster. options: values by name, of the world's family (see
         `world_families`); what is left out is as the world's directory says.
         """
+    def __copy__(self) -> typing.Any:
+        ...
+    def __deepcopy__(self, arg0: dict) -> typing.Any:
+        ...
     def __repr__(self) -> str:
         ...
     def begin(self, state: WorldState, mask: torch.Tensor, rng: RowCounters, frames: torch.Tensor | None = None) -> None:
@@ -638,6 +594,11 @@ class World:
     @property
     def device(self) -> torch.device:
         ...
+    @property
+    def directory(self) -> pathlib.Path:
+        """
+        The directory that it was loaded from, as an absolute path.
+        """
     @property
     def spec(self) -> WorldSpec:
         ...
@@ -756,10 +717,14 @@ class VecEnvStep:
         """
 class VecEnv:
     """
-    N dreams in one frozen world, stepped together.
+    N dreams in one frozen world, stepped together. A call while another thread is in one raises Busy.
     """
     def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, latent_distance: bool = False, max_latent_distance: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
         ...
+    def close(self) -> None:
+        """
+        Waits for a call of another thread, then frees what the rows hold; what is called later raises ClosedEnvironmentError.
+        """
     def follow(self, actions: torch.Tensor, frames: torch.Tensor) -> VecEnvStep:
         """
         One given frame a row (uint8 [N, H, W, 3]), reality's for instance.
@@ -811,6 +776,11 @@ class VecEnv:
         """
         Bytes that the last step saved so that a failing reward_fn or termination_fn could take it back; 0 without them.
         """
+    @property
+    def temperature(self) -> torch.Tensor:
+        """
+        float32 [N], the sampling temperature of each row: a copy.
+        """
 def build_info() -> dict[str, typing.Any]:
     """
     How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
@@ -819,13 +789,6 @@ def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> 
     """
     How many of `positions` tokens are still masked after each of `passes` passes of MaskGIT:
     its cosine schedule.
-    """
-def safetensors_bytes(tensors: collections.abc.Mapping[str, torch.Tensor], metadata: collections.abc.Mapping[str, str] = {}) -> bytes:
-    """
-    The bytes of a safetensors file; equal contents give equal bytes.
-    
-    Tensors of any device and strides, of bool, uint8, int64, float16, bfloat16, float32 or float64.
-    Raises ValueError on other types, and on names that are not UTF-8.
     """
 def world_families() -> dict[str, WorldFamily]:
     """

@@ -199,6 +199,68 @@ TEST(Snapshot, AMalformedFileIsRefusedByName) {
             "world with the dtype that the snapshot was taken with");
 }
 
+/// A world with options of a family.
+std::shared_ptr<const World> Optional(int64_t passes, double noise, const std::string& dtype) {
+  struct WithOptions : CountingWorld {
+    WithOptions(int64_t passes, double noise, const std::string& dtype) : CountingWorld(9) {
+      own = CountingWorld::spec();
+      own.dtype = dtype;
+      own.options = {{.spec = {.name = "passes", .type = OptionType::kInteger},
+                      .default_value = int64_t{3},
+                      .value = passes},
+                     {.spec = {.name = "noise", .type = OptionType::kNumber},
+                      .default_value = 0.5,
+                      .value = noise}};
+    }
+    const WorldSpec& spec() const override { return own; }
+    WorldSpec own;
+  };
+  return std::make_shared<WithOptions>(passes, noise, dtype);
+}
+
+TEST(Snapshot, IsRefusedByAWorldThatWasLoadedOtherwise) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "file";
+  VecEnv taken(Optional(3, 0.5, "float32"), {});
+  taken.Reset();
+  taken.TakeSnapshot().Save(file);
+  const auto refusal = [&](int64_t passes, double noise, const std::string& dtype) {
+    VecEnv env(Optional(passes, noise, dtype), {});
+    const Snapshot snapshot = Snapshot::Load(file);
+    const std::string text = TextOf<std::invalid_argument>([&] { env.Restore(snapshot); });
+    EXPECT_EQ(TextOf<std::invalid_argument>([&] { env.Reset({.snapshot = snapshot}); }), text);
+    return text;
+  };
+  const std::string begin = "snapshot: it was taken with ",
+                    middle = ", but this environment's world was loaded with ",
+                    end = "; load the world as the snapshot's was";
+  EXPECT_EQ(refusal(4, 0.5, "float32"), begin + "passes=3" + middle + "passes=4" + end);
+  EXPECT_EQ(refusal(4, 0.50000000000000011, "bfloat16"),
+            begin + "dtype=float32, passes=3 and noise=0.5" + middle +
+                "dtype=bfloat16, passes=4 and noise=0.5000000000000001" + end);
+  VecEnv same(Optional(3, 0.5, "float32"), {});
+  same.Restore(Snapshot::Load(file));
+
+  // Files that were written before these records: of any dtype, and of the default options.
+  const MappedFile mapped(file);
+  TensorMap tensors;
+  const SafetensorsFile stored(mapped.bytes(), "file");
+  for (const auto& [name, view] : stored.tensors()) tensors.emplace(name, CopyOf(view));
+  std::map<std::string, std::string> metadata = stored.metadata();
+  EXPECT_EQ(std::erase_if(metadata,
+                          [](const auto& each) {
+                            return each.first == "dtype" || each.first.starts_with("option.");
+                          }),
+            3);
+  WriteTensors(file, tensors, metadata);
+  VecEnv default_options(Optional(3, 0.5, "bfloat16"), {});
+  default_options.Restore(Snapshot::Load(file));
+  EXPECT_EQ(refusal(1, 0.5, "float32"), begin + "passes=3" + middle + "passes=1" + end);
+  metadata.emplace("option.beam", "2");
+  WriteTensors(file, tensors, metadata);
+  EXPECT_EQ(refusal(3, 0.5, "float32"), begin + "beam=2" + middle + "no option=beam" + end);
+}
+
 TEST(Snapshot, WhatIsRefusedChangesNothing) {
   VecEnv env = Counting(9, {.num_envs = 3}), untouched = Counting(9, {.num_envs = 3});
   EXPECT_EQ(TextOf<ResetNeeded>([&] { env.TakeSnapshot(Longs({1})); }),

@@ -112,6 +112,80 @@ TEST(StepFunctions, AnswersAreChecked) {
   EXPECT_EQ(Flat(step.observation), (Numbers{1, 1}));  // no refused step has happened
 }
 
+TEST(StepFunctions, MayWriteToWhatTheyAreGiven) {
+  const auto scribble = [](bool termination) {
+    return [=](const at::Tensor& before, const at::Tensor& action, const at::Tensor& after) {
+      const at::Tensor answer = Told(before, action, after);
+      before.fill_(7);
+      action.fill_(7);
+      after.fill_(7);
+      return termination ? answer > 1e6 : answer;
+    };
+  };
+  VecEnvOptions options{.num_envs = 2};
+  VecEnv clean = Counting(9, options);
+  options.reward_fn = scribble(false);
+  options.termination_fn = scribble(true);
+  VecEnv env = Counting(9, options);
+  env.Reset();
+  clean.Reset();
+  for (int64_t i = 0; i < 3; ++i) {
+    const at::Tensor actions = Longs({1, 2});
+    const VecEnvStep step = env.Step(actions), expected = clean.Step(actions);
+    EXPECT_EQ(TableOf(step.observation), TableOf(expected.observation));
+    EXPECT_EQ(Flat(step.reward), (Numbers{101 * i + 11, 101 * i + 21}));
+    EXPECT_EQ(Flat(step.terminated), (Numbers{0, 0}));
+    EXPECT_EQ(Flat(actions), (Numbers{1, 2}));
+  }
+}
+
+TEST(StepFunctions, RewardsAreFinite) {
+  at::Tensor answer;
+  VecEnv env = Counting(2, {.num_envs = 4, .reward_fn = [&](const auto&...) { return answer; }});
+  const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
+  env.Reset({.frames = Frames({1, 0, 0, 0})});
+  const auto words = [&](const std::vector<float>& values) {
+    answer = at::tensor(values);
+    return TextOf<std::invalid_argument>([&] { env.Step(Longs({0, 0, 0, 0})); });
+  };
+  EXPECT_EQ(words({0, nan, 0, 0}), "what reward_fn gave: nan in row 1, expected finite numbers");
+  EXPECT_EQ(words({0, 0, -inf, nan}),
+            "what reward_fn gave: -inf in rows 2 and 3, expected finite numbers");
+  answer = at::tensor({1.0f, 2.0f, 3.0f, 4.0f});
+  EXPECT_EQ(Flat(env.Step(Longs({0, 0, 0, 0})).terminated), (Numbers{1, 0, 0, 0}));
+  answer = at::tensor({nan, 2.0f, 3.0f, 4.0f});  // row 0 begins
+  EXPECT_EQ(Flat(env.Step(Longs({0, 0, 0, 0})).reward), (Numbers{0, 2, 3, 4}));
+}
+
+/// Overflows in row 1 at every second step, and where it begins.
+struct Overflowing : CountingWorld {
+  using CountingWorld::CountingWorld;
+  WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
+                 const RowCounters& rng, const std::string& observation) const override {
+    WorldStep step = CountingWorld::Step(state, actions, temperature, rng, observation);
+    if (rng[1].step % 2 == 0) step.surprise.mutable_data_ptr<float>()[1] = std::nanf("");
+    return step;
+  }
+};
+
+TEST(Overflow, OfAStateIsAnErrorThatNamesTheRow) {
+  const std::string words =
+      "step: the state of row 1 is no longer finite (surprise nan): the weights of the world "
+      "\"counting\" overflow in ; load it with dtype \"float32\", or train and freeze it again";
+  VecEnv env(std::make_shared<Overflowing>(9), {.num_envs = 2});
+  env.Reset();
+  env.Step(Longs({0, 0}));
+  const auto step = [&] { env.Step(Longs({0, 0})); };
+  EXPECT_EQ(TextOf<std::runtime_error>(step), words);
+  EXPECT_THROW(step(), ResetNeeded);
+  env.Reset();
+  EXPECT_NO_THROW(step());
+  // Of a row that begins in this step nothing matters.
+  VecEnv begins(std::make_shared<Overflowing>(1), {.num_envs = 2});
+  begins.Reset();
+  for (int i = 0; i < 4; ++i) EXPECT_NO_THROW(begins.Step(Longs({0, 0})));
+}
+
 TEST(StepFunctions, MayLookButNotMoveTheEnvironment) {
   std::optional<VecEnv> env;
   std::function<void()> call = [] {};

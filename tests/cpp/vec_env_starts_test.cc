@@ -7,6 +7,7 @@
 
 #include "counting_env.h"
 #include "files.h"
+#include "genie_env/env/snapshot_parts.h"
 
 namespace genie_env {
 namespace {
@@ -130,6 +131,59 @@ TEST(Starts, WhatIsRefusedChangesNothing) {
     EXPECT_EQ(TableOf(step.observation), TableOf(expected.observation)) << words;
     EXPECT_EQ(Flat(step.surprise), Flat(expected.surprise)) << words;
   }
+}
+
+/// Counts the rows whose frames are decoded.
+struct CountingFrames : CountingWorld {
+  CountingFrames() : CountingWorld(99) {}
+  at::Tensor Observe(const WorldState& state, const std::string& kind,
+                     const std::optional<at::Tensor>& rows) const override {
+    decoded += rows ? rows->numel() : state.rows();
+    return CountingWorld::Observe(state, kind, rows);
+  }
+  mutable int64_t decoded = 0;
+};
+
+TEST(Starts, OnlyRowsThatChangeAreDecoded) {
+  const auto world = std::make_shared<CountingFrames>();
+  VecEnv env(world, {.num_envs = 4, .observation = "frame", .seed = 1});
+  const auto decoded = [&](const auto& call) {
+    world->decoded = 0;
+    const at::Tensor observation = call();
+    const Numbers all = Flat(
+        world->CountingWorld::Observe(env.TakeSnapshot().parts().state, "frame", std::nullopt));
+    EXPECT_EQ(Flat(observation), all);
+    observation.fill_(77);  // what is returned is the caller's
+    return world->decoded;
+  };
+  EXPECT_EQ(decoded([&] { return env.Reset({.frames = Frames({1, 2, 3, 4})}); }), 4);
+  EXPECT_EQ(decoded([&] {
+              return env.Reset(
+                  {.mask = Mask({false, true, false, false}), .frames = Frames({9, 8, 9, 9})});
+            }),
+            1);
+  EXPECT_EQ(decoded([&] { return env.Step(Longs({0, 1, 2, 0})).observation; }), 4);
+  const Snapshot one = env.TakeSnapshot(Longs({2}));
+  EXPECT_EQ(decoded([&] { return env.Reset({.mask = Mask({true, false, false, true})}); }), 2);
+  EXPECT_EQ(decoded([&] { return env.Restore(one, Longs({1})); }), 1);
+  EXPECT_EQ(decoded([&] { return env.Fork(2, Longs({0, 3})); }), 2);
+  EXPECT_EQ(decoded([&] {
+              return env.Follow(Longs({0, 0, 0, 0}), Frames({5, 6, 7, 8})).observation;
+            }),
+            4);
+  env.Keep(Longs({3, 1}));
+  EXPECT_EQ(decoded([&] { return env.Reset({.mask = Mask({false, true})}); }), 1);
+}
+
+TEST(Starts, WhatRunsBetweenFramesMayNotMoveTheEnvironment) {
+  VecEnv env = Counting(99, {.num_envs = 1});
+  env.Reset();
+  ResetOptions film{.frames = Films({{1, 2}}), .actions = Longs({0}).view({1, 1})};
+  film.between_frames = [&] { env.Step(Longs({0})); };
+  EXPECT_EQ(TextOf<std::logic_error>([&] { env.Reset(film); }),
+            "step: called by a function between the frames of a reset of this environment; call it "
+            "when the reset is over");
+  EXPECT_EQ(Flat(env.Step(Longs({0})).observation)[0], 1);
 }
 
 }  // namespace

@@ -59,14 +59,48 @@ def test_attributes_and_methods(random_world: Path) -> None:
     assert env.has_attr("world") and not env.has_attr("worlds")
     frames = env.env_method("frames")
     assert len(frames) == 3 and frames[2].shape == (3, 64, 64, 3)
-    for call in (lambda: env.env_method("close", indices=1), lambda: env.set_attr("x", 1, [0])):
-        with pytest.raises(ValueError, match="which are one environment; give no indices"):
-            call()
+    with pytest.raises(ValueError, match="which are one environment; give no indices"):
+        env.env_method("close", indices=1)
     assert env.env_is_wrapped(VecMonitor, 0) == [False]
     picture = env.render()
     assert picture is not None and picture.shape == (128, 128, 3)
     with pytest.raises(TypeError, match="output: Stable-Baselines3 knows but one"):
         DreamVecEnv(random_world, output="torch")
+
+
+def test_a_temperature_can_be_set_and_nothing_else(random_world: Path) -> None:
+    env = DreamVecEnv(random_world, 3, dtype="float32", temperature=1.0)
+    plain = genie_env.make_vec(random_world, 3, dtype="float32", temperature=[0.5, 1, 2])
+    assert VecMonitor(env).get_attr("temperature") == [1.0] * 3
+    VecMonitor(env).set_attr("temperature", 0.5, 0)
+    env.set_attr("temperature", [2.0], indices=[2])
+    assert env.get_attr("temperature", [0, 2]) == [0.5, 2.0]
+    env.seed(0)
+    env.reset()
+    plain.reset(seed=0)
+    np.testing.assert_array_equal(env.step(np.zeros(3, int))[0], plain.step([0, 0, 0])[0])
+    for name in ("max_surprise", "reward_fn", "temprature", "num_envs"):
+        with pytest.raises(AttributeError, match=f"set_attr: got '{name}', but only 'temperature'"):
+            env.set_attr(name, 1)
+    for wrong, words in (("hot", "got <U3, expected numbers"), (0, "is 0, expected a finite numb")):
+        with pytest.raises((TypeError, ValueError), match=words):
+            env.set_attr("temperature", wrong)
+    with pytest.raises(ValueError, match=r"temperature: got \(2,\), expected one number, or one a"):
+        env.set_attr("temperature", [1, 2])
+    assert env.get_attr("temperature") == [0.5, 1.0, 2.0]
+
+
+def test_an_option_is_no_attribute_that_can_be_set(random_world: Path) -> None:
+    env = DreamVecEnv(random_world, 2)
+    for each in (env, env.dreams, genie_env.DreamEnv(random_world)):
+        for name in ("max_surprise", "reward_fn", "max_episode_steps", "dtype"):
+            with pytest.raises(AttributeError, match=f"^{name} cannot be set: it is fixed when an"):
+                setattr(each, name, 1)
+    with pytest.raises(AttributeError, match="^temperature cannot be set: it is fixed"):
+        env.temperature = 1.0
+    single = genie_env.DreamEnv(random_world, temperature=2.0)
+    assert single.temperature == 2
+    assert single.set_wrapper_attr("temperature", 0.25) and single.temperature == 0.25
 
 
 @pytest.mark.parametrize("observation", ["zch", "pixels"])

@@ -13,7 +13,8 @@ import pytest
 from random_world import write_random_world
 
 import genie_env
-from genie_env import DreamEnv, DreamVectorEnv, FormatError, Snapshot
+from genie_env import DreamEnv, DreamVectorEnv, FormatError, Snapshot, _core
+from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
 ACTIONS = [[step % 3, 1, (step + 1) % 3] for step in range(12)]
 
@@ -160,6 +161,38 @@ def test_only_in_its_own_world(random_world: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=re.escape(words)):
             call()
         np.testing.assert_array_equal(other.frames(), before)
+
+
+def test_only_with_the_options_that_it_was_taken_with(tmp_path: Path) -> None:
+    genie = random_genie_world(
+        tmp_path / "genie", GenieSizes(T=3, S=4, d=16, blocks=2, heads=1, codes=8, K=3)
+    )
+    random = write_random_world(tmp_path / "random")
+
+    def loaded(world: Path, **options: Any) -> DreamVectorEnv:
+        return genie_env.make_vec(world, 2, **{"dtype": "float32", **options})
+
+    cases: list[tuple[Path, dict[str, Any], dict[str, Any], str]] = [
+        (genie, {"passes": 2, "order": "random"}, {}, "passes=2 and order=random, but this"),
+        (
+            genie,
+            {},
+            {"passes": 1},
+            "passes=3, but this environment's world was loaded with passes=1",
+        ),
+        (random, {"termination": "thresholded"}, {}, "termination=thresholded, but this env"),
+    ]
+    if _core.World.load(random).spec.dtype == "bfloat16":
+        cases.append((random, {"dtype": "bfloat16"}, {}, "dtype=bfloat16, but this"))
+    for world, taken, other, words in cases:
+        env = loaded(world, **taken)
+        env.reset(seed=0)
+        snapshot = pickle.loads(pickle.dumps(env.snapshot()))
+        with pytest.raises(ValueError, match=f"snapshot: it was taken with {words}"):
+            loaded(world, **other).restore(snapshot)
+        same = loaded(world, **taken)
+        same.restore(snapshot)
+        np.testing.assert_array_equal(same.step([0, 1])[0], env.step([0, 1])[0])
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -94,6 +94,42 @@ def test_answers_are_checked(
     assert env.step([0, 1, 2])[1].tolist() == [0.5, 1.5, 2.5]
 
 
+@pytest.mark.parametrize("output", ["numpy", "torch"])
+def test_what_they_are_given_is_theirs(random_world: Path, output: str) -> None:
+    def scribbles(*step: Any) -> Any:
+        answer = first_feature(*step)
+        for given in step:
+            given[...] = 1
+            if output == "torch":
+                given.numpy()[...] = 2
+        return answer
+
+    def scribbles_too(*step: Any) -> Any:
+        return scribbles(*step) > 1e9
+
+    env = make(random_world, output=output, reward_fn=scribbles, termination_fn=scribbles_too)
+    clean = make(random_world, output=output, reward_fn=first_feature)
+    np.testing.assert_array_equal(env.reset(seed=0)[0], clean.reset(seed=0)[0])
+    for actions in ([0, 1, 2], [2, 2, 2], [1, 0, 1]):
+        own = torch.tensor(actions)
+        for ours, theirs in zip(env.step(own)[:3], clean.step(actions)[:3], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert own.tolist() == actions
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300])
+def test_rewards_that_are_not_finite_are_refused(random_world: Path, wrong: float) -> None:
+    answers = [np.array([0, wrong, 0]), np.zeros(3)]
+    env = make(random_world, reward_fn=lambda *step: answers.pop(0))
+    env.reset(seed=0)
+    words = r"what reward_fn gave: (nan|-?inf) in row 1, expected finite numbers"
+    with pytest.raises(ValueError, match=words):
+        env.step([0, 0, 0])
+    untouched = make(random_world)
+    untouched.reset(seed=0)
+    np.testing.assert_array_equal(env.step([0, 1, 2])[0], untouched.step([0, 1, 2])[0])
+
+
 def test_they_may_not_step_the_environment(random_world: Path) -> None:
     env = make(random_world, reward_fn=lambda *step: env.step([0, 0, 0])[1])
     env.reset(seed=0)

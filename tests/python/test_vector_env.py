@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from random_world import write_random_world
 
 import genie_env
 from genie_env import DreamVectorEnv, _core
@@ -241,18 +243,40 @@ def test_what_is_returned_never_changes(random_world: Path) -> None:
 def test_it_is_pickled_as_its_arguments(random_world: Path) -> None:
     env = make(random_world, 3, temperature=0.5, max_episode_steps=7, seed=4, output="torch")
     env.reset()
-    copy = pickle.loads(pickle.dumps(env))
+    twin = pickle.loads(pickle.dumps(env))
     for name in ("num_envs", "temperature", "max_episode_steps", "seed", "observation"):
-        assert getattr(copy.options, name) == getattr(env.options, name)
+        assert getattr(twin.options, name) == getattr(env.options, name)
     with pytest.raises(gymnasium.error.ResetNeeded):
-        copy.step([0, 0, 0])
+        twin.step([0, 0, 0])
     again = make(random_world, 3, temperature=0.5, seed=4)
     again.reset()
-    copy.reset()
-    assert same([tensor.numpy() for tensor in dream(copy)], dream(again))
-    assert copy.metadata == env.metadata
-    del copy
+    twin.reset()
+    assert same([tensor.numpy() for tensor in dream(twin)], dream(again))
+    assert twin.metadata == env.metadata
+    del twin
     env.step([0, 0, 0])
+
+
+def test_a_world_that_was_given_is_pickled_as_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = write_random_world(tmp_path / "world")
+    monkeypatch.chdir(tmp_path)
+    world = _core.World.load("world", dtype="float32", options={"termination": "thresholded"})
+    assert world.directory == directory
+    env = make(world, 2, temperature=0.5, seed=3)
+    pickled = pickle.dumps(env)
+    monkeypatch.chdir("/")
+    again = pickle.loads(pickled)
+    assert again.world is not world and str(again.world) == str(world)
+    env.reset()
+    again.reset()
+    assert same(dream(again), dream(env))
+    assert copy.deepcopy(world) is world and copy.copy(world) is world
+    assert copy.deepcopy(env).world is world
+    write_random_world(directory, seed=5)
+    with pytest.raises(ValueError, match="no longer holds the world that was pickled"):
+        pickle.loads(pickled)
 
 
 def test_defaults_are_those_of_cpp(random_world: Path) -> None:
@@ -268,9 +292,7 @@ def test_defaults_are_those_of_cpp(random_world: Path) -> None:
 
 
 def test_environments_may_share_a_world(random_world: Path) -> None:
-    world = _core.World.load(
-        random_world, dtype="float32", options={"termination": "thresholded"}
-    )
+    world = _core.World.load(random_world, dtype="float32", options={"termination": "thresholded"})
     one, other, alone = make(world), make(world, 2), make(random_world)
     for env in (one, other, alone):
         env.reset(seed=0)

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -191,7 +192,8 @@ class GenieCpu final : public FrozenGenie {
                       std::max(owner.encoder_.time_scores(), owner.dynamics_.time_scores())),
           dynamics_angles(owner.dynamics_.sizes().head()),
           encoder_angles(owner.encoder_.sizes().head()),
-          tokens(owner.positions_) {
+          tokens(owner.positions_),
+          run(owner.patches_.run()) {
       const int64_t padded = PaddedPositions(owner.positions_);
       patches = at::zeros({padded, owner.embed_.stride()}, kTypeOf<Element>);
       outputs = at::zeros(
@@ -203,6 +205,7 @@ class GenieCpu final : public FrozenGenie {
     TransformerWorkspace<Element> transformer;
     Angles dynamics_angles, encoder_angles;
     std::vector<int64_t> tokens;         // of the frame that is being unmasked
+    std::vector<float> run;              // pixels of a patch that lie in one place
     std::vector<int32_t> hidden;         // masked positions
     std::vector<int32_t> unmasked;       // positions that the last pass has unmasked
     std::vector<Categorical> described;  // the logits of each masked position
@@ -287,7 +290,7 @@ class GenieCpu final : public FrozenGenie {
               const uint8_t* frame) const {
     const int64_t padded = PaddedPositions(positions_), width = encoder_.width();
     Bits* patches = BitsOfTensor<Element>(workspace.patches);
-    std::vector<float> run(patches_.run());
+    std::vector<float>& run = workspace.run;
     patches_.ForEachRun([&](int64_t s, int64_t to, int64_t from) {
       for (int64_t i = 0; i < patches_.run(); ++i) {
         run[i] = static_cast<float>(frame[from + i]) * (1.0f / 255) - 0.5f;
@@ -326,7 +329,14 @@ class GenieCpu final : public FrozenGenie {
     nearest_.Write(padded, latents, outputs);
     for (int64_t s = 0; s < positions_; ++s) {
       const float* products = outputs + s * nearest_.padded_outputs();
-      tokens[s] = std::max_element(products, products + nearest_.outputs()) - products;
+      const float* best = std::max_element(products, products + nearest_.outputs());
+      if (!std::isfinite(*best)) {
+        throw std::runtime_error(
+            "frames: the tokenizer encodes them to numbers that are not "
+            "finite: its weights overflow; load the world with dtype "
+            "\"float32\", or train and freeze it again");
+      }
+      tokens[s] = best - products;
     }
   }
 

@@ -205,6 +205,14 @@ class VisionMemoryWorld final : public World {
     if (counters.empty()) return;
     const at::Tensor z =
         starts.frames ? Encode(GatherRows(*starts.frames, rows), counters) : DrawStarts(counters);
+    if (starts.frames && !z.isfinite().all().item<bool>()) {
+      throw std::invalid_argument(
+          "frames: V encodes them to latents that are not finite: the "
+          "weights of the world \"" +
+          spec_.name + "\" overflow in " + spec_.dtype +
+          "; load it with dtype \"float32\", or train and "
+          "freeze it again");
+    }
     memory_->Begin(Parts(state), rows, z);
   }
 
@@ -334,7 +342,8 @@ class VisionMemoryWorld final : public World {
                           ? Draw(rng, Stream::kTermination, 1, FillUniform).flatten().to(device_) <
                                 at::sigmoid(logit)
                           : logit > 0,
-        .surprise = outcome.surprise};
+        // What is not finite in h shows in the logit, and what is not in z in the surprise.
+        .surprise = outcome.surprise + 0 * logit};
   }
 
   WorldSpec spec_;

@@ -161,6 +161,7 @@ def _play_in_lanes(
             observation, *_ = features.follow(actions, frames)
             jobs.tick()
     finally:
+        features.close()
         for lane in lanes:
             lane.close()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copyreg
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from genie_env._core import FormatError, World, world_families
 from genie_env.envs import validation
-from genie_env.envs.options import EnvOptions, environment_has
+from genie_env.envs.options import EnvOptions, FamilyValue, environment_has
 from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world
 
@@ -35,6 +38,32 @@ def load_world(world: str | Path | World, options: EnvOptions) -> World:
             raise
         # No family has such an option: one of the environment's own may be misspelt.
         raise ValueError(f"{error}. {environment_has(*unknown).capitalize()}") from None
+
+
+def _load_again(
+    directory: Path, device: str, dtype: str, options: dict[str, FamilyValue], fingerprint: str
+) -> World:
+    """A pickled world. Raises ValueError where its directory holds another one now."""
+    import_plugins()
+    world = World.load(directory, device=device, dtype=dtype, options=options)
+    if world.spec.fingerprint != fingerprint:
+        raise ValueError(
+            f"{directory} no longer holds the world that was pickled (fingerprint "
+            f"{fingerprint[:12]}, now {world.spec.fingerprint[:12]}): put it there again, or load "
+            "the new one"
+        )
+    return world
+
+
+def _reduce_world(world: World) -> tuple[Callable[..., World], tuple[Any, ...]]:
+    spec = world.spec
+    options = {name: option.value for name, option in spec.options.items()}
+    arguments = (world.directory, str(world.device), spec.dtype, options, spec.fingerprint)
+    return _load_again, arguments
+
+
+# A world is pickled as how it was loaded, not as its weights.
+copyreg.pickle(World, _reduce_world)
 
 
 def _refuse_options_of_loading(world: World, options: EnvOptions) -> None:

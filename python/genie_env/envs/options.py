@@ -30,7 +30,8 @@ Array = Any
 """What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
 
 StepFunction = Callable[[Array, Array, Array], Given]
-"""f(observations, actions, next_observations) of N rows, none of which it may write to."""
+"""f(observations, actions, next_observations) of N rows, which are copies: to write to them changes
+nothing else."""
 
 FamilyValue = bool | int | float | str
 """The value of an option of a world's family."""
@@ -132,8 +133,8 @@ class EnvOptions:
     reward_fn: StepFunction | None = None
     """Replaces the world's reward: f(observations, actions, next_observations) -> numbers [N].
 
-    Rows that begin an episode are ignored. An exception arrives as it was raised, and the step has
-    not happened."""
+    Rows that begin an episode are ignored; the others must be finite. An exception arrives as it was
+    raised, and the step has not happened."""
 
     termination_fn: StepFunction | None = None
     """Replaces the world's termination: likewise, -> bool [N]."""
@@ -170,7 +171,6 @@ class EnvOptions:
         check("observation", self.observation, str | None, "its name")
         if not self.temperature_by_row:
             check("temperature", self.temperature, SupportsFloat | None, "a number")
-        validation.check_integer("max_episode_steps", self.max_episode_steps)
         for name in ("max_surprise", "max_latent_distance"):
             check(name, getattr(self, name), SupportsFloat | None, "a number")
         check("latent_distance", self.latent_distance, bool, "a bool")
@@ -178,14 +178,17 @@ class EnvOptions:
             check(name, getattr(self, name), Callable | None, "a function")
         validation.check_choice("output", self.output, get_args(Output))
         validation.check_choice("render_mode", self.render_mode, (None, *get_args(RenderMode)))
-        if self.seed is not None:
-            validation.seed(self.seed)
         check("family_options", self.family_options, Mapping, "a dict of names and values")
-        normal = {
+        normal: dict[str, Any] = {
             "max_episode_steps": 0 if self.max_episode_steps == -1 else self.max_episode_steps,
             "autoreset_mode": validation.autoreset_mode(self.autoreset_mode),
             "family_options": _checked_family_options(self.family_options),
         }
+        if self.max_episode_steps is not None:
+            steps = validation.integer("max_episode_steps", self.max_episode_steps)
+            normal["max_episode_steps"] = steps
+        if self.seed is not None:
+            normal["seed"] = validation.seed(self.seed)
         for name, value in normal.items():
             object.__setattr__(self, name, value)
 
@@ -205,6 +208,20 @@ class EnvOptions:
 
 
 _DEFAULTS = {each.name: each.default for each in dataclasses.fields(EnvOptions)}
+
+
+class FixedOptions:
+    """An environment whose options are fixed: to set one as an attribute would change nothing, and
+    raises AttributeError. A property of that name, such as `temperature`, may set it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _DEFAULTS and name != "render_mode" and not hasattr(type(self), name):
+            raise AttributeError(
+                f"{name} cannot be set: it is fixed when an environment is made; make another one, "
+                f"with {name}=..."
+            )
+        super().__setattr__(name, value)
+
 
 _OLD_NAMES = {"out_of_support": "latent_distance", "max_out_of_support": "max_latent_distance"}
 
@@ -244,10 +261,11 @@ def _checked_family_options(options: Mapping[str, Any]) -> dict[str, FamilyValue
     """Plain values, None left out. Raises TypeError for what no family's option can be."""
     checked: dict[str, FamilyValue] = {}
     for name, given in options.items():
-        value = given.item() if isinstance(given, np.generic) else given
+        scalar = isinstance(given, np.generic | np.ndarray | torch.Tensor) and given.ndim == 0
+        value = given.item() if scalar else given
         if isinstance(value, FamilyValue):
-            if isinstance(value, int):
-                validation.check_integer(name, value)
+            if isinstance(value, int) and not isinstance(value, bool):
+                validation.integer(name, value)
             checked[name] = value
         elif value is not None:
             raise TypeError(

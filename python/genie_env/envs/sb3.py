@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from genie_env import _core
-from genie_env.envs.options import constructor, keywords, with_choices
+from genie_env.envs import validation
+from genie_env.envs.options import FixedOptions, constructor, keywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -23,7 +25,7 @@ except ImportError as error:
     ) from error
 
 
-class DreamVecEnv(VecEnv):
+class DreamVecEnv(FixedOptions, VecEnv):
     """N dreams in one frozen world, for Stable-Baselines3's algorithms and wrappers.
 
         env = DreamVecEnv("doom-take-cover", 64)
@@ -91,12 +93,27 @@ class DreamVecEnv(VecEnv):
         self.dreams.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        return [getattr(self.dreams, attr_name)] * self._count(indices)
+        """An attribute of `dreams`, for every row; of "temperature", each row's own."""
+        value = getattr(self.dreams, attr_name)
+        rows = list(self._get_indices(indices))
+        return value[rows].tolist() if attr_name == "temperature" else [value] * len(rows)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Sets an attribute of all rows, which are one environment."""
-        self._all("set_attr", indices)
-        setattr(self.dreams, attr_name, value)
+        """Sets "temperature", one number for the given rows. Nothing else of an environment can be
+        set: AttributeError."""
+        if attr_name != "temperature":
+            raise AttributeError(
+                f"set_attr: got {attr_name!r}, but only 'temperature' of a row can be set; the "
+                "other options are given when an environment is made"
+            )
+        rows, given = list(self._get_indices(indices)), validation.numbers(attr_name, value)
+        if given.shape not in {(), (len(rows),)}:
+            raise ValueError(
+                f"temperature: got {tuple(given.shape)}, expected one number, or one a row"
+            )
+        temperature = torch.from_numpy(self.dreams.temperature)
+        temperature[rows] = given
+        self.dreams.set_temperature(temperature)
 
     def env_method(
         self,
@@ -106,7 +123,10 @@ class DreamVecEnv(VecEnv):
         **method_kwargs: Any,
     ) -> list[Any]:
         """Calls a method of `dreams` once; its result is returned for every row."""
-        self._all("env_method", indices)
+        if self._count(indices) != self.num_envs:
+            raise ValueError(
+                "env_method: got some of the rows, which are one environment; give no indices"
+            )
         result = getattr(self.dreams, method_name)(*method_args, **method_kwargs)
         return [result] * self.num_envs
 
@@ -115,9 +135,3 @@ class DreamVecEnv(VecEnv):
 
     def _count(self, indices: VecEnvIndices) -> int:
         return len(list(self._get_indices(indices)))
-
-    def _all(self, call: str, indices: VecEnvIndices) -> None:
-        if self._count(indices) != self.num_envs:
-            raise ValueError(
-                f"{call}: got some of the rows, which are one environment; give no indices"
-            )

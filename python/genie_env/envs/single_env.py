@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 
 from genie_env import _core
 from genie_env._core import Snapshot
-from genie_env.envs.options import as_arguments, constructor, keywords, with_choices
+from genie_env.envs import validation
+from genie_env.envs.options import FixedOptions, as_arguments, constructor, keywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 
-class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
+class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], np.int64]):
     """One dream in a frozen world: a batch of one, so many at once are cheaper in DreamVectorEnv.
 
         env = DreamEnv("doom-take-cover", render_mode="rgb_array")
@@ -76,16 +76,14 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
             )
         for name in rows.keys() & {"frames", "actions"}:
             rows[name] = np.asarray(rows[name])[None]
+        seed = None if seed is None else validation.seed(seed)
         observations, infos = self._dream.reset(seed=seed, options=rows)
         super().reset(seed=seed)
         return observations[0], infos
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
         """Samples the next frame. `action`: an integer."""
-        try:
-            actions = [operator.index(action)]
-        except TypeError:
-            raise TypeError(f"action is {action!r}, expected an integer") from None
+        actions = [validation.integer("action", action)]
         observations, rewards, terminations, truncations, infos = self._dream.step(actions)
         return (
             observations[0],
@@ -109,11 +107,21 @@ class DreamEnv(gymnasium.Env[NDArray[Any], np.int64]):
         frames = self._dream.render()
         return None if frames is None else frames[0]
 
+    @property
+    def temperature(self) -> float:
+        """The sampling temperature; to set it changes what follows."""
+        return float(self._dream.temperature[0])
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        self._dream.set_temperature(temperature)
+
     def close(self) -> None:
+        """Waits for a call of another thread, and frees what the dream holds."""
         self._dream.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An environment is pickled as its arguments: the copy must be reset."""
+        """An environment is pickled as its arguments: the copy must be reset. See DreamVectorEnv."""
         return self._recipe, ()
 
     def __repr__(self) -> str:

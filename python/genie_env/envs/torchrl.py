@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from genie_env import _core
-from genie_env.envs.options import constructor, keywords, with_choices
+from genie_env.envs.options import FixedOptions, constructor, keywords, with_choices
 from genie_env.envs.vector_env import DreamVectorEnv
 
 try:
@@ -23,7 +23,7 @@ except ImportError as error:
     ) from error
 
 
-class DreamTorchRLEnv(EnvBase):
+class DreamTorchRLEnv(FixedOptions, EnvBase):
     """N dreams in one frozen world, with the batch size [N].
 
         env = DreamTorchRLEnv("doom-take-cover", 64)

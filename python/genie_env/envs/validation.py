@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +31,27 @@ def snapshot(given: Any) -> _core.Snapshot:
     return given
 
 
-def row(given: Any) -> int:
+def index(given: Any) -> int | None:
+    """The integer that `given` is: Python's, NumPy's, or an array or a tensor without dimensions.
+    None for all else, a bool included."""
+    if isinstance(given, bool | np.bool_) or (
+        isinstance(given, np.ndarray | torch.Tensor)
+        and (given.ndim > 0 or given.dtype in (np.bool_, torch.bool))
+    ):
+        return None
     try:
         return operator.index(given)
     except TypeError:
-        raise TypeError(f"row is {given!r}, expected an integer") from None
+        return None
+
+
+def integer(name: str, given: Any) -> int:
+    number = index(given)
+    if number is None:
+        raise TypeError(f"{name} is {given!r}, expected an integer")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} is {number}, expected an integer that 64 bits can hold")
+    return number
 
 
 def check_temperature(number: float) -> None:
@@ -54,29 +70,25 @@ def check_choice(name: str, given: Any, choices: Sequence[Any]) -> None:
         raise ValueError(f"{name} is {given!r}, expected {expected}")
 
 
-def check_integer(name: str, given: Any) -> None:
-    """None is fine."""
-    check_type(name, given, SupportsIndex | None, "an integer")
-    if given is not None and not -(2**63) <= operator.index(given) < 2**63:
-        raise ValueError(f"{name} is {given}, expected an integer that 64 bits can hold")
-
-
 def seed(given: Any) -> int:
     """One row's seed."""
-    try:
-        number = operator.index(given)
-    except TypeError:
-        number = -1
-    if not 0 <= number < 2**64:
-        error = ValueError if isinstance(given, (int, np.integer)) else TypeError
+    number = index(given)
+    if number is None or not 0 <= number < 2**64:
+        error = TypeError if number is None else ValueError
         raise error(
             f"seed: got {given!r}, expected an integer from 0 to 2**64 - 1, or a list of one a row"
         )
     return number
 
 
-def row_seeds(given: int | Sequence[int], rows: int) -> list[int]:
-    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
+def row_seeds(given: Any, rows: int) -> list[int]:
+    """One seed a row: those of a list or an array [N]; of an integer s, s + i for row i."""
+    if isinstance(given, np.ndarray | torch.Tensor):
+        if given.ndim > 1:
+            shape = tuple(given.shape)
+            raise ValueError(f"seed: got an array of shape {shape}, expected one integer a row")
+        given = given.tolist()
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         return [seed(each) for each in given]
     first = seed(given)
     return [seed(first + row) for row in range(rows)]
@@ -90,23 +102,30 @@ def _tensor(
     try:
         array = given if isinstance(given, torch.Tensor) else np.array(given)
         dtype = array.dtype
-        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
+        if not isinstance(array, torch.Tensor):  # torch knows but one order of bytes
+            array = torch.from_numpy(array.astype(dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError):  # rows of several lengths, objects
-        tensor = None
-    if tensor is None or not accepts(tensor.dtype):
+        array = None
+    if array is None or not accepts(array.dtype):
         what = type(given).__name__ if dtype is None else str(dtype).removeprefix("torch.")
         raise TypeError(f"{name}: got {what}, expected {expected}")
-    return tensor
+    return array
 
 
 def integers(name: str, given: Given) -> torch.Tensor:
     if isinstance(given, torch.Tensor) and given.dtype == torch.int64:
         return given  # the fast path of every step of an agent in torch
+    if isinstance(given, list | tuple) and len(given) == 0:
+        return torch.zeros(0, dtype=torch.int64)  # NumPy takes nothing for floats
 
     def is_integer(dtype: torch.dtype) -> bool:
         return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
-    return _tensor(name, given, "integers", is_integer).to(torch.int64)
+    tensor = _tensor(name, given, "integers", is_integer)
+    signed = tensor.to(torch.int64)
+    if tensor.dtype == torch.uint64 and bool((signed < 0).any()):
+        raise ValueError(f"{name}: got {max(tensor.flatten().tolist())}, expected less than 2**63")
+    return signed
 
 
 def numbers(name: str, given: Given) -> torch.Tensor:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -22,6 +21,7 @@ from genie_env.envs.load_world import load_world
 from genie_env.envs.options import (
     Array,
     EnvOptions,
+    FixedOptions,
     StepFunction,
     as_arguments,
     constructor,
@@ -33,7 +33,7 @@ from genie_env.envs.validation import Given
 _RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'"
 
 
-class DreamVectorEnv(VectorEnv[Array, Given, Array]):
+class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     """N dreams in one frozen world, stepped together.
 
         env = DreamVectorEnv("doom-take-cover", num_envs=1024, temperature=1.15)
@@ -44,7 +44,10 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
     latent dimension or token; `infos["_surprise"]` is false in rows that this step reset.
     `infos["latent_distance"]`, float32 [N], if it was asked for, is the Mahalanobis distance of the
-    frame's latents to those of the training frames. One thread at a time may use an environment.
+    frame's latents to those of the training frames.
+
+    One thread at a time uses an environment: a call while another thread is in one raises
+    `genie_env.Busy`, and `close` waits. `close` frees what the rows hold.
 
     Misuse raises TypeError or ValueError, or Gymnasium's InvalidAction, ResetNeeded or
     ClosedEnvironmentError, and leaves the environment as it was.
@@ -73,8 +76,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         """
         make: Callable[..., DreamVectorEnv] = type(self)
         self._recipe = functools.partial(make, world=world, num_envs=num_envs, **options)
-        validation.check_type("num_envs", num_envs, SupportsIndex, "an integer")
-        validation.check_integer("num_envs", num_envs)
+        self.num_envs = validation.integer("num_envs", num_envs)
         given = EnvOptions.of(options)
         self.given = given
         """The options as they were given."""
@@ -83,9 +85,9 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         )
         self.world = load_world(world, given)
         """The frozen world; `world.spec` says what it is."""
-        self._env: _core.VecEnv | None = _core.VecEnv(
+        self._env = _core.VecEnv(
             self.world,
-            num_envs=num_envs,
+            num_envs=self.num_envs,
             observation=given.observation or "",
             temperature=None if given.temperature_by_row else given.temperature,
             autoreset_mode=validation.autoreset_mode(given.autoreset_mode).value,
@@ -101,7 +103,6 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         )
         self.options = self._env.options
         """The options of the dreams, the world's defaults filled in."""
-        self.num_envs = operator.index(num_envs)
         if given.temperature_by_row:
             self.set_temperature(given.temperature)
         self.render_mode = given.render_mode
@@ -131,6 +132,15 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     def device(self) -> torch.device:
         """Where the world computes."""
         return self.world.device
+
+    @property
+    def temperature(self) -> Array:
+        """The sampling temperature of each row, float32 [N]; to set it, see `set_temperature`."""
+        return self._give(self._open("temperature").temperature)
+
+    @temperature.setter
+    def temperature(self, temperature: Given) -> None:
+        self.set_temperature(temperature)
 
     @property
     def rollback_bytes(self) -> int:
@@ -171,7 +181,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
             snapshot=None if snapshot is None else validation.snapshot(snapshot),
             temperature=None if temperature is None else self._temperatures(temperature),
         )
-        super().reset(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
+        super().reset(seed=validation.index(seed))
         return self._give(observation), {}
 
     def step(self, actions: Given) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -244,8 +254,8 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
     def fork(self, row: int, into: Given, seed: int | Sequence[int] | None = None) -> Array:
         """The rows `into` (integers [R]) become copies of `row`, as by `restore`."""
         env = self._open("fork")
-        rows = validation.integers("into", into)
-        return self._give(env.fork(validation.row(row), rows, self._seeds_of(rows, seed)))
+        rows, source = validation.integers("into", into), validation.integer("row", row)
+        return self._give(env.fork(source, rows, self._seeds_of(rows, seed)))
 
     def frames(self, rows: Given | None = None) -> Array:
         """The current frames of the given rows (integers [R]), or of all: uint8 [R, H, W, 3]."""
@@ -261,10 +271,11 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return tuple(_as_numpy(env.render()))
 
     def close_extras(self, **kwargs: Any) -> None:
-        self._env = None
+        self._env.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An environment is pickled as its arguments: the copy must be reset."""
+        """An environment is pickled as its arguments: the copy must be reset. A world that was given
+        is pickled as its directory, which must then hold the same world."""
         return self._recipe, ()
 
     def __repr__(self) -> str:
@@ -273,7 +284,7 @@ class DreamVectorEnv(VectorEnv[Array, Given, Array]):
         return f"DreamVectorEnv({given})"
 
     def _open(self, call: str) -> _core.VecEnv:
-        if self._env is None:
+        if self.closed:
             raise gymnasium.error.ClosedEnvironmentError(
                 f"{call}: the environment was closed; make another one"
             )
