@@ -180,13 +180,12 @@ class EnvOptions:
         validation.check_choice("render_mode", self.render_mode, (None, *get_args(RenderMode)))
         check("family_options", self.family_options, Mapping, "a dict of names and values")
         normal: dict[str, Any] = {
-            "max_episode_steps": 0 if self.max_episode_steps == -1 else self.max_episode_steps,
             "autoreset_mode": validation.autoreset_mode(self.autoreset_mode),
             "family_options": _checked_family_options(self.family_options),
         }
         if self.max_episode_steps is not None:
             steps = validation.integer("max_episode_steps", self.max_episode_steps)
-            normal["max_episode_steps"] = steps
+            normal["max_episode_steps"] = 0 if steps == -1 else steps
         if self.seed is not None:
             normal["seed"] = validation.seed(self.seed)
         for name, value in normal.items():
