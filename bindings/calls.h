@@ -9,14 +9,11 @@
 
 namespace genie_env {
 
-/// The calls that Python makes of a network and of its trainers, whose weights these are.
-Exclusive& CallsOf(const Model& model);
-
 /// Runs use() without the interpreter's lock, beside no call that changes the network.
 template <typename Use>
 auto Reading(const Model& model, const char* name, const Use& use) {
   const pybind11::gil_scoped_release released;
-  const Exclusive::Call call = CallsOf(model).Read(name);
+  const Exclusive::Call call = model.calls().Read(name);
   return use();
 }
 
@@ -25,7 +22,7 @@ template <typename Result, typename... Arguments>
 auto Alone(const char* name, Result (Trainer::*method)(Arguments...)) {
   return [=](Trainer& trainer, Arguments... arguments) -> Result {
     const pybind11::gil_scoped_release released;
-    const Exclusive::Call call = CallsOf(trainer.model()).Enter(name);
+    const Exclusive::Call call = trainer.model().calls().Enter(name);
     return (trainer.*method)(arguments...);
   };
 }
@@ -34,7 +31,7 @@ template <typename Result, typename... Arguments>
 auto Alone(const char* name, Result (Trainer::*method)(Arguments...) const) {
   return [=](const Trainer& trainer, Arguments... arguments) -> Result {
     const pybind11::gil_scoped_release released;
-    const Exclusive::Call call = CallsOf(trainer.model()).Enter(name);
+    const Exclusive::Call call = trainer.model().calls().Enter(name);
     return (trainer.*method)(arguments...);
   };
 }

@@ -75,7 +75,7 @@ void InitTrainer(py::module_& m) {
                        bool bf16, uint64_t seed, const std::string& device) {
              const TrainerOptions options{learning_rate, gradient_clip, bf16, seed, device};
              if (!model) return std::make_unique<Trainer>(model, options);  // which refuses it
-             const Exclusive::Call call = CallsOf(*model).Enter("Trainer");
+             const Exclusive::Call call = model->calls().Enter("Trainer");
              return std::make_unique<Trainer>(model, options);
            }),
            py::arg("model"), py::kw_only(),

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "genie_env/core/exclusive.h"
+
 namespace genie_env {
 
 using TensorMap = std::map<std::string, at::Tensor>;
@@ -77,6 +79,13 @@ class Model : public torch::nn::Module {
   /// here the parameters that the optimiser does not learn. Its memory of earlier batches is in
   /// buffers, which are checkpointed.
   virtual void AfterUpdate(TrainingNoise& /*noise*/) {}
+
+  /// Where several threads may call: the calls in progress of the network and of its trainers,
+  /// which a caller enters by itself.
+  Exclusive& calls() const { return calls_; }
+
+ private:
+  mutable Exclusive calls_{"network"};
 };
 
 /// tensors[name]. Throws std::invalid_argument where it is missing; `what` names the tensors.
