@@ -56,8 +56,8 @@ class OutputFile {
 };
 
 /// A file that readers see whole or not at all: it is written under a temporary name in the same
-/// directory, then renamed. The name is unlike that of any other writer, in this process or another.
-/// Every failure throws std::system_error and leaves an old file as it was. Not thread-safe.
+/// directory, then renamed. No other writer, in this process or another, has that name. Every
+/// failure throws std::system_error and leaves an old file as it was. Not thread-safe.
 class AtomicFile {
  public:
   /// Creates the temporary file, empty. The directory must exist.

@@ -5,7 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/full_like.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
@@ -247,36 +246,36 @@ TEST(FrozenMemory, WritesWhatIsObservedWhereItIsWanted) {
 }
 
 TEST(FrozenMemory, NoComponentWithoutWeightIsDrawn) {
-  const at::Tensor uniform = at::tensor(AdversarialUniforms()).unsqueeze(1);
-  const int64_t rows = uniform.size(0);
+  // A row for each uniform number and temperature.
+  const at::Tensor uniforms = at::tensor(AdversarialUniforms());
+  const at::Tensor temperature = at::tensor({0.1f, 1.0f, 1.5f}).repeat({uniforms.size(0)});
+  const MixtureDraws draws{.uniform = uniforms.repeat_interleave(3).unsqueeze(1),
+                           .normal = at::zeros({temperature.size(0), 1}),
+                           .temperature = temperature};
+  const int64_t rows = temperature.size(0);
   for (const std::vector<float>& logits : AdversarialLogits()) {
-    if (logits.size() > kMaxComponents) continue;
     const auto components = static_cast<int64_t>(logits.size());
+    if (components > kMaxComponents) continue;
     // M predicts this mixture always, and its component k is as good as the number k.
-    const at::Tensor mean = at::arange(components, at::kFloat), log_std = at::full_like(mean, -20);
     const MemoryWeights weights{
         .weight_ih = at::zeros({4, 3}),
         .weight_hh = at::zeros({4, 1}),
         .bias = at::zeros({4}),
         .output_weight = at::zeros({3 * components + 1, 1}),
-        .output_bias = at::cat({at::tensor(logits), mean, log_std, at::zeros({1})}),
+        .output_bias = at::cat({at::tensor(logits), at::arange(components, at::kFloat),
+                                at::full({components}, -20.0f), at::zeros({1})}),
         .action_inputs = at::zeros({1})};
     for (const auto& memory :
          {MakeMemoryCpu(weights, at::kFloat), MakeMemoryTorch(weights, at::kCPU, at::kFloat)}) {
-      for (const double temperature : {0.1, 1.0, 1.5}) {
-        const MemoryState state{.z = at::zeros({rows, 1}),
-                                .h = at::zeros({rows, 1}),
-                                .c = at::zeros({rows, 1}),
-                                .restart = at::zeros({rows})};
-        memory->Dream(state, at::zeros({rows}, at::kLong),
-                      {.uniform = uniform,
-                       .normal = at::zeros({rows, 1}),
-                       .temperature = at::full({rows}, temperature, at::kFloat)},
-                      {});
-        for (int64_t row = 0; row < rows; ++row) {
-          const int64_t drawn = std::lround(state.z[row][0].item<float>());
-          ASSERT_TRUE(HasWeight(logits, temperature, drawn)) << drawn << " of " << components;
-        }
+      const MemoryState state{.z = at::zeros({rows, 1}),
+                              .h = at::zeros({rows, 1}),
+                              .c = at::zeros({rows, 1}),
+                              .restart = at::zeros({rows})};
+      memory->Dream(state, at::zeros({rows}, at::kLong), draws, {});
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t drawn = std::lround(state.z.const_data_ptr<float>()[row]);
+        ASSERT_TRUE(HasWeight(logits, temperature.const_data_ptr<float>()[row], drawn))
+            << drawn << " of " << components;
       }
     }
   }
