@@ -24,13 +24,14 @@ Settings = dict[str, Any]
 def only_writer(place: Path, lock: Path | None = None) -> Iterator[None]:
     """Keeps all other processes from writing into a directory while the block runs.
 
-    The directory is made where it is missing. `place` may also be a file, with `lock` beside it: by
-    default that is `.lock` in the directory. It is locked with flock, which ends with the process,
-    however that ends, and it is removed after the block. Raises RuntimeError naming the process that
-    writes there, and OSError where nothing can be written. A file system without flock is written
-    to all the same, after a line that says so.
+    The directory is made where it is missing, and removed after the block if it is empty. `place`
+    may also be a file, with `lock` beside it: by default that is `.lock` in the directory. It is
+    locked with flock, which ends with the process, however that ends, and removed after the block.
+    Raises RuntimeError naming the process that writes there, and OSError where nothing can be
+    written. A file system without flock is written to all the same, after a line that says so.
     """
     file = lock or place / ".lock"
+    new = not file.parent.exists()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _lock(file, place)
@@ -43,6 +44,9 @@ def only_writer(place: Path, lock: Path | None = None) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+        if new:
+            with contextlib.suppress(OSError):  # something is in it
+                file.parent.rmdir()
         os.close(descriptor)
 
 

@@ -114,8 +114,8 @@ def train(
     at every evaluation), `metrics.jsonl` (a line an evaluation) and `tensorboard/` in `run`.
     `picture(step)` is called at every evaluation, and so is `measure()`, whose held-out figures are
     added to the losses and replace those of the same name. `shares` are reported in place of the
-    counts that they are made of. Ctrl-C writes a checkpoint first. Raises RuntimeError at a collapse where
-    `watch` stops the run, also when the run is started again.
+    counts that they are made of. Ctrl-C writes a checkpoint first. Raises RuntimeError at a collapse
+    where `watch` stops the run, also when the run is started again.
     """
     checkpoint = run / CHECKPOINT
     reports: dict[int, dict[str, float]] = {}  # of the steps since the last evaluation
