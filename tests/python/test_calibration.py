@@ -139,7 +139,7 @@ def test_what_cannot_be_calibrated_is_refused_before_the_real_game_is_played(
     (directory / "config.json").write_text(json.dumps({**config, **changes}))
     with pytest.raises(ValueError, match=words):
         calibrate(directory, tmp_path / "out", dreams=4)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "real").exists()
 
 
 @pytest.mark.parametrize(

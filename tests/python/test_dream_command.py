@@ -27,7 +27,9 @@ def read_64(file: Path) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
     ramp = np.arange(64, dtype=np.uint8) * 4
-    return Image.fromarray(np.stack(np.broadcast_arrays(ramp, ramp[:, None], 90), axis=2).astype("u1"))
+    return Image.fromarray(
+        np.stack(np.broadcast_arrays(ramp, ramp[:, None], 90), axis=2).astype("u1")
+    )
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "1", "I;16"])
@@ -152,9 +154,7 @@ def test_a_genie_world_dreams_on_from_a_picture(picture: Image.Image, tmp_path: 
     assert len(list((tmp_path / "clips").glob("*.mp4"))) == env.single_action_space.n
 
 
-def test_a_picture_is_a_prompt_of_a_world_of_any_size(
-    picture: Image.Image, tmp_path: Path
-) -> None:
+def test_a_picture_is_a_prompt_of_a_world_of_any_size(picture: Image.Image, tmp_path: Path) -> None:
     sizes = GenieSizes(T=3, S=6, d=16, blocks=1, heads=2, codes=32, K=2)
     world = random_genie_world(tmp_path / "world", sizes)  # frames of 16 x 24
     picture.save(tmp_path / "prompt.png")

@@ -184,16 +184,16 @@ def test_sizes_to_measure_that_cannot_be(
 
 
 def test_a_batch_too_large_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
-    text = "T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2"
+    text = "T=200,S=12,d=32,blocks=2,heads=2,codes=20,K=2"
     with pytest.raises(SystemExit) as exit:
         APP.main(
-            ["bench", "--random", f"genie:{text}", "--batch", "1000000000000"],
+            ["bench", "--random", f"genie:{text}", "--batch", "1000000"],
             prog_name="genie-env",
         )
     assert exit.value.code == 1
     said = " ".join(capsys.readouterr().err.split())
     assert re.fullmatch(
-        r"genie-env: 1000000000000 rows need .* of state \(\d+ bytes each\), but .* of memory are "
+        r"genie-env: 1000000 rows need .* of state \(\d+ bytes each\), but .* of memory are "
         r"free on cpu: ask for at most \d+ rows",
         said,
     )

@@ -25,19 +25,32 @@ def declared_options(function: Callable[..., Any]) -> dict[str, ParameterInfo]:
     }
 
 
-def check_options(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+def word(name: str, info: ParameterInfo) -> str:
+    """An option as it is written on the command line, or an argument as help texts call it."""
+    if isinstance(info, ArgumentInfo):
+        return name.upper()
+    # Inside Annotated, typer takes the first name for the default until it makes the command.
+    names = [each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str)]
+    return names[0] if names else f"--{name.replace('_', '-')}"
+
+
+def check_options(
+    function: Callable[..., Any],
+    given: Mapping[str, Any],
+    called: Callable[[str, ParameterInfo], str] = word,
+) -> None:
     """Raises ValueError that names the option: for a number outside its range, NaN included, for a
     text that is no UTF-8, and for an output where nothing can be written. `given`: values by their
-    names in Python."""
+    names in Python; `called`: the option's name in errors."""
     for name, info in declared_options(function).items():
-        value = given.get(name)
+        value, option = given.get(name), called(name, info)
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, (int, float)) and not isinstance(each, bool):
-                _check_number(word(name, info), each, info)
+                _check_number(option, each, info)
             if isinstance(each, str) and info.path_type is None:
-                _check_text(word(name, info), each)
+                _check_text(option, each)
             if isinstance(each, Path) and info.writable:
-                _check_output(word(name, info), each)
+                _check_output(option, each)
 
 
 def refuse_empty(args: Sequence[str]) -> None:
@@ -50,15 +63,6 @@ def refuse_empty(args: Sequence[str]) -> None:
             raise ValueError(f"{where} is empty: give it a value, or leave it out")
         if option.startswith("--") and separator and not value:
             raise ValueError(f"{option} is empty: give it a value, or leave it out")
-
-
-def word(name: str, info: ParameterInfo) -> str:
-    """An option as it is written on the command line, or an argument as help texts call it."""
-    if isinstance(info, ArgumentInfo):
-        return name.upper()
-    # Inside Annotated, typer takes the first name for the default until it makes the command.
-    names = [each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str)]
-    return names[0] if names else f"--{name.replace('_', '-')}"
 
 
 def _check_number(option: str, value: float, info: ParameterInfo) -> None:

@@ -37,7 +37,7 @@ def training_command(
 
     def run(*args: Any, **options: Any) -> None:
         given = signature.bind(*args, **options).arguments
-        check_options(run, given)
+        check_options(run, given, called=lambda name, info: name)
 
         def fields(group: str) -> dict[str, Any]:
             return {name: value for name, value in given.items() if name in groups[group]}
