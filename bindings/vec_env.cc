@@ -68,6 +68,7 @@ class PythonVecEnv {
     options_ = env_->options();
   }
 
+  ~PythonVecEnv() { Free(); }
   PythonVecEnv(const PythonVecEnv&) = delete;
   PythonVecEnv& operator=(const PythonVecEnv&) = delete;
 
@@ -91,10 +92,7 @@ class PythonVecEnv {
     {
       const py::gil_scoped_release released;
       const Exclusive::Call call = calls_.Wait("close");
-      env_ = nullptr;
-#if defined(__GLIBC__)
-      malloc_trim(0);  // it keeps what lies between blocks that are in use
-#endif
+      Free();
     }
     Forget();
   }
@@ -114,6 +112,14 @@ class PythonVecEnv {
   }
 
  private:
+  void Free() {
+    if (env_ == nullptr) return;
+    env_ = nullptr;
+#if defined(__GLIBC__)
+    malloc_trim(0);  // what lay between blocks that are still in use would stay resident
+#endif
+  }
+
   /// `function` is a member of this.
   static StepFunction Calling(const py::object* function) {
     return [function](const at::Tensor& observation, const at::Tensor& action,

@@ -22,8 +22,8 @@ enum class AutoresetMode {
 };
 
 /// Reward (float32 [N]) or termination (bool [N]) of a step: a function of observation [N, *spec],
-/// action (int64 [N]) and next observation, which are copies. Its values for rows that begin an
-/// episode are ignored; the others must be finite.
+/// action (int64 [N]) and next observation: copies, which the two functions share. Its values for
+/// rows that begin an episode are ignored; the others must be finite.
 using StepFunction = std::function<at::Tensor(
     const at::Tensor& observation, const at::Tensor& action, const at::Tensor& next_observation)>;
 

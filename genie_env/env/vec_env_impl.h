@@ -111,8 +111,10 @@ struct VecEnv::Impl {
   std::optional<BeforeStep> SaveForRollback(const std::vector<int64_t>& beginning) {
     rollback_bytes = 0;
     if (!HasUserFunctions()) return std::nullopt;
+    if (!last_observation.defined()) last_observation = world->Observe(state, options.observation);
+    // The functions may write to it: it is remembered no longer.
     BeforeStep before{StepRollback(*world, state, at::tensor(beginning, at::kLong)), tracker,
-                      last_observation};
+                      std::exchange(last_observation, at::Tensor())};
     rollback_bytes = before.rollback.bytes();
     return before;
   }
@@ -177,9 +179,6 @@ struct VecEnv::Impl {
                                      RowCounters& next);
   VecEnvStep ApplyUserFunctions(const WorldStep& step, const std::optional<BeforeStep>& before,
                                 const at::Tensor& actions, const std::vector<int64_t>& beginning);
-  at::Tensor CallUserFunction(const StepFunction& function, const std::string& name,
-                              at::ScalarType dtype, const BeforeStep& before,
-                              const at::Tensor& actions, const at::Tensor& observation);
   at::Tensor BeyondLimits(const VecEnvStep& step) const;
   void ResetEndedRows(VecEnvStep& step);
   at::Tensor MaskOf(const std::vector<int64_t>& rows) const;

@@ -93,29 +93,26 @@ VecEnvStep VecEnv::Impl::ApplyUserFunctions(const WorldStep& step,
       .surprise = step.surprise,
       .latent_distance = options.latent_distance ? world->LatentDistance(state) : at::Tensor(),
       .began = AllFalse()};
+  if (!HasUserFunctions()) return result;
+  // Copies, which both may write to.
+  const at::Tensor copied_actions = actions.clone(), following = step.observation.clone();
+  const auto ask = [&](const StepFunction& function, const std::string& name,
+                       at::ScalarType dtype) {
+    const InUserFunction scope(user_function,
+                               "a reward or termination function of this environment; call it when "
+                               "the step is over");
+    const at::Tensor answer = function(before->observation, copied_actions, following);
+    CheckTensor(answer, "what " + name + " gave", dtype, {tracker.rows()});
+    return answer.detach().to(world->device(), dtype, /*non_blocking=*/false, /*copy=*/true);
+  };
   if (options.reward_fn) {
-    result.reward = CallUserFunction(options.reward_fn, "reward_fn", at::kFloat, *before, actions,
-                                     result.observation);
+    result.reward = ask(options.reward_fn, "reward_fn", at::kFloat);
     CheckRewards(result.reward, beginning);
   }
   if (options.termination_fn) {
-    result.terminated = CallUserFunction(options.termination_fn, "termination_fn", at::kBool,
-                                         *before, actions, result.observation);
+    result.terminated = ask(options.termination_fn, "termination_fn", at::kBool);
   }
   return result;
-}
-
-at::Tensor VecEnv::Impl::CallUserFunction(const StepFunction& function, const std::string& name,
-                                          at::ScalarType dtype, const BeforeStep& before,
-                                          const at::Tensor& actions,
-                                          const at::Tensor& observation) {
-  const InUserFunction scope(user_function,
-                             "a reward or termination function of this environment; call it when "
-                             "the step is over");
-  const at::Tensor answer =
-      function(before.observation.clone(), actions.clone(), observation.clone());
-  CheckTensor(answer, "what " + name + " gave", dtype, {tracker.rows()});
-  return answer.detach().to(world->device(), dtype, /*non_blocking=*/false, /*copy=*/true);
 }
 
 /// bool [N] on the CPU: whose surprise or distance from the training data is above its limit.

@@ -73,6 +73,7 @@ BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t
     if (host.const_data_ptr<bool>()[row]) begins.push_back(row);
   }
   BeginningRows beginning{.rows = at::tensor(begins, at::kLong), .counters = {}};
+  beginning.counters.reserve(begins.size());
   for (const int64_t row : begins) beginning.counters.push_back(rng[row]);
   return beginning;
 }

@@ -10,6 +10,9 @@
 
 #include "counting_env.h"
 #include "files.h"
+#include "genie_env/io/file.h"
+#include "genie_env/io/safetensors.h"
+#include "genie_env/tensor/stored_tensors.h"
 #include "random_world.h"
 
 namespace genie_env {

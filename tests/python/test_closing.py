@@ -116,10 +116,10 @@ def play():
     jobs = types.SimpleNamespace(take=take)
     players._play_in_lanes(jobs, game, lanes, sys.argv[1], {}, "latents", None, None)
 
+own = rows * World.load(sys.argv[1]).spec.state_bytes_per_row
 try:
     play()
 except Interrupted as error:  # which refers to the frames of all calls
-    own = rows * World.load(sys.argv[1]).spec.state_bytes_per_row
     freed["a player"] = (freed.pop("before") - resident()) / own
 print(json.dumps(freed))
 """

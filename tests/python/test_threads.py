@@ -184,12 +184,14 @@ def test_networks_are_read_beside_each_other_and_not_beside_their_trainer() -> N
     assert interleave(lambda: vision.encode(frames), lambda: vision.encode(frames), times=5) == 0
     batch = {"frames": torch.zeros(64, 64, 64, 3, dtype=torch.uint8)}
     refused: list[str] = []
-    thread = threading.Thread(target=trainer.evaluate, args=(batch, 0))
-    thread.start()
-    while thread.is_alive() and not refused:
+
+    def read() -> None:
         try:
             vision.encode(frames[:1])
         except Busy as busy:
             refused.append(str(busy))
-    thread.join()
+            raise
+
+    while not refused:
+        interleave(lambda: trainer.evaluate(batch, 0), read, times=20)
     assert refused[0].startswith("encode: another thread is in evaluate of this network")

@@ -30,8 +30,8 @@ Array = Any
 """What an environment gives: np.ndarray, or torch.Tensor where its output is "torch"."""
 
 StepFunction = Callable[[Array, Array, Array], Given]
-"""f(observations, actions, next_observations) of N rows, which are copies: to write to them changes
-nothing else."""
+"""f(observations, actions, next_observations) of N rows: copies, which reward_fn and termination_fn
+share."""
 
 FamilyValue = bool | int | float | str
 """The value of an option of a world's family."""
