@@ -50,7 +50,7 @@ __all__ = [
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
 
-_NEWEST_IN_CORE = ("limits", "Option.type", "OptionSpec.type", "WorldSpec.frames_per_second", "Busy")
+_NEWEST_IN_CORE = ("AtomicFile", "Busy", "WorldSpec.frames_per_second")
 """The latest additions to the compiled part: one that was built before has not all of them."""
 
 _STALE = (

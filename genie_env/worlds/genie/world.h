@@ -14,8 +14,8 @@ namespace genie_env {
 /// the products; "eyes_time" and "eyes_past", the frames so far and the kv cache of the tokenizer's
 /// encoder, which Begin with frames and Follow advance, and Step empties. (Snapshots on disk have
 /// these names.) No row's cache is ever copied or computed again, and a dream may be of any length.
-/// Observations: "latents" (float32 [S * code dimensions], the tokens' places in the codebook: first,
-/// as any policy can read them), "tokens" and "pixels".
+/// Observations: "latents" (float32 [S * code dimensions], the tokens' places in the codebook;
+/// first, as any policy can read them), "tokens" and "pixels".
 ///
 /// On a GPU, which takes CUDA kernels in this build, Step never waits for it where actions and
 /// temperatures lie on the CPU. So it does not look at what the caller may have written into a
