@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'world_families']
+__all__: list[str] = ['AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -18,6 +18,35 @@ class Busy(RuntimeError):
     """
     A call beside one of another thread, of an environment, trainer, network, state or writer. The text names both calls; nothing was done.
     """
+class AtomicFile:
+    """
+    A file that readers see whole or not at all: it is written under a temporary name in the same
+    directory, then renamed. No other writer, in this process or another, has that name.
+    
+        with AtomicFile("figures.json") as temporary:
+            temporary.write_text(text)
+    
+    The end of the block publishes the file; where the block raises, nothing new is left behind.
+    """
+    def __enter__(self) -> pathlib.Path:
+        ...
+    def __exit__(self, arg0: typing.Any, *args) -> None:
+        ...
+    def __init__(self, file: os.PathLike | str | bytes) -> None:
+        """
+        Creates the temporary file, empty. The directory must exist. Raises OSError.
+        """
+    def publish(self) -> None:
+        """
+        Waits until the file is on the disk (fsync), and gives it its name, in place of an older file.
+        
+        Raises OSError where that fails: an older file is then as it was, and the temporary file removed.
+        """
+    @property
+    def temporary(self) -> pathlib.Path:
+        """
+        Where to write the file.
+        """
 class EpisodeWriter:
     """
     Appends whole episodes to a directory of standard NumPy arrays (see EpisodeStore).
@@ -26,6 +55,7 @@ class EpisodeWriter:
     has one writer at a time. The writer is a context manager that closes the files. A call while
     another thread is in one raises Busy; `close` waits.
     
+        meta = {"format_version": 1, "game": "doom-take-cover"}
         with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
             writer.append(frames, actions, rewards, terminations, truncations)
     """
@@ -35,11 +65,13 @@ class EpisodeWriter:
         ...
     def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
         """
-        Creates the directory, or continues after its last episode (frames must then have the same size).
+        Creates the directory, or continues after its last whole episode (frames must then have the same
+        size).
         
-        `meta` is the text of meta.json, a JSON object; an existing one is replaced. Raises ValueError on
-        wrong arguments, FormatError on a damaged directory, RuntimeError when another writer has it open or
-        the disk is full.
+        `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
+        replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+        format version, RuntimeError when another writer has it open or the disk is full. Warns
+        (RuntimeWarning) of episodes that a power loss took.
         """
     def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
         """
@@ -71,7 +103,10 @@ class EpisodeStore:
     """
     def __init__(self, directory: os.PathLike | str | bytes) -> None:
         """
-        Checks every file against the others. Raises FormatError naming the file.
+        Checks every file against the others.
+        
+        Raises FormatError naming the file. Where a power loss took the last episodes, it holds the whole
+        ones before them, and warns of the others (RuntimeWarning).
         """
     @property
     def actions(self) -> numpy.typing.NDArray[numpy.int64]:
@@ -170,6 +205,8 @@ class Trainer:
     def backward(self, batch: collections.abc.Mapping[str, torch.Tensor]) -> dict[str, float]:
         """
         Computes loss and gradients of one batch; returns the loss and its terms.
+        
+        Raises RuntimeError where the loss is not finite. Where it raises, there are no gradients.
         """
     def evaluate(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, float]:
         """
@@ -191,7 +228,10 @@ class Trainer:
         """
     def update(self) -> None:
         """
-        Makes one optimiser step with the last gradients.
+        Makes one optimiser step with the gradients of the last `backward`.
+        
+        Raises RuntimeError where it failed, where another update or load came after it, and
+        where a gradient is not finite; the weights are then as before.
         """
     def weights(self) -> dict[str, torch.Tensor]:
         """
@@ -454,6 +494,16 @@ class WorldSpec:
     @property
     def frame_skip(self) -> int:
         ...
+    @property
+    def frames_per_second(self) -> float | None:
+        """
+        Steps that a second of play takes; None where its directory does not say.
+        """
+    @property
+    def game(self) -> str:
+        """
+        That it was learned from, as its recordings say; empty where they do not.
+        """
     @property
     def has_latent_statistics(self) -> bool:
         """
@@ -789,6 +839,13 @@ def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> 
     """
     How many of `positions` tokens are still masked after each of `passes` passes of MaskGIT:
     its cosine schedule.
+    """
+def safetensors_bytes(tensors: collections.abc.Mapping[str, torch.Tensor], metadata: collections.abc.Mapping[str, str] = {}) -> bytes:
+    """
+    The bytes of a safetensors file; equal contents give equal bytes.
+    
+    Tensors of any device and strides, of bool, uint8, int64, float16, bfloat16, float32 or float64.
+    Raises ValueError on other types, and on names that are not UTF-8.
     """
 def world_families() -> dict[str, WorldFamily]:
     """
