@@ -190,7 +190,7 @@ def test_whatever_else_is_wrong_in_the_middle_is_told_before_any_is_decoded(
         (one, r"one\.mp4 has one frame, in which nothing moves: leave it out"),
         (tmp_path / "none.mp4", r"none\.mp4 does not exist: give a video file or a directory of"),
         (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts"),
-        (cut, r"frames\.npy is cut short: the shape .* but only "),
+        (cut, r"frames\.npy has 0 rows, but episode_starts\.npy promises 120: bring the file back"),
     ):
         with pytest.raises(ValueError, match=words):
             as_directories([*clips[:10], wrong, *clips[10:]])
@@ -368,7 +368,7 @@ def test_videos_and_recordings_of_another_pace_are_not_mixed(
 ) -> None:
     directory = recording(tmp_path / "doom")
     meta = {"game": "doom-take-cover", "frame_skip": 4, "actions": ["left", "stay", "right"]}
-    (directory / "meta.json").write_text(json.dumps(meta))
+    (directory / "meta.json").write_text(json.dumps({"format_version": 1, **meta}))
     with pytest.raises(
         ValueError,
         match="frames_per_second is 8.75 in .*/doom but 25 in .*, and .* bring video files",
