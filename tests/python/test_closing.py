@@ -129,7 +129,7 @@ print(json.dumps(freed))
 def test_95_percent_of_the_state_is_freed(tmp_path: Path) -> None:
     sizes = GenieSizes(T=32, S=16, d=64, blocks=4, heads=1, codes=64, K=1)
     world = random_genie_world(tmp_path / "world", sizes)
-    command = [sys.executable, "-c", MEASURE, str(world), "64"]
+    command = [sys.executable, "-c", MEASURE, str(world), "128"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     freed = json.loads(done.stdout)
