@@ -136,7 +136,7 @@ An episode is stored once `append` has returned; a kill loses at most the one in
 has one writer at a time. The writer is a context manager that closes the files. A call while
 another thread is in one raises Busy; `close` waits.
 
-    meta = {"format_version": 1, "game": "doom-take-cover"}
+    meta = {"format_version": 1, "game": "my-game"}
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
         writer.append(frames, actions, rewards, terminations, truncations)
 )")

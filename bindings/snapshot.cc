@@ -3,19 +3,41 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <cstddef>
+#include <memory>
 #include <string_view>
+
+#include "bindings/return_memory.h"
+#include "genie_env/env/snapshot_parts.h"
 
 namespace genie_env {
 namespace py = pybind11;
 using Released = py::call_guard<py::gil_scoped_release>;
 
+namespace {
+
+/// The end of a snapshot in Python. From this size on, its memory is worth the time to return it.
+struct DeleteSnapshot {
+  static constexpr size_t kLarge = size_t{16} << 20;
+
+  void operator()(const Snapshot* snapshot) const {
+    size_t bytes = 0;
+    for (const auto& field : snapshot->parts().state.fields()) bytes += field.tensor.nbytes();
+    delete snapshot;
+    if (bytes >= kLarge) ReturnMemory();
+  }
+};
+
+}  // namespace
+
 void InitSnapshot(py::module_& m) {
-  py::class_<Snapshot>(m, "Snapshot",
-                       "Rows of an environment at one moment: an immutable value, that can be "
-                       "saved and pickled.\n\n"
-                       "    snapshot = env.snapshot()\n"
-                       "    snapshot.save(\"dream.safetensors\")\n"
-                       "    env.restore(genie_env.Snapshot.load(\"dream.safetensors\"))")
+  py::class_<Snapshot, std::unique_ptr<Snapshot, DeleteSnapshot>>(
+      m, "Snapshot",
+      "Rows of an environment at one moment: an immutable value, that can be "
+      "saved and pickled.\n\n"
+      "    snapshot = env.snapshot()\n"
+      "    snapshot.save(\"dream.safetensors\")\n"
+      "    env.restore(genie_env.Snapshot.load(\"dream.safetensors\"))")
       .def_property_readonly("rows", &Snapshot::rows)
       .def_property_readonly("world", &Snapshot::world,
                              "The name of the world that it was taken in.")

@@ -10,12 +10,9 @@
 
 #include "bindings/check_signals.h"
 #include "bindings/or_none.h"
+#include "bindings/return_memory.h"
 #include "genie_env/core/exclusive.h"
 #include "genie_env/core/text.h"
-
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 
 namespace genie_env {
 namespace py = pybind11;
@@ -115,9 +112,7 @@ class PythonVecEnv {
   void Free() {
     if (env_ == nullptr) return;
     env_ = nullptr;
-#if defined(__GLIBC__)
-    malloc_trim(0);  // what lay between blocks that are still in use would stay resident
-#endif
+    ReturnMemory();
   }
 
   /// `function` is a member of this.

@@ -55,7 +55,7 @@ class EpisodeWriter:
     has one writer at a time. The writer is a context manager that closes the files. A call while
     another thread is in one raises Busy; `close` waits.
     
-        meta = {"format_version": 1, "game": "doom-take-cover"}
+        meta = {"format_version": 1, "game": "my-game"}
         with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
             writer.append(frames, actions, rewards, terminations, truncations)
     """

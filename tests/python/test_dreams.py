@@ -169,7 +169,7 @@ def test_training_in_a_dream_repeats_and_resumes(dreams: Dreams, tmp_path: Path)
     assert [g.mean for g in resumed] == [g.mean for g in unbroken]
     assert [g.score for g in resumed] == [g.score for g in unbroken]
     with pytest.raises(ValueError, match=r"other settings \(seed was 1 and is now 2\)"):
-        train_controller(dreams, replace(SETTINGS, seed=2), out=tmp_path)
+        next(train_controller(dreams, replace(SETTINGS, seed=2), out=tmp_path))
 
 
 def test_training_starts_from_a_warm_controller(dreams: Dreams) -> None:

@@ -25,11 +25,10 @@ from genie_env.agents.dreams import Dreams, EpisodeResults
 from genie_env.agents.evolution import ControllerSettings, evolve
 from genie_env.agents.real_game import real_game
 from genie_env.cli.inspect import inspect
-from genie_env.data.frame_rate import world_frames_per_second
 from genie_env.data.players import BlindPlayer
 from genie_env.data.recording import record_episodes
 from genie_env.data.recording_metadata import action_meanings, recorded_game, recorded_score
-from genie_env.envs.world_card import read_card, read_config
+from genie_env.envs.world_card import read_card
 from genie_env.evaluation import action_mapping, table
 from genie_env.evaluation.action_classifier import Classified
 from genie_env.evaluation.evaluate import RealScores, blind_player
@@ -149,7 +148,6 @@ def recording(here: Path) -> None:
 def card(here: Path) -> None:
     read_card(here / "world")
     real_game(here / "world")
-    world_frames_per_second(read_config(here / "world"))
 
 
 def network(

@@ -143,8 +143,9 @@ def places(random_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plac
     folder = tmp_path_factory.mktemp("hostile")
     data, runs = folder / "data", folder / "runs"
     random = np.random.default_rng(0)
-    meta = '{"game": "doom-take-cover", "frame_skip": 1, "actions": ["left", "stay", "right"]}'
-    with _core.EpisodeWriter(data, 64, 64, meta) as writer:
+    actions = ["left", "stay", "right"]
+    meta = {"format_version": 1, "game": "doom-take-cover", "frame_skip": 1, "actions": actions}
+    with _core.EpisodeWriter(data, 64, 64, json.dumps(meta)) as writer:
         for _ in range(40):
             frames = random.integers(0, 256, (9, 64, 64, 3)).astype(np.uint8)
             last = np.arange(9) == 8

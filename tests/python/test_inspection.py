@@ -49,7 +49,8 @@ def test_prints_them_and_writes_a_picture(
     text = " ".join(capsys.readouterr().out.split())
     assert "3 episodes, 37 frames" in text
     assert "game doom-take-cover, seed 5" in text
-    (directory / "meta.json").write_text('{"game": "doom-take-cover", "frame_skip": 4}')
+    meta = {"format_version": 1, "game": "doom-take-cover", "frame_skip": 4}
+    (directory / "meta.json").write_text(json.dumps(meta))
     inspect(directory)
     # The rate of its game, as a recording that does not say it is of an older version.
     assert "frame_skip 4, frames_per_second 8.75" in " ".join(capsys.readouterr().out.split())

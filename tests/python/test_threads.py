@@ -151,7 +151,7 @@ def test_a_hundred_thousand_interleaved_calls(random_world: Path, tmp_path: Path
     refused += interleave(
         trainer.weights, lambda: trainer.load_weights(weights), trainer.state, times=4_000
     )
-    writer = _core.EpisodeWriter(tmp_path / "data", 4, 4, "{}")
+    writer = _core.EpisodeWriter(tmp_path / "data", 4, 4, '{"format_version": 1}')
     episode = (
         np.zeros((1, 4, 4, 3), np.uint8),
         np.zeros(1, np.int64),
