@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pkg_config.sh <folder of genie_env.pc> <version> <compiler>: what pkg-config says builds a program,
-# with this compiler and with Clang, that runs and has one OpenMP.
+# pkg_config.sh <folder of genie_env.pc> <version> <compiler> <folder of LibTorch>: what pkg-config says
+# builds a program, with this compiler and with Clang, that runs and has one OpenMP.
 set -euo pipefail
 export PKG_CONFIG_PATH=$1
 version=$2
@@ -28,7 +28,7 @@ EOF
 for compiler in "$3" clang++; do
   command -v "$compiler" >/dev/null || continue
   # shellcheck disable=SC2046
-  "$compiler" -std=c++20 "$folder/program.cc" -o "$folder/program" $(pkg-config --cflags --libs genie_env)
+  "$compiler" -std=c++20 "$folder/program.cc" -o "$folder/program" $(pkg-config --define-variable="torchdir=$4" --cflags --libs genie_env)
   [ "$("$folder/program")" = "$version $version 1 8" ]
   openmp=$(ldd "$folder/program" | grep -oE 'lib(gomp|omp|iomp5)[^ ]* => [^ ]*' | sort -u)
   echo "$compiler: $openmp"
