@@ -3,11 +3,11 @@
 #include <c10/util/Exception.h>
 #include <pybind11/pybind11.h>
 
-#include <filesystem>
 #include <regex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <typeinfo>
 
 #include "genie_env/core/text.h"
@@ -81,7 +81,7 @@ void InitError(py::module_& m) {
       Raise(py::module_::import("genie_env._core").attr("FormatError"), error);
     } catch (const std::invalid_argument& error) {
       Raise(PyExc_ValueError, error);
-    } catch (const std::filesystem::filesystem_error& error) {
+    } catch (const std::system_error& error) {
       Raise(PyExc_RuntimeError, error);
     } catch (const std::runtime_error& error) {
       if (typeid(error) != typeid(std::runtime_error)) throw;

@@ -120,6 +120,7 @@ class PythonVecEnv {
     return [function](const at::Tensor& observation, const at::Tensor& action,
                       const at::Tensor& next_observation) {
       const py::gil_scoped_acquire python;
+      if (!*function) throw std::logic_error("the environment is being forgotten");
       return (*function)(observation, action, next_observation).cast<at::Tensor>();
     };
   }

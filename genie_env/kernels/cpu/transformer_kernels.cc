@@ -322,7 +322,9 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
   }
   const int64_t end = std::min(first + kLanes, codes);
   const int64_t found = LastThatRaises(first, end, sum, aim, weight);
-  return found >= 0 ? found : LastThatRaises(0, end, 0.0f, aim, weight);
+  if (found >= 0) return found;
+  // Logits that are not finite may leave no code: it is then any, and the surprise tells.
+  return std::max(LastThatRaises(0, end, 0.0f, aim, weight), int64_t{0});
 }
 
 // Defines one function for each kernel and instruction set, and their table. Attributes cannot be

@@ -68,7 +68,9 @@ __device__ int64_t Sample(const float* logits, int64_t codes, float top, float t
     return last;
   };
   const int64_t found = last_that_raises(first, before);
-  return found >= 0 ? found : last_that_raises(0, 0.0f);
+  if (found >= 0) return found;
+  // Logits that are not finite may leave no code: it is then any, and the surprise tells.
+  return max(last_that_raises(0, 0.0f), int64_t{0});
 }
 
 /// One block computes one row. One warp reads the logits of one position.
