@@ -166,6 +166,7 @@ def _terminate(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off the saving
     raise Terminated
 
+
 def _replaced(error: UnicodeError) -> tuple[str, int]:
     """Escapes for what an output cannot hold, such as paths that are not UTF-8: see codecs."""
     assert isinstance(error, UnicodeEncodeError)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Task, TimeElapsedColumn, TimeRemainingColum
 Item = TypeVar("Item")
 
 SECONDS_A_LINE = 30.0
-"""Where there is no terminal, a command prints a line after so many seconds without one."""
+"""Seconds after which a command without a terminal prints the next line."""
 
 
 class Progress(progress.Progress):

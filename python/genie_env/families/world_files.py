@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -20,12 +19,14 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.paths import shown_in
 from genie_env.data.run_directory import only_writer
 from genie_env.families.model_card import write_card
-from genie_env.training.loop import Share, together
+from genie_env.training.loop import Share, finite, together
 from genie_env.training.runs import (
+    METRICS,
     Network,
     final_report,
     freeze_network,
     load_weights,
+    read_reports,
     read_settings,
 )
 
@@ -82,9 +83,7 @@ def write_world(
         if latent_actions is not None:
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
-            stored = {
-                k: v.float() for k, v in load((made / "model.safetensors").read_bytes()).items()
-            }
+            stored = {name: weight.float() for name, weight in load(model).items()}
             _write_figures(made, config, measure(made, stored))
         _publish(made, out)
     finally:
@@ -124,11 +123,10 @@ def _write_figures(
         training[network] = {**training[network], "held_out": held_out}
     measured = {"format_version": FORMAT_VERSION, **config, "training": training}
     write_json(made / "config.json", measured)
-    reports = made / LATENT_ACTIONS_FOLDER / "metrics.jsonl"
-    if reports.exists():
-        report = {**json.loads(reports.read_text()), "held_out": figures["latent_actions"]}
-        line = json.dumps(report) + "\n"
-        write_atomically(reports, lambda file: file.write_text(line))
+    run = made / LATENT_ACTIONS_FOLDER
+    if reports := read_reports(run):
+        line = json.dumps({**reports[-1], "held_out": figures["latent_actions"]}) + "\n"
+        write_atomically(run / METRICS, lambda file: file.write_text(line))
 
 
 def _publish(made: Path, out: Path) -> None:
@@ -173,11 +171,6 @@ def held_out_figures(
     trainer.load_weights(dict(weights))
     reports = [trainer.evaluate(batch, index) for index, batch in enumerate(batches)]
     return finite(together(reports, shares or {}))
-
-
-def finite(figures: Mapping[str, float]) -> Figures:
-    """As JSON has them, which has no NaN."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def part(prefix: str, weights: Weights) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ import torch
 import typer
 from rich import get_console
 
-from genie_env._core import Dynamics, Tokenizer, limits, mask_schedule
+from genie_env._core import Dynamics, Tokenizer, mask_schedule
 from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import ClipBatch, ClipSettings, clip_run, clip_schema
@@ -32,7 +32,7 @@ from genie_env.training.runs import (
     read_settings,
     sizes_schema,
 )
-from genie_env.training.settings import Heads, LearningRate, Steps, Width
+from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_option
 from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer, watch_tokenizer
 
 PICTURED = 2
@@ -48,18 +48,17 @@ class DynamicsSizes:
 
     width: Width = 192
     heads: Heads = 3
-    blocks: Annotated[int, typer.Option(help="transformer blocks", min=1, max=limits["blocks"])] = 4
+    blocks: Annotated[int, size_option("transformer blocks", "blocks")] = 4
     window: Annotated[
         int,
-        typer.Option(help="attention window of a layer, in frames", min=2, max=limits["window"]),
+        size_option("attention window of a layer, in frames", "window", least=2),
     ] = 16
     passes: Annotated[
         int,
-        typer.Option(
-            help="MaskGIT passes per frame that are learned; a world takes up to 64 (--option "
+        size_option(
+            "MaskGIT passes per frame that are learned; a world takes up to 64 (--option "
             "passes=N), but has learned no more than these",
-            min=1,
-            max=limits["passes"],
+            "passes",
         ),
     ] = 4
 

@@ -108,7 +108,7 @@ def _write(file: Path, rows: NDArray[Any]) -> None:
 
 
 def _read(file: Path, most: int, row: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """The first rows, at most so many, that `file` holds; none, after a line that says why, where
+    """The first rows that `file` holds, `most` or fewer; none, after a line that says why, where
     it is not what `_write` writes or holds something else."""
     try:
         content = np.memmap(file, np.uint8, mode="r")

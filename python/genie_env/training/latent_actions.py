@@ -13,7 +13,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, LatentAction, limits
+from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import Batch, ClipData, held_out
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
@@ -29,7 +29,7 @@ from genie_env.training.codebook_usage import least_varied, usage, watch_perplex
 from genie_env.training.encoded import encode_store, encoded_clips, shown
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
-from genie_env.training.settings import Heads, LearningRate, Steps, Width
+from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_option
 
 PICTURED = 8
 PICTURED_STEPS = 4
@@ -42,46 +42,28 @@ class LatentActionSizes:
 
     actions: Annotated[
         int,
-        typer.Option(
-            help="codebook size: how many latent actions there are",
-            min=2,
-            max=limits["latent_actions"],
-        ),
+        size_option("codebook size: how many latent actions there are", "latent_actions", least=2),
     ] = 6
-    patch: Annotated[
-        int, typer.Option(help="side of a patch in pixels", min=1, max=limits["frame_side"])
-    ] = 8
+    patch: Annotated[int, size_option("side of a patch in pixels", "frame_side")] = 8
     width: Width = 192
     heads: Heads = 3
     encoder_blocks: Annotated[
         int,
-        typer.Option(
-            help="transformer blocks of the encoder, which reads the frames so far",
-            min=1,
-            max=limits["blocks"],
-        ),
+        size_option("transformer blocks of the encoder, which reads the frames so far", "blocks"),
     ] = 4
     decoder_blocks: Annotated[
         int,
-        typer.Option(
-            help="transformer blocks of the decoder, which reads a frame and a code",
-            min=1,
-            max=limits["blocks"],
-        ),
+        size_option("transformer blocks of the decoder, which reads a frame and a code", "blocks"),
     ] = 4
     code_dimensions: Annotated[
         int,
-        typer.Option(
-            help="codebook dimension: numbers in each latent action's vector",
-            min=2,
-            max=limits["code_dimensions"],
+        size_option(
+            "codebook dimension: numbers in each latent action's vector", "code_dimensions", least=2
         ),
     ] = 8
     window: Annotated[
         int,
-        typer.Option(
-            help="attention window of an encoder layer, in frames", min=2, max=limits["window"]
-        ),
+        size_option("attention window of an encoder layer, in frames", "window", least=2),
     ] = 8
     action_decay: Annotated[
         float,

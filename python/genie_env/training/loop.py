@@ -238,9 +238,9 @@ def _text(losses: Mapping[str, float]) -> str:
     return "held out: " + "  ".join(f"{k} {v:.4g}" for k, v in losses.items())
 
 
-def _json(losses: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN, the share of nothing, becomes null, as JSON has no NaN."""
-    return {k: v if math.isfinite(v) else None for k, v in losses.items()}
+def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """None for NaN, the share of nothing: JSON has no NaN."""
+    return {k: v if math.isfinite(v) else None for k, v in figures.items()}
 
 
 def _report(
@@ -254,8 +254,8 @@ def _report(
     with (run / METRICS).open("a") as file:
         line = {
             "step": step,
-            "training": _json(training),
-            "held_out": _json(held_out),
+            "training": finite(training),
+            "held_out": finite(held_out),
             "items_per_s": rate,
         }
         file.write(json.dumps(line) + "\n")

@@ -12,7 +12,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, Memory, Vision, limits
+from genie_env._core import EpisodeStore, Memory, Vision
 from genie_env.data.datasets import LatentData, check_enough, held_out, open_stores
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.training.encoded import encoded_once
@@ -25,7 +25,7 @@ from genie_env.training.runs import (
     load_into,
     load_network,
 )
-from genie_env.training.settings import Bf16, LearningRate, Steps, TrainingSettings
+from genie_env.training.settings import Bf16, LearningRate, Steps, TrainingSettings, size_option
 from genie_env.training.vision import VISION, load_vision
 
 ENCODED_AT_ONCE = 512
@@ -55,10 +55,8 @@ class MemorySettings(TrainingSettings):
     batch: Annotated[int, typer.Option(help="windows per batch", min=1, max=65_536)] = 64
     window: Annotated[int, typer.Option(help="frames per window", min=2, max=65_536)] = 256
     learning_rate: LearningRate = 1e-3
-    hidden: Annotated[int, typer.Option(help="LSTM units", min=1, max=limits["hidden"])] = 512
-    components: Annotated[
-        int, typer.Option(help="components of the mixture", min=1, max=limits["components"])
-    ] = 5
+    hidden: Annotated[int, size_option("LSTM units", "hidden")] = 512
+    components: Annotated[int, size_option("components of the mixture", "components")] = 5
     bf16: Bf16 = False
     start: Annotated[
         Path | None, typer.Option(help="run directory whose M training starts from")
@@ -74,6 +72,14 @@ def action_inputs(actions: int) -> list[float]:
     return [2 * action / (actions - 1) - 1 for action in range(actions)] if actions > 1 else [0.0]
 
 
+def encode_rows(
+    vision: Vision, store: EpisodeStore, encoded: NDArray[Any], rows: slice | NDArray[np.int64]
+) -> None:
+    """Fills rows of `encoded`, [frames, 2, latents], with mu and logvar of these frames."""
+    mu, logvar = vision.encode(torch.from_numpy(store.frames[rows].copy()))
+    encoded[rows, 0], encoded[rows, 1] = mu.cpu().numpy(), logvar.cpu().numpy()
+
+
 def encoded_stores(
     vision_run: Path, vision: Vision, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.float16]]:
@@ -82,9 +88,7 @@ def encoded_stores(
 
     def encode(store: EpisodeStore, encoded: NDArray[Any], done: int) -> Iterator[int]:
         for first in range(done, store.num_frames, ENCODED_AT_ONCE):
-            rows = slice(first, first + ENCODED_AT_ONCE)
-            mu, logvar = vision.encode(torch.from_numpy(store.frames[rows].copy()))
-            encoded[rows, 0], encoded[rows, 1] = mu.cpu().numpy(), logvar.cpu().numpy()
+            encode_rows(vision, store, encoded, slice(first, first + ENCODED_AT_ONCE))
             yield min(first + ENCODED_AT_ONCE, store.num_frames)
 
     row = (2, vision.latents)

@@ -13,6 +13,12 @@ from genie_env._core import Model, Trainer, limits
 from genie_env.data.players import LARGEST_SEED
 from genie_env.training.runs import Network
 
+
+def size_option(meaning: str, limit: str, least: int = 1) -> Any:
+    """The option of a network's size, from `least` to `_core.limits[limit]`."""
+    return typer.Option(help=meaning, min=least, max=limits[limit])
+
+
 Episodes = Annotated[
     list[Path], typer.Option(help="directory of recorded episodes; may be repeated")
 ]
@@ -30,10 +36,8 @@ LearningRate = Annotated[
 Seed = Annotated[
     int, typer.Option(help="seed of weights, noise and data order", min=0, max=LARGEST_SEED)
 ]
-Width = Annotated[
-    int, typer.Option(help="features of the transformers", min=1, max=limits["width"])
-]
-Heads = Annotated[int, typer.Option(help="attention heads", min=1, max=limits["width"])]
+Width = Annotated[int, size_option("features of the transformers", "width")]
+Heads = Annotated[int, size_option("attention heads", "width")]
 Bf16 = Annotated[bool, typer.Option(help="compute in bfloat16 where it is safe (autocast)")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 

@@ -13,7 +13,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, Tokenizer, limits
+from genie_env._core import EpisodeStore, Tokenizer
 from genie_env.data.datasets import Batch, ClipData
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
@@ -28,7 +28,7 @@ from genie_env.training.codebook_usage import least_varied, usage, watch_perplex
 from genie_env.training.encoded import encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
-from genie_env.training.settings import Heads, LearningRate, Steps, Width
+from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_option
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
@@ -42,47 +42,31 @@ class TokenizerSizes:
 
     patch: Annotated[
         int,
-        typer.Option(
-            help="side of a patch in pixels; a patch is a token", min=1, max=limits["frame_side"]
-        ),
+        size_option("side of a patch in pixels; a patch is a token", "frame_side"),
     ] = 8
     width: Width = 192
     heads: Heads = 3
     encoder_blocks: Annotated[
         int,
-        typer.Option(
-            help="transformer blocks of the encoder, which attends to past frames",
-            min=1,
-            max=limits["blocks"],
-        ),
+        size_option("transformer blocks of the encoder, which attends to past frames", "blocks"),
     ] = 4
     decoder_blocks: Annotated[
         int,
-        typer.Option(
-            help="transformer blocks of the decoder, which reads one frame's tokens",
-            min=1,
-            max=limits["blocks"],
-        ),
+        size_option("transformer blocks of the decoder, which reads one frame's tokens", "blocks"),
     ] = 4
     codes: Annotated[
         int,
-        typer.Option(
-            help="codebook size: how many different tokens there are", min=2, max=limits["codes"]
-        ),
+        size_option("codebook size: how many different tokens there are", "codes", least=2),
     ] = 1024
     code_dimensions: Annotated[
         int,
-        typer.Option(
-            help="codebook dimension: numbers in each code's vector",
-            min=2,
-            max=limits["code_dimensions"],
+        size_option(
+            "codebook dimension: numbers in each code's vector", "code_dimensions", least=2
         ),
     ] = 8
     window: Annotated[
         int,
-        typer.Option(
-            help="attention window of an encoder layer, in frames", min=1, max=limits["window"]
-        ),
+        size_option("attention window of an encoder layer, in frames", "window"),
     ] = 4
 
 

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from genie_env._core import Vision, limits
+from genie_env._core import Vision
 from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
 from genie_env.training.runs import COMMON, Network, claim_training, load_network
-from genie_env.training.settings import LearningRate, Steps, TrainingSettings
+from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 
 PICTURED = 16
 HELD_OUT_BATCHES = 8
@@ -30,7 +30,7 @@ class VisionSettings(TrainingSettings):
     steps: Steps = 8000
     batch: Annotated[int, typer.Option(help="frames per batch", min=1, max=65_536)] = 100
     learning_rate: LearningRate = 5e-4
-    latents: Annotated[int, typer.Option(help="dimensions of z", min=1, max=limits["latents"])] = 64
+    latents: Annotated[int, size_option("dimensions of z", "latents")] = 64
     beta: Annotated[
         float,
         typer.Option(

@@ -32,7 +32,6 @@ from genie_env.families.world_files import (
     Figures,
     Weights,
     check_choice,
-    finite,
     held_out_figures,
     part,
     prefixed,
@@ -45,6 +44,7 @@ from genie_env.training.dynamics import DYNAMICS, load_dynamics, measure
 from genie_env.training.dynamics import HELD_OUT_BATCHES as DYNAMICS_BATCHES
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
+from genie_env.training.loop import finite
 from genie_env.training.runs import load_weights
 from genie_env.training.tokenizer import HELD_OUT_BATCHES as AUTOENCODER_BATCHES
 from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer

@@ -38,6 +38,7 @@ from genie_env.training.memory import (
     MEMORY,
     SHARES,
     action_inputs,
+    encode_rows,
     encoded_stores,
     load_memory,
 )
@@ -175,9 +176,7 @@ def _encode_held_out(vision: Vision, store: EpisodeStore) -> NDArray[np.float16]
     encoded = np.zeros((store.num_frames, 2, vision.latents), np.float16)
     rows = np.flatnonzero(np.repeat(held_out(store), np.diff(store.episode_starts)))
     for first in range(0, len(rows), ENCODED_AT_ONCE):
-        some = rows[first : first + ENCODED_AT_ONCE]
-        mu, logvar = vision.encode(torch.from_numpy(store.frames[some]))
-        encoded[some, 0], encoded[some, 1] = mu.numpy(), logvar.numpy()
+        encode_rows(vision, store, encoded, rows[first : first + ENCODED_AT_ONCE])
     return encoded
 
 
