@@ -36,7 +36,7 @@ int64_t AllocationsOf(const Call& call) {
   return allocations - before;
 }
 
-/// Of every call of an environment of so many rows, with frames of the given size, once it is warm.
+/// Of every call of an environment of `rows` rows, with the frames of `world`, once it is warm.
 std::vector<int64_t> AllocationsOfCalls(const std::shared_ptr<const World>& world, int64_t rows) {
   VecEnv env(world, {.num_envs = rows,
                      .observation = world->spec().frame->name,

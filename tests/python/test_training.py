@@ -294,6 +294,14 @@ def test_a_long_training_prints_a_line_now_and_then(
     assert re.match(r"test 6/6 [\d,]+ frames/s after .*held out: .*loss", lines[-1])
 
 
+def test_a_bar_without_a_known_end_prints_a_line_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(progress.track(iter(()), "nothing")) == []
+    assert list(progress.track((i for i in range(3)), "numbers")) == [0, 1, 2]
+    assert capsys.readouterr().out.count("numbers") == 1
+
+
 def test_steps_that_do_not_count_up_are_refused(store: EpisodeStore, tmp_path: Path) -> None:
     """As two trainings in one directory left them."""
     loop = Loop(store, tmp_path / "run")

@@ -59,7 +59,7 @@ def test_a_card_of_a_directory(random_world: Path, tmp_path: Path) -> None:
         ('{"name": "x"}', 'config.json: "family" is missing, expected a text'),
         (
             '{"name": "x", "family": "y", "training": {"data": 5}}',
-            'config.json: "training.data" is 5, expected a list \(each an object\) or an obj',
+            r'config.json: "training.data" is 5, expected a list \(each an object\) or an obj',
         ),
     ],
 )

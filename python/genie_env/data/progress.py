@@ -97,5 +97,5 @@ def _text(column: Any, task: Task) -> str:
         return ""
     text = column.format(task=task) if isinstance(column, str) else str(column(task))
     if isinstance(column, TimeRemainingColumn):
-        return f"{text} left" if text[0].isdigit() and not task.finished else ""
+        return f"{text} left" if text[:1].isdigit() and not task.finished else ""
     return f"after {text}" if isinstance(column, TimeElapsedColumn) else text
