@@ -1,9 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "genie_env/core/text.h"
 #include "genie_env/env/vec_env_impl.h"
 
@@ -13,11 +10,7 @@ namespace {
 // `beginning`: rows whose reward is ignored, in order.
 void CheckRewards(const at::Tensor& reward, const std::vector<int64_t>& beginning) {
   const HostView<float> view(reward);
-  std::vector<int64_t> wrong;
-  for (int64_t row = 0; row < std::ssize(view.elements()); ++row) {
-    if (std::isfinite(view.elements()[static_cast<size_t>(row)])) continue;
-    if (!std::ranges::binary_search(beginning, row)) wrong.push_back(row);
-  }
+  const std::vector<int64_t> wrong = RowsNotFinite(view.elements(), beginning);
   if (wrong.empty()) return;
   throw std::invalid_argument(
       "what reward_fn gave: " + NumberText(view.elements()[static_cast<size_t>(wrong[0])]) +

@@ -1,5 +1,6 @@
 #include "genie_env/worlds/check_arguments.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -78,18 +79,24 @@ BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t
   return beginning;
 }
 
+std::vector<int64_t> RowsNotFinite(std::span<const float> numbers,
+                                   std::span<const int64_t> ignored) {
+  std::vector<int64_t> wrong;
+  for (size_t row = 0; row < numbers.size(); ++row) {
+    if (std::isfinite(numbers[row])) continue;
+    const auto index = static_cast<int64_t>(row);
+    if (!std::ranges::binary_search(ignored, index)) wrong.push_back(index);
+  }
+  return wrong;
+}
+
 void CheckFinite(const WorldStep& step, const WorldSpec& spec, const std::string& call,
                  std::span<const int64_t> ignored) {
   for (const auto& [name, values] :
        {std::pair{"surprise", &step.surprise}, {"reward", &step.reward}}) {
     const at::Tensor host = values->cpu().contiguous();
     const std::span numbers(host.const_data_ptr<float>(), static_cast<size_t>(host.numel()));
-    std::vector<int64_t> wrong;
-    for (size_t row = 0; row < numbers.size(); ++row) {
-      if (std::isfinite(numbers[row])) continue;
-      const auto index = static_cast<int64_t>(row);
-      if (!std::ranges::binary_search(ignored, index)) wrong.push_back(index);
-    }
+    const std::vector<int64_t> wrong = RowsNotFinite(numbers, ignored);
     if (wrong.empty()) continue;
     throw std::runtime_error(call + ": the state of " + NameRows(wrong) + " is no longer finite (" +
                              name + " " + NumberText(numbers[static_cast<size_t>(wrong[0])]) +
@@ -106,8 +113,9 @@ at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, 
                         Describe(at::kLong, {rows}));
   }
   // A copy: the kernels index with what was checked, whatever another thread writes meanwhile.
-  const at::Tensor host =
-      actions.to(at::kCPU, at::kLong, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  const at::Tensor given = actions.cpu().contiguous();
+  const at::Tensor host = at::empty({rows}, at::kLong);
+  std::copy_n(given.const_data_ptr<int64_t>(), rows, host.mutable_data_ptr<int64_t>());
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t action = host.const_data_ptr<int64_t>()[row];
     if (action < 0 || action >= count) {

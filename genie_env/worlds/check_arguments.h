@@ -41,6 +41,10 @@ struct BeginningRows {
 /// one counter a row.
 BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
 
+/// The rows whose number is not finite, in order, but for those of `ignored`, which are in order.
+std::vector<int64_t> RowsNotFinite(std::span<const float> numbers,
+                                   std::span<const int64_t> ignored);
+
 /// Throws std::runtime_error, its text beginning with `call`, where the surprise or the reward of a
 /// row is not finite: its state has overflowed. `ignored`: rows of which it does not matter, in
 /// order.

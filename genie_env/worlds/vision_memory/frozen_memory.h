@@ -42,7 +42,8 @@ struct MixtureDraws {
 
 struct MemoryOutcome {
   at::Tensor termination_logit;  ///< float32 [N]: of the end of the episode by this action
-  at::Tensor surprise;           ///< float32 [N]: -log p(next z) / latents, at temperature 1
+  at::Tensor surprise;           ///< float32 [N]: -log p(next z) / latents, at temperature 1; not
+                                 ///< finite where the new z or h is not
 };
 
 /// A frozen M. Immutable and thread-safe. The world checks the arguments; they are contiguous

@@ -162,11 +162,14 @@ class MemoryCpu final : public FrozenMemory {
     if (next != nullptr) state.z.copy_(*next);
     Predict(state, draws, scratch, observation_out, outcome.termination_logit);
 
+    // What is not finite in z shows in the parts, and what is not in h in the logit.
     const float* parts = scratch.surprise.const_data_ptr<float>();
+    const float* logit = outcome.termination_logit.const_data_ptr<float>();
     for (int64_t row = 0; row < rows; ++row, parts += latent_panels) {
       float sum = 0;
       for (int64_t panel = 0; panel < latent_panels; ++panel) sum += parts[panel];
-      outcome.surprise.mutable_data_ptr<float>()[row] = sum / static_cast<float>(latents_);
+      outcome.surprise.mutable_data_ptr<float>()[row] =
+          sum / static_cast<float>(latents_) + 0 * logit[row];
     }
     scratch_.Give(std::move(scratch));
     return outcome;

@@ -108,8 +108,9 @@ class MemoryTorch final : public FrozenMemory {
     const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
     const at::Tensor joint = at::log_softmax(mixture.logits, 2) - mixture.log_stds -
                              0.5 * deviation.square() - log_sqrt_two_pi;
-    return {.termination_logit = output.select(1, output.size(1) - 1).clone(),
-            .surprise = at::logsumexp(joint, {2}).mean(1).neg()};
+    const at::Tensor logit = output.select(1, output.size(1) - 1).clone();
+    return {.termination_logit = logit,
+            .surprise = at::logsumexp(joint, {2}).mean(1).neg() + 0 * logit};
   }
 
   int64_t latents_, components_;

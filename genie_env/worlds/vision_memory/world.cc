@@ -4,7 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -281,14 +281,16 @@ class VisionMemoryWorld final : public World {
   static std::pair<at::Tensor, MemoryState> AllocateFeatures(
       const std::vector<at::Tensor MemoryState::*>& features, const MemoryState& state) {
     if (features.empty()) return {};
+    const int64_t rows = state.z.size(0);
     int64_t width = 0;
     for (const auto part : features) width += (state.*part).size(1);
-    const at::Tensor observation = at::empty({state.z.size(0), width}, state.z.options());
+    const at::Tensor observation = at::empty({rows, width}, state.z.options());
     MemoryState parts;
     int64_t first = 0;
-    for (const auto part : features) {
-      parts.*part = observation.narrow(1, first, (state.*part).size(1));
-      first += (state.*part).size(1);
+    for (const auto part : features) {  // narrow() would call three operators
+      const int64_t size = (state.*part).size(1);
+      parts.*part = observation.as_strided({rows, size}, {width, 1}, first);
+      first += size;
     }
     return {observation, parts};
   }
@@ -337,13 +339,12 @@ class VisionMemoryWorld final : public World {
     state[kRestart].zero_();
     const at::Tensor& logit = outcome.termination_logit;
     return {
-        .reward = at::full_like(logit, reward_per_step_),
+        .reward = at::full({state.rows()}, reward_per_step_, logit.options()),
         .terminated = samples_termination_
-                          ? Draw(rng, Stream::kTermination, 1, FillUniform).flatten().to(device_) <
+                          ? Draw(rng, Stream::kTermination, 1, FillUniform).view({-1}).to(device_) <
                                 at::sigmoid(logit)
                           : logit > 0,
-        // What is not finite in h shows in the logit, and what is not in z in the surprise.
-        .surprise = outcome.surprise + 0 * logit};
+        .surprise = outcome.surprise};
   }
 
   WorldSpec spec_;
