@@ -43,7 +43,7 @@ std::span<const Stored> Elements(const py::array_t<T, py::array::c_style>& array
   return {reinterpret_cast<const Stored*>(array.data()), static_cast<size_t>(array.size())};
 }
 
-/// Tells the caller of the episodes that a power loss took.
+/// Tells the caller of the episodes that are lost.
 void WarnOfLoss(const std::string& loss) {
   if (!loss.empty() && PyErr_WarnEx(PyExc_RuntimeWarning, loss.c_str(), 1) != 0) {
     throw py::error_already_set();
@@ -148,7 +148,8 @@ size).
 `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
 replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
 format version, RuntimeError when another writer has it open or the disk is full. Warns
-(RuntimeWarning) of episodes that a power loss took.
+(RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
+copied to lost_1/ within the directory.
 )")
       .def("append", &PythonEpisodeWriter::Append, py::arg("frames"), py::arg("actions"),
            py::arg("rewards"), py::arg("terminations"), py::arg("truncations"), R"(
@@ -184,8 +185,8 @@ It holds the episodes that were complete when it was opened.
            py::arg("directory"), R"(
 Checks every file against the others.
 
-Raises FormatError naming the file. Where a power loss took the last episodes, it holds the whole
-ones before them, and warns of the others (RuntimeWarning).
+Raises FormatError naming the file. After a power loss, or in an incomplete copy, it holds the whole
+episodes before the first that is not, and warns of the others (RuntimeWarning).
 )")
       .def_property_readonly("num_episodes", &EpisodeStore::num_episodes)
       .def_property_readonly("num_frames", &EpisodeStore::num_frames)

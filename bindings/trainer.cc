@@ -92,8 +92,9 @@ void InitTrainer(py::module_& m) {
            "Computes the same numbers without gradients; the noise is keyed by `noise_step` alone.")
       .def("update", Alone("update", &Trainer::Update),
            "Makes one optimiser step with the gradients of the last `backward`.\n\n"
-           "Raises RuntimeError where it failed, where another update or load came after it, and\n"
-           "where a gradient is not finite; the weights are then as before.")
+           "Raises RuntimeError where it failed, where another update or load came after it (of\n"
+           "any trainer of the network) or a backward of another trainer, and where a gradient\n"
+           "is not finite; the weights are then as before.")
       .def("set_learning_rate", Alone("set_learning_rate", &Trainer::SetLearningRate),
            py::arg("learning_rate"))
       .def("gradients", Alone("gradients", &Trainer::Gradients),

@@ -1,6 +1,7 @@
 #include "genie_env/core/available_memory.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <fstream>
 #include <string>
@@ -33,7 +34,8 @@ struct Version {
   std::vector<Path> mounts;  ///< where the groups may lie
   std::vector<Path> limits;  ///< beyond which the kernel ends the process, or all but stops it
   Path usage;
-  std::string_view files;  ///< in memory.stat: pages of files that the kernel drops first
+  /// In memory.stat: pages of files, which the kernel drops before it ends a process.
+  std::array<std::string_view, 2> files;
 };
 
 std::vector<Version> Versions() {
@@ -41,12 +43,12 @@ std::vector<Version> Versions() {
            .mounts = {"sys/fs/cgroup", "sys/fs/cgroup/unified"},
            .limits = {"memory.max", "memory.high"},
            .usage = "memory.current",
-           .files = "inactive_file "},
+           .files = {"inactive_file ", "active_file "}},
           {.controller = "memory",
            .mounts = {"sys/fs/cgroup/memory"},
            .limits = {"memory.limit_in_bytes"},
            .usage = "memory.usage_in_bytes",
-           .files = "total_inactive_file "}};
+           .files = {"total_inactive_file ", "total_active_file "}}};
 }
 
 /// The path of the process's group within the mount; empty where it has none of this version.
@@ -72,7 +74,10 @@ std::optional<int64_t> LeftIn(const Path& group, const Version& version) {
   }
   const std::optional<int64_t> usage = NumberIn(group / version.usage);
   if (!limit || !usage) return std::nullopt;
-  const int64_t files = NumberIn(group / "memory.stat", version.files).value_or(0);
+  int64_t files = 0;
+  for (const std::string_view name : version.files) {
+    files += NumberIn(group / "memory.stat", name).value_or(0);
+  }
   return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - files));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
@@ -48,50 +49,56 @@ void CheckFrames(const NpyArray& frames) {
   }
 }
 
+// Why an episode is not whole, as a power loss or an incomplete copy leaves it; empty where it is.
+// What a file system has not written yet is zeros, or not there. Throws FormatError on starts that
+// are neither.
+std::string WhyNotWhole(const EpisodeArrays& arrays, size_t episode) {
+  const std::span<const int64_t> starts = arrays.starts.elements<int64_t>();
+  const std::string name = arrays.starts.path().string();
+  const size_t next = episode + 1;
+  if (next >= starts.size()) {
+    return name + " has " + std::to_string(starts.size()) + " of " +
+           std::to_string(arrays.starts.shape()[0]) + " entries";
+  }
+  const int64_t begin = starts[episode], end = starts[next];
+  if (end == 0) return name + " has zeros from entry " + std::to_string(next) + " on";
+  if (end <= begin) {
+    throw FormatError(name + ": entry " + std::to_string(next) + " is " + std::to_string(end) +
+                      ", not more than the one before it, " + std::to_string(begin));
+  }
+  for (const NpyArray& column : arrays.columns) {
+    if (column.rows() >= end) continue;
+    return column.path().string() + " has " + std::to_string(column.rows()) + " rows, but " +
+           kEpisodeStarts + " promises " + std::to_string(end) + " for episode " +
+           std::to_string(episode);
+  }
+  const auto has_flags = [&](size_t column) {
+    const auto flags = arrays.columns[column].elements<uint8_t>().subspan(
+        static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    return std::ranges::any_of(flags, [](uint8_t flag) { return flag != 0; });
+  };
+  if (has_flags(kTerminations) || has_flags(kTruncations)) return {};
+  return "episode " + std::to_string(episode) + " has no end flag";
+}
+
 // Finds the longest run of whole episodes from the first on.
 void CountWholeEpisodes(const std::filesystem::path& directory, EpisodeArrays& arrays) {
   const std::span<const int64_t> starts = arrays.starts.elements<int64_t>();
-  const std::string name = arrays.starts.path().string();
-  if (starts.empty() || starts[0] != 0) throw FormatError(name + " does not begin with 0");
+  if (starts.empty() || starts[0] != 0) {
+    throw FormatError(arrays.starts.path().string() + " does not begin with 0");
+  }
   const int64_t promised = arrays.starts.shape()[0] - 1;
-  auto end = static_cast<size_t>(std::ssize(starts) - 1);  // the entry where the last one ends
   std::string why;
-  if (std::ssize(starts) <= promised) {
-    why = name + " has " + std::to_string(starts.size()) + " of " + std::to_string(promised + 1) +
-          " entries";
-  }
-  // What a file system has not written yet is zeros.
-  for (; end > 0 && starts[end] == 0; --end) why = name + " ends with zeros";
-  for (size_t e = 1; e <= end; ++e) {
-    if (starts[e] <= starts[e - 1]) {
-      throw FormatError(name + ": entry " + std::to_string(e) + " is " + std::to_string(starts[e]) +
-                        ", not more than the one before it, " + std::to_string(starts[e - 1]));
-    }
-  }
-  for (const NpyArray& column : arrays.columns) {
-    if (column.rows() >= starts[end]) continue;
-    why = column.path().string() + " has " + std::to_string(column.rows()) + " rows, but " +
-          kEpisodeStarts + " promises " + std::to_string(starts[end]);
-    while (starts[end] > column.rows()) --end;
-  }
-  const auto has_flags = [&](size_t episode, size_t column) {
-    const auto begin = static_cast<size_t>(starts[episode]);
-    const auto length = static_cast<size_t>(starts[episode + 1]) - begin;
-    const auto flags = arrays.columns[column].elements<uint8_t>().subspan(begin, length);
-    return std::ranges::any_of(flags, [](uint8_t flag) { return flag != 0; });
-  };
-  while (end > 1 && !has_flags(end - 1, kTerminations) && !has_flags(end - 1, kTruncations)) {
-    why = "episode " + std::to_string(--end) + " has no end flag";
-  }
-  if (!why.empty() && end == 0) throw FormatError(why + ": bring the file back from a copy");
-  arrays.num_episodes = static_cast<int64_t>(end);
-  arrays.num_frames = starts[end];
-  if (!why.empty()) {
-    arrays.loss = directory.string() + ": " + std::to_string(promised - arrays.num_episodes) +
-                  " of " + std::to_string(promised) +
-                  " episodes are lost, as after a power loss or in an incomplete copy: " + why +
-                  "; the first " + std::to_string(end) + " are whole";
-  }
+  size_t whole = 0;
+  while (std::cmp_less(whole, promised) && (why = WhyNotWhole(arrays, whole)).empty()) ++whole;
+  arrays.num_episodes = static_cast<int64_t>(whole);
+  arrays.num_frames = starts[whole];
+  if (why.empty()) return;
+  arrays.loss = directory.string() + ": " + std::to_string(promised - arrays.num_episodes) +
+                " of " + std::to_string(promised) +
+                " episodes are lost, as after a power loss or in an incomplete copy: " + why +
+                "; " +
+                (whole > 0 ? "the first " + std::to_string(whole) + " are whole" : "none is whole");
 }
 
 }  // namespace

@@ -13,7 +13,8 @@
 // frames.npy to truncations.npy, then extends episode_starts.npy, whose last entry is the number of
 // frames. Rows after that number belong to an episode whose writer was killed: readers ignore them,
 // and the next writer drops them. After a power loss, the starts may be on the disk but not all
-// rows that they count: then the longest run of whole episodes from the first on is what is there.
+// rows that they count: then the longest run of whole episodes from the first on is what is there,
+// and the next writer copies the rest away before it goes on.
 
 namespace genie_env {
 

@@ -19,13 +19,15 @@ namespace genie_env {
 //     episode_starts.npy  int64   [E + 1]   episode e is starts[e] .. starts[e + 1]
 //     meta.json           how it was recorded; "format_version" is 1
 //     .lock               keeps a second writer away, and says which process the first one is
+//     lost_1/, ...        what a writer found beyond the whole episodes, where a part was lost
 //
 // Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
 // brought; so an episode's last frame is stored with its flags.
 //
-// A kill loses the episode in flight at most. A power loss may lose the last episodes, of which not
-// every file has reached the disk: reader and writer then hold the whole episodes before them, and
-// loss() says so. What is damaged otherwise is refused.
+// A kill loses the episode in flight at most. After a power loss, or in an incomplete copy, not all
+// of the later episodes is there: reader and writer then hold the whole episodes before the first
+// that is not, and loss() says so. A writer copies the rest to lost_1/ before it goes on. What is
+// damaged otherwise is refused.
 
 /// T frames of one episode, borrowed from the caller.
 struct EpisodeView {
@@ -59,8 +61,8 @@ class EpisodeWriter {
   int64_t num_episodes() const;
   int64_t num_frames() const;
 
-  /// What a power loss had taken when the directory was opened, as a sentence; empty where nothing
-  /// was missing.
+  /// What was lost when the directory was opened and where the rest of it lies, as a sentence;
+  /// empty where nothing was missing.
   const std::string& loss() const;
 
  private:
@@ -89,7 +91,7 @@ class EpisodeStore {
   std::span<const uint8_t> truncations() const;
   std::span<const int64_t> episode_starts() const;  ///< E + 1
   const std::string& meta() const;
-  const std::string& loss() const;  ///< as EpisodeWriter's
+  const std::string& loss() const;  ///< what is lost, as a sentence; empty: nothing
 
  private:
   struct Impl;

@@ -107,6 +107,33 @@ void Create(const std::filesystem::path& directory, int64_t height, int64_t widt
   file.Publish();
 }
 
+/// Copies what lies beyond the whole episodes, of which a part is lost, into a new directory within
+/// the recording, whose name it returns: the files may yet be made whole from a copy.
+std::filesystem::path SetAside(const std::filesystem::path& directory,
+                               const EpisodeArrays& arrays) {
+  int number = 1;
+  const auto aside = [&] { return directory / ("lost_" + std::to_string(number)); };
+  while (!std::filesystem::create_directory(aside())) ++number;
+  const auto copy = [&](const NpyArray& array, const NpyType& type, int64_t first) {
+    const std::vector<int64_t> row_shape(array.shape().begin() + 1, array.shape().end());
+    NpyAppender rows(OutputFile(aside() / array.path().filename(), Mode::kReplace), type,
+                     row_shape);
+    const MappedFile file(array.path());  // more than the header counts may be there
+    const std::span<const std::byte> bytes = file.bytes().subspan(array.header_bytes());
+    const int64_t row_bytes = rows.row_bytes();
+    const int64_t count = std::ssize(bytes) / row_bytes - first;
+    rows.Write(0, bytes.subspan(static_cast<size_t>(first * row_bytes),
+                                static_cast<size_t>(count * row_bytes)));
+    rows.SetRows(count);
+    rows.Sync();
+  };
+  for (size_t c = 0; c < kEpisodeColumns; ++c) {
+    copy(arrays.columns[c], kColumns[c].type, arrays.num_frames);
+  }
+  copy(arrays.starts, kNpyInt64, arrays.num_episodes);
+  return aside();
+}
+
 }  // namespace
 
 struct EpisodeWriter::Impl {
@@ -129,7 +156,10 @@ struct EpisodeWriter::Impl {
                          std::vector<int64_t>{}, arrays.starts.header_bytes());
     num_episodes = arrays.num_episodes;
     num_frames = arrays.num_frames;
-    loss = arrays.loss;
+    if (!arrays.loss.empty()) {
+      loss = arrays.loss + "; what is left of the others was copied to " +
+             SetAside(directory, arrays).string();
+    }
     DropEpisodeInFlight();
     WriteFileAtomically(directory / kEpisodeMeta, meta);
   }

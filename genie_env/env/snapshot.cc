@@ -85,35 +85,51 @@ std::string TextOf(const OptionValue& value) {
 }
 
 // "passes=3 and order=random"
-std::string Listed(const std::vector<std::pair<std::string, std::string>>& options) {
+std::string Listed(const std::vector<std::string>& options) {
   std::string list;
   for (size_t i = 0; i < options.size(); ++i) {
     if (i > 0) list += i + 1 == options.size() ? " and " : ", ";
-    list += Shortened(options[i].first) + "=" + Shortened(options[i].second);
+    list += options[i];
   }
   return list;
 }
 
+std::string Assigned(const std::string& name, const std::string& value) {
+  return Shortened(name) + "=" + Shortened(value);
+}
+
 // Throws unless the world computes as the snapshot's did.
 void CheckOptionsAlike(const WorldSpec& spec, const Snapshot::Parts& parts) {
-  std::vector<std::pair<std::string, std::string>> taken, in_force;
-  if (!parts.dtype.empty() && parts.dtype != spec.dtype) {
-    taken.emplace_back("dtype", parts.dtype);
-    in_force.emplace_back("dtype", spec.dtype);
+  std::vector<std::string> taken, in_force, unsaid;
+  const auto compare = [&](const std::string& name, const std::string& stored,
+                           const std::string& own) {
+    if (stored == own) return;
+    taken.push_back(Assigned(name, stored));
+    in_force.push_back(Assigned(name, own));
+  };
+  if (parts.dtype.empty() && !spec.dtype.empty()) {
+    unsaid.emplace_back("dtype");
+  } else {
+    compare("dtype", parts.dtype, spec.dtype);
   }
-  std::map<std::string, std::string> unknown = parts.options;
+  std::map<std::string, std::string> others = parts.options;
   for (const Option& option : spec.options) {
     const auto stored = parts.options.find(option.spec.name);
-    const std::string text =
-        stored == parts.options.end() ? TextOf(option.default_value) : stored->second;
-    unknown.erase(option.spec.name);
-    if (text == TextOf(option.value)) continue;
-    taken.emplace_back(option.spec.name, text);
-    in_force.emplace_back(option.spec.name, TextOf(option.value));
+    if (stored == parts.options.end()) {
+      unsaid.push_back(option.spec.name);
+    } else {
+      compare(option.spec.name, stored->second, TextOf(option.value));
+      others.erase(option.spec.name);
+    }
   }
-  for (const auto& [name, text] : unknown) {
-    taken.emplace_back(name, text);
-    in_force.emplace_back("no option", name);
+  for (const auto& [name, text] : others) {
+    taken.push_back(Assigned(name, text));
+    in_force.push_back(Assigned("no option", name));
+  }
+  if (!unsaid.empty()) {
+    throw std::invalid_argument("snapshot: it does not say with which " + Listed(unsaid) +
+                                " it was taken, and might go on otherwise; take it again with "
+                                "this genie_env");
   }
   if (taken.empty()) return;
   throw std::invalid_argument("snapshot: it was taken with " + Listed(taken) +

@@ -84,6 +84,8 @@ class NpyAppender {
   /// Removes the rows from number `rows` on from the file.
   void Truncate(int64_t rows);
 
+  int64_t row_bytes() const { return row_bytes_; }
+
   /// Waits until all rows are on the disk.
   void Sync() { file_.Sync(); }
 

@@ -84,7 +84,13 @@ class Model : public torch::nn::Module {
   /// which a caller enters by itself.
   Exclusive& calls() const { return calls_; }
 
+  /// The number of the gradients that the parameters hold. All trainers of a network share them:
+  /// one that makes others, or changes the weights, makes the earlier ones void.
+  int64_t gradients() const { return gradients_; }
+  int64_t VoidGradients() { return ++gradients_; }
+
  private:
+  int64_t gradients_ = 0;
   mutable Exclusive calls_{"network"};
 };
 

@@ -73,6 +73,7 @@ struct Trainer::Impl {
   int64_t step = 0;
   /// The noise of the step that the gradients belong to; empty where there are none to apply.
   std::optional<TrainingNoise> noise;
+  int64_t gradients = 0;  ///< the network's number of them
 
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& of_step) {
     const Bf16Scope autocast(options.bf16, device.type());
@@ -82,6 +83,7 @@ struct Trainer::Impl {
   void DropGradients() {
     noise.reset();
     model->zero_grad();
+    gradients = model->VoidGradients();
   }
 };
 
@@ -137,10 +139,10 @@ std::map<std::string, double> Trainer::Evaluate(const TensorMap& batch, uint64_t
 
 void Trainer::Update() {
   const c10::AutoGradMode no_gradients(false);
-  if (!impl_->noise) {
+  if (!impl_->noise || impl_->gradients != impl_->model->gradients()) {
     throw std::logic_error(
         "update before backward: there are no gradients to apply; every update needs a backward "
-        "before it that did not fail");
+        "before it that did not fail, and no call of another trainer of the network between them");
   }
   std::vector<at::Tensor> gradients;
   for (size_t i = 0; i < impl_->names.size(); ++i) {
@@ -172,6 +174,7 @@ void Trainer::Update() {
                    /*maximize=*/false);
   impl_->model->AfterUpdate(noise);
   ++impl_->step;
+  impl_->model->VoidGradients();  // those of other trainers are of the weights before
 }
 
 void Trainer::SetLearningRate(double learning_rate) {

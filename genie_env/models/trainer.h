@@ -34,7 +34,8 @@ class Trainer {
   std::map<std::string, double> Evaluate(const TensorMap& batch, uint64_t noise_step);
 
   /// Makes one optimiser step with the gradients of the last Backward. Throws std::logic_error
-  /// where it failed, or another Update, LoadWeights or LoadState came after it, and
+  /// where it failed, or another Update, LoadWeights or LoadState came after it, or another trainer
+  /// of the network made its gradients or changed its weights since, and
   /// std::runtime_error when a gradient is not finite; the weights are then as before.
   void Update();
 

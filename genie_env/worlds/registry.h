@@ -24,8 +24,8 @@ struct WorldFamily {
   std::vector<OptionSpec> options = {};  ///< what WorldOptions::options may hold
   /// Makes the world. `options.options` has passed CheckOptions. Throws FormatError on a malformed
   /// directory, std::invalid_argument on options that this machine cannot serve.
-  std::function<std::shared_ptr<const World>(const WorldDirectory&, const WorldOptions& options)>
-      load = nullptr;
+  std::function<std::shared_ptr<World>(const WorldDirectory&, const WorldOptions& options)> load =
+      nullptr;
 };
 
 /// Adds a family to those that World::Load knows, for the life of the process. Throws

@@ -42,10 +42,9 @@ std::shared_ptr<const World> World::Load(const std::filesystem::path& directory,
     WorldOptions checked = options;
     checked.options =
         CheckOptions(options.options, family->options, world.name + " (" + world.family + ")");
-    std::shared_ptr<const World> loaded = family->load(world, checked);
+    std::shared_ptr<World> loaded = family->load(world, checked);
     CheckLoaded(loaded.get(), *family);
-    const_cast<World&>(*loaded).directory_ =
-        std::filesystem::absolute(directory);  // not yet shared
+    loaded->directory_ = std::filesystem::absolute(directory);
     return loaded;
   } catch (const FormatError& error) {
     throw FormatError(std::string(error.what()) +

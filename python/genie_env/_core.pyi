@@ -71,7 +71,8 @@ class EpisodeWriter:
         `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
         replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
         format version, RuntimeError when another writer has it open or the disk is full. Warns
-        (RuntimeWarning) of episodes that a power loss took.
+        (RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
+        copied to lost_1/ within the directory.
         """
     def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
         """
@@ -105,8 +106,8 @@ class EpisodeStore:
         """
         Checks every file against the others.
         
-        Raises FormatError naming the file. Where a power loss took the last episodes, it holds the whole
-        ones before them, and warns of the others (RuntimeWarning).
+        Raises FormatError naming the file. After a power loss, or in an incomplete copy, it holds the whole
+        episodes before the first that is not, and warns of the others (RuntimeWarning).
         """
     @property
     def actions(self) -> numpy.typing.NDArray[numpy.int64]:
@@ -230,8 +231,9 @@ class Trainer:
         """
         Makes one optimiser step with the gradients of the last `backward`.
         
-        Raises RuntimeError where it failed, where another update or load came after it, and
-        where a gradient is not finite; the weights are then as before.
+        Raises RuntimeError where it failed, where another update or load came after it (of
+        any trainer of the network) or a backward of another trainer, and where a gradient
+        is not finite; the weights are then as before.
         """
     def weights(self) -> dict[str, torch.Tensor]:
         """

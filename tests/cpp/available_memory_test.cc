@@ -22,21 +22,23 @@ class AvailableMemoryTest : public testing::Test {
     WriteBytes(path, text);
   }
 
-  void WriteGroup(const std::string& group, const std::string& max, int64_t current,
-                  int64_t inactive_file, const std::string& high = "max") const {
+  void WriteGroup(const std::string& group, const std::string& max, int64_t current, int64_t files,
+                  const std::string& high = "max") const {
     Write(group + "/memory.max", max + "\n");
     Write(group + "/memory.high", high + "\n");
     Write(group + "/memory.current", std::to_string(current) + "\n");
-    Write(group + "/memory.stat",
-          "anon 5\nactive_file 7\ninactive_file " + std::to_string(inactive_file) + "\n");
+    Write(group + "/memory.stat", "anon 5\nactive_file " + std::to_string(files / 4) +
+                                      "\ninactive_file " + std::to_string(files - files / 4) +
+                                      "\n");
   }
 
   void WriteFirstVersion(const std::string& group, const std::string& limit, int64_t usage,
-                         int64_t inactive_file) const {
+                         int64_t files) const {
     Write(group + "/memory.limit_in_bytes", limit + "\n");
     Write(group + "/memory.usage_in_bytes", std::to_string(usage) + "\n");
-    Write(group + "/memory.stat",
-          "inactive_file 0\ntotal_inactive_file " + std::to_string(inactive_file) + "\n");
+    Write(group + "/memory.stat", "inactive_file 0\ntotal_active_file " +
+                                      std::to_string(files / 4) + "\ntotal_inactive_file " +
+                                      std::to_string(files - files / 4) + "\n");
   }
 
   int64_t Available() const { return AvailableMemory(root_.path()).value_or(-1); }

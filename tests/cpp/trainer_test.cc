@@ -8,6 +8,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -163,10 +164,27 @@ TEST_F(TrainingMemory, AGradientThatIsNotFiniteChangesNothing) {
   EXPECT_EQ(trainer_.step(), 2);
 }
 
+TEST_F(TrainingMemory, ATrainerAppliesNoGradientsOfAnother) {
+  Trainer other(std::static_pointer_cast<Model>(trainer_.model().shared_from_this()), {});
+  const auto words = testing::StartsWith("update before backward: ");
+  trainer_.Backward(Batch());
+  other.Backward(Batch());
+  EXPECT_THAT(TextOf<std::logic_error>([&] { trainer_.Update(); }), words);
+  trainer_.Backward(Batch());
+  EXPECT_THAT(TextOf<std::logic_error>([&] { other.Update(); }), words);
+  other.LoadWeights(other.Weights());
+  EXPECT_THAT(TextOf<std::logic_error>([&] { trainer_.Update(); }), words);
+  Step();
+  other.Backward(Batch());
+  other.Update();
+  EXPECT_EQ(trainer_.step(), 1);
+  EXPECT_EQ(other.step(), 1);
+}
+
 TEST_F(TrainingMemory, OnlyTheGradientsOfTheLastBatchAreApplied) {
   const std::string words =
       "update before backward: there are no gradients to apply; every update needs a backward "
-      "before it that did not fail";
+      "before it that did not fail, and no call of another trainer of the network between them";
   const auto refuses_to_update = [&] {
     const TensorMap before = trainer_.State();
     EXPECT_EQ(TextOf<std::logic_error>([&] { trainer_.Update(); }), words);

@@ -301,16 +301,17 @@ def test_a_power_loss_takes_the_last_episodes_only(tmp_path: Path) -> None:
     os.truncate(tmp_path / "rewards.npy", 128 + 4 * 10)
     words = re.escape(
         f"{tmp_path}: 1 of 3 episodes are lost, as after a power loss or in an incomplete copy: "
-        f"{tmp_path}/rewards.npy has 10 rows, but episode_starts.npy promises 15; the first 2 are "
-        "whole"
+        f"{tmp_path}/rewards.npy has 10 rows, but episode_starts.npy promises 15 for episode 2; "
+        "the first 2 are whole"
     )
     with pytest.warns(RuntimeWarning, match=words):
         store = EpisodeStore(tmp_path)
     assert (store.num_episodes, store.num_frames) == (2, 9)
     assert store.episode_starts.tolist() == [0, 5, 9]
     np.testing.assert_array_equal(store.frames[5:], episodes[1]["frames"])
-    with pytest.warns(RuntimeWarning, match=words):
+    with pytest.warns(RuntimeWarning, match=f"{words}; what .* was copied to {tmp_path}/lost_1"):
         writer = open_writer(tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "lost_1/frames.npy"), episodes[2]["frames"])
     with writer, warnings.catch_warnings():
         warnings.simplefilter("error")
         writer.append(**episodes[2])

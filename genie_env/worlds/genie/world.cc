@@ -334,7 +334,7 @@ void CheckGpu(const std::string& name, at::Device device) {
       "none for it: give \"cpu\", or build it with a CUDA toolkit, for that GPU or an older one");
 }
 
-std::shared_ptr<const World> Load(const WorldDirectory& directory, const WorldOptions& options) {
+std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions& options) {
   const at::Device device = ParseDevice(options.device);
   if (!device.is_cpu()) CheckGpu(options.device, device);
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);

@@ -360,7 +360,7 @@ class VisionMemoryWorld final : public World {
   StoredStarts starts_;
 };
 
-std::shared_ptr<const World> Load(const WorldDirectory& directory, const WorldOptions& options) {
+std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions& options) {
   const FrozenScope scope;
   const at::Device device = ParseDevice(options.device);
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);

@@ -161,7 +161,7 @@ class LinearGaussianWorld final : public World {
   std::vector<StateField> fields_;
 };
 
-std::shared_ptr<const World> Load(const WorldDirectory& directory, const WorldOptions& options) {
+std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions& options) {
   const FrozenScope scope;
   if (!ParseDevice(options.device).is_cpu()) {
     throw std::invalid_argument("device is \"" + options.device +
