@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 
 // Each kernel is written once, as an always-inlined body, and compiled into one function for each
 // instruction set: there is no -march for the whole library, which must run on any processor.
@@ -19,13 +21,18 @@ namespace genie_env {
 
 enum class InstructionSet : uint8_t { kBaseline, kAvx2, kAvx512 };
 
-/// The largest instruction set that this CPU can run.
+/// The largest instruction set that this CPU can run, and that the environment variable of LibTorch
+/// allows: with ATEN_CPU_CAPABILITY=avx2 (or =default), a large processor runs what a small one
+/// does.
 inline InstructionSet BestInstructionSet() {
+  const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
+  const std::string_view allowed = variable == nullptr ? "" : variable;
+  if (allowed == "default") return InstructionSet::kBaseline;
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return avx512 ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
+    return avx512 && allowed != "avx2" ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
   }
 #endif
   return InstructionSet::kBaseline;

@@ -5,7 +5,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <memory>
 #include <span>
@@ -15,6 +14,7 @@
 
 #include "genie_env/models/layers/quantizer.h"
 #include "genie_env/tensor/scratch_pool.h"
+#include "genie_env/tensor/shared_rows.h"
 #include "genie_env/worlds/genie/frozen_genie.h"
 #include "genie_env/worlds/genie/transformer_cpu.h"
 
@@ -99,21 +99,22 @@ class GenieCpu final : public FrozenGenie {
   void Begin(const GenieState& state, const at::Tensor& rows,
              const at::Tensor& tokens) const override {
     const auto* row = rows.const_data_ptr<int64_t>();
-    ForEachRow(rows.size(0), [&](Workspace& workspace, int64_t i) {
+    ForEachRow(rows.size(0), [&](const Loops& loops, Workspace& workspace, int64_t i) {
       Restart(state, row[i]);
       std::copy_n(tokens.const_data_ptr<int64_t>() + i * positions_, positions_,
                   Tokens(state, row[i]));
-      Commit(workspace, state, row[i], nullptr, All(workspace));
+      Commit(loops, workspace, state, row[i], nullptr, All(workspace));
     });
   }
 
   void BeginFrames(const GenieState& state, const at::Tensor& rows,
                    const at::Tensor& frames) const override {
     const auto* row = rows.const_data_ptr<int64_t>();
-    ForEachRow(rows.size(0), [&](Workspace& workspace, int64_t i) {
+    ForEachRow(rows.size(0), [&](const Loops& loops, Workspace& workspace, int64_t i) {
       Restart(state, row[i]);
-      Encode(workspace, state, row[i], frames.const_data_ptr<uint8_t>() + i * patches_.bytes());
-      Commit(workspace, state, row[i], nullptr, All(workspace));
+      Encode(loops, workspace, state, row[i],
+             frames.const_data_ptr<uint8_t>() + i * patches_.bytes());
+      Commit(loops, workspace, state, row[i], nullptr, All(workspace));
     });
   }
 
@@ -121,7 +122,7 @@ class GenieCpu final : public FrozenGenie {
                    const FrameDraws& draws) const override {
     const int64_t rows = actions.size(0);
     at::Tensor surprise = at::empty({rows}, at::kFloat);
-    ForEachRow(rows, [&](Workspace& workspace, int64_t row) {
+    ForEachRow(rows, [&](const Loops& loops, Workspace& workspace, int64_t row) {
       const float temperature = draws.temperature.const_data_ptr<float>()[row];
       const float* uniform = draws.uniform.const_data_ptr<float>() + row * positions_;
       const auto draw = [&](int64_t position, const float* products, float top) {
@@ -130,10 +131,10 @@ class GenieCpu final : public FrozenGenie {
       };
       const float* action = Action(actions, row);
       surprise.mutable_data_ptr<float>()[row] =
-          Unmask(workspace, state, row, action, Order(draws.order, row), draw);
+          Unmask(loops, workspace, state, row, action, Order(draws.order, row), draw);
       std::copy(workspace.tokens.begin(), workspace.tokens.end(), Tokens(state, row));
       state.encoder_time.mutable_data_ptr<int64_t>()[row] = 0;
-      Commit(workspace, state, row, action, workspace.unmasked);
+      Commit(loops, workspace, state, row, action, workspace.unmasked);
     });
     return surprise;
   }
@@ -142,14 +143,15 @@ class GenieCpu final : public FrozenGenie {
                     const at::Tensor& order) const override {
     const int64_t rows = actions.size(0);
     at::Tensor surprise = at::empty({rows}, at::kFloat);
-    ForEachRow(rows, [&](Workspace& workspace, int64_t row) {
-      Encode(workspace, state, row, frames.const_data_ptr<uint8_t>() + row * patches_.bytes());
+    ForEachRow(rows, [&](const Loops& loops, Workspace& workspace, int64_t row) {
+      Encode(loops, workspace, state, row,
+             frames.const_data_ptr<uint8_t>() + row * patches_.bytes());
       const int64_t* given = Tokens(state, row);
       const float* action = Action(actions, row);
       surprise.mutable_data_ptr<float>()[row] =
-          Unmask(workspace, state, row, action, Order(order, row),
+          Unmask(loops, workspace, state, row, action, Order(order, row),
                  [&](int64_t position, const float*, float) { return given[position]; });
-      Commit(workspace, state, row, action, workspace.unmasked);
+      Commit(loops, workspace, state, row, action, workspace.unmasked);
     });
     return surprise;
   }
@@ -157,7 +159,7 @@ class GenieCpu final : public FrozenGenie {
   at::Tensor Decode(const at::Tensor& tokens) const override {
     const int64_t rows = tokens.size(0);
     at::Tensor frames = at::empty({rows, clip_.height, clip_.width, 3}, at::kByte);
-    ForEachRow(rows, [&](Workspace& workspace, int64_t row) {
+    ForEachRow(rows, [&](const Loops& loops, Workspace& workspace, int64_t row) {
       float* x = workspace.transformer.x.template mutable_data_ptr<float>();
       const int64_t width = decoder_.width();
       for (int64_t s = 0; s < positions_; ++s) {
@@ -165,7 +167,7 @@ class GenieCpu final : public FrozenGenie {
         AddTo(x + s * width, width, decoder_table_.const_data_ptr<float>() + token * width,
               decoder_positions_.const_data_ptr<float>() + s * width);
       }
-      decoder_.Run(workspace.transformer, nullptr, All(workspace), All(workspace));
+      decoder_.Run(loops, workspace.transformer, nullptr, All(workspace), All(workspace));
       float* pixels = workspace.outputs.template mutable_data_ptr<float>();
       to_pixels_.Write(PaddedPositions(positions_),
                        BitsOfTensor<Element>(workspace.transformer.input), pixels);
@@ -184,6 +186,7 @@ class GenieCpu final : public FrozenGenie {
 
  private:
   using Bits = BitsOf<Element>;
+  using Loops = typename TransformerCpu<Element>::Loops;
 
   /// The buffers of one thread.
   struct Workspace {
@@ -216,18 +219,19 @@ class GenieCpu final : public FrozenGenie {
     at::Tensor outputs;  // float32 [padded, outputs of a last layer]
   };
 
-  // Calls task(workspace, row) for all rows, on all threads. A thread takes the next row when it is
-  // done with one: a core that is busy with other work delays the others by one row at most.
+  // Calls task(loops, workspace, row) for all rows, on all threads.
   template <typename Task>
   void ForEachRow(int64_t rows, const Task& task) const {
     if constexpr (kIsBf16<Element>) CheckBf16StillWorks();
-    std::atomic<int64_t> next{0};
-    const int64_t threads = std::min<int64_t>(rows, at::get_num_threads());
+    const int64_t ranges = rows * PaddedPositions(positions_) / kPositionGroup;
+    const int64_t threads = std::min<int64_t>(ranges, at::get_num_threads());
+    SharedRows shared(rows, threads);
     at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
       const TileScope tiles(kIsBf16<Element>);
       std::unique_ptr<Workspace> workspace = workspaces_.Take(
           [](const auto&) { return true; }, [&] { return std::make_unique<Workspace>(*this); });
-      for (int64_t row = next++; row < rows; row = next++) task(*workspace, row);
+      shared.Work(workspace->transformer,
+                  [&](const Loops& loops, int64_t row) { task(loops, *workspace, row); });
       workspaces_.Give(std::move(workspace));
     });
   }
@@ -286,7 +290,7 @@ class GenieCpu final : public FrozenGenie {
   }
 
   // Encodes `frame` into the row's tokens and advances the tokenizer's KV cache.
-  void Encode(Workspace& workspace, const GenieState& state, int64_t row,
+  void Encode(const Loops& loops, Workspace& workspace, const GenieState& state, int64_t row,
               const uint8_t* frame) const {
     const int64_t padded = PaddedPositions(positions_), width = encoder_.width();
     Bits* patches = BitsOfTensor<Element>(workspace.patches);
@@ -308,7 +312,7 @@ class GenieCpu final : public FrozenGenie {
     int64_t& time = state.encoder_time.mutable_data_ptr<int64_t>()[row];
     const KvCacheView<Element> cache =
         CacheView(encoder_, state.encoder_kv_cache, row, time, workspace.encoder_angles, true);
-    encoder_.Run(inner, &cache, All(workspace), All(workspace));
+    encoder_.Run(loops, inner, &cache, All(workspace), All(workspace));
     ++time;
     Quantize(workspace, Tokens(state, row));
   }
@@ -355,8 +359,8 @@ class GenieCpu final : public FrozenGenie {
   // Unmasks all tokens of the next frame in workspace.tokens, pass by pass. take(position, logits
   // without bias, the largest logit) returns a token. Returns the surprise of the frame.
   template <typename TakeToken>
-  float Unmask(Workspace& workspace, const GenieState& state, int64_t row, const float* action,
-               const float* order, const TakeToken& take) const {
+  float Unmask(const Loops& loops, Workspace& workspace, const GenieState& state, int64_t row,
+               const float* action, const float* order, const TakeToken& take) const {
     const int64_t time = state.time.const_data_ptr<int64_t>()[row];
     const int64_t stride = to_logits_.padded_outputs();
     const KvCacheView<Element> cache =
@@ -371,16 +375,23 @@ class GenieCpu final : public FrozenGenie {
       const auto count = static_cast<int64_t>(workspace.hidden.size());
       if (left == count) continue;  // more passes than tokens
       Embed(workspace, workspace.tokens.data(), action);
-      dynamics_.Run(workspace.transformer, &cache, workspace.hidden, workspace.unmasked);
+      dynamics_.Run(loops, workspace.transformer, &cache, workspace.hidden, workspace.unmasked);
       float* logits = workspace.outputs.template mutable_data_ptr<float>();
-      to_logits_.Write(PaddedPositions(count), BitsOfTensor<Element>(workspace.transformer.input),
-                       logits);
+      workspace.described.resize(count);
+      loops.ForEachRange(
+          PaddedPositions(count), kPositionGroup, [&](int64_t first, int64_t size, auto&) {
+            to_logits_.Write(
+                size,
+                BitsOfTensor<Element>(workspace.transformer.input) + first * to_logits_.stride(),
+                logits + first * stride);
+            for (int64_t i = first; i < std::min(first + size, count); ++i) {
+              workspace.described[i] =
+                  kernels_.describe(to_logits_.outputs(), logits + i * stride, to_logits_.bias());
+            }
+          });
       workspace.ranked.clear();
-      workspace.described.clear();
       for (int64_t i = 0; i < count; ++i) {
-        const Categorical described =
-            kernels_.describe(to_logits_.outputs(), logits + i * stride, to_logits_.bias());
-        workspace.described.push_back(described);
+        const Categorical& described = workspace.described[i];
         const float rank =
             order != nullptr ? order[workspace.hidden[i]] : described.top - described.log_sum;
         workspace.ranked.emplace_back(-rank, static_cast<int32_t>(i));
@@ -408,13 +419,13 @@ class GenieCpu final : public FrozenGenie {
   }
 
   // Appends the row's tokens to the dynamics' KV cache. changed: see TransformerCpu::Run.
-  void Commit(Workspace& workspace, const GenieState& state, int64_t row, const float* action,
-              std::span<const int32_t> changed) const {
+  void Commit(const Loops& loops, Workspace& workspace, const GenieState& state, int64_t row,
+              const float* action, std::span<const int32_t> changed) const {
     int64_t& time = state.time.mutable_data_ptr<int64_t>()[row];
     const KvCacheView<Element> cache =
         CacheView(dynamics_, state.kv_cache, row, time, workspace.dynamics_angles, true);
     Embed(workspace, Tokens(state, row), action);
-    dynamics_.Run(workspace.transformer, &cache, {}, changed);
+    dynamics_.Run(loops, workspace.transformer, &cache, {}, changed);
     ++time;
   }
 

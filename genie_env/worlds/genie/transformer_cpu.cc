@@ -75,7 +75,7 @@ void LinearCpu<Element>::Panel(int64_t column, int64_t positions, const Bits* in
 template <typename Element>
 TransformerWorkspace<Element>::TransformerWorkspace(int64_t positions, int64_t width,
                                                     int64_t time_scores)
-    : time_scores(Buffer<float>({time_scores})), places(positions) {
+    : places(positions), time_scores(Buffer<float>({time_scores})) {
   const int64_t padded = PaddedPositions(positions);
   constexpr int64_t kColumns = LinearCpu<Element>::kColumns;
   x = Buffer<float>({padded, width});
@@ -87,6 +87,7 @@ TransformerWorkspace<Element>::TransformerWorkspace(int64_t positions, int64_t w
     }
   }
   changed = Buffer<float>({padded, width});
+  mixed = Buffer<float>({padded, width});
   for (at::Tensor* part : {&packed_key, &packed_value}) *part = Buffer<Element>({padded * width});
   scores = Buffer<float>({padded, padded});
   shares = Buffer<Element>({padded, padded});
@@ -122,119 +123,133 @@ TransformerCpu<Element>::TransformerCpu(const TransformerWeights& weights, int64
 }
 
 template <typename Element>
-void TransformerCpu<Element>::Norm(TransformerWorkspace<Element>& workspace, const at::Tensor& x,
-                                   const at::Tensor& gain, int64_t positions) const {
-  kernels_.norm({.positions = positions,
+void TransformerCpu<Element>::Norm(Workspace& workspace, const at::Tensor& x,
+                                   const at::Tensor& gain, Positions range) const {
+  const int64_t first = range.first * sizes_.width;
+  kernels_.norm({.positions = range.padded,
                  .width = sizes_.width,
-                 .x = x.const_data_ptr<float>(),
+                 .x = x.const_data_ptr<float>() + first,
                  .gain = gain.const_data_ptr<float>(),
-                 .out = BitsOfTensor<Element>(workspace.input)});
+                 .out = BitsOfTensor<Element>(workspace.input) + first});
 }
 
+// time: whose angles rotate queries and keys; null over space.
 template <typename Element>
-void TransformerCpu<Element>::Project(TransformerWorkspace<Element>& workspace, const at::Tensor& x,
-                                      const Attention& attention, int64_t positions,
-                                      const float* cosines, const float* sines,
+void TransformerCpu<Element>::Project(Workspace& workspace, const at::Tensor& x,
+                                      const Attention& attention, Positions range,
+                                      const KvCacheView<Element>* time,
                                       const Projected& out) const {
-  Norm(workspace, x, attention.norm_gain, positions);
-  float* products = workspace.products.template mutable_data_ptr<float>();
-  attention.qkv.Write(positions, BitsOfTensor<Element>(workspace.input), products);
-  kernels_.heads({.positions = positions,
+  Norm(workspace, x, attention.norm_gain, range);
+  const int64_t stride = product_stride(), first = range.first * sizes_.width;
+  float* products = workspace.products.template mutable_data_ptr<float>() + range.first * stride;
+  attention.qkv.Write(range.padded, BitsOfTensor<Element>(workspace.input) + first, products);
+  kernels_.heads({.positions = range.padded,
                   .heads = sizes_.heads,
                   .head = sizes_.head(),
                   .products = products,
-                  .product_stride = attention.qkv.padded_outputs(),
+                  .product_stride = stride,
                   .bias = attention.qkv.bias(),
                   .query_gain = attention.query_gain.template const_data_ptr<float>(),
-                  .cosines = cosines,
-                  .sines = sines,
-                  .query = BitsOfTensor<Element>(out.query),
-                  .key = BitsOfTensor<Element>(out.key),
-                  .value = BitsOfTensor<Element>(out.value)});
+                  .cosines = time == nullptr ? nullptr : time->cosines,
+                  .sines = time == nullptr ? nullptr : time->sines,
+                  .query = BitsOfTensor<Element>(out.query) + first,
+                  .key = BitsOfTensor<Element>(out.key) + first,
+                  .value = BitsOfTensor<Element>(out.value) + first});
 }
 
 // Updates workspace.first at the changed positions. Positions are projected independently.
 template <typename Element>
-void TransformerCpu<Element>::ProjectChanged(TransformerWorkspace<Element>& workspace,
+void TransformerCpu<Element>::ProjectChanged(const Loops& loops, Workspace& workspace,
                                              const Attention& attention,
                                              std::span<const int32_t> changed) const {
-  const int64_t width = sizes_.width, count = static_cast<int64_t>(changed.size());
+  const int64_t width = sizes_.width, count = std::ssize(changed);
   const float* x = workspace.x.template const_data_ptr<float>();
   float* some = workspace.changed.template mutable_data_ptr<float>();
-  for (int64_t i = 0; i < count; ++i) std::copy_n(x + changed[i] * width, width, some + i * width);
-  Project(workspace, workspace.changed, attention, PaddedPositions(count), nullptr, nullptr,
-          workspace.projected);
-  for (const auto part : {&Projected::query, &Projected::key, &Projected::value}) {
-    const Bits* from = BitsOfTensor<Element>(workspace.projected.*part);
-    Bits* to = BitsOfTensor<Element>(workspace.first.*part);
-    for (int64_t i = 0; i < count; ++i) {
-      std::copy_n(from + i * width, width, to + changed[i] * width);
-    }
-  }
+  loops.ForEachRange(
+      PaddedPositions(count), kPositionGroup, [&](int64_t first, int64_t padded, auto&) {
+        const int64_t end = std::min(first + padded, count);
+        for (int64_t i = first; i < end; ++i) {
+          std::copy_n(x + changed[i] * width, width, some + i * width);
+        }
+        Project(workspace, workspace.changed, attention, {first, padded}, nullptr,
+                workspace.projected);
+        for (const auto part : {&Projected::query, &Projected::key, &Projected::value}) {
+          const Bits* from = BitsOfTensor<Element>(workspace.projected.*part);
+          Bits* to = BitsOfTensor<Element>(workspace.first.*part);
+          for (int64_t i = first; i < end; ++i) {
+            std::copy_n(from + i * width, width, to + changed[i] * width);
+          }
+        }
+      });
 }
 
-// x += linear(input).
+// x += linear(input). input: [padded, the linear map's stride].
 template <typename Element>
-void TransformerCpu<Element>::Add(TransformerWorkspace<Element>& workspace,
-                                  const LinearCpu<Element>& linear, const Bits* input,
-                                  int64_t positions) const {
-  float* x = workspace.x.template mutable_data_ptr<float>();
-  linear.ForEachPanel(positions, input, workspace.products.template mutable_data_ptr<float>(),
-                      [&](int64_t column, int64_t columns, const float* products) {
-                        kernels_.add(positions, columns, products, linear.kColumns,
-                                     linear.bias() + column, x + column, sizes_.width);
-                      });
+void TransformerCpu<Element>::Add(Workspace& workspace, const LinearCpu<Element>& linear,
+                                  const at::Tensor& input, Positions range) const {
+  float* x = workspace.x.template mutable_data_ptr<float>() + range.first * sizes_.width;
+  linear.ForEachPanel(
+      range.padded, BitsOfTensor<Element>(input) + range.first * linear.stride(),
+      workspace.products.template mutable_data_ptr<float>() + range.first * product_stride(),
+      [&](int64_t column, int64_t columns, const float* products) {
+        kernels_.add(range.padded, columns, products, linear.kColumns, linear.bias() + column,
+                     x + column, sizes_.width);
+      });
 }
 
 template <typename Element>
-void TransformerCpu<Element>::OverSpace(TransformerWorkspace<Element>& workspace,
-                                        const Attention& attention,
+void TransformerCpu<Element>::OverSpace(const Loops& loops, Workspace& workspace,
                                         const Projected& projected) const {
   constexpr int64_t kPositions = LinearCpu<Element>::kPositions;
   const int64_t padded = PaddedPositions(positions_), head = sizes_.head(), width = sizes_.width;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
   const auto elements = [](const at::Tensor& t) { return t.template const_data_ptr<Element>(); };
-  float* scores = workspace.scores.template mutable_data_ptr<float>();
-  float* mixed = workspace.products.template mutable_data_ptr<float>();
-  for (int64_t first = 0; first < width; first += head) {
+  float* mixed = workspace.mixed.template mutable_data_ptr<float>();
+  loops.ForEach(sizes_.heads, [&](int64_t index, Workspace& own) {
+    const int64_t first = index * head;
+    float* scores = own.scores.template mutable_data_ptr<float>();
     PackKeys(positions_, padded, head, width, BitsOfTensor<Element>(projected.key) + first,
-             BitsOfTensor<Element>(workspace.packed_key));
+             BitsOfTensor<Element>(own.packed_key));
     PackValues(positions_, padded, head, width, BitsOfTensor<Element>(projected.value) + first,
-               BitsOfTensor<Element>(workspace.packed_value));
+               BitsOfTensor<Element>(own.packed_value));
     for (int64_t s = 0; s < padded; s += kPositions) {
       Multiply(std::min(kPositions, padded - s), padded, head,
-               elements(projected.query) + s * width + first, width, elements(workspace.packed_key),
+               elements(projected.query) + s * width + first, width, elements(own.packed_key),
                scores + s * padded, padded);
     }
-    kernels_.softmax(padded, positions_, padded, scale, scores,
-                     BitsOfTensor<Element>(workspace.shares));
+    kernels_.softmax(padded, positions_, padded, scale, scores, BitsOfTensor<Element>(own.shares));
     for (int64_t s = 0; s < padded; s += kPositions) {
-      Multiply(std::min(kPositions, padded - s), head, padded,
-               elements(workspace.shares) + s * padded, padded, elements(workspace.packed_value),
-               mixed + s * width + first, width);
+      Multiply(std::min(kPositions, padded - s), head, padded, elements(own.shares) + s * padded,
+               padded, elements(own.packed_value), mixed + s * width + first, width);
     }
-  }
-  Bits* input = BitsOfTensor<Element>(workspace.input);
-  kernels_.convert(padded, width, mixed, width, input, width);
-  Add(workspace, attention.output, input, padded);
+  });
+}
+
+// Adds to x what OverSpace has mixed.
+template <typename Element>
+void TransformerCpu<Element>::AddOverSpace(Workspace& workspace, const Attention& attention,
+                                           Positions range) const {
+  const int64_t width = sizes_.width, first = range.first * width;
+  kernels_.convert(range.padded, width, workspace.mixed.template const_data_ptr<float>() + first,
+                   width, BitsOfTensor<Element>(workspace.input) + first, width);
+  Add(workspace, attention.output, workspace.input, range);
 }
 
 template <typename Element>
-void TransformerCpu<Element>::OverTime(TransformerWorkspace<Element>& workspace,
-                                       const Attention& attention, int64_t block,
-                                       const KvCacheView<Element>& cache,
-                                       std::span<const int32_t> places, bool output) const {
-  const auto positions = static_cast<int64_t>(places.size());
-  const int64_t padded = PaddedPositions(positions), width = sizes_.width;
+void TransformerCpu<Element>::OverTime(Workspace& workspace, const Attention& attention,
+                                       int64_t block, const KvCacheView<Element>& cache,
+                                       std::span<const int32_t> places, Positions range,
+                                       bool output, Workspace& own) const {
+  const int64_t width = sizes_.width, first = range.first * width;
+  places = places.subspan(range.first, std::min(range.padded, std::ssize(places) - range.first));
   const Projected& projected = workspace.projected;
-  Project(workspace, workspace.x, attention, padded, cache.cosines, cache.sines, projected);
+  Project(workspace, workspace.x, attention, range, &cache, projected);
   Bits* keys = cache.data + block * 2 * positions_ * slots_ * width;
   Bits* values = keys + positions_ * slots_ * width;
-  const Bits* key = BitsOfTensor<Element>(projected.key);
-  const Bits* value = BitsOfTensor<Element>(projected.value);
-  Bits* input = BitsOfTensor<Element>(workspace.input);
+  const Bits* key = BitsOfTensor<Element>(projected.key) + first;
+  const Bits* value = BitsOfTensor<Element>(projected.value) + first;
   if (output) {
-    kernels_.time({.positions = positions,
+    kernels_.time({.positions = std::ssize(places),
                    .place = places.data(),
                    .heads = sizes_.heads,
                    .head = sizes_.head(),
@@ -242,69 +257,93 @@ void TransformerCpu<Element>::OverTime(TransformerWorkspace<Element>& workspace,
                    .visible = std::min(cache.time, slots_),
                    .cached_keys = keys,
                    .cached_values = values,
-                   .query = BitsOfTensor<Element>(projected.query),
+                   .query = BitsOfTensor<Element>(projected.query) + first,
                    .key = key,
                    .value = value,
-                   .scores = workspace.time_scores.template mutable_data_ptr<float>(),
-                   .out = input});
+                   .scores = own.time_scores.template mutable_data_ptr<float>(),
+                   .out = BitsOfTensor<Element>(workspace.input) + first});
   }
   if (cache.commit && slots_ > 0) {  // replaces the frame that has left the window
     const int64_t slot = cache.time % slots_;
-    for (int64_t s = 0; s < positions; ++s) {
+    for (int64_t s = 0; s < std::ssize(places); ++s) {
       std::copy_n(key + s * width, width, keys + (places[s] * slots_ + slot) * width);
       std::copy_n(value + s * width, width, values + (places[s] * slots_ + slot) * width);
     }
   }
-  if (output) Add(workspace, attention.output, input, padded);
+  if (output) Add(workspace, attention.output, workspace.input, range);
 }
 
 template <typename Element>
-void TransformerCpu<Element>::Feed(TransformerWorkspace<Element>& workspace, const Block& block,
-                                   int64_t positions) const {
-  Norm(workspace, workspace.x, block.norm_gain, positions);
-  Bits* wide = BitsOfTensor<Element>(workspace.wide);
-  block.widen.ForEachPanel(positions, BitsOfTensor<Element>(workspace.input),
-                           workspace.products.template mutable_data_ptr<float>(),
-                           [&](int64_t column, int64_t columns, const float* products) {
-                             kernels_.gelu(positions, columns, products, block.widen.kColumns,
-                                           block.widen.bias() + column, wide + column,
-                                           block.widen.outputs());
-                           });
-  Add(workspace, block.narrow, wide, positions);
+void TransformerCpu<Element>::Feed(Workspace& workspace, const Block& block,
+                                   Positions range) const {
+  Norm(workspace, workspace.x, block.norm_gain, range);
+  Bits* wide = BitsOfTensor<Element>(workspace.wide) + range.first * block.widen.outputs();
+  block.widen.ForEachPanel(
+      range.padded, BitsOfTensor<Element>(workspace.input) + range.first * sizes_.width,
+      workspace.products.template mutable_data_ptr<float>() + range.first * product_stride(),
+      [&](int64_t column, int64_t columns, const float* products) {
+        kernels_.gelu(range.padded, columns, products, block.widen.kColumns,
+                      block.widen.bias() + column, wide + column, block.widen.outputs());
+      });
+  Add(workspace, block.narrow, workspace.wide, range);
 }
 
 template <typename Element>
-void TransformerCpu<Element>::Run(TransformerWorkspace<Element>& workspace,
+void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
                                   const KvCacheView<Element>* cache,
                                   std::span<const int32_t> wanted,
                                   std::span<const int32_t> changed) const {
   const std::span<const int32_t> all(workspace.places.data(), static_cast<size_t>(positions_));
-  const auto last = static_cast<int64_t>(blocks_.size()) - 1;
+  const auto for_each_range = [&](int64_t positions, const auto& task) {
+    loops.ForEachRange(PaddedPositions(positions), kPositionGroup,
+                       [&](int64_t first, int64_t size, Workspace& own) {
+                         task(Positions{first, size}, own);
+                       });
+  };
+  const Attention& opening = blocks_.front().space;
+  if (changed.size() < all.size()) {
+    ProjectChanged(loops, workspace, opening, changed);
+  } else {
+    for_each_range(positions_, [&](Positions range, Workspace&) {
+      Project(workspace, workspace.x, opening, range, nullptr, workspace.first);
+    });
+  }
+  const auto last = std::ssize(blocks_) - 1;
   for (int64_t i = 0; i <= last; ++i) {
     const Block& block = blocks_[i];
-    const Projected& projected = i == 0 ? workspace.first : workspace.projected;
-    if (i == 0 && changed.size() < all.size()) {
-      ProjectChanged(workspace, block.space, changed);
-    } else {
-      Project(workspace, workspace.x, block.space, PaddedPositions(positions_), nullptr, nullptr,
-              projected);
-    }
-    OverSpace(workspace, block.space, projected);
     const bool stops = i == last && wanted.empty();
-    std::span<const int32_t> places = all;
-    if (i == last && !stops && wanted.size() < all.size()) {
-      places = wanted;
-      float* x = workspace.x.template mutable_data_ptr<float>();
-      for (size_t s = 0; s < places.size(); ++s) {
-        std::memmove(x + static_cast<int64_t>(s) * sizes_.width, x + places[s] * sizes_.width,
-                     sizes_.width * sizeof(float));
+    OverSpace(loops, workspace, i == 0 ? workspace.first : workspace.projected);
+    // What comes after attention over space, up to the next block's, which needs all positions.
+    const auto go_on = [&](std::span<const int32_t> places, Positions range, Workspace& own) {
+      if (cache != nullptr) {
+        OverTime(workspace, block.time.front(), i, *cache, places, range, !stops, own);
       }
+      if (stops) return;
+      Feed(workspace, block, range);
+      if (i == last) {
+        Norm(workspace, workspace.x, norm_gain_, range);
+      } else {
+        Project(workspace, workspace.x, blocks_[i + 1].space, range, nullptr, workspace.projected);
+      }
+    };
+    if (i < last || stops || wanted.size() == all.size()) {
+      for_each_range(positions_, [&](Positions range, Workspace& own) {
+        AddOverSpace(workspace, block.space, range);
+        go_on(all, range, own);
+      });
+      continue;
     }
-    if (cache != nullptr) OverTime(workspace, block.time.front(), i, *cache, places, !stops);
-    if (stops) return;
-    Feed(workspace, block, PaddedPositions(static_cast<int64_t>(places.size())));
+    for_each_range(positions_, [&](Positions range, Workspace&) {
+      AddOverSpace(workspace, block.space, range);
+    });
+    float* x = workspace.x.template mutable_data_ptr<float>();
+    for (size_t s = 0; s < wanted.size(); ++s) {
+      std::memmove(x + static_cast<int64_t>(s) * sizes_.width, x + wanted[s] * sizes_.width,
+                   sizes_.width * sizeof(float));
+    }
+    for_each_range(std::ssize(wanted),
+                   [&](Positions range, Workspace& own) { go_on(wanted, range, own); });
   }
-  Norm(workspace, workspace.x, norm_gain_, PaddedPositions(static_cast<int64_t>(wanted.size())));
 }
 
 template class LinearCpu<float>;

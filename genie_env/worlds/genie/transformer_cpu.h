@@ -9,16 +9,23 @@
 
 #include "genie_env/kernels/cpu/packed_gemm.h"
 #include "genie_env/kernels/cpu/transformer_kernels.h"
+#include "genie_env/tensor/shared_rows.h"
 #include "genie_env/worlds/genie/transformer_weights.h"
 
 namespace genie_env {
 
 // A frozen ST-transformer on the CPU. One thread computes all blocks for the frame of one row: the
-// activations stay in the cache of one core, no thread waits for another, and a row's bits depend
-// on that row alone. (A batch below the number of cores leaves some cores idle.)
+// activations stay in the cache of one core, and a row's bits depend on that row alone. Threads
+// without a row share its loops (tensor/shared_rows.h): over heads in attention over space, over
+// ranges of positions in all else. Whoever computes a position, or a head, its bits are the same.
 
-/// The rows of a buffer for `positions` positions. Products compute groups of 8.
-constexpr int64_t PaddedPositions(int64_t positions) { return (positions + 7) / 8 * 8; }
+/// Products compute positions in groups of so many.
+inline constexpr int64_t kPositionGroup = 8;
+
+/// The rows of a buffer for `positions` positions.
+constexpr int64_t PaddedPositions(int64_t positions) {
+  return (positions + kPositionGroup - 1) / kPositionGroup * kPositionGroup;
+}
 
 /// A linear map whose weights are packed in panels of columns. Immutable.
 template <typename Element>
@@ -67,12 +74,19 @@ class LinearCpu {
   at::Tensor bias_;
 };
 
+/// A range of positions, of which the products compute whole groups.
+struct Positions {
+  int64_t first, padded;  ///< multiples of kPositionGroup
+};
+
 /// Queries, keys and values: [padded, width] each.
 struct Projected {
   at::Tensor query, key, value;
 };
 
-/// The buffers of one thread, for frames of up to `positions` positions. Thread-compatible.
+/// The buffers of one thread, for frames of up to `positions` positions. Those of the thread whose
+/// row it is hold the frame, each range of positions in its own place; `packed_key` to
+/// `time_scores` are written by the thread that owns them alone.
 template <typename Element>
 struct TransformerWorkspace {
   using Bits = BitsOf<Element>;
@@ -81,15 +95,16 @@ struct TransformerWorkspace {
   at::Tensor x;         ///< float32 [padded, width]: the residual stream; its padding is finite
   at::Tensor input;     ///< [padded, width]: the input of a product
   at::Tensor products;  ///< float32 [padded, 3 width in whole panels]
+  at::Tensor mixed;     ///< float32 [padded, width]: what attention over space gives
   Projected projected;
   Projected first;     ///< of the first block's attention over space; reused by later passes
   at::Tensor changed;  ///< float32 [padded, width]: selected rows of x
+  at::Tensor wide;     ///< [padded, 4 width]
+  std::vector<int32_t> places;          ///< 0, 1, 2, ...
   at::Tensor packed_key, packed_value;  ///< of one head, packed for a product
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
-  at::Tensor wide;                      ///< [padded, 4 width]
   at::Tensor time_scores;               ///< float32 [time_scores]
-  std::vector<int32_t> places;          ///< 0, 1, 2, ...
 };
 
 /// The time of a frame, and the KV cache of one row.
@@ -108,6 +123,8 @@ template <typename Element>
 class TransformerCpu {
  public:
   using Bits = BitsOf<Element>;
+  using Workspace = TransformerWorkspace<Element>;
+  using Loops = RowLoops<Workspace>;
 
   /// window: frames that attention over time covers, the current one included. It is not read
   /// where the blocks have no attention over time.
@@ -127,7 +144,8 @@ class TransformerCpu {
   /// workspace.input hold them, normalised. Where none is wanted, the run ends when the keys and
   /// values are in the cache. changed: the positions, ascending, at which x has changed since this
   /// transformer last ran in this workspace; the first block reuses the projections of the others.
-  void Run(TransformerWorkspace<Element>& workspace, const KvCacheView<Element>* cache,
+  /// loops: of the thread that owns the workspace.
+  void Run(const Loops& loops, Workspace& workspace, const KvCacheView<Element>* cache,
            std::span<const int32_t> wanted, std::span<const int32_t> changed) const;
 
  private:
@@ -144,21 +162,26 @@ class TransformerCpu {
     LinearCpu<Element> widen, narrow;
   };
 
-  void Norm(TransformerWorkspace<Element>& workspace, const at::Tensor& x, const at::Tensor& gain,
-            int64_t positions) const;
-  void Project(TransformerWorkspace<Element>& workspace, const at::Tensor& x,
-               const Attention& attention, int64_t positions, const float* cosines,
-               const float* sines, const Projected& out) const;
-  void ProjectChanged(TransformerWorkspace<Element>& workspace, const Attention& attention,
+  // From one position to the next in workspace.products, so that each range has its own place.
+  int64_t product_stride() const { return blocks_.front().space.qkv.padded_outputs(); }
+
+  // Of the frame in `workspace`, for a range of positions.
+  void Norm(Workspace& workspace, const at::Tensor& x, const at::Tensor& gain,
+            Positions range) const;
+  void Project(Workspace& workspace, const at::Tensor& x, const Attention& attention,
+               Positions range, const KvCacheView<Element>* time, const Projected& out) const;
+  void Add(Workspace& workspace, const LinearCpu<Element>& linear, const at::Tensor& input,
+           Positions range) const;
+  void AddOverSpace(Workspace& workspace, const Attention& attention, Positions range) const;
+  void OverTime(Workspace& workspace, const Attention& attention, int64_t block,
+                const KvCacheView<Element>& cache, std::span<const int32_t> places, Positions range,
+                bool output, Workspace& own) const;
+  void Feed(Workspace& workspace, const Block& block, Positions range) const;
+
+  // Of the whole frame.
+  void ProjectChanged(const Loops& loops, Workspace& workspace, const Attention& attention,
                       std::span<const int32_t> changed) const;
-  void Add(TransformerWorkspace<Element>& workspace, const LinearCpu<Element>& linear,
-           const Bits* input, int64_t positions) const;
-  void OverSpace(TransformerWorkspace<Element>& workspace, const Attention& attention,
-                 const Projected& projected) const;
-  void OverTime(TransformerWorkspace<Element>& workspace, const Attention& attention, int64_t block,
-                const KvCacheView<Element>& cache, std::span<const int32_t> places,
-                bool output) const;
-  void Feed(TransformerWorkspace<Element>& workspace, const Block& block, int64_t positions) const;
+  void OverSpace(const Loops& loops, Workspace& workspace, const Projected& projected) const;
 
   BlockSizes sizes_;
   int64_t positions_, slots_;
