@@ -276,8 +276,14 @@ void InitVecEnv(py::module_& m) {
           py::arg("frames") = py::none(), py::arg("actions") = py::none(),
           py::arg("snapshot") = py::none(), py::arg("temperature") = py::none(),
           "Begins episodes; returns the observation of all rows.")
-      .def("step", Alone("step", &VecEnv::Step), py::arg("actions"),
-           "One dreamt frame a row. actions: int64 [N].")
+      .def(
+          "step",
+          [](PythonVecEnv& env, const at::Tensor& actions, const std::optional<at::Tensor>& out) {
+            return env.Call(
+                "step", [&](VecEnv& it) { return it.Step(actions, out.value_or(at::Tensor())); });
+          },
+          py::arg("actions"), py::arg("out") = py::none(),
+          "One dreamt frame a row. actions: int64 [N]. out: where the observation is written.")
       .def("follow", Alone("follow", &VecEnv::Follow), py::arg("actions"), py::arg("frames"),
            "One given frame a row (uint8 [N, H, W, 3]), reality's for instance.")
       .def("render", Alone("render", &VecEnv::Render), py::arg("rows") = py::none(),

@@ -125,9 +125,9 @@ at::Tensor VecEnv::Reset(const ResetOptions& options) {
   return impl_->Reset(options);
 }
 
-VecEnvStep VecEnv::Step(const at::Tensor& actions) {
+VecEnvStep VecEnv::Step(const at::Tensor& actions, const at::Tensor& out) {
   const FrozenScope scope;
-  return impl_->Step(actions);
+  return impl_->Step(actions, out);
 }
 
 VecEnvStep VecEnv::Follow(const at::Tensor& actions, const at::Tensor& frames) {

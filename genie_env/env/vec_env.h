@@ -66,7 +66,8 @@ struct ResetOptions {
   std::optional<at::Tensor> temperature = std::nullopt;  ///< float32 [N]; empty: as it is
 };
 
-/// What a step brought to each of N rows. Fresh tensors on the world's device.
+/// What a step brought to each of N rows. Fresh tensors on the world's device, but for an
+/// observation that was written to the caller's.
 struct VecEnvStep {
   at::Tensor observation;           ///< [N, *spec]
   at::Tensor reward;                ///< float32 [N]
@@ -113,8 +114,10 @@ class VecEnv {
   /// anything else).
   at::Tensor Reset(const ResetOptions& options = {});
 
-  /// One dreamt frame a row. actions: int64 [N].
-  VecEnvStep Step(const at::Tensor& actions);
+  /// One dreamt frame a row. actions: int64 [N]. out: where the observation is written and what the
+  /// result holds ([N, *spec], contiguous, on the world's device); undefined: a fresh tensor. After
+  /// a failure other than a wrong argument, `out` may be half written.
+  VecEnvStep Step(const at::Tensor& actions, const at::Tensor& out = {});
 
   /// One given frame a row (uint8 [N, H, W, 3]), reality's for instance. `terminated` is then only
   /// an opinion, and `truncated` is false: no row ends or resets by itself. A row that a Step has

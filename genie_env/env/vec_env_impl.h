@@ -60,7 +60,7 @@ struct VecEnv::Impl {
         tracker(options.num_envs, *options.seed) {}
 
   at::Tensor Reset(const ResetOptions& given);
-  VecEnvStep Step(const at::Tensor& actions);
+  VecEnvStep Step(const at::Tensor& actions, const at::Tensor& out);
   VecEnvStep Follow(const at::Tensor& actions, const at::Tensor& frames);
   at::Tensor Render(const std::optional<at::Tensor>& rows) const;
   Snapshot TakeSnapshot(const std::optional<at::Tensor>& rows) const;

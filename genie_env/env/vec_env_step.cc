@@ -19,7 +19,7 @@ void CheckRewards(const at::Tensor& reward, const std::vector<int64_t>& beginnin
 
 }  // namespace
 
-VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
+VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions, const at::Tensor& out) {
   CheckReady("step");
   tracker.CheckBegun("step");
   CheckTensor(actions, "actions", at::kLong, {tracker.rows()});
@@ -28,6 +28,8 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
                                        ? "autoreset is disabled"
                                        : "autoreset came in the step that ended it");
   }
+  const WantedObservation wanted(options.observation, out);
+  CheckWanted(wanted, world->spec(), tracker.rows(), world->device());
   const std::vector<int64_t> ended = tracker.Ended();
 
   // A world steps every row. Those that begin take a step that Begin overwrites, and their action
@@ -40,9 +42,12 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions) {
     taken = actions.masked_fill(begins.to(actions.device()), 0);
   }
   const std::optional<BeforeStep> before = SaveForRollback(ended);
-  const WorldStep dreamt = RunValidating(
-      before, [&] { return world->Step(state, taken, temperature, next, options.observation); });
+  WorldStep dreamt =
+      RunValidating(before, [&] { return world->Step(state, taken, temperature, next, wanted); });
   VecEnvStep step = RunMutating(before, [&] {
+    if (out.defined() && !dreamt.observation.is_same(out)) {
+      dreamt.observation = at::Tensor(out).copy_(dreamt.observation);
+    }
     CheckFinite(dreamt, world->spec(), "step", ended);
     if (!ended.empty()) {
       world->Begin(state, begins, {}, next);
@@ -131,7 +136,7 @@ void VecEnv::Impl::ResetEndedRows(VecEnvStep& step) {
   world->Begin(state, begins, {}, next);
   tracker.CommitReset(std::move(next), chosen.elements());
   step.began = begins.to(world->device());
-  step.final_observation = std::exchange(step.observation, step.observation.clone());
+  step.final_observation = step.observation.clone();
   ObserveRows(step.observation, ended);
 }
 

@@ -16,6 +16,18 @@
 namespace genie_env {
 namespace {
 
+at::ScalarType ScalarTypeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kUInt8:
+      return at::kByte;
+    case DType::kInt64:
+      return at::kLong;
+    case DType::kFloat32:
+      return at::kFloat;
+  }
+  throw std::logic_error("an unknown DType");
+}
+
 bool IsTemperature(double number) {
   using Limits = std::numeric_limits<float>;
   return number >= Limits::min() && number <= Limits::max();
@@ -32,6 +44,23 @@ void CheckObservation(const std::string& observation, const WorldSpec& spec) {
   for (const TensorSpec& o : spec.observations) known += (known.empty() ? "" : ", ") + o.name;
   throw std::invalid_argument("observation is \"" + observation + "\", but the world \"" +
                               spec.name + "\" has " + known);
+}
+
+void CheckWanted(const WantedObservation& observation, const WorldSpec& spec, int64_t rows,
+                 at::Device device) {
+  CheckObservation(observation.kind, spec);
+  const at::Tensor& out = observation.out;
+  if (!out.defined()) return;
+  const TensorSpec& wanted =
+      *std::ranges::find(spec.observations, observation.kind, &TensorSpec::name);
+  std::vector<int64_t> shape{rows};
+  shape.insert(shape.end(), wanted.shape.begin(), wanted.shape.end());
+  CheckTensor(out, "out", ScalarTypeOf(wanted.dtype), shape);
+  if (!out.is_contiguous() || out.device() != device) {
+    throw std::invalid_argument(
+        "out: got a tensor that is " + std::string(out.is_contiguous() ? "" : "not contiguous, ") +
+        "on " + out.device().str() + ", expected a contiguous one on " + device.str());
+  }
 }
 
 const TensorSpec& CheckHasFrames(const WorldSpec& spec, const std::string& call) {

@@ -41,6 +41,11 @@ struct BeginningRows {
 /// one counter a row.
 BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t rows);
 
+/// Throws std::invalid_argument unless the world has this observation, and `out`, where it is
+/// given, can hold it for `rows` rows on `device`.
+void CheckWanted(const WantedObservation& observation, const WorldSpec& spec, int64_t rows,
+                 at::Device device);
+
 /// The rows whose number is not finite, in order, but for those of `ignored`, which are in order.
 std::vector<int64_t> RowsNotFinite(std::span<const float> numbers,
                                    std::span<const int64_t> ignored);

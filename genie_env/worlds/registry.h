@@ -35,7 +35,7 @@ void RegisterWorldFamily(WorldFamily family);
 
 /// The name of the capsule `genie_env._core._register_world_family`, through which an extension
 /// module registers a family with the Python package. It changes with the interface.
-inline constexpr const char* kRegisterCapsule = "genie_env.RegisterWorldFamily, interface 2";
+inline constexpr const char* kRegisterCapsule = "genie_env.RegisterWorldFamily, interface 3";
 
 /// The family of that name, if there is one. Thread-safe.
 std::optional<WorldFamily> FindWorldFamily(const std::string& name);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "genie_env/core/options.h"
@@ -44,7 +45,20 @@ struct WorldStep {
   /// float32 [N], nats a latent dimension or token, at temperature 1. Not finite where the row's
   /// state is not: finite weights can overflow (see CheckFinite).
   at::Tensor surprise;
-  at::Tensor observation = {};  ///< [N, *shape], of the kind that was asked for
+  /// [N, *shape], of the kind that was asked for: WantedObservation::out, or a fresh tensor.
+  at::Tensor observation = {};
+};
+
+/// The observation that a step returns.
+struct WantedObservation {
+  WantedObservation(std::string given_kind, at::Tensor given_out = {})
+      : kind(std::move(given_kind)), out(std::move(given_out)) {}
+  WantedObservation(const char* given_kind) : kind(given_kind) {}
+
+  std::string kind;  ///< a name in spec().observations
+  /// [N, *shape], contiguous, on the world's device: where the observation may be written, instead
+  /// of to a fresh tensor.
+  at::Tensor out = {};
 };
 
 /// Where rows begin: from the world's stored starts, or from `frames`.
@@ -114,14 +128,13 @@ class World {
                      const RowCounters& rng) const = 0;
 
   /// Advances every row by one frame that the world samples, in place.
-  /// actions: int64 [N]; temperature: float32 [N], above 0; observation: the kind that the step
-  /// returns, a name in spec().observations.
+  /// actions: int64 [N]; temperature: float32 [N], above 0.
   virtual WorldStep Step(WorldState& state, const at::Tensor& actions,
                          const at::Tensor& temperature, const RowCounters& rng,
-                         const std::string& observation) const = 0;
+                         const WantedObservation& observation) const = 0;
 
   /// Advances every row by one frame that is given (uint8 [N, H, W, 3]), in place. `surprise` is
-  /// then the world's, of reality.
+  /// then the world's, of reality. observation: a name in spec().observations.
   virtual WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
                            const RowCounters& rng, const std::string& observation) const = 0;
 

@@ -809,9 +809,9 @@ class VecEnv:
         """
         All that the given rows are (int64 [R]; None: all).
         """
-    def step(self, actions: torch.Tensor) -> VecEnvStep:
+    def step(self, actions: torch.Tensor, out: torch.Tensor | None = None) -> VecEnvStep:
         """
-        One dreamt frame a row. actions: int64 [N].
+        One dreamt frame a row. actions: int64 [N]. out: where the observation is written.
         """
     @property
     def num_envs(self) -> int:

@@ -58,7 +58,7 @@ class CountingWorld : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& observation) const override {
+                 const RowCounters& rng, const WantedObservation& observation) const override {
     CheckActions(actions);
     WorldStep step = NewStep(state.rows());
     for (int64_t row = 0; row < state.rows(); ++row) {
@@ -69,7 +69,7 @@ class CountingWorld : public World {
       step.surprise.mutable_data_ptr<float>()[row] = temperature.const_data_ptr<float>()[row];
     }
     Fail(Failure::kStep);
-    step.observation = Observe(state, observation, std::nullopt);
+    step.observation = Observe(state, observation.kind, std::nullopt);
     return step;
   }
 

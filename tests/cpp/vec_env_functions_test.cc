@@ -161,7 +161,7 @@ TEST(StepFunctions, RewardsAreFinite) {
 struct Overflowing : CountingWorld {
   using CountingWorld::CountingWorld;
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& observation) const override {
+                 const RowCounters& rng, const WantedObservation& observation) const override {
     WorldStep step = CountingWorld::Step(state, actions, temperature, rng, observation);
     if (rng[1].step % 2 == 0) step.surprise.mutable_data_ptr<float>()[1] = std::nanf("");
     return step;

@@ -68,8 +68,9 @@ class FrozenGenie {
   virtual at::Tensor Follow(const GenieState& state, const at::Tensor& actions,
                             const at::Tensor& frames, const at::Tensor& order) const = 0;
 
-  /// Decodes tokens, int64 [R, S], to frames, uint8 [R, H, W, 3].
-  virtual at::Tensor Decode(const at::Tensor& tokens) const = 0;
+  /// Decodes tokens, int64 [R, S], to frames, uint8 [R, H, W, 3]. They may be written to `out`,
+  /// where it is defined.
+  virtual at::Tensor Decode(const at::Tensor& tokens, const at::Tensor& out = {}) const = 0;
 };
 
 /// Runs on the CPU from packed weights (transformer_cpu.h). dtype: at::kFloat, or at::kBFloat16,

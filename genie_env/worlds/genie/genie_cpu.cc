@@ -156,9 +156,10 @@ class GenieCpu final : public FrozenGenie {
     return surprise;
   }
 
-  at::Tensor Decode(const at::Tensor& tokens) const override {
+  at::Tensor Decode(const at::Tensor& tokens, const at::Tensor& out) const override {
     const int64_t rows = tokens.size(0);
-    at::Tensor frames = at::empty({rows, clip_.height, clip_.width, 3}, at::kByte);
+    at::Tensor frames =
+        out.defined() ? out : at::empty({rows, clip_.height, clip_.width, 3}, at::kByte);
     ForEachRow(rows, [&](const Loops& loops, Workspace& workspace, int64_t row) {
       float* x = workspace.transformer.x.template mutable_data_ptr<float>();
       const int64_t width = decoder_.width();

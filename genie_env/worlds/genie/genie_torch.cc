@@ -221,7 +221,7 @@ class GenieTorch final : public FrozenGenie {
     return surprise;
   }
 
-  at::Tensor Decode(const at::Tensor& tokens) const override {
+  at::Tensor Decode(const at::Tensor& tokens, const at::Tensor& /*out*/) const override {
     const at::Tensor x = LookUp(decoder_table_, tokens) + decoder_positions_;
     const at::Tensor patches = to_pixels_(decoder_.Run(x, nullptr)).to(at::kFloat);
     return ToBytes(FromPatches(patches.unsqueeze(1), clip_).squeeze(1));

@@ -184,10 +184,10 @@ class GenieWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& observation) const override {
+                 const RowCounters& rng, const WantedObservation& observation) const override {
     const FrozenScope scope;
     CheckState(state);
-    CheckObservation(observation, spec_);
+    CheckWanted(observation, spec_, state.rows(), device_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -248,10 +248,11 @@ class GenieWorld final : public World {
   }
 
  private:
-  // tokens: int64 [R, S], fresh
-  at::Tensor ObservationOf(const at::Tensor& tokens, const std::string& kind) const {
+  // tokens: int64 [R, S], fresh. Features and tokens are too few for `out` to matter.
+  at::Tensor ObservationOf(const at::Tensor& tokens, const std::string& kind,
+                           const at::Tensor& out = {}) const {
     if (kind == "latents") return Latents(tokens);
-    return kind == "pixels" ? genie_->Decode(tokens) : tokens;
+    return kind == "pixels" ? genie_->Decode(tokens, out) : tokens;
   }
 
   // [R, S] to [R, S * code dimensions]
@@ -307,11 +308,11 @@ class GenieWorld final : public World {
 
   // A video holds neither rewards nor terminations.
   WorldStep Outcome(const WorldState& state, const at::Tensor& surprise,
-                    const std::string& observation) const {
+                    const WantedObservation& observation) const {
     return {.reward = at::zeros_like(surprise),
             .terminated = at::zeros_like(surprise, at::kBool),
             .surprise = surprise,
-            .observation = ObservationOf(Tokens(state), observation)};
+            .observation = ObservationOf(Tokens(state), observation.kind, observation.out)};
   }
 
   WorldSpec spec_;

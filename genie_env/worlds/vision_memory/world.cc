@@ -217,10 +217,10 @@ class VisionMemoryWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& observation) const override {
+                 const RowCounters& rng, const WantedObservation& observation) const override {
     const FrozenScope scope;
     CheckState(state);
-    CheckObservation(observation, spec_);
+    CheckWanted(observation, spec_, state.rows(), device_);
     const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -230,9 +230,10 @@ class VisionMemoryWorld final : public World {
         .temperature = tau.to(device_)};
     const MemoryState parts = Parts(state);
     // The kernel writes features while it has them at hand: a copy afterwards takes 5 % of a step.
-    const auto [features, written] = AllocateFeatures(FeaturesOf(observation), parts);
+    const auto [features, written] =
+        AllocateFeatures(FeaturesOf(observation.kind), parts, observation.out);
     WorldStep step = Finish(state, memory_->Dream(parts, checked, draws, written), rng);
-    step.observation = features.defined() ? features : Decode(parts.z);
+    step.observation = features.defined() ? features : Decode(parts.z, observation.out);
     return step;
   }
 
@@ -277,14 +278,17 @@ class VisionMemoryWorld final : public World {
     return features.empty() ? Decode(SelectRows(state.z, rows)) : at::cat(features, 1);
   }
 
-  // An observation of these features to be written, and its parts; without any both are undefined.
+  // An observation of these features to be written (`out`, where it is defined), and its parts;
+  // without any both are undefined.
   static std::pair<at::Tensor, MemoryState> AllocateFeatures(
-      const std::vector<at::Tensor MemoryState::*>& features, const MemoryState& state) {
+      const std::vector<at::Tensor MemoryState::*>& features, const MemoryState& state,
+      const at::Tensor& out) {
     if (features.empty()) return {};
     const int64_t rows = state.z.size(0);
     int64_t width = 0;
     for (const auto part : features) width += (state.*part).size(1);
-    const at::Tensor observation = at::empty({rows, width}, state.z.options());
+    const at::Tensor observation =
+        out.defined() ? out : at::empty({rows, width}, state.z.options());
     MemoryState parts;
     int64_t first = 0;
     for (const auto part : features) {  // narrow() would call three operators
@@ -326,12 +330,21 @@ class VisionMemoryWorld final : public World {
     return gaussian.narrow(1, 0, latents_) + std * noise;
   }
 
-  at::Tensor Decode(const at::Tensor& z) const {
-    if (z.size(0) == 0) {
-      return at::empty({0, kFrame, kFrame, 3}, at::TensorOptions(device_).dtype(at::kByte));
+  at::Tensor Decode(const at::Tensor& z, const at::Tensor& out = {}) const {
+    const auto decoded = [&](const at::Tensor& chunk) {
+      return ToFrames(vision_->Decode(chunk.to(dtype_)));
+    };
+    const int64_t rows = z.size(0);
+    if (!out.defined() && rows > 0 && rows <= kFramesAtOnce) return decoded(z);
+    const at::Tensor frames =
+        out.defined()
+            ? out
+            : at::empty({rows, kFrame, kFrame, 3}, at::TensorOptions(device_).dtype(at::kByte));
+    for (int64_t first = 0; first < rows; first += kFramesAtOnce) {
+      const int64_t count = std::min(kFramesAtOnce, rows - first);
+      frames.narrow(0, first, count).copy_(decoded(z.narrow(0, first, count)));
     }
-    return InChunks(
-        z, [&](const at::Tensor& chunk) { return ToFrames(vision_->Decode(chunk.to(dtype_))); });
+    return frames;
   }
 
   WorldStep Finish(const WorldState& state, const MemoryOutcome& outcome,

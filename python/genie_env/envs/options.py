@@ -56,6 +56,7 @@ def keywords(
     observation: str | None = None,
     temperature: Given | None = None,
     output: Output = "numpy",
+    copy: bool = True,
     autoreset_mode: AutoresetMode | AutoresetName = AutoresetMode.NEXT_STEP,
     max_episode_steps: int | None = None,
     max_surprise: float | None = None,
@@ -113,6 +114,10 @@ class EnvOptions:
 
     output: Output = "numpy"
     """Arrays of NumPy, or tensors of torch on the world's device."""
+
+    copy: bool = True
+    """Whether each step gives a fresh array of observations. False: steps write to two arrays in
+    turn, so that what one gives is valid until the next step but one."""
 
     autoreset_mode: AutoresetMode | AutoresetName = AutoresetMode.NEXT_STEP
     """When a row whose episode has ended begins the next one: Gymnasium's AutoresetMode, its value
@@ -173,7 +178,8 @@ class EnvOptions:
             check("temperature", self.temperature, SupportsFloat | None, "a number")
         for name in ("max_surprise", "max_latent_distance"):
             check(name, getattr(self, name), SupportsFloat | None, "a number")
-        check("latent_distance", self.latent_distance, bool, "a bool")
+        for name in ("latent_distance", "copy"):
+            check(name, getattr(self, name), bool, "a bool")
         for name in ("reward_fn", "termination_fn"):
             check(name, getattr(self, name), Callable | None, "a function")
         validation.check_choice("output", self.output, get_args(Output))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         observations, infos = env.reset(seed=0)
         observations, rewards, terminations, truncations, infos = env.step(actions)
 
-    Every array that is returned is fresh: it never changes afterwards. `infos["surprise"]`, float32
+    Every array that is returned is fresh: it never changes afterwards (but see `copy`). `infos["surprise"]`, float32
     [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
     latent dimension or token; `infos["_surprise"]` is false in rows that this step reset.
     `infos["latent_distance"]`, float32 [N], if it was asked for, is the Mahalanobis distance of the
@@ -105,6 +106,9 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         """The options of the dreams, the world's defaults filled in."""
         if given.temperature_by_row:
             self.set_temperature(given.temperature)
+        self._buffers: list[torch.Tensor] = []  # of the last two steps, without copy
+        self._stepper: ThreadPoolExecutor | None = None
+        self._pending: Future[_core.VecEnvStep] | None = None
         self.render_mode = given.render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
         spec = self.world.spec
@@ -193,7 +197,37 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         last step are then in `infos["final_obs"]` and `infos["final_info"]`), or must be reset
         (DISABLED).
         """
-        return self._results(self._open("step").step(validation.integers("actions", actions)))
+        self._open("step")
+        return self._results(self._step(validation.integers("actions", actions)))
+
+    def step_async(self, actions: Given) -> None:
+        """Begins the step that `step_wait` returns, in another thread: meanwhile this one may learn.
+
+        `actions`: as of `step`; they are copied. Until `step_wait`, every other call but `close`
+        raises AlreadyPendingCallError.
+        """
+        self._open("step_async")
+        if self._stepper is None:
+            self._stepper = ThreadPoolExecutor(1, thread_name_prefix="step_async")
+        copied = validation.integers("actions", actions).clone()
+        self._pending = self._stepper.submit(self._step, copied)
+
+    def step_wait(self) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Waits for the step that `step_async` began; returns, or raises, what `step` would.
+
+        Raises NoAsyncCallError where none was begun. Ctrl-C leaves the step under way.
+        """
+        self._check_not_closed("step_wait")
+        if self._pending is None:
+            raise gymnasium.error.NoAsyncCallError(
+                "step_wait: no step is under way; call step_async first", "step_wait"
+            )
+        try:
+            step = self._pending.result()
+        finally:
+            if self._pending.done():
+                self._pending = None
+        return self._results(step)
 
     def follow(
         self, actions: Given, frames: Given
@@ -217,6 +251,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         env = self._open("keep")
         env.keep(validation.integers("rows", rows))
         self.num_envs = env.num_envs
+        self._buffers.clear()
         for space in ("action_space", "observation_space"):
             self.__dict__.pop(space, None)
 
@@ -271,6 +306,10 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         return tuple(_as_numpy(env.render()))
 
     def close_extras(self, **kwargs: Any) -> None:
+        if self._stepper is not None:
+            self._stepper.shutdown()
+        self._pending = None
+        self._buffers.clear()
         self._env.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -283,12 +322,27 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         given = as_arguments({"world": name, "num_envs": rows, **self.given.chosen()})
         return f"DreamVectorEnv({given})"
 
-    def _open(self, call: str) -> _core.VecEnv:
+    def _check_not_closed(self, call: str) -> None:
         if self.closed:
             raise gymnasium.error.ClosedEnvironmentError(
                 f"{call}: the environment was closed; make another one"
             )
+
+    def _open(self, call: str) -> _core.VecEnv:
+        self._check_not_closed(call)
+        if self._pending is not None:
+            raise gymnasium.error.AlreadyPendingCallError(
+                f"{call}: a step is under way since step_async; call step_wait first", call
+            )
         return self._env
+
+    def _step(self, actions: torch.Tensor) -> _core.VecEnvStep:
+        if self.given.copy:
+            return self._env.step(actions)
+        used = self._buffers[0] if len(self._buffers) == 2 else None
+        step = self._env.step(actions, used)
+        self._buffers = [*self._buffers[-1:], step.observation]
+        return step
 
     def _results(self, step: _core.VecEnvStep) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         give, began = self._give, step.began

@@ -71,10 +71,10 @@ class LinearGaussianWorld final : public World {
   }
 
   WorldStep Step(WorldState& state, const at::Tensor& actions, const at::Tensor& temperature,
-                 const RowCounters& rng, const std::string& observation) const override {
+                 const RowCounters& rng, const WantedObservation& observation) const override {
     const FrozenScope scope;
     CheckStateFields(state, fields_, device());
-    CheckObservation(observation, spec_);
+    CheckWanted(observation, spec_, state.rows(), device());
     const at::Tensor chosen = CheckActions(actions, state.rows(), spec_.actions.count(), device());
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
@@ -96,7 +96,7 @@ class LinearGaussianWorld final : public World {
           0.5 * (std::log(2 * std::numbers::pi * variance) +
                  squares * scale * scale / variance / static_cast<double>(size_)));
     }
-    step.observation = ObservationOf(state[0].clone(), observation);
+    step.observation = ObservationOf(state[0].clone(), observation.kind);
     return step;
   }
 
