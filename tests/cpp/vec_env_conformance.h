@@ -7,6 +7,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -40,6 +41,7 @@ class VecEnvConformance {
       ARestoredDreamGoesOn(mode);
       AStepShowsWhatIsThere(mode);
       AnExceptionUndoesTheStep(mode);
+      AStepWritesToTheCallersTensor(mode);
     }
     ABranchSharesItsPastAlone();
     ForksPartByTheirActionsAlone();
@@ -88,7 +90,7 @@ class VecEnvConformance {
     return game;
   }
 
-  VecEnvStep Play(Game& game) const {
+  VecEnvStep Play(Game& game, const at::Tensor& out = {}) const {
     const auto rows = std::ssize(game.players);
     const at::Tensor actions = at::zeros({rows}, at::kLong), temperature = at::ones({rows}),
                      seeded = at::zeros({rows}, at::kBool), unseeded = at::zeros({rows}, at::kBool);
@@ -104,7 +106,7 @@ class VecEnvConformance {
     if (unseeded.any().item<bool>()) game.env.Reset({.mask = unseeded});
     game.env.SetTemperature(temperature);
     ++game.step;
-    return game.env.Step(actions);
+    return game.env.Step(actions, out);
   }
 
   std::vector<VecEnvStep> PlayOn(Game& game, int steps = kSteps) const {
@@ -341,6 +343,21 @@ class VecEnvConformance {
     plain.Reset();
     plain.Step(actions);
     EXPECT_EQ(plain.rollback_bytes(), 0) << "nothing is saved where nothing can fail";
+  }
+
+  void AStepWritesToTheCallersTensor(AutoresetMode mode) const {
+    const std::vector<uint64_t> players{1, 2, 3};
+    Game game = Begun(players, mode), other = Begun(players, mode);
+    at::Tensor out;
+    for (int i = 0; i < kSteps; ++i) {
+      const VecEnvStep expected = Play(other);
+      if (!out.defined()) out = at::zeros_like(expected.observation);
+      const VecEnvStep step = Play(game, out);
+      EXPECT_TRUE(step.observation.is_same(out));
+      ExpectRows(step, Rows({0, 1, 2}), expected, Rows({0, 1, 2}), 0, "step " + std::to_string(i));
+    }
+    EXPECT_THAT(TextOf<std::invalid_argument>([&] { Play(game, out.flatten()); }),
+                testing::StartsWith("out: got "));
   }
 
   void OtherWorldsAreRefused() const {
