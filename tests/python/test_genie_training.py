@@ -161,22 +161,36 @@ def test_runs_leave_figures_and_pictures(data: Path, runs: Path) -> None:
     assert isinstance(load_dynamics(runs / "dynamics", codes), Dynamics)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(
+    ("written", "dtype"),
+    [
+        ({"dtype": "float32"}, "float32"),
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"bf16": True}, "bfloat16"),  # as older versions wrote it
+    ],
+)
 def test_episodes_are_encoded_in_the_precision_of_the_training(
-    data: Path, runs: Path, store: EpisodeStore, tmp_path: Path, bf16: bool
+    data: Path,
+    runs: Path,
+    store: EpisodeStore,
+    tmp_path: Path,
+    written: dict[str, Any],
+    dtype: str,
 ) -> None:
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     for name in ("tokenizer", "actions"):
         settings = copy / name / "settings.json"
-        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"bf16": bf16}))
+        told = json.loads(settings.read_text())
+        del told["dtype"]
+        settings.write_text(json.dumps(told | written))
     for run, kind, load, encode in (
         ("tokenizer", "tokens", load_tokenizer, encoded_tokens),
         ("actions", "actions", load_latent_actions, encoded_actions),
     ):
         shutil.rmtree(copy / run / f"{kind}-float32", ignore_errors=True)
         encode(copy / run, load(copy / run), [data], [store])
-        assert (copy / run / f"{kind}-{'bfloat16' if bf16 else 'float32'}").exists()
+        assert (copy / run / f"{kind}-{dtype}").exists()
 
 
 def test_episodes_are_encoded_in_pieces_as_they_are_whole(
@@ -320,10 +334,10 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
 
 
 def test_a_run_that_an_older_version_began_goes_on(data: Path, runs: Path, tmp_path: Path) -> None:
-    """Its sizes have other names; otherwise exactly these settings were written before."""
+    """Its sizes and dtype have other names; otherwise exactly these settings were written before."""
     common = {
         *("network", "data", "frames_per_second", "clips", "sizes", "steps", "batch", "clip"),
-        *("learning_rate", "seed", "bf16", "recordings"),
+        *("learning_rate", "seed", "dtype", "recordings"),
     }
     networks = {"tokenizer": set(), "actions": set()}
     networks["dynamics"] = {"tokenizer", "latent_actions", "weights"}
@@ -339,6 +353,7 @@ def test_a_run_that_an_older_version_began_goes_on(data: Path, runs: Path, tmp_p
         *("frame", "patch", "width", "heads", "encoder_blocks", "decoder_blocks", "actions"),
         *("code_dimensions", "band", "momentum"),
     }
+    settings["bf16"] = settings.pop("dtype") == "bfloat16"
     (copy / "settings.json").write_text(json.dumps(settings))
     actions_run(data, copy)
     with pytest.raises(ValueError, match=r"other settings \(sizes was .*'window': 3"):
@@ -462,8 +477,14 @@ def other_array(change: Callable[[Any], Any]) -> Callable[[Path], None]:
         (lambda file: file.write_bytes(b""), "cannot mmap an empty file"),
         (lambda file: np.save(file, np.load(file)), "its checksum is of another content"),
         (lambda file: file.write_text("not an array at all, but long enough"), "its checksum is"),
-        (other_array(lambda a: np.concatenate([a, a])), "it holds uint16 [{2n}, 4], expected uint16"),
-        (other_array(lambda a: a.astype(np.int64)), "it holds int64 [{n}, 4], expected uint16 [{n}"),
+        (
+            other_array(lambda a: np.concatenate([a, a])),
+            "it holds uint16 [{2n}, 4], expected uint16",
+        ),
+        (
+            other_array(lambda a: a.astype(np.int64)),
+            "it holds int64 [{n}, 4], expected uint16 [{n}",
+        ),
         (other_array(lambda a: a[:, :2]), "it holds uint16 [{n}, 2], expected uint16 [{n}, 4]"),
     ],
 )

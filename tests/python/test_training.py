@@ -166,8 +166,10 @@ class Loop:
             before_batch(step)
             return self._frames.batch(4, 0, step)
 
+        vision = Vision(latents=8, seed=1)
         train(
-            kind(Vision(latents=8, seed=1), seed=1),
+            lambda dtype: kind(vision, seed=1),
+            "float32",
             self.directory,
             self._schedule,
             batch,
@@ -289,7 +291,8 @@ def test_a_long_training_prints_a_line_now_and_then(
         return {}
 
     Loop(store, tmp_path / "run", 3)(measure=measure)
-    lines = capsys.readouterr().out.splitlines()
+    estimate, *lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"6 updates in float32 at [\d,.]+ frames/s: about \d+ seconds, eval", estimate)
     assert re.match(r"test 0/6 0 frames/s after 0:00:0\d measuring on held-out episodes$", lines[0])
     assert re.match(r"test 6/6 [\d,]+ frames/s after .*held out: .*loss", lines[-1])
 
@@ -309,7 +312,9 @@ def test_steps_that_do_not_count_up_are_refused(store: EpisodeStore, tmp_path: P
     file = loop.directory / "metrics.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*lines[:3], lines[2], *lines[3:]]))
-    words = r"^.*run/metrics.jsonl, line 4 is of step 3, after one of step 3: several trainings have"
+    words = (
+        r"^.*run/metrics.jsonl, line 4 is of step 3, after one of step 3: several trainings have"
+    )
     with pytest.raises(ValueError, match=words):
         loop()
 
@@ -579,16 +584,16 @@ def test_a_world_that_cannot_be_loaded_is_not_written(runs: Path) -> None:
 
 
 def test_a_run_that_an_older_version_began_goes_on(trained: Path) -> None:
-    """Exactly these settings were written before; none may be missing or new."""
+    """Exactly these settings were written before, the dtype as bf16; none may be missing or new."""
     written = json.loads((trained / "memory" / "settings.json").read_text())
     assert set(written) == {
         *("network", "data", "frames", "vision", "steps", "batch", "window", "learning_rate"),
-        *("hidden", "components", "seed", "bf16", "start", "recordings"),
+        *("hidden", "components", "seed", "dtype", "start", "recordings"),
     }
     written = json.loads((trained / "vision" / "settings.json").read_text())
     assert set(written) == {
         *("network", "data", "frames", "steps", "batch", "learning_rate", "latents", "beta"),
-        *("seed", "bf16", "recordings"),
+        *("seed", "dtype", "recordings"),
     }
 
 

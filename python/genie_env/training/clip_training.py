@@ -15,6 +15,8 @@ from genie_env._core import EpisodeStore, Model
 from genie_env.data.datasets import Batch, ClipData, Clips, TokenData, check_enough, open_stores
 from genie_env.data.videos import as_directories
 from genie_env.envs.json_files import Schema
+from genie_env.envs.options import DType
+from genie_env.training.dtype import MakeTrainer
 from genie_env.training.loop import CollapseWatch, Schedule, train
 from genie_env.training.runs import COMMON, claim_training
 from genie_env.training.settings import TrainingSettings
@@ -87,23 +89,24 @@ def clip_run(
 ) -> Iterator[ClipRun]:
     """Checks everything, then claims the run directory while the block runs. `sizes` are the
     model's; `more` are settings that the run also depends on."""
-    run = ClipRun(settings, recordings.stores, model)
-    saved = {**settings.saved(), "clips": len(run.trained), "sizes": dict(sizes), **more}
-    with claim_training(settings.out, saved, recordings.stores):
-        yield run
+    trained, held_out = (
+        Clips(recordings.stores, settings.clip, held_out_part=part) for part in (False, True)
+    )
+    make_trainer = settings.trainers(model)
+    saved = {**settings.saved(), "clips": len(trained), "sizes": dict(sizes), **more}
+    with claim_training(settings.out, saved, recordings.stores) as dtype:
+        yield ClipRun(settings, trained, held_out, make_trainer, dtype)
 
 
+@dataclass(frozen=True)
 class ClipRun:
     """One training from clips, in its run directory; see `clip_run`."""
 
-    def __init__(
-        self, settings: ClipSettings, stores: Sequence[EpisodeStore], model: Model
-    ) -> None:
-        self._settings = settings
-        self.trained, self._held_out = (
-            Clips(stores, settings.clip, held_out_part=part) for part in (False, True)
-        )
-        self._trainer = settings.trainer(model)
+    settings: ClipSettings
+    trained: Clips
+    held_out: Clips
+    make_trainer: MakeTrainer
+    dtype: DType
 
     def train(
         self,
@@ -119,12 +122,13 @@ class ClipRun:
         `data` makes batches of clips. `measure` and `picture` get the held-out batches, which are
         smaller where there are not enough clips for a whole one.
         """
-        settings = self._settings
-        clips, unseen = data(self.trained), data(self._held_out)
-        size = min(settings.batch, len(self._held_out))
+        settings = self.settings
+        clips, unseen = data(self.trained), data(self.held_out)
+        size = min(settings.batch, len(self.held_out))
         held_out = [unseen.batch(size, settings.seed, i) for i in range(held_out_batches)]
         train(
-            self._trainer,
+            self.make_trainer,
+            self.dtype,
             settings.out,
             Schedule(settings.steps, settings.learning_rate, warm_up=WARM_UP),
             lambda step: clips.batch(settings.batch, settings.seed, step),

@@ -186,7 +186,7 @@ def encode_store(
 
 
 def _in_bf16(run: Path, network: Network) -> bool:
-    return bool(read_settings(run, network)["bf16"])
+    return bool(read_settings(run, network)["dtype"] == "bfloat16")
 
 
 def encode_episodes(

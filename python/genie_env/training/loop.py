@@ -19,10 +19,12 @@ from rich.progress import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
-from genie_env._core import Trainer, safetensors_bytes
+from genie_env._core import safetensors_bytes
 from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically
 from genie_env.data.progress import Progress
+from genie_env.envs.options import DType
+from genie_env.training.dtype import MakeTrainer, RunSize, choose_dtype
 from genie_env.training.runs import (
     CHECKPOINT,
     METRICS,
@@ -30,6 +32,7 @@ from genie_env.training.runs import (
     forget_reports_after,
     read_checkpoint,
     read_reports,
+    save_dtype,
 )
 from genie_env.training.summary import summary_writer
 
@@ -94,7 +97,8 @@ class CollapseWatch:
 
 
 def train(
-    trainer: Trainer,
+    make_trainer: MakeTrainer,
+    dtype: DType,
     run: Path,
     schedule: Schedule,
     batch: Callable[[int], Batch],
@@ -110,6 +114,7 @@ def train(
 ) -> None:
     """Trains until `schedule.steps` updates are made, from the checkpoint in `run` if there is one.
 
+    A run that begins with the dtype "auto" gets the faster one, which is written into its settings.
     Leaves `checkpoint.safetensors` (all that resuming needs, written every SECONDS_A_CHECKPOINT and
     at every evaluation), `metrics.jsonl` (a line an evaluation) and `tensorboard/` in `run`.
     `picture(step)` is called at every evaluation, and so is `measure()`, whose held-out figures are
@@ -118,6 +123,13 @@ def train(
     where `watch` stops the run, also when the run is started again.
     """
     checkpoint = run / CHECKPOINT
+    if dtype == "auto" or not checkpoint.exists():
+        size = RunSize(schedule.steps, items_a_batch, item)
+        chosen = choose_dtype(make_trainer, dtype, lambda: batch(0), size)
+        if dtype == "auto":
+            save_dtype(run, chosen)
+        dtype = chosen
+    trainer = make_trainer(dtype)
     reports: dict[int, dict[str, float]] = {}  # of the steps since the last evaluation
     if checkpoint.exists():
         state = read_checkpoint(run)

@@ -25,7 +25,7 @@ from genie_env.training.runs import (
     load_into,
     load_network,
 )
-from genie_env.training.settings import Bf16, LearningRate, Steps, TrainingSettings, size_option
+from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 from genie_env.training.vision import VISION, load_vision
 
 ENCODED_AT_ONCE = 512
@@ -57,7 +57,6 @@ class MemorySettings(TrainingSettings):
     learning_rate: LearningRate = 1e-3
     hidden: Annotated[int, size_option("LSTM units", "hidden")] = 512
     components: Annotated[int, size_option("components of the mixture", "components")] = 5
-    bf16: Bf16 = False
     start: Annotated[
         Path | None, typer.Option(help="run directory whose M training starts from")
     ] = None
@@ -120,11 +119,11 @@ def train_memory(settings: MemorySettings) -> None:
         components=settings.components,
         seed=seed,
     )
-    trainer = settings.trainer(memory, gradient_clip=GRADIENT_CLIP)
+    make_trainer = settings.trainers(memory, gradient_clip=GRADIENT_CLIP)
     if settings.start is not None:
-        load_into(trainer, settings.start, MEMORY)
+        load_into(make_trainer("float32"), settings.start, MEMORY)
     trained_on = sum(int(np.diff(s.episode_starts)[~held_out(s)].sum()) for s in stores)
-    with claim_training(settings.out, {**settings.saved(), "frames": trained_on}, stores):
+    with claim_training(settings.out, {**settings.saved(), "frames": trained_on}, stores) as dtype:
         latents = encoded_stores(settings.vision, vision, settings.data, stores)
         frames = LatentData(stores, latents, inputs, held_out_part=False)
         unseen = LatentData(stores, latents, inputs, held_out_part=True)
@@ -132,7 +131,8 @@ def train_memory(settings: MemorySettings) -> None:
         size = min(batch, batches)
         count = min(HELD_OUT_BATCHES, batches // size)
         train(
-            trainer,
+            make_trainer,
+            dtype,
             settings.out,
             Schedule(settings.steps, settings.learning_rate, evaluate_every=100),
             lambda step: frames.batch(batch, window, seed, step),

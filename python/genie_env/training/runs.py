@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,8 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.paths import in_utf8
 from genie_env.data.run_directory import SETTINGS, claim_run
 from genie_env.envs.json_files import Schema, check_fields, read_json, read_json_lines
+from genie_env.envs.options import DType
+from genie_env.envs.validation import check_choice
 
 Trained = TypeVar("Trained", bound=Model)
 
@@ -46,7 +48,7 @@ class Network:
     """Settings without which a run cannot be used."""
 
 
-COMMON: Schema = {"data": [str], "steps": int, "batch": int, "seed": int, "bf16": bool}
+COMMON: Schema = {"data": [str], "steps": int, "batch": int, "seed": int, "dtype": str}
 """Settings of every network."""
 
 
@@ -58,26 +60,46 @@ def sizes_schema(sizes: type, more: Schema = {}, later: Sequence[str] = ()) -> S
     return {**{f"{n}?" if n in later else n: hints[n] for n in names}, **more, "*": ()}
 
 
+@contextmanager
 def claim_training(
     run: Path, settings: Mapping[str, Any], stores: Sequence[EpisodeStore]
-) -> AbstractContextManager[None]:
-    """claim_run of a training, among whose settings the recordings themselves are."""
+) -> Iterator[DType]:
+    """claim_run of a training, among whose settings the recordings themselves are. The block gets the
+    dtype: a run that goes on with "auto" keeps the one that it was begun in."""
     recordings = {"recordings": [fingerprint(store) for store in stores]}
-    return claim_run(
+    any_dtype = {"dtype": "auto"} if settings["dtype"] == "auto" else {}
+    with claim_run(
         run,
         {**settings, **recordings},
         (CHECKPOINT, METRICS),
         # Runs of older versions did not save the recordings.
-        lambda known: {**recordings, **with_todays_names(known)},
-    )
+        lambda known: {**recordings, **with_todays_names(known), **any_dtype},
+    ):
+        file = run / SETTINGS
+        yield _checked(with_todays_names(read_json(file)), file, {"dtype": str})["dtype"]
+
+
+def save_dtype(run: Path, dtype: DType) -> None:
+    """Writes the dtype that was chosen into a run's settings."""
+    write_json(run / SETTINGS, {**read_json(run / SETTINGS), "dtype": dtype})
 
 
 def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """A run's settings, whose network's sizes may have the names of an older version."""
-    sizes = settings.get("sizes")
-    if not isinstance(sizes, dict):
-        return settings
-    return {**settings, "sizes": {_RENAMED.get(name, name): sizes[name] for name in sizes}}
+    """A run's settings, in which an older version may have called the dtype and the network's sizes
+    by other names."""
+    today = dict(settings)
+    if isinstance(today.get("bf16"), bool):
+        today["dtype"] = "bfloat16" if today.pop("bf16") else "float32"
+    if isinstance(sizes := today.get("sizes"), dict):
+        today["sizes"] = {_RENAMED.get(name, name): sizes[name] for name in sizes}
+    return today
+
+
+def _checked(settings: dict[str, Any], file: Path, schema: Schema) -> dict[str, Any]:
+    """The settings. Raises ValueError that names the file where they are not as `schema` says."""
+    check_fields(settings, str(file), schema)
+    check_choice(f'{file}: "dtype"', settings["dtype"], get_args(DType))
+    return settings
 
 
 def read_settings(run: Path, network: Network) -> dict[str, Any]:
@@ -91,8 +113,7 @@ def read_settings(run: Path, network: Network) -> dict[str, Any]:
         raise ValueError(
             f"{run} is a run of `train {kind}`; expected the --out of a `train {network.name}`"
         )
-    check_fields(settings, str(file), network.settings)
-    return settings
+    return _checked(settings, file, network.settings)
 
 
 def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:

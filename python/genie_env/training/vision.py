@@ -60,7 +60,7 @@ def train_vision(settings: VisionSettings) -> None:
     frames = FrameData(stores, held_out_part=False)
     unseen = FrameData(stores, held_out_part=True)
     vision = Vision(latents=settings.latents, seed=settings.seed, beta=settings.beta)
-    trainer = settings.trainer(vision)
+    make_trainer = settings.trainers(vision)
     size = min(settings.batch, len(unseen))
     held_out = [unseen.batch(size, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
 
@@ -70,9 +70,10 @@ def train_vision(settings: VisionSettings) -> None:
         decoded = vision.decode(vision.encode(real)[0]).cpu()
         save_rows(settings.out / "reconstructions.png", [real, decoded], scale=1)
 
-    with claim_training(settings.out, {**settings.saved(), "frames": len(frames)}, stores):
+    with claim_training(settings.out, {**settings.saved(), "frames": len(frames)}, stores) as dtype:
         train(
-            trainer,
+            make_trainer,
+            dtype,
             settings.out,
             Schedule(settings.steps, settings.learning_rate),
             lambda step: frames.batch(settings.batch, settings.seed, step),

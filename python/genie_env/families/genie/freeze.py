@@ -156,7 +156,7 @@ def _figures(
         return [ClipData(stores, places).batch(size, of["seed"], i)["frames"] for i in range(count)]
 
     def trainer(model: Model, of: Mapping[str, Any]) -> Trainer:
-        return Trainer(model, bf16=of["bf16"], seed=of["seed"])
+        return Trainer(model, bf16=of["dtype"] == "bfloat16", seed=of["seed"])
 
     def autoencoder(
         model: Tokenizer | LatentAction, own: Weights, of: Mapping[str, Any], codes: int
@@ -185,8 +185,8 @@ def _figures(
 
     def encoded(frames: torch.Tensor) -> Batch:
         return {
-            "tokens": tokenizer.encode(frames, bf16=of_tokenizer["bf16"]),
-            "actions": actions.encode(frames, bf16=of_actions["bf16"]),
+            "tokens": tokenizer.encode(frames, bf16=of_tokenizer["dtype"] == "bfloat16"),
+            "actions": actions.encode(frames, bf16=of_actions["dtype"] == "bfloat16"),
         }
 
     sizes = of_dynamics["sizes"]

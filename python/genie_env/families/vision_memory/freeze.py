@@ -146,7 +146,7 @@ def _figures(
     """The held-out figures of a world's weights, on the batches of the trainings; what M reads is
     encoded by the world's V."""
     vision = Vision(latents=vision_settings["latents"], beta=vision_settings.get("beta", 1.0))
-    seed, bf16 = vision_settings["seed"], vision_settings["bf16"]
+    seed, bf16 = vision_settings["seed"], vision_settings["dtype"] == "bfloat16"
     frames = FrameData(vision_stores, held_out_part=True)
     size = min(vision_settings["batch"], len(frames))
     of_vision = held_out_figures(
@@ -163,7 +163,7 @@ def _figures(
         latents=vision.latents, hidden=settings["hidden"], components=settings["components"]
     )
     of_memory = held_out_figures(
-        Trainer(memory, bf16=settings["bf16"], seed=seed),
+        Trainer(memory, bf16=settings["dtype"] == "bfloat16", seed=seed),
         part("memory", weights),
         (windows.batch(size, window, seed, i) for i in range(min(MEMORY_BATCHES, batches // size))),
         SHARES,
