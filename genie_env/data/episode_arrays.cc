@@ -94,11 +94,11 @@ void CountWholeEpisodes(const std::filesystem::path& directory, EpisodeArrays& a
   arrays.num_episodes = static_cast<int64_t>(whole);
   arrays.num_frames = starts[whole];
   if (why.empty()) return;
+  if (whole == 0) throw FormatError(why + ": bring the file back from a copy");
   arrays.loss = directory.string() + ": " + std::to_string(promised - arrays.num_episodes) +
                 " of " + std::to_string(promised) +
                 " episodes are lost, as after a power loss or in an incomplete copy: " + why +
-                "; " +
-                (whole > 0 ? "the first " + std::to_string(whole) + " are whole" : "none is whole");
+                "; the first " + std::to_string(whole) + " are whole";
 }
 
 }  // namespace

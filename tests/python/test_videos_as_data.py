@@ -190,7 +190,7 @@ def test_whatever_else_is_wrong_in_the_middle_is_told_before_any_is_decoded(
         (one, r"one\.mp4 has one frame, in which nothing moves: leave it out"),
         (tmp_path / "none.mp4", r"none\.mp4 does not exist: give a video file or a directory of"),
         (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts"),
-        (cut, r"frames\.npy has 0 rows, but episode_starts\.npy promises 120: bring the file back"),
+        (cut, r"frames\.npy has 0 rows, but episode_starts\.npy promises 6 for episode 0: bring the"),
     ):
         with pytest.raises(ValueError, match=words):
             as_directories([*clips[:10], wrong, *clips[10:]])
