@@ -362,7 +362,7 @@ def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_pa
     rates, scores = [], []
     for keys in ((), LATER):
         forget(tmp_path / "meta.json", *keys)
-        rates.append(pace(EpisodeStore(tmp_path)))
+        rates.append(pace(tmp_path, EpisodeStore(tmp_path)))
         scores.append(recorded_score(tmp_path, EpisodeStore(tmp_path)))
     assert rates == [{"frame_skip": 4, "frames_per_second": 8.75}] * 2
     assert scores == [Score("survival", "tics")] * 2

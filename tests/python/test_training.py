@@ -855,6 +855,13 @@ def test_recordings_that_do_not_disagree_on_their_pace_are_mixed(
     assert len(open_stores(directories)) == len(metas)
 
 
+def test_a_damaged_meta_json_is_named_before_anything_is_learned(tmp_path: Path) -> None:
+    directory = record(tmp_path / "data", 20, {**META, "actions": "left"})
+    with pytest.raises(ValueError, match=r"data/meta.json: .actions. is 'left', expected a list"):
+        train_vision([directory], tmp_path / "vision", steps=1, batch=2)
+    assert not (tmp_path / "vision").exists()
+
+
 def test_an_action_without_a_meaning_is_named(tmp_path: Path) -> None:
     record(tmp_path, 2)
     actions = np.load(tmp_path / "actions.npy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -57,8 +56,7 @@ class RecordedGame:
 
 def has_actions(store: EpisodeStore) -> bool:
     """Whether actions were recorded; of decoded video files, meta.json says "actions": null."""
-    meta = json.loads(store.meta)
-    return meta.get("actions", []) is not None
+    return parse_json(store.meta, "meta.json", _META).get("actions", []) is not None
 
 
 def check_has_actions(directory: Path, store: EpisodeStore) -> None:

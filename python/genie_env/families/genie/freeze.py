@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from genie_env._core import (
 )
 from genie_env.data.datasets import Batch, ClipData, Clips, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace, rate_of
+from genie_env.data.recording_metadata import read_meta
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
@@ -122,12 +122,12 @@ def freeze_genie(
                 "meanings": [str(code) for code in range(latent_actions.actions)],
                 "code_dimensions": latent_actions.codes().shape[1],
             },
-            "frame_skip": int(pace(stores[0]).get("frame_skip", 1)),
-            **rate_of(stores),
+            "frame_skip": int(pace(directories[0], stores[0]).get("frame_skip", 1)),
+            **rate_of(directories, stores),
             # The recordings show no longer episode.
             "max_episode_steps": longest,
             "temperature": temperature,
-            "training": {**learned, "data": [json.loads(store.meta) for store in stores]},
+            "training": {**learned, "data": [*map(read_meta, directories, stores)]},
         },
         {
             **prefixed("tokenizer", weights),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich import print as show
 from genie_env._core import EpisodeStore, Memory, Trainer, Vision
 from genie_env.data.datasets import FrameData, LatentData, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import rate_of
-from genie_env.data.recording_metadata import RecordedGame, recorded_game
+from genie_env.data.recording_metadata import RecordedGame, read_meta, recorded_game
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
@@ -104,7 +103,7 @@ def freeze_vision_memory(
             "actions": {"meanings": list(game.actions), "inputs": inputs},
             "frame": {"height": stores[0].height, "width": stores[0].width},
             "frame_skip": game.frame_skip,
-            **rate_of(stores),
+            **rate_of(directories, stores),
             "max_episode_steps": longest_dream(game, stores),
             "reward_per_step": reward_per_step(game, stores),
             "temperature": temperature,
@@ -114,8 +113,8 @@ def freeze_vision_memory(
                 **learned,
                 "termination_calibration": asdict(calibration),
                 "data": {
-                    "vision": [json.loads(store.meta) for store in vision_stores],
-                    "memory": [json.loads(store.meta) for store in stores],
+                    "vision": [*map(read_meta, vision_directories, vision_stores)],
+                    "memory": [*map(read_meta, directories, stores)],
                 },
             },
         },
