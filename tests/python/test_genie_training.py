@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
+from genie_env.data.run_directory import only_writer
 from genie_env.families.genie.commands import (
     freeze_genie,
     train_dynamics,
@@ -616,6 +617,15 @@ def frozen(runs: Path, out: Path, **options: Any) -> dict[str, Any]:
     freeze_genie(runs / "dynamics", out, **options)
     config: dict[str, Any] = json.loads((out / "config.json").read_text())
     return config
+
+
+def test_freezing_locks_its_directory_before_it_works(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genie_env.families.genie.freeze.as_directories", None)
+    with only_writer(tmp_path / "world"):
+        with pytest.raises(RuntimeError, match="this process is writing into .*/world already"):
+            freeze_genie(runs / "dynamics", tmp_path / "world")
 
 
 def test_a_frozen_world_dreams_what_its_dynamics_predict(

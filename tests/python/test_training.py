@@ -27,6 +27,7 @@ from genie_env.data.datasets import (
     open_stores,
 )
 from genie_env.data.recording_metadata import recorded_game
+from genie_env.data.run_directory import only_writer
 from genie_env.families.vision_memory.commands import (
     freeze_vision_memory,
     train_memory,
@@ -484,7 +485,24 @@ def test_weights_that_float16_cannot_hold_are_refused_by_name(runs: Path) -> Non
     with pytest.raises(ValueError, match=words):
         freeze_runs(runs)
     assert {file.name: file.read_bytes() for file in (runs / "world").iterdir()} == before
-    assert not list(runs.glob(".world*"))
+    assert sorted(file.name for file in runs.iterdir()) == ["data", "memory", "vision", "world"]
+
+
+def test_freezing_locks_its_directory_before_it_works(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is refused, nothing was done for nothing; what a killed one left goes with the next."""
+    left = runs / "world" / ".unfinished"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    with monkeypatch.context() as patch:
+        patch.setattr("genie_env.families.vision_memory.freeze.load_vision", None)
+        with only_writer(runs / "world"):
+            with pytest.raises(RuntimeError, match="this process is writing into .*/world already"):
+                freeze_runs(runs)
+    freeze_runs(runs)
+    files = ["README.md", "config.json", "model.safetensors", "starts.safetensors"]
+    assert sorted(file.name for file in (runs / "world").iterdir()) == files
 
 
 def test_a_model_card_is_written_and_one_of_somebody_is_kept(runs: Path) -> None:

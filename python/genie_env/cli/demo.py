@@ -108,18 +108,18 @@ def demo(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     settings = ControllerSettings(steps=10**12, minutes=minutes, seed=seed)
     settings.check()  # minutes and seed; the number of dreams is decided below
-    check_unused(out)
-    directory = find_world(world)
-    game = real_game(directory)
-    game.make().close()  # fails here, not after the training, where the game cannot be played
-    options = family_options(option)
-    dreams = Dreams.load(directory, options=options)
-    start = shipped_controller(directory) if warm else None
-    settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
-
-    console = Console()
-    findings = Findings(game.score)
     with only_writer(out):
+        check_unused(out)
+        directory = find_world(world)
+        game = real_game(directory)
+        game.make().close()  # fails here, not after the training, where the game cannot be played
+        options = family_options(option)
+        dreams = Dreams.load(directory, options=options)
+        start = shipped_controller(directory) if warm else None
+        settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
+
+        console = Console()
+        findings = Findings(game.score)
         try:
             train(dreams, settings, start, findings, out, console)
             _play(directory, options, game, dreams, findings, out, episodes, workers, seed, console)

@@ -62,9 +62,9 @@ def dream(
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     fps = frames_per_second(loaded.spec)
-    clips = dream_under_every_action(env, begin, frames, seed)
     picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
     with only_writer(out):
+        clips = dream_under_every_action(env, begin, frames, seed)
         files = write_clips(out, loaded.spec.name, actions, clips, fps)
         shown = draw_clips(picture_file, clips)
     Console().print(

@@ -24,30 +24,42 @@ Settings = dict[str, Any]
 def only_writer(place: Path, lock: Path | None = None) -> Iterator[None]:
     """Keeps all other processes from writing into a directory while the block runs.
 
-    The directory is made where it is missing, and removed after the block if it is empty. `place`
-    may also be a file, with `lock` beside it: by default that is `.lock` in the directory. It is
-    locked with flock, which ends with the process, however that ends, and removed after the block.
-    Raises RuntimeError naming the process that writes there, and OSError where nothing can be
-    written. A file system without flock is written to all the same, after a line that says so.
+    Take it before the work whose results are written there: a command that is refused at its end has
+    worked for nothing. The directory is made where it is missing, with its parents, and what was made
+    is removed after the block if it is empty. `place` may also be a file, with `lock` beside it: by
+    default that is `.lock` in the directory. It is locked with flock, which ends with the process,
+    however that ends, and removed after the block. Raises RuntimeError naming the process that
+    writes there, and OSError where nothing can be written. A file system without flock is written to
+    all the same, after a line that says so.
     """
     file = lock or place / ".lock"
-    new = not file.parent.exists()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _lock(file, place)
-    except OSError as error:
-        raise OSError(
-            f"{place} could not be written ({error.strerror or error}): make room there, or give "
-            "another place"
-        ) from error
+    with _directory(file.parent):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = _lock(file, place)
+        except OSError as error:
+            raise OSError(
+                f"{place} could not be written ({error.strerror or error}): make room there, or "
+                "give another place"
+            ) from error
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _directory(directory: Path) -> Iterator[None]:
+    """Removes, after the block, what of a directory and its parents was missing before it and is
+    empty now."""
+    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
-        if new:
-            with contextlib.suppress(OSError):  # something is in it
-                file.parent.rmdir()
-        os.close(descriptor)
+        for each in missing:
+            with contextlib.suppress(OSError):  # something is in it, or it was never made
+                each.rmdir()
 
 
 def _lock(file: Path, place: Path) -> int:
@@ -59,6 +71,11 @@ def _lock(file: Path, place: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 1000, 0).decode(errors="replace") or "another process"
             os.close(descriptor)
+            if holder == _this_process():
+                raise RuntimeError(
+                    f"this process is writing into {place} already: end that first (in a notebook, "
+                    "close what an interrupted cell has left open), or give another place"
+                ) from None
             raise RuntimeError(
                 f"{holder} is writing into {place}: wait until it has ended, or give another place"
             ) from None
@@ -72,11 +89,13 @@ def _lock(file: Path, place: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 os.truncate(descriptor, 0)
-                os.pwrite(
-                    descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0
-                )
+                os.pwrite(descriptor, _this_process().encode(), 0)
                 return descriptor
         os.close(descriptor)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 @contextlib.contextmanager
