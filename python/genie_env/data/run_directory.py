@@ -12,7 +12,7 @@ from typing import Any
 
 from rich import get_console
 
-from genie_env.data.files import write_json
+from genie_env.data.files import remove_left_behind, write_json
 from genie_env.envs.json_files import read_json
 
 SETTINGS = "settings.json"
@@ -28,9 +28,10 @@ def only_writer(place: Path, lock: Path | None = None) -> Iterator[None]:
     worked for nothing. The directory is made where it is missing, with its parents, and what was made
     is removed after the block if it is empty. `place` may also be a file, with `lock` beside it: by
     default that is `.lock` in the directory. It is locked with flock, which ends with the process,
-    however that ends, and removed after the block. Raises RuntimeError naming the process that
-    writes there, and OSError where nothing can be written. A file system without flock is written to
-    all the same, after a line that says so.
+    however that ends, and removed after the block. Before it, the temporary files that killed writers
+    have left in the directory are removed. Raises RuntimeError naming the process that writes there,
+    and OSError where nothing can be written. A file system without flock is written to all the same,
+    after a line that says so.
     """
     file = lock or place / ".lock"
     with _directory(file.parent):
@@ -42,6 +43,8 @@ def only_writer(place: Path, lock: Path | None = None) -> Iterator[None]:
                 f"{place} could not be written ({error.strerror or error}): make room there, or "
                 "give another place"
             ) from error
+        if lock is None:
+            remove_left_behind(file.parent, untouched=0)
         try:
             yield
         finally:
@@ -115,8 +118,6 @@ def claim_run(
     there.
     """
     with only_writer(run):
-        for left in run.glob("*.[0-9]*-[0-9]*.tmp"):  # by a process that was killed while it wrote
-            left.unlink()
         file = run / SETTINGS
         results = [each for name in work for each in run.glob(name) if each.stat().st_size > 0]
         if not results:
