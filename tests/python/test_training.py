@@ -488,6 +488,16 @@ def test_weights_that_float16_cannot_hold_are_refused_by_name(runs: Path) -> Non
     assert sorted(file.name for file in runs.iterdir()) == ["data", "memory", "vision", "world"]
 
 
+def test_freezing_is_never_silent_for_long(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_A_LINE", 0.001)
+    freeze_runs(runs)
+    said = capsys.readouterr().out
+    assert re.search(r"^measuring the frozen networks on held-out episodes after 0:00:0", said, re.M)
+    assert said.splitlines()[-1].startswith("wrote ")
+
+
 def test_freezing_locks_its_directory_before_it_works(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

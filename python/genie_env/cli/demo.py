@@ -34,7 +34,7 @@ from genie_env.cli.options import (
 )
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_atomically, write_json
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, busy
 from genie_env.data.run_directory import only_writer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
@@ -116,7 +116,8 @@ def demo(
         options = family_options(option)
         dreams = Dreams.load(directory, options=options)
         start = shipped_controller(directory) if warm else None
-        settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
+        with busy("measuring how fast this machine dreams"):
+            settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
 
         console = Console()
         findings = Findings(game.score)

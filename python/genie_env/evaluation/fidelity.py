@@ -23,7 +23,7 @@ from rich.table import Table
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, busy
 from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.validation import check_temperature
@@ -214,7 +214,8 @@ def fidelity(
             console.print(f"wrote {json_file}", soft_wrap=True)
         if out is not None:
             plot(curves, burn_in, out / "fidelity.png", f"{spec.name}, temperature {temperature:g}")
-            film(loaded, drawn, temperature, out / "fidelity.mp4")
+            with busy("filming", console=console):
+                film(loaded, drawn, temperature, out / "fidelity.mp4")
             console.print(
                 f"wrote {out / 'fidelity.png'} and {out / 'fidelity.mp4'}", soft_wrap=True
             )

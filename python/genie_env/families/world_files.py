@@ -16,6 +16,7 @@ from genie_env._core import FormatError, Trainer, World, safetensors_bytes, worl
 from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.paths import shown_in
+from genie_env.data.progress import busy
 from genie_env.families.model_card import write_card
 from genie_env.training.loop import Share, finite, together
 from genie_env.training.runs import (
@@ -87,7 +88,9 @@ def write_world(
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
             stored = {name: weight.float() for name, weight in load(model).items()}
-            _write_figures(made, config, measure(made, stored))
+            with busy("measuring the frozen networks on held-out episodes"):
+                figures = measure(made, stored)
+            _write_figures(made, config, figures)
         _publish(made, out)
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
 from genie_env.data.files import remove_left_behind, sha256_of, user_cache, write_atomically
-from genie_env.data.progress import Progress, track
+from genie_env.data.progress import Progress, busy, track
 from genie_env.training.loop import SECONDS_A_CHECKPOINT
 from genie_env.training.runs import CHECKPOINT, Network, is_frozen, read_settings
 
@@ -100,7 +100,8 @@ def _fill(
         if rows > began:
             _write(file, encoded[:rows])
         raise
-    _write(file, encoded)
+    with busy(f"writing {file}"):
+        _write(file, encoded)
 
 
 def _write(file: Path, rows: NDArray[Any]) -> None:
