@@ -275,6 +275,22 @@ def test_a_run_with_nothing_in_it_is_replaced(tmp_path: Path) -> None:
             pass
 
 
+def test_dreams_that_do_not_fit_into_memory_are_refused_before_anything_is_claimed(
+    random_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "run"
+    words = ["train", "controller", f"--world={random_world}", f"--out={out}", "--dreams=1000000"]
+    code, said = run(*words, "--population=10000", capsys=capsys)
+    assert code == 1 and said.count("\n") == 1
+    assert re.match(
+        r"genie-env: a generation of 10,000 candidates in 1,000,000 dreams each does not fit into "
+        r"memory \(10000000256 rows need .* are free on cpu: .*\): give fewer --dreams or a smaller "
+        "--population\n",
+        said,
+    ), said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_stopped_before_its_first_step_claims_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +300,7 @@ def test_what_is_stopped_before_its_first_step_claims_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("genie_env.training.vision.train", fail)
         assert run(*vision(data, tmp_path / "run"), capsys=capsys)[0] == 1
+    assert list(tmp_path.iterdir()) == []
     assert run(*vision(data, tmp_path / "run", steps=1, batch=2), capsys=capsys) == (0, "")
     code, said = run(*vision(data, tmp_path / "run", steps=1), capsys=capsys)
     assert code == 1 and "other settings (batch was 2 and is now 4)" in said

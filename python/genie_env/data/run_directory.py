@@ -112,14 +112,14 @@ def claim_run(
     writer while the block runs.
 
     A run that is there goes on, unless none of its files matches one of the patterns `work` and
-    holds anything: then it was stopped before its first result, and is replaced. `as_today` gives
-    the settings that an older version wrote in today's words. Raises ValueError, saying what
-    differs, where the run there had other settings, and RuntimeError where another process writes
-    there.
+    holds anything: then it was stopped before its first result, and is replaced. Where the block
+    ends without a result, the settings are removed. `as_today` gives the settings that an older
+    version wrote in today's words. Raises ValueError, saying what differs, where the run there had
+    other settings, and RuntimeError where another process writes there.
     """
     with only_writer(run):
         file = run / SETTINGS
-        results = [each for name in work for each in run.glob(name) if each.stat().st_size > 0]
+        results = _results(run, work)
         if not results:
             write_json(file, settings)
         elif file.exists():
@@ -129,7 +129,15 @@ def claim_run(
                 f"{run} holds {results[0].name} but no {SETTINGS}, so nobody knows what run that "
                 "is: give another --out"
             )
-        yield
+        try:
+            yield
+        finally:
+            if not _results(run, work):
+                file.unlink(missing_ok=True)
+
+
+def _results(run: Path, work: Sequence[str]) -> list[Path]:
+    return [each for name in work for each in run.glob(name) if each.stat().st_size > 0]
 
 
 def check_same_run(run: Path, known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
