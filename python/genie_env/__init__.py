@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import genie_env.games.registry  # noqa: F401  (registers the package's own games)
 from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 

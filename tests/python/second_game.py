@@ -60,6 +60,7 @@ class GoldRushGame(Game):
     own_policies: ClassVar = {"eastwards": "always east"}
     baselines: ClassVar = ("random", "eastwards")
     constant_policies: ClassVar = ("eastwards",)
+    frames_per_second: ClassVar = 10.0
     recording_policy: ClassVar = "long-held"
 
     @property
@@ -69,10 +70,6 @@ class GoldRushGame(Game):
     @property
     def frame_size(self) -> FrameSize:
         return FRAME_SIZE
-
-    @property
-    def frames_per_second(self) -> float:
-        return 10
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
         return RealEnv(GoldRush(), self.frame_skip, FRAME_SIZE)

@@ -214,22 +214,33 @@ def of_cuda() -> None:
     )
 
 
+def of_cuda_alone() -> None:
+    raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously")
+
+
 def of_nobody() -> None:
     raise MemoryError
 
 
 @pytest.mark.parametrize(
-    ("ask", "figure"),
+    ("ask", "figures"),
     [
-        (lambda: np.empty(10**17), "711. PiB could not be allocated, with "),
-        (lambda: torch.empty(10**17), "400000000000000000 bytes could not be allocated, with "),
-        (of_cuda, "20.00 GiB could not be allocated, with "),
-        (of_nobody, ""),
+        (
+            lambda: np.empty(10**17),
+            "711. PiB could not be allocated, with [\\d.]+ GiB held by this process",
+        ),
+        (
+            lambda: torch.empty(10**17),
+            "400000000000000000 bytes could not be allocated, with [\\d.]+ GiB held by this process",
+        ),
+        (of_cuda, "20.00 GiB could not be allocated, with 3.00 GiB free on the GPU"),
+        (of_cuda_alone, "nothing free on the GPU"),
+        (of_nobody, "[\\d.]+ GiB held by this process"),
     ],
 )
 def test_memory_that_runs_out_is_one_sentence_with_the_figures(
     ask: Callable[[], object],
-    figure: str,
+    figures: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -238,8 +249,7 @@ def test_memory_that_runs_out_is_one_sentence_with_the_figures(
     assert run_failing("bench", raised.value, monkeypatch) == 1
     said = capsys.readouterr().err
     assert re.fullmatch(
-        rf"genie-env: out of memory: {re.escape(figure)}[\d.]+ GiB held by this process; ask for .*\n",
-        said,
+        rf"genie-env: out of memory: {figures}; ask for less at a time: .*\n", said
     ), said
 
 

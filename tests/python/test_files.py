@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genie_env.data.files import write_atomically, write_json
-from genie_env.data.run_directory import claim_run
+from genie_env.data.kept import kept
+from genie_env.data.run_directory import claim_run, only_writer
 from genie_env.envs.json_files import read_json, read_json_lines
 
 
@@ -140,3 +144,22 @@ def test_whatever_stops_a_write_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "agent.safetensors", write)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_writers_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """At once by who has the lock; elsewhere where no process of another machine can be at it."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    others = [f"a.json.{os.getpid()}-1.tmp", "notes.tmp", f"{ended.pid}-1.tmp", "2024-1.tmp"]
+    fresh, old = f"b.json.{ended.pid}-1.tmp", f"c.json.{ended.pid}-22.tmp"
+    for name in (*others, fresh, old):
+        (tmp_path / name).touch()
+    an_hour_ago = time.time() - 3600
+    for name in (*others, old):
+        os.utime(tmp_path / name, (an_hour_ago, an_hour_ago))
+    found = kept(tmp_path, {"seed": 1}, {"score": float}, lambda: {"score": 2.0})
+    assert found == {"seed": 1, "score": 2.0}
+    left = sorted(file.name for file in tmp_path.glob("*.tmp"))
+    assert left == sorted([*others, fresh])
+    with only_writer(tmp_path):
+        assert sorted(file.name for file in tmp_path.glob("*.tmp")) == sorted(others)

@@ -6,20 +6,24 @@ import json
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import gymnasium
 import pytest
-import second_game  # noqa: F401  (registers a game of 10 steps a second)
+import second_game  # registers a game of 10 steps a second
 from gymnasium.wrappers import RecordVideo
 from random_world import random_config, write_random_world
 
 import genie_env
 from genie_env import World
+from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.dream import dream
 from genie_env.cli.worlds import describe
+from genie_env.data.frame_rate import pace
 from genie_env.envs.frame_rate import UNKNOWN_RATE
+from genie_env.games.gymnasium import GymnasiumGame
+from genie_env.games.registry import find_game, register_game
 
 SHIPPED = {"doom-take-cover": 35.0, "doom-genie": 8.75}
 """35 tics a second, 1 and 4 of which are a step."""
@@ -80,3 +84,35 @@ def test_a_world_says_its_rate_or_its_recordings_or_their_game(
     (directory / "config.json").write_text(json.dumps(known))
     assert genie_env.make_vec(directory).metadata["render_fps"] == rate
     assert genie_env.make_vec(World.load(directory)).metadata["render_fps"] == rate
+
+
+class Crawl(second_game.GoldRush):
+    """Says its rate once it is made."""
+
+    metadata: ClassVar = {"render_fps": 3, "render_modes": []}
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).made += 1
+
+
+gymnasium.register("Crawl-v0", Crawl)
+register_game("crawl", lambda name, skip, args: GymnasiumGame("Crawl-v0", skip, args))
+
+
+def test_no_game_is_made_to_know_its_rate(tmp_path: Path) -> None:
+    """A registered game says a constant, or nothing: a real one may take seconds to start."""
+    directory = write_random_world(tmp_path / "world")
+    config = {**random_config(), "real_game": "crawl"}
+    (directory / "config.json").write_text(json.dumps(config))
+    assert genie_env.make_vec(directory).metadata["render_fps"] == UNKNOWN_RATE
+    meta = json.dumps({"format_version": 1, "game": "crawl", "frame_skip": 2})
+    EpisodeWriter(tmp_path / "data", 8, 8, meta).close()
+    assert pace(tmp_path / "data", EpisodeStore(tmp_path / "data")) == {"frame_skip": 2}
+    assert Crawl.made == 0
+
+
+def test_a_game_without_a_rate_is_recorded_with_the_one_of_its_environment() -> None:
+    """Worlds of it then say it themselves."""
+    assert find_game("crawl").describe()["frames_per_second"] == 3 and Crawl.made > 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from safetensors.torch import load_file
 import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
+from genie_env.data.run_directory import only_writer
 from genie_env.families.genie.commands import (
     freeze_genie,
     train_dynamics,
@@ -509,6 +512,55 @@ def test_a_cache_that_is_damaged_or_another_is_made_again(
     assert np.array_equal(again, tokens) and file.read_bytes() == content
 
 
+def test_a_cache_is_rid_of_what_nothing_reads(
+    data: Path,
+    runs: Path,
+    store: EpisodeStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of an earlier version, and of a process that was killed while it wrote."""
+    shutil.copytree(runs / "tokenizer", tmp_path / "tokenizer")
+    (file,) = (tmp_path / TOKENS).glob("*/*.npy")
+    cache, ended = file.parent, subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f"{'0123456789abcdef' * 2}.npy", "mine.npy"):
+        shutil.copy(file, cache / name)
+    kept = sorted(each.name for each in cache.iterdir())
+    (cache / f"{'a' * 16}-{'b' * 16}.npy").write_bytes(bytes(3_000_000))
+    left = cache / f"{file.name}.{ended.pid}-3.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    tokenizer = load_tokenizer(tmp_path / "tokenizer")
+    for said in (f"removed 3.0 MB from {cache}: encoded recordings of an earlier version, which", ""):
+        capsys.readouterr()
+        encoded_tokens(tmp_path / "tokenizer", tokenizer, [data], [store])
+        printed = capsys.readouterr().out
+        assert printed.startswith(said) and printed.count("\n") == bool(said)
+        assert sorted(each.name for each in cache.iterdir()) == kept
+
+
+def test_reading_a_cache_is_interrupted_between_pieces(
+    data: Path, runs: Path, store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = (runs / TOKENS).glob("*/*.npy")
+    content, read = file.read_bytes(), []
+
+    def stopped(pieces: range, title: str, **_: Any) -> Iterator[int]:
+        for piece in pieces:
+            if title == f"checking {file}":
+                read.append(piece)
+                if len(read) == 3:
+                    raise KeyboardInterrupt
+            yield piece
+
+    monkeypatch.setattr("genie_env.training.encoded.PIECE", 64)
+    monkeypatch.setattr("genie_env.training.encoded.track", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        encoded_tokens(runs / "tokenizer", load_tokenizer(runs / "tokenizer"), [data], [store])
+    assert read == [0, 64, 128] and file.read_bytes() == content
+
+
 def test_dynamics_are_loaded_with_their_own_action_codes(runs: Path) -> None:
     codes = load_latent_actions(runs / "actions").codes()
     for others in (codes.flip(0), codes[:-1]):
@@ -637,6 +689,15 @@ def frozen(runs: Path, out: Path, **options: Any) -> dict[str, Any]:
     freeze_genie(runs / "dynamics", out, **options)
     config: dict[str, Any] = json.loads((out / "config.json").read_text())
     return config
+
+
+def test_freezing_locks_its_directory_before_it_works(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genie_env.families.genie.freeze.as_directories", None)
+    with only_writer(tmp_path / "world"):
+        with pytest.raises(RuntimeError, match="this process is writing into .*/world already"):
+            freeze_genie(runs / "dynamics", tmp_path / "world")
 
 
 def test_a_frozen_world_dreams_what_its_dynamics_predict(

@@ -282,6 +282,11 @@ def test_a_games_exception_is_not_taken_for_the_end_of_its_worker(kind: type[Exc
     assert "while playing episode " in caught.value.__notes__[0]
 
 
+def test_a_games_helper_processes_end_when_they_are_told_to() -> None:
+    """Signals that are for the command alone do not end a worker, but what its games have started."""
+    assert len(play(toy(env_args={"trouble": "helpers"}))) == 4
+
+
 def test_a_worker_that_dies_is_named() -> None:
     with pytest.raises(RuntimeError, match=r"ended \(exit code -9\) while it had episodes \[\d"):
         play(toy(env_args={"trouble": "die"}))
@@ -362,7 +367,7 @@ def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_pa
     rates, scores = [], []
     for keys in ((), LATER):
         forget(tmp_path / "meta.json", *keys)
-        rates.append(pace(EpisodeStore(tmp_path)))
+        rates.append(pace(tmp_path, EpisodeStore(tmp_path)))
         scores.append(recorded_score(tmp_path, EpisodeStore(tmp_path)))
     assert rates == [{"frame_skip": 4, "frames_per_second": 8.75}] * 2
     assert scores == [Score("survival", "tics")] * 2

@@ -97,7 +97,7 @@ def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
     """Whether a directory or a file; the lock leaves nothing behind."""
     for place, lock in ((tmp_path / "run", None), (tmp_path / "x.json", tmp_path / ".x.json.lock")):
         with only_writer(place, lock):
-            words = rf"^process {os.getpid()} on .* is writing into {place}: wait until it has ended"
+            words = rf"^this process is writing into {place} already: end that first \(in a noteb"
             with pytest.raises(RuntimeError, match=words):
                 with only_writer(place, lock):
                     pass
@@ -119,7 +119,8 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert child.stdout is not None and child.stdout.readline() == "in\n"
-    with pytest.raises(RuntimeError, match=f"process {child.pid} on .* is writing into"):
+    words = rf"^process {child.pid} on .* is writing into {tmp_path}: wait until it has ended"
+    with pytest.raises(RuntimeError, match=words):
         with only_writer(tmp_path):
             pass
     child.kill()
@@ -146,6 +147,28 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file/run could not be written .Not a directory.: make room"):
         with only_writer(tmp_path / "file" / "run"):
             pass
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_directories_that_a_writer_made_go_with_it_where_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parents, too; also where it is refused."""
+    with only_writer(tmp_path / "new" / "below" / "run"):
+        assert (tmp_path / "new" / "below" / "run").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with only_writer(tmp_path / "new" / "run"):
+        (tmp_path / "new" / "kept").touch()
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["kept"]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("genie_env.data.run_directory._lock", full)
+    with pytest.raises(OSError, match="below/run could not be written .No space left on device.: m"):
+        with only_writer(tmp_path / "other" / "below" / "run"):
+            pass
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
 
 
 @pytest.mark.parametrize("command", ["vision", "controller"])
@@ -160,27 +183,53 @@ def test_two_trainings_do_not_share_a_directory(
     with only_writer(out):
         code, said = run(*words, capsys=capsys)
         assert code == 1 and said.count("\n") == 1
-        assert re.match(rf"genie-env: process {os.getpid()} on \S+ is writing into {out}: ", said)
+        assert said.startswith(f"genie-env: this process is writing into {out} already: ")
         assert [file.name for file in out.iterdir()] == [".lock"]
     assert run(*words, capsys=capsys) == (0, "")
 
 
-def test_two_commands_do_not_share_what_they_write(
-    random_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out, scores = tmp_path / "clips", tmp_path / "scores.json"
-    for words, place, lock in (
-        (["dream", f"--world={random_world}", f"--out={out}", "--frames=2"], out, None),
+GAME = "toy_games:Counter-v0"
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        ("cli.dream.dream_under_every_action", ["dream", "--world={world}", "--out={out}"]),
         (
-            ["evaluate", "--game=toy_games:Counter-v0", "--policy=random", f"--json={scores}"],
-            scores,
-            tmp_path / ".scores.json.lock",
+            "evaluation.fidelity.actions_of",
+            ["fidelity", "--world={world}", "--data={data}", "--out={out}"],
         ),
-    ):
-        with only_writer(place, lock):
-            code, said = run(*words, capsys=capsys)
-        assert code == 1 and said.count("\n") == 1
-        assert re.match(rf"genie-env: process {os.getpid()} on \S+ is writing into {place}: ", said)
+        ("cli.demo.affordable_dreams", ["demo", "--out={out}"]),
+        ("data.recording.play_episodes", ["record", GAME, "--out={out}"]),
+        (
+            "evaluation.evaluate.play_episodes",
+            ["evaluate", f"--game={GAME}", "--policy=random", "--json={out}/scores.json"],
+        ),
+    ],
+)
+def test_no_work_is_done_for_a_place_that_another_writer_has(
+    work: str,
+    words: list[str],
+    data: Path,
+    random_world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("it works before it knows where its results go")
+
+    monkeypatch.setattr(f"genie_env.{work}", fail)
+    out = tmp_path / "out"
+    out.mkdir()
+    given = [word.format(world=random_world, data=data, out=out) for word in words]
+    locks = (None, out / ".scores.json.lock")
+    place = out / "scores.json" if "evaluate" in words else out
+    with only_writer(place, locks["evaluate" in words]):
+        code, said = run(*given, capsys=capsys)
+    assert code == 1 and said.count("\n") == 1
+    assert re.match(rf"genie-env: .*process.* is (writing|recording) into {place}\b", said)
+    assert list(out.iterdir()) == []
 
 
 def test_a_generator_that_is_left_frees_its_directory(tmp_path: Path, random_world: Path) -> None:
@@ -203,8 +252,10 @@ def test_a_run_with_nothing_in_it_is_replaced(tmp_path: Path) -> None:
     def settings() -> Any:
         return json.loads((tmp_path / "settings.json").read_text())
 
+    killed = subprocess.Popen(["true"])
+    killed.wait()
     for seed in (1, 2):
-        (tmp_path / "checkpoint.safetensors.123-4.tmp").write_text("of a process that was killed")
+        (tmp_path / f"checkpoint.safetensors.{killed.pid}-4.tmp").write_text("half")
         with claim_run(tmp_path, {"seed": seed}, work):
             assert settings() == {"seed": seed}
             assert {each.name for each in tmp_path.iterdir()} == {".lock", "settings.json"}
@@ -224,6 +275,22 @@ def test_a_run_with_nothing_in_it_is_replaced(tmp_path: Path) -> None:
             pass
 
 
+def test_dreams_that_do_not_fit_into_memory_are_refused_before_anything_is_claimed(
+    random_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "run"
+    words = ["train", "controller", f"--world={random_world}", f"--out={out}", "--dreams=1000000"]
+    code, said = run(*words, "--population=10000", capsys=capsys)
+    assert code == 1 and said.count("\n") == 1
+    assert re.match(
+        r"genie-env: a generation of 10,000 candidates in 1,000,000 dreams each does not fit into "
+        r"memory \(10000000256 rows need .* are free on cpu: .*\): give fewer --dreams or a smaller "
+        "--population\n",
+        said,
+    ), said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_stopped_before_its_first_step_claims_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +300,7 @@ def test_what_is_stopped_before_its_first_step_claims_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("genie_env.training.vision.train", fail)
         assert run(*vision(data, tmp_path / "run"), capsys=capsys)[0] == 1
+    assert list(tmp_path.iterdir()) == []
     assert run(*vision(data, tmp_path / "run", steps=1, batch=2), capsys=capsys) == (0, "")
     code, said = run(*vision(data, tmp_path / "run", steps=1), capsys=capsys)
     assert code == 1 and "other settings (batch was 2 and is now 4)" in said

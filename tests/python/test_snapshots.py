@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from random_world import write_random_world
@@ -16,6 +17,7 @@ import genie_env
 from genie_env import DreamEnv, DreamVectorEnv, FormatError, Snapshot, _core
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
+GYMNASIUM_ID = "genie_env/DoomTakeCover-v0"
 ACTIONS = [[step % 3, 1, (step + 1) % 3] for step in range(12)]
 
 
@@ -146,6 +148,38 @@ def test_of_the_single_environment(random_world: Path, tmp_path: Path) -> None:
     assert not np.array_equal(other.step(0)[0], expected[0])
     observation, _ = other.reset(seed=8, options={"snapshot": snapshot, "temperature": 2.0})
     np.testing.assert_array_equal(observation, env.restore(snapshot))
+
+
+def test_a_limit_of_steps_counts_the_episodes_and_gymnasiums_own_the_calls(
+    random_world: Path,
+) -> None:
+    """As docs/environment.md tells those who restore within `gymnasium.make`."""
+
+    def never(observations: Any, *_: Any) -> Any:
+        return np.zeros(len(observations), bool)
+
+    def truncations(env: Any) -> list[bool]:
+        env.reset(seed=0)
+        env.step(0)
+        before = env.unwrapped.snapshot()
+        ended = [env.step(0)[3]]
+        env.unwrapped.restore(before)
+        return ended + [env.step(0)[3] for _ in range(2)]
+
+    limited = gymnasium.make(
+        GYMNASIUM_ID, world=random_world, termination_fn=never, max_episode_steps=3
+    )
+    assert truncations(limited) == [False, True, True]  # at the third call
+    own = DreamEnv(random_world, termination_fn=never, max_episode_steps=3)
+    assert truncations(own) == [False, False, True]  # at the third step of the episode
+    free = gymnasium.make(
+        GYMNASIUM_ID, world=random_world, termination_fn=never, max_episode_steps=-1
+    )
+    assert truncations(free) == [False] * 3
+    begun = {"snapshot": own.snapshot()}
+    for env in (own, limited):
+        env.reset(options=begun)
+        assert [env.step(0)[3] for _ in range(3)] == [False, False, True]
 
 
 def test_only_in_its_own_world(random_world: Path, tmp_path: Path) -> None:

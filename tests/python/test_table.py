@@ -52,7 +52,7 @@ def test_missing_vizdoom_is_said_before_training(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_is_filled_once(tmp_path: Path) -> None:
+def test_a_table_is_filled_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("vizdoom")
     world = write_random_world(tmp_path / "world")
     out = tmp_path / "table"
@@ -71,3 +71,17 @@ def test_a_table_is_filled_once(tmp_path: Path) -> None:
     assert json.loads((out / "table.json").read_text()) == found
     with pytest.raises(ValueError, match=r"other settings \(steps was 1000 and is now 2000\)"):
         table(**arguments, steps=2000, episodes=1)
+
+    # Dream scores are made again where the file has others, and a line says how they differ.
+    file = out / "tau-0.8" / "seed-0" / "dream.json"
+    known = json.loads(file.read_text())
+    capsys.readouterr()
+    for changes, why in (
+        ({"scores": known["scores"][:3]}, "3 of them, and a table takes 512"),
+        ({"seed": 7}, "seed was 7 and is now 0"),
+    ):
+        file.write_text(json.dumps({**known, **changes}))
+        table(**arguments, steps=1000, episodes=1)
+        said = f"{file} holds other dreams ({why}): they are dreamt again\n"
+        assert said in capsys.readouterr().out
+        assert json.loads(file.read_text()) == known

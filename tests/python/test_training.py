@@ -27,6 +27,7 @@ from genie_env.data.datasets import (
     open_stores,
 )
 from genie_env.data.recording_metadata import recorded_game
+from genie_env.data.run_directory import only_writer
 from genie_env.families.vision_memory.commands import (
     freeze_vision_memory,
     train_memory,
@@ -489,7 +490,34 @@ def test_weights_that_float16_cannot_hold_are_refused_by_name(runs: Path) -> Non
     with pytest.raises(ValueError, match=words):
         freeze_runs(runs)
     assert {file.name: file.read_bytes() for file in (runs / "world").iterdir()} == before
-    assert not list(runs.glob(".world*"))
+    assert sorted(file.name for file in runs.iterdir()) == ["data", "memory", "vision", "world"]
+
+
+def test_freezing_is_never_silent_for_long(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_A_LINE", 0.001)
+    freeze_runs(runs)
+    said = capsys.readouterr().out
+    assert re.search(r"^measuring the frozen networks on held-out episodes after 0:00:0", said, re.M)
+    assert said.splitlines()[-1].startswith("wrote ")
+
+
+def test_freezing_locks_its_directory_before_it_works(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is refused, nothing was done for nothing; what a killed one left goes with the next."""
+    left = runs / "world" / ".unfinished"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    with monkeypatch.context() as patch:
+        patch.setattr("genie_env.families.vision_memory.freeze.load_vision", None)
+        with only_writer(runs / "world"):
+            with pytest.raises(RuntimeError, match="this process is writing into .*/world already"):
+                freeze_runs(runs)
+    freeze_runs(runs)
+    files = ["README.md", "config.json", "model.safetensors", "starts.safetensors"]
+    assert sorted(file.name for file in (runs / "world").iterdir()) == files
 
 
 def test_a_model_card_is_written_and_one_of_somebody_is_kept(runs: Path) -> None:
@@ -858,6 +886,13 @@ def test_recordings_that_do_not_disagree_on_their_pace_are_mixed(
 ) -> None:
     directories = [record(tmp_path / str(i), 1, meta) for i, meta in enumerate(metas)]
     assert len(open_stores(directories)) == len(metas)
+
+
+def test_a_damaged_meta_json_is_named_before_anything_is_learned(tmp_path: Path) -> None:
+    directory = record(tmp_path / "data", 20, {**META, "actions": "left"})
+    with pytest.raises(ValueError, match=r"data/meta.json: .actions. is 'left', expected a list"):
+        train_vision([directory], tmp_path / "vision", steps=1, batch=2)
+    assert not (tmp_path / "vision").exists()
 
 
 def test_an_action_without_a_meaning_is_named(tmp_path: Path) -> None:

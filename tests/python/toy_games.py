@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from typing import Any
 
 import gymnasium
@@ -15,6 +17,26 @@ _OF_CONNECTIONS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (EOFError, BrokenPipeError, ConnectionResetError)
 }
 """What a worker's own connection may raise as well."""
+
+
+def _end_helpers() -> None:
+    """Tells helper processes to end, as games do that have some: a program, and a fork."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)  # which is not for this process
+        program = subprocess.Popen(["sleep", "20"])
+        reading, writing = os.pipe()
+        fork = os.fork()
+        if fork == 0:
+            os.write(writing, b"!")
+            time.sleep(20)
+            os._exit(0)
+        os.read(reading, 1)  # Python drops signals that come before its fork has begun
+        os.close(reading), os.close(writing)
+        program.send_signal(number)
+        os.kill(fork, number)
+        ends = program.wait(), os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
+        if ends != (-number, -number):
+            raise LookupError(f"helpers that were told to end did not: {ends}")
 
 
 class Counter(gymnasium.Env[np.ndarray, np.int64]):
@@ -54,6 +76,8 @@ class Counter(gymnasium.Env[np.ndarray, np.int64]):
             raise _OF_CONNECTIONS[self._trouble]("the game's own server is gone")
         if self._trouble == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._trouble == "helpers":
+            _end_helpers()
         if self._trouble == "torch" and "torch" in sys.modules:
             raise AssertionError("this worker has imported torch")
 

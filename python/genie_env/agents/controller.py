@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from genie_env._core import safetensors_bytes
-from genie_env.data.files import write_atomically
+from genie_env.data.files import sha256_of, write_atomically
 from genie_env.data.paths import in_utf8
 
 KIND = "linear-controller"
@@ -139,5 +138,5 @@ class LinearController:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits; goes with every result."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    """SHA-256 of an agent file, in hexadecimal digits; goes with every result."""
+    return sha256_of(file)

@@ -154,6 +154,12 @@ class Dreams:
         """The number of features of the observation in use."""
         return self.features[self.observation]
 
+    def check_room(self, rows: int) -> None:
+        """Raises an error with the figures where so many dreams at a time, each with a controller of
+        its own, do not fit into memory."""
+        VecEnv(self.world, num_envs=rows, observation=self.observation)
+        torch.empty(2, rows, self.num_features, device=self.world.device)  # weights, observations
+
     def play(
         self, policy: Policy, seeds: Sequence[int], on_step: OnStep | None = None
     ) -> EpisodeResults:

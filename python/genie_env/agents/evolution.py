@@ -109,8 +109,8 @@ def train_controller(
 
     Starts from `warm`, or from all weights zero: a controller that always takes the middle action.
     `on_step` is called at every step of a batch. A run in `out` that was stopped goes on; its steps
-    and minutes may have been raised. Raises ValueError if the world's actions are not a controller's;
-    at the first generation, ValueError if the run in `out` had other settings, and RuntimeError if
+    and minutes may have been raised. Raises ValueError if the world's actions are not a controller's,
+    or a generation does not fit into memory; at the first generation, ValueError if the run in `out` had other settings, and RuntimeError if
     another process writes there. `in_real_game`: train there instead (a baseline); the dreams then
     only say what the controller sees. `higher_is_better`: what the game says of its score.
 
@@ -124,6 +124,8 @@ def train_controller(
     if warm is not None:
         warm.check_fits(dreams.features)
         dreams = replace(dreams, observation=warm.observation)
+    if in_real_game is None:
+        _check_room(dreams, settings)
     start = np.zeros(dreams.num_features, np.float32) if warm is None else warm.weight
     how: dict[str, Any] = {
         "temperature": dreams.temperature,
@@ -161,6 +163,17 @@ def train_controller(
             )
 
     return generations()
+
+
+def _check_room(dreams: Dreams, settings: ControllerSettings) -> None:
+    """Raises ValueError where the dreams of a generation do not fit into memory together."""
+    try:
+        dreams.check_room(settings.population * settings.dreams + SCORED_DREAMS)
+    except ValueError as error:
+        raise ValueError(
+            f"a generation of {settings.population:,} candidates in {settings.dreams:,} dreams each "
+            f"does not fit into memory ({error}): give fewer --dreams or a smaller --population"
+        ) from error
 
 
 class _Normal:

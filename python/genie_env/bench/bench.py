@@ -20,7 +20,7 @@ from rich.table import Table
 
 from genie_env._core import RowCounters, World
 from genie_env.data.files import write_atomically, write_json
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, busy
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.envs.world_card import read_config
 from genie_env.families import Costs, Product, family_of_world
@@ -239,6 +239,7 @@ def measure(
     progress: Progress,
 ) -> tuple[list[Result], dict[str, float]]:
     """All cells, interleaved. Returns the results, and the machine's peak (FLOP/s) by dtype."""
+    task = progress.add_task("making environments", total=None)
     steps: dict[Cell, Callable[[], object]] = {}
     products: dict[str, list[Product]] = {}
     for name in dtypes:
@@ -251,7 +252,7 @@ def measure(
         warm = 0 if costs is None else costs.warm_up_steps
         steps |= _cells(world, products, batches, warm)
 
-    task = progress.add_task("measuring", total=len(steps) * (REPEATS + 1))
+    progress.update(task, description="measuring", total=len(steps) * (REPEATS + 1))
     rates = interleaved(steps, seconds, loader.device, tick=lambda: progress.advance(task))
     peak_flops = Product("peak", _PEAK, _PEAK, _PEAK).flops
     peaks = {
@@ -411,7 +412,8 @@ def bench(
     batches = sorted(set(batches or family_of_world(spec.family).default_batches))
     with Progress(console=console, transient=True) as progress:
         results, peaks = measure(loader, batches, dtypes, seconds, progress)
-    costs = [environment_cost(loader.load(dtype), max(batches), seconds) for dtype in dtypes]
+    with busy("measuring what the environment adds", console=console):
+        costs = [environment_cost(loader.load(dtype), max(batches), seconds) for dtype in dtypes]
     facts = machine(loader.device)
     how = "".join(f", {name}={value}" for name, value in options.items())
     title = f"{spec.name}{how} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"

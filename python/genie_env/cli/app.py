@@ -118,11 +118,19 @@ def _out_of_memory(error: BaseException) -> str:
         return ""
     asked = re.search(r"allocate ([\d.]+ \w+)", words)
     figure = f"{asked[1]} could not be allocated, with " if asked else ""
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return (
-        f"out of memory: {figure}{held:.1f} GiB held by this process; ask for less at a time: fewer "
-        "episodes, dreams or frames, a smaller batch or network"
+        f"out of memory: {figure}{_memory_left(words)}; ask for less at a time: fewer episodes, "
+        "dreams or frames, a smaller batch or network"
     )
+
+
+def _memory_left(words: str) -> str:
+    """Of the device that an error's words are about: what the GPU has free, or this process holds."""
+    if "CUDA" in words:
+        free = re.search(r"of which ([\d.]+ \w+) is free", words)
+        return f"{free[1] if free else 'nothing'} free on the GPU"
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return f"{held:.1f} GiB held by this process"
 
 
 class Group(TyperGroup):

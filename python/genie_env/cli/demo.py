@@ -34,7 +34,7 @@ from genie_env.cli.options import (
 )
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_atomically, write_json
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, busy
 from genie_env.data.run_directory import only_writer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
@@ -108,18 +108,19 @@ def demo(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     settings = ControllerSettings(steps=10**12, minutes=minutes, seed=seed)
     settings.check()  # minutes and seed; the number of dreams is decided below
-    check_unused(out)
-    directory = find_world(world)
-    game = real_game(directory)
-    game.make().close()  # fails here, not after the training, where the game cannot be played
-    options = family_options(option)
-    dreams = Dreams.load(directory, options=options)
-    start = shipped_controller(directory) if warm else None
-    settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
-
-    console = Console()
-    findings = Findings(game.score)
     with only_writer(out):
+        check_unused(out)
+        directory = find_world(world)
+        game = real_game(directory)
+        game.make().close()  # fails here, not after the training, where the game cannot be played
+        options = family_options(option)
+        dreams = Dreams.load(directory, options=options)
+        start = shipped_controller(directory) if warm else None
+        with busy("measuring how fast this machine dreams"):
+            settings = dataclasses.replace(settings, dreams=affordable_dreams(dreams, settings))
+
+        console = Console()
+        findings = Findings(game.score)
         try:
             train(dreams, settings, start, findings, out, console)
             _play(directory, options, game, dreams, findings, out, episodes, workers, seed, console)

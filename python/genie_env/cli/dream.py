@@ -17,6 +17,7 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
+from genie_env.data.progress import busy
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world
@@ -62,11 +63,12 @@ def dream(
     actions = loaded.spec.actions
     env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
     fps = frames_per_second(loaded.spec)
-    clips = dream_under_every_action(env, begin, frames, seed)
     picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
     with only_writer(out):
-        files = write_clips(out, loaded.spec.name, actions, clips, fps)
-        shown = draw_clips(picture_file, clips)
+        clips = dream_under_every_action(env, begin, frames, seed)
+        with busy("writing clips"):
+            files = write_clips(out, loaded.spec.name, actions, clips, fps)
+            shown = draw_clips(picture_file, clips)
     Console().print(
         f"wrote {files[0]} to {files[-1].name} and {picture_file}: a row per action, frames "
         f"{', '.join(map(str, shown))}",

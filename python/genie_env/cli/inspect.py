@@ -43,9 +43,10 @@ def inspect(
     def show(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    known = {**meta, **pace(store)}  # an older one has the rate of its game
+    paced = pace(directory, store)
+    known = {**meta, **paced}  # an older one has the rate of its game
     origin = ", ".join(
-        f"{key} {known[key]:g}" if key in pace(store) else f"{key} {known[key]}"
+        f"{key} {known[key]:g}" if key in paced else f"{key} {known[key]}"
         for key in (
             *("game", "policies", "agent", "explore", "seed", "frame_skip"),
             "frames_per_second",

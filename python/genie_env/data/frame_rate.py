@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from genie_env._core import EpisodeStore
-from genie_env.games.registry import registered_game
+from genie_env.data.recording_metadata import read_meta
+from genie_env.envs.frame_rate import game_rate
 
 SAME_RATE = 0.01
 """Rates that differ by less than this share are one: of 29.97 and 30 frames per second no network
 sees the difference."""
 
 
-def pace(store: EpisodeStore) -> dict[str, float]:
+def pace(directory: Path, store: EpisodeStore) -> dict[str, float]:
     """The "frame_skip" (steps of the game a frame) and the "frames_per_second" of a recording, as
     far as its meta.json says them. Older ones did not write the frames per second of a game that
-    says how long its steps are."""
-    meta = json.loads(store.meta)
+    says how long its steps are. Raises ValueError, naming meta.json, where it is damaged."""
+    meta = read_meta(directory, store)
     values: dict[str, float] = {
         name: float(meta[name])
         for name in ("frame_skip", "frames_per_second")
         if type(meta.get(name)) in (int, float) and meta[name] > 0
     }
-    game = registered_game(meta.get("game"))
-    if "frames_per_second" not in values and "frame_skip" in values and game is not None:
-        if game.frames_per_second is not None:
-            values["frames_per_second"] = game.frames_per_second / values["frame_skip"]
+    if "frames_per_second" not in values and "frame_skip" in values:
+        rate = game_rate(meta.get("game"))
+        if rate is not None:
+            values["frames_per_second"] = rate / values["frame_skip"]
     return values
 
 
-def rate_of(stores: Sequence[EpisodeStore]) -> dict[str, float]:
+def rate_of(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -> dict[str, float]:
     """The "frames_per_second" of recordings that are of one pace, for the config of a world that
     learned from them; empty where none says it."""
     name = "frames_per_second"
-    known = [known[name] for known in map(pace, stores) if name in known]
+    known = [known[name] for known in map(pace, directories, stores) if name in known]
     return {name: known[0]} if known else {}
 
 
@@ -45,7 +45,7 @@ def same_rate(one: float, other: float) -> bool:
 
 def check_one_pace(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -> None:
     """Raises ValueError, naming both, where two recordings differ in frame skip or frame rate."""
-    paces = [pace(store) for store in stores]
+    paces = [pace(d, store) for d, store in zip(directories, stores, strict=True)]
     for name, equal, remedy in (
         ("frame_skip", float.__eq__, "record it again with the other's --frame-skip"),
         ("frames_per_second", same_rate, "bring video files to the other's --frames-per-second"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich import get_console
 
-from genie_env.data.files import write_json
+from genie_env.data.files import remove_left_behind, write_json
 from genie_env.envs.json_files import Schema, read_json
 
 
@@ -23,6 +23,7 @@ def kept(
     """`identity` and, beside it, what `find` returns, or what the file in `directory` holds that is
     named after `identity`. All values are JSON's; those found are as `schema` says. A file that is
     damaged is made again, after a line that says so."""
+    remove_left_behind(directory)
     file = directory / f"{_checksum(identity)[:16]}.json"
     if file.exists():
         try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import length_hint
 from typing import Any, TypeVar
 
 from rich import progress
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Task, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
 
@@ -89,6 +90,15 @@ def track(
         for item in sequence:
             yield item
             shown.advance(task)
+
+
+@contextmanager
+def busy(title: str, *, console: Console | None = None) -> Iterator[None]:
+    """Shows, while the block runs, that it does, where nobody knows how much of it is done."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as shown:
+        shown.add_task(title, total=None)
+        yield
 
 
 def _text(column: Any, task: Task) -> str:

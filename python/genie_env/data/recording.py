@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import check_frame_size
-from genie_env.data.run_directory import changed_settings
+from genie_env.data.run_directory import changed_settings, only_writer
 from genie_env.data.workers import Player, play_episodes
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import Game
@@ -50,8 +50,8 @@ def record_episodes(
 
     The same player gives the same files, whatever the number of workers and wherever an earlier
     recording was broken off. Raises ValueError where the episodes there were recorded otherwise, or
-    where no network takes the game's frames. A new directory is made when the first episode has
-    been played: a game that cannot be played leaves nothing. `on_start` is called with the number
+    where no network takes the game's frames, and RuntimeError where another process writes there. A
+    game that cannot be played leaves no directory. `on_start` is called with the number
     of episodes that were there, `on_episode` with each new one once it is on the disk.
     """
     from genie_env import _core
@@ -62,6 +62,7 @@ def record_episodes(
     text = json.dumps(meta, indent=2) + "\n"
 
     def open_writer() -> _core.EpisodeWriter:
+        claimed.close()  # the writer takes the same lock
         writer = _core.EpisodeWriter(directory, *player.game.frame_size, text)
         opened.enter_context(writer)
         if writer.num_episodes != recorded:
@@ -71,9 +72,12 @@ def record_episodes(
             )
         return writer
 
-    with contextlib.ExitStack() as opened:
-        new = not directory.exists() or not any(directory.iterdir())
-        writer = None if new else open_writer()
+    with contextlib.ExitStack() as claimed, contextlib.ExitStack() as opened:
+        if not directory.exists() or not any(directory.iterdir()):
+            claimed.enter_context(only_writer(directory))
+            writer = None
+        else:
+            writer = open_writer()
         on_start(recorded)
         missing = range(recorded, episodes)
         with contextlib.closing(play_episodes(player, missing, workers)) as played:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,9 +26,10 @@ _META = {
 """Of meta.json, what is used without a further check."""
 
 
-def read_meta(directory: Path, store: EpisodeStore) -> dict[str, Any]:
+def read_meta(directory: Path | None, store: EpisodeStore) -> dict[str, Any]:
     """The meta.json of recorded episodes. Raises ValueError, naming it, where it is damaged."""
-    return parse_json(store.meta, str(directory / "meta.json"), _META)
+    file = Path("meta.json") if directory is None else directory / "meta.json"
+    return parse_json(store.meta, str(file), _META)
 
 
 def recorded_score(directory: Path, store: EpisodeStore) -> Score:
@@ -55,15 +55,14 @@ class RecordedGame:
     """The meaning of each action, in order."""
 
 
-def has_actions(store: EpisodeStore) -> bool:
+def has_actions(store: EpisodeStore, directory: Path | None = None) -> bool:
     """Whether actions were recorded; of decoded video files, meta.json says "actions": null."""
-    meta = json.loads(store.meta)
-    return meta.get("actions", []) is not None
+    return read_meta(directory, store).get("actions", []) is not None
 
 
 def check_has_actions(directory: Path, store: EpisodeStore) -> None:
     """Raises ValueError where there are no actions, rewards and terminations to learn from."""
-    if not has_actions(store):
+    if not has_actions(store, directory):
         raise ValueError(
             f"{directory} has no actions, as it was decoded from video files: `train tokenizer`, "
             "`train latent-actions` and `train dynamics` learn from frames alone; give a recording "

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich import get_console
 
-from genie_env.data.files import write_json
+from genie_env.data.files import remove_left_behind, write_json
 from genie_env.envs.json_files import read_json
 
 SETTINGS = "settings.json"
@@ -24,30 +24,45 @@ Settings = dict[str, Any]
 def only_writer(place: Path, lock: Path | None = None) -> Iterator[None]:
     """Keeps all other processes from writing into a directory while the block runs.
 
-    The directory is made where it is missing, and removed after the block if it is empty. `place`
-    may also be a file, with `lock` beside it: by default that is `.lock` in the directory. It is
-    locked with flock, which ends with the process, however that ends, and removed after the block.
-    Raises RuntimeError naming the process that writes there, and OSError where nothing can be
-    written. A file system without flock is written to all the same, after a line that says so.
+    Take it before the work whose results are written there: a command that is refused at its end has
+    worked for nothing. The directory is made where it is missing, with its parents, and what was made
+    is removed after the block if it is empty. `place` may also be a file, with `lock` beside it: by
+    default that is `.lock` in the directory. It is locked with flock, which ends with the process,
+    however that ends, and removed after the block. Before it, the temporary files that killed writers
+    have left in the directory are removed. Raises RuntimeError naming the process that writes there,
+    and OSError where nothing can be written. A file system without flock is written to all the same,
+    after a line that says so.
     """
     file = lock or place / ".lock"
-    new = not file.parent.exists()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _lock(file, place)
-    except OSError as error:
-        raise OSError(
-            f"{place} could not be written ({error.strerror or error}): make room there, or give "
-            "another place"
-        ) from error
+    with _directory(file.parent):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = _lock(file, place)
+        except OSError as error:
+            raise OSError(
+                f"{place} could not be written ({error.strerror or error}): make room there, or "
+                "give another place"
+            ) from error
+        if lock is None:
+            remove_left_behind(file.parent, untouched=0)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _directory(directory: Path) -> Iterator[None]:
+    """Removes, after the block, what of a directory and its parents was missing before it and is
+    empty now."""
+    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
-        if new:
-            with contextlib.suppress(OSError):  # something is in it
-                file.parent.rmdir()
-        os.close(descriptor)
+        for each in missing:
+            with contextlib.suppress(OSError):  # something is in it, or it was never made
+                each.rmdir()
 
 
 def _lock(file: Path, place: Path) -> int:
@@ -59,6 +74,11 @@ def _lock(file: Path, place: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 1000, 0).decode(errors="replace") or "another process"
             os.close(descriptor)
+            if holder == _this_process():
+                raise RuntimeError(
+                    f"this process is writing into {place} already: end that first (in a notebook, "
+                    "close what an interrupted cell has left open), or give another place"
+                ) from None
             raise RuntimeError(
                 f"{holder} is writing into {place}: wait until it has ended, or give another place"
             ) from None
@@ -72,11 +92,13 @@ def _lock(file: Path, place: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 os.truncate(descriptor, 0)
-                os.pwrite(
-                    descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0
-                )
+                os.pwrite(descriptor, _this_process().encode(), 0)
                 return descriptor
         os.close(descriptor)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 @contextlib.contextmanager
@@ -90,16 +112,14 @@ def claim_run(
     writer while the block runs.
 
     A run that is there goes on, unless none of its files matches one of the patterns `work` and
-    holds anything: then it was stopped before its first result, and is replaced. `as_today` gives
-    the settings that an older version wrote in today's words. Raises ValueError, saying what
-    differs, where the run there had other settings, and RuntimeError where another process writes
-    there.
+    holds anything: then it was stopped before its first result, and is replaced. Where the block
+    ends without a result, the settings are removed. `as_today` gives the settings that an older
+    version wrote in today's words. Raises ValueError, saying what differs, where the run there had
+    other settings, and RuntimeError where another process writes there.
     """
     with only_writer(run):
-        for left in run.glob("*.[0-9]*-[0-9]*.tmp"):  # by a process that was killed while it wrote
-            left.unlink()
         file = run / SETTINGS
-        results = [each for name in work for each in run.glob(name) if each.stat().st_size > 0]
+        results = _results(run, work)
         if not results:
             write_json(file, settings)
         elif file.exists():
@@ -109,7 +129,15 @@ def claim_run(
                 f"{run} holds {results[0].name} but no {SETTINGS}, so nobody knows what run that "
                 "is: give another --out"
             )
-        yield
+        try:
+            yield
+        finally:
+            if not _results(run, work):
+                file.unlink(missing_ok=True)
+
+
+def _results(run: Path, work: Sequence[str]) -> list[Path]:
+    return [each for name in work for each in run.glob(name) if each.stat().st_size > 0]
 
 
 def check_same_run(run: Path, known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

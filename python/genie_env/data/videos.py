@@ -27,7 +27,7 @@ from rich.progress import (
 
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
-from genie_env.data.files import user_cache
+from genie_env.data.files import sha256_of, user_cache
 from genie_env.data.frame_rate import same_rate
 from genie_env.data.paths import shown
 from genie_env.data.progress import Progress, track
@@ -94,7 +94,7 @@ def _decoded(files: Sequence[Path], frames_per_second: float | None, size: Frame
         raise ValueError(
             f"{twice[0]} is given twice, and would be trained on and held out at once: give it once"
         )
-    contents = [_sha256(file) for file in track(files, "fingerprints", transient=True)]
+    contents = [sha256_of(file) for file in track(files, "fingerprints", transient=True)]
     directory = user_cache() / "videos" / _key(contents, frames_per_second, size)
     if (directory / "episode_starts.npy").exists():
         try:
@@ -220,8 +220,3 @@ def _key(contents: Sequence[str], frames_per_second: float | None, size: FrameSi
     """Differs as soon as what is in a file is changed, or files are given in another order."""
     text = json.dumps([contents, frames_per_second, size])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -24,6 +24,8 @@ from genie_env.envs.plugins import import_modules, imported
 from genie_env.games.real_env import BadEnvironment
 
 _PATIENCE = 5.0  # seconds that a worker may take to close its games
+_FOR_THE_CALLER = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what schedulers send to all processes of a job: the caller then closes the connection."""
 
 
 class Player(Protocol):
@@ -153,11 +155,10 @@ class _Worker:
         self._process = context.Process(
             target=_work, args=(player, imported(), theirs), daemon=True
         )
-        # Ctrl-C, and SIGTERM to all processes of a job, are for the caller, which then closes the
-        # connection; a worker begins, and stays, with them blocked. (Starting the tracker would
-        # unblock them, so that is done before.)
+        # A worker begins with the caller's signals blocked, until it has its own handlers. (Starting
+        # the tracker would unblock them, so that is done before.)
         resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_CALLER)
         try:
             self._process.start()
         finally:
@@ -200,7 +201,26 @@ def _stop(connection: Connection, process: SpawnProcess) -> None:
         process.join()
 
 
+def _leave_signals_to_the_caller() -> None:
+    """_FOR_THE_CALLER do nothing to this process, and what they always do to those of its games.
+
+    A program that a game starts inherits what is blocked or ignored, but no handler.
+    """
+    worker = os.getpid()
+
+    def handle(number: int, _: object) -> None:
+        if os.getpid() != worker:  # a fork without a program of its own
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in _FOR_THE_CALLER:
+        signal.signal(number, handle)
+        signal.siginterrupt(number, False)  # calls of a game that wait go on
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_CALLER)
+
+
 def _work(player: Player, plugins: tuple[str, ...], connection: Connection) -> None:
+    _leave_signals_to_the_caller()
     # A process group of its own, which takes its games along when it has to be killed.
     os.setsid()
     # The games are processes too, and must not keep the connection open when this one dies.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from genie_env.envs.plugins import import_plugins
@@ -14,10 +12,15 @@ if TYPE_CHECKING:
 UNKNOWN_RATE = 30.0
 """Frames per second at which dreams are shown where nothing says the game's."""
 
-STEPS_PER_SECOND: dict[str, Callable[[], float | None]] = {}
-"""By name, what every registered game says of itself."""
-_GAMES = "genie_env.games.registry"
-"""Registers the package's own games, as plugins register theirs: this room knows none."""
+GAME_RATES: dict[str, float] = {}
+"""Steps per second of every registered game whose class says it. Filled where games are registered,
+so that this room needs no game."""
+
+
+def game_rate(game: str | None) -> float | None:
+    """Steps per second of a registered game; None where it does not say. No game is made for it."""
+    import_plugins()
+    return None if game is None else GAME_RATES.get(game)
 
 
 def frames_per_second(spec: WorldSpec) -> float:
@@ -28,7 +31,5 @@ def frames_per_second(spec: WorldSpec) -> float:
     """
     if spec.frames_per_second is not None:
         return spec.frames_per_second
-    importlib.import_module(_GAMES)
-    import_plugins()
-    of_game = STEPS_PER_SECOND.get(spec.game, lambda: None)()
+    of_game = game_rate(spec.game)
     return UNKNOWN_RATE if of_game is None else of_game / spec.frame_skip

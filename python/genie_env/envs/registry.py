@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import gymnasium
 
 import genie_env
+from genie_env.envs.json_files import read_json
 
 
 def installed_worlds() -> list[str]:
@@ -86,8 +86,8 @@ def _limit(world: str) -> int | None:
     """A world's max_episode_steps; None where its config.json does not say, which loading refuses:
     a damaged world does not keep the package from being imported."""
     try:
-        config = json.loads((find_world(world) / "config.json").read_bytes())
-        steps = config["max_episode_steps"]
-    except (OSError, ValueError, KeyError, TypeError):
+        config = read_json(find_world(world) / "config.json", {"max_episode_steps": int})
+    except (OSError, ValueError):
         return None
-    return steps if isinstance(steps, int) and steps > 0 else None
+    steps: int = config["max_episode_steps"]
+    return steps if steps > 0 else None

@@ -194,7 +194,7 @@ def calibrate(
     with only_writer(out):
         seeds, dreamt = derived_seeds(seed, count=dreams), out / "dreams"
         # Before hours of the real game, should it have no score.
-        first = measure(every[0], game, seeds, dreamt)
+        (first,) = (measure(d, game, seeds, dreamt) for d in track(every[:1], "dreaming"))
         real = play_real_game(game, real_scores or out / "real", episodes, workers)
         rest = track(every[1:], "dreaming", len(every) - 1)
         settings = [first, *(measure(dreaming, game, seeds, dreamt) for dreaming in rest)]

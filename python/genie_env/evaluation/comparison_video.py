@@ -15,7 +15,7 @@ from genie_env._core import VecEnv
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, busy
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.games.base import Game
 from genie_env.media.video import Picture, side_by_side, write_video
@@ -39,7 +39,8 @@ def film_side_by_side(
     episode = episodes[_median(scores)]
     assert episode.frames is not None
     seeds = derived_seeds(seed, FILMED, count=FILMED)
-    dreamt = dream_lengths(dreams, controller, seeds)
+    with busy("dreaming", console=console):
+        dreamt = dream_lengths(dreams, controller, seeds)
     dream = dream_frames(dreams, controller, seeds, _median(dreamt))
     sides = (
         _Side("reality", iter(episode.frames), len(episode) if episode.truncated else math.inf),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rich.table import Table
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, busy
 from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.validation import check_temperature
@@ -161,60 +162,63 @@ def fidelity(
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
-    drawn = Starts.draw(
-        stores,
-        actions_of(loaded, world, data, stores, latent_actions),
-        len(spec.actions),
-        burn_in=burn_in,
-        horizon=horizon,
-        count=starts,
-        seed=seed,
-    )
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)  # a file is as wide as the table
-    found = _measure_shown(loaded, drawn, temperature, console)
-    episodes = drawn.episodes
-    curves = {name: summarise_groups(values, episodes) for name, values in found.items()}
-    count = int(episodes.max()) + 1
-    console.print(_table(curves, burn_in))
-    console.print(
-        f"{starts:,} starts in {count:,} held-out episodes, each after {burn_in} given frames; "
-        f"temperature {temperature:g}; world {spec.name} ({spec.fingerprint[:12]}, {spec.dtype})",
-        soft_wrap=True,
-    )
-    if drawn.too_short:
+    with nullcontext() if out is None else only_writer(out):
+        drawn = Starts.draw(
+            stores,
+            actions_of(loaded, world, data, stores, latent_actions),
+            len(spec.actions),
+            burn_in=burn_in,
+            horizon=horizon,
+            count=starts,
+            seed=seed,
+        )
+        console = Console()
+        if not console.is_terminal:
+            console.width = max(console.width, 120)  # a file is as wide as the table
+        found = _measure_shown(loaded, drawn, temperature, console)
+        episodes = drawn.episodes
+        curves = {name: summarise_groups(values, episodes) for name, values in found.items()}
+        count = int(episodes.max()) + 1
+        console.print(_table(curves, burn_in))
         console.print(
-            f"left out: {drawn.too_short:,} held-out episodes of less than "
-            f"{1 + burn_in + horizon} frames",
+            f"{starts:,} starts in {count:,} held-out episodes, each after {burn_in} given frames; "
+            f"temperature {temperature:g}; world {spec.name} ({spec.fingerprint[:12]}, {spec.dtype})",
             soft_wrap=True,
         )
-    if json_file is not None:
-        facts = {
-            "starts": starts,
-            "episodes": count,
-            "episodes_too_short": drawn.too_short,
-            "burn_in": burn_in,
-            "horizon": horizon,
-            "seed": seed,
-            "temperature": temperature,
-            "world": spec.name,
-            "fingerprint": spec.fingerprint,
-            "options": {name: option.value for name, option in spec.options.items()},
-            "dtype": spec.dtype,
-            "data": [str(directory) for directory in data],
-            "recordings": [fingerprint(store) for store in stores],
-            "latent_actions": None if latent_actions is None else str(latent_actions),
-            "latent_actions_weights": latent_actions and weights_fingerprint(latent_actions),
-            "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
-        }
-        write_json(json_file, {**{n: c.as_json() for n, c in curves.items()}, **facts})
-        console.print(f"wrote {json_file}", soft_wrap=True)
-    if out is not None:
-        with only_writer(out):
+        if drawn.too_short:
+            console.print(
+                f"left out: {drawn.too_short:,} held-out episodes of less than "
+                f"{1 + burn_in + horizon} frames",
+                soft_wrap=True,
+            )
+        if json_file is not None:
+            facts = {
+                "starts": starts,
+                "episodes": count,
+                "episodes_too_short": drawn.too_short,
+                "burn_in": burn_in,
+                "horizon": horizon,
+                "seed": seed,
+                "temperature": temperature,
+                "world": spec.name,
+                "fingerprint": spec.fingerprint,
+                "options": {name: option.value for name, option in spec.options.items()},
+                "dtype": spec.dtype,
+                "data": [str(directory) for directory in data],
+                "recordings": [fingerprint(store) for store in stores],
+                "latent_actions": None if latent_actions is None else str(latent_actions),
+                "latent_actions_weights": latent_actions and weights_fingerprint(latent_actions),
+                "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
+            }
+            write_json(json_file, {**{n: c.as_json() for n, c in curves.items()}, **facts})
+            console.print(f"wrote {json_file}", soft_wrap=True)
+        if out is not None:
             plot(curves, burn_in, out / "fidelity.png", f"{spec.name}, temperature {temperature:g}")
-            film(loaded, drawn, temperature, out / "fidelity.mp4")
-        console.print(f"wrote {out / 'fidelity.png'} and {out / 'fidelity.mp4'}", soft_wrap=True)
+            with busy("filming", console=console):
+                film(loaded, drawn, temperature, out / "fidelity.mp4")
+            console.print(
+                f"wrote {out / 'fidelity.png'} and {out / 'fidelity.mp4'}", soft_wrap=True
+            )
 
 
 def _measure_shown(

@@ -99,9 +99,15 @@ def _dream_scores(
         known = read_json(file, {"scores": [float], "seeds": list})
         now = {"agent": file_hash(agent), **dream_identity(dreams, seed)}
         changes = changed_settings({name: known.get(name) for name in now}, now)
-        if not changes and len(known["scores"]) == FRESH_DREAMS:
+        count = len(known["scores"])
+        if not changes and count == FRESH_DREAMS:
             return [float(score) for score in known["scores"]]
-        console.print(f"{file} holds other dreams ({changes}): they are dreamt again")
+        why = changes or f"{count:,} of them, and a table takes {FRESH_DREAMS:,}"
+        console.print(
+            f"{file} holds other dreams ({why}): they are dreamt again",
+            markup=False,
+            soft_wrap=True,
+        )
     found = dream_scores(dreams, agent, seed, FRESH_DREAMS, console)
     write_json(file, found)
     return [*found["scores"]]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from genie_env.data.files import write_atomically
+from genie_env.envs.json_files import read_json
 
 CARD = "README.md"
 WRITTEN = (
@@ -29,7 +29,7 @@ def write_card(made: Path, out: Path) -> None:
     known = out / CARD
     if known.exists() and not known.read_bytes().startswith(WRITTEN.encode()):
         return
-    text = "\n".join(_lines(made, json.loads((made / "config.json").read_bytes()))) + "\n"
+    text = "\n".join(_lines(made, read_json(made / "config.json"))) + "\n"
     write_atomically(made / CARD, lambda file: file.write_text(text, encoding="utf-8"))
 
 

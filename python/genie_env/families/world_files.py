@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from genie_env._core import FormatError, Trainer, World, safetensors_bytes, worl
 from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.paths import shown_in
-from genie_env.data.run_directory import only_writer
+from genie_env.data.progress import busy
 from genie_env.families.model_card import write_card
 from genie_env.training.loop import Share, finite, together
 from genie_env.training.runs import (
@@ -34,6 +33,8 @@ FORMAT_VERSION = 2
 """Of what is written here: `write_world` reads it back by the loader in C++, which defines it."""
 LATENT_ACTIONS_FOLDER = "latent-actions"
 """The folder of a world with the model that infers its latent actions from video: a run directory."""
+UNFINISHED = ".unfinished"
+"""The folder of a world's directory in which the world is written that will replace it."""
 STARTS = 1000
 """The most contexts that a world keeps to begin dreams from."""
 
@@ -57,18 +58,21 @@ def write_world(
     """Writes a frozen world into the directory `out`, and replaces the one that is there.
 
     weights are stored in float16, statistics of the training latents as they are; `latent_actions`
-    is a finished run, and its network. Everything is written beside `out` first and loaded from
-    there: the loader in C++ alone knows what a config may hold. What `measure` then finds, on the
-    weights as they are stored, are the "held_out" figures of the config and the model card. Raises
-    ValueError naming the weight that float16 cannot hold, or the file and the field that the loader
-    refuses; `out` is then as it was.
+    is a finished run, and its network. Everything is written into a folder of `out` first, UNFINISHED,
+    and loaded from there: the loader in C++ alone knows what a config may hold. What `measure` then
+    finds, on the weights as they are stored, are the "held_out" figures of the config and the model
+    card. Raises ValueError naming the weight that float16 cannot hold, or the file and the field that
+    the loader refuses; the world in `out` is then as it was.
+
+    The caller is the only writer in `out` (see `only_writer`).
     """
     config = shown_in(config)  # of paths that are not UTF-8, the loader would refuse the JSON
     model = safetensors_bytes({**_halves(out, weights), **(statistics or {})})
     if latent_actions is not None:
         _halves(out, prefixed(LATENT_ACTIONS_FOLDER, load_weights(*latent_actions)))
     contexts = safetensors_bytes(dict(starts))
-    made = _folder_beside(out)
+    made = out / UNFINISHED
+    shutil.rmtree(made, ignore_errors=True)  # of a process that was killed
     try:
         write_atomically(made / "model.safetensors", lambda file: file.write_bytes(model))
         write_atomically(made / "starts.safetensors", lambda file: file.write_bytes(contexts))
@@ -84,20 +88,12 @@ def write_world(
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
             stored = {name: weight.float() for name, weight in load(model).items()}
-            _write_figures(made, config, measure(made, stored))
+            with busy("measuring the frozen networks on held-out episodes"):
+                figures = measure(made, stored)
+            _write_figures(made, config, figures)
         _publish(made, out)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def _folder_beside(out: Path) -> Path:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise OSError(
-            f"{out} could not be written ({error.strerror or error}): give another place"
-        ) from error
 
 
 def _halves(out: Path, weights: Weights) -> dict[str, torch.Tensor]:
@@ -132,12 +128,11 @@ def _write_figures(
 def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world. Other files that are
     in `out` stay, and so does a model card that somebody wrote."""
-    with only_writer(out):
-        write_card(made, out)
-        (out / "config.json").unlink(missing_ok=True)
-        shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
-        for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
-            os.replace(path, out / path.name)
+    write_card(made, out)
+    (out / "config.json").unlink(missing_ok=True)
+    shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
+    for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
+        os.replace(path, out / path.name)
 
 
 def check_choice(family: str, option: str, value: str) -> None:

@@ -108,7 +108,8 @@ class Game(ABC):
     @property
     @abstractmethod
     def frames_per_second(self) -> float | None:
-        """Steps of the game that a second of play takes; None where the game does not say."""
+        """Steps of the game that a second of play takes; None where the game does not say. A
+        registered game whose rate is a constant gives it as an attribute of its class."""
 
     @abstractmethod
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:

@@ -86,6 +86,7 @@ class DoomGame(Game):
         "sweep:80",
         "sweep:100",
     )
+    frames_per_second: ClassVar = float(TICS_PER_SECOND)
     constant_policies: ClassVar = ("left", "right", "still")
     policy_hint: ClassVar = " (K of sweep:K is a number of tics, as in sweep:60)"
     recording_policy: ClassVar = "mixture"
@@ -97,10 +98,6 @@ class DoomGame(Game):
     @property
     def frame_size(self) -> FrameSize:
         return FRAME_SIZE
-
-    @property
-    def frames_per_second(self) -> float:
-        return TICS_PER_SECOND
 
     def __post_init__(self) -> None:
         super().__post_init__()

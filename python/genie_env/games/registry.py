@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import gymnasium
 
-from genie_env.envs.frame_rate import STEPS_PER_SECOND
+from genie_env.envs.frame_rate import GAME_RATES
 from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.doom import DoomGame
@@ -23,6 +23,9 @@ _GAMES: dict[str, MakeGame] = {}
 def register_game(name: str, make: MakeGame) -> None:
     """Adds a game under a name of its own; `make` is usually the class.
 
+    Where `make.frames_per_second` is a number, worlds of the game are shown at that rate: nothing is
+    made to ask for it.
+
     Raises ValueError where the name is taken by another game. A command finds the game as
     "module:name", and imports the module, which registers it.
     """
@@ -31,7 +34,9 @@ def register_game(name: str, make: MakeGame) -> None:
     if _GAMES.get(name, make) is not make:
         raise ValueError(f"a game called {name!r} is registered already: give another name")
     _GAMES[name] = make
-    STEPS_PER_SECOND[name] = lambda: make(name, 1, {}).frames_per_second
+    rate = getattr(make, "frames_per_second", None)
+    if isinstance(rate, int | float):
+        GAME_RATES[name] = float(rate)
 
 
 register_game("doom-take-cover", DoomGame)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -17,13 +19,19 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
-from genie_env.data.files import user_cache, write_atomically
-from genie_env.data.progress import Progress, track
+from genie_env.data.files import remove_left_behind, sha256_of, user_cache, write_atomically
+from genie_env.data.progress import Progress, busy, track
 from genie_env.training.loop import SECONDS_A_CHECKPOINT
 from genie_env.training.runs import CHECKPOINT, Network, is_frozen, read_settings
 
 CHUNK = 256
 """Frames that are encoded at once, not counting earlier ones in the network's receptive field."""
+
+PIECE = 1 << 24
+"""Bytes that are hashed at once: between pieces, Ctrl-C works."""
+
+_EARLIER = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.npy")
+"""Names that earlier versions gave, after the place of a recording."""
 
 Encode = Callable[[EpisodeStore, NDArray[Any], int], Iterator[int]]
 """Fills the rows of an array, one a frame of the store, from the given one on; yields now and then
@@ -32,7 +40,7 @@ how many of its first rows are done."""
 
 def weights_fingerprint(run: Path) -> str:
     """Identifies the weights of a run's checkpoint; every further step changes it."""
-    return hashlib.sha256((run / CHECKPOINT).read_bytes()).hexdigest()[:16]
+    return sha256_of(run / CHECKPOINT)[:16]
 
 
 @lru_cache(maxsize=64)
@@ -63,6 +71,8 @@ def encoded_once(
     """
     kept = user_cache() / "encoded" if is_frozen(run) else run
     cache = kept / kind / weights_fingerprint(run)
+    remove_left_behind(cache)
+    _remove_of_earlier_versions(cache)
     arrays = []
     for directory, store in zip(directories, stores, strict=True):
         file = cache / f"{frames_fingerprint(store)}.npy"
@@ -90,7 +100,8 @@ def _fill(
         if rows > began:
             _write(file, encoded[:rows])
         raise
-    _write(file, encoded)
+    with busy(f"writing {file}"):
+        _write(file, encoded)
 
 
 def _write(file: Path, rows: NDArray[Any]) -> None:
@@ -112,7 +123,7 @@ def _read(file: Path, most: int, row: tuple[int, ...], dtype: DTypeLike) -> NDAr
     it is not what `_write` writes or holds something else."""
     try:
         content = np.memmap(file, np.uint8, mode="r")
-        if hashlib.sha256(content[:-32].data).digest() != content[-32:].tobytes():
+        if _sha256(content[:-32], f"checking {file}") != content[-32:].tobytes():
             raise ValueError("its checksum is of another content")
         rows: NDArray[Any] = np.lib.format.open_memmap(file, mode="r")
         if rows.dtype != dtype or rows.shape[1:] != row or len(rows) > most:
@@ -126,6 +137,30 @@ def _read(file: Path, most: int, row: tuple[int, ...], dtype: DTypeLike) -> NDAr
     except (OSError, ValueError) as error:
         get_console().print(f"{file} is damaged ({error}): it is made again", soft_wrap=True)
     return np.zeros((0, *row), dtype)
+
+
+def _sha256(content: NDArray[np.uint8], title: str) -> bytes:
+    digest = hashlib.sha256()
+    for first in track(range(0, len(content), PIECE), title, transient=True):
+        digest.update(content[first : first + PIECE].data)
+    return digest.digest()
+
+
+def _remove_of_earlier_versions(cache: Path) -> None:
+    """Which had names of another form: nothing reads them, and they may be large."""
+    size = 0
+    for file in cache.glob("*.npy"):
+        if _EARLIER.fullmatch(file.name):
+            with contextlib.suppress(OSError):  # another process has removed it, or this one may not
+                length = file.stat().st_size
+                file.unlink()
+                size += length
+    if size:
+        get_console().print(
+            f"removed {size / 1e6:,.1f} MB from {cache}: encoded recordings of an earlier version, "
+            "which are made again",
+            soft_wrap=True,
+        )
 
 
 def shown(done: Iterator[int], title: str, frames: int, first: int = 0) -> Iterator[int]:

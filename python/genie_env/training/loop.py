@@ -42,7 +42,8 @@ Share = tuple[str, str]
 """Names of two counts in a report; the share is the first divided by the second."""
 
 SECONDS_A_CHECKPOINT = 300.0
-"""A run that is killed loses no more than it did in this time."""
+"""The time after a checkpoint in which a step writes none: a run that is killed loses what it did in this
+time, and in the step or evaluation after it, at most."""
 
 REPORT = "report."
 """What names in a checkpoint begin with that hold the losses of the steps since the last evaluation,

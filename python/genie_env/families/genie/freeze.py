@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from genie_env._core import (
 )
 from genie_env.data.datasets import Batch, ClipData, Clips, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace, rate_of
+from genie_env.data.recording_metadata import read_meta
+from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
@@ -97,48 +98,49 @@ def freeze_genie(
             f"but {tokenizer_run} makes {tokenizer.positions} of {tokenizer.codes}: run `train "
             "dynamics` again into another --out"
         )
-    directories = as_directories(
-        [Path(path) for path in settings["data"]], settings["frames_per_second"]
-    )
-    stores = open_stores(directories)
-    weights = load_weights(tokenizer_run, TOKENIZER)
-    tokenizer_sizes = learned["tokenizer"]["settings"]["sizes"]
-    tokens = encoded_tokens(tokenizer_run, tokenizer, directories, stores)
-    longest = max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
-    write_world(
-        out,
-        {
-            "family": "genie",
-            "name": world_name(out, name),
-            "frame": {"height": stores[0].height, "width": stores[0].width},
-            # The networks' own sizes, without those that are given elsewhere in this config.
-            "tokenizer": {k: v for k, v in tokenizer_sizes.items() if k != "frame"},
-            "dynamics": {
-                **{k: v for k, v in sizes.items() if k not in ("positions", "codes")},
-                "passes": passes or sizes["passes"],
+    with only_writer(out):
+        directories = as_directories(
+            [Path(path) for path in settings["data"]], settings["frames_per_second"]
+        )
+        stores = open_stores(directories)
+        weights = load_weights(tokenizer_run, TOKENIZER)
+        tokenizer_sizes = learned["tokenizer"]["settings"]["sizes"]
+        tokens = encoded_tokens(tokenizer_run, tokenizer, directories, stores)
+        longest = max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
+        write_world(
+            out,
+            {
+                "family": "genie",
+                "name": world_name(out, name),
+                "frame": {"height": stores[0].height, "width": stores[0].width},
+                # The networks' own sizes, without those that are given elsewhere in this config.
+                "tokenizer": {k: v for k, v in tokenizer_sizes.items() if k != "frame"},
+                "dynamics": {
+                    **{k: v for k, v in sizes.items() if k not in ("positions", "codes")},
+                    "passes": passes or sizes["passes"],
+                },
+                "order": order,
+                "actions": {
+                    "meanings": [str(code) for code in range(latent_actions.actions)],
+                    "code_dimensions": latent_actions.codes().shape[1],
+                },
+                "frame_skip": int(pace(directories[0], stores[0]).get("frame_skip", 1)),
+                **rate_of(directories, stores),
+                # The recordings show no longer episode.
+                "max_episode_steps": longest,
+                "temperature": temperature,
+                "training": {**learned, "data": [*map(read_meta, directories, stores)]},
             },
-            "order": order,
-            "actions": {
-                "meanings": [str(code) for code in range(latent_actions.actions)],
-                "code_dimensions": latent_actions.codes().shape[1],
+            {
+                **prefixed("tokenizer", weights),
+                **prefixed("dynamics", load_weights(dynamics, DYNAMICS)),
+                "action_codes": latent_actions.codes(),
             },
-            "frame_skip": int(pace(stores[0]).get("frame_skip", 1)),
-            **rate_of(stores),
-            # The recordings show no longer episode.
-            "max_episode_steps": longest,
-            "temperature": temperature,
-            "training": {**learned, "data": [json.loads(store.meta) for store in stores]},
-        },
-        {
-            **prefixed("tokenizer", weights),
-            **prefixed("dynamics", load_weights(dynamics, DYNAMICS)),
-            "action_codes": latent_actions.codes(),
-        },
-        {"tokens": _first_tokens(stores, tokens)},
-        _statistics(stores, tokens, weights["quantizer.codebook"]),
-        (actions_run, LATENT_ACTIONS),
-        lambda made, stored: _figures(made, stored, learned, stores),
-    )
+            {"tokens": _first_tokens(stores, tokens)},
+            _statistics(stores, tokens, weights["quantizer.codebook"]),
+            (actions_run, LATENT_ACTIONS),
+            lambda made, stored: _figures(made, stored, learned, stores),
+        )
     show(f"wrote {out}")
 
 

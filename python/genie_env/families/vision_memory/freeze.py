@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,8 @@ from rich import print as show
 from genie_env._core import EpisodeStore, Memory, Trainer, Vision
 from genie_env.data.datasets import FrameData, LatentData, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import rate_of
-from genie_env.data.recording_metadata import RecordedGame, recorded_game
+from genie_env.data.recording_metadata import RecordedGame, read_meta, recorded_game
+from genie_env.data.run_directory import only_writer
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
@@ -77,61 +77,62 @@ def freeze_vision_memory(
     game = recorded_game(directories + vision_directories, stores + vision_stores)
     inputs = action_inputs(len(game.actions))
 
-    encoder = load_vision(vision)
-    latents = encoded_stores(vision, encoder, directories, stores)
-    calibration = calibrate_termination(
-        load_memory(memory, encoder),
-        LatentData(stores, latents, inputs, held_out_part=True),
-        settings["window"],
-    )
-    starts = np.concatenate(
-        [
-            encoded[store.episode_starts[:-1][~held_out(store)]]
-            for store, encoded in zip(stores, latents, strict=True)
-        ]
-    )[:STARTS]
+    with only_writer(out):
+        encoder = load_vision(vision)
+        latents = encoded_stores(vision, encoder, directories, stores)
+        calibration = calibrate_termination(
+            load_memory(memory, encoder),
+            LatentData(stores, latents, inputs, held_out_part=True),
+            settings["window"],
+        )
+        starts = np.concatenate(
+            [
+                encoded[store.episode_starts[:-1][~held_out(store)]]
+                for store, encoded in zip(stores, latents, strict=True)
+            ]
+        )[:STARTS]
 
-    write_world(
-        out,
-        {
-            "family": "vision-memory",
-            "name": world_name(out, name),
-            "sizes": {
-                "latents": encoder.latents,
-                "hidden": settings["hidden"],
-                "components": settings["components"],
-            },
-            "actions": {"meanings": list(game.actions), "inputs": inputs},
-            "frame": {"height": stores[0].height, "width": stores[0].width},
-            "frame_skip": game.frame_skip,
-            **rate_of(stores),
-            "max_episode_steps": longest_dream(game, stores),
-            "reward_per_step": reward_per_step(game, stores),
-            "temperature": temperature,
-            "termination": termination,
-            "real_game": game.game,
-            "training": {
-                **learned,
-                "termination_calibration": asdict(calibration),
-                "data": {
-                    "vision": [json.loads(store.meta) for store in vision_stores],
-                    "memory": [json.loads(store.meta) for store in stores],
+        write_world(
+            out,
+            {
+                "family": "vision-memory",
+                "name": world_name(out, name),
+                "sizes": {
+                    "latents": encoder.latents,
+                    "hidden": settings["hidden"],
+                    "components": settings["components"],
+                },
+                "actions": {"meanings": list(game.actions), "inputs": inputs},
+                "frame": {"height": stores[0].height, "width": stores[0].width},
+                "frame_skip": game.frame_skip,
+                **rate_of(directories, stores),
+                "max_episode_steps": longest_dream(game, stores),
+                "reward_per_step": reward_per_step(game, stores),
+                "temperature": temperature,
+                "termination": termination,
+                "real_game": game.game,
+                "training": {
+                    **learned,
+                    "termination_calibration": asdict(calibration),
+                    "data": {
+                        "vision": [*map(read_meta, vision_directories, vision_stores)],
+                        "memory": [*map(read_meta, directories, stores)],
+                    },
                 },
             },
-        },
-        {
-            **prefixed("vision", load_weights(vision, VISION)),
-            **prefixed("memory", calibration.apply(load_weights(memory, MEMORY))),
-        },
-        {
-            "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
-            "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
-        },
-        latent_statistics(stores, [gaussians(encoded) for encoded in latents]),
-        measure=lambda made, weights: _figures(
-            weights, vision_settings, settings, vision_stores, stores, inputs
-        ),
-    )
+            {
+                **prefixed("vision", load_weights(vision, VISION)),
+                **prefixed("memory", calibration.apply(load_weights(memory, MEMORY))),
+            },
+            {
+                "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
+                "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
+            },
+            latent_statistics(stores, [gaussians(encoded) for encoded in latents]),
+            measure=lambda made, weights: _figures(
+                weights, vision_settings, settings, vision_stores, stores, inputs
+            ),
+        )
     show(f"wrote {out}")
 
 
