@@ -41,8 +41,8 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         observations, infos = env.reset(seed=0)
         observations, rewards, terminations, truncations, infos = env.step(actions)
 
-    Every array that is returned is fresh: it never changes afterwards (but see `copy`). `infos["surprise"]`, float32
-    [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
+    Every array that is returned is fresh, unless `copy` is False: it never changes afterwards.
+    `infos["surprise"]`, float32 [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
     latent dimension or token; `infos["_surprise"]` is false in rows that this step reset.
     `infos["latent_distance"]`, float32 [N], if it was asked for, is the Mahalanobis distance of the
     frame's latents to those of the training frames.
@@ -84,6 +84,9 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         self._give: Callable[[torch.Tensor], Array] = (
             _as_it_is if given.output == "torch" else _as_numpy
         )
+        self._buffers: list[torch.Tensor] = []  # of the last two steps, without copy
+        self._stepper: ThreadPoolExecutor | None = None
+        self._pending: Future[_core.VecEnvStep] | None = None
         self.world = load_world(world, given)
         """The frozen world; `world.spec` says what it is."""
         self._env = _core.VecEnv(
@@ -106,9 +109,6 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         """The options of the dreams, the world's defaults filled in."""
         if given.temperature_by_row:
             self.set_temperature(given.temperature)
-        self._buffers: list[torch.Tensor] = []  # of the last two steps, without copy
-        self._stepper: ThreadPoolExecutor | None = None
-        self._pending: Future[_core.VecEnvStep] | None = None
         self.render_mode = given.render_mode
         mode = AutoresetMode(self.options.autoreset_mode)
         spec = self.world.spec
