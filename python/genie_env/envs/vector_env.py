@@ -42,10 +42,10 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         observations, rewards, terminations, truncations, infos = env.step(actions)
 
     Every array that is returned is fresh, unless `copy` is False: it never changes afterwards.
-    `infos["surprise"]`, float32 [N], is the negative log-likelihood of the new frame under the world's own prediction, in nats a
-    latent dimension or token; `infos["_surprise"]` is false in rows that this step reset.
-    `infos["latent_distance"]`, float32 [N], if it was asked for, is the Mahalanobis distance of the
-    frame's latents to those of the training frames.
+    `infos["surprise"]`, float32 [N], is the negative log-likelihood of the new frame under the
+    world's own prediction, in nats a latent dimension or token; `infos["_surprise"]` is false in
+    rows that this step reset. `infos["latent_distance"]`, float32 [N], if it was asked for, is the
+    Mahalanobis distance of the frame's latents to those of the training frames.
 
     One thread at a time uses an environment: a call while another thread is in one raises
     `genie_env.Busy`, and `close` waits. `close` frees what the rows hold.
