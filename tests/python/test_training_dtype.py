@@ -386,11 +386,15 @@ def test_where_bfloat16_is_missing_auto_is_float32_and_bfloat16_is_refused(
 def test_the_options_of_the_command_line(
     words: str, dtype: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genie_env.training.vision.train", lambda *_, **__: None)
+    settings = tmp_path / "run" / "settings.json"
+    written: list[str] = []  # while the training goes on; without a result it is removed
+    monkeypatch.setattr(
+        "genie_env.training.vision.train", lambda *_, **__: written.append(settings.read_text())
+    )
     line = f"train vision --data {data} --out {tmp_path / 'run'} --batch 2"
     code, _, errors = said([*line.split(), *words.split()], monkeypatch)
     assert code == 0, errors
-    assert json.loads((tmp_path / "run" / "settings.json").read_text())["dtype"] == dtype
+    assert [json.loads(text)["dtype"] for text in written] == [dtype]
 
 
 def test_wrong_options_of_the_command_line_are_one_line(

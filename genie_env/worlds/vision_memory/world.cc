@@ -336,10 +336,9 @@ class VisionMemoryWorld final : public World {
     };
     const int64_t rows = z.size(0);
     if (!out.defined() && rows > 0 && rows <= kFramesAtOnce) return decoded(z);
-    const at::Tensor frames =
-        out.defined()
-            ? out
-            : at::empty({rows, kFrame, kFrame, 3}, at::TensorOptions(device_).dtype(at::kByte));
+    at::Tensor frames = out.defined() ? out
+                                      : at::empty({rows, kFrame, kFrame, 3},
+                                                  at::TensorOptions(device_).dtype(at::kByte));
     for (int64_t first = 0; first < rows; first += kFramesAtOnce) {
       const int64_t count = std::min(kFramesAtOnce, rows - first);
       frames.narrow(0, first, count).copy_(decoded(z.narrow(0, first, count)));

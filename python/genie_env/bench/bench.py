@@ -436,7 +436,7 @@ def bench(
             "repeats": REPEATS,
         }
         write_json(json_file, report)
-        console.print(f"wrote {json_file}")
+        console.print(f"wrote {json_file}", soft_wrap=True)
     if plot_file is not None:
         plot(plot_file, results, title)
-        console.print(f"wrote {plot_file}")
+        console.print(f"wrote {plot_file}", soft_wrap=True)

@@ -266,7 +266,7 @@ def _report(findings: Findings, out: Path, console: Console) -> None:
     write_json(out / RESULTS, _as_json(findings))
     plot(out / CURVE, findings)
     for name in (AGENT, RESULTS, CURVE):
-        console.print(f"wrote {out / name}")
+        console.print(f"wrote {out / name}", soft_wrap=True)
 
 
 def _as_json(findings: Findings) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import get_console
-
 from genie_env.data.files import remove_left_behind, write_json
+from genie_env.data.progress import say
 from genie_env.envs.json_files import Schema, read_json
 
 
@@ -32,7 +31,7 @@ def kept(
                 return known
             raise ValueError(f"{file} is damaged: its checksum is of another content")
         except ValueError as error:
-            get_console().print(f"{error}; it is made again", soft_wrap=True)
+            say(f"{error}; it is made again")
     found = {**identity, **find()}
     write_json(file, {**found, "checksum": _checksum(found)})
     return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from operator import length_hint
 from typing import Any, TypeVar
 
-from rich import progress
+from rich import get_console, progress
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -17,6 +17,11 @@ Item = TypeVar("Item")
 
 SECONDS_A_LINE = 30.0
 """Seconds after which a command without a terminal prints the next line."""
+
+
+def say(line: str) -> None:
+    """Prints a line as it is: neither a path in it nor the rest is broken at the terminal's width."""
+    get_console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Progress(progress.Progress):

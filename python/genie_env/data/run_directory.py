@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import get_console
-
 from genie_env.data.files import remove_left_behind, write_json
+from genie_env.data.progress import say
 from genie_env.envs.json_files import read_json
 
 SETTINGS = "settings.json"
@@ -83,10 +82,9 @@ def _lock(file: Path, place: Path) -> int:
                 f"{holder} is writing into {place}: wait until it has ended, or give another place"
             ) from None
         except OSError as error:
-            get_console().print(
+            say(
                 f"{place} cannot be locked ({error.strerror}): see to it that no other command "
-                "writes there meanwhile",
-                soft_wrap=True,
+                "writes there meanwhile"
             )
         # The process that had locked it may have removed it after it was opened here.
         with contextlib.suppress(FileNotFoundError):

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import get_console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,7 +29,7 @@ from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
 from genie_env.data.files import sha256_of, user_cache
 from genie_env.data.frame_rate import same_rate
 from genie_env.data.paths import shown
-from genie_env.data.progress import Progress, track
+from genie_env.data.progress import Progress, say, track
 from genie_env.data.video_reader import Video, decode, look_through
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import FrameSize
@@ -140,7 +139,7 @@ def _decode_into(
         TextColumn("frames, {task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(),
     )
-    get_console().print(f"decoding {len(videos)} videos into {directory}", soft_wrap=True)
+    say(f"decoding {len(videos)} videos into {directory}")
     with (
         EpisodeWriter(directory, *size, json.dumps(meta, indent=2)) as writer,
         Progress(*columns) as progress,

@@ -62,7 +62,9 @@ def film_side_by_side(
         length = a_second + max(len(episode), dreamt[_median(dreamt)])
         task = progress.add_task("", total=length)
         write_video(file, pictures(), rate)
-    console.print(f"wrote {file}: the median of {len(scores)} episodes and of {FILMED} dreams")
+    console.print(
+        f"wrote {file}: the median of {len(scores)} episodes and of {FILMED} dreams", soft_wrap=True
+    )
 
 
 class _Side:

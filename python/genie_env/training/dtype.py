@@ -11,10 +11,9 @@ from statistics import median
 from time import perf_counter
 from typing import Literal
 
-from rich import get_console
-
 from genie_env._core import Trainer
 from genie_env.data.datasets import Batch
+from genie_env.data.progress import say
 from genie_env.envs.options import DType
 
 TrainedDType = Literal["float32", "bfloat16"]
@@ -73,7 +72,7 @@ def choose_dtype(
                     "dtype is 'bfloat16', but this network cannot be trained in it on this machine "
                     f"({obstacle}): give 'float32' or 'auto'"
                 )
-            _say(f"dtype: float32, because bfloat16 fails on this machine ({obstacle})")
+            say(f"dtype: float32, because bfloat16 fails on this machine ({obstacle})")
             del trainers["bfloat16"]
     slower = _clearly_slower(trainers, batch) if asked == "auto" else {}
     seconds = _alternate({d: t for d, t in trainers.items() if d not in slower}, batch)
@@ -88,10 +87,10 @@ def choose_dtype(
         else:
             rates += f"{run.rate(seconds[other])} in {other}"
         if asked == "auto":
-            _say(f"dtype: {chosen}, at {rates}")
+            say(f"dtype: {chosen}, at {rates}")
         elif chosen != fastest:
-            _say(f"dtype: {chosen} as asked, although it is slower here: {rates}")
-    _say(run.estimate(chosen, seconds[chosen]))
+            say(f"dtype: {chosen} as asked, although it is slower here: {rates}")
+    say(run.estimate(chosen, seconds[chosen]))
     return chosen
 
 
@@ -164,7 +163,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{math.ceil(seconds)} seconds"
-
-
-def _say(line: str) -> None:
-    get_console().print(line, markup=False, highlight=False, soft_wrap=True)

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
-from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
 from genie_env.data.files import remove_left_behind, sha256_of, user_cache, write_atomically
-from genie_env.data.progress import Progress, busy, track
+from genie_env.data.progress import Progress, busy, say, track
 from genie_env.training.loop import SECONDS_A_CHECKPOINT
 from genie_env.training.runs import CHECKPOINT, Network, is_frozen, read_settings
 
@@ -135,7 +134,7 @@ def _read(file: Path, most: int, row: tuple[int, ...], dtype: DTypeLike) -> NDAr
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        get_console().print(f"{file} is damaged ({error}): it is made again", soft_wrap=True)
+        say(f"{file} is damaged ({error}): it is made again")
     return np.zeros((0, *row), dtype)
 
 
@@ -156,10 +155,9 @@ def _remove_of_earlier_versions(cache: Path) -> None:
                 file.unlink()
                 size += length
     if size:
-        get_console().print(
+        say(
             f"removed {size / 1e6:,.1f} MB from {cache}: encoded recordings of an earlier version, "
-            "which are made again",
-            soft_wrap=True,
+            "which are made again"
         )
 
 

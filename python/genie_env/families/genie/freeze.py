@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich import print as show
 
 from genie_env._core import (
     Dynamics,
@@ -22,6 +21,7 @@ from genie_env._core import (
 )
 from genie_env.data.datasets import Batch, ClipData, Clips, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace, rate_of
+from genie_env.data.progress import say
 from genie_env.data.recording_metadata import read_meta
 from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
@@ -141,7 +141,7 @@ def freeze_genie(
             (actions_run, LATENT_ACTIONS),
             lambda made, stored: _figures(made, stored, learned, stores),
         )
-    show(f"wrote {out}")
+    say(f"wrote {out}")
 
 
 def _figures(

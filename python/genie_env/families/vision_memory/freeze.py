@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich import print as show
 
 from genie_env._core import EpisodeStore, Memory, Trainer, Vision
 from genie_env.data.datasets import FrameData, LatentData, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import rate_of
+from genie_env.data.progress import say
 from genie_env.data.recording_metadata import RecordedGame, read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.validation import check_temperature
@@ -133,7 +133,7 @@ def freeze_vision_memory(
                 weights, vision_settings, settings, vision_stores, stores, inputs
             ),
         )
-    show(f"wrote {out}")
+    say(f"wrote {out}")
 
 
 def _figures(
@@ -206,7 +206,7 @@ def reward_per_step(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> f
         values |= set(np.unique(store.rewards[whole]).tolist())
     if len(values) == 1:
         return values.pop()
-    show(
+    say(
         f"the rewards of {recorded.game} vary, and M does not learn them: the world pays 0; give "
         "its environments a reward_fn"
     )
