@@ -108,7 +108,8 @@ void Create(const std::filesystem::path& directory, int64_t height, int64_t widt
 }
 
 /// Copies what lies beyond the whole episodes, of which a part is lost, into a new directory within
-/// the recording, whose name it returns: the files may yet be made whole from a copy.
+/// the recording, whose name it returns: arrays of the same names, which continue those of the
+/// recording (the starts as they were).
 std::filesystem::path SetAside(const std::filesystem::path& directory,
                                const EpisodeArrays& arrays) {
   int number = 1;
@@ -127,10 +128,16 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
     rows.SetRows(count);
     rows.Sync();
   };
-  for (size_t c = 0; c < kEpisodeColumns; ++c) {
-    copy(arrays.columns[c], kColumns[c].type, arrays.num_frames);
+  try {
+    for (size_t c = 0; c < kEpisodeColumns; ++c) {
+      copy(arrays.columns[c], kColumns[c].type, arrays.num_frames);
+    }
+    copy(arrays.starts, kNpyInt64, arrays.num_episodes);
+  } catch (...) {  // nothing was cut yet: half a copy is of no use
+    std::error_code ignored;
+    std::filesystem::remove_all(aside(), ignored);
+    throw;
   }
-  copy(arrays.starts, kNpyInt64, arrays.num_episodes);
   return aside();
 }
 

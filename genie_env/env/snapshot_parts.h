@@ -16,7 +16,7 @@ struct Snapshot::Parts {
   std::string world;
   std::string fingerprint;
   /// What the world was loaded with, as far as its next step depends on it. An older file holds
-  /// neither: an empty dtype stands for any, and an option that is missing for the default one.
+  /// neither, and is not restored.
   std::string dtype;
   std::map<std::string, std::string> options;  ///< see TextsOf
   WorldState state;                            ///< of R rows, in any order of its fields

@@ -1,5 +1,6 @@
 #include "genie_env/tensor/shared_rows.h"
 
+#include <chrono>
 #include <thread>
 
 namespace genie_env {
@@ -12,22 +13,24 @@ uint64_t NextOf(uint64_t state) { return state & kMask; }
 uint64_t CountOf(uint64_t state) { return (state >> kBits) & kMask; }
 
 /// Waits for another thread: at first at full speed, because a loop takes microseconds, then
-/// leaving the core to whoever needs it.
+/// leaving the core to whoever needs it, at last asleep.
 class Waiting {
  public:
   void Once() {
-    if (++times_ < kTimes) {
+    if (++times_ < kSpins) {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
-    } else {
+    } else if (times_ < kSpins + kYields) {
       std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
   }
   void Again() { times_ = 0; }
 
  private:
-  static constexpr int kTimes = 2000;
+  static constexpr int kSpins = 2000, kYields = 100;
   int times_ = 0;
 };
 

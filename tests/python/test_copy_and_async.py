@@ -175,3 +175,26 @@ def test_closing_waits_for_the_step() -> None:
         env.step_wait()
     with pytest.raises(ClosedEnvironmentError, match="^step_async"):
         env.step_async(actions(0))
+
+
+def test_what_a_function_may_not_do_leaves_the_environment_whole() -> None:
+    refused: list[str] = []
+
+    def reward_fn(*_: Any) -> list[float]:
+        with pytest.raises(RuntimeError, match="^close: called within a call") as error:
+            env.close()
+        refused.append(str(error.value))
+        return [0.0, 0.0, 0.0]
+
+    env = made(reward_fn=reward_fn)
+    for _ in range(2):
+        env.step_async(actions(0))
+        env.step_wait()
+        env.step(actions(1))
+    assert len(refused) == 4
+
+
+def test_torchrl_keeps_what_steps_gave() -> None:
+    torchrl = pytest.importorskip("genie_env.envs.torchrl")
+    with pytest.raises(TypeError, match="^copy: TorchRL knows but one; leave it out"):
+        torchrl.DreamTorchRLEnv("doom-take-cover", 2, copy=False)

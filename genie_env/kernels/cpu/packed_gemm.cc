@@ -48,7 +48,8 @@ void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* 
 TileScope::~TileScope() { at::native::cpublas::brgemm_release(bf16); }
 
 std::string Bf16UnavailableReason() {
-  if (BestInstructionSet() < InstructionSet::kAvx512) return "this processor has no AVX-512";
+  if (BestInstructionSet() < InstructionSet::kAvx512)
+    return "this processor has no AVX-512, or ATEN_CPU_CAPABILITY forbids it";
   if (!at::globalContext().userEnabledMkldnn()) {
     return "oneDNN is switched off (torch.backends.mkldnn.enabled)";
   }

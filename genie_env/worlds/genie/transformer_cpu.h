@@ -14,10 +14,11 @@
 
 namespace genie_env {
 
-// A frozen ST-transformer on the CPU. One thread computes all blocks for the frame of one row: the
-// activations stay in the cache of one core, and a row's bits depend on that row alone. Threads
-// without a row share its loops (tensor/shared_rows.h): over heads in attention over space, over
-// ranges of positions in all else. Whoever computes a position, or a head, its bits are the same.
+// A frozen ST-transformer on the CPU. As long as every thread has a row, one thread computes all
+// blocks for the frame of one row: the activations stay in the cache of one core. Threads without a
+// row share the loops of the others (tensor/shared_rows.h): over heads in attention over space,
+// over ranges of positions in all else. Whoever computes a position, or a head, its bits are the
+// same: a row's bits depend on that row alone.
 
 /// Products compute positions in groups of so many.
 inline constexpr int64_t kPositionGroup = 8;

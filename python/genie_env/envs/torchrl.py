@@ -43,9 +43,11 @@ class DreamTorchRLEnv(FixedOptions, EnvBase):
         num_envs: int = 1,
         **options: Any,
     ) -> None:
-        """`options`: those of DreamVectorEnv, except "autoreset_mode" and "output"."""
+        """`options`: those of DreamVectorEnv, except "autoreset_mode", "output" and "copy": a
+        rollout keeps what every step gave."""
         mode = AutoresetMode.DISABLED
-        chosen = with_choices("TorchRL", options, autoreset_mode=mode, output="torch")
+        choices: dict[str, Any] = {"autoreset_mode": mode, "output": "torch", "copy": True}
+        chosen = with_choices("TorchRL", options, **choices)
         dreams = DreamVectorEnv(world, num_envs, **chosen)
         super().__init__(device=dreams.device, batch_size=[num_envs])
         self.dreams = dreams

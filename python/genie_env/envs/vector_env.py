@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         )
         self._buffers: list[torch.Tensor] = []  # of the last two steps, without copy
         self._stepper: ThreadPoolExecutor | None = None
+        self._beginning = threading.Lock()  # of step_async
         self._pending: Future[_core.VecEnvStep] | None = None
         self.world = load_world(world, given)
         """The frozen world; `world.spec` says what it is."""
@@ -206,11 +208,12 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         `actions`: as of `step`; they are copied. Until `step_wait`, every other call but `close`
         raises AlreadyPendingCallError.
         """
-        self._open("step_async")
-        if self._stepper is None:
-            self._stepper = ThreadPoolExecutor(1, thread_name_prefix="step_async")
         copied = validation.integers("actions", actions).clone()
-        self._pending = self._stepper.submit(self._step, copied)
+        with self._beginning:
+            self._open("step_async")
+            if self._stepper is None:
+                self._stepper = ThreadPoolExecutor(1, thread_name_prefix="step_async")
+            self._pending = self._stepper.submit(self._step, copied)
 
     def step_wait(self) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Waits for the step that `step_async` began; returns, or raises, what `step` would.
@@ -222,12 +225,9 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             raise gymnasium.error.NoAsyncCallError(
                 "step_wait: no step is under way; call step_async first", "step_wait"
             )
-        try:
-            step = self._pending.result()
-        finally:
-            if self._pending.done():
-                self._pending = None
-        return self._results(step)
+        wait([self._pending])
+        pending, self._pending = self._pending, None
+        return self._results(pending.result())
 
     def follow(
         self, actions: Given, frames: Given
@@ -306,11 +306,11 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         return tuple(_as_numpy(env.render()))
 
     def close_extras(self, **kwargs: Any) -> None:
+        self._env.close()  # first: it waits for the step under way, and may refuse
         if self._stepper is not None:
             self._stepper.shutdown()
         self._pending = None
         self._buffers.clear()
-        self._env.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An environment is pickled as its arguments: the copy must be reset. A world that was given

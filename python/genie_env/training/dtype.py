@@ -146,7 +146,10 @@ def _alternate(
                     raise
                 took = math.inf  # float32 takes more memory than bfloat16
             seconds[dtype].append(fetched + took)
-    return {dtype: median(each[1:] or each) for dtype, each in seconds.items()}
+    medians = {dtype: median(each[1:] or each) for dtype, each in seconds.items()}
+    if all(math.isinf(each) for each in medians.values()):
+        raise MemoryError(f"one update of this batch in {' or '.join(medians)} does not fit")
+    return medians
 
 
 def _update(trainer: Trainer, batch: Batch) -> float:
