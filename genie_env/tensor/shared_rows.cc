@@ -13,7 +13,7 @@ uint64_t NextOf(uint64_t state) { return state & kMask; }
 uint64_t CountOf(uint64_t state) { return (state >> kBits) & kMask; }
 
 /// Waits for another thread: at first at full speed, because a loop takes microseconds, then
-/// leaving the core to whoever needs it, at last asleep.
+/// leaving the core to others, at last asleep.
 class Waiting {
  public:
   void Once() {

@@ -23,8 +23,8 @@ class alignas(64) SharedLoop {
   bool Help(void* scratch);
 
  private:
-  // The loop's number, its count, and the next iteration: one word, so that whoever takes an
-  // iteration knows that `call_` and `task_` were those of its loop.
+  // The loop's number, its count, and the next iteration: one word, so that a thread that takes
+  // an iteration knows that `call_` and `task_` were those of its loop.
   std::atomic<uint64_t> state_{0};
   std::atomic<Call> call_{nullptr};
   std::atomic<const void*> task_{nullptr};

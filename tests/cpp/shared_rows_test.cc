@@ -14,7 +14,7 @@ namespace {
 
 using testing::Each;
 
-/// Calls use(thread) on so many threads.
+/// Calls use(thread) on `count` threads.
 template <typename Use>
 void OnThreads(int count, const Use& use) {
   std::vector<std::thread> threads;

@@ -17,10 +17,10 @@ namespace genie_env {
 // A frozen ST-transformer on the CPU. As long as every thread has a row, one thread computes all
 // blocks for the frame of one row: the activations stay in the cache of one core. Threads without a
 // row share the loops of the others (tensor/shared_rows.h): over heads in attention over space,
-// over ranges of positions in all else. Whoever computes a position, or a head, its bits are the
-// same: a row's bits depend on that row alone.
+// over ranges of positions in all else. A row's bits do not depend on which thread computes what:
+// they depend on that row alone.
 
-/// Products compute positions in groups of so many.
+/// The positions in a group; products compute whole groups.
 inline constexpr int64_t kPositionGroup = 8;
 
 /// The rows of a buffer for `positions` positions.

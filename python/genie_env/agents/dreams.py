@@ -155,7 +155,7 @@ class Dreams:
         return self.features[self.observation]
 
     def check_room(self, rows: int) -> None:
-        """Raises an error with the figures where so many dreams at a time, each with a controller of
+        """Raises an error with the figures where `rows` dreams at a time, each with a controller of
         its own, do not fit into memory."""
         VecEnv(self.world, num_envs=rows, observation=self.observation)
         torch.empty(2, rows, self.num_features, device=self.world.device)  # weights, observations

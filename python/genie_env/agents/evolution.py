@@ -110,9 +110,10 @@ def train_controller(
     Starts from `warm`, or from all weights zero: a controller that always takes the middle action.
     `on_step` is called at every step of a batch. A run in `out` that was stopped goes on; its steps
     and minutes may have been raised. Raises ValueError if the world's actions are not a controller's,
-    or a generation does not fit into memory; at the first generation, ValueError if the run in `out` had other settings, and RuntimeError if
-    another process writes there. `in_real_game`: train there instead (a baseline); the dreams then
-    only say what the controller sees. `higher_is_better`: what the game says of its score.
+    or a generation does not fit into memory; at the first generation, ValueError if the run in `out`
+    had other settings, and RuntimeError if another process writes there. `in_real_game`: train there
+    instead (a baseline); the dreams then only say what the controller sees. `higher_is_better`: what
+    the game says of its score.
 
         dreams = Dreams.load("doom-take-cover")
         for generation in train_controller(dreams, ControllerSettings(minutes=3)):

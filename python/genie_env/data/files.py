@@ -47,7 +47,7 @@ def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
 
 def remove_left_behind(directory: Path, untouched: float = SECONDS_UNTOUCHED) -> None:
     """Removes the temporary files that killed writers have left in a directory: no process of their
-    number runs here, and they were not touched for so many seconds.
+    number runs here, and nothing has touched them for `untouched` seconds.
 
     `untouched` is 0 for who has the lock of the directory (see `only_writer`).
     """

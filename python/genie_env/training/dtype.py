@@ -28,7 +28,7 @@ SECONDS = 10.0
 """After so much time no other round begins, and where the first one took it, it counts."""
 
 CLEARLY = 4.0
-"""A dtype that is so many times slower on a part of a batch is not timed on the whole batch."""
+"""How many times slower on a part of a batch a dtype must be, not to be timed on the whole one."""
 
 
 @dataclass(frozen=True)
