@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from genie_env._core import EpisodeStore, EpisodeWriter, VecEnv, World
 from genie_env.cli.fidelity import fidelity
 from genie_env.cli.record import record
 from genie_env.data.datasets import held_out
+from genie_env.data.midway import Midway
 from genie_env.evaluation import fidelity as command
 from genie_env.evaluation import rollouts
 from genie_env.evaluation.fidelity import actions_of
@@ -247,6 +249,55 @@ def test_many_starts_go_in_several_batches(slides: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(rollouts, "ROWS", 5)
     parts = measure(Slider(), draw(slides))  # type: ignore[arg-type]
     assert all((parts[name] == whole[name]).all() for name in whole)
+
+
+def test_a_measurement_that_is_stopped_goes_on_after_its_last_batch(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollouts, "ROWS", 5)
+    starts, batches = draw(slides), rollouts._measure_batch
+    whole, measured = measure(Slider(), starts), []  # type: ignore[arg-type]
+
+    def stopped(world: World, part: Starts, *rest: Any) -> Any:
+        measured.append(len(part))
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return batches(world, part, *rest)
+
+    monkeypatch.setattr(rollouts, "_measure_batch", stopped)
+    results = tmp_path / "fidelity.json"
+    for error in (pytest.raises(KeyboardInterrupt), nullcontext()):
+        with error, Midway(results, {"seed": 0}) as midway:
+            found = measure(Slider(), starts, midway=midway)  # type: ignore[arg-type]
+    assert measured == [5, 5, 5, 2]
+    assert {*found} == {*whole} and all((found[name] == whole[name]).all() for name in whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["out", "json"])
+def test_the_command_goes_on_from_what_it_measured(
+    place: str, random_world: Path, noises: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollouts, "ROWS", 5)
+    batches, measured = rollouts._measure_batch, []
+
+    def stopped(world: World, part: Starts, *rest: Any) -> Any:
+        measured.append(len(part))
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return batches(world, part, *rest)
+
+    monkeypatch.setattr(rollouts, "_measure_batch", stopped)
+    where: dict[str, Any] = {"json_file": tmp_path / "found.json"}
+    if place == "out":
+        where["out"] = tmp_path / "out"
+    arguments = {"world": str(random_world), "data": [noises], "burn_in": 2, "horizon": 3}
+    for error in (pytest.raises(KeyboardInterrupt), nullcontext()):
+        with error:
+            fidelity(**arguments, starts=8, **where)
+    assert measured == [5, 3, 3]
+    assert (tmp_path / "found.json").exists()
+    assert not list(tmp_path.rglob("*.midway"))
 
 
 @pytest.mark.parametrize("temperature", [GREEDY, 1.0])

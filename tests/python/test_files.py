@@ -157,7 +157,7 @@ def test_what_killed_writers_left_is_removed_by_the_next(tmp_path: Path) -> None
     an_hour_ago = time.time() - 3600
     for name in (*others, old):
         os.utime(tmp_path / name, (an_hour_ago, an_hour_ago))
-    found = kept(tmp_path, {"seed": 1}, {"score": float}, lambda: {"score": 2.0})
+    found = kept(tmp_path, {"seed": 1}, {"score": float}, lambda midway: {"score": 2.0})
     assert found == {"seed": 1, "score": 2.0}
     left = sorted(file.name for file in tmp_path.glob("*.tmp"))
     assert left == sorted([*others, fresh])

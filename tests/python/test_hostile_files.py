@@ -25,6 +25,7 @@ from genie_env.agents.dreams import Dreams, EpisodeResults
 from genie_env.agents.evolution import ControllerSettings, evolve
 from genie_env.agents.real_game import real_game
 from genie_env.cli.inspect import inspect
+from genie_env.data.files import write_json
 from genie_env.data.players import BlindPlayer
 from genie_env.data.recording import record_episodes
 from genie_env.data.recording_metadata import action_meanings, recorded_game, recorded_score
@@ -102,9 +103,13 @@ def made_again(patch: pytest.MonkeyPatch) -> None:
     figures = Classified(accuracy=0.5, transitions=10, validation_accuracy=0.5, step=1)
     patch.setattr(action_mapping, "train_classifier", lambda *_, **__: figures)
 
-    def dream_scores(dreams: Dreams, agent: Path, seed: int, *_: object) -> dict[str, Any]:
-        identity = table.dream_identity(dreams, seed)
-        return {"agent": table.file_hash(agent), **identity, "scores": [1.5] * 512, "seeds": [7] * 512}
+    def dream_scores(
+        dreams: Dreams, agent: Path, seed: int, episodes: int, file: Path, console: Console
+    ) -> dict[str, Any]:
+        identity = table.dream_identity(dreams, agent, seed)
+        found = {**identity, "scores": [1.5] * episodes, "seeds": [7] * episodes}
+        write_json(file, found)
+        return found
 
     patch.setattr(table, "dream_scores", dream_scores)
 

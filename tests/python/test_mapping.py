@@ -14,12 +14,15 @@ import torch
 from PIL import Image
 
 from genie_env._core import EpisodeStore, EpisodeWriter
+from genie_env.data import midway
 from genie_env.data.datasets import transitions
+from genie_env.data.midway import Midway
 from genie_env.data.recording_metadata import action_meanings
 from genie_env.evaluation import action_classifier
 from genie_env.evaluation import action_mapping as mapping
 from genie_env.evaluation.action_classifier import (
     ActionClassifier,
+    Classified,
     PieceData,
     classify,
     train_classifier,
@@ -57,6 +60,10 @@ def record(directory: Path, meta: str = NAMED, episodes: int = 40, actions: int 
             ends = np.arange(length) == length - 1
             writer.append(frames, chosen, np.ones(length, np.float32), ends, ends & False)
     return directory
+
+
+def trained(stores: list[EpisodeStore], **settings: int) -> Classified:
+    return train_classifier(stores, **settings, midway=Midway(None, {}))
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +309,7 @@ def test_actions_without_meanings_are_numbered(run: Path, tmp_path: Path) -> Non
 
 def test_the_classifier_learns_what_the_frames_show(data: Path) -> None:
     before = torch.random.get_rng_state()
-    found = train_classifier([EpisodeStore(str(data))], actions=3, window=3, steps=200, seed=0)
+    found = trained([EpisodeStore(str(data))], actions=3, window=3, steps=200, seed=0)
     assert torch.equal(before, torch.random.get_rng_state())
     assert found.accuracy > 0.9 and found.validation_accuracy > 0.9
     assert found.transitions == len(transitions(EpisodeStore(str(data)), held_out_part=True))
@@ -312,8 +319,7 @@ def test_the_classifier_is_reproducible_and_never_trains_on_held_out_episodes(
     data: Path, tmp_path: Path
 ) -> None:
     one, again = (
-        train_classifier([EpisodeStore(str(data))], actions=3, window=2, steps=30, seed=1)
-        for _ in range(2)
+        trained([EpisodeStore(str(data))], actions=3, window=2, steps=30, seed=1) for _ in range(2)
     )
     assert one == again
     # Turned labels in held-out episodes: what was learned stays, what is right turns.
@@ -323,8 +329,34 @@ def test_the_classifier_is_reproducible_and_never_trains_on_held_out_episodes(
     for episode in (19, 39):
         actions[starts[episode] : starts[episode + 1]] = 1
     np.save(turned / "actions.npy", actions)
-    other = train_classifier([EpisodeStore(str(turned))], actions=3, window=2, steps=30, seed=1)
+    other = trained([EpisodeStore(str(turned))], actions=3, window=2, steps=30, seed=1)
     assert (other.validation_accuracy, other.step) == (one.validation_accuracy, one.step)
+
+
+def test_a_classifier_that_is_stopped_goes_on_to_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout, the optimiser's moments, the order of batches and the best weights so far."""
+    monkeypatch.setattr(midway, "SECONDS_A_CHECKPOINT", 0)
+    stores = [EpisodeStore(str(data))]
+    settings = {"actions": 3, "window": 3, "steps": 40, "seed": 2}
+    expected, fitted = trained(stores, **settings), []
+    batches = action_classifier._batch
+
+    def stopped(pieces: Any, seed: int, step: int) -> Any:
+        fitted.append(step)
+        if len(fitted) == 26:
+            raise KeyboardInterrupt
+        return batches(pieces, seed, step)
+
+    monkeypatch.setattr(action_classifier, "_batch", stopped)
+    with pytest.raises(KeyboardInterrupt), Midway(tmp_path / "figures.json", settings) as first:
+        train_classifier(stores, **settings, midway=first)
+    assert len(list(tmp_path.iterdir())) == 1
+    with Midway(tmp_path / "figures.json", settings) as again:
+        assert train_classifier(stores, **settings, midway=again) == expected
+    assert fitted == [*range(26), *range(25, 40)]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_classifier_sees_its_window_whatever_the_pieces(

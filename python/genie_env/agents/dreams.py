@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import VecEnv, World
 from genie_env.agents.controller import LinearController, check_actions, steer
+from genie_env.data.midway import Midway
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import EnvOptions, FamilyValue
 from genie_env.envs.validation import check_temperature
@@ -75,7 +76,7 @@ class EpisodeResults:
     scores: NDArray[np.float32]
     """[N], the sum of rewards, in the order of the seeds."""
     steps: int
-    """Steps of all episodes together."""
+    """Steps of all episodes together that were played now."""
 
 
 EvaluateControllers = Callable[[NDArray[np.float32], NDArray[np.int64], list[int]], EpisodeResults]
@@ -161,21 +162,48 @@ class Dreams:
         torch.empty(2, rows, self.num_features, device=self.world.device)  # weights, observations
 
     def play(
-        self, policy: Policy, seeds: Sequence[int], on_step: OnStep | None = None
+        self,
+        policy: Policy,
+        seeds: Sequence[int],
+        on_step: OnStep | None = None,
+        midway: Midway | None = None,
     ) -> EpisodeResults:
-        """Plays an episode a seed, all in one batch, until every one has ended."""
+        """Plays an episode a seed, all in one batch, until every one has ended. `midway` keeps the
+        scores of those that have, and they are not played again."""
+        midway = midway or Midway(None, {})
+        ended = midway.found.get("scores", torch.full((len(seeds),), torch.nan))
+        try:
+            return self._play(policy, seeds, on_step, midway, ended)
+        except KeyboardInterrupt:
+            midway.keep(lambda: {"scores": ended}, at_once=True)
+            raise
+
+    def _play(
+        self,
+        policy: Policy,
+        seeds: Sequence[int],
+        on_step: OnStep | None,
+        midway: Midway,
+        ended: torch.Tensor,
+    ) -> EpisodeResults:
+        """`ended`: float32 [N], the scores of episodes that have ended, NaN of the others; as these
+        end, theirs are written into it."""
+        device = self.world.device
+        rows = ended.isnan().nonzero()[:, 0].to(device)  # the episode that each row plays
+        left, step, steps = len(rows), 0, 0
+        if left == 0:
+            return EpisodeResults(ended.numpy(), steps)
+        if left < len(seeds):
+            policy.keep(rows)
         env = VecEnv(
             self.world,
-            num_envs=len(seeds),
+            num_envs=left,
             observation=self.observation,
             temperature=self.temperature,
         )
-        device = self.world.device
-        rows = torch.arange(len(seeds), device=device)  # the episode that each row plays
-        alive = torch.ones(len(seeds), dtype=torch.bool, device=device)
+        alive = torch.ones(left, dtype=torch.bool, device=device)
         scores = torch.zeros(len(seeds), device=device)
-        observation = env.reset(seeds=list(seeds))
-        left, step, steps = len(seeds), 0, 0
+        observation = env.reset(seeds=[seeds[row] for row in rows.tolist()])
         while left > 0:
             brought = env.step(policy.act(observation, step))
             observation = brought.observation
@@ -184,7 +212,11 @@ class Dreams:
             # A row that has ended dreams on until it is dropped; its rewards do not count.
             scores[rows] += brought.reward * alive
             alive &= ~(brought.terminated | brought.truncated)
-            left = int(alive.sum())
+            left, before = int(alive.sum()), left
+            if left < before:
+                now = rows[~alive]
+                ended[now.cpu()] = scores[now].cpu()
+            midway.keep(lambda: {"scores": ended})
             if on_step is not None:
                 on_step(step, left)
             if 0 < left <= (1 - DROP_AT) * len(rows):
@@ -192,7 +224,7 @@ class Dreams:
                 env.keep(kept)
                 policy.keep(kept)
                 rows, alive, observation = rows[kept], alive[kept], observation[kept]
-        return EpisodeResults(scores.cpu().numpy(), steps)
+        return EpisodeResults(ended.numpy(), steps)
 
     def play_controllers(
         self,
@@ -200,6 +232,7 @@ class Dreams:
         owners: NDArray[np.int64],
         seeds: Sequence[int],
         on_step: OnStep | None = None,
+        midway: Midway | None = None,
     ) -> EpisodeResults:
         """Plays linear controllers [P, F], `owners[i]` in the dream of `seeds[i]`."""
         check_actions(self.world.spec.actions, f"the world {self.world.spec.name}")
@@ -207,19 +240,20 @@ class Dreams:
         population = Controllers(
             torch.from_numpy(weights).to(device), torch.from_numpy(owners).to(device)
         )
-        return self.play(population, seeds, on_step)
+        return self.play(population, seeds, on_step, midway)
 
     def play_controller(
         self,
         controller: LinearController,
         seeds: Sequence[int],
         on_step: OnStep | None = None,
+        midway: Midway | None = None,
     ) -> EpisodeResults:
         """Plays one controller; raises ValueError where it reads other observations."""
         controller.check_fits(self.features)
         owners = np.zeros(len(seeds), np.int64)
         dreams = replace(self, observation=controller.observation)
-        return dreams.play_controllers(controller.weight[None], owners, seeds, on_step)
+        return dreams.play_controllers(controller.weight[None], owners, seeds, on_step, midway)
 
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""
@@ -244,7 +278,11 @@ class Dreams:
             )
 
     def play_blind(
-        self, game: Game, policies: Sequence[str], seeds: Sequence[int]
+        self,
+        game: Game,
+        policies: Sequence[str],
+        seeds: Sequence[int],
+        midway: Midway | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """Scores [len(seeds)] of every one of the game's blind policies, all in one batch.
 
@@ -256,7 +294,7 @@ class Dreams:
             game.check_policy(policy)
         rows = [(policy, seed) for policy in policies for seed in seeds]
         blind = BlindPolicies(game, rows, self.world.device)
-        scores = self.play(blind, list(seeds) * len(policies)).scores
+        scores = self.play(blind, list(seeds) * len(policies), midway=midway).scores
         return dict(zip(policies, scores.reshape(len(policies), -1), strict=True))
 
 

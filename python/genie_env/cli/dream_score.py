@@ -19,7 +19,6 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
-from genie_env.data.files import write_json
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import show_scores
@@ -48,11 +47,10 @@ def dream_score(
         directory, temperature=temperature, options=family_options(option), device=device
     )
     console = Console()
-    found = dream_scores(dreams, agent, seed, episodes, console)
+    found = dream_scores(dreams, agent, seed, episodes, json_file, console)
     score = score_of(directory)
     show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
     settings = {"temperature": f"{dreams.temperature:g}", **dreams.options}
     console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
     if json_file is not None:
-        write_json(json_file, found)
         console.print(f"wrote {json_file}", soft_wrap=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import held_out, shuffled
+from genie_env.data.midway import Midway, Tensors
 from genie_env.data.progress import Progress
 from genie_env.training.loop import Schedule
 
@@ -188,14 +190,19 @@ def measure(network: ActionClassifier, data: PieceData, pieces: Sequence[Piece])
 
 
 def train_classifier(
-    stores: Sequence[EpisodeStore], *, actions: int, window: int, steps: int, seed: int
+    stores: Sequence[EpisodeStore],
+    *,
+    actions: int,
+    window: int,
+    steps: int,
+    seed: int,
+    midway: Midway,
 ) -> Classified:
     """Trains on the labels of the training episodes, and measures on the held-out ones.
 
     `actions`: how many there are; `window`: the frames that a prediction depends on. The weights that
     are kept are those that were best on the training episodes that were set aside. Torch's global
-    generator is left as it was. A hundred thousand transitions take minutes, so there are no
-    checkpoints.
+    generator is left as it was. `midway` keeps checkpoints.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected 1 or more")
@@ -204,7 +211,7 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ActionClassifier((height, width), actions, window)
-        best, step, validated = _fit(network, data, steps, seed)
+        best, step, validated = _fit(network, data, steps, seed, midway)
     network.load_state_dict(best)
     return Classified(
         accuracy=measure(network, data, data.held_out),
@@ -214,13 +221,17 @@ def train_classifier(
     )
 
 
-def _fit(
-    network: ActionClassifier, data: PieceData, steps: int, seed: int
-) -> tuple[dict[str, Tensor], int, float]:
-    """The best weights, the updates that they took, and their share of right predictions."""
+Best = tuple[Tensors, int, float]
+"""The best weights, the updates that they took, and their share of right predictions."""
+
+
+def _fit(network: ActionClassifier, data: PieceData, steps: int, seed: int, midway: Midway) -> Best:
     schedule = Schedule(steps, LEARNING_RATE, max(1, steps // EVALUATIONS), warm_up=WARM_UP)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    best: tuple[dict[str, Tensor], int, float] = ({}, 0, -1.0)
+    best: Best = ({}, 0, -1.0)
+    first = 0
+    if midway.found:
+        first, best = _load_checkpoint(midway.found, network, optimizer)
     columns = (
         TextColumn("classifier"),
         BarColumn(),
@@ -230,9 +241,9 @@ def _fit(
         TextColumn("{task.fields[found]}"),
     )
     with Progress(*columns) as progress:
-        task = progress.add_task("", total=steps, rate=0.0, found="")
+        task = progress.add_task("", total=steps, completed=first, rate=0.0, found="")
         since, done = time.perf_counter(), 0
-        for step in range(1, steps + 1):
+        for step in range(first + 1, steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate_at(step - 1)
             batch = _batch(data.trained, seed, step - 1)
@@ -249,7 +260,49 @@ def _fit(
                 if right > best[2]:
                     weights = {k: v.clone() for k, v in network.state_dict().items()}
                     best = (weights, step, right)
+            midway.keep(partial(_checkpoint, step, best, network, optimizer))
     return best
+
+
+def _checkpoint(
+    step: int, best: Best, network: ActionClassifier, optimizer: torch.optim.Optimizer
+) -> Tensors:
+    """All that `_load_checkpoint` goes on from, dropout's random numbers included."""
+    weights, best_step, right = best
+    moments = {
+        f"optimizer.{parameter}.{name}": value
+        for parameter, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+    return {
+        "step": torch.tensor(step),
+        "random": torch.get_rng_state(),
+        **{f"network.{name}": weight for name, weight in network.state_dict().items()},
+        **moments,
+        "best_step": torch.tensor(best_step),
+        "right": torch.tensor(right, dtype=torch.float64),
+        **{f"best.{name}": weight for name, weight in weights.items()},
+    }
+
+
+def _load_checkpoint(
+    found: Tensors, network: ActionClassifier, optimizer: torch.optim.Optimizer
+) -> tuple[int, Best]:
+    """The updates that were made, and the best of them."""
+
+    def named(prefix: str) -> Tensors:
+        names = (name for name in found if name.startswith(prefix))
+        return {name.removeprefix(prefix): found[name] for name in names}
+
+    torch.set_rng_state(found["random"])
+    network.load_state_dict(named("network."))
+    moments: dict[int, Tensors] = {}
+    for key, value in named("optimizer.").items():
+        parameter, name = key.split(".")
+        moments.setdefault(int(parameter), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    best = named("best."), int(found["best_step"]), float(found["right"])
+    return int(found["step"]), best
 
 
 def _batch(pieces: Sequence[Piece], seed: int, step: int) -> list[Piece]:

@@ -21,6 +21,7 @@ from genie_env._core import EpisodeStore
 from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
+from genie_env.data.midway import Midway
 from genie_env.data.recording_metadata import action_meanings
 from genie_env.data.run_directory import only_writer
 from genie_env.evaluation.action_classifier import train_classifier
@@ -164,8 +165,10 @@ def _supervised(
         "labels": [hashlib.sha256(store.actions.tobytes()).hexdigest()[:32] for store in stores],
     }
 
-    def classify() -> dict[str, Any]:
-        reached = train_classifier(stores, actions=actions, window=window, steps=steps, seed=seed)
+    def classify(midway: Midway) -> dict[str, Any]:
+        reached = train_classifier(
+            stores, actions=actions, window=window, steps=steps, seed=seed, midway=midway
+        )
         return reached.as_json()
 
     return kept(directory, settings, {"accuracy": float}, classify)

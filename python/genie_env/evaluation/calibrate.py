@@ -24,6 +24,7 @@ from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
+from genie_env.data.midway import Midway
 from genie_env.data.progress import track
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.options import FamilyValue
@@ -114,8 +115,8 @@ def measure(dreams: Dreams, game: Game, seeds: Sequence[int], directory: Path) -
     """Plays every baseline of the game in the dream, an episode a seed; `directory` keeps the scores,
     so that a calibration that is stopped goes on."""
 
-    def play() -> dict[str, Any]:
-        scores = dreams.play_blind(game, game.baselines, seeds)
+    def play(midway: Midway) -> dict[str, Any]:
+        scores = dreams.play_blind(game, game.baselines, seeds, midway)
         return {"scores": {policy: values.tolist() for policy, values in scores.items()}}
 
     identity = {

@@ -10,15 +10,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from genie_env.agents.controller import LinearController, file_hash
 from genie_env.agents.dreams import Dreams, derived_seeds
+from genie_env.data.files import write_json
+from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress
 from genie_env.evaluation.statistics import summarise
 
 
 def dream_scores(
-    dreams: Dreams, agent: Path, seed: int, episodes: int, console: Console | None = None
+    dreams: Dreams,
+    agent: Path,
+    seed: int,
+    episodes: int,
+    file: Path | None = None,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Plays an agent in `episodes` fresh dreams: the summary, the agent and the world, every score
-    and seed. How many have ended is shown on the console.
+    and seed. How many have ended is shown on the console. Writes it all into `file`, beside which
+    the scores of dreams that have ended are kept meanwhile.
 
     No training derives its seeds in the same way, so that the score of a checkpoint which was
     chosen for its luck is not too high. Raises ValueError where the agent was trained in another
@@ -27,24 +35,27 @@ def dream_scores(
     controller = LinearController.load(agent)
     controller.check_world(dreams.fingerprint, dreams.features)
     seeds = derived_seeds(seed, count=episodes)
+    identity = dream_identity(dreams, agent, seed)
     columns = (TextColumn("dreaming"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=episodes)
-        scores = dreams.play_controller(
-            controller, seeds, lambda step, alive: bar.update(task, completed=episodes - alive)
-        ).scores.tolist()
-    return {
-        **summarise(scores).as_json(),
-        "agent": file_hash(agent),
-        **dream_identity(dreams, seed),
-        "scores": scores,
-        "seeds": seeds,
-    }
+    with Midway(file, {**identity, "episodes": episodes}) as midway:
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=episodes)
+            scores = dreams.play_controller(
+                controller,
+                seeds,
+                lambda step, alive: bar.update(task, completed=episodes - alive),
+                midway,
+            ).scores.tolist()
+        found = {**summarise(scores).as_json(), **identity, "scores": scores, "seeds": seeds}
+        if file is not None:
+            write_json(file, found)
+    return found
 
 
-def dream_identity(dreams: Dreams, seed: int) -> dict[str, Any]:
+def dream_identity(dreams: Dreams, agent: Path, seed: int) -> dict[str, Any]:
     """What decides the scores of an agent in fresh dreams."""
     return {
+        "agent": file_hash(agent),
         "world": dreams.fingerprint,
         "dtype": dreams.world.spec.dtype,
         "temperature": dreams.temperature,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rich.table import Table
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
+from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress, busy
 from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
@@ -147,7 +148,7 @@ def fidelity(
     and writes `json_file`, and a plot and a video into `out`, where given.
 
     latent_actions: the run that infers them; where None, the world's own. Other arguments as in
-    `genie-env fidelity`. Raises ValueError for wrong arguments, and where the recordings are not of
+    `genie-env fidelity`. What is measured is kept in `out`, or else beside `json_file`, until the end. Raises ValueError for wrong arguments, and where the recordings are not of
     the world's game.
     """
     for name, value in (("starts", starts), ("burn-in", burn_in), ("horizon", horizon)):
@@ -162,7 +163,9 @@ def fidelity(
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
-    with nullcontext() if out is None else only_writer(out):
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(only_writer(out))
         drawn = Starts.draw(
             stores,
             actions_of(loaded, world, data, stores, latent_actions),
@@ -172,13 +175,32 @@ def fidelity(
             count=starts,
             seed=seed,
         )
+        episodes = drawn.episodes
+        count = int(episodes.max()) + 1
+        facts = {
+            "starts": starts,
+            "episodes": count,
+            "episodes_too_short": drawn.too_short,
+            "burn_in": burn_in,
+            "horizon": horizon,
+            "seed": seed,
+            "temperature": temperature,
+            "world": spec.name,
+            "fingerprint": spec.fingerprint,
+            "options": {name: option.value for name, option in spec.options.items()},
+            "dtype": spec.dtype,
+            "data": [str(directory) for directory in data],
+            "recordings": [fingerprint(store) for store in stores],
+            "latent_actions": None if latent_actions is None else str(latent_actions),
+            "latent_actions_weights": latent_actions and weights_fingerprint(latent_actions),
+            "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
+        }
+        midway = stack.enter_context(Midway(json_file if out is None else out / "fidelity", facts))
         console = Console()
         if not console.is_terminal:
             console.width = max(console.width, 120)  # a file is as wide as the table
-        found = _measure_shown(loaded, drawn, temperature, console)
-        episodes = drawn.episodes
+        found = _measure_shown(loaded, drawn, temperature, console, midway)
         curves = {name: summarise_groups(values, episodes) for name, values in found.items()}
-        count = int(episodes.max()) + 1
         console.print(_table(curves, burn_in))
         console.print(
             f"{starts:,} starts in {count:,} held-out episodes, each after {burn_in} given frames; "
@@ -192,24 +214,6 @@ def fidelity(
                 soft_wrap=True,
             )
         if json_file is not None:
-            facts = {
-                "starts": starts,
-                "episodes": count,
-                "episodes_too_short": drawn.too_short,
-                "burn_in": burn_in,
-                "horizon": horizon,
-                "seed": seed,
-                "temperature": temperature,
-                "world": spec.name,
-                "fingerprint": spec.fingerprint,
-                "options": {name: option.value for name, option in spec.options.items()},
-                "dtype": spec.dtype,
-                "data": [str(directory) for directory in data],
-                "recordings": [fingerprint(store) for store in stores],
-                "latent_actions": None if latent_actions is None else str(latent_actions),
-                "latent_actions_weights": latent_actions and weights_fingerprint(latent_actions),
-                "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
-            }
             write_json(json_file, {**{n: c.as_json() for n, c in curves.items()}, **facts})
             console.print(f"wrote {json_file}", soft_wrap=True)
         if out is not None:
@@ -222,7 +226,7 @@ def fidelity(
 
 
 def _measure_shown(
-    world: World, starts: Starts, temperature: float, console: Console
+    world: World, starts: Starts, temperature: float, console: Console, midway: Midway
 ) -> dict[str, NDArray[np.float64]]:
     columns = (
         TextColumn("dreaming"),
@@ -233,14 +237,15 @@ def _measure_shown(
     )
     began = time.perf_counter()
     with Progress(*columns, console=console, transient=True) as bar:
-        total = len(starts) * (starts.burn_in + starts.horizon)
-        task = bar.add_task("", total=total, rate=0.0)
+        frames = starts.burn_in + starts.horizon
+        kept = len(midway.found.get("psnr", ())) * frames
+        task = bar.add_task("", total=len(starts) * frames, completed=kept, rate=0.0)
 
         def progress(frames: int) -> None:
-            rate = (bar.tasks[task].completed + frames) / (time.perf_counter() - began)
+            rate = (bar.tasks[task].completed - kept + frames) / (time.perf_counter() - began)
             bar.update(task, advance=frames, rate=rate)
 
-        return measure(world, starts, temperature, progress)
+        return measure(world, starts, temperature, progress, midway)
 
 
 def _table(curves: Mapping[str, Curve], burn_in: int) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore, RowCounters, World, WorldStep
 from genie_env.agents.dreams import derived_seeds
 from genie_env.data.datasets import HELD_OUT_EVERY, Clips, check_enough, held_out, longest_episode
+from genie_env.data.midway import Midway, Tensors
 
 GREEDY = 1e-6
 """The temperature of the likeliest dream. At temperature 1, even a perfect world dreams another future
@@ -203,6 +205,7 @@ def measure(
     starts: Starts,
     temperature: float = GREEDY,
     progress: Callable[[int], None] = lambda frames: None,
+    midway: Midway | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Figures of every start and frame.
 
@@ -212,12 +215,24 @@ def measure(
     "psnr_still" of the last frame of the burn-in, the least that a dream should reach. "surprise",
     float64 [N, burn_in + horizon], of the recorded frames after the first, in nats a latent
     dimension or token. `progress` is called with the number of frames done since its last call.
+    `midway` keeps the figures of every batch, and what it holds is not measured again.
     """
-    batches = [
-        _measure_batch(world, starts.take(slice(first, first + ROWS)), temperature, progress)
-        for first in range(0, len(starts), ROWS)
-    ]
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    midway = midway or Midway(None, {})
+    found = {name: values.numpy() for name, values in midway.found.items()}
+    done = len(found["psnr"]) if found else 0
+    for first in range(done, len(starts), ROWS):
+        some = starts.take(slice(first, first + ROWS))
+        batch = _measure_batch(world, some, temperature, progress)
+        found = {
+            name: np.concatenate([found[name], values]) if found else values
+            for name, values in batch.items()
+        }
+        midway.keep(partial(_tensors, found), at_once=True)
+    return found
+
+
+def _tensors(figures: dict[str, NDArray[np.float64]]) -> Tensors:
+    return {name: torch.from_numpy(values) for name, values in figures.items()}
 
 
 def _measure_batch(

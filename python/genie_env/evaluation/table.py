@@ -14,7 +14,6 @@ import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
 
-from genie_env.agents.controller import file_hash
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import AGENT, LOG, ControllerSettings, train_controller
 from genie_env.agents.real_game import agent_player, real_game
@@ -97,7 +96,7 @@ def _dream_scores(
     """The agent's scores in fresh dreams, which `file` keeps; made again where it holds others."""
     if file.exists():
         known = read_json(file, {"scores": [float], "seeds": list})
-        now = {"agent": file_hash(agent), **dream_identity(dreams, seed)}
+        now = dream_identity(dreams, agent, seed)
         changes = changed_settings({name: known.get(name) for name in now}, now)
         count = len(known["scores"])
         if not changes and count == FRESH_DREAMS:
@@ -108,9 +107,7 @@ def _dream_scores(
             markup=False,
             soft_wrap=True,
         )
-    found = dream_scores(dreams, agent, seed, FRESH_DREAMS, console)
-    write_json(file, found)
-    return [*found["scores"]]
+    return [*dream_scores(dreams, agent, seed, FRESH_DREAMS, file, console)["scores"]]
 
 
 def markdown(cells: Sequence[Cell], score: Score) -> str:

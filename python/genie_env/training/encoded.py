@@ -19,8 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from genie_env._core import EpisodeStore, LatentAction, Tokenizer
 from genie_env.data.files import remove_left_behind, sha256_of, user_cache, write_atomically
+from genie_env.data.midway import SECONDS_A_CHECKPOINT
 from genie_env.data.progress import Progress, busy, say, track
-from genie_env.training.loop import SECONDS_A_CHECKPOINT
 from genie_env.training.runs import CHECKPOINT, Network, is_frozen, read_settings
 
 CHUNK = 256

@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from genie_env._core import safetensors_bytes
 from genie_env.data.datasets import Batch
 from genie_env.data.files import write_atomically
+from genie_env.data.midway import SECONDS_A_CHECKPOINT
 from genie_env.data.progress import Progress
 from genie_env.envs.options import DType
 from genie_env.training.dtype import MakeTrainer, RunSize, choose_dtype
@@ -40,10 +41,6 @@ TensorMap = dict[str, torch.Tensor]
 
 Share = tuple[str, str]
 """Names of two counts in a report; the share is the first divided by the second."""
-
-SECONDS_A_CHECKPOINT = 300.0
-"""The time after a checkpoint in which a step writes none: a run that is killed loses what it did in this
-time, and in the step or evaluation after it, at most."""
 
 REPORT = "report."
 """What names in a checkpoint begin with that hold the losses of the steps since the last evaluation,
