@@ -33,8 +33,8 @@ at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size);
 at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype);
 
 /// c = a b. a: [rows, inner], a_stride numbers from one row to the next; b: packed [inner,
-/// columns]; c: [rows, columns] with c_stride. rows: a value of ProductRows. inner: even in
-/// bfloat16.
+/// columns]; c: [rows, columns] with c_stride. rows: one of few values, see ProductRows. inner: even
+/// in bfloat16.
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
               const float* b, float* c, int64_t c_stride);
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a, int64_t a_stride,

@@ -31,13 +31,14 @@
 #include "genie_env/worlds/product_type.h"
 #include "genie_env/worlds/state_fields.h"
 #include "genie_env/worlds/vision_memory/config.h"
+#include "genie_env/worlds/vision_memory/frozen_decoder.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 
 namespace genie_env {
 namespace {
 
 constexpr int64_t kFrame = Vision::kFrame;
-constexpr int64_t kFramesAtOnce = 256;  // of V; its largest layer takes 120 KB a frame
+constexpr int64_t kEncodedAtOnce = 256;  // of the encoder
 enum FieldOfState : size_t { kZ, kH, kC, kRestart };
 
 // In the order of FieldOfState.
@@ -163,24 +164,25 @@ StoredStarts ReadStarts(const WorldDirectory& directory, int64_t latents) {
 
 template <typename Function>
 at::Tensor InChunks(const at::Tensor& rows, const Function& function) {
-  if (rows.size(0) <= kFramesAtOnce) return function(rows);
+  if (rows.size(0) <= kEncodedAtOnce) return function(rows);
   std::vector<at::Tensor> chunks;
-  for (const at::Tensor& chunk : rows.split(kFramesAtOnce)) chunks.push_back(function(chunk));
+  for (const at::Tensor& chunk : rows.split(kEncodedAtOnce)) chunks.push_back(function(chunk));
   return at::cat(chunks);
 }
 
 class VisionMemoryWorld final : public World {
  public:
   VisionMemoryWorld(WorldSpec spec, const VisionMemoryConfig& config, Networks networks,
-                    StoredStarts starts, at::Device device, at::ScalarType dtype)
+                    std::unique_ptr<const FrozenDecoder> decoder, StoredStarts starts,
+                    at::Device device, at::ScalarType dtype)
       : spec_(std::move(spec)),
         fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
         reward_per_step_(config.reward_per_step),
         samples_termination_(spec_.options[0].value == OptionValue(kSampled)),
         device_(device),
-        dtype_(dtype),
         vision_(std::move(networks.vision)),
+        decoder_(std::move(decoder)),
         memory_(device.is_cpu() ? MakeMemoryCpu(networks.memory, dtype)
                                 : MakeMemoryTorch(networks.memory, device, dtype)),
         statistics_(std::move(networks.statistics)),
@@ -331,18 +333,11 @@ class VisionMemoryWorld final : public World {
   }
 
   at::Tensor Decode(const at::Tensor& z, const at::Tensor& out = {}) const {
-    const auto decoded = [&](const at::Tensor& chunk) {
-      return ToFrames(vision_->Decode(chunk.to(dtype_)));
-    };
-    const int64_t rows = z.size(0);
-    if (!out.defined() && rows > 0 && rows <= kFramesAtOnce) return decoded(z);
-    at::Tensor frames = out.defined() ? out
-                                      : at::empty({rows, kFrame, kFrame, 3},
-                                                  at::TensorOptions(device_).dtype(at::kByte));
-    for (int64_t first = 0; first < rows; first += kFramesAtOnce) {
-      const int64_t count = std::min(kFramesAtOnce, rows - first);
-      frames.narrow(0, first, count).copy_(decoded(z.narrow(0, first, count)));
-    }
+    const at::Tensor frames = out.defined()
+                                  ? out
+                                  : at::empty({z.size(0), kFrame, kFrame, 3},
+                                              at::TensorOptions(device_).dtype(at::kByte));
+    decoder_->Decode(z, frames);
     return frames;
   }
 
@@ -365,8 +360,8 @@ class VisionMemoryWorld final : public World {
   float reward_per_step_;
   bool samples_termination_;
   at::Device device_;
-  at::ScalarType dtype_;
   std::shared_ptr<const Vision> vision_;
+  std::unique_ptr<const FrozenDecoder> decoder_;
   std::unique_ptr<const FrozenMemory> memory_;
   std::optional<LatentStatistics> statistics_;
   StoredStarts starts_;
@@ -379,9 +374,12 @@ std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions&
   const VisionMemoryConfig config =
       ParseVisionMemoryConfig(directory.config, directory.config_file().string());
   Networks networks = ReadNetworks(directory, config);
+  std::unique_ptr<const FrozenDecoder> decoder;
+  if (device.is_cpu()) decoder = MakeDecoderCpu(*networks.vision, dtype);
   networks.vision->to(device, dtype);
+  if (decoder == nullptr) decoder = MakeDecoderTorch(networks.vision, dtype);
   return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.options),
-                                             config, std::move(networks),
+                                             config, std::move(networks), std::move(decoder),
                                              ReadStarts(directory, config.latents), device, dtype);
 }
 

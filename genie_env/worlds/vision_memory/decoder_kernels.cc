@@ -1,0 +1,123 @@
+#include "genie_env/worlds/vision_memory/decoder_kernels.h"
+
+#include <algorithm>
+
+#include "genie_env/kernels/cpu/instruction_sets.h"
+#include "genie_env/kernels/cpu/lanes.h"
+
+namespace genie_env {
+namespace {
+
+// Calls add(numbers) for what the squares have at output pixel 2 pair + odd: `taps` of each row, of
+// pixels from `pair` - begin backwards.
+template <typename Add>
+GENIE_ENV_INLINE void ForEachTap(const SquaresBlock& b, int64_t pair, int64_t odd, int64_t begin,
+                                 int64_t taps, const Add& add) {
+  const float* row = b.squares + (pair - begin) * b.pixel_stride + (2 * begin + odd) * b.channels;
+  for (int64_t i = 0; i < b.rows; ++i, row += b.row_stride) {
+    for (int64_t tap = 0; tap < taps; ++tap) add(row + tap * (2 * b.channels - b.pixel_stride));
+  }
+}
+
+template <typename Add>
+GENIE_ENV_INLINE void ForEachSquare(const SquaresBlock& b, int64_t pair, int64_t odd,
+                                    const Add& add) {
+  const int64_t begin = std::max<int64_t>(pair - b.side + 1, 0);
+  const int64_t taps = std::min((b.kernel - odd + 1) / 2, pair + 1) - begin;
+  if (taps == 3) {  // as everywhere but at the edges, for kernels of 5 and 6: the loop is unrolled
+    ForEachTap(b, pair, odd, begin, 3, add);
+  } else {
+    ForEachTap(b, pair, odd, begin, taps, add);
+  }
+}
+
+template <int kVectors, typename Element>
+GENIE_ENV_INLINE void RectifyPixel(const SquaresBlock& b, int64_t pixel, int64_t channel,
+                                   Element* out) {
+  Lanes sums[kVectors];
+  for (int i = 0; i < kVectors; ++i) {
+    sums[i] = Load<Lanes>(b.bias + pixel * b.bias_stride + channel + i * kLanes);
+  }
+  ForEachSquare(b, pixel / 2, pixel % 2, [&](const float* numbers) {
+    for (int i = 0; i < kVectors; ++i) sums[i] += Load<Lanes>(numbers + channel + i * kLanes);
+  });
+  for (int i = 0; i < kVectors; ++i) {
+    Store(Max(sums[i], Lanes{}), out + pixel * b.channels + channel + i * kLanes);
+  }
+}
+
+template <typename Element>
+GENIE_ENV_INLINE void RectifyRow(const SquaresBlock& b, Element* out) {
+  const int64_t pixels = 2 * (b.side - 1) + b.kernel;
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    int64_t channel = 0;
+    for (; channel + 4 * kLanes <= b.channels; channel += 4 * kLanes) {
+      RectifyPixel<4>(b, pixel, channel, out);
+    }
+    for (; channel + 2 * kLanes <= b.channels; channel += 2 * kLanes) {
+      RectifyPixel<2>(b, pixel, channel, out);
+    }
+    for (; channel < b.channels; channel += kLanes) RectifyPixel<1>(b, pixel, channel, out);
+  }
+}
+
+GENIE_ENV_INLINE void BytesRow(const SquaresBlock& b, float* sums, uint8_t* out) {
+  using Eight = float __attribute__((vector_size(32)));
+  const int64_t pairs = b.side - 1 + b.kernel / 2;
+  Eight bias{};
+  for (int64_t i = 0; i < 2 * b.channels; ++i) bias[i] = b.bias[i % b.channels];
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    Eight sum = bias;
+    // Both pixels of a pair at once; what comes after them is overwritten by the next pair.
+    ForEachSquare(b, pair, 0, [&](const float* numbers) { sum += Load<Eight>(numbers); });
+    std::memcpy(sums + 2 * pair * b.channels, &sum, sizeof(sum));
+  }
+  // Adding 1.5 * 2^23 rounds to nearest, ties to even, and leaves the integer in the low bits.
+  constexpr float kRound = 12582912.0f;
+  using Bytes = uint8_t __attribute__((vector_size(16)));
+  const int64_t size = 2 * pairs * b.channels;
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Lanes level = 255.0f / (1.0f + Exp(-Load<Lanes>(sums + i))) + kRound;
+    const auto bytes = __builtin_convertvector(std::bit_cast<LaneBits>(level) & 0xff, Bytes);
+    std::memcpy(out + i, &bytes, sizeof(bytes));
+  }
+  for (; i < size; ++i) {
+    const float level = 255.0f / (1.0f + Exp(-sums[i])) + kRound;
+    out[i] = static_cast<uint8_t>(std::bit_cast<uint32_t>(level));
+  }
+}
+
+// Attributes cannot be in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
+#define GENIE_ENV_DECODER_KERNELS(Name, ATTRIBUTE, text)                                       \
+  struct Name {                                                                                \
+    ATTRIBUTE static void Rectified(const SquaresBlock& b, float* out) { RectifyRow(b, out); } \
+    ATTRIBUTE static void RectifiedBf16(const SquaresBlock& b, uint16_t* out) {                \
+      RectifyRow(b, out);                                                                      \
+    }                                                                                          \
+    ATTRIBUTE static void Bytes(const SquaresBlock& b, float* sums, uint8_t* out) {            \
+      BytesRow(b, sums, out);                                                                  \
+    }                                                                                          \
+    static constexpr DecoderKernels kTable{text, Rectified, RectifiedBf16, Bytes};             \
+  };
+// NOLINTEND(bugprone-macro-parentheses)
+
+GENIE_ENV_DECODER_KERNELS(Baseline, , "baseline")
+#if defined(__x86_64__)
+GENIE_ENV_DECODER_KERNELS(Avx2, GENIE_ENV_AVX2, "avx2")
+GENIE_ENV_DECODER_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
+#endif
+
+}  // namespace
+
+std::vector<DecoderKernels> SupportedDecoderKernels() {
+  std::vector<DecoderKernels> supported{Baseline::kTable};
+#if defined(__x86_64__)
+  const InstructionSet best = BestInstructionSet();
+  if (best >= InstructionSet::kAvx2) supported.push_back(Avx2::kTable);
+  if (best >= InstructionSet::kAvx512) supported.push_back(Avx512::kTable);
+#endif
+  return supported;
+}
+
+}  // namespace genie_env
