@@ -3,6 +3,7 @@
 #include <pybind11/typing.h>
 
 #include "genie_env/core/version.h"
+#include "genie_env/kernels/cpu/packed_product.h"
 #include "genie_env/kernels/device_info.h"
 #include "genie_env/tensor/device.h"
 
@@ -26,6 +27,7 @@ py::typing::Dict<py::str, py::object> BuildInfo() {
   info["openmp"] = HasOpenMp();
   info["cuda_kernels"] = toolkit.empty() ? py::object(py::none()) : py::str(toolkit);
   info["cpu_capability"] = at::get_cpu_capability();
+  info["instruction_sets"] = InstructionSetsInUse();
   py::list gpus;
   for (const CudaDevice& device : CudaDevices()) {
     py::dict gpu;
@@ -46,7 +48,8 @@ void InitBuildInfo(py::module_& m) {
         "How this genie_env was built: its \"version\", the \"torch\" it was built against, the "
         "\"compiler\", whether its loops run on several threads (\"openmp\"), the toolkit of its "
         "\"cuda_kernels\" (None without), the \"cpu_capability\" that torch's kernels use on this "
-        "machine, and the \"gpus\" that the CUDA kernels see: each \"name\", "
+        "machine, the \"instruction_sets\" that ours use, and the \"gpus\" that the CUDA kernels "
+        "see: each \"name\", "
         "\"compute_capability\", \"memory_bytes\", and whether it \"runs_kernels\".");
 }
 

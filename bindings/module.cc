@@ -10,6 +10,7 @@ void InitFile(pybind11::module_& m);
 void InitLatentAction(pybind11::module_& m);
 void InitLimits(pybind11::module_& m);
 void InitMaskGit(pybind11::module_& m);
+void InitPackedProduct(pybind11::module_& m);
 void InitSafetensors(pybind11::module_& m);
 void InitSnapshot(pybind11::module_& m);
 void InitTokenizer(pybind11::module_& m);
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitBuildInfo(m);
   genie_env::InitLimits(m);
   genie_env::InitFile(m);
+  genie_env::InitPackedProduct(m);
   genie_env::InitSafetensors(m);
   genie_env::InitEpisodeStore(m);
   genie_env::InitTrainer(m);

@@ -21,11 +21,11 @@ WORLDS = TENSOR | {"kernels", "models"}
 ENV = WORLDS | {"worlds"}
 MAY_INCLUDE = {
     "core": set(),
-    "kernels": CORE,
+    "kernels": TENSOR,
     "io": CORE,
     "tensor": IO,
     "data": TENSOR,
-    "models": TENSOR,
+    "models": TENSOR | {"kernels"},
     "worlds": WORLDS,
     "env": ENV,
     "bindings": ENV | {"env", "data"},

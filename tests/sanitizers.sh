@@ -27,7 +27,8 @@ ninja -C "$build" genie_env_tests
 
 # LibTorch is not built with sanitizers: what it allocates and frees cannot be matched.
 export ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0 UBSAN_OPTIONS=halt_on_error=1
-# One process a core: each of them loads LibTorch once.
+# One process a core: each of them loads LibTorch once. Threads that wait leave the cores to the others.
+export OMP_WAIT_POLICY=passive
 shards=$(nproc)
 jobs=()
 for ((shard = 0; shard < shards; ++shard)); do

@@ -43,7 +43,7 @@ std::filesystem::path CreateTemporary(const std::filesystem::path& file) {
   static std::atomic<unsigned> count = 0;
   while (true) {
     std::filesystem::path name = file;
-    name += "." + std::to_string(getpid()) + "-" + std::to_string(count++) + ".tmp";
+    name += ".genie_env-" + std::to_string(getpid()) + "-" + std::to_string(count++) + ".tmp";
     const int descriptor = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor >= 0) {
       close(descriptor);

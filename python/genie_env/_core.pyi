@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+__all__: list[str] = ['AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -46,6 +46,18 @@ class AtomicFile:
     def temporary(self) -> pathlib.Path:
         """
         Where to write the file.
+        """
+class PackedProduct:
+    """
+    The product of a frozen layer alone, as the worlds multiply on the CPU, on all threads: the rate that it reaches is the most that a step of such layers can reach.
+    """
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """
+        x: [rows, inner]. Returns x W^T, float32 [rows, outer].
+        """
+    def __init__(self, weight: torch.Tensor, dtype: str) -> None:
+        """
+        weight: float32 [outer, inner] on the CPU. dtype: of the inputs, "float32" or "bfloat16". Raises ValueError on another dtype, and on one that this processor cannot multiply.
         """
 class EpisodeWriter:
     """
@@ -835,7 +847,7 @@ class VecEnv:
         """
 def build_info() -> dict[str, typing.Any]:
     """
-    How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
+    How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, the "instruction_sets" that ours use, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
     """
 def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
     """

@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "genie_env/kernels/cpu/packed_gemm.h"
+#include "genie_env/kernels/cpu/squares_kernels.h"
 #include "genie_env/models/vision_memory/vision.h"
-#include "genie_env/worlds/vision_memory/decoder_kernels.h"
 #include "genie_env/worlds/vision_memory/frozen_decoder.h"
 
 namespace genie_env {
@@ -115,7 +115,7 @@ TEST(Decoder, ItsKernelsSumTheSquaresAtTheirPlaces) {
     for (float& value : values) value = normal(generator);
     return values;
   };
-  for (const auto& kernels : SupportedDecoderKernels()) {
+  for (const auto& kernels : SupportedSquaresKernels()) {
     for (const auto& [kernel, channels] :
          {std::pair<int64_t, int64_t>{5, kChannels}, {6, kChannels}, {6, 3}, {6, 1}}) {
       const int64_t of_row = kernel * channels, pixel_stride = kernel * of_row;
@@ -150,12 +150,15 @@ TEST(Decoder, ItsKernelsSumTheSquaresAtTheirPlaces) {
         std::vector<uint16_t> rounded(width * channels);
         std::vector<uint8_t> levels(width * channels);
         if (bytes) {
-          kernels.bytes(block, sums.data(), levels.data());
+          kernels.narrow_sum(block, sums.data());
+          kernels.to_bytes(width * channels, sums.data(), levels.data());
         } else {
+          kernels.sum(block, sums.data());
           kernels.rectified(block, out.data());
           kernels.rectified_bf16(block, rounded.data());
         }
         for (int64_t i = 0; i < width * channels; ++i) {
+          EXPECT_NEAR(sums[i], expected[i], 1e-5) << kernels.instruction_set;
           if (bytes) {
             EXPECT_NEAR(levels[i], 255 / (1 + std::exp(-expected[i])), 0.501)
                 << kernels.instruction_set;

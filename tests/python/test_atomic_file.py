@@ -94,7 +94,7 @@ def test_a_temporary_name_that_is_taken_is_passed_over(tmp_path: Path) -> None:
     """By a process of another machine that has the same number, or by one that was killed."""
     with AtomicFile(tmp_path / "cache") as temporary:
         number = int(temporary.name.split("-")[-1].removesuffix(".tmp"))
-    taken = tmp_path / f"cache.{os.getpid()}-{number + 1}.tmp"
+    taken = tmp_path / f"cache.genie_env-{os.getpid()}-{number + 1}.tmp"
     taken.write_text("another's")
     with AtomicFile(tmp_path / "cache") as temporary:
         assert temporary != taken

@@ -150,8 +150,9 @@ def test_what_killed_writers_left_is_removed_by_the_next(tmp_path: Path) -> None
     """At once by who has the lock; elsewhere where no process of another machine can be at it."""
     ended = subprocess.Popen(["true"])
     ended.wait()
-    others = [f"a.json.{os.getpid()}-1.tmp", "notes.tmp", f"{ended.pid}-1.tmp", "2024-1.tmp"]
-    fresh, old = f"b.json.{ended.pid}-1.tmp", f"c.json.{ended.pid}-22.tmp"
+    mine, of_users = f"a.json.genie_env-{os.getpid()}-1.tmp", f"name.{ended.pid}-11.tmp"
+    others = [mine, "notes.tmp", f"{ended.pid}-1.tmp", of_users]
+    fresh, old = (f"b.json.genie_env-{ended.pid}-{number}.tmp" for number in (1, 22))
     for name in (*others, fresh, old):
         (tmp_path / name).touch()
     an_hour_ago = time.time() - 3600

@@ -528,7 +528,7 @@ def test_a_cache_is_rid_of_what_nothing_reads(
         shutil.copy(file, cache / name)
     kept = sorted(each.name for each in cache.iterdir())
     (cache / f"{'a' * 16}-{'b' * 16}.npy").write_bytes(bytes(3_000_000))
-    left = cache / f"{file.name}.{ended.pid}-3.tmp"
+    left = cache / f"{file.name}.genie_env-{ended.pid}-3.tmp"
     left.write_bytes(b"half")
     os.utime(left, (0, 0))
     tokenizer = load_tokenizer(tmp_path / "tokenizer")

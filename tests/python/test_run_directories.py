@@ -255,7 +255,7 @@ def test_a_run_with_nothing_in_it_is_replaced(tmp_path: Path) -> None:
     killed = subprocess.Popen(["true"])
     killed.wait()
     for seed in (1, 2):
-        (tmp_path / f"checkpoint.safetensors.{killed.pid}-4.tmp").write_text("half")
+        (tmp_path / f"checkpoint.safetensors.genie_env-{killed.pid}-4.tmp").write_text("half")
         with claim_run(tmp_path, {"seed": seed}, work):
             assert settings() == {"seed": seed}
             assert {each.name for each in tmp_path.iterdir()} == {".lock", "settings.json"}

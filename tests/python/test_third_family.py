@@ -125,7 +125,7 @@ def test_commands_know_it(world: Path, tmp_path: Path) -> None:
     figures = json.loads(file.read_text())
     assert figures["world"]["options"] == {"noise": 0.1}
     assert {result["tier"] for result in figures["results"]} == {"features", "numpy"}
-    assert all(result["products_share"] > 0 for result in figures["results"])
+    assert all(result["limit_steps_per_s"] > 0 for result in figures["results"])
 
 
 def test_an_agent_that_cannot_see_its_game_is_refused_at_once(world: Path, tmp_path: Path) -> None:

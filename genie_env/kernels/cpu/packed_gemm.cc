@@ -35,8 +35,13 @@ at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype) {
 
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
               const float* b, float* c, int64_t c_stride) {
-  at::native::cpublas::brgemm(rows, columns, inner, a_stride, columns, c_stride, /*add_C=*/false, a,
-                              b, c, /*is_vnni=*/false);
+  MultiplyStrided(rows, columns, inner, a, a_stride, b, columns, c, c_stride, /*add=*/false);
+}
+
+void MultiplyStrided(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
+                     const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add) {
+  at::native::cpublas::brgemm(rows, columns, inner, a_stride, b_stride, c_stride, add, a, b, c,
+                              /*is_vnni=*/false);
 }
 
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a, int64_t a_stride,

@@ -33,12 +33,17 @@ at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size);
 at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype);
 
 /// c = a b. a: [rows, inner], a_stride numbers from one row to the next; b: packed [inner,
-/// columns]; c: [rows, columns] with c_stride. rows: one of few values, see ProductRows. inner: even
-/// in bfloat16.
+/// columns]; c: [rows, columns] with c_stride. rows: one of few values, see ProductRows. inner:
+/// even in bfloat16.
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
               const float* b, float* c, int64_t c_stride);
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a, int64_t a_stride,
               const at::BFloat16* b, float* c, int64_t c_stride);
+
+/// The same of float32 numbers with b_stride from one row of b to the next; `add`: c += a b. Rows
+/// of b may overlap.
+void MultiplyStrided(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
+                     const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add);
 
 /// Releases the thread's AMX tiles at the end of the scope, after its products.
 struct TileScope {

@@ -1,11 +1,8 @@
 #include "genie_env/models/vision_memory/vision.h"
 
 #include <ATen/ops/clamp_min.h>
-#include <ATen/ops/conv2d.h>
-#include <ATen/ops/conv_transpose2d.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 
 #include <cmath>
@@ -13,12 +10,12 @@
 
 #include "genie_env/core/limits.h"
 #include "genie_env/core/text.h"
+#include "genie_env/models/layers/strided_conv.h"
 #include "genie_env/tensor/check_tensor.h"
 
 namespace genie_env {
 namespace {
 
-constexpr int64_t kStride = 2;
 constexpr int64_t kFeatures = 1024;  // 2 x 2 x 256, the output of the four convolutions
 
 std::shared_ptr<Affine> Convolution(int64_t in, int64_t out, int64_t kernel, uint64_t seed,
@@ -38,18 +35,17 @@ std::shared_ptr<Affine> LinearLayer(int64_t in, int64_t out, uint64_t seed, uint
 }
 
 at::Tensor Conv(const Affine& layer, const at::Tensor& x) {
-  return at::relu(at::conv2d(x, layer.weight, layer.bias, kStride));
+  return RectifiedConvolution(x, layer.weight, layer.bias);
 }
 
-at::Tensor Deconv(const Affine& layer, const at::Tensor& x) {
-  return at::conv_transpose2d(x, layer.weight, layer.bias, kStride);
+at::Tensor Deconv(const Affine& layer, const at::Tensor& x, bool rectified = true) {
+  return TransposedConvolution(x, layer.weight, layer.bias, rectified);
 }
 
-// uint8 [N, 64, 64, 3] to float [N, 3, 64, 64]. The permutation keeps the channels innermost in
-// memory, the fastest layout for the convolutions.
+// uint8 [N, 64, 64, 3] to float of the same shape.
 at::Tensor ToPixels(const at::Tensor& frames) {
   CheckTensor(frames, "frames", at::kByte, {-1, Vision::kFrame, Vision::kFrame, 3});
-  return frames.permute({0, 3, 1, 2}).to(at::kFloat).mul_(1.0 / 255);
+  return frames.to(at::kFloat).mul_(1.0 / 255);
 }
 
 }  // namespace
@@ -76,7 +72,7 @@ Vision::Vision(int64_t latents, uint64_t seed, double beta)
 
 LatentGaussian Vision::EncodePixels(const at::Tensor& pixels) const {
   at::Tensor x = Conv(*conv4_, Conv(*conv3_, Conv(*conv2_, Conv(*conv1_, pixels))));
-  x = x.flatten(1);
+  x = x.permute({0, 3, 1, 2}).flatten(1);
   return {at::linear(x, mu_->weight, mu_->bias).to(at::kFloat),
           at::linear(x, logvar_->weight, logvar_->bias).to(at::kFloat)};
 }
@@ -90,11 +86,10 @@ at::Tensor Vision::Decode(const at::Tensor& latents) const {
   const at::Tensor& weight = expand_->weight;
   CheckTensor(latents, "latents", weight.scalar_type(), {-1, latents_});
   at::Tensor x = at::linear(latents.to(weight.device()), weight, expand_->bias);
-  x = x.view({-1, kFeatures, 1, 1});
-  x = at::relu(Deconv(*deconv1_, x));
-  x = at::relu(Deconv(*deconv2_, x));
-  x = at::relu(Deconv(*deconv3_, x));
-  return at::sigmoid(Deconv(*deconv4_, x).to(at::kFloat));
+  x = x.view({-1, 1, 1, kFeatures});
+  x = Deconv(*deconv3_, Deconv(*deconv2_, Deconv(*deconv1_, x)));
+  x = Deconv(*deconv4_, x, /*rectified=*/false);
+  return at::sigmoid(x.to(at::kFloat)).permute({0, 3, 1, 2});
 }
 
 Loss Vision::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
@@ -104,7 +99,8 @@ Loss Vision::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const at::Tensor decoded = Decode(mu + (0.5 * logvar).exp() * epsilon);
 
   const double images = static_cast<double>(pixels.size(0));
-  const at::Tensor squared_error = at::mse_loss(decoded, pixels, at::Reduction::Sum) / images;
+  const at::Tensor squared_error =
+      at::mse_loss(decoded.permute({0, 2, 3, 1}), pixels, at::Reduction::Sum) / images;
   const at::Tensor kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1);
   const double free_nats = 0.5 * static_cast<double>(latents_);
   return {.total = squared_error + beta_ * kl.clamp_min(free_nats).mean(),

@@ -333,10 +333,9 @@ class VisionMemoryWorld final : public World {
   }
 
   at::Tensor Decode(const at::Tensor& z, const at::Tensor& out = {}) const {
-    const at::Tensor frames = out.defined()
-                                  ? out
-                                  : at::empty({z.size(0), kFrame, kFrame, 3},
-                                              at::TensorOptions(device_).dtype(at::kByte));
+    at::Tensor frames = out.defined() ? out
+                                      : at::empty({z.size(0), kFrame, kFrame, 3},
+                                                  at::TensorOptions(device_).dtype(at::kByte));
     decoder_->Decode(z, frames);
     return frames;
   }

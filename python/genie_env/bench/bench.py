@@ -1,4 +1,8 @@
-"""Measures steps per second of a world, beside what the machine's matrix products allow."""
+"""Measures steps per second of a world, beside what the machine's matrix products allow: the limit.
+
+That is the larger of torch's matrix product and of ours (packed weights), each at the shapes of the
+step's own products and at 1024 x 1024.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from genie_env._core import RowCounters, World
+from genie_env._core import PackedProduct, RowCounters, World, build_info
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress, busy
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
@@ -30,11 +34,13 @@ TIERS = {
     "pixels": "every frame decoded, torch tensors",
     "numpy": "features alone, NumPy arrays",
 }
-REPEATS = 5
-_PEAK = 1024
-"""Side of the square matrices whose product gives the machine's peak."""
+REPEATS = 7
+SQUARE = 1024
+"""Side of the square matrices whose product may be the limit."""
 _PRODUCTS = {"features": "features", "numpy": "features", "pixels": "pixels"}
 """The products that a tier is compared with."""
+MULTIPLIERS = ("torch", "packed")
+"""Whose product: torch's, or that of packed weights, which there is on the CPU alone."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,11 @@ class Result:
     steps_per_s: float
     """Environment steps (rows x calls) per second, the median over repeats."""
     best: float
-    products_per_s: float | None
-    """Steps per second of the step's matrix products alone, at the same batch; the median. None
-    where the world's family does not say what they are, as of both shares."""
-    products_share: float | None
-    """steps_per_s / products_per_s."""
-    peak_share: float | None
-    """The arithmetic of the step's matrix products, as a share of the machine's peak."""
+    limit_steps_per_s: float | None
+    """Steps per second of which the matrix products run at the limit; the median. None where the
+    world's family does not say what they are, as is the share."""
+    limit_share: float | None
+    """steps_per_s / limit_steps_per_s."""
 
 
 def repeat(step: Callable[[], object], seconds: float, device: torch.device) -> float:
@@ -106,18 +110,27 @@ def _stepper(env: DreamVectorEnv, tier: str, warm: int) -> Callable[[], object]:
     return lambda: env.step(next(turns))
 
 
-def _multiplier(
-    products: Sequence[Product], batch: int, dtype: torch.dtype, device: torch.device
+def multiplier(
+    who: str, products: Sequence[Product], batch: int, dtype: str, device: torch.device
 ) -> Callable[[], object]:
-    """A call that computes the matrix products of a step of `batch` rows, and nothing else."""
-    rand = functools.partial(torch.rand, dtype=dtype, device=device)
-    inputs = {(p.rows, p.inner): rand(batch * p.rows, p.inner) for p in products}
-    weights = {p.layer: rand(p.outer, p.inner) for p in products}
+    """A call that computes the matrix products of a step of `batch` rows, and nothing else. `who`:
+    one of MULTIPLIERS. Raises ValueError where that cannot multiply `dtype`."""
+    number = getattr(torch, dtype)
+    rand = functools.partial(torch.rand, device=device)
+    inputs = {(p.rows, p.inner): rand(batch * p.rows, p.inner).to(number) for p in products}
+    layers: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+    for p in products:
+        weight = rand(p.outer, p.inner)
+        layers[p.layer] = (
+            PackedProduct(weight, dtype)
+            if who == "packed"
+            else functools.partial(torch.nn.functional.linear, weight=weight.to(number))
+        )
 
     @torch.inference_mode()
     def multiply() -> object:
         for p in products:
-            result = torch.nn.functional.linear(inputs[p.rows, p.inner], weights[p.layer])
+            result = layers[p.layer](inputs[p.rows, p.inner])
         return result
 
     return multiply
@@ -129,7 +142,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
+        "instruction_sets": build_info()["instruction_sets"],
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -197,11 +210,13 @@ def environment_cost(world: World, batch: int, seconds: float) -> Cost:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured: environment steps of a tier, or ("products of ...") their matrix products."""
+    """What is measured: environment steps of a tier, or matrix products."""
 
     dtype: str
     batch: int
-    what: str
+    tier: str
+    who: str = ""
+    """Of products, one of MULTIPLIERS: those of the tier's step, or of the tier "square"."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +252,9 @@ def measure(
     dtypes: Sequence[str],
     seconds: float,
     progress: Progress,
-) -> tuple[list[Result], dict[str, float]]:
-    """All cells, interleaved. Returns the results, and the machine's peak (FLOP/s) by dtype."""
+) -> tuple[list[Result], dict[str, dict[str, float]]]:
+    """All cells, interleaved. Returns the results, and what products of SQUARE x SQUARE matrices
+    reach, in FLOP/s, by dtype and multiplier: also in dtypes that are not measured."""
     task = progress.add_task("making environments", total=None)
     steps: dict[Cell, Callable[[], object]] = {}
     products: dict[str, list[Product]] = {}
@@ -252,25 +268,27 @@ def measure(
         warm = 0 if costs is None else costs.warm_up_steps
         steps |= _cells(world, products, batches, warm)
 
+    square = [Product("square", 1, SQUARE, SQUARE)]
+    for name in ("float32", "bfloat16"):
+        for who, multiply in multipliers(square, SQUARE, name, loader.device).items():
+            steps[Cell(name, SQUARE, "square", who)] = multiply
+
     progress.update(task, description="measuring", total=len(steps) * (REPEATS + 1))
     rates = interleaved(steps, seconds, loader.device, tick=lambda: progress.advance(task))
-    peak_flops = Product("peak", _PEAK, _PEAK, _PEAK).flops
-    peaks = {
-        cell.dtype: peak_flops * statistics.median(rate)
-        for cell, rate in rates.items()
-        if cell.what == "peak"
-    }
-    return list(_results(rates, products, peaks)), peaks
+    flops = {"square": SQUARE * square[0].flops}
+    squares: dict[str, dict[str, float]] = {}
+    for cell, rate in rates.items():
+        if cell.tier == "square":
+            reached = flops["square"] * statistics.median(rate)
+            squares.setdefault(cell.dtype, {})[cell.who] = reached
+    return list(_results(rates, products, squares)), squares
 
 
 def _cells(
     world: World, products: dict[str, list[Product]], batches: Sequence[int], warm: int
 ) -> Iterator[tuple[Cell, Callable[[], object]]]:
     """The steps and products of one world, by batch."""
-    name, device = world.spec.dtype, world.device
-    dtype = getattr(torch, name)
-    peak = [Product("peak", 1, _PEAK, _PEAK)]
-    yield Cell(name, _PEAK, "peak"), _multiplier(peak, _PEAK, dtype, device)
+    name = world.spec.dtype
     for batch in batches:
         for tier in TIERS:
             if tier == "pixels" and world.spec.frame is None:
@@ -283,50 +301,59 @@ def _cells(
             )
             yield Cell(name, batch, tier), _stepper(env, tier, warm)
         for tier, multiplied in products.items():
-            cell = Cell(name, batch, f"products of {tier}")
-            yield cell, _multiplier(multiplied, batch, dtype, device)
+            for who, multiply in multipliers(multiplied, batch, name, world.device).items():
+                yield Cell(name, batch, tier, who), multiply
+
+
+def multipliers(
+    products: Sequence[Product], batch: int, dtype: str, device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """`multiplier` of all that can multiply `dtype` on `device`; on the CPU none where ours cannot,
+    as torch's is then many times slower than in float32."""
+    who = MULTIPLIERS if device.type == "cpu" else MULTIPLIERS[:1]
+    try:
+        return {each: multiplier(each, products, batch, dtype, device) for each in who}
+    except ValueError:  # no bfloat16 here
+        return {}
 
 
 def _results(
-    rates: dict[Cell, list[float]], products: dict[str, list[Product]], peaks: dict[str, float]
+    rates: dict[Cell, list[float]],
+    products: dict[str, list[Product]],
+    squares: dict[str, dict[str, float]],
 ) -> Iterator[Result]:
     for cell, rate in rates.items():
-        if cell.what not in TIERS:
+        if cell.who or cell.tier not in TIERS:
             continue
         median = statistics.median(rate) * cell.batch
-        result = Result(
+        limit: float | None = None
+        tier = _PRODUCTS[cell.tier]
+        if tier in products:
+            flops = sum(product.flops for product in products[tier])
+            own = (replace(cell, tier=tier, who=who) for who in squares[cell.dtype])
+            limit = max(
+                *(cell.batch * statistics.median(rates[each]) for each in own),
+                *(reached / flops for reached in squares[cell.dtype].values()),
+            )
+        yield Result(
             batch=cell.batch,
-            tier=cell.what,
+            tier=cell.tier,
             dtype=cell.dtype,
             steps_per_s=round(median, 1),
             best=round(max(rate) * cell.batch, 1),
-            products_per_s=None,
-            products_share=None,
-            peak_share=None,
+            limit_steps_per_s=limit and round(limit, 1),
+            limit_share=limit and round(median / limit, 4),
         )
-        tier = _PRODUCTS[cell.what]
-        if tier in products:
-            multiplied = cell.batch * statistics.median(
-                rates[replace(cell, what=f"products of {tier}")]
-            )
-            flops = sum(product.flops for product in products[tier])
-            result = replace(
-                result,
-                products_per_s=round(multiplied, 1),
-                products_share=round(median / multiplied, 4),
-                peak_share=round(median * flops / peaks[cell.dtype], 4),
-            )
-        yield result
 
 
 def show(console: Console, results: Sequence[Result], title: str) -> None:
     """Prints the table, a line per batch and tier."""
     table = Table(
         title=title,
-        caption="products: steps/s as a share of what the step's matrix products alone reach at "
-        "that batch; peak: their arithmetic as a share of the machine's peak",
+        caption="limit: the arithmetic of the step's matrix products, as a share of the larger of "
+        f"torch's and our product, at their shapes and at {SQUARE} x {SQUARE}",
     )
-    for column in ("batch", "tier", "dtype", "steps/s", "best", "products", "peak"):
+    for column in ("batch", "tier", "dtype", "steps/s", "best", "limit"):
         table.add_column(column, justify="left" if column in ("tier", "dtype") else "right")
     for batch, lines in itertools.groupby(results, key=lambda result: result.batch):
         for line in lines:
@@ -336,8 +363,7 @@ def show(console: Console, results: Sequence[Result], title: str) -> None:
                 line.dtype,
                 f"{line.steps_per_s:,.0f}",
                 f"{line.best:,.0f}",
-                _percent(line.products_share),
-                _percent(line.peak_share),
+                _percent(line.limit_share),
             )
         table.add_section()
     console.print(table)
@@ -348,7 +374,7 @@ def _percent(share: float | None) -> str:
 
 
 def plot(file: Path, results: Sequence[Result], title: str) -> None:
-    """Steps per second against the batch, beside those of the step's matrix products alone."""
+    """Steps per second against the batch, beside the limit."""
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(TIERS, ("tab:blue", "tab:red", "tab:green"), strict=True))
@@ -366,16 +392,16 @@ def plot(file: Path, results: Sequence[Result], title: str) -> None:
                 marker=marker,
                 label=f"{tier}, {dtype}",
             )
-            products = [r.products_per_s for r in line if r.products_per_s is not None]
-            if products and tier != "numpy":
+            limits = [r.limit_steps_per_s for r in line if r.limit_steps_per_s is not None]
+            if limits and tier != "numpy":
                 axes.plot(
                     batches,
-                    products,
+                    limits,
                     color=colour,
                     marker=marker,
                     markersize=3,
                     linestyle=":",
-                    label=f"matrix products of {tier} alone, {dtype}",
+                    label=f"limit of {tier}, {dtype}",
                 )
     axes.set(xscale="log", yscale="log", xlabel="dreams per batch", ylabel="steps/s", title=title)
     ticks = sorted({result.batch for result in results})
@@ -411,15 +437,17 @@ def bench(
     spec, options = world.spec, options_in_force(world)
     batches = sorted(set(batches or family_of_world(spec.family).default_batches))
     with Progress(console=console, transient=True) as progress:
-        results, peaks = measure(loader, batches, dtypes, seconds, progress)
+        results, squares = measure(loader, batches, dtypes, seconds, progress)
     with busy("measuring what the environment adds", console=console):
         costs = [environment_cost(loader.load(dtype), max(batches), seconds) for dtype in dtypes]
     facts = machine(loader.device)
     how = "".join(f", {name}={value}" for name, value in options.items())
-    title = f"{spec.name}{how} on {facts.get('gpu', facts['cpu'])}, threads: {facts['threads']}"
+    where = facts.get("gpu", f"{facts['cpu']} ({facts['instruction_sets']})")
+    title = f"{spec.name}{how} on {where}, threads: {facts['threads']}"
     show(console, results, title)
-    for name, peak in peaks.items():
-        console.print(f"peak: {peak / 1e9:,.0f} GFLOP/s in {name} ({_PEAK} x {_PEAK} matrices)")
+    for name, reached in squares.items():
+        each = ", ".join(f"{who} {flops / 1e9:,.0f}" for who, flops in reached.items())
+        console.print(f"products of {SQUARE} x {SQUARE} in {name}, GFLOP/s: {each}")
     for cost in costs:
         console.print(
             f"environment: a step of {cost.batch:,} dreams in {cost.dtype} takes "
@@ -430,7 +458,7 @@ def bench(
         report = {
             "results": [asdict(result) for result in results],
             "environment": [asdict(cost) for cost in costs],
-            "machine": {**facts, "peak_flops_per_s": peaks},
+            "machine": {**facts, "square_flops_per_s": squares},
             "world": {"name": spec.name, "fingerprint": spec.fingerprint, "options": options},
             "seconds": seconds,
             "repeats": REPEATS,

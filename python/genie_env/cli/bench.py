@@ -62,9 +62,9 @@ def bench(
 ) -> None:
     """Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.
 
-    Every cell runs five times, in turns with all others; the table has the median and the best.
-    Beside them stands the share of what the step's own matrix products allow at that batch, and of
-    the machine's peak, both measured in the same run. Before a world is measured, its dreams are as
+    Every cell runs seven times, in turns with all others; the table has the median and the best.
+    Beside them stands the share of the limit: of what the machine's matrix products allow, measured
+    in the same run. Before a world is measured, its dreams are as
     long as its attention window.
     """
     options = family_options(option)

@@ -15,8 +15,8 @@ from typing import Any
 SECONDS_UNTOUCHED = 600.0
 """A temporary file that was written to later than this may be that of a process on another machine."""
 
-_TEMPORARY = re.compile(r"\.(\d+)-\d+\.tmp$")
-"""The end of a temporary name, with the number of its process."""
+_TEMPORARY = re.compile(r"\.genie_env-(\d+)-\d+\.tmp$")
+"""The end of AtomicFile's temporary names, with the number of the process."""
 
 
 def user_cache() -> Path:

@@ -9,7 +9,8 @@ from genie_env.families.base import Costs, Options, Product
 
 
 def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
-    """Every transposed convolution counts as a product over the pixels of its input."""
+    """Every transposed convolution counts as a product over the pixels of its input. The first two
+    layers of the decoder, both linear, are one."""
     sizes = config["sizes"]
     latents, hidden = sizes["latents"], sizes["hidden"]
     return Costs(
@@ -19,8 +20,7 @@ def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
             Product("output", 1, hidden, 3 * latents * sizes["components"] + 1),
         ],
         decoding=[
-            Product("expand", 1, latents, 1024),
-            Product("deconv1", 1 * 1, 1024, 128 * 5 * 5),
+            Product("deconv1", 1 * 1, latents, 128 * 5 * 5),
             Product("deconv2", 5 * 5, 128, 64 * 5 * 5),
             Product("deconv3", 13 * 13, 64, 32 * 6 * 6),
             Product("deconv4", 30 * 30, 32, 3 * 6 * 6),

@@ -1,0 +1,73 @@
+#include "genie_env/kernels/cpu/packed_product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "genie_env/kernels/cpu/instruction_sets.h"
+#include "genie_env/kernels/cpu/packed_gemm.h"
+
+namespace genie_env {
+namespace {
+
+constexpr int64_t kPanelColumns = 64;  // as the layers of the worlds
+constexpr int64_t kRowsOfTask = 64;
+
+int64_t RoundUp(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
+
+}  // namespace
+
+PackedProduct::PackedProduct(const at::Tensor& weight, at::ScalarType dtype)
+    : inner_(weight.size(1)),
+      outer_(weight.size(0)),
+      panels_((outer_ + kPanelColumns - 1) / kPanelColumns),
+      columns_(RoundUp((outer_ + panels_ - 1) / panels_, 2)),
+      dtype_(dtype) {
+  const at::Tensor padded = PadTo(PadTo(weight, 0, panels_ * columns_), 1, RoundUp(inner_, 2));
+  weight_ = PackPanels(padded.view({panels_, columns_, -1}), dtype).flatten(1);
+}
+
+at::Tensor PackedProduct::operator()(const at::Tensor& x) const {
+  const at::Tensor input = inner_ % 2 == 0 ? x : PadTo(x, 1, inner_ + 1);
+  const int64_t rows = x.size(0), inner = input.size(1), stride = panels_ * columns_;
+  const at::Tensor out = at::empty({rows, stride}, at::kFloat);
+  const int64_t blocks = (rows + kRowsOfTask - 1) / kRowsOfTask;
+  const auto multiply = [&]<typename Element>(Element /*type*/) {
+    at::parallel_for(0, panels_ * blocks, 1, [&](int64_t begin, int64_t end) {
+      const TileScope tiles{kIsBf16<Element>};
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t panel = task / blocks, first = task % blocks * kRowsOfTask;
+        Multiply(std::min(kRowsOfTask, rows - first), columns_, inner,
+                 input.const_data_ptr<Element>() + first * inner, inner,
+                 weight_.const_data_ptr<Element>() + panel * inner * columns_,
+                 out.mutable_data_ptr<float>() + first * stride + panel * columns_, stride);
+      }
+    });
+  };
+  if (dtype_ == at::kBFloat16) {
+    multiply(at::BFloat16());
+  } else {
+    multiply(float());
+  }
+  return out.narrow(1, 0, outer_);
+}
+
+std::string InstructionSetsInUse() {
+  switch (BestInstructionSet()) {
+    case InstructionSet::kBaseline:
+      return "baseline";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kAvx512:
+      break;
+  }
+#if defined(__x86_64__)
+  if (Bf16IsFaster()) {
+    return __builtin_cpu_supports("amx-bf16") ? "avx512, amx_bf16" : "avx512, avx512_bf16";
+  }
+#endif
+  return "avx512";
+}
+
+}  // namespace genie_env
