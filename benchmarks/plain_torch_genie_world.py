@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from genie_env.bench.bench import usable_dtypes
 from genie_env.families.genie.config import dynamics_window
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
@@ -168,7 +169,7 @@ def main() -> None:
     given.add_argument("--world", type=Path)
     given.add_argument("--genie", default=BENCH, help="sizes of a world of random weights")
     parser.add_argument("--batch", type=int, nargs="+", default=[4, 16])
-    parser.add_argument("--dtype", nargs="+", default=["bfloat16"])
+    parser.add_argument("--dtype", nargs="+", default=usable_dtypes())
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genie_env._core import RowCounters, World
+from genie_env.bench.bench import usable_dtypes
 
 
 class PlainDream:
@@ -192,7 +193,8 @@ def main() -> None:
     print(f"{'batch':>6} {'':24} {'best':>10} {'median':>10}  dream steps/s")
     for rows in options.batch:
         steps: dict[str, Callable[[Tensor], Tensor]] = {}
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        for name in usable_dtypes():
+            dtype = getattr(torch, name)
             steps[f"genie_env {name}"] = OurDream(options.world, rows, name).step
             steps[f"plain {name}"] = PlainDream(options.world, rows, dtype).step
             if options.compile:

@@ -33,7 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from genie_env._core import Dynamics, LatentAction, Memory, Model, Tokenizer, Trainer, Vision
-from genie_env.bench.bench import SQUARE, machine, multipliers, repeat
+from genie_env.bench.bench import SQUARE, machine, multipliers, repeat, usable_dtypes
 from genie_env.families import Product
 
 FRAMES = 100
@@ -300,10 +300,7 @@ def main() -> None:
     torch.manual_seed(0)
     facts = machine(CPU)
     print(f"{facts['cpu']} ({facts['instruction_sets']}), threads: {facts['threads']}")
-    square = [Product("square", SQUARE, SQUARE, SQUARE)]
-    dtypes = arguments.dtype or [
-        dtype for dtype in ("float32", "bfloat16") if multipliers(square, 1, dtype, CPU)
-    ]
+    dtypes = arguments.dtype or usable_dtypes()
     report: dict[str, Any] = {"machine": facts}
     for name in arguments.only or NETWORKS:
         for dtype in ("float32",) if name == "M" else dtypes:

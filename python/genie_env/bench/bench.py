@@ -39,7 +39,7 @@ SQUARE = 1024
 """Side of the square matrices whose product may be the limit."""
 _PRODUCTS = {"features": "features", "numpy": "features", "pixels": "pixels"}
 """The products that a tier is compared with."""
-MULTIPLIERS = ("torch", "packed")
+MULTIPLIERS: tuple[str, ...] = ("torch", "packed")
 """Whose product: torch's, or that of packed weights, which there is on the CPU alone."""
 
 
@@ -305,16 +305,24 @@ def _cells(
                 yield Cell(name, batch, tier, who), multiply
 
 
+def usable_dtypes() -> list[str]:
+    """float32, and bfloat16 where worlds on this CPU can have it."""
+    try:
+        PackedProduct(torch.zeros(2, 2), "bfloat16")
+    except ValueError:
+        return ["float32"]
+    return ["float32", "bfloat16"]
+
+
 def multipliers(
     products: Sequence[Product], batch: int, dtype: str, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """`multiplier` of all that can multiply `dtype` on `device`; on the CPU none where ours cannot,
     as torch's is then many times slower than in float32."""
-    who = MULTIPLIERS if device.type == "cpu" else MULTIPLIERS[:1]
-    try:
-        return {each: multiplier(each, products, batch, dtype, device) for each in who}
-    except ValueError:  # no bfloat16 here
-        return {}
+    who = MULTIPLIERS[:1]
+    if device.type == "cpu":
+        who = MULTIPLIERS if dtype in usable_dtypes() else ()
+    return {each: multiplier(each, products, batch, dtype, device) for each in who}
 
 
 def _results(
