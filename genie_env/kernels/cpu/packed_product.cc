@@ -3,6 +3,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 
 #include "genie_env/kernels/cpu/instruction_sets.h"
@@ -15,6 +19,15 @@ constexpr int64_t kPanelColumns = 64;  // as the layers of the worlds
 constexpr int64_t kRowsOfTask = 64;
 
 int64_t RoundUp(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
+
+bool HasAmxBf16() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;  // __builtin_cpu_supports knows no AMX in older compilers
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0;
+#else
+  return false;
+#endif
+}
 
 }  // namespace
 
@@ -62,12 +75,8 @@ std::string InstructionSetsInUse() {
     case InstructionSet::kAvx512:
       break;
   }
-#if defined(__x86_64__)
-  if (Bf16IsFaster()) {
-    return __builtin_cpu_supports("amx-bf16") ? "avx512, amx_bf16" : "avx512, avx512_bf16";
-  }
-#endif
-  return "avx512";
+  if (!Bf16IsFaster()) return "avx512";
+  return HasAmxBf16() ? "avx512, amx_bf16" : "avx512, avx512_bf16";
 }
 
 }  // namespace genie_env
