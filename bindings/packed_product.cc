@@ -17,6 +17,10 @@ namespace {
 void CheckMatrix(const at::Tensor& matrix, const char* name, at::ScalarType dtype,
                  int64_t columns) {
   CheckTensor(matrix, name, dtype, {-1, columns});
+  if (matrix.numel() == 0) {
+    throw std::invalid_argument(std::string(name) + " is " + Describe(matrix) +
+                                ", expected a matrix that is not empty");
+  }
   if (matrix.is_cpu()) return;
   throw std::invalid_argument(std::string(name) + " is on " + matrix.device().str() +
                               ", expected a tensor on the CPU");

@@ -123,6 +123,13 @@ TEST(StridedConv, TheNumberOfThreadsChangesNothingButRounding) {
   at::set_num_threads(threads);
 }
 
+TEST(StridedConv, TakesNoFrames) {
+  const at::Tensor x = Normal({0, 5, 5, 16}), weight = Normal({16, 32, 4, 4}), bias = Normal({32});
+  const std::vector<int64_t> larger{0, 12, 12, 32}, smaller{0, 1, 1, 16};
+  EXPECT_EQ(TransposedConvolution(x, weight, bias, true).sizes(), larger);
+  EXPECT_EQ(RectifiedConvolution(Normal({0, 5, 5, 32}), weight, Normal({16})).sizes(), smaller);
+}
+
 TEST(StridedConv, LeavesAutocastToLibTorch) {
   const at::Tensor x = Normal({2, 5, 5, 16}), weight = Normal({16, 32, 6, 6}), bias = Normal({32});
   const Bf16Scope autocast(true, at::kCPU);

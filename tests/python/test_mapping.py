@@ -340,6 +340,15 @@ def test_a_classifier_that_is_stopped_goes_on_to_the_same_weights(
     monkeypatch.setattr(midway, "SECONDS_A_CHECKPOINT", 0)
     stores = [EpisodeStore(str(data))]
     settings = {"actions": 3, "window": 3, "steps": 40, "seed": 2}
+    ended: list[dict[str, torch.Tensor]] = []
+    fit = action_classifier._fit
+
+    def noted(network: ActionClassifier, *rest: Any) -> Any:
+        best = fit(network, *rest)
+        ended.append({k: v.clone() for k, v in network.state_dict().items()})
+        return best
+
+    monkeypatch.setattr(action_classifier, "_fit", noted)
     expected, fitted = trained(stores, **settings), []
     batches = action_classifier._batch
 
@@ -356,6 +365,8 @@ def test_a_classifier_that_is_stopped_goes_on_to_the_same_weights(
     with Midway(tmp_path / "figures.json", settings) as again:
         assert train_classifier(stores, **settings, midway=again) == expected
     assert fitted == [*range(26), *range(25, 40)]
+    uninterrupted, resumed = ended
+    assert all(weight.equal(resumed[name]) for name, weight in uninterrupted.items())
     assert list(tmp_path.iterdir()) == []
 
 

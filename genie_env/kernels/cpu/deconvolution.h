@@ -48,6 +48,7 @@ class PackedDeconvolution {
   /// more are read. room: for a row and kSpare numbers, the thread's own.
   template <typename Sum>
   void Run(int64_t frames, const Element* x, const Sum& sum) const {
+    if (frames == 0) return;
     const int64_t threads = at::get_num_threads();
     const int64_t most = std::max<int64_t>(kPixelsOfProduct / (side_ * side_), 1);
     const int64_t turns = DivideUp(frames, threads * most);  // as many groups for every thread

@@ -6,8 +6,8 @@
 
 namespace genie_env {
 
-/// The product of a frozen layer alone, on all threads: the rate that it reaches is the most that a
-/// step of such layers can reach. Immutable and thread-safe.
+/// The product of a frozen layer alone, on all threads: what benchmarks compare a step of such
+/// layers with. Immutable and thread-safe.
 class PackedProduct {
  public:
   /// weight: float32 [outer, inner] on the CPU. dtype: of the inputs, at::kFloat, or at::kBFloat16,

@@ -11,13 +11,17 @@
 #include <ATen/ops/threshold_backward.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "genie_env/kernels/cpu/deconvolution.h"
+#include "genie_env/tensor/check_tensor.h"
 
 // A convolution and its transpose have the same weights, [small channels, large channels, kernel,
 // kernel], between a small image and a large one. Each of the four passes (of both, forward and
@@ -68,19 +72,31 @@ void CopyColumns(const Sizes& sizes, const float* large, int64_t row, float* col
   }
 }
 
-// Calls use(first pixel, pixels, columns) for parts of all small pixels, on all threads.
+// How the rows of all small pixels are divided.
+struct Parts {
+  explicit Parts(const Sizes& sizes) {
+    const int64_t most = std::min(kPixelsOfProduct, kNumbersOfColumns / sizes.columns());
+    const int64_t of_thread = DivideUp(sizes.rows(), at::get_num_threads());
+    rows = std::max<int64_t>(std::min(most / sizes.side, of_thread), 1);
+    count = DivideUp(sizes.rows(), rows);
+    threads = std::min<int64_t>(at::get_num_threads(), count);
+  }
+  int64_t rows;     // of a part, at most
+  int64_t count;    // of parts
+  int64_t threads;  // that work, at most
+};
+
+// Calls use(first pixel, pixels, columns) for every part, on all threads.
 template <typename Use>
 void ForEachColumns(const Sizes& sizes, const at::Tensor& large, const Use& use) {
-  const int64_t most = std::min(kPixelsOfProduct, kNumbersOfColumns / sizes.columns());
-  const int64_t rows_at_once = std::max<int64_t>(most / sizes.side, 1);
-  const int64_t parts = DivideUp(sizes.rows(), rows_at_once);
-  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+  const Parts parts(sizes);
+  at::parallel_for(0, parts.count, 1, [&](int64_t begin, int64_t end) {
     const TileScope tiles{false};
-    const at::Tensor buffer = at::empty({rows_at_once * sizes.side, sizes.columns()}, at::kFloat);
+    const at::Tensor buffer = at::empty({parts.rows * sizes.side, sizes.columns()}, at::kFloat);
     auto* columns = buffer.mutable_data_ptr<float>();
     for (int64_t part = begin; part < end; ++part) {
-      const int64_t first = part * rows_at_once;
-      const int64_t rows = std::min(rows_at_once, sizes.rows() - first);
+      const int64_t first = part * parts.rows;
+      const int64_t rows = std::min(parts.rows, sizes.rows() - first);
       for (int64_t row = 0; row < rows; ++row) {
         CopyColumns(sizes, large.const_data_ptr<float>(), first + row,
                     columns + row * sizes.side * sizes.columns());
@@ -108,18 +124,27 @@ class WeightGradient {
   // small: the small image, or its gradient.
   WeightGradient(const Sizes& sizes, const at::Tensor& small)
       : sizes_(sizes),
-        transposed_(small.view({-1, sizes.small_channels}).t().contiguous()),
-        sums_(at::zeros({at::get_num_threads(), sizes.small_channels, sizes.columns()},
-                        at::kFloat)) {}
+        small_(small),
+        most_(Parts(sizes).rows * sizes.side),
+        transposed_(at::empty({Parts(sizes).threads, sizes.small_channels, most_}, at::kFloat)),
+        sums_(
+            at::zeros({Parts(sizes).threads, sizes.small_channels, sizes.columns()}, at::kFloat)) {}
 
   void Add(int64_t first, int64_t pixels, const float* columns) const {
-    const int64_t all = transposed_.size(1), size = sizes_.columns();
-    float* sums =
-        sums_.mutable_data_ptr<float>() + at::get_thread_num() * sizes_.small_channels * size;
+    const int64_t size = sizes_.columns(), channels = sizes_.small_channels;
+    const int64_t thread = at::get_thread_num();
+    float* sums = sums_.mutable_data_ptr<float>() + thread * channels * size;
+    // Its stride is always the same: oneDNN compiles a kernel for each.
+    float* transposed = transposed_.mutable_data_ptr<float>() + thread * channels * most_;
+    const float* small = small_.const_data_ptr<float>() + first * channels;
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+        transposed[channel * most_ + pixel] = small[pixel * channels + channel];
+      }
+    }
     const int64_t panel = size % kPanelColumns == 0 ? kPanelColumns : size;
     for (int64_t column = 0; column < size; column += panel) {
-      MultiplyStrided(sizes_.small_channels, panel, pixels,
-                      transposed_.const_data_ptr<float>() + first, all, columns + column, size,
+      MultiplyStrided(channels, panel, pixels, transposed, most_, columns + column, size,
                       sums + column, size, /*add=*/true);
     }
   }
@@ -133,8 +158,10 @@ class WeightGradient {
 
  private:
   const Sizes& sizes_;
-  at::Tensor transposed_;  // [small channels, pixels]
-  at::Tensor sums_;
+  at::Tensor small_;
+  int64_t most_;           // pixels of a part
+  at::Tensor transposed_;  // [threads, small channels, pixels]
+  at::Tensor sums_;        // [threads, small channels, columns]
 };
 
 // The large image, [frames, large_side, large_side, channels], of a small one.
@@ -148,7 +175,9 @@ at::Tensor Spread(const at::Tensor& small, const at::Tensor& weight, const at::T
   at::Tensor large =
       layer.out_side() < large_side ? at::zeros(shape, at::kFloat) : at::empty(shape, at::kFloat);
   auto* to = large.mutable_data_ptr<float>();
-  layer.Run(frames, small.const_data_ptr<float>(),
+  // Frames of one pixel are read a few further than there are.
+  const at::Tensor input = small.size(1) == 1 ? PadTo(small, 0, frames + 7) : small;
+  layer.Run(frames, input.const_data_ptr<float>(),
             [&](const SquaresBlock& block, int64_t row, float* room) {
               float* out = to + (row / layer.out_side() * large_side + row % layer.out_side()) *
                                     large_side * channels;
@@ -163,6 +192,21 @@ at::Tensor Spread(const at::Tensor& small, const at::Tensor& weight, const at::T
             });
   if (rectified && channels % 16 != 0) large.relu_();
   return large;
+}
+
+void CheckOnce() {
+  if (!at::GradMode::is_enabled()) return;
+  throw std::invalid_argument(
+      "create_graph is true, but convolutions of stride 2 in float32 on the CPU can be "
+      "differentiated once only");
+}
+
+// x: [frames, side, side, channels], at least as large as the kernel where it is convolved.
+void CheckInput(const at::Tensor& x, int64_t channels, int64_t least_side) {
+  CheckTensor(x, "x", x.scalar_type(), {-1, -1, -1, channels});
+  if (x.size(1) == x.size(2) && x.size(1) >= least_side) return;
+  throw std::invalid_argument("x is " + Describe(x) + ", expected a square of at least " +
+                              std::to_string(least_side) + " pixels a side");
 }
 
 using torch::autograd::AutogradContext;
@@ -185,6 +229,7 @@ struct ConvolutionFunction : torch::autograd::Function<ConvolutionFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    CheckOnce();
     const variable_list saved = context->get_saved_variables();
     const Variable &x = saved[0], &weight = saved[1], &y = saved[2];
     const Sizes sizes(weight, x);
@@ -212,6 +257,7 @@ struct DeconvolutionFunction : torch::autograd::Function<DeconvolutionFunction> 
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    CheckOnce();
     const variable_list saved = context->get_saved_variables();
     const Variable &x = saved[0], &weight = saved[1], &y = saved[2];
     at::Tensor gradient = gradients[0];
@@ -242,6 +288,7 @@ bool Packed(const at::Tensor& x, const at::Tensor& weight) {
 
 at::Tensor RectifiedConvolution(const at::Tensor& x, const at::Tensor& weight,
                                 const at::Tensor& bias) {
+  CheckInput(x, weight.size(1), weight.size(2));
   if (Packed(x, weight)) return ConvolutionFunction::apply(x.contiguous(), weight, bias);
   const at::Tensor y = at::conv2d(x.permute({0, 3, 1, 2}), weight, bias, kStride);
   return at::relu(y).permute({0, 2, 3, 1});
@@ -249,6 +296,7 @@ at::Tensor RectifiedConvolution(const at::Tensor& x, const at::Tensor& weight,
 
 at::Tensor TransposedConvolution(const at::Tensor& x, const at::Tensor& weight,
                                  const at::Tensor& bias, bool rectified) {
+  CheckInput(x, weight.size(0), 1);
   if (x.size(1) == 1 && x.size(2) == 1) {  // one square; the weights are not copied
     const at::Tensor squares = at::matmul(x.flatten(1), weight.flatten(1));
     const at::Tensor y =

@@ -13,7 +13,7 @@ at::Tensor RectifiedConvolution(const at::Tensor& x, const at::Tensor& weight,
                                 const at::Tensor& bias);
 
 /// conv_transpose2d(x), or max(that, 0). weight: [in, out, kernel, kernel]; bias: [out].
-at::Tensor TransposedConvolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                         bool rectified);
+at::Tensor TransposedConvolution(const at::Tensor& x, const at::Tensor& weight,
+                                 const at::Tensor& bias, bool rectified);
 
 }  // namespace genie_env

@@ -23,7 +23,7 @@ class FrozenDecoder {
 /// used.
 std::unique_ptr<const FrozenDecoder> MakeDecoderCpu(const Vision& vision, at::ScalarType dtype);
 
-/// Runs on any device through LibTorch's operators alone. dtype: that of V's weights.
+/// Runs V itself, on any device. dtype: that of V's weights.
 std::unique_ptr<const FrozenDecoder> MakeDecoderTorch(std::shared_ptr<const Vision> vision,
                                                       at::ScalarType dtype);
 

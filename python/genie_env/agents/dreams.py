@@ -56,7 +56,7 @@ class BlindPolicies:
 
     def __init__(self, game: Game, rows: Sequence[tuple[str, int]], device: torch.device) -> None:
         self._game, self._rows, self._device = game, list(rows), device
-        self._actions = torch.zeros(len(self._rows), 0, dtype=torch.int64)
+        self._actions = torch.zeros(len(self._rows), 0, dtype=torch.int64, device=device)
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
         if step >= self._actions.shape[1]:
@@ -171,7 +171,9 @@ class Dreams:
         """Plays an episode a seed, all in one batch, until every one has ended. `midway` keeps the
         scores of those that have, and they are not played again."""
         midway = midway or Midway(None, {})
-        ended = midway.found.get("scores", torch.full((len(seeds),), torch.nan))
+        ended = midway.found.get("scores", torch.empty(0))
+        if len(ended) != len(seeds):
+            ended = torch.full((len(seeds),), torch.nan)
         try:
             return self._play(policy, seeds, on_step, midway, ended)
         except KeyboardInterrupt:

@@ -31,7 +31,7 @@ def kept(
             raise ValueError(f"{file} is damaged: its checksum is of another content")
         except ValueError as error:
             say(f"{error}; it is made again")
-    with Midway(file, identity) as midway:
+    with Midway(file, {**identity, "found": repr(schema)}) as midway:
         found = {**identity, **find(midway)}
         write_json(file, {**found, "checksum": checksum(found)})
     return found

@@ -296,10 +296,13 @@ def _load_checkpoint(
 
     torch.set_rng_state(found["random"])
     network.load_state_dict(named("network."))
+    parameters = [*network.parameters()]
     moments: dict[int, Tensors] = {}
     for key, value in named("optimizer.").items():
-        parameter, name = key.split(".")
-        moments.setdefault(int(parameter), {})[name] = value
+        index, name = key.split(".")
+        if value.dim() > 0:  # in the parameter's layout, on which the update's bits may depend
+            value = torch.empty_like(parameters[int(index)]).copy_(value)
+        moments.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     best = named("best."), int(found["best_step"]), float(found["right"])
     return int(found["step"]), best

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from genie_env.evaluation.rollouts import Starts, measure
 from genie_env.evaluation.statistics import RESAMPLES, Curve, summarise_groups
 from genie_env.families import family_of_world
 from genie_env.families.world_files import LATENT_ACTIONS_FOLDER
-from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
     held_out_actions,
@@ -166,9 +167,10 @@ def fidelity(
     with ExitStack() as stack:
         if out is not None:
             stack.enter_context(only_writer(out))
+        actions = actions_of(loaded, world, data, stores, latent_actions)
         drawn = Starts.draw(
             stores,
-            actions_of(loaded, world, data, stores, latent_actions),
+            actions,
             len(spec.actions),
             burn_in=burn_in,
             horizon=horizon,
@@ -195,7 +197,12 @@ def fidelity(
             "latent_actions_weights": latent_actions and weights_fingerprint(latent_actions),
             "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
         }
-        midway = stack.enter_context(Midway(json_file if out is None else out / "fidelity", facts))
+        contents = {
+            "frames": [frames_fingerprint(store) for store in stores],
+            "actions": [sha256(array.tobytes()).hexdigest() for array in actions],
+        }
+        place = json_file if out is None else out / "fidelity"
+        midway = stack.enter_context(Midway(place, {**facts, **contents}))
         console = Console()
         if not console.is_terminal:
             console.width = max(console.width, 120)  # a file is as wide as the table

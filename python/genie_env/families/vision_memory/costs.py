@@ -10,7 +10,7 @@ from genie_env.families.base import Costs, Options, Product
 
 def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
     """Every transposed convolution counts as a product over the pixels of its input. The first two
-    layers of the decoder, both linear, are one."""
+    layers of the decoder, both linear, are one, as on the CPU."""
     sizes = config["sizes"]
     latents, hidden = sizes["latents"], sizes["hidden"]
     return Costs(
