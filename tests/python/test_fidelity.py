@@ -251,12 +251,9 @@ def test_many_starts_go_in_several_batches(slides: Path, monkeypatch: pytest.Mon
     assert all((parts[name] == whole[name]).all() for name in whole)
 
 
-def test_a_measurement_that_is_stopped_goes_on_after_its_last_batch(
-    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rollouts, "ROWS", 5)
-    starts, batches = draw(slides), rollouts._measure_batch
-    whole, measured = measure(Slider(), starts), []  # type: ignore[arg-type]
+def stopped_at_the_second_batch(patch: pytest.MonkeyPatch) -> list[int]:
+    """Ctrl-C arrives there, once, in batches of 5. The number of starts of every batch that begins."""
+    batches, measured = rollouts._measure_batch, list[int]()
 
     def stopped(world: World, part: Starts, *rest: Any) -> Any:
         measured.append(len(part))
@@ -264,7 +261,17 @@ def test_a_measurement_that_is_stopped_goes_on_after_its_last_batch(
             raise KeyboardInterrupt
         return batches(world, part, *rest)
 
-    monkeypatch.setattr(rollouts, "_measure_batch", stopped)
+    patch.setattr(rollouts, "_measure_batch", stopped)
+    patch.setattr(rollouts, "ROWS", 5)
+    return measured
+
+
+def test_a_measurement_that_is_stopped_goes_on_after_its_last_batch(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = draw(slides)
+    whole = measure(Slider(), starts)  # type: ignore[arg-type]
+    measured = stopped_at_the_second_batch(monkeypatch)
     results = tmp_path / "fidelity.json"
     for error in (pytest.raises(KeyboardInterrupt), nullcontext()):
         with error, Midway(results, {"seed": 0}) as midway:
@@ -278,16 +285,7 @@ def test_a_measurement_that_is_stopped_goes_on_after_its_last_batch(
 def test_the_command_goes_on_from_what_it_measured(
     place: str, random_world: Path, noises: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollouts, "ROWS", 5)
-    batches, measured = rollouts._measure_batch, []
-
-    def stopped(world: World, part: Starts, *rest: Any) -> Any:
-        measured.append(len(part))
-        if len(measured) == 2:
-            raise KeyboardInterrupt
-        return batches(world, part, *rest)
-
-    monkeypatch.setattr(rollouts, "_measure_batch", stopped)
+    measured = stopped_at_the_second_batch(monkeypatch)
     where: dict[str, Any] = {"json_file": tmp_path / "found.json"}
     if place == "out":
         where["out"] = tmp_path / "out"
