@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 // Each kernel is written once, as an always-inlined body, and compiled into one function for each
 // instruction set: there is no -march for the whole library, which must run on any processor.
@@ -36,6 +39,16 @@ inline InstructionSet BestInstructionSet() {
   }
 #endif
   return InstructionSet::kBaseline;
+}
+
+/// The kernels that may run here, of those compiled for each instruction set, in their order.
+template <typename Kernels>
+std::vector<Kernels> Supported(std::initializer_list<std::pair<InstructionSet, Kernels>> compiled) {
+  std::vector<Kernels> supported;
+  for (const auto& [set, kernels] : compiled) {
+    if (set <= BestInstructionSet()) supported.push_back(kernels);
+  }
+  return supported;
 }
 
 }  // namespace genie_env

@@ -376,13 +376,13 @@ GENIE_ENV_TRANSFORMER_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
 
 template <typename Element>
 std::vector<TransformerKernels<Element>> SupportedTransformerKernels() {
-  std::vector<TransformerKernels<Element>> supported{Baseline<Element>::kTable};
+  return Supported<TransformerKernels<Element>>({
+    {InstructionSet::kBaseline, Baseline<Element>::kTable},
 #if defined(__x86_64__)
-  const InstructionSet best = BestInstructionSet();
-  if (best >= InstructionSet::kAvx2) supported.push_back(Avx2<Element>::kTable);
-  if (best >= InstructionSet::kAvx512) supported.push_back(Avx512<Element>::kTable);
+        {InstructionSet::kAvx2, Avx2<Element>::kTable},
+        {InstructionSet::kAvx512, Avx512<Element>::kTable},
 #endif
-  return supported;
+  });
 }
 
 template std::vector<TransformerKernels<float>> SupportedTransformerKernels<float>();

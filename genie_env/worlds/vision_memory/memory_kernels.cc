@@ -223,13 +223,12 @@ GENIE_ENV_MEMORY_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
 }  // namespace
 
 std::vector<MemoryKernels> SupportedMemoryKernels() {
-  std::vector<MemoryKernels> supported{Baseline::kTable};
+  return Supported<MemoryKernels>({
+    {InstructionSet::kBaseline, Baseline::kTable},
 #if defined(__x86_64__)
-  const InstructionSet best = BestInstructionSet();
-  if (best >= InstructionSet::kAvx2) supported.push_back(Avx2::kTable);
-  if (best >= InstructionSet::kAvx512) supported.push_back(Avx512::kTable);
+        {InstructionSet::kAvx2, Avx2::kTable}, {InstructionSet::kAvx512, Avx512::kTable},
 #endif
-  return supported;
+  });
 }
 
 }  // namespace genie_env
