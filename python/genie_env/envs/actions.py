@@ -140,8 +140,8 @@ def actions_of_json(value: Any) -> Actions:
         raise ValueError(f'"actions" has no {error.args[0]!r}') from None
     raise ValueError(
         f'"actions" is {str(value)[:200]}; expected {{"type": "discrete", "meanings": [texts], '
-        '"start": integer}} or {{"type": "box", "shape": [integers], "low": [numbers], "high": '
-        "[numbers]}}"
+        '"start": integer} or {{"type": "box", "shape": [integers], "low": [numbers], "high": '
+        "[numbers]}"
     )
 
 
