@@ -46,26 +46,45 @@ void InitTrainer(py::module_& m) {
 
   py::class_<Memory, Model, std::shared_ptr<Memory>>(
       m, "Memory", "M of World Models: an LSTM with a mixture density output.")
-      .def(py::init([](int64_t latents, int64_t hidden, int64_t components, uint64_t seed) {
-             return std::make_shared<Memory>(MemorySizes{latents, hidden, components}, seed);
-           }),
-           py::kw_only(), py::arg("latents") = 64, py::arg("hidden") = 512,
-           py::arg("components") = 5, py::arg("seed") = 0)
       .def(
-          "termination_logits",
+          py::init([](int64_t latents, int64_t hidden, int64_t components, int64_t actions,
+                      const std::optional<std::pair<double, double>>& rewards,
+                      bool judges_termination, uint64_t seed) {
+            std::optional<RewardRange> range;
+            if (rewards) range = {rewards->first, rewards->second};
+            return std::make_shared<Memory>(MemorySizes{latents, hidden, components, actions}, seed,
+                                            range, judges_termination);
+          }),
+          py::kw_only(), py::arg("latents") = 64, py::arg("hidden") = 512,
+          py::arg("components") = 5, py::arg("actions") = 1, py::arg("rewards") = py::none(),
+          py::arg("judges_termination") = false, py::arg("seed") = 0,
+          "actions: numbers that M reads of an action. rewards: the smallest and the largest, "
+          "where "
+          "M learns them. judges_termination: whether a termination depends on the next frame too.")
+      .def(
+          "judge_windows",
           [](const Memory& memory, const TensorMap& batch, uint64_t noise_step) {
-            return Reading(memory, "termination_logits", [&] {
+            return Reading(memory, "judge_windows", [&] {
               const FrozenScope scope;
               TrainingNoise noise(0, noise_step);
-              return memory.TerminationLogits(batch, noise);
+              Memory::Outcomes outcomes = memory.JudgeWindows(batch, noise);
+              TensorMap found{{"termination_logits", outcomes.termination_logits},
+                              {"judged", outcomes.judged},
+                              {"followed", outcomes.followed}};
+              if (outcomes.rewards.defined()) found.emplace("rewards", outcomes.rewards);
+              return found;
             });
           },
           py::arg("batch"), py::arg("noise_step"),
-          "The termination logits of a batch of windows: float32 [N, T]. They are trained with a "
-          "higher weight of terminations, so their probabilities are too high.")
+          "What M says of a batch of windows, each [N, T]: \"termination_logits\" (float32; "
+          "trained "
+          "with a higher weight of terminations, so their probabilities are too high), valid where "
+          "\"judged\" (bool), and, where M learns them, \"rewards\" (float32, expected), valid "
+          "where \"followed\" (bool).")
       .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
       .def_property_readonly("hidden", [](const Memory& m) { return m.sizes().hidden; })
-      .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; });
+      .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; })
+      .def_property_readonly("actions", [](const Memory& m) { return m.sizes().actions; });
 
   py::class_<Trainer>(m, "Trainer",
                       "One network, its loss and its optimiser (Adam). The loop around it (data "

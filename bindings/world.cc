@@ -92,10 +92,16 @@ const char* Name(OptionType type) {
   return "";
 }
 
+// "6 actions", "actions [2]"
+std::string ActionsText(const ActionSpec& spec) {
+  if (spec.box) return "actions " + ShapeText(spec.box->shape);
+  return std::to_string(spec.count()) + " actions";
+}
+
 // "'doom-genie' (genie), 6 actions, observations: tokens, latents, pixels, passes=3"
 std::string Description(const WorldSpec& spec) {
-  std::string text = "'" + spec.name + "' (" + spec.family + "), " +
-                     std::to_string(spec.actions.count()) + " actions, observations: ";
+  std::string text = "'" + spec.name + "' (" + spec.family + "), " + ActionsText(spec.actions) +
+                     ", observations: ";
   for (size_t i = 0; i < spec.observations.size(); ++i) {
     text += (i == 0 ? "" : ", ") + spec.observations[i].name;
   }
@@ -222,14 +228,31 @@ void InitSpecs(py::module_& m) {
                ")";
       });
 
+  py::class_<ActionSpec>(
+      m, "ActionSpec",
+      "The actions of a world: numbered ones, int64 [N], or, where `shape` is not "
+      "None, points of a box, float32 [N, *shape].")
+      .def_readonly("meanings", &ActionSpec::meanings, "What each numbered action means, in order.")
+      .def_readonly("start", &ActionSpec::start, "The number of the first.")
+      .def_property_readonly("shape",
+                             [](const ActionSpec& s) -> std::optional<std::vector<int64_t>> {
+                               if (!s.box) return std::nullopt;
+                               return s.box->shape;
+                             })
+      .def_property_readonly(
+          "low", [](const ActionSpec& s) { return s.box ? s.box->low : std::vector<float>(); },
+          "Smallest numbers of a point, in row-major order.")
+      .def_property_readonly(
+          "high", [](const ActionSpec& s) { return s.box ? s.box->high : std::vector<float>(); },
+          "Largest numbers of a point, in row-major order.")
+      .def("__repr__", [](const ActionSpec& s) { return "ActionSpec(" + ActionsText(s) + ")"; });
+
   py::class_<WorldSpec>(m, "WorldSpec", "What a world is, fixed when it is loaded.")
       .def_readonly("name", &WorldSpec::name)
       .def_readonly("family", &WorldSpec::family)
       .def_readonly("fingerprint", &WorldSpec::fingerprint,
                     "SHA-256 of config, weights and starts; goes with every result.")
-      .def_property_readonly(
-          "actions", [](const WorldSpec& s) { return s.actions.meanings; },
-          "What each discrete action means, in order.")
+      .def_readonly("actions", &WorldSpec::actions)
       .def_readonly("observations", &WorldSpec::observations,
                     "What `observe` can give; the first is the default.")
       .def_readonly("frame", &WorldSpec::frame,

@@ -22,7 +22,7 @@ enum class AutoresetMode {
 };
 
 /// Reward (float32 [N]) or termination (bool [N]) of a step: a function of observation [N, *spec],
-/// action (int64 [N]) and next observation: copies, which the two functions share. Its values for
+/// action [N, *spec] and next observation: copies, which the two functions share. Its values for
 /// rows that begin an episode are ignored; the others must be finite.
 using StepFunction = std::function<at::Tensor(
     const at::Tensor& observation, const at::Tensor& action, const at::Tensor& next_observation)>;
@@ -58,7 +58,7 @@ struct ResetOptions {
   /// uint8 [N, H, W, 3], or [N, T, H, W, 3] to follow with the T - 1 actions between them; these
   /// steps count towards the time limit.
   std::optional<at::Tensor> frames = std::nullopt;
-  std::optional<at::Tensor> actions = std::nullopt;  ///< int64 [N, T - 1]
+  std::optional<at::Tensor> actions = std::nullopt;  ///< [N, T - 1, *spec], see ActionSpec
   /// Called between frames that are followed. Exceptions propagate unchanged; no row has begun.
   std::function<void()> between_frames = nullptr;
   /// Of N rows, or of one for all: a new episode begins where it was taken.
@@ -114,9 +114,9 @@ class VecEnv {
   /// anything else).
   at::Tensor Reset(const ResetOptions& options = {});
 
-  /// One dreamt frame a row. actions: int64 [N]. out: where the observation is written and what the
-  /// result holds ([N, *spec], contiguous, on the world's device); undefined: a fresh tensor. After
-  /// a failure other than a wrong argument, `out` may be half written.
+  /// One dreamt frame a row. actions: [N, *spec], see ActionSpec. out: where the observation is
+  /// written and what the result holds ([N, *spec], contiguous, on the world's device); undefined:
+  /// a fresh tensor. After a failure other than a wrong argument, `out` may be half written.
   VecEnvStep Step(const at::Tensor& actions, const at::Tensor& out = {});
 
   /// One given frame a row (uint8 [N, H, W, 3]), reality's for instance. `terminated` is then only

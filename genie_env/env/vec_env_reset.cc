@@ -66,8 +66,10 @@ std::optional<ReadyRows> VecEnv::Impl::MakeReady(const ResetOptions& given, cons
   CheckTensor(*given.frames, "frames", at::kByte, shape);
   const int64_t steps = given.frames->size(1) - 1;
   if (steps < 0) throw std::invalid_argument("frames: got none a row, expected one or more");
-  const at::Tensor actions = given.actions.value_or(at::zeros({tracker.rows(), 0}, at::kLong));
-  CheckTensor(actions, "actions", at::kLong, {tracker.rows(), steps});
+  const ActionSpec& action = world->spec().actions;
+  const at::Tensor actions = given.actions.value_or(
+      at::zeros(ActionShape(action, {tracker.rows(), 0}), ActionType(action)));
+  CheckTensor(actions, "actions", ActionType(action), ActionShape(action, {tracker.rows(), steps}));
 
   const HostView<int64_t> view(rows);
   RowCounters counters;

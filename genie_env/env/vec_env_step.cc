@@ -22,7 +22,7 @@ void CheckRewards(const at::Tensor& reward, const std::vector<int64_t>& beginnin
 VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions, const at::Tensor& out) {
   CheckReady("step");
   tracker.CheckBegun("step");
-  CheckTensor(actions, "actions", at::kLong, {tracker.rows()});
+  CheckActionTensor(actions);
   if (options.autoreset_mode != AutoresetMode::kNextStep) {
     tracker.CheckNoneEnded("step", options.autoreset_mode == AutoresetMode::kDisabled
                                        ? "autoreset is disabled"
@@ -39,7 +39,7 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions, const at::Tensor& out) 
   at::Tensor taken = actions;
   if (!ended.empty()) {
     begins = MaskOf(ended);
-    taken = actions.masked_fill(begins.to(actions.device()), 0);
+    taken = WithAnyAction(actions, world->spec().actions, begins);
   }
   const std::optional<BeforeStep> before = SaveForRollback(ended);
   WorldStep dreamt =
@@ -140,6 +140,11 @@ void VecEnv::Impl::ResetEndedRows(VecEnvStep& step) {
   ObserveRows(step.observation, ended);
 }
 
+void VecEnv::Impl::CheckActionTensor(const at::Tensor& actions) const {
+  const ActionSpec& spec = world->spec().actions;
+  CheckTensor(actions, "actions", ActionType(spec), ActionShape(spec, {tracker.rows()}));
+}
+
 /// bool [N], on the CPU.
 at::Tensor VecEnv::Impl::MaskOf(const std::vector<int64_t>& rows) const {
   at::Tensor mask = at::zeros({tracker.rows()}, at::kBool);
@@ -157,7 +162,7 @@ void VecEnv::Impl::ObserveRows(const at::Tensor& observation,
 VecEnvStep VecEnv::Impl::Follow(const at::Tensor& actions, const at::Tensor& frames) {
   CheckReady("follow");
   tracker.CheckBegun("follow");
-  CheckTensor(actions, "actions", at::kLong, {tracker.rows()});
+  CheckActionTensor(actions);
   tracker.CheckNoneEnded("follow", "following resets no row");
   RowCounters next = tracker.PlanFollow();
   const std::optional<BeforeStep> before = SaveForRollback({});

@@ -44,11 +44,7 @@ class JsonFields {
 
   int64_t Integer(const char* name, int64_t least, int64_t most) const {
     const nlohmann::json& value = Value(name);
-    // The parser makes a number beyond int64 unsigned or a float.
-    const bool fits = value.is_number_integer() &&
-                      (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX) &&
-                      value.get<int64_t>() >= least && value.get<int64_t>() <= most;
-    if (!fits) {
+    if (!IsInteger(value, least, most)) {
       Fail(name, "an integer from " + std::to_string(least) + " to " + std::to_string(most));
     }
     return value.get<int64_t>();
@@ -86,6 +82,40 @@ class JsonFields {
     return value.get<std::vector<float>>();
   }
 
+  /// `count` finite numbers.
+  std::vector<float> Numbers(const char* name, size_t count) const {
+    const nlohmann::json& value = Value(name);
+    bool numbers = value.is_array() && value.size() == count;
+    for (size_t i = 0; numbers && i < count; ++i) {
+      numbers = value[i].is_number() && std::isfinite(value[i].get<float>());
+    }
+    if (!numbers) Fail(name, "a list of " + std::to_string(count) + " finite numbers");
+    return value.get<std::vector<float>>();
+  }
+
+  /// At most `count` integers, each from `least` to `most`.
+  std::vector<int64_t> Integers(const char* name, size_t count, int64_t least, int64_t most) const {
+    const nlohmann::json& value = Value(name);
+    bool integers = value.is_array() && value.size() <= count;
+    for (size_t i = 0; integers && i < value.size(); ++i) {
+      integers = IsInteger(value[i], least, most);
+    }
+    if (!integers) {
+      Fail(name, "a list of at most " + std::to_string(count) + " integers from " +
+                     std::to_string(least) + " to " + std::to_string(most));
+    }
+    return value.get<std::vector<int64_t>>();
+  }
+
+  /// Whether the field is this text.
+  bool Is(const char* name, const char* text) const { return Value(name) == text; }
+
+  /// Throws FormatError: the field is not what was expected.
+  [[noreturn]] void Fail(const char* name, const std::string& expected) const {
+    throw FormatError(file_ + ": \"" + prefix_ + name + "\" is " + Shortened(Value(name).dump()) +
+                      ", expected " + expected);
+  }
+
   /// Whether the field is `yes`; it may only be that or `no`.
   bool Choice(const char* name, const char* yes, const char* no) const {
     const nlohmann::json& value = Value(name);
@@ -102,9 +132,11 @@ class JsonFields {
     return *found;
   }
 
-  [[noreturn]] void Fail(const char* name, const std::string& expected) const {
-    throw FormatError(file_ + ": \"" + prefix_ + name + "\" is " + Shortened(Value(name).dump()) +
-                      ", expected " + expected);
+  // The parser makes a number beyond int64 unsigned or a float.
+  static bool IsInteger(const nlohmann::json& value, int64_t least, int64_t most) {
+    return value.is_number_integer() &&
+           (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX) &&
+           value.get<int64_t>() >= least && value.get<int64_t>() <= most;
   }
 
   const nlohmann::json& object_;

@@ -1,7 +1,9 @@
 #include "genie_env/worlds/check_arguments.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
@@ -26,6 +28,19 @@ at::ScalarType ScalarTypeOf(DType dtype) {
       return at::kFloat;
   }
   throw std::logic_error("an unknown DType");
+}
+
+/// Throws InvalidAction where a number lies outside its bounds by more than rounding.
+void CheckWithin(float number, const ActionBox& box, int64_t row, int64_t index) {
+  const auto at = static_cast<size_t>(index);
+  const float low = box.low[at], high = box.high[at];
+  const float rounding =
+      4 * std::numeric_limits<float>::epsilon() * std::max(std::abs(low), std::abs(high));
+  if (number >= low - rounding && number <= high + rounding) return;
+  std::string place = std::to_string(row);
+  if (!box.shape.empty()) place += ", " + std::to_string(index);
+  throw InvalidAction("actions[" + place + "] is " + NumberText(number) + ", expected " +
+                      NumberText(low) + " to " + NumberText(high));
 }
 
 bool IsTemperature(double number) {
@@ -135,24 +150,59 @@ void CheckFinite(const WorldStep& step, const WorldSpec& spec, const std::string
   }
 }
 
-at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device) {
-  if (!actions.defined() || actions.scalar_type() != at::kLong ||
-      actions.sizes() != at::IntArrayRef{rows}) {
+at::ScalarType ActionType(const ActionSpec& spec) { return spec.box ? at::kFloat : at::kLong; }
+
+std::vector<int64_t> ActionShape(const ActionSpec& spec, std::vector<int64_t> leading) {
+  if (spec.box) leading.insert(leading.end(), spec.box->shape.begin(), spec.box->shape.end());
+  return leading;
+}
+
+at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, const ActionSpec& spec,
+                        at::Device device) {
+  const std::vector<int64_t> shape = ActionShape(spec, {rows});
+  if (!actions.defined() || actions.scalar_type() != ActionType(spec) || actions.sizes() != shape) {
     throw InvalidAction("actions: got " + Describe(actions) + ", expected " +
-                        Describe(at::kLong, {rows}));
+                        Describe(ActionType(spec), shape));
   }
-  // A copy: the kernels index with what was checked, whatever another thread writes meanwhile.
+  // A copy: the kernels read what was checked, whatever another thread writes meanwhile.
   const at::Tensor given = actions.cpu().contiguous();
-  const at::Tensor host = at::empty({rows}, at::kLong);
+  const at::Tensor host = at::empty(given.sizes(), given.options());
+  if (spec.box) {
+    const ActionBox& box = *spec.box;
+    std::copy_n(given.const_data_ptr<float>(), given.numel(), host.mutable_data_ptr<float>());
+    for (int64_t i = 0; i < host.numel(); ++i) {
+      CheckWithin(host.const_data_ptr<float>()[i], box, i / box.numel(), i % box.numel());
+    }
+    return ToDevice(host, device);
+  }
   std::copy_n(given.const_data_ptr<int64_t>(), rows, host.mutable_data_ptr<int64_t>());
   for (int64_t row = 0; row < rows; ++row) {
-    const int64_t action = host.const_data_ptr<int64_t>()[row];
-    if (action < 0 || action >= count) {
+    int64_t& action = host.mutable_data_ptr<int64_t>()[row];
+    if (action < spec.start || action - spec.start >= spec.count()) {
       throw InvalidAction("actions[" + std::to_string(row) + "] is " + std::to_string(action) +
-                          ", expected 0 to " + std::to_string(count - 1));
+                          ", expected " + std::to_string(spec.start) + " to " +
+                          std::to_string(spec.start + spec.count() - 1));
     }
+    action -= spec.start;
   }
   return ToDevice(host, device);
+}
+
+at::Tensor ScaledToOne(const at::Tensor& actions, const ActionBox& box) {
+  std::vector<float> slope(box.low.size());
+  for (size_t i = 0; i < slope.size(); ++i) slope[i] = 2 / (box.high[i] - box.low[i]);
+  const at::Device device = actions.device();
+  const at::Tensor low = at::tensor(box.low, at::kFloat).to(device);
+  return (actions.flatten(1) - low) * at::tensor(slope, at::kFloat).to(device) - 1;
+}
+
+at::Tensor WithAnyAction(const at::Tensor& actions, const ActionSpec& spec,
+                         const at::Tensor& mask) {
+  if (!spec.box) return actions.masked_fill(mask.to(actions.device()), spec.start);
+  std::vector<int64_t> of_rows(static_cast<size_t>(actions.dim()), 1);
+  of_rows[0] = actions.size(0);
+  const at::Tensor low = at::tensor(spec.box->low, at::kFloat).view(spec.box->shape);
+  return at::where(mask.to(actions.device()).view(of_rows), low.to(actions.device()), actions);
 }
 
 }  // namespace genie_env

@@ -56,7 +56,23 @@ std::vector<int64_t> RowsNotFinite(std::span<const float> numbers,
 void CheckFinite(const WorldStep& step, const WorldSpec& spec, const std::string& call,
                  std::span<const int64_t> ignored = {});
 
-/// int64 [rows] with 0 <= action < count, or InvalidAction. Returns it on `device`, contiguous.
-at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, int64_t count, at::Device device);
+/// The dtype of actions.
+at::ScalarType ActionType(const ActionSpec& spec);
+
+/// The shape of actions, [*leading, *shape of one].
+std::vector<int64_t> ActionShape(const ActionSpec& spec, std::vector<int64_t> leading);
+
+/// Throws InvalidAction unless these are actions of `rows` rows: numbers that there are, or points
+/// within the box but for rounding, which stay as they are. Returns a copy on `device`, contiguous:
+/// int64 [rows], counted from 0 whatever spec.start is, or float32 [rows, *box shape].
+at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, const ActionSpec& spec,
+                        at::Device device);
+
+/// Points within a box, float32 [rows, *box shape], as networks read them: each number scaled from
+/// its bounds to -1 .. 1, float32 [rows, numbers].
+at::Tensor ScaledToOne(const at::Tensor& actions, const ActionBox& box);
+
+/// The actions of all rows, with some valid one in those where `mask` (bool [rows]) is true.
+at::Tensor WithAnyAction(const at::Tensor& actions, const ActionSpec& spec, const at::Tensor& mask);
 
 }  // namespace genie_env

@@ -128,7 +128,7 @@ class World {
                      const RowCounters& rng) const = 0;
 
   /// Advances every row by one frame that the world samples, in place.
-  /// actions: int64 [N]; temperature: float32 [N], above 0.
+  /// actions: int64 [N] or float32 [N, *shape], see ActionSpec; temperature: float32 [N], above 0.
   virtual WorldStep Step(WorldState& state, const at::Tensor& actions,
                          const at::Tensor& temperature, const RowCounters& rng,
                          const WantedObservation& observation) const = 0;

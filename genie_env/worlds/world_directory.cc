@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kOldestVersion = 1, kNewestVersion = 2;
+constexpr int64_t kOldestVersion = 1, kNewestVersion = 3;
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 
 std::string ReadConfig(const std::filesystem::path& file) {

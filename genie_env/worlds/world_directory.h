@@ -24,7 +24,7 @@ struct WorldDirectory {
   static constexpr const char* kStarts = "starts.safetensors";
 
   std::filesystem::path path;
-  int64_t format_version = 0;  ///< 1 or 2; a family's config says what differs
+  int64_t format_version = 0;  ///< 1 to 3; a family's config says what differs
   std::string config;       ///< the text of config.json; a JSON object with a known format_version
   std::string family;       ///< config["family"]
   std::string name;         ///< config["name"]

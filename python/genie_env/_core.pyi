@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -194,12 +194,17 @@ class Memory(Model):
     """
     M of World Models: an LSTM with a mixture density output.
     """
-    def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, actions: typing.SupportsInt = 1, rewards: tuple[typing.SupportsFloat, typing.SupportsFloat] | None = None, judges_termination: bool = False, seed: typing.SupportsInt = 0) -> None:
+        """
+        actions: numbers that M reads of an action. rewards: the smallest and the largest, where M learns them. judges_termination: whether a termination depends on the next frame too.
+        """
+    def judge_windows(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, torch.Tensor]:
+        """
+        What M says of a batch of windows, each [N, T]: "termination_logits" (float32; trained with a higher weight of terminations, so their probabilities are too high), valid where "judged" (bool), and, where M learns them, "rewards" (float32, expected), valid where "followed" (bool).
+        """
+    @property
+    def actions(self) -> int:
         ...
-    def termination_logits(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> torch.Tensor:
-        """
-        The termination logits of a batch of windows: float32 [N, T]. They are trained with a higher weight of terminations, so their probabilities are too high.
-        """
     @property
     def components(self) -> int:
         ...
@@ -476,6 +481,35 @@ class TensorSpec:
     @property
     def shape(self) -> tuple:
         ...
+class ActionSpec:
+    """
+    The actions of a world: numbered ones, int64 [N], or, where `shape` is not None, points of a box, float32 [N, *shape].
+    """
+    def __repr__(self) -> str:
+        ...
+    @property
+    def high(self) -> list[float]:
+        """
+        Largest numbers of a point, in row-major order.
+        """
+    @property
+    def low(self) -> list[float]:
+        """
+        Smallest numbers of a point, in row-major order.
+        """
+    @property
+    def meanings(self) -> list[str]:
+        """
+        What each numbered action means, in order.
+        """
+    @property
+    def shape(self) -> list[int] | None:
+        ...
+    @property
+    def start(self) -> int:
+        """
+        The number of the first.
+        """
 class WorldSpec:
     """
     What a world is, fixed when it is loaded.
@@ -483,10 +517,8 @@ class WorldSpec:
     def __repr__(self) -> str:
         ...
     @property
-    def actions(self) -> list[str]:
-        """
-        What each discrete action means, in order.
-        """
+    def actions(self) -> ActionSpec:
+        ...
     @property
     def dtype(self) -> str:
         """

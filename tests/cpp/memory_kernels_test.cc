@@ -263,5 +263,36 @@ TEST_P(MemoryKernelsTest, DotAndConversion) {
   }
 }
 
+TEST_P(MemoryKernelsTest, RectifiedSums) {
+  const int64_t rows = 3, units = 2 * kPanel;
+  const Floats products = Normal(rows * units, 1), bias = Normal(units, 1);
+  Floats out(rows * units);
+  std::vector<uint16_t> bits(rows * units);
+  GetParam().rectify(rows, units, products.data(), bias.data(), out.data());
+  GetParam().rectify_bf16(rows, units, products.data(), bias.data(), bits.data());
+  for (int64_t i = 0; i < rows * units; ++i) {
+    EXPECT_EQ(out[i], std::max(products[i] + bias[i % units], 0.0f));
+    EXPECT_EQ(bits[i] & 0x7fff, ToBf16(out[i]) & 0x7fff);  // a zero may have a sign
+  }
+}
+
+TEST_P(MemoryKernelsTest, MeanOfValuesUnderTheSoftmax) {
+  for (const int64_t bins : {1, 15, 16, 63}) {
+    const int64_t stride = bins + 5;
+    const Floats products = Normal(3 * stride, 4), bias = Normal(bins, 1), values = Normal(bins, 9);
+    Floats mean(3);
+    GetParam().expect(3, bins, products.data(), stride, bias.data(), values.data(), mean.data());
+    for (int64_t row = 0; row < 3; ++row) {
+      double total = 0, weighted = 0;
+      for (int64_t i = 0; i < bins; ++i) {
+        const double weight = std::exp(double{products[row * stride + i]} + bias[i]);
+        total += weight;
+        weighted += weight * values[i];
+      }
+      EXPECT_NEAR(mean[row], weighted / total, 1e-4) << bins;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace genie_env

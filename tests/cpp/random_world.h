@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -28,38 +29,71 @@ inline void WriteTensors(const std::filesystem::path& file, const TensorMap& ten
   WriteSafetensors(file, views, metadata);
 }
 
+/// What a random world has beside its sizes; by default what worlds of format 1 have.
+struct RandomKind {
+  int64_t format = 1;
+  std::string actions = R"({"meanings": ["left", "stay", "right"], "inputs": [-1.0, 0.0, 1.0]})";
+  std::string termination = "sampled";
+  std::optional<RewardRange> rewards = std::nullopt;
+  bool judges_termination = false;
+};
+
+/// Two continuous numbers an action, learned rewards, terminations that the next frame shows.
+inline RandomKind JudgingKind() {
+  return {.format = 3,
+          .actions = R"({"type": "box", "shape": [2], "low": [-1, 0], "high": [1, 0.5]})",
+          .rewards = RewardRange{.low = -3, .high = 2},
+          .judges_termination = true};
+}
+
 /// The weights of a random world: V's as they are first drawn; M's three times as large, so that it
 /// has something to say, and with few deaths.
-inline TensorMap RandomWeights(const MemorySizes& sizes, uint64_t seed) {
+inline TensorMap RandomWeights(const MemorySizes& sizes, uint64_t seed,
+                               const RandomKind& kind = {}) {
   TensorMap weights;
   for (const auto& [name, parameter] : ParametersOf(Vision(sizes.latents, seed))) {
     weights["vision." + name] = parameter.detach().to(at::kHalf);
   }
-  for (const auto& [name, parameter] : ParametersOf(Memory(sizes, seed + 1))) {
+  const Memory memory(sizes, seed + 1, kind.rewards, kind.judges_termination);
+  for (const auto& [name, parameter] : ParametersOf(memory)) {
     weights["memory." + name] = (3 * parameter.detach()).to(at::kHalf);
   }
   weights["memory.output.bias"][sizes.output() - 1] = -4;
   return weights;
 }
 
-inline std::string RandomConfig(const MemorySizes& sizes) {
-  return R"({"format_version": 1, "family": "vision-memory", "name": "random",
+inline std::string RandomConfig(const MemorySizes& sizes, const RandomKind& kind = {}) {
+  const auto text = [](double number) { return std::to_string(number); };
+  std::string reward = R"("reward_per_step": 1.0)";
+  if (kind.format > 2) {
+    reward = R"("reward": {"type": )" +
+             (kind.rewards ? R"("learned", "low": )" + text(kind.rewards->low) + R"(, "high": )" +
+                                 text(kind.rewards->high)
+                           : R"("constant", "per_step": 1.0)") +
+             R"(}, "termination_reads": ")" + (kind.judges_termination ? "next_frame" : "action") +
+             "\"";
+  }
+  return R"({"format_version": )" + std::to_string(kind.format) +
+         R"(, "family": "vision-memory", "name": "random",
  "sizes": {"latents": )" +
          std::to_string(sizes.latents) + R"(, "hidden": )" + std::to_string(sizes.hidden) +
          R"(, "components": )" + std::to_string(sizes.components) + R"(},
- "actions": {"meanings": ["left", "stay", "right"], "inputs": [-1.0, 0.0, 1.0]},
+ "actions": )" +
+         kind.actions +
+         R"(,
  "frame": {"height": 64, "width": 64}, "frame_skip": 1, "max_episode_steps": 100,
- "reward_per_step": 1.0, "temperature": 1.15, "termination": "sampled"})";
+ )" + reward +
+         R"(, "temperature": 1.15, "termination": ")" + kind.termination + R"("})";
 }
 
 /// Writes a small world of random weights and 7 starts into `directory`; returns it. The one of
 /// tests/python/random_world.py has the same layout.
 inline std::filesystem::path WriteRandomWorld(const std::filesystem::path& directory,
                                               const MemorySizes& sizes = {16, 32, 3},
-                                              uint64_t seed = 0) {
+                                              uint64_t seed = 0, const RandomKind& kind = {}) {
   std::filesystem::create_directories(directory);
-  WriteBytes(directory / "config.json", RandomConfig(sizes));
-  WriteTensors(directory / "model.safetensors", RandomWeights(sizes, seed));
+  WriteBytes(directory / "config.json", RandomConfig(sizes, kind));
+  WriteTensors(directory / "model.safetensors", RandomWeights(sizes, seed, kind));
   constexpr int64_t kStarts = 7;
   WriteTensors(directory / "starts.safetensors",
                {{"mu", TrainingNoise(seed, 0).Normal({kStarts, sizes.latents}, at::kCPU)},

@@ -130,11 +130,9 @@ TEST(Memory, RefusesArgumentsThatCannotBe) {
 class TrainingMemory : public testing::Test {
  protected:
   static TensorMap Batch() {
-    return {{"mu", at::full({2, 4, 2}, 0.5f)},
-            {"logvar", at::zeros({2, 4, 2})},
-            {"actions", at::zeros({2, 4})},
-            {"restarts", at::zeros({2, 4})},
-            {"terminations", at::zeros({2, 4})}};
+    return {{"mu", at::full({2, 4, 2}, 0.5f)}, {"logvar", at::zeros({2, 4, 2})},
+            {"actions", at::zeros({2, 4, 1})}, {"restarts", at::zeros({2, 4})},
+            {"finals", at::zeros({2, 4})},     {"terminations", at::zeros({2, 4})}};
   }
 
   void Step() {

@@ -21,6 +21,7 @@
 #include "alike.h"
 #include "files.h"
 #include "genie_env/env/vec_env.h"
+#include "some_actions.h"
 
 namespace genie_env {
 
@@ -64,12 +65,11 @@ class VecEnvConformance {
   Move MoveOf(uint64_t player, int step) const {
     std::array<float, 5> chance{};
     FillUniform({player, 77, static_cast<uint32_t>(step)}, Stream::kTrainingNoise, chance);
-    const auto count = static_cast<float>(world_->spec().actions.count());
     return {.resets = chance[0] < 0.15f,
             .takes_seed = chance[1] < 0.5f,
             .seed = static_cast<uint64_t>(chance[2] * 1000),
             .temperature = chance[3] < 0.5f ? 1.0f : 0.2f + 2 * chance[3],
-            .action = static_cast<int64_t>(chance[4] * count)};
+            .action = static_cast<int64_t>(chance[4] * 1000)};
   }
 
   /// An environment, and who plays its rows.
@@ -106,7 +106,7 @@ class VecEnvConformance {
     if (unseeded.any().item<bool>()) game.env.Reset({.mask = unseeded});
     game.env.SetTemperature(temperature);
     ++game.step;
-    return game.env.Step(actions, out);
+    return game.env.Step(SomeActions(world_->spec().actions, actions), out);
   }
 
   std::vector<VecEnvStep> PlayOn(Game& game, int steps = kSteps) const {
@@ -230,7 +230,8 @@ class VecEnvConformance {
       for (int i = 0; i < 10; ++i) {
         // From then on two of the rows end when the others do not.
         if (i == 2) env.Reset({.mask = at::tensor({1, 0, 0, 1}).to(at::kBool)});
-        const VecEnvStep step = env.Step(at::zeros({4}, at::kLong));
+        const VecEnvStep step =
+            env.Step(SomeActions(world_->spec().actions, at::zeros({4}, at::kLong)));
         EXPECT_TRUE(Alike(step.observation, env.Restore(env.TakeSnapshot()), tolerance_))
             << kind.name << " at step " << i;
       }
@@ -257,13 +258,16 @@ class VecEnvConformance {
     VecEnv env = Make(4);
     env.Reset();
     env.Fork(2, Rows({0, 1, 3}));
-    const VecEnvStep same = env.Step(at::zeros({4}, at::kLong));
+    const auto some = [&](const at::Tensor& numbers) {
+      return SomeActions(world_->spec().actions, numbers);
+    };
+    const VecEnvStep same = env.Step(some(Rows({0, 0, 0, 0})));
     for (const int64_t row : {0, 1, 3}) {
       ExpectRows(same, Rows({row}), same, Rows({2}), tolerance_, "forks");
     }
     env.Fork(2, Rows({0, 1, 3}));
-    env.Step(Rows({1, 0, 1, 0}));
-    const VecEnvStep parted = env.Step(at::zeros({4}, at::kLong));
+    env.Step(some(Rows({1, 0, 1, 0})));
+    const VecEnvStep parted = env.Step(some(Rows({0, 0, 0, 0})));
     ExpectRows(parted, Rows({0, 1}), parted, Rows({2, 3}), 10 * tolerance_, "alike by actions");
     EXPECT_FALSE(at::equal(parted.observation[0], parted.observation[1])) << "other actions";
   }
@@ -279,7 +283,9 @@ class VecEnvConformance {
 
   void BurnInIsBeginAndFollow() const {
     if (!world_->spec().frame) return;
-    const at::Tensor films = Films(3, 4), actions = Rows({0, 1, 0, 1, 1, 0, 0, 0, 1}).view({3, 3});
+    const at::Tensor films = Films(3, 4);
+    const at::Tensor actions =
+        SomeActions(world_->spec().actions, Rows({0, 1, 0, 1, 1, 0, 0, 0, 1}).view({3, 3}));
     VecEnv at_once = Make(3), by_hand = Make(3), masked = Make(3);
     const at::Tensor seen = at_once.Reset({.frames = films, .actions = actions});
     by_hand.Reset({.frames = films.select(1, 0).contiguous()});
@@ -288,7 +294,8 @@ class VecEnvConformance {
       step = by_hand.Follow(actions.select(1, t).contiguous(), films.select(1, t + 1).contiguous());
     }
     EXPECT_TRUE(at::equal(seen, step.observation)) << "burnt in";
-    const at::Tensor none = at::zeros({3}, at::kLong), all = Rows({0, 1, 2});
+    const at::Tensor none = SomeActions(world_->spec().actions, at::zeros({3}, at::kLong));
+    const at::Tensor all = Rows({0, 1, 2});
     const VecEnvStep next = at_once.Step(none);
     ExpectRows(next, all, by_hand.Step(none), all, 0, "after burning in");
 
@@ -315,7 +322,9 @@ class VecEnvConformance {
     VecEnv env(world_, options), untouched(world_, options);
     env.Reset();
     untouched.Reset();
-    const at::Tensor actions = Rows({0, 1, 0}), others = Rows({1, 1, 1}), all = Rows({0, 1, 2});
+    const at::Tensor all = Rows({0, 1, 2});
+    const at::Tensor actions = SomeActions(world_->spec().actions, Rows({0, 1, 0}));
+    const at::Tensor others = SomeActions(world_->spec().actions, Rows({1, 1, 1}));
     const bool pictures = world_->spec().frame.has_value();
     const at::Tensor frames = pictures ? Films(3, 1).select(1, 0).contiguous() : at::Tensor();
     bool ended = false;

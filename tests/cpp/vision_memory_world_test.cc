@@ -42,7 +42,7 @@ const std::filesystem::path& WorldOf(const MemorySizes& sizes) {
   return written[key];
 }
 
-constexpr MemorySizes kWhole{32, 64, 5}, kRagged{11, 37, 3};
+constexpr MemorySizes kWhole{32, 64, 5}, kRagged{11, 37, 3}, kBoxed{11, 37, 3, 2};
 
 bool HasCuda() { return at::globalContext().hasCUDA(); }
 
@@ -62,6 +62,49 @@ TEST(VisionMemoryWorld, ConformsInBfloat16ToTheBit) {
   if (!CanPackBf16()) GTEST_SKIP() << "this processor has no AVX-512";
   CheckWorld(*World::Load(WorldOf(kWhole), {.dtype = "bfloat16"}));
   CheckWorld(*World::Load(WorldOf(kRagged), {.dtype = "bfloat16"}));
+}
+
+TEST(VisionMemoryWorld, ConformsWithActionsInABoxAndLearnedRewards) {
+  const TemporaryDirectory directory;
+  const auto path = WriteRandomWorld(directory.path(), kBoxed, 3, JudgingKind());
+  CheckWorld(*World::Load(path, {.dtype = "float32"}), 1e-4);
+  if (CanPackBf16()) CheckWorld(*World::Load(path, {.dtype = "bfloat16"}));
+}
+
+TEST(VisionMemoryWorld, ConformsWithActionsNumberedFromElsewhere) {
+  const TemporaryDirectory directory;
+  const auto path = WriteRandomWorld(
+      directory.path(), {.latents = 11, .hidden = 37, .components = 3, .actions = 4}, 3,
+      {.format = 3,
+       .actions = R"({"type": "discrete", "meanings": ["a", "b", "c", "d"], "start": -1})",
+       .termination = "never"});
+  const auto world = World::Load(path, {.dtype = "float32"});
+  CheckWorld(*world, 1e-4);
+  EXPECT_EQ(world->spec().actions.start, -1);
+  WorldState state = world->MakeState(2);
+  world->Begin(state, at::ones({2}, at::kBool), {}, {{1, 0, 0}, {2, 0, 0}});
+  for (uint32_t t = 1; t < 200; ++t) {
+    const WorldStep step = world->Step(state, at::tensor({-1, 2}, at::kLong), at::ones({2}),
+                                       {{1, 0, t}, {2, 0, t}}, "zh");
+    ASSERT_FALSE(step.terminated.any().item<bool>());
+  }
+}
+
+TEST(VisionMemoryWorld, RoundingOfAnActionIsNoError) {
+  const TemporaryDirectory directory;
+  const auto path = WriteRandomWorld(directory.path(), kBoxed, 3, JudgingKind());
+  const auto world = World::Load(path, {.dtype = "float32"});
+  const RowCounters rng{{1, 0, 1}};
+  WorldState state = world->MakeState(1);
+  world->Begin(state, at::ones({1}, at::kBool), {}, rng);
+  const auto step = [&](float first, float second) {
+    world->Step(state, at::tensor({first, second}).unsqueeze(0), at::ones({1}), rng, "zh");
+  };
+  step(std::nextafter(1.0f, 2.0f), std::nextafter(0.5f, 1.0f));
+  EXPECT_EQ(TextOf<InvalidAction>([&] { step(0, 0.51f); }),
+            "actions[0, 1] is 0.51, expected 0 to 0.5");
+  EXPECT_EQ(TextOf<InvalidAction>([&] { step(std::nanf(""), 0); }),
+            "actions[0, 0] is nan, expected -1 to 1");
 }
 
 TEST(VisionMemoryWorld, ConformsOnTheGpu) {
@@ -113,17 +156,28 @@ struct Scene {
   at::Tensor actions, next;
   MixtureDraws draws;
 
-  Scene(const MemorySizes& sizes, int64_t rows) {
-    const TensorMap all = RandomWeights(sizes, 1);
+  Scene(const MemorySizes& sizes, int64_t rows, bool judges = false) {
+    const RandomKind kind = judges ? JudgingKind() : RandomKind();
+    const TensorMap all = RandomWeights(sizes, 1, kind);
     const auto weight = [&](const char* name) {
       return all.at(std::string("memory.") + name).to(at::kFloat);
     };
-    weights = {.weight_ih = weight("weight_ih"),
+    weights = {.latents = sizes.latents,
+               .weight_ih = weight("weight_ih"),
                .weight_hh = weight("weight_hh"),
                .bias = weight("bias"),
                .output_weight = weight("output.weight"),
                .output_bias = weight("output.bias"),
-               .action_inputs = at::tensor({-1.0f, 0.25f, 1.0f})};
+               .action_inputs = {}};
+    if (judges) {
+      weights.outcome = OutcomeWeights{.units_weight = weight("outcome.units.weight"),
+                                       .units_bias = weight("outcome.units.bias"),
+                                       .output_weight = weight("outcome.output.weight"),
+                                       .output_bias = weight("outcome.output.bias"),
+                                       .reward_bins = RewardBins(*kind.rewards)};
+    } else {
+      weights.action_inputs = at::tensor({-1.0f, 0.25f, 1.0f}).unsqueeze(1);
+    }
     const auto normal = [&](uint64_t step, int64_t size) {
       return TrainingNoise(5, step).Normal({rows, size}, at::kCPU);
     };
@@ -136,6 +190,7 @@ struct Scene {
       state.restart[row] = row % 4 == 0 ? 1.0f : 0.0f;
       actions[row] = row % 3;
     }
+    if (judges) actions = normal(6, sizes.actions).tanh();
     next = normal(3, sizes.latents);
     draws = {.uniform = at::sigmoid(normal(4, sizes.latents)),
              .normal = normal(5, sizes.latents),
@@ -154,8 +209,8 @@ double Differing(const at::Tensor& a, const at::Tensor& b, double tolerance) {
 }
 
 void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarType dtype,
-                            double tolerance, double strays) {
-  const Scene scene(sizes, rows);
+                            double tolerance, double strays, bool judges = false) {
+  const Scene scene(sizes, rows, judges);
   const auto cpu = MakeMemoryCpu(scene.weights, dtype);
   const auto torch = MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat);
   for (const bool given : {true, false}) {
@@ -167,8 +222,15 @@ void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarTy
     const MemoryOutcome x = advance(*cpu, a), y = advance(*torch, b);
     EXPECT_TRUE(at::allclose(a.h, b.h, tolerance, tolerance));
     EXPECT_TRUE(at::allclose(a.c, b.c, tolerance, tolerance));
-    EXPECT_TRUE(at::allclose(x.termination_logit, y.termination_logit, tolerance, tolerance));
+    ASSERT_EQ(x.reward.defined(), judges);
+    ASSERT_EQ(y.reward.defined(), judges);
+    if (given || !judges) {
+      EXPECT_TRUE(at::allclose(x.termination_logit, y.termination_logit, tolerance, tolerance));
+    }
     if (given) {
+      if (judges) {
+        EXPECT_TRUE(at::allclose(x.reward, y.reward, tolerance, tolerance));
+      }
       EXPECT_TRUE(at::equal(a.z, scene.next) && at::equal(b.z, scene.next));
       EXPECT_TRUE(at::allclose(x.surprise, y.surprise, tolerance, tolerance));
     } else {
@@ -196,30 +258,46 @@ TEST(FrozenMemory, PackedIsNearPlainInBfloat16) {
   }
 }
 
+TEST(FrozenMemory, PackedJudgesAsPlain) {
+  for (const MemorySizes& sizes :
+       {kBoxed, MemorySizes{1, 1, 1, 1}, MemorySizes{32, 64, 5, 6}, MemorySizes{64, 512, 5, 3}}) {
+    for (const int64_t rows : {1, 3, 64, 77, 200}) {
+      ComparePackedWithPlain(sizes, rows, at::kFloat, 2e-4, 1e-3, /*judges=*/true);
+    }
+    if (CanPackBf16()) ComparePackedWithPlain(sizes, 77, at::kBFloat16, 0.2, 0.02, true);
+  }
+}
+
+void CheckBitsOfRows(const Scene& scene, at::ScalarType dtype) {
+  const auto memory = MakeMemoryCpu(scene.weights, dtype);
+  const MemoryState whole = scene.CopyOfState();
+  const MemoryOutcome expected = memory->Dream(whole, scene.actions, scene.draws, {});
+  for (const int64_t batch : {1, 2, 3, 7, 20, 64, 100}) {
+    for (const int64_t first : {0, 31}) {
+      const auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, batch); };
+      const MemoryState copy = scene.CopyOfState();
+      const MemoryState part{cut(copy.z), cut(copy.h), cut(copy.c), cut(copy.restart)};
+      const MemoryOutcome outcome = memory->Dream(
+          part, cut(scene.actions),
+          {cut(scene.draws.uniform), cut(scene.draws.normal), cut(scene.draws.temperature)}, {});
+      const std::string what = std::to_string(first) + " + " + std::to_string(batch);
+      EXPECT_TRUE(at::equal(part.z, cut(whole.z))) << what;
+      EXPECT_TRUE(at::equal(part.h, cut(whole.h))) << what;
+      EXPECT_TRUE(at::equal(part.c, cut(whole.c))) << what;
+      EXPECT_TRUE(at::equal(outcome.surprise, cut(expected.surprise))) << what;
+      EXPECT_TRUE(at::equal(outcome.termination_logit, cut(expected.termination_logit))) << what;
+      if (expected.reward.defined()) {
+        EXPECT_TRUE(at::equal(outcome.reward, cut(expected.reward))) << what;
+      }
+    }
+  }
+}
+
 TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
-    const MemorySizes sizes{64, 512, 5};
-    const Scene scene(sizes, 131);
-    const auto memory = MakeMemoryCpu(scene.weights, dtype);
-    const MemoryState whole = scene.CopyOfState();
-    const MemoryOutcome expected = memory->Dream(whole, scene.actions, scene.draws, {});
-    for (const int64_t batch : {1, 2, 3, 7, 20, 64, 100}) {
-      for (const int64_t first : {0, 31}) {
-        const auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, batch); };
-        const MemoryState copy = scene.CopyOfState();
-        const MemoryState part{cut(copy.z), cut(copy.h), cut(copy.c), cut(copy.restart)};
-        const MemoryOutcome outcome = memory->Dream(
-            part, cut(scene.actions),
-            {cut(scene.draws.uniform), cut(scene.draws.normal), cut(scene.draws.temperature)}, {});
-        const std::string what = std::to_string(first) + " + " + std::to_string(batch);
-        EXPECT_TRUE(at::equal(part.z, cut(whole.z))) << what;
-        EXPECT_TRUE(at::equal(part.h, cut(whole.h))) << what;
-        EXPECT_TRUE(at::equal(part.c, cut(whole.c))) << what;
-        EXPECT_TRUE(at::equal(outcome.surprise, cut(expected.surprise))) << what;
-        EXPECT_TRUE(at::equal(outcome.termination_logit, cut(expected.termination_logit))) << what;
-      }
-    }
+    CheckBitsOfRows(Scene({64, 512, 5}, 131), dtype);
+    CheckBitsOfRows(Scene({64, 512, 5, 3}, 131, /*judges=*/true), dtype);
   }
 }
 
@@ -258,13 +336,14 @@ TEST(FrozenMemory, NoComponentWithoutWeightIsDrawn) {
     if (components > kMaxComponents) continue;
     // M predicts this mixture always, and its component k is as good as the number k.
     const MemoryWeights weights{
+        .latents = 1,
         .weight_ih = at::zeros({4, 3}),
         .weight_hh = at::zeros({4, 1}),
         .bias = at::zeros({4}),
         .output_weight = at::zeros({3 * components + 1, 1}),
         .output_bias = at::cat({at::tensor(logits), at::arange(components, at::kFloat),
                                 at::full({components}, -20.0f), at::zeros({1})}),
-        .action_inputs = at::zeros({1})};
+        .action_inputs = at::zeros({1, 1})};
     for (const auto& memory :
          {MakeMemoryCpu(weights, at::kFloat), MakeMemoryTorch(weights, at::kCPU, at::kFloat)}) {
       const MemoryState state{.z = at::zeros({rows, 1}),
@@ -585,6 +664,36 @@ TEST_F(Damaged, ConfigIsRefusedByField) {
                       R"(: "reward_per_step" is null, expected a finite number)");
   ExpectConfigRefused(R"("sampled")", R"("guessed")",
                       R"(: "termination" is "guessed", expected "sampled" or "thresholded")");
+}
+
+TEST_F(Damaged, ActionsAndRewardsAreRefusedByField) {
+  const std::string good = RandomConfig(kSizes, JudgingKind());
+  const auto refused = [&](const std::string& from, const std::string& to,
+                           const std::string& words) {
+    std::string config = good;
+    const size_t place = config.find(from);
+    ASSERT_NE(place, std::string::npos) << from;
+    WriteBytes(path_ / "config.json", config.replace(place, from.size(), to));
+    EXPECT_EQ(Refusal(), (path_ / "config.json").string() + words + kAdvice);
+  };
+  refused(R"("box")", R"("ball")", R"(: "actions.type" is "ball", expected "discrete" or "box")");
+  refused("[2]", "[2, 1024]", R"(: "actions.shape" is [2,1024], expected at most 1024 numbers)");
+  refused("[2]", "[0]",
+          R"(: "actions.shape" is [0], expected a list of at most 8 integers from 1 to 1024)");
+  refused("[-1, 0]", "[-1]", R"(: "actions.low" is [-1], expected a list of 2 finite numbers)");
+  refused("[1, 0.5]", "[1, 1e300]",
+          R"(: "actions.high" is [1,1e+300], expected a list of 2 finite numbers)");
+  refused("[1, 0.5]", "[1, 0]",
+          R"(: "actions.high" is [1,0], expected numbers above those of "low")");
+  refused(R"("learned")", R"("guessed")",
+          R"(: "reward.type" is "guessed", expected "constant" or "learned")");
+  refused(R"("high": 2.000000)", R"("high": -3.5)",
+          R"(: "reward.high" is -3.5, expected a number above "low")");
+  refused(R"("next_frame")", R"("tea leaves")",
+          R"(: "termination_reads" is "tea leaves", expected "next_frame" or "action")");
+  const MemorySizes boxed{.latents = 16, .hidden = 32, .components = 3, .actions = 2};
+  WriteBytes(path_ / "config.json", RandomConfig(boxed, JudgingKind()));
+  ExpectWeightsRefused(RandomWeights(boxed, 0), R"( has no tensor "memory.outcome.output.bias")");
 }
 
 TEST_F(Damaged, WeightsAreRefusedByTensor) {

@@ -6,6 +6,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
@@ -24,6 +25,7 @@
 #include "alike.h"
 #include "genie_env/core/error.h"
 #include "genie_env/worlds/world.h"
+#include "some_actions.h"
 
 namespace genie_env {
 
@@ -68,12 +70,11 @@ class WorldConformance {
   }
 
   at::Tensor Actions(const Dream& dream) const {
-    at::Tensor actions = at::zeros({std::ssize(dream.seeds)}, at::kLong);
+    const at::Tensor numbers = at::zeros({std::ssize(dream.seeds)}, at::kLong);
     for (size_t i = 0; i < dream.seeds.size(); ++i) {
-      actions[i] = static_cast<int64_t>((dream.seeds[i] + dream.step) %
-                                        world_.spec().actions.meanings.size());
+      numbers[i] = static_cast<int64_t>(dream.seeds[i] + dream.step);
     }
-    return actions;
+    return SomeActions(world_.spec().actions, numbers);
   }
 
   at::Tensor Frames(const Dream& dream) const {
@@ -166,7 +167,12 @@ class WorldConformance {
 
   void ShapesAreAsTheSpecSays() const {
     const WorldSpec& spec = world_.spec();
-    ASSERT_GT(spec.actions.count(), 0);
+    if (spec.actions.box) {
+      EXPECT_EQ(spec.actions.count(), 0);
+      ASSERT_GT(spec.actions.box->numel(), 0);
+    } else {
+      ASSERT_GT(spec.actions.count(), 0);
+    }
     ASSERT_FALSE(spec.observations.empty());
     if (spec.frame) {
       EXPECT_NE(std::ranges::find(spec.observations, spec.frame->name, &TensorSpec::name),
@@ -432,8 +438,9 @@ class WorldConformance {
     Dream dream = Played(Seeds(0, 3));
     WorldState& state = dream.state;
     const WorldState before = state.Clone();
-    const int64_t count = world_.spec().actions.count();
-    const at::Tensor actions = at::zeros({3}, at::kLong), temperature = at::ones({3});
+    const ActionSpec& spec = world_.spec().actions;
+    const at::Tensor actions = SomeActions(spec, at::zeros({3}, at::kLong));
+    const at::Tensor temperature = at::ones({3});
     const bool pictures = world_.spec().frame.has_value();
     const at::Tensor frames = pictures ? Frames(dream) : at::Tensor();
     const at::Tensor mask = at::ones({3}, at::kBool);
@@ -444,11 +451,18 @@ class WorldConformance {
       if (!pictures) return;
       EXPECT_THROW(world_.Follow(state, wrong, frames, rng, First()), InvalidAction);
     };
-    refuses_action(at::zeros({2}, at::kLong));
-    refuses_action(at::zeros({3, 1}, at::kLong));
-    refuses_action(at::zeros({3}, at::kFloat));
-    refuses_action(at::full({3}, count, at::kLong));
-    refuses_action(at::full({3}, -1, at::kLong));
+    refuses_action(actions.narrow(0, 0, 2));
+    refuses_action(actions.unsqueeze(1));
+    refuses_action(actions.to(at::kDouble));
+    if (spec.box) {
+      const float low = spec.box->low[0], high = spec.box->high[0];
+      for (const float number : {low - 0.1f, high + 0.1f, std::nanf("")}) {
+        refuses_action(at::full_like(actions, number));
+      }
+    } else {
+      refuses_action(at::full({3}, spec.start + spec.count(), at::kLong));
+      refuses_action(at::full({3}, spec.start - 1, at::kLong));
+    }
 
     const auto refuses = [&](const char* what, const std::function<void()>& call) {
       EXPECT_THROW(call(), std::invalid_argument) << what;

@@ -141,11 +141,11 @@ TEST_F(WorldDirectoryTest, HostileConfigurationsAreRefused) {
   EXPECT_EQ(ErrorWith("{\"a\": \xC0}"), file + " is not valid JSON at byte 7");
   EXPECT_EQ(ErrorWith(R"({"name": "a", "name": "b"})"), file + " has the key \"name\" twice");
   EXPECT_EQ(ErrorWith(R"({"a": )" + std::string(1000, '[')), file + " is nested more than 32 deep");
-  EXPECT_EQ(ErrorWith("{" + rest), file + " has no \"format_version\", expected 1 to 2");
-  for (const std::string version : {"0", "3", "1.5", "-1"}) {
+  EXPECT_EQ(ErrorWith("{" + rest), file + " has no \"format_version\", expected 1 to 3");
+  for (const std::string version : {"0", "4", "1.5", "-1"}) {
     EXPECT_EQ(ErrorWith(R"({"format_version": )" + version + ", " + rest),
               file + ": \"format_version\" is " + version +
-                  ", but this genie_env reads 1 to 2: install one that matches the world");
+                  ", but this genie_env reads 1 to 3: install one that matches the world");
   }
   EXPECT_THAT(ErrorWith(R"({"format_version": "1", )" + rest),
               HasSubstr("\"format_version\" is \"1\", but"));

@@ -47,7 +47,7 @@ def processor() -> str:
 def actions(world: _core.World, step: int, rows: int = ROWS) -> torch.Tensor:
     """Each row holds an action for a few steps, another for each row."""
     row = torch.arange(rows)
-    return (row + step // (4 + row)) % len(world.spec.actions)
+    return (row + step // (4 + row)) % len(world.spec.actions.meanings)
 
 
 def rng(step: int, rows: int = ROWS) -> _core.RowCounters:

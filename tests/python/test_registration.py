@@ -181,7 +181,7 @@ def test_the_shipped_world_is_the_default() -> None:
     env = gymnasium.make_vec(ID, num_envs=2)
     assert isinstance(env, DreamVectorEnv)
     assert env.world.spec.name == "doom-take-cover"
-    assert env.world.spec.actions == ["left", "stay", "right"]
+    assert env.world.spec.actions.meanings == ["left", "stay", "right"]
 
 
 def test_worlds_are_found_by_name_or_path(

@@ -229,7 +229,7 @@ def test_bfloat16_is_near_float32(path: Path) -> None:
 def test_spec(world: World) -> None:
     spec = world.spec
     assert (spec.name, spec.family, spec.dtype) == ("random", "vision-memory", "float32")
-    assert spec.actions == ["left", "stay", "right"]
+    assert spec.actions.meanings == ["left", "stay", "right"]
     shapes = {o.name: (tuple(o.shape), o.dtype) for o in spec.observations}
     assert shapes == {
         "zch": ((LATENTS + 2 * HIDDEN,), "float32"),

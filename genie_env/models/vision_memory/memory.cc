@@ -6,6 +6,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/lstm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
 #include "genie_env/models/vision_memory/mixture.h"
 #include "genie_env/tensor/check_tensor.h"
 
@@ -25,12 +27,22 @@ MemorySizes CheckedSizes(const MemorySizes& sizes) {
   CheckSize("latents", sizes.latents, kMaxLatents);
   CheckSize("hidden", sizes.hidden, kMaxHidden);
   CheckSize("components", sizes.components, kMaxComponents);
+  CheckSize("actions", sizes.actions, kMaxActions);
   return sizes;
+}
+
+void CheckRange(const RewardRange& range) {
+  if (std::isfinite(range.low) && std::isfinite(range.high) && range.low < range.high) return;
+  throw std::invalid_argument("rewards from " + NumberText(range.low) + " to " +
+                              NumberText(range.high) +
+                              " were given, expected finite numbers, the second above the first");
 }
 
 }  // namespace
 
-Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(CheckedSizes(sizes)) {
+Memory::Memory(MemorySizes sizes, uint64_t seed, std::optional<RewardRange> rewards,
+               bool judges_termination)
+    : Model("Memory"), sizes_(CheckedSizes(sizes)), judges_termination_(judges_termination) {
   const double bound = 1 / std::sqrt(static_cast<double>(sizes.hidden));
   const int64_t gates = 4 * sizes.hidden;
   weight_ih_ =
@@ -41,6 +53,14 @@ Memory::Memory(MemorySizes sizes, uint64_t seed) : Model("Memory"), sizes_(Check
   output_ = register_module(
       "output", std::make_shared<Affine>(std::vector<int64_t>{sizes.output(), sizes.hidden},
                                          sizes.output(), sizes.hidden, seed, 2));
+  if (rewards) {
+    CheckRange(*rewards);
+    reward_bins_ = RewardBins(*rewards);
+  }
+  const OutcomeSizes outcome{.reward = rewards.has_value(), .termination = judges_termination};
+  if (!outcome.any()) return;
+  outcome_ = register_module(
+      "outcome", std::make_shared<Outcome>(outcome, sizes.hidden, sizes.latents, seed, 3));
 }
 
 at::Tensor Memory::Recur(const at::Tensor& input) const {
@@ -50,10 +70,6 @@ at::Tensor Memory::Recur(const at::Tensor& input) const {
   return std::get<0>(at::lstm(input, {state, state}, {weight_ih_, weight_hh_, bias_, no_bias},
                               /*has_biases=*/true, /*num_layers=*/1, /*dropout=*/0.0,
                               /*train=*/false, /*bidirectional=*/false, /*batch_first=*/true));
-}
-
-Prediction Memory::Predict(const at::Tensor& hidden) const {
-  return {.mixture = Mixture(hidden), .termination_logit = TerminationLogit(hidden)};
 }
 
 at::Tensor Memory::Mixture(const at::Tensor& hidden) const {
@@ -89,7 +105,8 @@ Memory::Reading Memory::Read(const TensorMap& batch, TrainingNoise& noise, bool 
     throw std::invalid_argument("mu: got " + Describe(mu) + ", expected at least one frame");
   }
   CheckTensor(Take(batch, "logvar"), "logvar", at::kFloat, {rows, frames, sizes_.latents});
-  for (const char* name : {"actions", "restarts"}) {
+  CheckTensor(Take(batch, "actions"), "actions", at::kFloat, {rows, frames, sizes_.actions});
+  for (const char* name : {"restarts", "finals"}) {
     CheckTensor(Take(batch, name), name, at::kFloat, {rows, frames});
   }
   const at::Device device = bias_.device();
@@ -97,49 +114,96 @@ Memory::Reading Memory::Read(const TensorMap& batch, TrainingNoise& noise, bool 
   // One draw for each latent, then one for each hidden unit of a window.
   const int64_t values = mu.numel(), dropped = drop ? rows * sizes_.hidden : 0;
   const at::Tensor draws = noise.Normal({values + dropped}, device);
-  at::Tensor z = take("mu") + (0.5 * take("logvar")).exp() * draws.narrow(0, 0, values).view_as(mu);
-  const at::Tensor hidden =
-      Recur(at::cat({z, take("actions").unsqueeze(-1), take("restarts").unsqueeze(-1)}, -1));
-  if (!drop) return {.z = std::move(z), .prediction = Predict(hidden)};
+  const at::Tensor restarts = take("restarts"), acted = 1 - take("finals");
+  Reading reading{
+      .z = take("mu") + (0.5 * take("logvar")).exp() * draws.narrow(0, 0, values).view_as(mu),
+      .hidden = {},
+      .read = at::ones({1, 1, 1}, mu.options().device(device)),
+      .acted = acted,
+      .followed = at::zeros_like(acted)};
+  reading.hidden = Recur(at::cat({reading.z, take("actions"), restarts.unsqueeze(-1)}, -1));
+  reading.followed.narrow(1, 0, frames - 1).copy_(1 - restarts.narrow(1, 1, frames - 1));
   // The units that are read are doubled, so that the expected sum is that of all.
-  const at::Tensor read = 2 * (draws.narrow(0, values, dropped) > 0).to(at::kFloat);
-  return {.z = std::move(z),
-          .prediction = {
-              .mixture = Mixture(hidden),
-              .termination_logit = TerminationLogit(hidden * read.view({rows, 1, sizes_.hidden}))}};
+  if (drop) {
+    reading.read = 2 * (draws.narrow(0, values, dropped) > 0).to(at::kFloat);
+    reading.read = reading.read.view({rows, 1, sizes_.hidden});
+  }
+  return reading;
 }
 
-at::Tensor Memory::TerminationLogits(const TensorMap& batch, TrainingNoise& noise) const {
-  return Read(batch, noise, /*drop=*/false).prediction.termination_logit;
+Judgement Memory::JudgeRead(const Reading& reading) const {
+  Judgement judgement{.reward_logits = {},
+                      .termination_logit = TerminationLogit(reading.hidden * reading.read)};
+  if (!outcome_) return judgement;
+  const int64_t followed = reading.z.size(1) - 1;
+  const Judgement judged =
+      outcome_->Judge(reading.hidden.narrow(1, 0, followed), reading.z.narrow(1, 1, followed));
+  judgement.reward_logits = judged.reward_logits;
+  if (judges_termination_) {
+    const at::Tensor none = at::zeros({reading.z.size(0), 1}, judged.termination_logit.options());
+    judgement.termination_logit =
+        judgement.termination_logit + at::cat({judged.termination_logit, none}, 1);
+  }
+  return judgement;
+}
+
+Memory::Outcomes Memory::JudgeWindows(const TensorMap& batch, TrainingNoise& noise) const {
+  const Reading reading = Read(batch, noise, /*drop=*/false);
+  const Judgement judgement = JudgeRead(reading);
+  Outcomes outcomes{.termination_logits = judgement.termination_logit,
+                    .judged = (judges_termination_ ? reading.followed : reading.acted) > 0,
+                    .rewards = {},
+                    .followed = reading.followed > 0};
+  if (reward_bins_.defined()) {
+    outcomes.rewards = at::zeros_like(reading.acted);
+    outcomes.rewards.narrow(1, 0, reading.z.size(1) - 1)
+        .copy_(ExpectedReward(judgement.reward_logits, reward_bins_.to(reading.z.device())));
+  }
+  return outcomes;
 }
 
 Loss Memory::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
-  const auto [z, prediction] = Read(batch, noise, /*drop=*/is_training());
-  const int64_t frames = z.size(1);
-  CheckTensor(Take(batch, "terminations"), "terminations", at::kFloat, {z.size(0), frames});
-  const at::Tensor terminations = Take(batch, "terminations").to(z.device());
-  const at::Tensor restarts = Take(batch, "restarts").to(z.device());
+  const Reading reading = Read(batch, noise, /*drop=*/is_training());
+  const at::Tensor& z = reading.z;
+  const int64_t rows = z.size(0), frames = z.size(1), followed = frames - 1;
+  const auto take = [&](const char* name) {
+    CheckTensor(Take(batch, name), name, at::kFloat, {rows, frames});
+    return Take(batch, name).to(z.device());
+  };
+  const at::Tensor terminations = take("terminations");
 
-  // The last frame of a window or an episode has no next one to predict.
-  const at::Tensor has_next = 1 - restarts.narrow(1, 1, frames - 1);
-  const at::Tensor weight = has_next / has_next.sum().clamp_min(1);
+  const at::Tensor weight = reading.followed / reading.followed.sum().clamp_min(1);
+  const at::Tensor before_last = weight.narrow(1, 0, followed).flatten();
   const at::Tensor nll =
-      MixtureNegativeLogLikelihood(prediction.mixture.narrow(1, 0, frames - 1).flatten(0, 1),
-                                   z.narrow(1, 1, frames - 1).flatten(0, 1), weight.flatten());
+      MixtureNegativeLogLikelihood(Mixture(reading.hidden).narrow(1, 0, followed).flatten(0, 1),
+                                   z.narrow(1, 1, followed).flatten(0, 1), before_last);
 
+  const Judgement judgement = JudgeRead(reading);
+  const at::Tensor judged = judges_termination_ ? reading.followed : reading.acted;
+  const at::Tensor& logit = judgement.termination_logit;
   const at::Tensor termination = at::binary_cross_entropy_with_logits(
-      prediction.termination_logit, terminations, /*weight=*/{},
+      logit, terminations, /*weight=*/judged / judged.mean().clamp_min(1e-12),
       /*pos_weight=*/at::full({}, kDeathWeight, terminations.options()));
 
-  const at::Tensor survivals = 1 - terminations;
-  const at::Tensor alarms = (prediction.termination_logit.detach() > 0).to(at::kFloat);
-  return {.total = nll + termination,
-          .terms = {{"nll", nll.detach()},
-                    {"termination", termination.detach()},
-                    {"deaths", terminations.sum()},
-                    {"deaths_found", (alarms * terminations).sum()},
-                    {"survivals", survivals.sum()},
-                    {"false_alarms", (alarms * survivals).sum()}}};
+  const at::Tensor survivals = judged * (1 - terminations), deaths = judged * terminations;
+  const at::Tensor alarms = (logit.detach() > 0).to(at::kFloat);
+  Loss loss{.total = nll + termination,
+            .terms = {{"nll", nll.detach()},
+                      {"termination", termination.detach()},
+                      {"deaths", deaths.sum()},
+                      {"deaths_found", (alarms * deaths).sum()},
+                      {"survivals", survivals.sum()},
+                      {"false_alarms", (alarms * survivals).sum()}}};
+  if (reward_bins_.defined()) {
+    const at::Tensor rewards = take("rewards").narrow(1, 0, followed).flatten();
+    const at::Tensor reward = (RewardCrossEntropy(judgement.reward_logits.flatten(0, 1), rewards,
+                                                  reward_bins_.to(z.device())) *
+                               before_last)
+                                  .sum();
+    loss.total = loss.total + reward;
+    loss.terms.emplace("reward", reward.detach());
+  }
+  return loss;
 }
 
 }  // namespace genie_env

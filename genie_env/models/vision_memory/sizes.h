@@ -14,13 +14,25 @@ struct MemorySizes {
   int64_t latents = 64;
   int64_t hidden = 512;
   int64_t components = 5;  ///< of the mixture, for each latent dimension
+  int64_t actions = 1;     ///< numbers that M reads of an action, each in [-1, 1]
 
-  /// Numbers that M reads at every step: z, the action in [-1, 1], the restart flag.
-  int64_t input() const { return latents + 2; }
+  /// Numbers that M reads at every step: z, the action, the restart flag.
+  int64_t input() const { return latents + actions + 1; }
 
   /// Numbers that M outputs after every step: log weights, means and log standard deviations as
   /// [3][latents][components], then the termination logit.
   int64_t output() const { return 3 * latents * components + 1; }
+};
+
+/// What an action brought, judged with the frame that it led to: reward and termination are
+/// functions of (h after the action, the next z), by one layer of kUnits rectified units.
+struct OutcomeSizes {
+  static constexpr int64_t kUnits = 256;
+
+  bool reward = false;       ///< whether there are logits of reward bins (kRewardBins)
+  bool termination = false;  ///< whether there is a number that is added to the termination logit
+
+  bool any() const { return reward || termination; }
 };
 
 }  // namespace genie_env

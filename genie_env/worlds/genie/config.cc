@@ -26,7 +26,7 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   const JsonFields dynamics = fields.Object("dynamics");
   const JsonFields actions = fields.Object("actions");
   // Version 1 called the attention window a band.
-  const char* const window = fields.Integer("format_version", 1, 2) == 1 ? "band" : "window";
+  const char* const window = fields.Integer("format_version", 1, 3) == 1 ? "band" : "window";
   GenieConfig parsed{
       .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMaxFrameSide),
                              .width = frame.Integer("width", 1, kMaxFrameSide),

@@ -188,7 +188,7 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckWanted(observation, spec_, state.rows(), device_);
-    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions, device_);
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
     CheckBegun(state);
@@ -205,7 +205,7 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(observation, spec_);
-    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions, device_);
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     CheckBegun(state);

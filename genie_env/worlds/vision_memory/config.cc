@@ -7,8 +7,31 @@
 #include "genie_env/io/json_check.h"
 #include "genie_env/io/json_fields.h"
 #include "genie_env/models/vision_memory/sizes.h"
+#include "genie_env/worlds/action_config.h"
 
 namespace genie_env {
+
+namespace {
+
+constexpr int64_t kScalarActions = 2;  // formats up to this one give M one number an action
+
+Termination ParseTermination(const JsonFields& fields, int64_t version) {
+  if (version > kScalarActions && fields.Is("termination", "never")) return Termination::kNever;
+  return fields.Choice("termination", "sampled", "thresholded") ? Termination::kSampled
+                                                                : Termination::kThresholded;
+}
+
+// {"type": "constant", "per_step": 1} or {"type": "learned", "low": -1, "high": 1}.
+void ParseReward(const JsonFields& reward, VisionMemoryConfig& parsed) {
+  if (reward.Choice("type", "constant", "learned")) {
+    parsed.reward_per_step = static_cast<float>(reward.Number("per_step"));
+    return;
+  }
+  parsed.rewards = RewardRange{.low = reward.Number("low"), .high = reward.Number("high")};
+  if (!(parsed.rewards->low < parsed.rewards->high)) reward.Fail("high", "a number above \"low\"");
+}
+
+}  // namespace
 
 VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::string& file) {
   CheckJsonObject(text, file);
@@ -17,20 +40,27 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
   const JsonFields sizes = fields.Object("sizes");
   const JsonFields actions = fields.Object("actions");
   const JsonFields frame = fields.Object("frame");
+  const int64_t version = fields.FormatVersion(1, 3, "world");
   frame.Integer("height", kVisionFrame, kVisionFrame);
   frame.Integer("width", kVisionFrame, kVisionFrame);
-  VisionMemoryConfig parsed{
-      .latents = sizes.Integer("latents", 1, kMaxLatents),
-      .hidden = sizes.Integer("hidden", 1, kMaxHidden),
-      .components = sizes.Integer("components", 1, kMaxComponents),
-      .action_meanings = actions.Texts("meanings", kMaxActions),
-      .action_inputs = {},
-      .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
-      .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
-      .reward_per_step = static_cast<float>(fields.Number("reward_per_step")),
-      .temperature = fields.PositiveNumber("temperature"),
-      .samples_termination = fields.Choice("termination", "sampled", "thresholded")};
-  parsed.action_inputs = actions.NumbersWithinOne("inputs", parsed.action_meanings.size());
+  VisionMemoryConfig parsed{.latents = sizes.Integer("latents", 1, kMaxLatents),
+                            .hidden = sizes.Integer("hidden", 1, kMaxHidden),
+                            .components = sizes.Integer("components", 1, kMaxComponents),
+                            .actions = {},
+                            .action_inputs = {},
+                            .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
+                            .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
+                            .temperature = fields.PositiveNumber("temperature"),
+                            .termination = ParseTermination(fields, version)};
+  if (version <= kScalarActions) {
+    parsed.actions = {.meanings = actions.Texts("meanings", kMaxActions)};
+    parsed.action_inputs = actions.NumbersWithinOne("inputs", parsed.actions.meanings.size());
+    parsed.reward_per_step = static_cast<float>(fields.Number("reward_per_step"));
+    return parsed;
+  }
+  parsed.actions = ParseActions(actions);
+  ParseReward(fields.Object("reward"), parsed);
+  parsed.judges_termination = fields.Choice("termination_reads", "next_frame", "action");
   return parsed;
 }
 

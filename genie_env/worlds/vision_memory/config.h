@@ -1,23 +1,33 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "genie_env/core/spec.h"
+#include "genie_env/models/layers/reward_range.h"
+
 namespace genie_env {
+
+/// How a dream of the vision-memory family ends.
+enum class Termination { kSampled, kThresholded, kNever };
 
 /// What config.json says of a world of the vision-memory family, beside its name.
 struct VisionMemoryConfig {
   int64_t latents = 0;     ///< "sizes"
   int64_t hidden = 0;      ///< "sizes"
   int64_t components = 0;  ///< "sizes"
-  std::vector<std::string> action_meanings;
-  std::vector<float> action_inputs;  ///< what M sees of each action, in [-1, 1]
+  ActionSpec actions;
+  /// What M reads of each numbered action, in [-1, 1], in formats 1 and 2; empty: one-hot.
+  std::vector<float> action_inputs;
   int64_t frame_skip = 0;
   int64_t max_episode_steps = 0;
-  float reward_per_step = 0;
+  float reward_per_step = 0;                          ///< where rewards are not learned
+  std::optional<RewardRange> rewards = std::nullopt;  ///< where they are
+  bool judges_termination = false;  ///< "termination_reads": "next_frame", not "action"
   double temperature = 0;
-  bool samples_termination = false;  ///< "termination": "sampled" or "thresholded"
+  Termination termination = Termination::kSampled;  ///< "sampled", "thresholded" or "never"
 };
 
 /// `text` is the JSON of `file`. Throws FormatError naming the file and the field that is missing,

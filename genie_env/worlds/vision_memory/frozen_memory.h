@@ -3,24 +3,37 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
-#include <string>
+#include <optional>
 
 namespace genie_env {
 
-/// The parameters of M (models/vision_memory/memory.h), and M's input for each action. All are
-/// float32 on the CPU.
+/// The parameters of M's head (models/vision_memory/outcome.h). All are float32 on the CPU.
+struct OutcomeWeights {
+  at::Tensor units_weight;   ///< [units, hidden + latents]
+  at::Tensor units_bias;     ///< [units]
+  at::Tensor output_weight;  ///< [outputs, units]: the logits of reward_bins, the termination
+  at::Tensor output_bias;    ///< [outputs]
+  at::Tensor reward_bins;    ///< [bins]; undefined where rewards are not learned
+
+  int64_t bins() const { return reward_bins.defined() ? reward_bins.size(0) : 0; }
+  bool termination() const { return output_bias.size(0) > bins(); }
+};
+
+/// The parameters of M (models/vision_memory/memory.h). All are float32 on the CPU.
 struct MemoryWeights {
-  at::Tensor weight_ih;      ///< [4 hidden, latents + 2]
+  int64_t latents = 0;
+  at::Tensor weight_ih;      ///< [4 hidden, latents + A + 1]
   at::Tensor weight_hh;      ///< [4 hidden, hidden]
   at::Tensor bias;           ///< [4 hidden]
   at::Tensor output_weight;  ///< [3 latents components + 1, hidden]
   at::Tensor output_bias;    ///< [3 latents components + 1]
-  at::Tensor action_inputs;  ///< [actions]
+  at::Tensor
+      action_inputs;  ///< [actions, A]: what M reads of each; undefined: actions are in a box
+  std::optional<OutcomeWeights> outcome = std::nullopt;
 
-  int64_t latents() const { return weight_ih.size(1) - 2; }
   int64_t hidden() const { return weight_hh.size(1); }
-  int64_t components() const { return (output_bias.size(0) - 1) / (3 * latents()); }
-  int64_t actions() const { return action_inputs.size(0); }
+  int64_t components() const { return (output_bias.size(0) - 1) / (3 * latents); }
+  int64_t action_width() const { return weight_ih.size(1) - latents - 1; }  ///< A
 };
 
 /// The state that M reads and advances: float32, on M's device. Handles to the tensors of a
@@ -44,9 +57,11 @@ struct MemoryOutcome {
   at::Tensor termination_logit;  ///< float32 [N]: of the end of the episode by this action
   at::Tensor surprise;           ///< float32 [N]: -log p(next z) / latents, at temperature 1; not
                                  ///< finite where the new z or h is not
+  at::Tensor reward = {};        ///< float32 [N]; undefined where M does not learn rewards
 };
 
-/// A frozen M. Immutable and thread-safe. The world checks the arguments; they are contiguous
+/// A frozen M. Actions are int64 [N], counted from 0, or, in a box, float32 [N, A] in [-1, 1].
+/// Immutable and thread-safe. The world checks the arguments; they are contiguous
 /// unless a comment says otherwise. std::invalid_argument is thrown before anything is written. A
 /// failure of the machine, such as a lack of memory, may leave the state half advanced
 /// (MakeMemoryCpu).
@@ -59,7 +74,7 @@ class FrozenMemory {
   virtual void Begin(const MemoryState& state, const at::Tensor& rows,
                      const at::Tensor& z) const = 0;
 
-  /// Reads z, actions (int64 [N]) and restart, advances h and c, and replaces z by a draw from the
+  /// Reads z, actions and restart, advances h and c, and replaces z by a draw from the
   /// mixture that M predicts: log weights are divided by the temperature, the noise is multiplied
   /// by its root. The new z, h and c are also written to the tensors of `observation_out` that are
   /// defined; their rows need not be contiguous.

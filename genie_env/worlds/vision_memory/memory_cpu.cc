@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "genie_env/tensor/scratch_pool.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 #include "genie_env/worlds/vision_memory/memory_kernels.h"
+#include "genie_env/worlds/vision_memory/outcome_cpu.h"
 
 // A step has three parts. Each consists of tasks of (one panel of packed weights) x (one block of
 // rows), the panel outermost, so that a core keeps a panel's weights in its cache:
@@ -23,11 +25,12 @@
 //   2. For a panel of 16 hidden units: multiply with [K, 4 gates x 16], then compute the LSTM's
 //   cell.
 //   3. For a panel of 16 latent dimensions: multiply with [hidden, 3 x 16] for every component,
-//   then
-//      sample and score.
+//   then sample and score.
 //
-// M's inputs for action and restart have few values: their terms are added from a table together
-// with the bias, and K = latents + hidden.
+// Where M has a head, it judges what came out, in OutcomeCpu.
+//
+// M's inputs for a numbered action and restart have few values: their terms are added from a table
+// together with the bias. An action in a box is part of the input: [z, action, h].
 
 namespace genie_env {
 namespace {
@@ -65,7 +68,7 @@ void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t columns, const
 
 // The buffers of one step.
 struct Scratch {
-  at::Tensor input;         // [rows, inner]: [z, h] in the products' type
+  at::Tensor input;         // [rows, inner]: [z, action of a box, h] in the products' type
   at::Tensor output_input;  // [rows, output inner]: the new h in the products' type
   at::Tensor context;       // int32 [rows]: the row of the gates' bias table
   at::Tensor surprise;      // float32 [rows, latent panels]
@@ -75,11 +78,12 @@ template <typename Element>  // float or at::BFloat16
 class MemoryCpu final : public FrozenMemory {
  public:
   explicit MemoryCpu(const MemoryWeights& weights)
-      : latents_(weights.latents()),
+      : latents_(weights.latents),
         hidden_(weights.hidden()),
         components_(weights.components()),
-        contexts_(2 * weights.actions()),
-        inner_((latents_ + hidden_ + 1) / 2 * 2),
+        box_(weights.action_inputs.defined() ? 0 : weights.action_width()),
+        contexts_(box_ > 0 ? 2 : 2 * weights.action_inputs.size(0)),
+        inner_((latents_ + box_ + hidden_ + 1) / 2 * 2),
         output_inner_((hidden_ + 1) / 2 * 2),
         kernels_(SupportedMemoryKernels().back()) {
     const int64_t hidden_panels = Panels(hidden_), latent_panels = Panels(latents_);
@@ -91,12 +95,16 @@ class MemoryCpu final : public FrozenMemory {
     };
     const at::Tensor columns = weights.weight_ih.t();
     const at::Tensor weight =
-        at::cat({weights.weight_ih.narrow(1, 0, latents_), weights.weight_hh}, 1);
+        at::cat({weights.weight_ih.narrow(1, 0, latents_ + box_), weights.weight_hh}, 1);
     gate_weight_ = PackPanels(by_panels(PadTo(weight, 1, inner_)), kType);
     std::vector<at::Tensor> biases;
     for (int64_t context = 0; context < contexts_; ++context) {
-      const at::Tensor action = columns[latents_] * weights.action_inputs[context / 2];
-      biases.push_back(weights.bias + action + columns[latents_ + 1] * (context % 2));
+      at::Tensor bias = weights.bias;
+      if (box_ == 0) {
+        const at::Tensor inputs = weights.action_inputs[context / 2].unsqueeze(1);
+        bias = bias + (columns.narrow(0, latents_, inputs.size(0)) * inputs).sum(0);
+      }
+      biases.push_back(bias + columns[columns.size(0) - 1] * (context % 2));
     }
     gate_bias_ = by_panels(at::stack(biases, 1)).transpose(1, 2).contiguous();
 
@@ -113,6 +121,7 @@ class MemoryCpu final : public FrozenMemory {
     mixture_bias_ = by_components(weights.output_bias.unsqueeze(1)).contiguous();
     termination_weight_ = weights.output_weight[mixture_size].contiguous();
     termination_bias_ = weights.output_bias[mixture_size].item<float>();
+    if (weights.outcome) outcome_.emplace(*weights.outcome);
   }
 
   void Begin(const MemoryState& state, const at::Tensor& rows, const at::Tensor& z) const override {
@@ -161,6 +170,10 @@ class MemoryCpu final : public FrozenMemory {
     Recur(state, scratch, observation_out);
     if (next != nullptr) state.z.copy_(*next);
     Predict(state, draws, scratch, observation_out, outcome.termination_logit);
+    if (outcome_) {
+      if (outcome_->has_reward()) outcome.reward = at::empty({rows}, at::kFloat);
+      outcome_->Judge(scratch.output_input, hidden_, state.z, outcome);
+    }
 
     // What is not finite in z shows in the parts, and what is not in h in the logit.
     const float* parts = scratch.surprise.const_data_ptr<float>();
@@ -179,7 +192,8 @@ class MemoryCpu final : public FrozenMemory {
     const int64_t rows = state.z.size(0);
     const auto z = state.z.const_data_ptr<float>(), h = state.h.const_data_ptr<float>();
     const auto restart = state.restart.const_data_ptr<float>();
-    const auto action = actions.const_data_ptr<int64_t>();
+    const auto number = box_ > 0 ? nullptr : actions.const_data_ptr<int64_t>();
+    const auto point = box_ > 0 ? actions.const_data_ptr<float>() : nullptr;
     const auto out = Pointer(scratch.input), out_hidden = Pointer(scratch.output_input);
     const auto contexts = scratch.context.mutable_data_ptr<int32_t>();
     at::parallel_for(0, PaddedRows(rows), kRowsOfBlock, [&](int64_t begin, int64_t end) {
@@ -191,10 +205,12 @@ class MemoryCpu final : public FrozenMemory {
           continue;
         }
         Convert(latents_, z + row * latents_, x);
-        Convert(hidden_, h + row * hidden_, x + latents_);
-        if (inner_ > latents_ + hidden_) x[inner_ - 1] = Bits{};
+        if (box_ > 0) Convert(box_, point + row * box_, x + latents_);
+        Convert(hidden_, h + row * hidden_, x + latents_ + box_);
+        if (inner_ > latents_ + box_ + hidden_) x[inner_ - 1] = Bits{};
         if (output_inner_ > hidden_) out_hidden[(row + 1) * output_inner_ - 1] = Bits{};
-        contexts[row] = static_cast<int32_t>(2 * action[row] + (restart[row] != 0 ? 1 : 0));
+        const int64_t action = box_ > 0 ? 0 : number[row];
+        contexts[row] = static_cast<int32_t>(2 * action + (restart[row] != 0 ? 1 : 0));
       }
     });
   }
@@ -295,8 +311,9 @@ class MemoryCpu final : public FrozenMemory {
   }
 
   int64_t latents_, hidden_, components_;
-  int64_t contexts_;      // 2 action + restart
-  int64_t inner_;         // latents + hidden, made even
+  int64_t box_;           // numbers of an action in a box; 0: actions are numbered
+  int64_t contexts_;      // 2 action + restart, without the action of a box
+  int64_t inner_;         // latents + box + hidden, made even
   int64_t output_inner_;  // hidden, made even
   MemoryKernels kernels_;
   at::Tensor gate_weight_;  // [hidden panels, inner x 64] packed by PackPanels
@@ -306,6 +323,7 @@ class MemoryCpu final : public FrozenMemory {
   at::Tensor mixture_bias_;  // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
+  std::optional<OutcomeCpu<Element>> outcome_;
   mutable ScratchPool<Scratch> scratch_;
 };
 

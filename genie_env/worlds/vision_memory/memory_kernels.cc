@@ -195,6 +195,54 @@ GENIE_ENV_INLINE void RowToBf16(int64_t size, const float* in, uint16_t* out) {
   for (int64_t i = 0; i < size; ++i) out[i] = ToBf16(in[i]);
 }
 
+template <typename Element>
+GENIE_ENV_INLINE void RectifyRows(int64_t rows, int64_t units, const float* products,
+                                  const float* bias, Element* out) {
+  for (int64_t row = 0; row < rows; ++row, products += units, out += units) {
+    for (int64_t i = 0; i < units; ++i) {
+      const float sum = products[i] + bias[i];
+      const float rectified = sum > 0.0f ? sum : 0.0f * sum;  // what is not finite stays so
+      if constexpr (std::is_same_v<Element, float>) {
+        out[i] = rectified;
+      } else {
+        out[i] = ToBf16(rectified);
+      }
+    }
+  }
+}
+
+GENIE_ENV_INLINE void ExpectRows(int64_t rows, int64_t bins, const float* products, int64_t stride,
+                                 const float* bias, const float* values, float* mean) {
+  for (int64_t row = 0; row < rows; ++row, products += stride) {
+    float top = products[0] + bias[0];
+    for (int64_t i = 1; i < bins; ++i) {
+      const float logit = products[i] + bias[i];
+      top = top < logit ? logit : top;
+    }
+    // Sums in lanes: the compiler must not reorder one sum.
+    float total[kPanel] = {}, weighted[kPanel] = {};
+    int64_t i = 0;
+    for (; i + kPanel <= bins; i += kPanel) {
+      for (int64_t j = 0; j < kPanel; ++j) {
+        const float weight = Exp(products[i + j] + bias[i + j] - top);
+        total[j] += weight;
+        weighted[j] += weight * values[i + j];
+      }
+    }
+    float sum = 0, weighted_sum = 0;
+    for (; i < bins; ++i) {
+      const float weight = Exp(products[i] + bias[i] - top);
+      sum += weight;
+      weighted_sum += weight * values[i];
+    }
+    for (int64_t j = 0; j < kPanel; ++j) {
+      sum += total[j];
+      weighted_sum += weighted[j];
+    }
+    mean[row] = weighted_sum / sum;
+  }
+}
+
 // Defines one function for each kernel and instruction set, and their table. Attributes cannot be
 // in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
 #define GENIE_ENV_MEMORY_KERNELS(Name, ATTRIBUTE, text)                                        \
@@ -210,7 +258,21 @@ GENIE_ENV_INLINE void RowToBf16(int64_t size, const float* in, uint16_t* out) {
     ATTRIBUTE static void ToBf16(int64_t size, const float* in, uint16_t* out) {               \
       RowToBf16(size, in, out);                                                                \
     }                                                                                          \
-    static constexpr MemoryKernels kTable{text, Gates, GatesBf16, Sample, Score, Dot, ToBf16}; \
+    ATTRIBUTE static void Rectify(int64_t rows, int64_t units, const float* products,          \
+                                  const float* bias, float* out) {                             \
+      RectifyRows(rows, units, products, bias, out);                                           \
+    }                                                                                          \
+    ATTRIBUTE static void RectifyBf16(int64_t rows, int64_t units, const float* products,      \
+                                      const float* bias, uint16_t* out) {                      \
+      RectifyRows(rows, units, products, bias, out);                                           \
+    }                                                                                          \
+    ATTRIBUTE static void Expect(int64_t rows, int64_t bins, const float* products,            \
+                                 int64_t stride, const float* bias, const float* values,       \
+                                 float* mean) {                                                \
+      ExpectRows(rows, bins, products, stride, bias, values, mean);                            \
+    }                                                                                          \
+    static constexpr MemoryKernels kTable{text, Gates,  GatesBf16, Sample,      Score,         \
+                                          Dot,  ToBf16, Rectify,   RectifyBf16, Expect};       \
   };
 // NOLINTEND(bugprone-macro-parentheses)
 

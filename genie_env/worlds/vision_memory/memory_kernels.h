@@ -69,6 +69,15 @@ struct MemoryKernels {
   void (*dot)(int64_t rows, int64_t size, const float* h, const float* weight, float bias,
               float* out);
   void (*to_bf16)(int64_t size, const float* in, uint16_t* out);
+  /// out = max(products + bias, 0). products, out: [rows, units]; units: a multiple of kPanel.
+  void (*rectify)(int64_t rows, int64_t units, const float* products, const float* bias,
+                  float* out);
+  void (*rectify_bf16)(int64_t rows, int64_t units, const float* products, const float* bias,
+                       uint16_t* out);
+  /// mean[row] = the mean of `values` under the softmax of products + bias. products: [rows, bins]
+  /// with `stride` numbers from one row to the next; bias, values: [bins].
+  void (*expect)(int64_t rows, int64_t bins, const float* products, int64_t stride,
+                 const float* bias, const float* values, float* mean);
 };
 
 /// The kernels that this CPU can run, the fastest last; there is at least one.

@@ -3,6 +3,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/logsumexp.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "genie_env/core/random.h"
+#include "genie_env/models/layers/reward_bins.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 
 namespace genie_env {
@@ -21,14 +23,22 @@ namespace {
 class MemoryTorch final : public FrozenMemory {
  public:
   MemoryTorch(const MemoryWeights& weights, at::Device device, at::ScalarType dtype)
-      : latents_(weights.latents()),
+      : latents_(weights.latents),
         components_(weights.components()),
         dtype_(dtype),
         weight_(at::cat({weights.weight_ih, weights.weight_hh}, 1).to(device, dtype)),
         bias_(weights.bias.to(device, dtype)),
         output_weight_(weights.output_weight.to(device, dtype)),
         output_bias_(weights.output_bias.to(device, dtype)),
-        action_inputs_(weights.action_inputs.to(device)) {}
+        outcome_(weights.outcome) {
+    if (weights.action_inputs.defined()) action_inputs_ = weights.action_inputs.to(device);
+    if (!outcome_) return;
+    for (at::Tensor* tensor : {&outcome_->units_weight, &outcome_->units_bias,
+                               &outcome_->output_weight, &outcome_->output_bias}) {
+      *tensor = tensor->to(device, dtype);
+    }
+    if (outcome_->reward_bins.defined()) outcome_->reward_bins = outcome_->reward_bins.to(device);
+  }
 
   void Begin(const MemoryState& state, const at::Tensor& rows, const at::Tensor& z) const override {
     const at::Tensor begun = rows.to(z.device());
@@ -54,7 +64,7 @@ class MemoryTorch final : public FrozenMemory {
     const at::Tensor mean = mixture.means.gather(2, component).squeeze(2);
     const at::Tensor log_std = mixture.log_stds.gather(2, component).squeeze(2);
     const at::Tensor z = mean + log_std.exp() * tau.sqrt() * draws.normal;
-    MemoryOutcome outcome = Outcome(next.output, mixture, z);
+    MemoryOutcome outcome = OutcomeOf(next, mixture, z);
     Write(next, z, state);
     Write(next, z, observation_out);
     return outcome;
@@ -63,7 +73,7 @@ class MemoryTorch final : public FrozenMemory {
   MemoryOutcome Follow(const MemoryState& state, const at::Tensor& actions,
                        const at::Tensor& z) const override {
     const Advanced next = Advance(state, actions);
-    MemoryOutcome outcome = Outcome(next.output, Split(next.output), z);
+    MemoryOutcome outcome = OutcomeOf(next, Split(next.output), z);
     Write(next, z, state);
     return outcome;
   }
@@ -79,7 +89,8 @@ class MemoryTorch final : public FrozenMemory {
 
   // Computes one LSTM step; does not write the state.
   Advanced Advance(const MemoryState& state, const at::Tensor& actions) const {
-    const at::Tensor action = action_inputs_.index_select(0, actions).unsqueeze(1);
+    const at::Tensor action =
+        action_inputs_.defined() ? action_inputs_.index_select(0, actions) : actions;
     const at::Tensor input = at::cat({state.z, action, state.restart.unsqueeze(1), state.h}, 1);
     const std::vector<at::Tensor> gates =
         at::linear(input.to(dtype_), weight_, bias_).to(at::kFloat).chunk(4, 1);
@@ -102,20 +113,33 @@ class MemoryTorch final : public FrozenMemory {
     return {parts.select(1, 0), parts.select(1, 1), parts.select(1, 2)};
   }
 
-  static MemoryOutcome Outcome(const at::Tensor& output, const Mixture& mixture,
-                               const at::Tensor& z) {
+  MemoryOutcome OutcomeOf(const Advanced& next, const Mixture& mixture, const at::Tensor& z) const {
     const at::Tensor deviation = (z.unsqueeze(2) - mixture.means) * mixture.log_stds.neg().exp();
     const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
     const at::Tensor joint = at::log_softmax(mixture.logits, 2) - mixture.log_stds -
                              0.5 * deviation.square() - log_sqrt_two_pi;
-    const at::Tensor logit = output.select(1, output.size(1) - 1).clone();
-    return {.termination_logit = logit,
-            .surprise = at::logsumexp(joint, {2}).mean(1).neg() + 0 * logit};
+    const at::Tensor logit = next.output.select(1, next.output.size(1) - 1).clone();
+    MemoryOutcome outcome{.termination_logit = logit,
+                          .surprise = at::logsumexp(joint, {2}).mean(1).neg() + 0 * logit};
+    if (outcome_) Judge(next.h, z, outcome);
+    return outcome;
+  }
+
+  void Judge(const at::Tensor& h, const at::Tensor& z, MemoryOutcome& outcome) const {
+    const at::Tensor units = at::relu(
+        at::linear(at::cat({h, z}, 1).to(dtype_), outcome_->units_weight, outcome_->units_bias));
+    const at::Tensor output =
+        at::linear(units, outcome_->output_weight, outcome_->output_bias).to(at::kFloat);
+    if (outcome_->termination()) outcome.termination_logit += output.select(1, output.size(1) - 1);
+    if (outcome_->bins() == 0) return;
+    outcome.reward = ExpectedReward(output.narrow(1, 0, outcome_->bins()), outcome_->reward_bins);
   }
 
   int64_t latents_, components_;
   at::ScalarType dtype_;
-  at::Tensor weight_, bias_, output_weight_, output_bias_, action_inputs_;
+  at::Tensor weight_, bias_, output_weight_, output_bias_;
+  at::Tensor action_inputs_;  // undefined: actions are in a box
+  std::optional<OutcomeWeights> outcome_;
 };
 
 }  // namespace

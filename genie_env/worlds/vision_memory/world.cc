@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
@@ -19,6 +20,7 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/io/json_check.h"
+#include "genie_env/models/vision_memory/outcome.h"
 #include "genie_env/models/vision_memory/vision.h"
 #include "genie_env/tensor/check_tensor.h"
 #include "genie_env/tensor/device.h"
@@ -50,23 +52,42 @@ std::vector<StateField> Fields(int64_t latents, int64_t hidden) {
 }
 
 constexpr const char *kTermination = "termination", *kSampled = "sampled",
-                     *kThresholded = "thresholded";
+                     *kThresholded = "thresholded", *kNever = "never";
 
 std::vector<OptionSpec> OptionSpecs() {
   return {{.name = kTermination,
            .type = OptionType::kChoice,
-           .choices = {kSampled, kThresholded},
-           .description = "how an episode ends: sampled from the termination probability, or "
-                          "thresholded at one half"}};
+           .choices = {kSampled, kThresholded, kNever},
+           .description = "how an episode ends: sampled from the termination probability, "
+                          "thresholded at one half, or never"}};
+}
+
+const char* NameOf(Termination termination) {
+  switch (termination) {
+    case Termination::kSampled:
+      return kSampled;
+    case Termination::kThresholded:
+      return kThresholded;
+    case Termination::kNever:
+      break;
+  }
+  return kNever;
 }
 
 // What the config says of termination, and what is in force.
 Option TerminationOption(const VisionMemoryConfig& config, const OptionValues& given) {
-  const std::string stored = config.samples_termination ? kSampled : kThresholded;
+  const std::string stored = NameOf(config.termination);
   const auto found = given.find(kTermination);
   return {.spec = OptionSpecs()[0],
           .default_value = stored,
           .value = found == given.end() ? OptionValue(stored) : found->second};
+}
+
+Termination InForce(const Option& option) {
+  for (const Termination each : {Termination::kSampled, Termination::kThresholded}) {
+    if (option.value == OptionValue(std::string(NameOf(each)))) return each;
+  }
+  return Termination::kNever;
 }
 
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
@@ -79,7 +100,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
   return {.name = directory.name,
           .family = directory.family,
           .fingerprint = directory.fingerprint,
-          .actions = {config.action_meanings},
+          .actions = config.actions,
           .observations = {features("zch", config.latents + 2 * config.hidden),
                            features("zh", config.latents + config.hidden), frame},
           .frame = frame,
@@ -107,21 +128,71 @@ struct Networks {
   std::optional<LatentStatistics> statistics;
 };
 
-Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
+OutcomeSizes OutcomeSizesOf(const VisionMemoryConfig& config) {
+  return {.reward = config.rewards.has_value(), .termination = config.judges_termination};
+}
+
+/// What M reads of each numbered action, [actions, A]; undefined for points of a box.
+at::Tensor ActionInputs(const VisionMemoryConfig& config) {
+  if (config.actions.box) return {};
+  if (config.action_inputs.empty()) return at::eye(config.actions.count(), at::kFloat);
+  return at::tensor(config.action_inputs, at::kFloat).unsqueeze(1);
+}
+
+int64_t ActionWidth(const VisionMemoryConfig& config) {
+  if (config.actions.box) return config.actions.box->numel();
+  return config.action_inputs.empty() ? config.actions.count() : 1;
+}
+
+/// The parameters of M by their names in the file, and their shapes.
+std::map<std::string, std::vector<int64_t>> MemoryShapes(const VisionMemoryConfig& config) {
   const auto [latents, hidden, components] =
       std::array{config.latents, config.hidden, config.components};
-  auto vision = std::make_shared<Vision>(latents);
   const int64_t output = 3 * latents * components + 1;
   std::map<std::string, std::vector<int64_t>> shapes{
-      {"memory.weight_ih", {4 * hidden, latents + 2}},
+      {"memory.weight_ih", {4 * hidden, latents + ActionWidth(config) + 1}},
       {"memory.weight_hh", {4 * hidden, hidden}},
       {"memory.bias", {4 * hidden}},
       {"memory.output.weight", {output, hidden}},
       {"memory.output.bias", {output}}};
+  const OutcomeSizes outcome = OutcomeSizesOf(config);
+  if (!outcome.any()) return shapes;
+  constexpr int64_t kUnits = OutcomeSizes::kUnits;
+  const int64_t outputs = Outcome::Outputs(outcome);
+  shapes.insert({{"memory.outcome.units.weight", {kUnits, hidden + latents}},
+                 {"memory.outcome.units.bias", {kUnits}},
+                 {"memory.outcome.output.weight", {outputs, kUnits}},
+                 {"memory.outcome.output.bias", {outputs}}});
+  return shapes;
+}
+
+MemoryWeights MemoryOf(const VisionMemoryConfig& config, const TensorMap& tensors) {
+  const auto take = [&](const char* name) { return tensors.at(std::string("memory.") + name); };
+  MemoryWeights memory{.latents = config.latents,
+                       .weight_ih = take("weight_ih"),
+                       .weight_hh = take("weight_hh"),
+                       .bias = take("bias"),
+                       .output_weight = take("output.weight"),
+                       .output_bias = take("output.bias"),
+                       .action_inputs = ActionInputs(config)};
+  if (OutcomeSizesOf(config).any()) {
+    memory.outcome =
+        OutcomeWeights{.units_weight = take("outcome.units.weight"),
+                       .units_bias = take("outcome.units.bias"),
+                       .output_weight = take("outcome.output.weight"),
+                       .output_bias = take("outcome.output.bias"),
+                       .reward_bins = config.rewards ? RewardBins(*config.rewards) : at::Tensor()};
+  }
+  return memory;
+}
+
+Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
+  auto vision = std::make_shared<Vision>(config.latents);
+  std::map<std::string, std::vector<int64_t>> shapes = MemoryShapes(config);
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
   }
-  ExpectLatentStatistics(directory, latents, shapes);
+  ExpectLatentStatistics(directory, config.latents, shapes);
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
   TensorMap seen;
@@ -130,14 +201,7 @@ Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig&
     at::Tensor(parameter).requires_grad_(false);
   }
   LoadParameters(*vision, seen);
-  return {std::move(vision),
-          {.weight_ih = tensors.at("memory.weight_ih"),
-           .weight_hh = tensors.at("memory.weight_hh"),
-           .bias = tensors.at("memory.bias"),
-           .output_weight = tensors.at("memory.output.weight"),
-           .output_bias = tensors.at("memory.output.bias"),
-           .action_inputs = at::tensor(config.action_inputs, at::kFloat)},
-          LatentStatisticsOf(tensors)};
+  return {std::move(vision), MemoryOf(config, tensors), LatentStatisticsOf(tensors)};
 }
 
 /// The stored first frames, as V encodes them; float32 [S, latents] on the CPU.
@@ -179,7 +243,7 @@ class VisionMemoryWorld final : public World {
         fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
         reward_per_step_(config.reward_per_step),
-        samples_termination_(spec_.options[0].value == OptionValue(kSampled)),
+        termination_(InForce(spec_.options[0])),
         device_(device),
         vision_(std::move(networks.vision)),
         decoder_(std::move(decoder)),
@@ -223,7 +287,7 @@ class VisionMemoryWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckWanted(observation, spec_, state.rows(), device_);
-    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor checked = ActionsOf(actions, state.rows());
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
     const MixtureDraws draws{
@@ -244,7 +308,7 @@ class VisionMemoryWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(observation, spec_);
-    const at::Tensor checked = CheckActions(actions, state.rows(), spec_.actions.count(), device_);
+    const at::Tensor checked = ActionsOf(actions, state.rows());
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     const at::Tensor next = Encode(frames, rng);
@@ -344,20 +408,37 @@ class VisionMemoryWorld final : public World {
                    const RowCounters& rng) const {
     state[kRestart].zero_();
     const at::Tensor& logit = outcome.termination_logit;
-    return {
-        .reward = at::full({state.rows()}, reward_per_step_, logit.options()),
-        .terminated = samples_termination_
-                          ? Draw(rng, Stream::kTermination, 1, FillUniform).view({-1}).to(device_) <
-                                at::sigmoid(logit)
-                          : logit > 0,
-        .surprise = outcome.surprise};
+    return {.reward = outcome.reward.defined()
+                          ? outcome.reward
+                          : at::full({state.rows()}, reward_per_step_, logit.options()),
+            .terminated = Terminated(logit, rng),
+            .surprise = outcome.surprise};
+  }
+
+  at::Tensor Terminated(const at::Tensor& logit, const RowCounters& rng) const {
+    switch (termination_) {
+      case Termination::kSampled:
+        return Draw(rng, Stream::kTermination, 1, FillUniform).view({-1}).to(device_) <
+               at::sigmoid(logit);
+      case Termination::kThresholded:
+        return logit > 0;
+      case Termination::kNever:
+        break;
+    }
+    return at::zeros(logit.sizes(), logit.options().dtype(at::kBool));
+  }
+
+  /// Actions as M takes them (FrozenMemory).
+  at::Tensor ActionsOf(const at::Tensor& actions, int64_t rows) const {
+    const at::Tensor checked = CheckActions(actions, rows, spec_.actions, device_);
+    return spec_.actions.box ? ScaledToOne(checked, *spec_.actions.box) : checked;
   }
 
   WorldSpec spec_;
   std::vector<StateField> fields_;
   int64_t latents_;
   float reward_per_step_;
-  bool samples_termination_;
+  Termination termination_;
   at::Device device_;
   std::shared_ptr<const Vision> vision_;
   std::unique_ptr<const FrozenDecoder> decoder_;

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from genie_env._core import VecEnv, World
 from genie_env.agents.controller import LinearController, check_actions, steer
 from genie_env.data.midway import Midway
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import EnvOptions, FamilyValue
 from genie_env.envs.validation import check_temperature
@@ -237,7 +238,7 @@ class Dreams:
         midway: Midway | None = None,
     ) -> EpisodeResults:
         """Plays linear controllers [P, F], `owners[i]` in the dream of `seeds[i]`."""
-        check_actions(self.world.spec.actions, f"the world {self.world.spec.name}")
+        check_actions(actions_of_world(self.world.spec.actions), f"the world {self.world.spec.name}")
         device = self.world.device
         population = Controllers(
             torch.from_numpy(weights).to(device), torch.from_numpy(owners).to(device)
@@ -259,11 +260,11 @@ class Dreams:
 
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""
-        spec = self.world.spec
-        if (list(spec.actions), spec.frame_skip) != (list(game.actions), game.frame_skip):
+        spec, actions = self.world.spec, actions_of_world(self.world.spec.actions)
+        if (actions, spec.frame_skip) != (game.actions, game.frame_skip):
             raise ValueError(
-                f"the world {spec.name} has {_actions(spec.actions)} at frame skip "
-                f"{spec.frame_skip}, but {game.name} has {_actions(game.actions)} at frame skip "
+                f"the world {spec.name} has {actions} at frame skip {spec.frame_skip}, but "
+                f"{game.name} has {game.actions} at frame skip "
                 f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
                 "this game"
             )
@@ -306,10 +307,6 @@ def _features(world: World) -> dict[str, int]:
         for spec in world.spec.observations
         if len(spec.shape) == 1 and spec.dtype == "float32"
     }
-
-
-def _actions(meanings: Sequence[str]) -> str:
-    return f"{len(meanings)} actions ({', '.join(meanings)})"
 
 
 def derived_seeds(seed: int, *path: int, count: int) -> list[int]:

@@ -28,6 +28,7 @@ from genie_env.agents.dreams import (
 )
 from genie_env.data.files import write_atomically
 from genie_env.data.run_directory import claim_run
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.json_files import read_json_lines
 
 AGENT, LOG = "agent.safetensors", "generations.jsonl"
@@ -121,7 +122,7 @@ def train_controller(
         generation.controller.save(Path("agent.safetensors"))
     """
     settings.check()
-    check_actions(dreams.world.spec.actions, f"the world {dreams.world.spec.name}")
+    check_actions(actions_of_world(dreams.world.spec.actions), f"the world {dreams.world.spec.name}")
     if warm is not None:
         warm.check_fits(dreams.features)
         dreams = replace(dreams, observation=warm.observation)

@@ -25,6 +25,7 @@ from rich.table import Table
 from genie_env._core import PackedProduct, RowCounters, World, build_info
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress, busy
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.envs.world_card import read_config
 from genie_env.families import Costs, Product, family_of_world
@@ -101,10 +102,8 @@ def _stepper(env: DreamVectorEnv, tier: str, warm: int) -> Callable[[], object]:
     """A call that steps the environment with random actions; rows that have ended begin again. Has
     stepped `warm` times."""
     env.reset(seed=0)
-    generator = torch.Generator().manual_seed(0)
-    shape = (64, env.num_envs)
-    actions = torch.randint(int(env.single_action_space.n), shape, generator=generator)
-    turns = itertools.cycle(actions.numpy() if tier == "numpy" else actions.to(env.device))
+    drawn = actions_of_world(env.world.spec.actions).draw(np.random.default_rng(0), (64, env.num_envs))
+    turns = itertools.cycle(drawn if tier == "numpy" else torch.from_numpy(drawn).to(env.device))
     for _ in range(warm):
         env.step(next(turns))
     return lambda: env.step(next(turns))
@@ -185,8 +184,8 @@ def environment_cost(world: World, batch: int, seconds: float) -> Cost:
     begin, rng = (RowCounters(range(batch), zeros, [t] * batch) for t in (0, 1))
     world.begin(state, torch.ones(batch, dtype=torch.bool), begin)
     tau = torch.full((batch,), world.spec.temperature)
-    generator = torch.Generator().manual_seed(0)
-    actions = torch.randint(int(env.single_action_space.n), (batch,), generator=generator)
+    drawn = actions_of_world(world.spec.actions).draw(np.random.default_rng(0), (batch,))
+    actions = torch.from_numpy(drawn)
     calls: tuple[Callable[[], object], ...] = (
         lambda: world.step(state, actions.to(world.device), tau, rng),
         step,

@@ -152,7 +152,7 @@ def affordable_dreams(dreams: Dreams, settings: ControllerSettings) -> int:
     through GENERATIONS in its time."""
     env = VecEnv(dreams.world, num_envs=512, temperature=dreams.temperature)
     env.reset(seeds=list(range(512)))
-    actions = torch.arange(512) % len(dreams.world.spec.actions)
+    actions = torch.arange(512) % len(dreams.world.spec.actions.meanings)
     env.step(actions)
     began, steps = time.perf_counter(), 16
     for _ in range(steps):

@@ -19,6 +19,7 @@ from genie_env.cli.options import (
 )
 from genie_env.data.progress import busy
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world
 from genie_env.envs.vector_env import DreamVectorEnv
@@ -54,23 +55,25 @@ def dream(
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Dream on from a picture: a clip for every action, held from beginning to end."""
+    """Dream on from a picture: a clip for every action, held from beginning to end; of continuous ones,
+    for every number at its least and its most."""
     loaded = World.load(find_world(world), device=device, options=family_options(option))
     if loaded.spec.frame is None:
         raise ValueError(f"{loaded.spec.name} has no pictures: give a world that has")
     height, width, _ = loaded.spec.frame.shape
     begin = None if picture is None else read_picture(picture, height, width)
-    actions = loaded.spec.actions
-    env = DreamVectorEnv(loaded, len(actions), temperature=temperature, max_episode_steps=0)
+    actions = actions_of_world(loaded.spec.actions)
+    shown = actions.examples()
+    env = DreamVectorEnv(loaded, len(shown), temperature=temperature, max_episode_steps=0)
     fps = frames_per_second(loaded.spec)
     picture_file = out / f"{in_a_name(loaded.spec.name)}.png"
     with only_writer(out):
         clips = dream_under_every_action(env, begin, frames, seed)
         with busy("writing clips"):
-            files = write_clips(out, loaded.spec.name, actions, clips, fps)
-            shown = draw_clips(picture_file, clips)
+            files = write_clips(out, loaded.spec.name, [*map(actions.name, shown)], clips, fps)
+            drawn = draw_clips(picture_file, clips)
     Console().print(
         f"wrote {files[0]} to {files[-1].name} and {picture_file}: a row per action, frames "
-        f"{', '.join(map(str, shown))}",
+        f"{', '.join(map(str, drawn))}",
         soft_wrap=True,
     )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from genie_env.cli.options import JsonOption
+from genie_env.envs.actions import actions_of_json, actions_of_world
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world, installed_worlds
 from genie_env.envs.world_card import WorldCard, read_card
@@ -55,7 +56,7 @@ def describe(world: str) -> dict[str, Any]:
     card, spec = read_card(world), World.load(find_world(world)).spec
     return {
         **asdict(card),
-        "actions": list(spec.actions),
+        "actions": actions_of_world(spec.actions).as_json(),
         "fingerprint": spec.fingerprint,
         "temperature": spec.temperature,
         "dtype": spec.dtype,
@@ -93,7 +94,7 @@ def _list(cards: list[WorldCard]) -> Table:
             card.name,
             card.family,
             card.game or UNKNOWN,
-            ", ".join(card.actions) or UNKNOWN,
+            UNKNOWN if card.actions is None else str(card.actions),
             _size(card.frame),
             f"{card.megabytes:.1f}",
             card.licence or UNKNOWN,
@@ -109,7 +110,7 @@ def _sheets(found: dict[str, Any]) -> list[Table]:
         ("Gymnasium id", found["id"] or UNKNOWN),
         ("learned from", found["game"] or UNKNOWN),
         ("game that its agents play", found["real_game"] or "none"),
-        ("actions", ", ".join(found["actions"])),
+        ("actions", str(actions_of_json(found["actions"]))),
         ("frame", _size(found["frame"])),
         ("size", f"{found['megabytes']:.1f} MB"),
         ("licence", found["licence"] or UNKNOWN),

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env._core import limits
+from genie_env._core import ActionSpec, limits
 
 Taken = NDArray[np.int64] | NDArray[np.float32]
 """Actions of N steps: int64 [N] of Discrete, float32 [N, *shape] of Box."""
@@ -51,6 +51,18 @@ class DiscreteActions:
     def inputs(self, taken: Taken) -> NDArray[np.float32]:
         """What a network reads of actions int64 [N]: one-hot, float32 [N, width]."""
         return np.eye(self.count, dtype=np.float32)[taken - self.start]
+
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Uniform actions, int64 of `shape`."""
+        return self.start + random.integers(self.count, size=shape)
+
+    def name(self, action: Any) -> str:
+        """What an action means."""
+        return self.meanings[int(action) - self.start]
+
+    def examples(self) -> NDArray[np.int64]:
+        """Actions that show what there is: all."""
+        return np.arange(self.start, self.start + self.count)
 
     def as_json(self) -> dict[str, Any]:
         return {"type": "discrete", "meanings": list(self.meanings), "start": self.start}
@@ -108,6 +120,25 @@ class BoxActions:
         flat = np.reshape(taken, (len(taken), -1)).astype(np.float32, copy=False)
         return (flat - low) * (2 / (high - low)) - 1
 
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Uniform actions, float32 [*shape, *self.shape]."""
+        low, high = self.space.low, self.space.high
+        share = random.random((*shape, *self.shape), dtype=np.float32)
+        return np.minimum(low + share * (high - low), high)
+
+    def name(self, action: Any) -> str:
+        """An action's numbers."""
+        return ", ".join(f"{number:.2g}" for number in np.ravel(action))
+
+    def examples(self) -> NDArray[np.float32]:
+        """Actions that show what there is: the middle, then every number at its least and its most
+        alone, float32 [1 + 2 width, *shape]."""
+        low, high = np.float32(self.low), np.float32(self.high)
+        shown = np.tile((low + high) / 2, (1 + 2 * self.width, 1))
+        each = np.arange(self.width)
+        shown[1 + 2 * each, each], shown[2 + 2 * each, each] = low, high
+        return shown.reshape(-1, *self.shape)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "type": "box",
@@ -124,6 +155,13 @@ class BoxActions:
 
 
 Actions = DiscreteActions | BoxActions
+
+
+def actions_of_world(spec: ActionSpec) -> Actions:
+    """The actions of a loaded world."""
+    if spec.shape is None:
+        return DiscreteActions(tuple(spec.meanings), spec.start)
+    return BoxActions(tuple(spec.shape), tuple(spec.low), tuple(spec.high))
 
 
 def actions_of_json(value: Any) -> Actions:
@@ -143,6 +181,13 @@ def actions_of_json(value: Any) -> Actions:
         '"start": integer} or {{"type": "box", "shape": [integers], "low": [numbers], "high": '
         "[numbers]}"
     )
+
+
+def actions_of_config(value: Any) -> Actions:
+    """The actions that a world's config.json names, in any format. Raises ValueError."""
+    if isinstance(value, Mapping) and "type" not in value and _all(str, value.get("meanings")):
+        return DiscreteActions(tuple(value["meanings"]))
+    return actions_of_json(value)
 
 
 def _all(kind: type, values: Any) -> bool:

@@ -19,7 +19,7 @@ from genie_env.envs.options import FixedOptions, as_arguments, constructor, keyw
 from genie_env.envs.vector_env import DreamVectorEnv
 
 
-class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], np.int64]):
+class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], Any]):
     """One dream in a frozen world: a batch of one, so many at once are cheaper in DreamVectorEnv.
 
         env = DreamEnv("doom-take-cover", render_mode="rgb_array")
@@ -33,7 +33,7 @@ class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], np.int64]):
 
     metadata: dict[str, Any] = DreamVectorEnv.metadata
 
-    action_space: gymnasium.spaces.Discrete[np.int64]
+    action_space: gymnasium.spaces.Discrete[np.int64] | gymnasium.spaces.Box
     observation_space: gymnasium.spaces.Box
 
     @constructor(keywords)
@@ -67,7 +67,7 @@ class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], np.int64]):
         Args:
             seed: key of the random draws.
             options: as in DreamVectorEnv, for one row: "frames", uint8 [H, W, 3], or
-                [T, H, W, 3] with "actions", integers [T - 1]; "snapshot"; "temperature".
+                [T, H, W, 3] with "actions", [T - 1, ...]; "snapshot"; "temperature".
         """
         rows = dict(options or {})
         if unknown := sorted(rows.keys() - {"frames", "actions", "snapshot", "temperature"}):
@@ -82,8 +82,10 @@ class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], np.int64]):
         return observations[0], infos
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Samples the next frame. `action`: an integer."""
-        actions = [validation.integer("action", action)]
+        """Samples the next frame. `action`: an integer (Discrete), or numbers of the space's shape
+        (Box)."""
+        discrete = isinstance(self.action_space, gymnasium.spaces.Discrete)
+        actions: Any = [validation.integer("action", action)] if discrete else [action]
         observations, rewards, terminations, truncations, infos = self._dream.step(actions)
         return (
             observations[0],

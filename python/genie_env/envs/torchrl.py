@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -30,7 +31,7 @@ class DreamTorchRLEnv(FixedOptions, EnvBase):
         env.set_seed(0)
         steps = env.rollout(100, break_when_any_done=False)  # a TensorDict [64, 100]
 
-    Keys: "action", int64 [N]; "observation"; "surprise", float32 [N, 1], zero in rows that a reset
+    Keys: "action", int64 [N] or float32 [N, ...]; "observation"; "surprise", float32 [N, 1], zero in rows that a reset
     began; "reward", "done", "terminated" and "truncated", [N, 1]. TorchRL resets the rows that have
     ended: a partial reset begins an episode in the rows of "_reset" alone, and a partial step
     changes the rows of "_step" alone.
@@ -55,22 +56,34 @@ class DreamTorchRLEnv(FixedOptions, EnvBase):
         self._seed: int | None = None
 
         rows, device = (num_envs,), self.device
-        observation: TensorSpec
-        box = dreams.single_observation_space
-        shape, dtype = (*rows, *box.shape), getattr(torch, box.dtype.name)
-        if np.isfinite(box.low).all() and np.isfinite(box.high).all():
-            low, high = box.low.min().item(), box.high.max().item()
-            observation = Bounded(low, high, shape=shape, dtype=dtype, device=device)
-        else:
-            observation = Unbounded(shape, dtype=dtype, device=device)
+        def of_box(box: gymnasium.spaces.Box) -> TensorSpec:
+            shape, dtype = (*rows, *box.shape), getattr(torch, box.dtype.name)
+            if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
+                return Unbounded(shape, dtype=dtype, device=device)
+            low, high = (
+                torch.from_numpy(bound).expand(shape) for bound in (box.low, box.high)
+            )
+            if (box.low == box.low.min()).all() and (box.high == box.high.max()).all():
+                low, high = box.low.min().item(), box.high.max().item()
+            return Bounded(low, high, shape=shape, dtype=dtype, device=device)
+
         flag = Categorical(2, shape=(*rows, 1), dtype=torch.bool, device=device)
         number = Unbounded((*rows, 1), device=device)
         self.observation_spec = Composite(
-            observation=observation, surprise=number.clone(), shape=rows
+            observation=of_box(dreams.single_observation_space), surprise=number.clone(), shape=rows
         )
-        self.action_spec = Categorical(
-            int(dreams.single_action_space.n), shape=rows, dtype=torch.int64, device=device
-        )
+        space = dreams.single_action_space
+        if isinstance(space, gymnasium.spaces.Box):
+            self.action_spec = of_box(space)
+        elif space.start != 0:
+            raise ValueError(
+                f"the actions of the world are {space}, but TorchRL's are numbered from 0: wrap "
+                "DreamVectorEnv, or train in Stable-Baselines3"
+            )
+        else:
+            self.action_spec = Categorical(
+                int(space.n), shape=rows, dtype=torch.int64, device=device
+            )
         self.reward_spec = number
         self.done_spec = Composite(
             done=flag, terminated=flag.clone(), truncated=flag.clone(), shape=rows

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -133,6 +134,12 @@ def numbers(name: str, given: Given) -> torch.Tensor:
         return not (dtype.is_complex or dtype == torch.bool)
 
     return _tensor(name, given, "numbers", is_real).to(torch.float32)
+
+
+def actions(given: Given, space: gymnasium.Space[Any]) -> torch.Tensor:
+    """Actions of a space: int64 of Discrete, float32 of Box."""
+    discrete = isinstance(space, gymnasium.spaces.Discrete)
+    return integers("actions", given) if discrete else numbers("actions", given)
 
 
 def boolean(name: str, given: Given) -> torch.Tensor:

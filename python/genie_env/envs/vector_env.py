@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from genie_env import _core
 from genie_env.envs import validation
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.frame_rate import UNKNOWN_RATE, frames_per_second
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import (
@@ -58,7 +59,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": UNKNOWN_RATE}
 
     single_observation_space: gymnasium.spaces.Box
-    single_action_space: gymnasium.spaces.Discrete[np.int64]
+    single_action_space: gymnasium.spaces.Discrete[np.int64] | gymnasium.spaces.Box
 
     @constructor(keywords)
     def __init__(
@@ -120,7 +121,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             "render_fps": frames_per_second(spec),
             "autoreset_mode": mode,
         }
-        self.single_action_space = gymnasium.spaces.Discrete(len(spec.actions))
+        self.single_action_space = actions_of_world(spec.actions).space
         self.single_observation_space = next(
             _box(kind) for kind in spec.observations if kind.name == self.options.observation
         )
@@ -168,7 +169,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             options: "reset_mask", bool [N]: the rows to reset, by default all. Only they take what
                 else is given:
                 "frames": begin from these instead of stored starts, uint8 [N, H, W, 3]; or from
-                [N, T, H, W, 3], following them with the "actions" between, integers [N, T - 1];
+                [N, T, H, W, 3], following them with the "actions" between, [N, T - 1, ...];
                 "snapshot": begin a new episode where it was taken, of N rows or of one for all;
                 "temperature": one number, or one a row (floats [N]), until another is given.
         """
@@ -183,7 +184,11 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             seeds=None if seed is None else validation.row_seeds(seed, self.num_envs),
             mask=None if mask is None else validation.boolean("reset_mask", mask),
             frames=None if frames is None else validation.pixels("frames", frames),
-            actions=None if actions is None else validation.integers("actions", actions),
+            actions=(
+                None
+                if actions is None
+                else validation.actions(actions, self.single_action_space)
+            ),
             snapshot=None if snapshot is None else validation.snapshot(snapshot),
             temperature=None if temperature is None else self._temperatures(temperature),
         )
@@ -193,14 +198,14 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     def step(self, actions: Given) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Samples the next frame of every row.
 
-        `actions`: integers [N]. Returns observations [N, ...], rewards (float32 [N]), terminations
+        `actions`: integers [N] (Discrete) or numbers [N, ...] (Box). Returns observations [N, ...], rewards (float32 [N]), terminations
         and truncations (bool [N]), and infos. A row whose episode has ended ignores its next action
         and begins another episode (NEXT_STEP), has begun it already (SAME_STEP: the results of the
         last step are then in `infos["final_obs"]` and `infos["final_info"]`), or must be reset
         (DISABLED).
         """
         self._open("step")
-        return self._results(self._step(validation.integers("actions", actions)))
+        return self._results(self._step(validation.actions(actions, self.single_action_space)))
 
     def step_async(self, actions: Given) -> None:
         """Begins the step that `step_wait` returns, in another thread: meanwhile this one may learn.
@@ -208,7 +213,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         `actions`: as of `step`; they are copied. Until `step_wait`, every other call but `close`
         raises AlreadyPendingCallError.
         """
-        copied = validation.integers("actions", actions).clone()
+        copied = validation.actions(actions, self.single_action_space).clone()
         with self._beginning:
             self._open("step_async")
             if self._stepper is None:
@@ -234,13 +239,16 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     ) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Steps to given frames, uint8 [N, H, W, 3], such as those of the real game.
 
-        `actions`: integers [N], which led to these frames. Returns what `step` returns: the
+        `actions`: as of `step`, which led to these frames. Returns what `step` returns: the
         observations are those of the given frames, and so is the surprise. `terminations` are the
         world's prediction: no row ends or resets by itself.
         """
         env = self._open("follow")
         return self._results(
-            env.follow(validation.integers("actions", actions), validation.pixels("frames", frames))
+            env.follow(
+                validation.actions(actions, self.single_action_space),
+                validation.pixels("frames", frames),
+            )
         )
 
     def keep(self, rows: Given) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genie_env.envs.actions import Actions, actions_of_config
 from genie_env.envs.json_files import Schema, read_json
 from genie_env.envs.registry import environment_id, find_world, is_installed
 
@@ -25,8 +26,8 @@ class WorldCard:
     game: str | None
     """The game that it was learned from, as `genie-env record` names it: the real game where there
     is one, or else the game of the first recording."""
-    actions: tuple[str, ...]
-    """What each action means, in order; latent actions have numbers."""
+    actions: Actions | None
+    """None where the config does not say; latent actions have numbers for meanings."""
     frame: tuple[int, int] | None
     """Height and width in pixels."""
     megabytes: float
@@ -54,7 +55,7 @@ def read_card(world: str | Path) -> WorldCard:
         name=config["name"],
         family=config["family"],
         game=_game(config),
-        actions=tuple(map(str, _member(config, "actions", "meanings", list) or ())),
+        actions=_actions(config),
         frame=None if height is None or width is None else (height, width),
         megabytes=sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) / 1e6,
         licence=_licence(directory),
@@ -72,6 +73,13 @@ def read_config(world: Path, more: Schema = {}) -> dict[str, Any]:
         return read_json(file, {**_CONFIG, **more})
     except OSError as error:
         raise ValueError(f"{error}; give a world directory") from error
+
+
+def _actions(config: dict[str, Any]) -> Actions | None:
+    try:
+        return actions_of_config(config.get("actions"))
+    except ValueError:
+        return None
 
 
 def _game(config: dict[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress, busy
 from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
@@ -84,7 +85,7 @@ def actions_of(
     that run is missing, superfluous or not the one that the world was learned from, and where
     recorded actions have other meanings than the world's.
     """
-    spec = world.spec
+    spec, actions = world.spec, actions_of_world(world.spec.actions)
     action_codes = family_of_world(spec.family).action_codes
     if action_codes is not None:
         if latent_actions is None:
@@ -95,10 +96,10 @@ def actions_of(
             )
         final_report(latent_actions, LATENT_ACTIONS)
         model = load_latent_actions(latent_actions)
-        if model.actions != len(spec.actions):
+        if model.actions != actions.width:
             raise ValueError(
                 f"{latent_actions} has {model.actions} latent actions, the world {spec.name} "
-                f"{len(spec.actions)}: give the run that it was learned from"
+                f"{actions.width}: give the run that it was learned from"
             )
         if not _same_codes(action_codes(world_directory), model.codes(), latent_actions):
             raise ValueError(
@@ -108,15 +109,14 @@ def actions_of(
         return [*held_out_actions(latent_actions, model, stores)]
     if latent_actions is not None:
         raise ValueError(
-            f"the actions of the world {spec.name} are those of its recordings "
-            f"({', '.join(spec.actions)}): leave out --latent-actions, which is for worlds learned "
-            "without them"
+            f"the actions of the world {spec.name} are those of its recordings ({actions}): leave "
+            "out --latent-actions, which is for worlds learned without them"
         )
     recorded = recorded_game(directories, stores)
-    if list(recorded.actions) != spec.actions:
+    if recorded.actions != actions:
         raise ValueError(
-            f"the recordings' actions are {', '.join(recorded.actions)}, those of the world "
-            f"{spec.name} {', '.join(spec.actions)}: give recordings of its game"
+            f"the recordings have {recorded.actions}, the world {spec.name} {actions}: give "
+            "recordings of its game"
         )
     return [store.actions for store in stores]
 
@@ -171,7 +171,7 @@ def fidelity(
         drawn = Starts.draw(
             stores,
             actions,
-            len(spec.actions),
+            actions_of_world(spec.actions),
             burn_in=burn_in,
             horizon=horizon,
             count=starts,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from genie_env._core import World
 from genie_env.data.files import write_atomically
+from genie_env.envs.actions import actions_of_world
 from genie_env.evaluation.rollouts import Moment, Starts, roll_out
 from genie_env.evaluation.statistics import Curve
 from genie_env.media.video import Picture, side_by_side, write_video
@@ -79,15 +80,15 @@ def film(world: World, starts: Starts, temperature: float, file: Path) -> None:
 
 
 def _panels(world: World, starts: Starts, row: int, index: int, moment: Moment) -> Picture:
-    names = world.spec.actions
-    action = names[int(starts.actions_at(index)[row])]
+    names = actions_of_world(world.spec.actions)
+    action = names.name(starts.actions_at(index)[row])
     if moment.dreamt is None:
         given = moment.real[row].numpy()
         until = index + 1 - starts.burn_in
         captions = [f"reality {until}: {action}", "given", "given"]
         return side_by_side([given] * 3, captions, SCALE)
     ahead = index - starts.burn_in
-    random = names[starts.random_actions[row, ahead]]
+    random = names.name(starts.random_actions[row, ahead])
     frames = (moment.real, moment.dreamt.recorded, moment.dreamt.random)
     captions = [f"reality +{ahead + 1}: {action}", f"dream: {action}", f"random actions: {random}"]
     return side_by_side([f[row].cpu().numpy() for f in frames], captions, SCALE)

@@ -18,6 +18,7 @@ from genie_env._core import EpisodeStore, RowCounters, World, WorldStep
 from genie_env.agents.dreams import derived_seeds
 from genie_env.data.datasets import HELD_OUT_EVERY, Clips, check_enough, held_out, longest_episode
 from genie_env.data.midway import Midway, Tensors
+from genie_env.envs.actions import Actions, Taken
 
 GREEDY = 1e-6
 """The temperature of the likeliest dream. At temperature 1, even a perfect world dreams another future
@@ -37,23 +38,23 @@ class Starts:
     """
 
     stores: Sequence[EpisodeStore]
-    actions: Sequence[NDArray[np.integer]]
-    """The action from every frame to the next: [frames] a store."""
+    actions: Sequence[NDArray[Any]]
+    """The action from every frame to the next: [frames, ...] a store."""
     burn_in: int
     horizon: int
     places: NDArray[np.int64]
     """[N, 2]: store, first frame."""
     seeds: NDArray[np.uint64]
     """[N], of the dreams' random draws."""
-    random_actions: NDArray[np.int64]
-    """[N, horizon], instead of the recorded ones."""
+    random_actions: Taken
+    """[N, horizon, ...], instead of the recorded ones."""
 
     @classmethod
     def draw(
         cls,
         stores: Sequence[EpisodeStore],
-        actions: Sequence[NDArray[np.integer]],
-        num_actions: int,
+        actions: Sequence[NDArray[Any]],
+        space: Actions,
         *,
         burn_in: int,
         horizon: int,
@@ -88,7 +89,7 @@ class Starts:
             horizon,
             np.array(places, np.int64),
             np.array(derived_seeds(seed, count=count), np.uint64),
-            random.integers(num_actions, size=(count, horizon)),
+            space.draw(random, (count, horizon)),
         )
 
     def __len__(self) -> int:
@@ -124,9 +125,9 @@ class Starts:
         return torch.from_numpy(np.stack(frames))
 
     def actions_at(self, index: int) -> torch.Tensor:
-        """The actions from there to the next frame: int64 [N]."""
-        actions = [self.actions[s][f + index] for s, f in self.places]
-        return torch.from_numpy(np.array(actions, np.int64))
+        """The actions from there to the next frame: int64 [N] or float32 [N, ...]."""
+        actions = np.array([self.actions[s][f + index] for s, f in self.places])
+        return torch.from_numpy(actions.astype(self.random_actions.dtype, copy=False))
 
     def counters_at(self, index: int) -> RowCounters:
         """The same for all dreams of a start, so that their random draws are equal."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genie_env.data.files import write_atomically
+from genie_env.envs.actions import actions_of_config
 from genie_env.envs.json_files import read_json
 
 CARD = "README.md"
@@ -34,11 +35,11 @@ def write_card(made: Path, out: Path) -> None:
 
 
 def _lines(made: Path, config: Mapping[str, Any]) -> Iterator[str]:
-    frame, actions = config["frame"], config["actions"]["meanings"]
+    frame, actions = config["frame"], actions_of_config(config["actions"])
     yield from (WRITTEN, f"# {config['name']}", "")
     yield (
         f"A world of the family `{config['family']}`: frames of {frame['height']} x "
-        f"{frame['width']}, {len(actions)} actions ({', '.join(actions)}), sampling temperature "
+        f"{frame['width']}, {actions}, sampling temperature "
         f"{config['temperature']:g}."
     )
     yield from ("", "| file | what it is |", "|---|---|")

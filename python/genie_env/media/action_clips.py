@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env.data.progress import track
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.pictures import save_rows
 from genie_env.media.video import enlarge, write_video
@@ -23,30 +24,30 @@ SHOWN = 8
 def dream_under_every_action(
     env: DreamVectorEnv, picture: NDArray[np.uint8] | None, frames: int, seed: int
 ) -> NDArray[np.uint8]:
-    """Row i of `env`, one an action, holds action i: uint8 [actions, 1 + frames, H, W, 3].
+    """Row i of `env` holds action i of its examples: uint8 [actions, 1 + frames, H, W, 3].
 
     All rows have one seed, so they differ by their action alone. `picture`, uint8 [H, W, 3], is
     frame 0 of all of them; None: the start that the world draws.
     """
-    rows = env.num_envs
+    rows, held = env.num_envs, actions_of_world(env.world.spec.actions).examples()
     options = {} if picture is None else {"frames": np.repeat(picture[None], rows, axis=0)}
     env.reset(seed=[seed] * rows, options=options)
     seen = [env.frames()]
     for _ in track(range(frames), "dreaming", transient=True):
-        env.step(np.arange(rows))
+        env.step(held)
         seen.append(env.frames())
     return np.stack(seen, axis=1)
 
 
 def write_clips(
-    directory: Path, world: str, actions: Sequence[str], clips: NDArray[np.uint8], fps: float
+    directory: Path, world: str, meanings: Sequence[str], clips: NDArray[np.uint8], fps: float
 ) -> list[Path]:
     """Writes a video of every action's clip, uint8 [actions, T, H, W, 3]; returns their files.
 
     Their names begin with the world's, so that clips of several worlds share a directory.
     """
     files = []
-    for number, (meaning, clip) in enumerate(zip(actions, clips, strict=True)):
+    for number, (meaning, clip) in enumerate(zip(meanings, clips, strict=True)):
         name = f"{number}" if meaning == str(number) else f"{number}-{in_a_name(meaning)}"
         files.append(directory / f"{in_a_name(world)}-{name}.mp4")
         write_video(files[-1], (enlarge(frame, SCALE) for frame in clip), fps)

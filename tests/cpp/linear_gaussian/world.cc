@@ -75,7 +75,7 @@ class LinearGaussianWorld final : public World {
     const FrozenScope scope;
     CheckStateFields(state, fields_, device());
     CheckWanted(observation, spec_, state.rows(), device());
-    const at::Tensor chosen = CheckActions(actions, state.rows(), spec_.actions.count(), device());
+    const at::Tensor chosen = CheckActions(actions, state.rows(), spec_.actions, device());
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
     const at::Tensor normal = Draw(rng, kNoiseStream, size_, FillNormal);
