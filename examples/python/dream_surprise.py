@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import genie_env
-from genie_env.agents.controller import LinearController
+from genie_env.agents.agent import load_agent
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -107,11 +107,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
     parser.add_argument("--out", type=Path, default=Path("runs/dream-surprise.png"))
     args = parser.parse_args(arguments)
 
-    controller = LinearController.load(args.agent)
+    agent = load_agent(args.agent)
     dreams = genie_env.make_vec(
         args.world,
         args.num_envs,
-        observation=controller.observation,
+        observation=agent.observation,
         temperature=args.temperature,
         latent_distance=True,
     )
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
         return generator.integers(actions, size=len(observations))
 
     players = {
-        "controller": play(dreams, controller.act, args.steps, args.seed),
+        "controller": play(dreams, agent.act, args.steps, args.seed),
         "random play": play(dreams, random, args.steps, args.seed),
     }
     dreams.close()

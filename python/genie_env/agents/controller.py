@@ -1,142 +1,112 @@
-"""The agent that learns inside a dream: one weight a feature, three actions."""
+"""The agent of World Models (Ha & Schmidhuber 2018): one linear layer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from genie_env._core import safetensors_bytes
-from genie_env.data.files import sha256_of, write_atomically
-from genie_env.data.paths import in_utf8
+from genie_env.agents.agent import Agent, AgentFile
+from genie_env.envs.actions import Actions, BoxActions, DiscreteActions
 
-KIND = "linear-controller"
-THRESHOLD = 1 / 3
-"""Outputs below minus this are action 0, above it action 2, between them action 1 (Ha, Schmidhuber
-2018)."""
-NUM_ACTIONS = 3
-"""Actions that it chooses among, in order: the lower, the middle and the upper one."""
+ORDERED = 3
+"""Up to as many numbered actions are chosen by one output: in [-1, 1], cut into equal parts in the
+order of the actions (of left, stay and right the lowest third is left, as in the paper)."""
+
+FIRST_ACTIONS = DiscreteActions(("left", "stay", "right"))
+"""Of agent files that do not say them."""
 
 
-def check_actions(actions: Sequence[str], where: str) -> None:
-    """Raises ValueError unless a linear controller can choose among these actions of `where`."""
-    if len(actions) != NUM_ACTIONS:
-        raise ValueError(
-            f"a linear controller chooses among {NUM_ACTIONS} ordered actions, lower, middle and "
-            f"upper, but {where} has {len(actions)} ({', '.join(actions)}): "
-            "give a world with three, or train another kind of agent"
-        )
+def outputs(actions: Actions) -> int:
+    """The outputs of a controller that chooses among these actions: one, or, of more than ORDERED
+    numbered actions, one each (the greatest is chosen), or a number each of a box."""
+    if isinstance(actions, DiscreteActions):
+        return 1 if actions.count <= ORDERED else actions.count
+    return actions.width
 
 
-def steer(weight: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
-    """The actions of linear controllers: int64 [N], for float32 observation [N, F].
+def steer(actions: Actions, weight: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
+    """The actions of linear controllers for float32 observation [N, F]: int64 [N], or float32 [N,
+    *shape].
 
-    `weight` is float32 [F], one controller for all rows, or [N, F], one a row.
+    `weight` is float32 [F] or, of several outputs, [outputs, F]: one controller for all rows, or,
+    with N in front, one a row.
     """
-    output = torch.tanh(torch.linalg.vecdot(observation, weight))
-    return 1 + (output > THRESHOLD).long() - (output < -THRESHOLD).long()
+    several = outputs(actions) > 1
+    output = torch.linalg.vecdot(observation[:, None] if several else observation, weight)
+    if isinstance(actions, BoxActions):
+        low, high = (torch.from_numpy(b).to(output) for b in (actions.space.low, actions.space.high))
+        share = (torch.tanh(output) + 1) / 2
+        return torch.clamp(low + share.reshape(-1, *actions.shape) * (high - low), low, high)
+    if several:
+        return actions.start + output.argmax(1)
+    output = torch.tanh(output)
+    chosen = torch.full_like(output, actions.start, dtype=torch.int64)
+    for part in range(1, actions.count):
+        bound = 2 * part / actions.count - 1
+        # What lies on a bound belongs to the part towards the middle.
+        chosen += (output > bound) if bound >= 0 else (output >= bound)
+    return chosen
 
 
 @dataclass(frozen=True)
-class LinearController:
-    """Acts on tanh(weight . observation): one of three ordered actions.
+class LinearController(Agent):
+    """Acts on a linear function of the observation; see `steer`.
 
     >>> controller = LinearController(np.array([1.0, -1.0], np.float32), "zch", "0" * 64)
-    >>> controller.act(np.array([[1, 0], [0, 0], [0, 1]], np.float32))
-    array([2, 1, 0])
+    >>> controller.act(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]))
+    tensor([2, 1, 0])
     """
 
+    kind: ClassVar[str] = "linear-controller"
+
     weight: NDArray[np.float32]
-    """float32 [F]."""
+    """float32 [F], or [outputs, F] of several outputs."""
     observation: str
-    """The kind of observation it reads, for instance "zch"."""
     world: str
-    """Fingerprint of the world that it was trained in."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """How it was trained: temperature, options of the world, dream score, ..."""
+    actions: Actions = FIRST_ACTIONS
 
-    def act(self, observation: NDArray[np.float32]) -> NDArray[np.int64]:
-        """int64 [N] actions for float32 [N, F] observations."""
-        if observation.ndim != 2 or observation.shape[1] != len(self.weight):
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return self.weight.shape[-1]
+
+    def act(self, observation: torch.Tensor) -> torch.Tensor:
+        if observation.ndim != 2 or observation.shape[1] != self.num_features:
             raise ValueError(
-                f"observations of shape {observation.shape} were given to a controller that reads "
-                f"[N, {len(self.weight)}] ({self.observation})"
+                f"observations of shape {tuple(observation.shape)} were given to a controller that "
+                f"reads [N, {self.num_features}] ({self.observation})"
             )
-        return steer(torch.from_numpy(self.weight), torch.from_numpy(observation)).numpy()
+        weight = torch.from_numpy(self.weight).to(observation.device)
+        return steer(self.actions, weight, observation)
 
-    def save(self, file: Path) -> None:
-        """Writes an agent file, under a temporary name first."""
-        metadata = {
-            **self.notes,
-            "kind": KIND,
-            "observation": self.observation,
-            "world": self.world,
-        }
-        content = safetensors_bytes({"weight": torch.from_numpy(self.weight)}, metadata)
-        write_atomically(file, lambda temporary: temporary.write_bytes(content))
+    def check_shape(self, shape: tuple[int, ...], world: str) -> None:
+        if shape != (self.num_features,):
+            raise ValueError(
+                f"the agent has {self.num_features} weights, but {self.observation!r} has the shape "
+                f"{list(shape)} in the world {world}: it was trained for a world of another size"
+            )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {"weight": torch.from_numpy(self.weight)}
 
     @classmethod
-    def load(cls, file: Path) -> LinearController:
-        """Reads an agent file. Raises ValueError naming the file and what is wrong with it."""
-        try:
-            with in_utf8(file) as path, safe_open(path, "numpy") as opened:
-                metadata = dict(opened.metadata() or {})
-                names = list(opened.keys())
-                weight = opened.get_tensor("weight") if "weight" in names else None
-        except FileNotFoundError:
+    def of_file(cls, read: AgentFile) -> LinearController:
+        names, actions = list(read.tensors), read.actions or FIRST_ACTIONS
+        if names != ["weight"]:
             raise ValueError(
-                f"{file} does not exist: give the file that `genie-env train controller` wrote"
-            ) from None
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file} is not a readable safetensors file: {error}") from error
-        kind = metadata.pop("kind", None)
-        if kind != KIND:
-            raise ValueError(f'{file} has "kind": {kind!r}, but an agent file says {KIND!r}')
-        for name in ("observation", "world"):
-            if name not in metadata:
-                raise ValueError(f'{file} has no "{name}" in its metadata, which agent files have')
-        if weight is None or names != ["weight"]:
-            raise ValueError(f'{file} holds the tensors {names}; an agent file holds one, "weight"')
-        if weight.dtype != np.float32 or weight.ndim != 1:
-            raise ValueError(
-                f'{file}: "weight" is {weight.dtype} {list(weight.shape)}, expected float32 [F]'
+                f'{read.file} holds the tensors {names}; the file of a controller holds one, "weight"'
             )
-        if not np.isfinite(weight).all():
-            raise ValueError(f'{file}: "weight" holds NaN or infinity')
-        return cls(weight, metadata.pop("observation"), metadata.pop("world"), metadata)
-
-    def check_fits(self, features: Mapping[str, int]) -> None:
-        """Raises ValueError unless a world gives what this controller reads.
-
-        `features`: the number of features of every observation that the world offers.
-        """
-        expected = features.get(self.observation)
-        if expected is None:
+        weight = read.tensors["weight"].numpy()
+        several = [outputs(actions)] if outputs(actions) > 1 else []
+        if weight.ndim != 1 + len(several) or list(weight.shape[:-1]) != several:
             raise ValueError(
-                f"the agent reads {self.observation!r}, but the world offers only "
-                f"{', '.join(sorted(features))}: it was trained for another kind of world"
+                f'{read.file}: "weight" is {list(weight.shape)}, expected {[*several, "F"]} for '
+                f"{actions}"
             )
-        if expected != len(self.weight):
-            raise ValueError(
-                f"the agent has {len(self.weight)} weights, but {self.observation!r} has "
-                f"{expected} features in this world: it was trained for a world of another size"
-            )
-
-    def check_world(self, fingerprint: str, features: Mapping[str, int]) -> None:
-        """Raises ValueError unless this is the world that the controller was trained in."""
-        self.check_fits(features)
-        if self.world != fingerprint:
-            raise ValueError(
-                f"the agent was trained in the world {self.world[:12]}, but the world given is "
-                f"{fingerprint[:12]}: give the world it was trained in, or train again in this one"
-            )
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of an agent file, in hexadecimal digits; goes with every result."""
-    return sha256_of(file)
+        return cls(weight, read.observation, read.world, read.notes, actions)

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import VecEnv, World
-from genie_env.agents.controller import LinearController, check_actions, steer
+from genie_env.agents.agent import Agent
+from genie_env.agents.controller import steer
 from genie_env.data.midway import Midway
-from genie_env.envs.actions import actions_of_world
+from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import EnvOptions, FamilyValue
 from genie_env.envs.validation import check_temperature
@@ -31,7 +32,7 @@ class Policy(Protocol):
     """Chooses the actions of N rows at once, for the length of one episode."""
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
-        """int64 [N] actions on observation [N, F], `step` steps after the episodes began."""
+        """Actions of N rows on observation [N, ...], `step` steps after the episodes began."""
 
     def keep(self, rows: torch.Tensor) -> None:
         """Goes on with the given rows (int64 [R]) alone, in that order."""
@@ -40,15 +41,29 @@ class Policy(Protocol):
 class Controllers:
     """Linear controllers, each acting in rows of its own: a population in one batch."""
 
-    def __init__(self, weights: torch.Tensor, owners: torch.Tensor) -> None:
-        """`weights`: float32 [P, F]; `owners`: int64 [N], the controller of every row."""
-        self._weight = weights[owners]
+    def __init__(self, actions: Actions, weights: torch.Tensor, owners: torch.Tensor) -> None:
+        """`weights`: float32 [P, ...], see `steer`; `owners`: int64 [N], the controller of every
+        row."""
+        self._actions, self._weight = actions, weights[owners]
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
-        return steer(self._weight, observation)
+        return steer(self._actions, self._weight, observation)
 
     def keep(self, rows: torch.Tensor) -> None:
         self._weight = self._weight[rows]
+
+
+class OneAgent:
+    """One agent in all rows."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
+        return self._agent.act(observation)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Nothing: it has no state."""
 
 
 class BlindPolicies:
@@ -57,7 +72,7 @@ class BlindPolicies:
 
     def __init__(self, game: Game, rows: Sequence[tuple[str, int]], device: torch.device) -> None:
         self._game, self._rows, self._device = game, list(rows), device
-        self._actions = torch.zeros(len(self._rows), 0, dtype=torch.int64, device=device)
+        self._actions = torch.zeros(len(self._rows), 0, device=device)
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
         if step >= self._actions.shape[1]:
@@ -111,22 +126,16 @@ class Dreams:
 
         `temperature`: by default the world's own. `options`: of the world's family, for instance
         {"termination": "thresholded"}; those left out are as the world says. `observation`: by
-        default the first that a controller can read.
+        default the first that is a vector of floats, or else the world's first.
         """
         given = EnvOptions(temperature=temperature, device=device, family_options=options)
         loaded = load_world(world, given)
-        features = _features(loaded)
-        if not features:
-            kinds = ", ".join(spec.name for spec in loaded.spec.observations)
+        kinds = [spec.name for spec in loaded.spec.observations]
+        observation = next(iter(_features(loaded)), kinds[0]) if observation is None else observation
+        if observation not in kinds:
             raise ValueError(
-                f"the world {loaded.spec.name} has no observation that a controller can read, a "
-                f"vector of floats (it has: {kinds}): give another world"
-            )
-        observation = next(iter(features)) if observation is None else observation
-        if observation not in features:
-            raise ValueError(
-                f"the observation is {observation!r}, expected features that a controller reads: "
-                f"one of {', '.join(features)}"
+                f"the observation is {observation!r}, expected one of {', '.join(kinds)}, which the "
+                f"world {loaded.spec.name} has"
             )
         return cls(loaded, loaded.spec.temperature, observation).at(temperature)
 
@@ -147,14 +156,21 @@ class Dreams:
         return {name: option.value for name, option in self.world.spec.options.items()}
 
     @property
-    def features(self) -> dict[str, int]:
-        """How many features every observation has that a controller can read: a vector of floats."""
-        return _features(self.world)
+    def actions(self) -> Actions:
+        return actions_of_world(self.world.spec.actions)
 
     @property
     def num_features(self) -> int:
-        """The number of features of the observation in use."""
-        return self.features[self.observation]
+        """The number of features of the observation in use. Raises ValueError where that is no
+        vector of floats."""
+        features = _features(self.world)
+        if self.observation not in features:
+            vectors = f"of {', '.join(features)}" if features else "such an observation"
+            raise ValueError(
+                f"the observation is {self.observation!r}, expected a vector of floats, {vectors}; "
+                "`genie-env train ppo` reads other observations too"
+            )
+        return features[self.observation]
 
     def check_room(self, rows: int) -> None:
         """Raises an error with the figures where `rows` dreams at a time, each with a controller of
@@ -237,30 +253,29 @@ class Dreams:
         on_step: OnStep | None = None,
         midway: Midway | None = None,
     ) -> EpisodeResults:
-        """Plays linear controllers [P, F], `owners[i]` in the dream of `seeds[i]`."""
-        check_actions(actions_of_world(self.world.spec.actions), f"the world {self.world.spec.name}")
+        """Plays linear controllers, float32 [P, ...] as `steer` takes them, `owners[i]` in the dream
+        of `seeds[i]`."""
         device = self.world.device
         population = Controllers(
-            torch.from_numpy(weights).to(device), torch.from_numpy(owners).to(device)
+            self.actions, torch.from_numpy(weights).to(device), torch.from_numpy(owners).to(device)
         )
         return self.play(population, seeds, on_step, midway)
 
-    def play_controller(
+    def play_agent(
         self,
-        controller: LinearController,
+        agent: Agent,
         seeds: Sequence[int],
         on_step: OnStep | None = None,
         midway: Midway | None = None,
     ) -> EpisodeResults:
-        """Plays one controller; raises ValueError where it reads other observations."""
-        controller.check_fits(self.features)
-        owners = np.zeros(len(seeds), np.int64)
-        dreams = replace(self, observation=controller.observation)
-        return dreams.play_controllers(controller.weight[None], owners, seeds, on_step, midway)
+        """Plays one agent; raises ValueError where it reads other observations."""
+        agent.check_fits(self.world.spec)
+        dreams = replace(self, observation=agent.observation)
+        return dreams.play(OneAgent(agent), seeds, on_step, midway)
 
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""
-        spec, actions = self.world.spec, actions_of_world(self.world.spec.actions)
+        spec, actions = self.world.spec, self.actions
         if (actions, spec.frame_skip) != (game.actions, game.frame_skip):
             raise ValueError(
                 f"the world {spec.name} has {actions} at frame skip {spec.frame_skip}, but "

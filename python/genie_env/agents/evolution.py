@@ -18,7 +18,7 @@ import cma  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env.agents.controller import KIND, LinearController, check_actions
+from genie_env.agents.controller import LinearController, outputs
 from genie_env.agents.dreams import (
     Dreams,
     EpisodeResults,
@@ -28,7 +28,6 @@ from genie_env.agents.dreams import (
 )
 from genie_env.data.files import write_atomically
 from genie_env.data.run_directory import claim_run
-from genie_env.envs.actions import actions_of_world
 from genie_env.envs.json_files import read_json_lines
 
 AGENT, LOG = "agent.safetensors", "generations.jsonl"
@@ -45,6 +44,11 @@ _LINE = {
 SCORE_EVERY = 5
 """Generations between two scores of the distribution's mean."""
 SCORED_DREAMS = 256
+MOST_FEATURES = 2048
+"""Numbers of an observation that a controller reads."""
+MOST_CORRELATED = 4096
+"""Weights up to which the covariance is full, as in the paper; beyond, its matrix would not fit into
+memory, and only its diagonal is learned (sep-CMA-ES, Ros & Hansen 2008)."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,10 @@ def train_controller(
 ) -> Iterator[Generation]:
     """Trains a controller in `dreams`, all dreams of a generation in one batch; see `evolve`.
 
-    Starts from `warm`, or from all weights zero: a controller that always takes the middle action.
-    `on_step` is called at every step of a batch. A run in `out` that was stopped goes on; its steps
-    and minutes may have been raised. Raises ValueError if the world's actions are not a controller's,
-    or a generation does not fit into memory; at the first generation, ValueError if the run in `out`
+    Starts from `warm`, or from all weights zero: a controller that always takes the middle action
+    (of many numbered ones, the first). `on_step` is called at every step of a batch. A run in `out` that was stopped goes on; its steps
+    and minutes may have been raised. Raises ValueError if the observation is no vector of at most
+    MOST_FEATURES floats, or a generation does not fit into memory; at the first generation, ValueError if the run in `out`
     had other settings, and RuntimeError if another process writes there. `in_real_game`: train there
     instead (a baseline); the dreams then only say what the controller sees. `higher_is_better`: what
     the game says of its score.
@@ -122,13 +126,19 @@ def train_controller(
         generation.controller.save(Path("agent.safetensors"))
     """
     settings.check()
-    check_actions(actions_of_world(dreams.world.spec.actions), f"the world {dreams.world.spec.name}")
     if warm is not None:
-        warm.check_fits(dreams.features)
+        warm.check_fits(dreams.world.spec)
         dreams = replace(dreams, observation=warm.observation)
+    if dreams.num_features > MOST_FEATURES:
+        raise ValueError(
+            f"{dreams.observation!r} has {dreams.num_features:,} numbers; a linear controller reads "
+            f"at most {MOST_FEATURES:,}: give another --observation, or `genie-env train ppo`"
+        )
     if in_real_game is None:
         _check_room(dreams, settings)
-    start = np.zeros(dreams.num_features, np.float32) if warm is None else warm.weight
+    count = outputs(dreams.actions)
+    shape = (dreams.num_features,) if count == 1 else (count, dreams.num_features)
+    start = np.zeros(shape, np.float32) if warm is None else warm.weight
     how: dict[str, Any] = {
         "temperature": dreams.temperature,
         **dreams.options,
@@ -137,10 +147,14 @@ def train_controller(
     if in_real_game is not None:
         how = {"trained_in": "the real game", "seed": settings.seed}
     first = LinearController(
-        start, dreams.observation, dreams.fingerprint, {k: str(v) for k, v in how.items()}
+        start,
+        dreams.observation,
+        dreams.fingerprint,
+        {k: str(v) for k, v in how.items()},
+        dreams.actions,
     )
     identity = {
-        "agent": KIND,
+        "agent": LinearController.kind,
         "observation": dreams.observation,
         "world": dreams.fingerprint,
         # Chosen by processor: a run resumed on another one must not mix the two.
@@ -253,16 +267,22 @@ def evolve(
     again) and goes on as if it had never stopped. The controller with the best score so far is
     agent.safetensors there. The last generation only scores the final mean.
 
-    The covariance is full, as in the paper. It costs 0.06 s a generation on two cores, beside 10 to
+    The covariance is full up to MOST_CORRELATED weights. It costs 0.06 s a generation on two cores, beside 10 to
     25 s of dreams: cma decomposes it only as often as its (here very small) learning rates ask.
     """
     settings.check()
     log = _Log(out / LOG if out else None, settings.population)
     normal = _Normal(settings.seed)
     strategy = cma.CMAEvolutionStrategy(
-        first.weight.astype(np.float64),
+        first.weight.astype(np.float64).ravel(),
         settings.sigma,
-        {"popsize": settings.population, "randn": normal, "seed": math.nan, "verbose": -9},
+        {
+            "popsize": settings.population,
+            "randn": normal,
+            "seed": math.nan,
+            "verbose": -9,
+            "CMA_diagonal": first.weight.size > MOST_CORRELATED,
+        },
     )
     steps, seconds, scored = 0, 0.0, False
     better, best_of, sign = (gt, max, -1) if higher_is_better else (lt, min, 1)
@@ -275,7 +295,7 @@ def evolve(
         )
         if line is None and spent and scored:
             return
-        mean = strategy.mean.astype(np.float32)
+        mean = strategy.mean.astype(np.float32).reshape(first.weight.shape)
         population = []
         if line["candidates"] if line else not spent:
             normal.begin(index)
@@ -283,7 +303,9 @@ def evolve(
         new = line is None
         if line is None:
             due = spent or (index % SCORE_EVERY == 0 and not scored)
-            line = _try_out(evaluate, settings, index, population, mean if due else None)
+            shape = first.weight.shape
+            tried = [candidate.reshape(shape) for candidate in population]
+            line = _try_out(evaluate, settings, index, tried, mean if due else None)
 
         steps += line["steps"]
         seconds += line["seconds"]

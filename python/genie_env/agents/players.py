@@ -1,4 +1,4 @@
-"""Linear controllers play a real game, which they see through a world (World::Follow)."""
+"""Agents play a real game, which they see through a world (World::Follow)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import World
-from genie_env.agents.controller import LinearController, file_hash, steer
+from genie_env.agents.agent import Agent, file_hash, load_agent
+from genie_env.agents.controller import steer
 from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, start_game
+from genie_env.envs.actions import Actions
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.games.base import Game
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AgentPlayer:
-    """Plays with a learned controller, which sees the game through its world.
+    """Plays with a learned agent, which sees the game through its world.
 
     A worker plays several games at a time, one a row of one environment, so that the world's
     networks see them as one batch. With `explore`, random actions held for 1 to 120 steps overrule
-    the controller for that fraction of the time: data that covers what surrounds it.
+    the agent for that fraction of the time: data that covers what surrounds it.
     """
 
     game: Game
@@ -51,7 +53,7 @@ class AgentPlayer:
         agent = Path(self.agent)
         return {
             "agent": file_hash(agent),
-            "world": LinearController.load(agent).world,
+            "world": load_agent(agent).world,
             # Chosen by processor, and what the agent sees depends on it.
             "dtype": World.load(self.world).spec.dtype,
             "explore": self.explore,
@@ -59,16 +61,16 @@ class AgentPlayer:
         }
 
     def play(self, jobs: Jobs) -> None:
-        controller = LinearController.load(Path(self.agent))
+        agent = load_agent(Path(self.agent))
         _play_in_lanes(
             jobs,
             self.game,
             [_Lane(self.game, self.keep_frames, self.explore) for _ in range(self.lanes)],
             self.world,
             self.options,
-            controller.observation,
+            agent.observation,
+            _OneAgent(agent),
             seeds_of=lambda index: EpisodeSeeds.of(self.seed, index),
-            weight_of=lambda index: controller.weight,
         )
 
 
@@ -81,7 +83,7 @@ class PopulationPlayer:
     """The directory of the world that they see through."""
     observation: str
     weights: NDArray[np.float32]
-    """[P, F]"""
+    """[P, ...], see `steer`."""
     owners: NDArray[np.int64]
     """[N]: whose episode it is."""
     seeds: list[int]
@@ -99,8 +101,8 @@ class PopulationPlayer:
             self.world,
             self.options,
             self.observation,
+            _Population(self.game.actions, self.weights, self.owners, self.lanes),
             seeds_of=lambda index: EpisodeSeeds.of(self.seeds[index], 0),
-            weight_of=lambda index: self.weights[self.owners[index]],
         )
 
 
@@ -111,13 +113,11 @@ def _play_in_lanes(
     world: str,
     options: Mapping[str, FamilyValue],
     observation_kind: str,
+    who: _OneAgent | _Population,
     seeds_of: Callable[[int], EpisodeSeeds],
-    weight_of: Callable[[int], NDArray[np.float32]],
 ) -> None:
-    """Plays until there are no more jobs, as many games at a time as there are lanes.
-
-    `seeds_of` and `weight_of` (float32 [F]) give an episode's seeds and its linear controller.
-    """
+    """Plays until there are no more jobs, as many games at a time as there are lanes. `seeds_of`
+    gives an episode's seeds."""
     torch.set_num_threads(1)
     features = DreamVectorEnv(
         world,
@@ -127,10 +127,9 @@ def _play_in_lanes(
         family_options=options,
     )
     frames = np.zeros((len(lanes), *game.frame_size, 3), np.uint8)
-    actions = np.zeros(len(lanes), np.int64)
+    actions = np.repeat(game.actions.examples()[:1], len(lanes), axis=0)
     # Every row needs a state, also those whose turn never comes.
     observation, _ = features.reset(seed=0, options={"frames": frames})
-    weights = torch.zeros(observation.shape)
     try:
         while True:
             begun = np.zeros(len(lanes), bool)
@@ -142,7 +141,7 @@ def _play_in_lanes(
                 if index is None:
                     break
                 frames[row] = lane.begin(index, seeds_of(index))
-                weights[row] = torch.from_numpy(weight_of(index))
+                who.begin(row, index)
                 begun[row] = True
             if not any(lane.playing for lane in lanes):
                 return
@@ -151,11 +150,11 @@ def _play_in_lanes(
                     seed=[lane.seeds.world for lane in lanes],
                     options={"reset_mask": begun, "frames": frames},
                 )
-            chosen = steer(weights, observation).tolist()
+            chosen = who.act(observation).numpy()
             for row, lane in enumerate(lanes):
                 if lane.playing:
                     actions[row] = lane.overruled(chosen[row])
-                    frames[row] = lane.step(int(actions[row]))
+                    frames[row] = lane.step(actions[row])
                     if lane.recorder.finished:
                         jobs.give(lane.recorder.episode())
             observation, *_ = features.follow(actions, frames)
@@ -164,6 +163,36 @@ def _play_in_lanes(
         features.close()
         for lane in lanes:
             lane.close()
+
+
+class _OneAgent:
+    """One agent in all lanes."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.act = agent.act
+
+    def begin(self, row: int, index: int) -> None:
+        """Nothing: the agent is the same in every episode."""
+
+
+class _Population:
+    """A linear controller of its own in every episode."""
+
+    def __init__(
+        self,
+        actions: Actions,
+        weights: NDArray[np.float32],
+        owners: NDArray[np.int64],
+        lanes: int,
+    ) -> None:
+        self._actions, self._weights, self._owners = actions, weights, owners
+        self._playing = torch.zeros(lanes, *weights.shape[1:])
+
+    def begin(self, row: int, index: int) -> None:
+        self._playing[row] = torch.from_numpy(self._weights[self._owners[index]])
+
+    def act(self, observation: torch.Tensor) -> torch.Tensor:
+        return steer(self._actions, self._playing, observation)
 
 
 class _Lane:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env.agents.controller import LinearController
+from genie_env.agents.agent import load_agent
 from genie_env.agents.dreams import Dreams, EpisodeResults, EvaluateControllers
 from genie_env.agents.players import AgentPlayer, PopulationPlayer
 from genie_env.data.workers import play_episodes
@@ -79,7 +79,7 @@ def agent_player(
     """
     directory = find_world(world)
     dreams = Dreams.load(directory, options=options)
-    LinearController.load(agent).check_world(dreams.fingerprint, dreams.features)
+    load_agent(agent).check_world(dreams.world)
     game = real_game(directory)
     dreams.check_plays(game)
     dreams.check_sees(game)

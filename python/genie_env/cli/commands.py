@@ -63,6 +63,14 @@ def commands() -> list[Command]:
             RESUMES,
         ),
         Command(
+            "train",
+            "ppo",
+            "genie_env.cli.train_ppo:train_ppo_command",
+            "Train a policy network by PPO, entirely inside the dream.",
+            "train ppo --world doom-take-cover --steps 1M --out runs/ppo",
+            RESUMES,
+        ),
+        Command(
             "",
             "map-actions",
             "genie_env.cli.map_actions:map_actions",

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import VecEnv
+from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
@@ -144,7 +145,9 @@ def shipped_controller(world: Path) -> LinearController:
     file = world / SHIPPED_AGENT
     if not file.exists():
         raise ValueError(f"{world} has no {SHIPPED_AGENT} to start from: leave out --warm")
-    return LinearController.load(file)
+    agent = load_agent(file)
+    assert isinstance(agent, LinearController)
+    return agent
 
 
 def affordable_dreams(dreams: Dreams, settings: ControllerSettings) -> int:
@@ -247,7 +250,9 @@ def _random_controller(dreams: Dreams, seed: int) -> LinearController:
     """A candidate of evolution's first population."""
     random = np.random.Generator(np.random.Philox(key=seed))
     weight = random.normal(0, ControllerSettings().sigma, dreams.num_features)
-    return LinearController(weight.astype(np.float32), dreams.observation, dreams.fingerprint)
+    return LinearController(
+        weight.astype(np.float32), dreams.observation, dreams.fingerprint, {}, dreams.actions
+    )
 
 
 def _report(findings: Findings, out: Path, console: Console) -> None:

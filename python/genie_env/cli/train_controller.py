@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
@@ -74,7 +75,9 @@ def train_controller_command(
     one with more steps or minutes.
     """
     settings = ControllerSettings(steps, minutes, seed, population, dreams, sigma)
-    start = LinearController.load(warm) if warm else None
+    start = load_agent(warm) if warm else None
+    if start is not None and not isinstance(start, LinearController):
+        raise ValueError(f"{warm} is a {start.kind}; expected a {LinearController.kind}")
     directory = find_world(world)
     options = family_options(option)
     dreaming = Dreams.load(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -229,93 +229,3 @@ class TokenData:
             "tokens": torch.from_numpy(tokens.astype(np.int64)),
             "actions": torch.from_numpy(actions.astype(np.int64)),
         }
-
-
-Encoder = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
-
-
-class LatentData:
-    """Windows of encoded frames, for M.
-
-    An epoch is all episodes one after another in a new order, from a new phase, cut into windows;
-    a window may hold the end of one episode and the beginning of the next, which the restart flag
-    marks (as in the paper's code).
-    """
-
-    def __init__(
-        self,
-        stores: Sequence[EpisodeStore],
-        latents: Sequence[NDArray[np.float16]],
-        inputs: Sequence[float],
-        *,
-        held_out_part: bool,
-    ) -> None:
-        """`latents`: float16 [frames, 2, L] a store (mu, logvar); `inputs`: M's input by action."""
-        self._latents = latents
-        self._actions = [np.asarray(inputs, np.float32)[store.actions] for store in stores]
-        self._terminations = [store.terminations for store in stores]
-        self._episodes = [
-            (index, int(start), int(stop))
-            for index, store in enumerate(stores)
-            for start, stop, out in zip(
-                store.episode_starts[:-1], store.episode_starts[1:], held_out(store), strict=True
-            )
-            if out == held_out_part
-        ]
-        self.num_frames = sum(stop - start for _, start, stop in self._episodes)
-
-    def batches_an_epoch(self, size: int, window: int) -> int:
-        # One window less than there is room for, so that every phase gives as many.
-        count = (self.num_frames // window - 1) // size
-        if count < 1:
-            raise ValueError(
-                f"a batch of {size} windows of {window} frames was asked for, but the data holds "
-                f"only {self.num_frames} frames: record more episodes or make the batch smaller"
-            )
-        return count
-
-    def batch(self, size: int, window: int, seed: int, step: int) -> Batch:
-        """Batch number `step` of an endless sequence of epochs; see Memory::ComputeLoss."""
-        epoch, place = divmod(step, self.batches_an_epoch(size, window))
-        stream, order = self._epoch(window, seed, epoch)
-        pieces = [
-            self._window(stream, start * window, window)
-            for start in order[place * size : (place + 1) * size]
-        ]
-        return {name: torch.from_numpy(np.stack([p[name] for p in pieces])) for name in pieces[0]}
-
-    def _epoch(
-        self, window: int, seed: int, epoch: int
-    ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]:
-        key = (window, seed, epoch)
-        if getattr(self, "_cached", (None,))[0] != key:
-            order = shuffled(len(self._episodes), seed, epoch)
-            lengths = np.array([self._episodes[e][2] - self._episodes[e][1] for e in order])
-            starts = np.concatenate([[0], np.cumsum(lengths)])
-            windows = shuffled(self.num_frames // window - 1, seed + 1, epoch)
-            phase = int(shuffled(window, seed + 2, epoch)[0])
-            self._cached = (key, ((order, starts - phase), windows))
-        return self._cached[1]
-
-    def _window(
-        self, stream: tuple[NDArray[np.int64], NDArray[np.int64]], begin: int, window: int
-    ) -> dict[str, NDArray[np.float32]]:
-        order, starts = stream
-        parts: dict[str, list[NDArray[np.float32]]] = {
-            name: [] for name in ("mu", "logvar", "actions", "restarts", "terminations")
-        }
-        place = int(np.searchsorted(starts, begin, side="right")) - 1
-        position = begin
-        while position < begin + window:
-            store, start, stop = self._episodes[order[place]]
-            first = start + position - int(starts[place])
-            last = min(stop, first + begin + window - position)
-            latents = self._latents[store][first:last].astype(np.float32)
-            parts["mu"].append(latents[:, 0])
-            parts["logvar"].append(latents[:, 1])
-            parts["actions"].append(self._actions[store][first:last])
-            parts["restarts"].append((np.arange(first, last) == start).astype(np.float32))
-            parts["terminations"].append(self._terminations[store][first:last].astype(np.float32))
-            position += last - first
-            place += 1
-        return {name: np.concatenate(values) for name, values in parts.items()}

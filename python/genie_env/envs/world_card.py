@@ -60,7 +60,8 @@ def read_card(world: str | Path) -> WorldCard:
         megabytes=sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) / 1e6,
         licence=_licence(directory),
         real_game=_member(config, "real_game", str),
-        reward_per_step=_member(config, "reward_per_step", float),
+        reward_per_step=_member(config, "reward_per_step", float)
+        or _member(config, "reward", "per_step", float),
         id=environment_id(directory.name) if is_installed(directory) else None,
     )
 

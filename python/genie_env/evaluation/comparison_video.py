@@ -1,4 +1,4 @@
-"""A video of one controller in the real game and in its dream, side by side."""
+"""A video of one agent in the real game and in its dream, side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import VecEnv
-from genie_env.agents.controller import LinearController
+from genie_env.agents.agent import Agent
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.progress import Progress, busy
@@ -26,22 +26,22 @@ FILMED = 20
 
 def film_side_by_side(
     dreams: Dreams,
-    controller: LinearController,
+    agent: Agent,
     game: Game,
     episodes: Sequence[Episode],
     file: Path,
     seed: int,
     console: Console,
 ) -> None:
-    """Films the median one of the controller's real `episodes` of `game`, which have kept their
+    """Films the median one of the agent's real `episodes` of `game`, which have kept their
     frames, beside the median one of FILMED dreams."""
     scores = [episode.score for episode in episodes]
     episode = episodes[_median(scores)]
     assert episode.frames is not None
     seeds = derived_seeds(seed, FILMED, count=FILMED)
     with busy("dreaming", console=console):
-        dreamt = dream_lengths(dreams, controller, seeds)
-    dream = dream_frames(dreams, controller, seeds, _median(dreamt))
+        dreamt = dream_lengths(dreams, agent, seeds)
+    dream = dream_frames(dreams, agent, seeds, _median(dreamt))
     sides = (
         _Side("reality", iter(episode.frames), len(episode) if episode.truncated else math.inf),
         _Side("dream", dream, dreams.world.spec.max_episode_steps),
@@ -94,42 +94,42 @@ def _median(scores: Sequence[float]) -> int:
     return sorted(range(len(scores)), key=lambda i: scores[i])[len(scores) // 2]
 
 
-def dream_lengths(dreams: Dreams, controller: LinearController, seeds: Sequence[int]) -> list[int]:
+def dream_lengths(dreams: Dreams, agent: Agent, seeds: Sequence[int]) -> list[int]:
     """How many frames the dream of every seed lasts."""
     lengths = torch.zeros(len(seeds), dtype=torch.int64)
-    for _, alive in _dream(dreams, controller, seeds):
+    for _, alive in _dream(dreams, agent, seeds):
         lengths += alive
     return [int(length) for length in lengths]
 
 
 def dream_frames(
-    dreams: Dreams, controller: LinearController, seeds: Sequence[int], row: int
+    dreams: Dreams, agent: Agent, seeds: Sequence[int], row: int
 ) -> Iterator[Picture]:
     """Every frame of one of these dreams, until it ends.
 
     All are dreamt again: in float32 a dream alone may differ from the same dream in a batch.
     """
-    for env, alive in _dream(dreams, controller, seeds):
+    for env, alive in _dream(dreams, agent, seeds):
         if not alive[row]:
             return
         yield env.render(torch.tensor([row]))[0].cpu().numpy()
 
 
 def _dream(
-    dreams: Dreams, controller: LinearController, seeds: Sequence[int]
+    dreams: Dreams, agent: Agent, seeds: Sequence[int]
 ) -> Iterator[tuple[VecEnv, torch.Tensor]]:
     """Dreams together, and at every frame says which rows go on: bool [len(seeds)]. The others
     dream on unseen, so that the batch keeps its size."""
     env = VecEnv(
         dreams.world,
         num_envs=len(seeds),
-        observation=controller.observation,
+        observation=agent.observation,
         temperature=dreams.temperature,
     )
     observation = env.reset(seeds=list(seeds))
     alive = torch.ones(len(seeds), dtype=torch.bool)
     while alive.any():
         yield env, alive
-        step = env.step(torch.from_numpy(controller.act(observation.cpu().numpy())))
+        step = env.step(agent.act(observation))
         observation = step.observation
         alive = alive & ~(step.terminated | step.truncated).cpu()

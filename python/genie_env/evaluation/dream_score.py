@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from genie_env.agents.controller import LinearController, file_hash
+from genie_env.agents.agent import file_hash, load_agent
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
@@ -32,16 +32,16 @@ def dream_scores(
     chosen for its luck is not too high. Raises ValueError where the agent was trained in another
     world.
     """
-    controller = LinearController.load(agent)
-    controller.check_world(dreams.fingerprint, dreams.features)
+    player = load_agent(agent)
+    player.check_world(dreams.world)
     seeds = derived_seeds(seed, count=episodes)
     identity = dream_identity(dreams, agent, seed)
     columns = (TextColumn("dreaming"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
     with Midway(file, {**identity, "episodes": episodes}) as midway:
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("", total=episodes)
-            scores = dreams.play_controller(
-                controller,
+            scores = dreams.play_agent(
+                player,
                 seeds,
                 lambda step, alive: bar.update(task, completed=episodes - alive),
                 midway,

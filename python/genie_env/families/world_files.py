@@ -29,7 +29,7 @@ from genie_env.training.runs import (
     read_settings,
 )
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of what is written here: `write_world` reads it back by the loader in C++, which defines it."""
 LATENT_ACTIONS_FOLDER = "latent-actions"
 """The folder of a world with the model that infers its latent actions from video: a run directory."""

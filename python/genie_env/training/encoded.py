@@ -43,13 +43,21 @@ def weights_fingerprint(run: Path) -> str:
 
 
 @lru_cache(maxsize=64)
-def frames_fingerprint(store: EpisodeStore) -> str:
-    """Identifies all that a network sees of a recording: its frames, and where episodes begin."""
-    digest = hashlib.sha256(repr(store.frames.shape).encode() + store.episode_starts.tobytes())
-    pieces = range(0, store.num_frames, CHUNK)
-    for first in track(pieces, "fingerprint of the frames", transient=True):
-        digest.update(store.frames[first : first + CHUNK].data)
+def frames_fingerprint(store: EpisodeStore, finals: bool = False) -> str:
+    """Identifies all that a network sees of a recording: its frames, and where episodes begin; or
+    its episodes' final frames."""
+    frames = _frames_of(store, finals)
+    digest = hashlib.sha256(repr(frames.shape).encode() + store.episode_starts.tobytes())
+    for first in track(range(0, len(frames), CHUNK), "fingerprint of the frames", transient=True):
+        digest.update(frames[first : first + CHUNK].data)
     return digest.hexdigest()[:32]
+
+
+def _frames_of(store: EpisodeStore, finals: bool) -> NDArray[np.uint8]:
+    if not finals:
+        return store.frames
+    assert store.final_frames is not None
+    return store.final_frames
 
 
 def encoded_once(
@@ -60,9 +68,11 @@ def encoded_once(
     row: tuple[int, ...],
     dtype: DTypeLike,
     encode: Encode,
+    *,
+    finals: bool = False,
 ) -> list[NDArray[Any]]:
     """What `encode` makes of every store, `dtype` [frames, *row], mapped into memory from files that
-    are named after the run's weights and the frames.
+    are named after the run's weights and the frames. finals: of the episodes' final frames.
 
     They are kept in the run's directory, or in the user's cache where that directory is part of a
     world. A file that is damaged, or holds something else, is made again. One that is stopped, or
@@ -74,13 +84,14 @@ def encoded_once(
     _remove_of_earlier_versions(cache)
     arrays = []
     for directory, store in zip(directories, stores, strict=True):
-        file = cache / f"{frames_fingerprint(store)}.npy"
-        known = _read(file, store.num_frames, row, dtype)
-        if len(known) < store.num_frames:
-            encoded = np.zeros((store.num_frames, *row), dtype)
+        file = cache / f"{frames_fingerprint(store, finals)}.npy"
+        count = len(_frames_of(store, finals))
+        known = _read(file, count, row, dtype)
+        if len(known) < count:
+            encoded = np.zeros((count, *row), dtype)
             encoded[: len(known)] = known
             _fill(encoded, len(known), file, encode, store, f"encoding {directory}")
-            known = _read(file, store.num_frames, row, dtype)
+            known = _read(file, count, row, dtype)
         arrays.append(known)
     return arrays
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,11 @@ import typer
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, Memory, Vision
-from genie_env.data.datasets import LatentData, check_enough, held_out, open_stores
+from genie_env.data.datasets import check_enough, held_out, open_stores
+from genie_env.data.progress import say
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.training.encoded import encoded_once
+from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.loop import Schedule, train
 from genie_env.training.runs import (
     COMMON,
@@ -40,7 +43,17 @@ SHARES = {
 and of other steps at which it predicts one."""
 
 MEMORY = Network(
-    "memory", {**COMMON, "vision": str, "window": int, "hidden": int, "components": int}
+    "memory",
+    {
+        **COMMON,
+        "vision": str,
+        "window": int,
+        "hidden": int,
+        "components": int,
+        "actions": int,
+        "rewards": ([float], None),
+        "judges_termination": bool,
+    },
 )
 
 
@@ -62,71 +75,128 @@ class MemorySettings(TrainingSettings):
     ] = None
 
 
-def action_inputs(actions: int) -> list[float]:
-    """What M reads for each of a number of discrete actions: values from -1 to 1, evenly spaced.
+@dataclass(frozen=True)
+class Outcomes:
+    """What there is to learn of an action's outcome in some recordings."""
 
-    >>> action_inputs(3)
-    [-1.0, 0.0, 1.0]
-    """
-    return [2 * action / (actions - 1) - 1 for action in range(actions)] if actions > 1 else [0.0]
+    rewards: list[float] | None
+    """The smallest and the largest reward; None where all are equal: there is nothing to learn."""
+    reward_per_step: float
+    """The reward of every step, where all are equal."""
+    terminates: bool
+    """Whether any episode ends by a termination."""
+    judges_termination: bool
+    """Whether the frame after a termination was recorded, which shows what ended the episode."""
+
+    @staticmethod
+    def of(stores: Sequence[EpisodeStore]) -> Outcomes:
+        """A reward is judged with the frame after it: those of steps without one do not count."""
+        finals = all(store.final_frames is not None for store in stores)
+        low, high = math.inf, -math.inf
+        for store in stores:
+            judged = np.ones(store.num_frames, bool)
+            judged[store.episode_starts[1:] - 1] = finals
+            rewards = store.rewards[judged] if judged.any() else store.rewards
+            low, high = min(low, float(rewards.min())), max(high, float(rewards.max()))
+        return Outcomes(
+            rewards=[low, high] if low < high else None,
+            reward_per_step=low,
+            terminates=any(bool(store.terminations.any()) for store in stores),
+            judges_termination=finals,
+        )
 
 
 def encode_rows(
-    vision: Vision, store: EpisodeStore, encoded: NDArray[Any], rows: slice | NDArray[np.int64]
+    vision: Vision, frames: NDArray[np.uint8], encoded: NDArray[Any], rows: slice | NDArray[np.int64]
 ) -> None:
-    """Fills rows of `encoded`, [frames, 2, latents], with mu and logvar of these frames."""
-    mu, logvar = vision.encode(torch.from_numpy(store.frames[rows].copy()))
+    """Fills rows of `encoded`, [N, 2, latents], with mu and logvar of these frames."""
+    mu, logvar = vision.encode(torch.from_numpy(frames[rows].copy()))
     encoded[rows, 0], encoded[rows, 1] = mu.cpu().numpy(), logvar.cpu().numpy()
 
 
 def encoded_stores(
     vision_run: Path, vision: Vision, directories: Sequence[Path], stores: Sequence[EpisodeStore]
-) -> list[NDArray[np.float16]]:
-    """The latents of every store, float16 [frames, 2, latents]: mu and logvar of every frame. They
-    are kept in the vision run, so that they are computed once."""
+) -> list[Latents]:
+    """The latents of every store. They are kept in the vision run, so that they are computed once."""
 
-    def encode(store: EpisodeStore, encoded: NDArray[Any], done: int) -> Iterator[int]:
-        for first in range(done, store.num_frames, ENCODED_AT_ONCE):
-            encode_rows(vision, store, encoded, slice(first, first + ENCODED_AT_ONCE))
-            yield min(first + ENCODED_AT_ONCE, store.num_frames)
+    def encode(
+        frames: NDArray[np.uint8], encoded: NDArray[Any], done: int
+    ) -> Iterator[int]:
+        for first in range(done, len(frames), ENCODED_AT_ONCE):
+            encode_rows(vision, frames, encoded, slice(first, first + ENCODED_AT_ONCE))
+            yield min(first + ENCODED_AT_ONCE, len(frames))
 
     row = (2, vision.latents)
-    return encoded_once(vision_run, "latents", directories, stores, row, np.float16, encode)
+    of_frames = encoded_once(
+        vision_run,
+        "latents",
+        directories,
+        stores,
+        row,
+        np.float16,
+        lambda store, encoded, done: encode(store.frames, encoded, done),
+    )
+    if any(store.final_frames is None for store in stores):
+        return [Latents(frames, None) for frames in of_frames]
+    of_finals = encoded_once(
+        vision_run,
+        "final-latents",
+        directories,
+        stores,
+        row,
+        np.float16,
+        lambda store, encoded, done: encode(store.final_frames, encoded, done),
+        finals=True,
+    )
+    return [Latents(*both) for both in zip(of_frames, of_finals, strict=True)]
+
+
+def make_memory(vision: Vision, settings: Mapping[str, Any], seed: int = 0) -> Memory:
+    """M of these settings; `vision` is the V that it is trained with."""
+    rewards = settings["rewards"]
+    return Memory(
+        latents=vision.latents,
+        hidden=settings["hidden"],
+        components=settings["components"],
+        actions=settings["actions"],
+        rewards=None if rewards is None else tuple(rewards),
+        judges_termination=settings["judges_termination"],
+        seed=seed,
+    )
 
 
 def load_memory(run: Path, vision: Vision) -> Memory:
     """M as a run of `train_memory` left it; `vision` is the V that it was trained with."""
-
-    def make(settings: dict[str, Any]) -> Memory:
-        sizes = {name: settings[name] for name in ("hidden", "components")}
-        return Memory(latents=vision.latents, **sizes)
-
-    return load_network(run, MEMORY, make)
+    return load_network(run, MEMORY, lambda settings: make_memory(vision, settings))
 
 
 def train_memory(settings: MemorySettings) -> None:
     """Train M, an LSTM with a mixture density output, on recorded episodes as V encodes them."""
     stores = open_stores(settings.data)
-    inputs = action_inputs(len(recorded_game(settings.data, stores).actions))
+    game = recorded_game(settings.data, stores)
+    outcomes = Outcomes.of(stores)
+    if not outcomes.terminates:
+        say(f"no recorded episode of {game.game} terminates: dreams of it will not either")
     batch, window, seed = settings.batch, settings.window, settings.seed
     # An epoch of either part has one window less than there is room for.
     check_enough(stores, trained=(batch + 1) * window, unseen=2 * window)
     final_report(settings.vision, VISION)  # while V still learns, its latents change
     vision = load_vision(settings.vision, settings.device)
-    memory = Memory(
-        latents=vision.latents,
-        hidden=settings.hidden,
-        components=settings.components,
-        seed=seed,
-    )
+    saved = {
+        **settings.saved(),
+        "actions": game.actions.width,
+        "rewards": outcomes.rewards,
+        "judges_termination": outcomes.judges_termination,
+    }
+    memory = make_memory(vision, saved, seed)
     make_trainer = settings.trainers(memory, gradient_clip=GRADIENT_CLIP)
     if settings.start is not None:
         load_into(make_trainer("float32"), settings.start, MEMORY)
     trained_on = sum(int(np.diff(s.episode_starts)[~held_out(s)].sum()) for s in stores)
-    with claim_training(settings.out, {**settings.saved(), "frames": trained_on}, stores) as dtype:
+    with claim_training(settings.out, {**saved, "frames": trained_on}, stores) as dtype:
         latents = encoded_stores(settings.vision, vision, settings.data, stores)
-        frames = LatentData(stores, latents, inputs, held_out_part=False)
-        unseen = LatentData(stores, latents, inputs, held_out_part=True)
+        frames = LatentData(stores, latents, game.actions, held_out_part=False)
+        unseen = LatentData(stores, latents, game.actions, held_out_part=True)
         batches = unseen.batches_an_epoch(1, window)
         size = min(batch, batches)
         count = min(HELD_OUT_BATCHES, batches // size)

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, Memory, Trainer, Vision
-from genie_env.data.datasets import FrameData, LatentData, held_out, longest_episode, open_stores
+from genie_env._core import EpisodeStore, Trainer, Vision
+from genie_env.data.datasets import FrameData, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import rate_of
 from genie_env.data.progress import say
 from genie_env.data.recording_metadata import RecordedGame, read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import Actions
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
@@ -33,14 +34,16 @@ from genie_env.families.world_files import (
     write_world,
 )
 from genie_env.games.registry import registered_game
+from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.memory import (
     ENCODED_AT_ONCE,
     MEMORY,
     SHARES,
-    action_inputs,
+    Outcomes,
     encode_rows,
     encoded_stores,
     load_memory,
+    make_memory,
 )
 from genie_env.training.memory import HELD_OUT_BATCHES as MEMORY_BATCHES
 from genie_env.training.runs import load_weights
@@ -75,19 +78,27 @@ def freeze_vision_memory(
     vision_directories = [Path(d) for d in vision_settings["data"]]
     vision_stores = open_stores(vision_directories)
     game = recorded_game(directories + vision_directories, stores + vision_stores)
-    inputs = action_inputs(len(game.actions))
+    outcomes = Outcomes.of(stores)
+    if not outcomes.terminates:
+        termination = "never"
+        say(f"no recorded episode of {game.game} terminates: dreams in this world will not either")
 
     with only_writer(out):
         encoder = load_vision(vision)
         latents = encoded_stores(vision, encoder, directories, stores)
-        calibration = calibrate_termination(
-            load_memory(memory, encoder),
-            LatentData(stores, latents, inputs, held_out_part=True),
-            settings["window"],
-        )
+        weights = load_weights(memory, MEMORY)
+        calibrated = {}
+        if outcomes.terminates:
+            calibration = calibrate_termination(
+                load_memory(memory, encoder),
+                LatentData(stores, latents, game.actions, held_out_part=True),
+                settings["window"],
+            )
+            weights = calibration.apply(weights, settings["judges_termination"])
+            calibrated = {"termination_calibration": asdict(calibration)}
         starts = np.concatenate(
             [
-                encoded[store.episode_starts[:-1][~held_out(store)]]
+                encoded.frames[store.episode_starts[:-1][~held_out(store)]]
                 for store, encoded in zip(stores, latents, strict=True)
             ]
         )[:STARTS]
@@ -102,18 +113,19 @@ def freeze_vision_memory(
                     "hidden": settings["hidden"],
                     "components": settings["components"],
                 },
-                "actions": {"meanings": list(game.actions), "inputs": inputs},
+                "actions": game.actions.as_json(),
                 "frame": {"height": stores[0].height, "width": stores[0].width},
                 "frame_skip": game.frame_skip,
                 **rate_of(directories, stores),
                 "max_episode_steps": longest_dream(game, stores),
-                "reward_per_step": reward_per_step(game, stores),
+                "reward": _reward(settings["rewards"], outcomes),
                 "temperature": temperature,
                 "termination": termination,
+                "termination_reads": "next_frame" if settings["judges_termination"] else "action",
                 "real_game": game.game,
                 "training": {
                     **learned,
-                    "termination_calibration": asdict(calibration),
+                    **calibrated,
                     "data": {
                         "vision": [*map(read_meta, vision_directories, vision_stores)],
                         "memory": [*map(read_meta, directories, stores)],
@@ -122,15 +134,15 @@ def freeze_vision_memory(
             },
             {
                 **prefixed("vision", load_weights(vision, VISION)),
-                **prefixed("memory", calibration.apply(load_weights(memory, MEMORY))),
+                **prefixed("memory", weights),
             },
             {
                 "mu": torch.from_numpy(starts[:, 0].astype(np.float32)),
                 "logvar": torch.from_numpy(starts[:, 1].astype(np.float32)),
             },
-            latent_statistics(stores, [gaussians(encoded) for encoded in latents]),
+            latent_statistics(stores, [gaussians(encoded.frames) for encoded in latents]),
             measure=lambda made, weights: _figures(
-                weights, vision_settings, settings, vision_stores, stores, inputs
+                weights, vision_settings, settings, vision_stores, stores, game.actions
             ),
         )
     say(f"wrote {out}")
@@ -142,7 +154,7 @@ def _figures(
     settings: Mapping[str, Any],
     vision_stores: Sequence[EpisodeStore],
     stores: Sequence[EpisodeStore],
-    inputs: Sequence[float],
+    actions: Actions,
 ) -> dict[str, Figures]:
     """The held-out figures of a world's weights, on the batches of the trainings; what M reads is
     encoded by the world's V."""
@@ -157,12 +169,10 @@ def _figures(
     )
     encoded = [_encode_held_out(vision, store) for store in stores]
     window, seed = settings["window"], settings["seed"]
-    windows = LatentData(stores, encoded, inputs, held_out_part=True)
+    windows = LatentData(stores, encoded, actions, held_out_part=True)
     batches = windows.batches_an_epoch(1, window)
     size = min(settings["batch"], batches)
-    memory = Memory(
-        latents=vision.latents, hidden=settings["hidden"], components=settings["components"]
-    )
+    memory = make_memory(vision, settings)
     of_memory = held_out_figures(
         Trainer(memory, bf16=settings["dtype"] == "bfloat16", seed=seed),
         part("memory", weights),
@@ -172,13 +182,22 @@ def _figures(
     return {"vision": of_vision, "memory": of_memory}
 
 
-def _encode_held_out(vision: Vision, store: EpisodeStore) -> NDArray[np.float16]:
-    """float16 [frames, 2, latents]: mu and logvar of frames in held-out episodes; 0 in others."""
-    encoded = np.zeros((store.num_frames, 2, vision.latents), np.float16)
-    rows = np.flatnonzero(np.repeat(held_out(store), np.diff(store.episode_starts)))
-    for first in range(0, len(rows), ENCODED_AT_ONCE):
-        encode_rows(vision, store, encoded, rows[first : first + ENCODED_AT_ONCE])
-    return encoded
+def _encode_held_out(vision: Vision, store: EpisodeStore) -> Latents:
+    """The latents of held-out episodes; 0 in others."""
+
+    def encode(frames: NDArray[np.uint8], wanted: NDArray[np.bool_]) -> NDArray[np.float16]:
+        encoded = np.zeros((len(frames), 2, vision.latents), np.float16)
+        rows = np.flatnonzero(wanted)
+        for first in range(0, len(rows), ENCODED_AT_ONCE):
+            encode_rows(vision, frames, encoded, rows[first : first + ENCODED_AT_ONCE])
+        return encoded
+
+    wanted = held_out(store)
+    finals = store.final_frames
+    return Latents(
+        encode(store.frames, np.repeat(wanted, np.diff(store.episode_starts))),
+        None if finals is None else encode(finals, wanted),
+    )
 
 
 def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
@@ -190,24 +209,9 @@ def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int
     return max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
 
 
-def reward_per_step(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> float:
-    """The reward of every step: as the game says, or, where it does not, the one of all recorded
-    steps but each episode's last, which may be cut short.
-
-    M does not learn rewards: where they vary, the world pays 0, and a line says so.
-    """
-    game = registered_game(recorded.game)
-    if game is not None and game.reward_per_step is not None:
-        return game.reward_per_step * recorded.frame_skip
-    values: set[float] = set()
-    for store in stores:
-        whole = np.ones(store.num_frames, bool)
-        whole[store.episode_starts[1:] - 1] = False
-        values |= set(np.unique(store.rewards[whole]).tolist())
-    if len(values) == 1:
-        return values.pop()
-    say(
-        f"the rewards of {recorded.game} vary, and M does not learn them: the world pays 0; give "
-        "its environments a reward_fn"
-    )
-    return 0.0
+def _reward(learned: Sequence[float] | None, outcomes: Outcomes) -> dict[str, Any]:
+    """The config's "reward"."""
+    if learned is None:
+        return {"type": "constant", "per_step": outcomes.reward_per_step}
+    low, high = learned
+    return {"type": "learned", "low": low, "high": high}

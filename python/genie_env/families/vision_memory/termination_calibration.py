@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genie_env._core import Memory
-from genie_env.data.datasets import LatentData
 from genie_env.data.progress import track
+from genie_env.training.latent_windows import LatentData
 
 WINDOWS = 16  # at a time
 
@@ -23,12 +23,16 @@ class TerminationCalibration:
     scale: float
     shift: float
 
-    def apply(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def apply(self, weights: Mapping[str, Tensor], judges_termination: bool) -> dict[str, Tensor]:
         """M's weights, changed so that its termination logit is the calibrated one."""
-        weight, bias = weights["output.weight"].clone(), weights["output.bias"].clone()
-        weight[-1] *= self.scale
-        bias[-1] = self.scale * bias[-1] + self.shift
-        return {**weights, "output.weight": weight, "output.bias": bias}
+        changed = dict(weights)
+        for layer, shift in (("output", self.shift), ("outcome.output", 0.0)):  # their sum
+            if layer == "output" or judges_termination:
+                weight, bias = weights[f"{layer}.weight"].clone(), weights[f"{layer}.bias"].clone()
+                weight[-1] *= self.scale
+                bias[-1] = self.scale * bias[-1] + shift
+                changed |= {f"{layer}.weight": weight, f"{layer}.bias": bias}
+        return changed
 
 
 def fit_calibration(logits: Tensor, terminations: Tensor) -> TerminationCalibration:
@@ -72,6 +76,7 @@ def calibrate_termination(
     logits, terminations = [], []
     for index in track(range(count // size), "calibrating terminations", transient=True):
         batch = unseen.batch(size, window, 0, index)
-        logits.append(memory.termination_logits(batch, noise_step=index))
-        terminations.append(batch["terminations"])
+        outcomes = memory.judge_windows(batch, noise_step=index)
+        logits.append(outcomes["termination_logits"][outcomes["judged"]])
+        terminations.append(batch["terminations"][outcomes["judged"]])
     return fit_calibration(torch.cat(logits), torch.cat(terminations))
