@@ -2,6 +2,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <memory>
@@ -60,19 +61,37 @@ class PythonEpisodeWriter {
   }
 
   void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
-              const py::array& terminations, const py::array& truncations) {
-    if (actions.ndim() != 1) {
+              const py::array& terminations, const py::array& truncations,
+              const std::optional<py::array>& final_frame) {
+    const std::optional<Shape> box = Box();
+    if (actions.ndim() != 1 + (box ? std::ssize(*box) : 0)) {
       throw std::invalid_argument("actions has the shape " + TupleText(ShapeOf(actions)) +
-                                  ", expected (T,)");
+                                  ", expected (T" + (box ? ", ...)" : ",)"));
     }
     const py::ssize_t steps = actions.shape(0);
+    const Shape frame{height_, width_, 3};
     const auto f = Checked<uint8_t>("frames", frames, {steps, height_, width_, 3});
-    const auto a = Checked<int64_t>("actions", actions, {steps});
     const auto r = Checked<float>("rewards", rewards, {steps});
     const auto d = Checked<bool>("terminations", terminations, {steps});
     const auto t = Checked<bool>("truncations", truncations, {steps});
-    const EpisodeView episode{Elements<uint8_t>(f), Elements<int64_t>(a), Elements<float>(r),
-                              Elements<uint8_t>(d), Elements<uint8_t>(t)};
+    EpisodeView episode{
+        Elements<uint8_t>(f), {}, Elements<float>(r), Elements<uint8_t>(d), Elements<uint8_t>(t)};
+    py::array_t<int64_t, py::array::c_style> numbered;
+    py::array_t<float, py::array::c_style> points;
+    py::array_t<uint8_t, py::array::c_style> last;
+    if (box) {
+      Shape shape{steps};
+      shape.insert(shape.end(), box->begin(), box->end());
+      points = Checked<float>("actions", actions, shape);
+      episode.box_actions = Elements<float>(points);
+    } else {
+      numbered = Checked<int64_t>("actions", actions, {steps});
+      episode.actions = Elements<int64_t>(numbered);
+    }
+    if (final_frame) {
+      last = Checked<uint8_t>("final_frame", *final_frame, frame);
+      episode.final_frame = Elements<uint8_t>(last);
+    }
     const py::gil_scoped_release released;
     const Exclusive::Call call = calls_.Enter("append");
     Writer().Append(episode);
@@ -92,6 +111,13 @@ class PythonEpisodeWriter {
   EpisodeWriter& Writer() {
     if (!writer_) throw std::invalid_argument("the episode writer is closed; open a new one");
     return *writer_;
+  }
+
+  std::optional<Shape> Box() {
+    const Exclusive::Call call = calls_.Enter("append");
+    const std::optional<std::vector<int64_t>>& box = Writer().box();
+    if (!box) return std::nullopt;
+    return Shape(box->begin(), box->end());
   }
 
   int64_t Count(const char* name, int64_t (EpisodeWriter::*count)() const) {
@@ -143,20 +169,22 @@ another thread is in one raises Busy; `close` waits.
       .def(py::init<const std::filesystem::path&, int64_t, int64_t, const std::string&>(),
            py::arg("directory"), py::arg("height"), py::arg("width"), py::arg("meta"), R"(
 Creates the directory, or continues after its last whole episode (frames must then have the same
-size).
+size, and the columns be the same).
 
-`meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
-replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+`meta` is the text of meta.json, a JSON object: "format_version" 2 declares the "columns" that there
+are, 1 has int64 actions and no final frames. An existing one is replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
 format version, RuntimeError when another writer has it open or the disk is full. Warns
 (RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
 copied to lost_1/ within the directory.
 )")
       .def("append", &PythonEpisodeWriter::Append, py::arg("frames"), py::arg("actions"),
-           py::arg("rewards"), py::arg("terminations"), py::arg("truncations"), R"(
+           py::arg("rewards"), py::arg("terminations"), py::arg("truncations"),
+           py::arg("final_frame") = py::none(), R"(
 Appends one episode of T steps.
 
-frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
-truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+frames uint8 [T, height, width, 3], actions int64 [T] or float32 [T, ...] as meta declares, rewards
+float32 [T], terminations and truncations bool [T], one of them true at the last step and none
+before; final_frame uint8 [height, width, 3] where meta declares it. Raises ValueError on
 other arguments, RuntimeError when the disk is full; appending works again once there is room.
 )")
       .def_property_readonly("num_episodes", &PythonEpisodeWriter::num_episodes,
@@ -200,7 +228,26 @@ episodes before the first that is not, and warns of the others (RuntimeWarning).
                                  {store.num_frames(), store.height(), store.width(), 3});
           },
           "uint8 [N, height, width, 3]")
-      .def_property_readonly("actions", Column<int64_t>(&EpisodeStore::actions), "int64 [N]")
+      .def_property_readonly(
+          "actions",
+          [](const py::object& self) -> py::array {
+            const auto& store = self.cast<const EpisodeStore&>();
+            Shape shape{store.num_frames()};
+            if (!store.box()) return View<int64_t>(self, store.actions(), shape);
+            shape.insert(shape.end(), store.box()->begin(), store.box()->end());
+            return View<float>(self, store.box_actions(), shape);
+          },
+          "int64 [N], or, in a box, float32 [N, ...]")
+      .def_property_readonly(
+          "final_frames",
+          [](const py::object& self) -> std::optional<py::array_t<uint8_t>> {
+            const auto& store = self.cast<const EpisodeStore&>();
+            if (!store.has_final_frames()) return std::nullopt;
+            return View<uint8_t>(self, store.final_frames(),
+                                 {store.num_episodes(), store.height(), store.width(), 3});
+          },
+          "uint8 [E, height, width, 3]: the frame after each episode's last action; None where the "
+          "game shows none")
       .def_property_readonly("rewards", Column<float>(&EpisodeStore::rewards), "float32 [N]")
       .def_property_readonly("terminations", Column<bool>(&EpisodeStore::terminations), "bool [N]")
       .def_property_readonly("truncations", Column<bool>(&EpisodeStore::truncations), "bool [N]")

@@ -1,15 +1,14 @@
 #include "genie_env/data/episode_arrays.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <cmath>
 #include <system_error>
 #include <utility>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
 #include "genie_env/io/file.h"
-#include "genie_env/io/json_check.h"
-#include "genie_env/io/json_fields.h"
 
 namespace genie_env {
 namespace {
@@ -27,13 +26,25 @@ std::string ReadMeta(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / kEpisodeMeta;
   const MappedFile mapped(file);
   std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
-  CheckEpisodeMeta(text, file.string());
   return text;
 }
 
-NpyArray MapColumn(const std::filesystem::path& directory, size_t column) {
-  return {directory / kColumns[column].file, kColumns[column].type,
-          static_cast<size_t>(column == kFrames ? 4 : 1)};
+/// Maps the columns, of which the first is the frames; fills in their size where the schema does
+/// not say it.
+std::vector<NpyArray> MapColumns(const std::filesystem::path& directory, EpisodeSchema& schema) {
+  std::vector<NpyArray> mapped;
+  for (const EpisodeColumn& column : schema.columns()) {
+    mapped.emplace_back(directory / column.file, column.type, 1 + column.row_shape.size());
+    const std::vector<int64_t>& shape = mapped.back().shape();
+    if (schema.format_version == 1) continue;
+    if (std::ranges::equal(column.row_shape, std::span(shape).subspan(1))) continue;
+    throw FormatError(mapped.back().path().string() + " has the shape " + TupleText(shape) +
+                      ", but its rows are " + TupleText(column.row_shape) + " as " + kEpisodeMeta +
+                      " says: bring the file back from a copy");
+  }
+  schema.height = mapped[kFrames].shape()[1];
+  schema.width = mapped[kFrames].shape()[2];
+  return mapped;
 }
 
 void CheckFrames(const NpyArray& frames) {
@@ -66,10 +77,12 @@ std::string WhyNotWhole(const EpisodeArrays& arrays, size_t episode) {
     throw FormatError(name + ": entry " + std::to_string(next) + " is " + std::to_string(end) +
                       ", not more than the one before it, " + std::to_string(begin));
   }
-  for (const NpyArray& column : arrays.columns) {
-    if (column.rows() >= end) continue;
+  for (size_t c = 0; c < arrays.columns.size(); ++c) {
+    const NpyArray& column = arrays.columns[c];
+    const int64_t promised = c == kFinalFrames ? static_cast<int64_t>(next) : end;
+    if (column.rows() >= promised) continue;
     return column.path().string() + " has " + std::to_string(column.rows()) + " rows, but " +
-           kEpisodeStarts + " promises " + std::to_string(end) + " for episode " +
+           kEpisodeStarts + " promises " + std::to_string(promised) + " for episode " +
            std::to_string(episode);
   }
   const auto has_flags = [&](size_t column) {
@@ -118,39 +131,39 @@ std::string FlagComplaint(std::span<const uint8_t> terminations,
   return {};
 }
 
-std::string ActionComplaint(std::span<const int64_t> actions) {
-  const auto found = std::ranges::find_if(actions, [](int64_t action) { return action < 0; });
-  if (found == actions.end()) return {};
-  return "action " + std::to_string(found - actions.begin()) + " is " + std::to_string(*found) +
+std::string ActionComplaint(const EpisodeSchema& schema, std::span<const int64_t> numbered,
+                            std::span<const float> floats) {
+  if (schema.box) {
+    const auto found = std::ranges::find_if(floats, [](float x) { return !std::isfinite(x); });
+    if (found == floats.end()) return {};
+    return "action " + std::to_string((found - floats.begin()) / schema.action_size()) +
+           " holds a number that is not finite";
+  }
+  if (schema.format_version > 1) return {};
+  const auto found = std::ranges::find_if(numbered, [](int64_t action) { return action < 0; });
+  if (found == numbered.end()) return {};
+  return "action " + std::to_string(found - numbered.begin()) + " is " + std::to_string(*found) +
          ", expected 0 or more";
-}
-
-void CheckEpisodeMeta(const std::string& text, const std::string& name) {
-  constexpr int64_t kVersion = 1;
-  CheckJsonObject(text, name);
-  const nlohmann::json meta = nlohmann::json::parse(text);
-  JsonFields(meta, name).FormatVersion(kVersion, kVersion, "recording");
 }
 
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
     // The format version is checked first: another may have other files. Then the starts are read:
     // rows that a writer adds later are after the frames they count.
     : meta(ReadMeta(directory)),
+      schema(EpisodeSchema::Parse(meta, (directory / kEpisodeMeta).string())),
       starts(directory / kEpisodeStarts, kNpyInt64, 1),
-      columns{MapColumn(directory, kFrames), MapColumn(directory, kActions),
-              MapColumn(directory, kRewards), MapColumn(directory, kTerminations),
-              MapColumn(directory, kTruncations)},
-      num_episodes(0),
-      num_frames(0),
-      height(columns[kFrames].shape()[1]),
-      width(columns[kFrames].shape()[2]) {
+      columns(MapColumns(directory, schema)) {
   CheckFrames(columns[kFrames]);
   CountWholeEpisodes(directory, *this);
+  const auto count = static_cast<size_t>(num_frames);
+  const NpyArray& actions = columns[kActions];
   const std::string wrong_action =
-      ActionComplaint(columns[kActions].elements<int64_t>().first(static_cast<size_t>(num_frames)));
-  if (!wrong_action.empty()) {
-    throw FormatError(columns[kActions].path().string() + ": " + wrong_action);
-  }
+      schema.box
+          ? ActionComplaint(
+                schema, {},
+                actions.elements<float>().first(count * static_cast<size_t>(schema.action_size())))
+          : ActionComplaint(schema, actions.elements<int64_t>().first(count), {});
+  if (!wrong_action.empty()) throw FormatError(actions.path().string() + ": " + wrong_action);
   const std::span<const int64_t> bounds = starts.elements<int64_t>();
   for (size_t e = 0; e < static_cast<size_t>(num_episodes); ++e) {
     const auto begin = static_cast<size_t>(bounds[e]);

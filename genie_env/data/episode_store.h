@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,17 +13,20 @@ namespace genie_env {
 // A directory of recorded episodes, as standard NumPy arrays over all N frames of all E episodes:
 //
 //     frames.npy          uint8   [N, H, W, 3]
-//     actions.npy         int64   [N]           numbers from 0; meta.json may name them
+//     actions.npy         int64   [N]           numbers; or float32 [N, *shape], points of a box
 //     rewards.npy         float32 [N]
 //     terminations.npy    bool    [N]
 //     truncations.npy     bool    [N]
 //     episode_starts.npy  int64   [E + 1]   episode e is starts[e] .. starts[e + 1]
-//     meta.json           how it was recorded; "format_version" is 1
+//     final_frames.npy    uint8   [E, H, W, 3]  the frame after an episode's last action, where
+//                                               the game shows one (not in format 1)
+//     meta.json           how it was recorded; "format_version" 2 declares the columns that there
+//                         are, 1 has no continuous or negative actions and no final frames
 //     .lock               keeps a second writer away, and says which process the first one is
 //     lost_1/, ...        what a writer found beyond the whole episodes, where a part was lost
 //
 // Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
-// brought; so an episode's last frame is stored with its flags.
+// brought; so the last frame that an action was taken on is stored with the flags of the end.
 //
 // A kill loses the episode in flight at most. After a power loss, or in an incomplete copy, not all
 // of the later episodes is there: reader and writer then hold the whole episodes before the first
@@ -31,11 +35,13 @@ namespace genie_env {
 
 /// T frames of one episode, borrowed from the caller.
 struct EpisodeView {
-  std::span<const uint8_t> frames;  ///< T x H x W x 3
-  std::span<const int64_t> actions;
-  std::span<const float> rewards;
+  std::span<const uint8_t> frames;        ///< T x H x W x 3
+  std::span<const int64_t> actions;       ///< numbered ones
+  std::span<const float> rewards;         ///< T
   std::span<const uint8_t> terminations;  ///< 0 or 1
   std::span<const uint8_t> truncations;
+  std::span<const float> box_actions = {};    ///< T x shape, instead of numbered ones
+  std::span<const uint8_t> final_frame = {};  ///< H x W x 3, where the store has them
 };
 
 /// Appends whole episodes. An episode is stored once Append has returned; a failure leaves the
@@ -43,23 +49,25 @@ struct EpisodeView {
 class EpisodeWriter {
  public:
   /// Creates the directory, or opens it to go on after its last whole episode (then the frame size
-  /// must be equal). `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an
-  /// existing one is replaced. Throws std::invalid_argument on wrong arguments, FormatError on a
-  /// damaged directory or one of another format version, std::runtime_error when another writer has
-  /// it open or the disk is full.
+  /// and the declared columns must be equal). `meta` is the text of meta.json, a JSON object with a
+  /// known "format_version"; an existing one is replaced. Throws std::invalid_argument on wrong
+  /// arguments, FormatError on a damaged directory or one of another format version,
+  /// std::runtime_error when another writer has it open or the disk is full.
   EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                 const std::string& meta);
   ~EpisodeWriter();
   EpisodeWriter(EpisodeWriter&&) noexcept;
   EpisodeWriter& operator=(EpisodeWriter&&) noexcept;
 
-  /// Throws std::invalid_argument on lengths that disagree, a negative action, or an episode
-  /// without an end flag on its last frame alone, and std::runtime_error (with what to do) when the
-  /// disk is full.
+  /// Throws std::invalid_argument on lengths that disagree or are not those of the columns, an
+  /// action that cannot be, or an episode without an end flag on its last frame alone, and
+  /// std::runtime_error (with what to do) when the disk is full.
   void Append(const EpisodeView& episode);
 
   int64_t num_episodes() const;
   int64_t num_frames() const;
+  /// The shape of an action in a box; empty where actions are numbered.
+  const std::optional<std::vector<int64_t>>& box() const;
 
   /// What was lost when the directory was opened and where the rest of it lies, as a sentence;
   /// empty where nothing was missing.
@@ -84,8 +92,13 @@ class EpisodeStore {
   int64_t num_frames() const;
   int64_t height() const;
   int64_t width() const;
-  std::span<const uint8_t> frames() const;  ///< N x H x W x 3
-  std::span<const int64_t> actions() const;
+  std::span<const uint8_t> frames() const;   ///< N x H x W x 3
+  std::span<const int64_t> actions() const;  ///< N numbered ones; empty where they are in a box
+  /// The shape of an action in a box; empty where actions are numbered.
+  const std::optional<std::vector<int64_t>>& box() const;
+  std::span<const float> box_actions() const;  ///< N x shape; empty where actions are numbered
+  bool has_final_frames() const;
+  std::span<const uint8_t> final_frames() const;  ///< E x H x W x 3, or empty
   std::span<const float> rewards() const;
   std::span<const uint8_t> terminations() const;
   std::span<const uint8_t> truncations() const;

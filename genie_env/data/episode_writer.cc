@@ -9,6 +9,7 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
 #include "genie_env/data/episode_arrays.h"
 #include "genie_env/data/episode_store.h"
 #include "genie_env/io/file.h"
@@ -27,14 +28,24 @@ bool Exists(const std::filesystem::path& file) {
   return std::filesystem::exists(file, ignored);
 }
 
-void CheckArguments(int64_t height, int64_t width, const std::string& meta) {
+/// The schema of a recording, with the size of its frames.
+EpisodeSchema CheckArguments(int64_t height, int64_t width, const std::string& meta) {
   if (height < 1 || height > kMaxRecordedSide || width < 1 || width > kMaxRecordedSide) {
     throw std::invalid_argument("frames of " + SizeText(height, width) +
                                 " were asked for, expected sides of 1 to " +
                                 std::to_string(kMaxRecordedSide));
   }
   try {
-    CheckEpisodeMeta(meta, "meta");
+    EpisodeSchema schema = EpisodeSchema::Parse(meta, "meta");
+    if (schema.format_version == 1) {
+      schema.height = height;
+      schema.width = width;
+    } else if (schema.height != height || schema.width != width) {
+      throw std::invalid_argument("frames of " + SizeText(height, width) +
+                                  " were asked for, but meta declares " +
+                                  SizeText(schema.height, schema.width));
+    }
+    return schema;
   } catch (const FormatError& error) {
     throw std::invalid_argument(error.what());
   }
@@ -68,18 +79,16 @@ OutputFile Claim(const std::filesystem::path& directory) {
   return lock;
 }
 
-NpyAppender OpenColumn(const std::filesystem::path& directory, size_t column, Mode mode,
-                       int64_t height, int64_t width, size_t header_bytes = kNewNpyHeaderBytes) {
-  std::vector<int64_t> row_shape;
-  if (column == kFrames) row_shape = {height, width, 3};
-  return {OutputFile(directory / kColumns[column].file, mode), kColumns[column].type,
-          std::move(row_shape), header_bytes};
+NpyAppender OpenColumn(const std::filesystem::path& directory, const EpisodeColumn& column,
+                       Mode mode, size_t header_bytes = kNewNpyHeaderBytes) {
+  return {OutputFile(directory / column.file, mode), column.type, column.row_shape, header_bytes};
 }
 
 /// Makes an empty store. It is complete when episode_starts.npy appears, with the one entry 0.
-void Create(const std::filesystem::path& directory, int64_t height, int64_t width,
+void Create(const std::filesystem::path& directory, const EpisodeSchema& schema,
             const std::string& meta) {
-  for (const EpisodeColumn& column : kColumns) {
+  const std::vector<EpisodeColumn> columns = schema.columns();
+  for (const EpisodeColumn& column : columns) {
     const std::filesystem::path file = directory / column.file;
     // A creation that was killed leaves files without rows. Files with rows are not ours.
     if (Exists(file) && std::filesystem::file_size(file) > kNewNpyHeaderBytes) {
@@ -88,15 +97,15 @@ void Create(const std::filesystem::path& directory, int64_t height, int64_t widt
     }
   }
   // It is written after the columns: a file without columns is not ours.
-  if (Exists(directory / kEpisodeMeta) && !Exists(directory / kColumns[kFrames].file)) {
+  if (Exists(directory / kEpisodeMeta) && !Exists(directory / columns[kFrames].file)) {
     throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " +
-                      kColumns[kFrames].file +
+                      columns[kFrames].file +
                       ": it is not a directory of episodes; choose another one");
   }
-  for (size_t c = 0; c < kEpisodeColumns; ++c) {
-    NpyAppender column = OpenColumn(directory, c, Mode::kReplace, height, width);
-    column.Truncate(0);
-    column.Sync();  // Whatever else a power loss takes, the header is there.
+  for (const EpisodeColumn& column : columns) {
+    NpyAppender rows = OpenColumn(directory, column, Mode::kReplace);
+    rows.Truncate(0);
+    rows.Sync();  // Whatever else a power loss takes, the header is there.
   }
   WriteFileAtomically(directory / kEpisodeMeta, meta);
   AtomicFile file(directory / kEpisodeStarts);
@@ -129,8 +138,9 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
     rows.Sync();
   };
   try {
-    for (size_t c = 0; c < kEpisodeColumns; ++c) {
-      copy(arrays.columns[c], kColumns[c].type, arrays.num_frames);
+    const std::vector<EpisodeColumn> columns = arrays.schema.columns();
+    for (size_t c = 0; c < columns.size(); ++c) {
+      copy(arrays.columns[c], columns[c].type, arrays.rows(c));
     }
     copy(arrays.starts, kNpyInt64, arrays.num_episodes);
   } catch (...) {  // nothing was cut yet: half a copy is of no use
@@ -144,20 +154,17 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
 }  // namespace
 
 struct EpisodeWriter::Impl {
-  Impl(const std::filesystem::path& directory, int64_t height, int64_t width)
-      : lock(Claim(directory)), height(height), width(width) {}
+  Impl(const std::filesystem::path& directory, EpisodeSchema given)
+      : lock(Claim(directory)), schema(std::move(given)) {}
 
   void Open(const std::filesystem::path& directory, const std::string& meta) {
-    if (!Exists(directory / kEpisodeStarts)) Create(directory, height, width, meta);
+    if (!Exists(directory / kEpisodeStarts)) Create(directory, schema, meta);
     const EpisodeArrays arrays(directory);
-    if (arrays.height != height || arrays.width != width) {
-      throw std::invalid_argument(
-          directory.string() + " holds frames of " + SizeText(arrays.height, arrays.width) +
-          ", but " + SizeText(height, width) + " were asked for: choose another directory");
-    }
-    for (size_t c = 0; c < kEpisodeColumns; ++c) {
-      columns.push_back(OpenColumn(directory, c, Mode::kExisting, height, width,
-                                   arrays.columns[c].header_bytes()));
+    CheckSame(directory, arrays.schema);
+    const std::vector<EpisodeColumn> declared = schema.columns();
+    for (size_t c = 0; c < declared.size(); ++c) {
+      columns.push_back(
+          OpenColumn(directory, declared[c], Mode::kExisting, arrays.columns[c].header_bytes()));
     }
     columns.emplace_back(OutputFile(directory / kEpisodeStarts, Mode::kExisting), kNpyInt64,
                          std::vector<int64_t>{}, arrays.starts.header_bytes());
@@ -171,9 +178,35 @@ struct EpisodeWriter::Impl {
     WriteFileAtomically(directory / kEpisodeMeta, meta);
   }
 
+  void CheckSame(const std::filesystem::path& directory, const EpisodeSchema& known) const {
+    const auto refuse = [&](const std::string& holds, const std::string& asked) {
+      throw std::invalid_argument(directory.string() + " holds " + holds + ", but " + asked +
+                                  " were asked for: choose another directory");
+    };
+    if (known.height != schema.height || known.width != schema.width) {
+      refuse("frames of " + SizeText(known.height, known.width),
+             SizeText(schema.height, schema.width));
+    }
+    if (known.format_version != schema.format_version) {
+      const auto text = [](const EpisodeSchema& s) {
+        return "episodes of format " + std::to_string(s.format_version);
+      };
+      refuse(text(known), text(schema));
+    }
+    if (known.columns() != schema.columns()) {
+      const auto text = [](const EpisodeSchema& s) {
+        return (s.box ? "actions of shape " + TupleText(*s.box) : "numbered actions") +
+               (s.final_frames ? " and final frames" : " without final frames");
+      };
+      refuse(text(known), text(schema));
+    }
+  }
+
   void Check(const EpisodeView& episode) const {
-    const size_t length = episode.actions.size();
-    const auto frame_bytes = static_cast<size_t>(height * width * 3);
+    const auto frame_bytes = static_cast<size_t>(schema.height * schema.width * 3);
+    const auto action_size = static_cast<size_t>(schema.action_size());
+    const size_t length =
+        schema.box ? episode.box_actions.size() / action_size : episode.actions.size();
     const auto expect = [&](const char* name, size_t given, size_t expected) {
       if (given != expected) {
         throw std::invalid_argument(std::string(name) + " has " + std::to_string(given) +
@@ -182,24 +215,38 @@ struct EpisodeWriter::Impl {
       }
     };
     if (length == 0) throw std::invalid_argument("the episode is empty; record at least one step");
+    expect("actions", episode.actions.size(), schema.box ? 0 : length);
+    expect("box_actions", episode.box_actions.size(), schema.box ? length * action_size : 0);
     expect("frames", episode.frames.size(), length * frame_bytes);
     expect("rewards", episode.rewards.size(), length);
     expect("terminations", episode.terminations.size(), length);
     expect("truncations", episode.truncations.size(), length);
-    const std::string wrong_action = ActionComplaint(episode.actions);
+    if (episode.final_frame.size() != (schema.final_frames ? frame_bytes : 0)) {
+      throw std::invalid_argument("final_frame has " + std::to_string(episode.final_frame.size()) +
+                                  " elements, expected " +
+                                  (schema.final_frames ? std::to_string(frame_bytes)
+                                                       : "none: meta declares no final frames"));
+    }
+    const std::string wrong_action = ActionComplaint(schema, episode.actions, episode.box_actions);
     if (!wrong_action.empty()) throw std::invalid_argument("the episode's " + wrong_action);
     const std::string complaint = FlagComplaint(episode.terminations, episode.truncations);
     if (!complaint.empty()) throw std::invalid_argument("the episode " + complaint);
   }
 
   void Write(const EpisodeView& episode) {
-    const std::array<std::span<const std::byte>, kEpisodeColumns> rows{
-        std::as_bytes(episode.frames), std::as_bytes(episode.actions),
+    std::vector<std::span<const std::byte>> rows{
+        std::as_bytes(episode.frames),
+        schema.box ? std::as_bytes(episode.box_actions) : std::as_bytes(episode.actions),
         std::as_bytes(episode.rewards), std::as_bytes(episode.terminations),
         std::as_bytes(episode.truncations)};
-    const int64_t end = num_frames + static_cast<int64_t>(episode.actions.size());
-    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Write(num_frames, rows[c]);
-    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].SetRows(end);
+    if (schema.final_frames) rows.push_back(std::as_bytes(episode.final_frame));
+    const auto length = static_cast<int64_t>(episode.rewards.size()), end = num_frames + length;
+    for (size_t c = 0; c < rows.size(); ++c) {
+      columns[c].Write(c == kFinalFrames ? num_episodes : num_frames, rows[c]);
+    }
+    for (size_t c = 0; c < rows.size(); ++c) {
+      columns[c].SetRows(c == kFinalFrames ? num_episodes + 1 : end);
+    }
     NpyAppender& starts = columns.back();
     starts.Write(num_episodes + 1, std::as_bytes(std::span(&end, 1)));
     starts.SetRows(num_episodes + 2);  // The episode is there from here on.
@@ -209,13 +256,14 @@ struct EpisodeWriter::Impl {
 
   void DropEpisodeInFlight() {
     columns.back().Truncate(num_episodes + 1);
-    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Truncate(num_frames);
+    for (size_t c = 0; c + 1 < columns.size(); ++c) {
+      columns[c].Truncate(c == kFinalFrames ? num_episodes : num_frames);
+    }
   }
 
   OutputFile lock;
-  int64_t height;
-  int64_t width;
-  std::vector<NpyAppender> columns;  // in the order of kColumns, then the starts
+  EpisodeSchema schema;
+  std::vector<NpyAppender> columns;  // in the order of the schema's, then the starts
   int64_t num_episodes = 0;
   int64_t num_frames = 0;
   std::string loss;
@@ -223,8 +271,7 @@ struct EpisodeWriter::Impl {
 
 EpisodeWriter::EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                              const std::string& meta) {
-  CheckArguments(height, width, meta);
-  impl_ = std::make_unique<Impl>(directory, height, width);
+  impl_ = std::make_unique<Impl>(directory, CheckArguments(height, width, meta));
   impl_->Open(directory, meta);
 }
 EpisodeWriter::~EpisodeWriter() = default;
@@ -250,6 +297,7 @@ void EpisodeWriter::Append(const EpisodeView& episode) {
 
 int64_t EpisodeWriter::num_episodes() const { return impl_->num_episodes; }
 int64_t EpisodeWriter::num_frames() const { return impl_->num_frames; }
+const std::optional<std::vector<int64_t>>& EpisodeWriter::box() const { return impl_->schema.box; }
 const std::string& EpisodeWriter::loss() const { return impl_->loss; }
 
 }  // namespace genie_env

@@ -78,20 +78,21 @@ class EpisodeWriter:
     def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
         """
         Creates the directory, or continues after its last whole episode (frames must then have the same
-        size).
+        size, and the columns be the same).
         
-        `meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
-        replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+        `meta` is the text of meta.json, a JSON object: "format_version" 2 declares the "columns" that there
+        are, 1 has int64 actions and no final frames. An existing one is replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
         format version, RuntimeError when another writer has it open or the disk is full. Warns
         (RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
         copied to lost_1/ within the directory.
         """
-    def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray) -> None:
+    def append(self, frames: numpy.ndarray, actions: numpy.ndarray, rewards: numpy.ndarray, terminations: numpy.ndarray, truncations: numpy.ndarray, final_frame: numpy.ndarray | None = None) -> None:
         """
         Appends one episode of T steps.
         
-        frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
-        truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+        frames uint8 [T, height, width, 3], actions int64 [T] or float32 [T, ...] as meta declares, rewards
+        float32 [T], terminations and truncations bool [T], one of them true at the last step and none
+        before; final_frame uint8 [height, width, 3] where meta declares it. Raises ValueError on
         other arguments, RuntimeError when the disk is full; appending works again once there is room.
         """
     def close(self) -> None:
@@ -122,14 +123,19 @@ class EpisodeStore:
         episodes before the first that is not, and warns of the others (RuntimeWarning).
         """
     @property
-    def actions(self) -> numpy.typing.NDArray[numpy.int64]:
+    def actions(self) -> numpy.ndarray:
         """
-        int64 [N]
+        int64 [N], or, in a box, float32 [N, ...]
         """
     @property
     def episode_starts(self) -> numpy.typing.NDArray[numpy.int64]:
         """
         int64 [E + 1]: episode e is frames[starts[e]:starts[e + 1]]
+        """
+    @property
+    def final_frames(self) -> numpy.typing.NDArray[numpy.uint8] | None:
+        """
+        uint8 [E, height, width, 3]: the frame after each episode's last action; None where the game shows none
         """
     @property
     def frames(self) -> numpy.typing.NDArray[numpy.uint8]:

@@ -201,11 +201,12 @@ class _Lane:
     def __init__(self, game: Game, keep_frames: bool, explore: float) -> None:
         self._game = game
         self._explore = explore
-        self._env: gymnasium.Env[NDArray[np.uint8], np.int64] | None = None
-        self.recorder = Recorder(keep_frames)
+        self._env: gymnasium.Env[NDArray[np.uint8], Any] | None = None
+        self.recorder = Recorder(game, keep_frames)
         self.seeds = EpisodeSeeds(0, 0, 0)
         self._frame = np.zeros(0, np.uint8)
-        self._schedule = np.zeros(0, np.int64)
+        self._overruled = np.zeros(0, bool)
+        self._schedule = game.actions.examples()[:0]
 
     @property
     def playing(self) -> bool:
@@ -215,22 +216,22 @@ class _Lane:
         if self._env is None:
             self._env = start_game(self._game)
         self.seeds = seeds
-        self._schedule = explored_actions(
+        self._overruled, self._schedule = explored_actions(
             self._explore,
             seeds.policy,
             LONGEST_EPISODE,
-            len(self._game.actions),
+            self._game.actions,
             self._game.frame_skip,
         )
         self._frame, _ = self._env.reset(seed=seeds.game)
         self.recorder.begin(index, seeds.game)
         return self._frame
 
-    def overruled(self, action: int) -> int:
-        planned = int(self._schedule[len(self.recorder)])
-        return action if planned < 0 else planned
+    def overruled(self, action: Any) -> Any:
+        step = len(self.recorder)
+        return self._schedule[step] if self._overruled[step] else action
 
-    def step(self, action: int) -> NDArray[np.uint8]:
+    def step(self, action: Any) -> NDArray[np.uint8]:
         self._frame = self.recorder.step(self._env, self._frame, action)
         return self._frame
 

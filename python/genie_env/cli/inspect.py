@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -16,6 +16,7 @@ from genie_env._core import EpisodeStore
 from genie_env.data.frame_rate import pace
 from genie_env.data.inspection import Contents, contact_sheet
 from genie_env.data.recording_metadata import has_actions, read_meta, recorded_score
+from genie_env.envs.actions import actions_of_json
 from genie_env.games.base import rounded
 from genie_env.media.pictures import save_picture
 
@@ -76,25 +77,52 @@ def inspect(
     names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     _print_histogram(console, "episodes by their steps", names, counts)
     if not frames_only:
-        _print_actions(console, contents, meta.get("actions") or [])
+        _print_actions(console, contents, _meanings(meta.get("actions")))
 
     file = picture or directory / "contact_sheet.png"
     save_picture(file, Image.fromarray(contact_sheet(store)))
     show(f"contact sheet: {file}")
 
 
-def _print_actions(console: Console, contents: Contents, meanings: list[str]) -> None:
-    known = dict(enumerate(meanings))
-    chosen = sorted(known.keys() | contents.actions.keys())
-    nameless = "(not in meta.json)" if known else ""
-    names = [f"{action} {known.get(action, nameless)}" for action in chosen]
-    counts = np.array([contents.actions.get(action, 0) for action in chosen], np.int64)
-    _print_histogram(console, "steps by action", names, counts)
+def _meanings(actions: Any) -> dict[int, str]:
+    """What numbered actions mean, as far as a meta.json says it."""
+    if isinstance(actions, list):
+        return dict(enumerate(actions))
+    try:
+        known = actions_of_json(actions)
+    except ValueError:
+        return {}
+    return dict(enumerate(known.meanings, known.start)) if hasattr(known, "meanings") else {}
+
+
+def _print_actions(console: Console, contents: Contents, known: dict[int, str]) -> None:
+    if contents.numbers.shape[1]:
+        _print_numbers(console, contents.numbers)
+    else:
+        _print_choices(console, contents, known)
     # Doubling classes: 1, 2, 3 to 4, 5 to 8, ...
     classes = np.ceil(np.log2(contents.holds)).astype(int)
     counts = np.bincount(classes, weights=contents.holds).astype(np.int64)
     names = ["1", "2"] + [f"{2 ** (i - 1) + 1} to {2**i}" for i in range(2, len(counts))]
     _print_histogram(console, "steps by how long their action was held", names, counts)
+
+
+def _print_numbers(console: Console, numbers: NDArray[np.float32]) -> None:
+    table = Table(title="continuous actions", title_justify="left", box=None)
+    for column in ("number", "mean", "std", "min", "max"):
+        table.add_column(column, justify="right")
+    for index, column in enumerate(numbers.T.astype(np.float64)):
+        found = (column.mean(), column.std(), column.min(), column.max())
+        table.add_row(str(index), *(f"{value:.3g}" for value in found))
+    console.print(table)
+
+
+def _print_choices(console: Console, contents: Contents, known: dict[int, str]) -> None:
+    chosen = sorted(known.keys() | contents.actions.keys())
+    nameless = "(not in meta.json)" if known else ""
+    names = [f"{action} {known.get(action, nameless)}" for action in chosen]
+    counts = np.array([contents.actions.get(action, 0) for action in chosen], np.int64)
+    _print_histogram(console, "steps by action", names, counts)
 
 
 def _statistics(values: NDArray[np.generic]) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -22,10 +22,11 @@ from genie_env.cli.options import (
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import networks_that_take, parse_frame_size
 from genie_env.data.players import BlindPlayer
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, say
 from genie_env.data.recording import RecordedPlayer, record_episodes
-from genie_env.games.base import FrameSize, Game
+from genie_env.games.base import Game
 from genie_env.games.blind import GENERAL_POLICIES
+from genie_env.games.frames import Frames, FrameSize, Sides, Source
 from genie_env.games.registry import find_game, registered_games
 
 
@@ -46,8 +47,9 @@ def record(
     game: Annotated[
         str,
         typer.Argument(
-            help="doom-take-cover, or the id of a Gymnasium environment with image frames "
-            "(module:Name where a module of yours registers it)"
+            help="doom-take-cover, or the id of a Gymnasium environment with pictures "
+            "(module:Name where a module of yours registers it), or module:function, a function of "
+            "yours that makes an environment"
         ),
     ],
     out: Annotated[
@@ -78,6 +80,21 @@ def record(
             "environment shows them [default: 64x64, or the game's own]"
         ),
     ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            help="where a Gymnasium environment's pictures come from: auto (the observation where "
+            "it is a colour image, else what is rendered), observation or render"
+        ),
+    ] = "auto",
+    crop: Annotated[
+        str | None,
+        typer.Option(help="pixels to cut at the top, bottom, left and right, as in 0,20,0,0"),
+    ] = None,
+    pad: Annotated[
+        str | None,
+        typer.Option(help="pixels of black to add there after cutting, as in 0,0,16,16"),
+    ] = None,
     seed: SeedOption = 0,
     policy: Annotated[list[str] | None, typer.Option(help=_policy_help())] = None,
     agent: OptionalAgentOption = None,
@@ -103,7 +120,11 @@ def record(
     if frame_size is not None:
         size = "native" if frame_size == "native" else parse_frame_size(frame_size)
     chosen = find_game(
-        game, frame_skip=frame_skip, env_args=_json_object(env_args), frame_size=size
+        game,
+        frame_skip=frame_skip,
+        env_args=_json_object(env_args),
+        frame_size=size,
+        frames=_frames(frames, crop, pad),
     )
     player: RecordedPlayer
     if agent is None:
@@ -120,6 +141,8 @@ def record(
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
         player = _agent_player(chosen, world, agent, seed, explore, option)
 
+    for notice in chosen.notices:
+        say(notice)
     progress = RecordingProgress(out, episodes, chosen.frame_size)
     try:
         record_episodes(player, out, episodes, workers, progress.episode, progress.start)
@@ -179,6 +202,28 @@ class RecordingProgress:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def _frames(source: str, crop: str | None, pad: str | None) -> Frames | None:
+    """None where all is as usual."""
+    if source not in get_args(Source):
+        raise ValueError(f"--frames is {source!r}; expected {' or '.join(get_args(Source))}")
+    frames = Frames(
+        cast(Source, source), crop=_sides("--crop", crop), pad=_sides("--pad", pad)
+    )
+    return None if frames == Frames() else frames
+
+
+def _sides(name: str, text: str | None) -> Sides:
+    if text is None:
+        return (0, 0, 0, 0)
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(
+            f"{name} is {text!r}; expected pixels at the top, bottom, left and right, as in 0,20,0,0"
+        )
+    top, bottom, left, right = map(int, parts)
+    return top, bottom, left, right
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from genie_env.data.episode import Episode
 from genie_env.games.base import Game
+from genie_env.games.frames import Frames
 from genie_env.games.real_env import RealEnv
 
 if TYPE_CHECKING:
@@ -31,21 +32,21 @@ _POLICY_ORDER = (
 )
 
 
-def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
+def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], Any]:
     """The environment of a game, in a worker. Raises ValueError where it is not what the game says,
     which would be found only when all is recorded; what it gives is checked at every step."""
     env = game.make()
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)  # workers are many: none of them starts threads to resize a frame
-    shape, actions = (*game.frame_size, 3), len(game.actions)
-    if env.observation_space.shape != shape or getattr(env.action_space, "n", None) != actions:
+    shape, space = (*game.frame_size, 3), game.actions.space
+    if env.observation_space.shape != shape or env.action_space != space:
         env.close()
         raise ValueError(
-            f"{game.name} says that its frames are {shape} and its actions {actions}, but its "
+            f"{game.name} says that its frames are {shape} and its actions {space}, but its "
             f"environment has observations {env.observation_space} and actions {env.action_space}: "
             "make the two agree"
         )
-    return RealEnv(env, 1, game.frame_size)
+    return RealEnv(env, 1, Frames("auto", size=game.frame_size))
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,19 @@ class BlindPlayer:
 
     def play(self, jobs: Jobs) -> None:
         env = start_game(self.game)
-        recorder = Recorder(self.keep_frames)
+        recorder = Recorder(self.game, self.keep_frames)
         try:
             while (index := jobs.take()) is not None:
                 seeds = EpisodeSeeds.of(self.seed, index)
                 policy = self.policy_of(index)
-                schedule = np.zeros(0, np.int64)
+                schedule = self.game.actions.examples()[:0]
                 frame, _ = env.reset(seed=seeds.game)
                 recorder.begin(index, seeds.game)
                 while not recorder.finished:
                     if len(recorder) == len(schedule):
                         steps = max(_FIRST_SCHEDULE, 2 * len(schedule))
                         schedule = self.game.blind_actions(policy, seeds.policy, steps)
-                    frame = recorder.step(env, frame, int(schedule[len(recorder)]))
+                    frame = recorder.step(env, frame, schedule[len(recorder)])
                     jobs.tick()
                 jobs.give(recorder.episode())
         finally:
@@ -113,11 +114,13 @@ class BlindPlayer:
 class Recorder:
     """Steps a game and keeps what an episode is made of, in buffers that are used again."""
 
-    def __init__(self, keep_frames: bool) -> None:
-        self._keep_frames = keep_frames
+    def __init__(self, game: Game, keep_frames: bool) -> None:
+        self._keep_frames, self._keep_final = keep_frames, keep_frames and game.final_frames
         self._frames: NDArray[np.uint8] | None = None
+        self._final: NDArray[np.uint8] | None = None
         self._index = self._seed = 0
-        self._actions: list[int] = []
+        self._dtype = game.actions.examples().dtype
+        self._actions: list[Any] = []
         self._rewards: list[float] = []
         self._terminated = self._truncated = True
 
@@ -134,7 +137,7 @@ class Recorder:
         """Whether the episode has ended, or none has begun."""
         return self._terminated or self._truncated
 
-    def step(self, env: Any, frame: NDArray[np.uint8], action: int) -> NDArray[np.uint8]:
+    def step(self, env: Any, frame: NDArray[np.uint8], action: Any) -> NDArray[np.uint8]:
         """Plays `action`, chosen on seeing `frame`; returns the next frame."""
         step = len(self)
         if self._keep_frames:
@@ -144,12 +147,15 @@ class Recorder:
                 self._frames = np.concatenate([self._frames, np.empty_like(self._frames)])
             self._frames[step] = frame
         following: NDArray[np.uint8]
-        following, reward, self._terminated, truncated, _ = env.step(action)
-        self._actions.append(action)
+        chosen = int(action) if self._dtype == np.int64 else action
+        following, reward, self._terminated, truncated, _ = env.step(chosen)
+        self._actions.append(chosen)
         self._rewards.append(reward)
         # An environment may report both; the game's own end is the one that the data keeps.
         cut = truncated or len(self) == LONGEST_EPISODE
         self._truncated = cut and not self._terminated
+        if self.finished and self._keep_final:
+            self._final = following.copy()
         return following
 
     def episode(self) -> Episode:
@@ -158,8 +164,9 @@ class Recorder:
             index=self._index,
             seed=self._seed,
             frames=None if self._frames is None else self._frames[: len(self)],
-            actions=np.array(self._actions, np.int64),
+            actions=np.array(self._actions, self._dtype),
             rewards=np.array(self._rewards, np.float32),
             terminated=bool(self._terminated),
             truncated=bool(self._truncated),
+            final_frame=self._final,
         )

@@ -90,6 +90,7 @@ def record_episodes(
                     episode.rewards,
                     episode.terminations,
                     episode.truncations,
+                    episode.final_frame,
                 )
                 on_episode(episode)
 
@@ -98,12 +99,27 @@ def describe(player: RecordedPlayer) -> dict[str, Any]:
     """meta.json: all that decides what this player's episodes look like, and whose software."""
     packages = ["genie_env", "gymnasium", "numpy", "opencv-python-headless"]
     return {
-        "format_version": 1,
+        "format_version": 2,
+        "columns": _columns(player.game),
         **player.game.describe(),
         **player.describe(),
         "seed": player.seed,
         "seeding": _SEEDING,
         "versions": {package: _version(package) for package in packages},
+    }
+
+
+def _columns(game: Game) -> dict[str, Any]:
+    """What is stored a frame, and an episode: dtypes and shapes."""
+    height, width = game.frame_size
+    frame = {"dtype": "uint8", "shape": [height, width, 3]}
+    example = game.actions.examples()[0]
+    scalars = {"rewards": "float32", "terminations": "bool", "truncations": "bool"}
+    return {
+        "frames": frame,
+        "actions": {"dtype": str(example.dtype), "shape": list(example.shape)},
+        **{name: {"dtype": dtype, "shape": []} for name, dtype in scalars.items()},
+        **({"final_frames": frame} if game.final_frames else {}),
     }
 
 
@@ -118,6 +134,11 @@ def _recorded(directory: Path, meta: dict[str, Any]) -> int:
     if episodes == 0:
         return 0
     old = with_todays_keys(read_json(file), meta)
+    if old.get("format_version") == 1:
+        raise ValueError(
+            f"{directory} holds episodes of format 1, which an earlier version recorded; this one "
+            "records other columns: leave it as it is, and give another --out (training reads both)"
+        )
     # Other versions of the software may go on with a recording; its meta.json then names the last.
     changes = changed_settings({**old, "versions": None}, {**meta, "versions": None})
     if changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from genie_env._core import EpisodeStore, limits
+from genie_env.envs.actions import Actions, DiscreteActions, actions_of_json
 from genie_env.envs.json_files import parse_json
 from genie_env.games.base import Score
 from genie_env.games.registry import registered_game
@@ -20,7 +21,7 @@ MOST_ACTIONS = limits["actions"]
 
 _META = {
     "game?": (str, None),
-    "actions?": ([str], None),
+    "actions?": ([str], dict, None),
     "frame_skip?": object,  # `pace` reads what is a number
 }
 """Of meta.json, what is used without a further check."""
@@ -51,8 +52,9 @@ class RecordedGame:
 
     game: str
     frame_skip: int
-    actions: tuple[str, ...]
-    """The meaning of each action, in order."""
+    actions: Actions
+    description: Mapping[str, Any]
+    """What makes the game again: its "env_args" and "frames", where the recording has them."""
 
 
 def has_actions(store: EpisodeStore, directory: Path | None = None) -> bool:
@@ -81,9 +83,11 @@ def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -
         for name in (field.name for field in fields(RecordedGame)):
             one, other = getattr(games[0], name), getattr(game, name)
             if one != other:
+                both = (str(v) if name == "actions" else repr(v) for v in (one, other))
+                first, second = both
                 raise ValueError(
-                    f"the recordings are not of one game: {name} is {one!r} in "
-                    f"{directories[0]} but {other!r} in {directory}; a world is learned from "
+                    f"the recordings are not of one game: {name} is {first} in "
+                    f"{directories[0]} but {second} in {directory}; a world is learned from "
                     "recordings of one game, at one frame skip"
                 )
     return games[0]
@@ -93,6 +97,7 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
     file = directory / "meta.json"
     check_has_actions(directory, store)
     meta = read_meta(directory, store)
+    actions = recorded_actions(directory, store)
 
     def field(name: str, kind: type, meant: str) -> Any:
         if type(meta.get(name)) is not kind:
@@ -105,19 +110,52 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
     game = RecordedGame(
         game=field("game", str, "the game's name"),
         frame_skip=field("frame_skip", int, "the number of steps that an action is held for"),
-        actions=tuple(field("actions", list, "a list of what each action means")),
+        actions=actions,
+        description={name: meta[name] for name in ("env_args", "frames") if name in meta},
     )
-    _check_named(directory, store, len(game.actions))
+    check_taken(directory, store, actions)
     return game
 
 
-def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
-    # The store itself has refused negative ones.
-    unknown = np.flatnonzero(store.actions >= count)
-    if len(unknown):
+def recorded_actions(directory: Path, store: EpisodeStore) -> Actions:
+    """What the actions of a recording are. Raises ValueError where it does not say it."""
+    file, given = directory / "meta.json", read_meta(directory, store).get("actions")
+    if isinstance(given, list) and given:  # of format 1
+        return DiscreteActions(tuple(given))
+    if isinstance(given, dict):
+        try:
+            actions = actions_of_json(given)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+        shape = actions.examples().shape[1:]
+        if store.actions.shape[1:] != shape or store.actions.dtype != actions.examples().dtype:
+            raise ValueError(
+                f"{file}: \"actions\" is {given}, but actions.npy holds {store.actions.dtype} "
+                f"{list(store.actions.shape)}: bring the file back from a copy"
+            )
+        return actions
+    raise ValueError(
+        f'{file}: "actions" is {given!r}, expected what each action means; `genie-env record` '
+        "writes it"
+    )
+
+
+def check_taken(directory: Path, store: EpisodeStore, actions: Actions) -> None:
+    """Raises ValueError, naming the first, where an action was taken that there is not."""
+    file = directory / "actions.npy"
+    if isinstance(actions, DiscreteActions):
+        wrong = (store.actions < actions.start) | (store.actions >= actions.start + actions.count)
+        expected = f"{actions.start} to {actions.start + actions.count - 1}"
+        names = f": {directory / 'meta.json'} names {actions.count} actions"
+    else:
+        space = actions.space
+        rounding = 4 * np.finfo(np.float32).eps * np.maximum(abs(space.low), abs(space.high))
+        outside = (store.actions < space.low - rounding) | (store.actions > space.high + rounding)
+        wrong = outside.reshape(len(outside), -1).any(1)
+        expected, names = f"a point of {actions}", ""
+    if len(places := np.flatnonzero(wrong)):
         raise ValueError(
-            f"{directory / 'actions.npy'}: action {unknown[0]} is {store.actions[unknown[0]]}, "
-            f"expected 0 to {count - 1}: {directory / 'meta.json'} names {count} actions"
+            f"{file}: action {places[0]} is {store.actions[places[0]]}, expected {expected}{names}"
         )
 
 
@@ -143,6 +181,11 @@ def action_meanings(
 
 def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
     check_has_actions(directory, store)
+    if store.actions.ndim > 1:
+        raise ValueError(
+            f"{directory} holds continuous actions, expected numbered ones: a dictionary names what "
+            "each latent action means"
+        )
     names = read_meta(directory, store).get("actions")
     least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
     if store.num_frames and (names == [] or least == most):
@@ -158,8 +201,15 @@ def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
                 f"{MOST_ACTIONS - 1}: record discrete actions, numbered from 0"
             )
         return None
-    _check_named(directory, store, len(names))
-    return tuple(names)
+    actions = recorded_actions(directory, store)
+    assert isinstance(actions, DiscreteActions)
+    if actions.start != 0:
+        raise ValueError(
+            f"{directory} numbers its actions from {actions.start}, expected from 0: wrap the "
+            "environment, and record it again"
+        )
+    check_taken(directory, store, actions)
+    return actions.meanings
 
 
 def _listed(names: tuple[str, ...] | None) -> str:

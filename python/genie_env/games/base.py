@@ -16,10 +16,9 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import Actions, Taken
 from genie_env.games.blind import GENERAL_POLICIES, Draws, general_schedule
-
-FrameSize = tuple[int, int]
-"""Height and width of a frame, in pixels."""
+from genie_env.games.frames import FrameSize
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ class Game(ABC):
     score: ClassVar[Score] = Score()
     max_steps: ClassVar[int | None] = None
     """Steps after which the game truncates an episode; None where it has no such limit."""
-    reward_per_step: ClassVar[float | None] = None
-    """The reward of every step of the game; None where steps differ."""
+    final_frames: ClassVar[bool] = True
+    """Whether it shows a frame after an episode's last action."""
     own_policies: ClassVar[Mapping[str, str]] = {}
     """Blind policies beyond the general ones, and what each does; `schedule` plays them."""
     baselines: ClassVar[tuple[str, ...]] = ("random", "held", "long-held")
@@ -97,8 +96,8 @@ class Game(ABC):
 
     @property
     @abstractmethod
-    def actions(self) -> tuple[str, ...]:
-        """The meaning of each action: the action space is Discrete(len(actions))."""
+    def actions(self) -> Actions:
+        """Numbered actions and what each means, or points of a box."""
 
     @property
     @abstractmethod
@@ -112,14 +111,19 @@ class Game(ABC):
         registered game whose rate is a constant gives it as an attribute of its class."""
 
     @abstractmethod
-    def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        """An environment of its own: observations uint8 [height, width, 3], actions Discrete, and
-        an action held for `frame_skip` steps, whose rewards are summed."""
+    def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
+        """An environment of its own: observations uint8 [height, width, 3], the action space of
+        `actions`, and an action held for `frame_skip` steps, whose rewards are summed."""
 
     def settings(self) -> dict[str, Any]:
         """Everything else that decides the game's dynamics and pictures, for meta.json. Raises an
         ImportError that says what to install where the game cannot be played."""
         return dict(self.env_args)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know before it is recorded."""
+        return ()
 
     @property
     def recorded_frames_per_second(self) -> float | None:
@@ -143,9 +147,9 @@ class Game(ABC):
                 f"policies of {self.name}{self.policy_hint}"
             )
 
-    def blind_actions(self, policy: str, seed: int, steps: int) -> NDArray[np.int64]:
+    def blind_actions(self, policy: str, seed: int, steps: int) -> Taken:
         """An episode's first `steps` actions under a blind policy, each held for `frame_skip` steps
-        of the game: int64 [steps], a function of the arguments alone.
+        of the game: [steps, ...], a function of the arguments alone.
 
         A longer schedule begins with the shorter one. Raises ValueError for an unknown policy.
         """
@@ -153,10 +157,10 @@ class Game(ABC):
         every = self.schedule(policy, Draws.of(seed), steps * self.frame_skip)
         return every[:: self.frame_skip]
 
-    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
-        """The actions of a policy in the first `length` steps of the game: int64 [length]. A game
+    def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
+        """The actions of a policy in the first `length` steps of the game: [length, ...]. A game
         with policies of its own overrides this, and calls it for the others."""
-        return general_schedule(policy, draws, length, len(self.actions))
+        return general_schedule(policy, draws, length, self.actions)
 
     def describe(self) -> dict[str, Any]:
         """The game's part of meta.json. Raises where the game cannot be played."""
@@ -165,8 +169,9 @@ class Game(ABC):
         return {
             "game": self.name,
             "settings": self.settings(),
+            **({"env_args": self.env_args} if self.env_args else {}),
             "frame_skip": self.frame_skip,
-            "actions": list(self.actions),
+            "actions": self.actions.as_json(),
             "score": self.score.as_json(),
             "frame": {"height": height, "width": width},
             **({} if rate is None else {"frames_per_second": rate}),

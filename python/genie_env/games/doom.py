@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import DiscreteActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 
@@ -66,7 +67,7 @@ class DoomGame(Game):
 
     score: ClassVar = Score("survival", "tics")
     max_steps: ClassVar = TIMEOUT
-    reward_per_step: ClassVar = 1.0
+    final_frames: ClassVar = False  # it shows none after death
     own_policies: ClassVar = {
         "left": "always left",
         "right": "always right",
@@ -92,8 +93,8 @@ class DoomGame(Game):
     recording_policy: ClassVar = "mixture"
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        return MEANINGS
+    def actions(self) -> DiscreteActions:
+        return DiscreteActions(MEANINGS)
 
     @property
     def frame_size(self) -> FrameSize:
@@ -117,7 +118,7 @@ class DoomGame(Game):
     def knows_policy(self, policy: str) -> bool:
         return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))
 
-    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
+    def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
         if policy == "mixture":
             policy = str(draws.choice.choice(list(_MIXTURE), p=list(_MIXTURE.values())))
         if policy in _CONSTANT:

@@ -16,7 +16,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from PIL import Image
 
-from genie_env.games.base import FrameSize
+from genie_env.envs.actions import BoxActions
+from genie_env.games.frames import Frames
 
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
 """Recordings hold float32."""
@@ -26,36 +27,36 @@ class BadEnvironment(ValueError):
     """An environment gave what its spaces do not promise. The text says all."""
 
 
-class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
-    """Shows an environment's frames, resized to uint8 [height, width, 3], and repeats actions.
+class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
+    """Shows an environment's frames, uint8 [height, width, 3], and repeats actions.
 
-    The frames are the observations where those are colour images, or where they are other pictures
-    and nothing is rendered; else what `render()` gives. With `frame_skip` K an action is held for K
-    steps, whose rewards are summed. Rewards are finite floats, flags are bools.
+    With `frame_skip` K an action is held for K steps, whose rewards are summed. Rewards are finite
+    floats, flags are bools. Points of a box are float32; the environment gets them in its own type.
 
-    `reset` and `step` raise BadEnvironment, naming what came and what was promised.
+    `reset` and `step` raise BadEnvironment, naming what came and what was promised; `step` raises
+    InvalidAction where an action lies outside its space by more than rounding.
     """
 
     def __init__(
         self,
         env: gymnasium.Env[Any, Any],
         frame_skip: int,
-        frame_size: FrameSize | None,
+        frames: Frames,
         *,
-        resized: bool = True,
+        shown: tuple[int, int] | None = None,
     ) -> None:
-        """`frame_size`: None leaves frames as they are. Where they are not `resized`, those of
-        another size are refused."""
+        """`shown`: the size of its frames, where that is known; those of another are refused."""
         super().__init__(env)
-        if frame_size is not None:
-            self.observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
+        self._frames, self._shown = frames, shown or frames.size
+        if self._shown is not None:
+            self.observation_space = spaces.Box(0, 255, (*self._shown, 3), np.uint8)
         self._frame_skip = frame_skip
-        self._frame_size = frame_size
-        self._resized = resized
         self._source = env.observation_space
-        self._observed = is_image(self._source) or (
-            is_picture(self._source) and env.render_mode is None
-        )
+        self._observed = is_observed(env, frames)
+        self._box: spaces.Box | None = None
+        if isinstance(env.action_space, spaces.Box):
+            self._box = env.action_space
+            self.action_space = BoxActions.of(env.action_space).space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -64,7 +65,7 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
         return self._frame(given[0]), given[1]
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
-        total = 0.0
+        total, action = 0.0, self._own(action)
         for _ in range(self._frame_skip):
             given = self._several("step()", self.env.step(action), 5)
             total = self._number("reward", total + self._number("reward", given[1]))
@@ -73,6 +74,23 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
             if terminated or truncated:
                 break
         return self._frame(given[0]), total, terminated, truncated, given[4]
+
+    def _own(self, action: Any) -> Any:
+        """The environment's own action."""
+        if self._box is None:
+            return action
+        own = np.asarray(action, np.float64)
+        low, high = (np.asarray(b, np.float64) for b in (self._box.low, self._box.high))
+        rounding = 4 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
+        # Not a number is in no interval.
+        if own.shape != self._box.shape or not (
+            (own >= low - rounding) & (own <= high + rounding)
+        ).all():
+            raise gymnasium.error.InvalidAction(
+                f"the action is {np.array2string(own, threshold=8)}, expected a point of "
+                f"{self._box}"
+            )
+        return np.clip(own, low, high).astype(self._box.dtype)
 
     def _several(self, call: str, given: Any, count: int) -> Any:
         if not isinstance(given, tuple) or len(given) != count:
@@ -100,13 +118,12 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
 
     def _frame(self, observation: Any) -> NDArray[np.uint8]:
         picture = self._observation(observation) if self._observed else self._rendering()
-        size = picture.shape[:2]
-        if self._frame_size is None:
-            return picture
-        if size != self._frame_size and not self._resized:
-            height, width = self._frame_size
-            self._refuse("frame", f"{size[0]} x {size[1]}", f"{height} x {width} as at first")
-        return resize(picture, *self._frame_size)
+        frame = self._frames(picture)
+        if self._shown is not None and frame.shape[:2] != self._shown:
+            height, width = self._shown
+            came = f"{frame.shape[0]} x {frame.shape[1]}"
+            self._refuse("frame", came, f"{height} x {width} as at first")
+        return frame
 
     def _observation(self, given: Any) -> NDArray[np.uint8]:
         space = self._source
@@ -143,6 +160,14 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
             f"the {name} of {env} is {came}; expected {promised}: change the environment, or wrap "
             "it"
         )
+
+
+def is_observed(env: gymnasium.Env[Any, Any], frames: Frames) -> bool:
+    """Whether an environment's frames are its observations, not what it renders."""
+    space = env.observation_space
+    if frames.source != "auto":
+        return frames.source == "observation"
+    return is_image(space) or (is_picture(space) and env.render_mode is None)
 
 
 def is_image(space: gymnasium.Space[Any]) -> bool:
@@ -210,13 +235,6 @@ def _described(given: Any) -> str:
     if not np.isfinite(array).all():
         return f"{text} with numbers that are not finite"
     return f"{text} from {array.min():g} to {array.max():g}"
-
-
-def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] to [height, width, 3], each new pixel the mean over the area it covers."""
-    if picture.shape == (height, width, 3):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 
 
 def on_black(picture: Image.Image) -> NDArray[np.uint8]:

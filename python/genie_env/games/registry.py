@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import gymnasium
 
 from genie_env.envs.frame_rate import GAME_RATES
 from genie_env.envs.plugins import import_module
-from genie_env.games.base import FrameSize, Game
+from genie_env.games.base import Game
 from genie_env.games.doom import DoomGame
-from genie_env.games.gymnasium import GymnasiumGame
+from genie_env.games.frames import Frames, FrameSize
+from genie_env.games.gymnasium import GymnasiumGame, find_function
 
 MakeGame = Callable[[str, int, dict[str, Any]], Game]
 """Makes a game of its name, its frame skip and the arguments of its environment."""
@@ -55,8 +57,10 @@ def default_game() -> Game:
 def is_known(name: str) -> bool:
     """Whether a game can be found without importing any module."""
     module, _, bare = name.rpartition(":")
-    imported = not module or module in sys.modules
-    return imported and (bare in _GAMES or bare in gymnasium.registry)
+    if module and module not in sys.modules:
+        return False
+    function = module and callable(getattr(sys.modules[module], bare, None))
+    return bare in _GAMES or bare in gymnasium.registry or bool(function)
 
 
 def registered_game(name: object, frame_skip: int = 1) -> Game | None:
@@ -71,12 +75,14 @@ def find_game(
     frame_skip: int = 1,
     env_args: dict[str, Any] | None = None,
     frame_size: FrameSize | Literal["native"] | None = None,
+    frames: Frames | None = None,
 ) -> Game:
-    """A registered game, or a Gymnasium environment by its id; "module:name" imports the module.
+    """A registered game, a Gymnasium environment by its id, or one that a function makes
+    ("module:function"); "module:name" imports the module.
 
-    `frame_size`: None is the game's own, or 64 x 64 for a Gymnasium id; "native" keeps the frames
-    of a Gymnasium environment as they are. Raises ValueError for an unknown name, and for another
-    size than a registered game has.
+    `frames`: how a Gymnasium environment's pictures become frames. `frame_size`: of these, in place
+    of what they say; "native" keeps their own. Raises ValueError for an unknown name, and for other
+    frames than a registered game has.
     """
     module, _, bare = name.rpartition(":")
     if module:
@@ -93,7 +99,21 @@ def find_game(
                 f"the frame size is {_words(frame_size)}, but the frames of {bare} are {height} x "
                 f"{width}: leave the size out"
             )
+        if frames not in (None, Frames()):
+            raise ValueError(
+                f"{bare} makes its frames itself: leave out where they come from, and how they are "
+                "cut and padded"
+            )
         return game
+    if not (module and find_function(name)):
+        _check_registered(name, bare)
+    frames = frames or Frames()
+    if frame_size is not None:
+        frames = replace(frames, size=None if frame_size == "native" else frame_size)
+    return GymnasiumGame(name, frame_skip, arguments, frames)
+
+
+def _check_registered(name: str, bare: str) -> None:
     try:
         gymnasium.spec(bare)
     except gymnasium.error.UnregisteredEnv as error:
@@ -104,10 +124,6 @@ def find_game(
         ) from error
     except gymnasium.error.Error:
         pass  # an id without its version, which making the environment resolves
-    if frame_size is None:
-        return GymnasiumGame(name, frame_skip, arguments)
-    resized_to = None if frame_size == "native" else frame_size
-    return GymnasiumGame(name, frame_skip, arguments, resized_to)
 
 
 def _words(size: FrameSize | str | None) -> str:

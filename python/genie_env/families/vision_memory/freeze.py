@@ -122,7 +122,7 @@ def freeze_vision_memory(
                 "temperature": temperature,
                 "termination": termination,
                 "termination_reads": "next_frame" if settings["judges_termination"] else "action",
-                "real_game": game.game,
+                **real_game(game),
                 "training": {
                     **learned,
                     **calibrated,
@@ -198,6 +198,13 @@ def _encode_held_out(vision: Vision, store: EpisodeStore) -> Latents:
         encode(store.frames, np.repeat(wanted, np.diff(store.episode_starts))),
         None if finals is None else encode(finals, wanted),
     )
+
+
+def real_game(recorded: RecordedGame) -> dict[str, Any]:
+    """What the config says of the game that agents of the world play."""
+    known = {"env_args": "real_game_args", "frames": "real_game_frames"}
+    more = {known[name]: value for name, value in recorded.description.items()}
+    return {"real_game": recorded.game, **more}
 
 
 def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
