@@ -65,11 +65,34 @@ class PlainVision(nn.Module):
 class PlainMemory(nn.Module):
     """The MDN-RNN (appendix A.2): an LSTM, a mixture a latent dimension, a termination logit."""
 
-    def __init__(self, latents: int = 64, hidden: int = 512, components: int = 5) -> None:
+    def __init__(
+        self,
+        latents: int = 64,
+        hidden: int = 512,
+        components: int = 5,
+        actions: int = 1,
+        rewards: tuple[float, float] | None = None,
+        judges_termination: bool = False,
+    ) -> None:
+        """`rewards` and `judges_termination` add a head that reads the next z too."""
         super().__init__()
         self.shape = (3, latents, components)
-        self.lstm = nn.LSTM(latents + 2, hidden, batch_first=True)
+        self.lstm = nn.LSTM(latents + actions + 1, hidden, batch_first=True)
         self.output = nn.Linear(hidden, 3 * latents * components + 1)
+        self.judges_termination = judges_termination
+        self.bins = None
+        if rewards is not None:
+            ends = torch.tensor(rewards, dtype=torch.float64)
+            symlog = torch.sign(ends) * torch.log1p(ends.abs())
+            even = torch.linspace(float(symlog[0]), float(symlog[1]), 63, dtype=torch.float64)
+            self.bins = torch.sign(even) * torch.expm1(even.abs())
+        if rewards is not None or judges_termination:
+            self.outcome = nn.ModuleDict(
+                {
+                    "units": nn.Linear(hidden + latents, 256),
+                    "output": nn.Linear(256, 63 * (rewards is not None) + judges_termination),
+                }
+            )
 
     def load_ours(self, weights: Mapping[str, Tensor]) -> None:
         """Takes the weights of our C++ M (one LSTM bias)."""
@@ -81,6 +104,7 @@ class PlainMemory(nn.Module):
                 "lstm.bias_hh_l0": torch.zeros_like(weights["bias"]),
                 "output.weight": weights["output.weight"],
                 "output.bias": weights["output.bias"],
+                **{name: weight for name, weight in weights.items() if "outcome" in name},
             }
         )
 
@@ -110,8 +134,7 @@ class PlainMemory(nn.Module):
         """
         restarts, deaths = batch["restarts"], batch["terminations"]
         z = batch["mu"] + torch.exp(batch["logvar"] / 2) * noise
-        extra = torch.stack([batch["actions"], restarts], dim=-1)
-        hidden, _ = self.lstm(torch.cat([z, extra], dim=-1))
+        hidden, _ = self.lstm(torch.cat([z, batch["actions"], restarts[..., None]], dim=-1))
         output = self.output(hidden)
         if kept is None:
             logit = output[..., -1]
@@ -123,9 +146,23 @@ class PlainMemory(nn.Module):
         distance = (z[:, 1:, :, None] - mean) * torch.exp(-log_std)
         log_normal = -0.5 * distance.square() - log_std - 0.5 * math.log(2 * math.pi)
         log_likelihood = torch.logsumexp(log_weight.log_softmax(-1) + log_normal, dim=-1)
-        has_next = 1 - restarts[:, 1:]
-        nll = -(log_likelihood.mean(-1) * has_next).sum() / has_next.sum()
-        termination = functional.binary_cross_entropy_with_logits(
-            logit, deaths, pos_weight=torch.full_like(logit[0, 0], 10)
+        has_next = restarts[:, 1:] == 0
+        nll = -log_likelihood.mean(-1)[has_next].mean()
+        judged = batch["finals"] == 0
+        terms = {"nll": nll}
+        if self.bins is not None or self.judges_termination:
+            units = self.outcome["units"](torch.cat([hidden[:, :-1], z[:, 1:]], dim=-1))
+            outcomes = self.outcome["output"](torch.relu(units))
+        if self.judges_termination:
+            logit = torch.cat([logit[:, :-1] + outcomes[..., -1], logit[:, -1:]], dim=1)
+            judged = torch.cat([has_next, torch.zeros_like(has_next[:, :1])], dim=1)
+        if self.bins is not None:
+            distance = (batch["rewards"][:, :-1, None] - self.bins).abs()
+            near, where = distance.topk(2, largest=False)
+            share = near.flip(-1) / near.sum(-1, keepdim=True)
+            chosen = outcomes[..., :63].log_softmax(-1).gather(-1, where)
+            terms["reward"] = -(share * chosen).sum(-1)[has_next].mean()
+        terms["termination"] = functional.binary_cross_entropy_with_logits(
+            logit[judged], deaths[judged], pos_weight=torch.full_like(logit[0, 0], 10)
         )
-        return nll + termination, {"nll": nll, "termination": termination}
+        return sum(terms.values()), terms

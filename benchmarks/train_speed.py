@@ -75,7 +75,8 @@ def memory() -> Contest:
     batch = {
         "mu": torch.randn(WINDOWS, STEPS, 64),
         "logvar": torch.randn(WINDOWS, STEPS, 64) - 2,
-        "actions": torch.randint(-1, 2, (WINDOWS, STEPS)).float(),
+        "actions": torch.randint(-1, 2, (WINDOWS, STEPS, 1)).float(),
+        "finals": torch.zeros(WINDOWS, STEPS),
         "restarts": restarts,
         "terminations": restarts.roll(-1, dims=1),
     }

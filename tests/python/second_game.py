@@ -10,8 +10,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
+from genie_env.games.frames import Frames
 from genie_env.games.real_env import RealEnv
 from genie_env.games.registry import register_game
 
@@ -64,15 +66,15 @@ class GoldRushGame(Game):
     recording_policy: ClassVar = "long-held"
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        return MEANINGS
+    def actions(self) -> DiscreteActions:
+        return DiscreteActions(MEANINGS)
 
     @property
     def frame_size(self) -> FrameSize:
         return FRAME_SIZE
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        return RealEnv(GoldRush(), self.frame_skip, FRAME_SIZE)
+        return RealEnv(GoldRush(), self.frame_skip, Frames(size=FRAME_SIZE))
 
     def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
         if policy == "eastwards":

@@ -3,6 +3,8 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ import torch
 from safetensors.numpy import save_file
 
 from genie_env._core import World
-from genie_env.agents.controller import LinearController, file_hash, steer
+from genie_env.agents.agent import file_hash, load_agent
+from genie_env.agents.controller import FIRST_ACTIONS, LinearController, outputs, steer
 from genie_env.agents.dreams import Dreams, EpisodeResults, derived_seeds
 from genie_env.agents.evolution import ControllerSettings, Generation, evolve, train_controller
 from genie_env.agents.training_progress import describe
 from genie_env.cli.options import parse_steps
+from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.games.base import Score
 
 FINGERPRINT = "ab" * 32
@@ -29,31 +33,57 @@ def controller(size: int = 20) -> LinearController:
 def test_steering_is_the_papers() -> None:
     # Of one feature and weight 1 the action is that of tanh(x): thirds are at atanh(1/3) = 0.3466.
     observation = torch.tensor([[-9.0], [-0.35], [-0.34], [0.0], [0.34], [0.35], [9.0]])
-    assert steer(torch.ones(1), observation).tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert steer(FIRST_ACTIONS, torch.ones(1), observation).tolist() == [0, 0, 1, 1, 1, 2, 2]
 
 
 def test_a_population_steers_every_row_by_its_own_weight() -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(8, 20, generator=generator) / 6
     observation = torch.randn(8, 20, generator=generator)
-    together = steer(weight, observation)
-    alone = [int(steer(weight[i], observation[i : i + 1])) for i in range(8)]
+    together = steer(FIRST_ACTIONS, weight, observation)
+    alone = [int(steer(FIRST_ACTIONS, weight[i], observation[i : i + 1])) for i in range(8)]
     assert together.tolist() == alone
     assert set(alone) == {0, 1, 2}
 
 
-def test_acts_on_numpy_rows() -> None:
-    actions = controller().act(np.eye(20, dtype=np.float32))
-    assert actions.dtype == np.int64
-    assert actions.tolist() == steer(torch.from_numpy(controller().weight), torch.eye(20)).tolist()
+def test_two_actions_are_chosen_by_the_sign() -> None:
+    actions = DiscreteActions(("west", "east"), start=4)
+    observation = torch.tensor([[-9.0], [-0.01], [0.01], [9.0]])
+    assert outputs(actions) == 1
+    assert steer(actions, torch.ones(1), observation).tolist() == [4, 4, 5, 5]
+    assert steer(DiscreteActions(("wait",)), torch.ones(1), observation).tolist() == [0] * 4
+
+
+def test_many_actions_have_an_output_each() -> None:
+    actions = DiscreteActions(tuple("abcde"), start=-1)
+    assert outputs(actions) == 5
+    assert steer(actions, torch.eye(5), torch.eye(5)[[3, 0, 4]]).tolist() == [2, -1, 3]
+    weights = torch.eye(5).expand(2, 5, 5).clone()
+    weights[1] = weights[1].flip(0)
+    assert steer(actions, weights, torch.eye(5)[[3, 3]]).tolist() == [2, 0]
+
+
+def test_continuous_actions_fill_their_box() -> None:
+    actions = BoxActions((2,), (-1.0, 0.0), (1.0, 3.0))
+    taken = steer(actions, torch.eye(2), torch.tensor([[0.0, 0.0], [99.0, -99.0], [-0.5, 0.5]]))
+    expected = [[0, 1.5], [1, 0], [np.tanh(-0.5), 1.5 * (1 + np.tanh(0.5))]]
+    np.testing.assert_allclose(taken.numpy(), np.array(expected), rtol=1e-6, atol=1e-6)
+
+
+def test_acts_on_rows() -> None:
+    actions = controller().act(torch.eye(20))
+    assert actions.dtype == torch.int64
+    weight = torch.from_numpy(controller().weight)
+    assert actions.tolist() == steer(FIRST_ACTIONS, weight, torch.eye(20)).tolist()
     with pytest.raises(ValueError, match=re.escape("shape (3, 12)") + r".*reads \[N, 20\] \(zch\)"):
-        controller().act(np.zeros((3, 12), np.float32))
+        controller().act(torch.zeros(3, 12))
 
 
 def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     file = tmp_path / "new" / "agent.safetensors"
     controller().save(file)
-    loaded = LinearController.load(file)
+    loaded = load_agent(file)
+    assert isinstance(loaded, LinearController) and loaded.actions == FIRST_ACTIONS
     np.testing.assert_array_equal(loaded.weight, controller().weight)
     assert (loaded.observation, loaded.world) == ("zch", FINGERPRINT)
     assert loaded.notes == {"temperature": "1.15"}
@@ -71,19 +101,22 @@ def test_equal_agents_are_equal_files(tmp_path: Path) -> None:
 
 GOOD = {"kind": "linear-controller", "observation": "zch", "world": FINGERPRINT}
 WEIGHT = np.zeros(20, np.float32)
+FIVE = json.dumps(DiscreteActions(tuple("abcde")).as_json())
 
 
 @pytest.mark.parametrize(
     ("tensors", "metadata", "words"),
     [
-        ({"weight": WEIGHT}, {**GOOD, "kind": "tree"}, '"kind": \'tree\', but an agent file says'),
-        ({"weight": WEIGHT}, None, '"kind": None, but an agent file says'),
+        ({"weight": WEIGHT}, {**GOOD, "kind": "tree"}, '"kind": \'tree\'; expected \'linear-contr'),
+        ({"weight": WEIGHT}, None, 'no "kind" in its metadata'),
         ({"weight": WEIGHT}, {"kind": "linear-controller"}, 'no "observation" in its metadata'),
-        ({"bias": WEIGHT}, GOOD, "holds the tensors ['bias']; an agent file holds one"),
-        ({"weight": WEIGHT, "bias": WEIGHT}, GOOD, "an agent file holds one"),
-        ({"weight": WEIGHT.astype(np.float64)}, GOOD, '"weight" is float64 [20], expected float32'),
-        ({"weight": WEIGHT[None]}, GOOD, '"weight" is float32 [1, 20], expected float32 [F]'),
+        ({"bias": WEIGHT}, GOOD, "holds the tensors ['bias']; the file of a controller holds one"),
+        ({"weight": WEIGHT, "bias": WEIGHT}, GOOD, "the file of a controller holds one"),
+        ({"weight": WEIGHT.astype(np.float64)}, GOOD, '"weight" is torch.float64, expected float32'),
+        ({"weight": WEIGHT[None]}, GOOD, '"weight" is [1, 20], expected [\'F\'] for 3 actions'),
         ({"weight": WEIGHT + np.nan}, GOOD, '"weight" holds NaN or infinity'),
+        ({"weight": WEIGHT}, {**GOOD, "actions": "[]"}, '"actions" is []; expected {"type"'),
+        ({"weight": WEIGHT}, {**GOOD, "actions": FIVE}, "is [20], expected [5, 'F'] for 5 actions"),
     ],
 )
 def test_a_bad_file_is_named_with_its_fault(
@@ -92,27 +125,41 @@ def test_a_bad_file_is_named_with_its_fault(
     file = tmp_path / "agent.safetensors"
     save_file(tensors, file, metadata)
     with pytest.raises(ValueError, match=re.escape(str(file)) + ".*" + re.escape(words)):
-        LinearController.load(file)
+        load_agent(file)
 
 
 def test_a_file_that_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing.safetensors does not exist: give the file that"):
-        LinearController.load(tmp_path / "nothing.safetensors")
+        load_agent(tmp_path / "nothing.safetensors")
     torn = tmp_path / "torn.safetensors"
     controller().save(torn)
     torn.write_bytes(torn.read_bytes()[:-4])
     with pytest.raises(ValueError, match=r"torn\.safetensors is not a readable safetensors file"):
-        LinearController.load(torn)
+        load_agent(torn)
 
 
 def test_a_controller_of_another_world_is_refused() -> None:
-    controller().check_world(FINGERPRINT, FEATURES)
+    def world(**more: Any) -> Any:
+        kinds = {"zch": [20], "zh": [12]}
+        spec = {
+            "name": "here",
+            "fingerprint": FINGERPRINT,
+            "observations": [SimpleNamespace(name=n, shape=s) for n, s in kinds.items()],
+            "actions": SimpleNamespace(shape=None, meanings=["left", "stay", "right"], start=0),
+        }
+        return SimpleNamespace(spec=SimpleNamespace(**{**spec, **more}))
+
+    controller().check_world(world())
     with pytest.raises(ValueError, match="trained in the world abababababab, but the world given"):
-        controller().check_world("cd" * 32, FEATURES)
-    with pytest.raises(ValueError, match=r"has 19 weights, but 'zch' has 20 features"):
-        controller(19).check_world(FINGERPRINT, FEATURES)
+        controller().check_world(world(fingerprint="cd" * 32))
+    with pytest.raises(ValueError, match=r"has 19 weights, but 'zch' has the shape \[20\]"):
+        controller(19).check_world(world())
     with pytest.raises(ValueError, match="reads 'zch', but the world offers only tokens"):
-        controller().check_fits({"tokens": 20})
+        tokens = SimpleNamespace(name="tokens", shape=[20])
+        controller().check_fits(world(observations=[tokens]).spec)
+    with pytest.raises(ValueError, match=r"chooses among 3 actions .*, but the world here has act"):
+        steered = SimpleNamespace(shape=[1], low=[-1.0], high=[1.0], meanings=[], start=0)
+        controller().check_fits(world(actions=steered).spec)
 
 
 # The evolution strategy. Its arena is a hill, whose top CMA-ES has to find through noise.
@@ -221,7 +268,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     resumed = list(evolve(hill, ZERO, SETTINGS, tmp_path))
     assert curve(resumed) == curve(unbroken)
     assert len(log.read_text().splitlines()) == len(unbroken)
-    kept = LinearController.load(tmp_path / "agent.safetensors")
+    kept = load_agent(tmp_path / "agent.safetensors")
     np.testing.assert_array_equal(kept.weight, unbroken[-1].controller.weight)
 
 

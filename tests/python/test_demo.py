@@ -16,6 +16,7 @@ from random_world import write_random_world
 from rich.console import Console
 
 from genie_env._core import World
+from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings
@@ -69,7 +70,7 @@ def test_from_dream_to_reality(
     for played in results["real"].values():
         assert played["n"] == 2 and all(40 < score <= 2100 for score in played["scores"])
     assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    controller = LinearController.load(out / "agent.safetensors")
+    controller = load_agent(out / "agent.safetensors")
     assert controller.world == results["world"]
 
     with av.open(str(out / "dream_and_reality.mp4")) as film:
@@ -120,7 +121,7 @@ def test_warm_starts_from_the_controller_that_ships(tmp_path: Path) -> None:
     LinearController(weight, "zch", dreams.fingerprint).save(world / "controller.safetensors")
     settings = ControllerSettings(minutes=0.001)
     train(dreams, settings, shipped_controller(world), findings, tmp_path, Console())
-    learnt = LinearController.load(tmp_path / "agent.safetensors").weight
+    learnt = load_agent(tmp_path / "agent.safetensors").weight
     assert np.corrcoef(weight, learnt)[0, 1] > 0.9
 
 

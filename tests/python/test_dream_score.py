@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from genie_env._core import VecEnv
-from genie_env.agents.controller import LinearController, file_hash
+from genie_env.agents.agent import file_hash, load_agent
+from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.cli.dream_score import dream_score
 from genie_env.data import midway
@@ -40,7 +41,7 @@ def test_an_agents_dreams_are_scored(
     kept = json.loads(file.read_text())
     dreams = Dreams.load(random_world, temperature=0.9)
     seeds = derived_seeds(5, count=9)
-    played = dreams.play_controller(LinearController.load(agent), seeds)
+    played = dreams.play_agent(load_agent(agent), seeds)
     assert (kept["scores"], kept["seeds"]) == (played.scores.tolist(), seeds)
     assert (kept["n"], kept["mean"]) == (9, pytest.approx(played.scores.mean()))
     assert kept["agent"] == file_hash(agent)
@@ -110,7 +111,7 @@ def test_words_of_errors(random_world: Path, agent: Path, tmp_path: Path) -> Non
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             dream_score(**{"world": str(random_world), "agent": agent, **options})
-    fitting = LinearController.load(agent)
+    fitting = load_agent(agent)
     LinearController(fitting.weight, "zch", "cd" * 32).save(agent)
     with pytest.raises(ValueError, match="the agent was trained in the world cdcdcdcdcdcd, but"):
         dream_score(str(random_world), agent)

@@ -10,7 +10,8 @@ import torch
 from random_world import write_random_world
 
 from genie_env import _core
-from genie_env.agents.controller import LinearController
+from genie_env.agents.agent import load_agent
+from genie_env.agents.controller import FIRST_ACTIONS, LinearController
 from genie_env.agents.dreams import BlindPolicies, Controllers, Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
 from genie_env.cli.app import APP
@@ -71,17 +72,17 @@ def test_a_population_plays_as_its_members_do(dreams: Dreams) -> None:
     together = dreams.play_controllers(weights, owners, seeds * 5).scores.reshape(5, -1)
     for weight, scores in zip(weights, together, strict=True):
         controller = LinearController(weight, dreams.observation, dreams.fingerprint)
-        assert dreams.play_controller(controller, seeds).scores.tolist() == scores.tolist()
+        assert dreams.play_agent(controller, seeds).scores.tolist() == scores.tolist()
 
 
 def test_a_controller_reads_the_observation_it_was_made_for(dreams: Dreams) -> None:
     size = dreams.features["zh"]
     controller = LinearController(np.ones(size, np.float32), "zh", dreams.fingerprint)
     assert dreams.observation == "zch"
-    assert len(dreams.play_controller(controller, [1, 2]).scores) == 2
+    assert len(dreams.play_agent(controller, [1, 2]).scores) == 2
     wrong = LinearController(np.ones(size + 1, np.float32), "zh", dreams.fingerprint)
-    with pytest.raises(ValueError, match=f"has {size + 1} weights, but 'zh' has {size} features"):
-        dreams.play_controller(wrong, [1, 2])
+    with pytest.raises(ValueError, match=f"has {size + 1} weights, but 'zh' has the shape"):
+        dreams.play_agent(wrong, [1, 2])
 
 
 def test_keep_keeps_rows_in_order() -> None:
@@ -93,7 +94,7 @@ def test_keep_keeps_rows_in_order() -> None:
     for step in (1, 255, 256, 1000):  # also where longer schedules are drawn
         expected = [int(DOOM.blind_actions(*played[row], step + 1)[-1]) for row in rows]
         assert blind.act(torch.zeros(2, 1), step).tolist() == expected
-    controllers = Controllers(torch.tensor([[9.0], [-9.0]]), torch.tensor([0, 1, 1]))
+    controllers = Controllers(FIRST_ACTIONS, torch.tensor([[9.0], [-9.0]]), torch.tensor([0, 1, 1]))
     controllers.keep(rows)
     assert controllers.act(torch.ones(2, 1), 0).tolist() == [0, 2]
 
@@ -125,12 +126,13 @@ def test_the_default_observation_is_one_that_a_controller_reads(world: Path) -> 
     assert Dreams.load(world).observation == "zch"
     genie = Dreams.load("doom-genie")
     assert (genie.observation, genie.features) == ("latents", {"latents": 512})
-    with pytest.raises(ValueError, match="'tokens', expected features .*: one of latents"):
-        Dreams.load("doom-genie", observation="tokens")
-    zero = Controllers(torch.zeros(1, 512), torch.tensor([0, 0]))
+    tokens = Dreams.load("doom-genie", observation="tokens")
+    with pytest.raises(ValueError, match="'tokens', expected a vector of floats, of latents; `gen"):
+        train_controller(tokens, SETTINGS)
+    zero = Controllers(genie.actions, torch.zeros(1, 6, 512), torch.tensor([0, 0]))
     env = _core.VecEnv(genie.world, num_envs=2, observation=genie.observation)
     observation = env.reset(seeds=[1, 2])
-    assert zero.act(observation, 0).tolist() == [1, 1]
+    assert zero.act(observation, 0).tolist() == [0, 0]
 
 
 def test_actions_of_other_meanings_are_refused(tmp_path: Path) -> None:
@@ -145,10 +147,9 @@ def test_actions_of_other_meanings_are_refused(tmp_path: Path) -> None:
 def test_words_of_errors(world: Path) -> None:
     with pytest.raises(ValueError, match="termination.*maybe"):
         Dreams.load(world, options={"termination": "maybe"})
-    for kind in ("smell", "pixels"):
-        words = f"the observation is '{kind}', expected features .*: one of zch, zh"
-        with pytest.raises(ValueError, match=words):
-            Dreams.load(world, observation=kind)
+    words = "the observation is 'smell', expected one of zch, zh, pixels, which the world"
+    with pytest.raises(ValueError, match=words):
+        Dreams.load(world, observation="smell")
     for temperature in (0.0, -1.0, float("inf")):
         with pytest.raises(ValueError, match=f"the temperature is {temperature}; expected"):
             Dreams.load(world, temperature=temperature)
@@ -191,9 +192,9 @@ def test_the_command(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "generation 0: survival mean" in shown
     assert "agent.safetensors: " in shown
-    agent = LinearController.load(tmp_path / "agent.safetensors")
+    agent = load_agent(tmp_path / "agent.safetensors")
     assert agent.notes["temperature"] == "0.8"
-    agent.check_world(Dreams.load(world).fingerprint, Dreams.load(world).features)
+    agent.check_world(Dreams.load(world).world)
     for steps, words in (
         ("lots", "expected a number such as 1000"),
         ("0k", "--steps is 0, expected"),

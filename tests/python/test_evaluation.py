@@ -12,7 +12,8 @@ import pytest
 from random_world import write_random_world
 from rich.console import Console
 
-from genie_env.agents.controller import LinearController, file_hash
+from genie_env.agents.agent import file_hash, load_agent
+from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.real_game import agent_player, evaluate_in_real_game, real_game
 from genie_env.cli.evaluate import evaluate
@@ -199,7 +200,7 @@ def test_an_agent_plays_the_real_game_alone_and_in_a_population(
     assert RealScores(agent_player(world, agent, 7), file).scores == kept["scores"]
 
     # Evolution in the real game plays it the same way, whoever plays beside it.
-    member = LinearController.load(agent)
+    member = load_agent(agent)
     weights = np.stack([-member.weight, member.weight])
     evaluate_both = evaluate_in_real_game(world, member.observation, workers=1)
     played = evaluate_both(weights, np.array([0, 1]), [7, 7])
@@ -272,7 +273,7 @@ def test_words_of_errors(world: Path, agent: Path, tmp_path: Path) -> None:
         evaluate(world="nowhere", agent=agent)
 
     stranger = tmp_path / "stranger.safetensors"
-    fitting = LinearController.load(agent)
+    fitting = load_agent(agent)
     LinearController(fitting.weight, fitting.observation, "cd" * 32).save(stranger)
     with pytest.raises(ValueError, match="the agent was trained in the world cdcdcdcdcdcd, but"):
         evaluate(world=str(world), agent=stranger)

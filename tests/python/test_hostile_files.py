@@ -20,6 +20,7 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from genie_env._core import EpisodeStore, EpisodeWriter, Vision
+from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, EpisodeResults
 from genie_env.agents.evolution import ControllerSettings, evolve
@@ -216,7 +217,7 @@ JSON_FILES = [
 ]
 ARRAYS = [
     *(each for each in networks() if each.file.endswith(".safetensors")),
-    Read("agent.safetensors", lambda here: LinearController.load(here / "agent.safetensors")),
+    Read("agent.safetensors", lambda here: load_agent(here / "agent.safetensors")),
     Read("actions/actions-float32/*/*.npy", actions_of, made_again=True),
 ]
 

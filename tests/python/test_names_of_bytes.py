@@ -16,7 +16,7 @@ from random_world import write_random_world
 
 from genie_env import World
 from genie_env._core import EpisodeStore
-from genie_env.agents.controller import LinearController
+from genie_env.agents.agent import load_agent
 from genie_env.cli.app import APP
 from genie_env.data.paths import in_utf8, shown, shown_in
 
@@ -115,7 +115,7 @@ def test_an_agent_is_trained_where_no_name_is_utf_8(run: Commands, place: Path) 
     agent = out / "agent.safetensors"
     run(*train, "--out", named(place, "warm"), "--warm", agent)
     run("dream-score", "--world", world, "--agent", agent, "--episodes", 1)
-    assert LinearController.load(agent).world == World.load(world).spec.fingerprint
+    assert load_agent(agent).world == World.load(world).spec.fingerprint
 
 
 @pytest.mark.parametrize(

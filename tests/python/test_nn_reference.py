@@ -65,22 +65,29 @@ def random_frames(count: int) -> Tensor:
     return torch.from_numpy(small.repeat(8, axis=1).repeat(8, axis=2))
 
 
-def memory_batch(rows: int, frames: int, ends: list[tuple[int, int, bool]]) -> dict[str, Tensor]:
+def memory_batch(
+    rows: int, frames: int, ends: list[tuple[int, int, bool]], finals: bool = False
+) -> dict[str, Tensor]:
     """Windows out of a stream of episodes. `ends`: row, last frame of an episode, whether by death
-    (the time limit ends the others). The first window begins with an episode."""
+    (the time limit ends the others). The first window begins with an episode. `finals`: a final
+    frame follows each end, where there is room."""
     generator = np.random.default_rng(rows + frames)
-    restarts, terminations = np.zeros((2, rows, frames))
+    restarts, terminations, final = np.zeros((3, rows, frames))
     restarts[0, 0] = 1
     for row, last, died in ends:
         terminations[row, last] = died
         if last + 1 < frames:
-            restarts[row, last + 1] = 1
+            final[row, last + 1] = finals
+        if last + 1 + finals < frames:
+            restarts[row, last + 1 + finals] = 1
     batch = {
         "mu": generator.normal(size=(rows, frames, 64)),
         "logvar": generator.normal(-1, 0.5, size=(rows, frames, 64)),
-        "actions": generator.integers(-1, 2, (rows, frames)),
+        "actions": generator.integers(-1, 2, (rows, frames))[..., None],
         "restarts": restarts,
         "terminations": terminations,
+        "finals": final,
+        "rewards": generator.normal(0, 2, (rows, frames)).clip(-3, 5),
     }
     return {name: torch.from_numpy(array.astype(np.float32)) for name, array in batch.items()}
 
@@ -193,6 +200,50 @@ def test_memory_loss_and_gradients(
     check_gradients(ours.gradients(), reference.gradients_as_ours())
 
 
+@pytest.mark.parametrize(
+    ("rewards", "judges"), [((-3.0, 5.0), True), ((-3.0, 5.0), False), (None, True)]
+)
+@pytest.mark.parametrize(
+    ("rows", "frames", "ends"),
+    [
+        pytest.param(3, 9, [(0, 3, True), (1, 0, True), (2, 7, False)], id="ends within windows"),
+        pytest.param(2, 9, [(0, 1, True), (0, 8, True)], id="an end without room for its frame"),
+        pytest.param(2, 3, [], id="no ends"),
+    ],
+)
+def test_memory_judges_outcomes_with_the_next_frame(
+    rows: int,
+    frames: int,
+    ends: list[tuple[int, int, bool]],
+    rewards: tuple[float, float] | None,
+    judges: bool,
+) -> None:
+    sizes = {"actions": 1, "rewards": rewards, "judges_termination": judges}
+    ours = _core.Trainer(_core.Memory(seed=SEED, **sizes), seed=SEED)
+    reference = PlainMemory(**sizes).double()
+    reference.load_ours(doubles(ours.weights()))
+    batch = memory_batch(rows, frames, ends, finals=True)
+    report = ours.backward(batch)
+    loss, terms = reference.loss(doubles(batch), *memory_noise(rows, frames))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert ("reward" in report) == (rewards is not None)
+    for name, term in {"loss": loss, **terms}.items():
+        assert report[name] == pytest.approx(term.item(), rel=1e-5), name
+    check_gradients(ours.gradients(), reference.gradients_as_ours())
+
+
+def test_memory_expects_rewards_between_those_it_was_given() -> None:
+    memory = _core.Memory(seed=SEED, rewards=(-3.0, 5.0))
+    batch = memory_batch(2, 9, [(1, 4, True)])
+    found = memory.judge_windows(batch, noise_step=3)
+    assert found["followed"].sum() == 2 * 8 - 1 and found["judged"].all()
+    rewards = found["rewards"][found["followed"]]
+    assert -3 < rewards.min() and rewards.max() < 5
+    for wrong in ((1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)):
+        with pytest.raises(ValueError, match="expected finite numbers, the second above the first"):
+            _core.Memory(rewards=wrong)
+
+
 def test_memory_far_from_its_initial_weights() -> None:
     """Sharp and lopsided mixtures, as after training: the closed form of their gradient holds."""
     ours = trainer("memory")
@@ -242,10 +293,10 @@ def test_memorys_termination_logits_are_the_references() -> None:
     draws = torch.from_numpy(philox.training_noise(0, 5, 3 * 9 * 64)).reshape(3, 9, 64)
     told = doubles(batch)
     z = told["mu"] + torch.exp(told["logvar"] / 2) * draws
-    extra = torch.stack([told["actions"], told["restarts"]], dim=-1)
+    extra = torch.cat([told["actions"], told["restarts"][..., None]], dim=-1)
     with torch.no_grad():
         expected = reference.output(reference.lstm(torch.cat([z, extra], dim=-1))[0])[..., -1]
-    got = memory.termination_logits(batch, noise_step=5)
+    got = memory.judge_windows(batch, noise_step=5)["termination_logits"]
     torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-6)
 
 

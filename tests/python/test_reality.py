@@ -12,6 +12,7 @@ from random_world import write_random_world
 
 import genie_env
 from genie_env._core import EpisodeStore
+from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.players import AgentPlayer
 from genie_env.agents.real_game import agent_player
@@ -56,7 +57,7 @@ def test_it_sees_each_frame_before_it_acts_on_it(
     world: Path, agent: Path, episodes: list[Episode]
 ) -> None:
     """The same episodes, played here one at a time, a frame after the other."""
-    controller = LinearController.load(agent)
+    controller = load_agent(agent)
     eyes = genie_env.make_vec(world, num_envs=1)
     game = DoomTakeCover()
     for index, episode in enumerate(episodes):

@@ -53,10 +53,10 @@ def test_calibrated_weights_give_the_scaled_logit_and_the_same_frames() -> None:
     batch = memory_batch(2, 9, [(1, 4, True)])
     memory = Memory(seed=3)
     trainer = Trainer(memory, seed=3)
-    before = memory.termination_logits(batch, noise_step=5)
+    before = memory.judge_windows(batch, noise_step=5)["termination_logits"]
     nll = trainer.evaluate(batch, 5)["nll"]
-    trainer.load_weights(TerminationCalibration(0.7, -2.0).apply(trainer.weights()))
-    after = memory.termination_logits(batch, noise_step=5)
+    trainer.load_weights(TerminationCalibration(0.7, -2.0).apply(trainer.weights(), False))
+    after = memory.judge_windows(batch, noise_step=5)["termination_logits"]
     torch.testing.assert_close(after, 0.7 * before - 2)
     assert trainer.evaluate(batch, 5)["nll"] == nll
 
@@ -67,8 +67,8 @@ def test_termination_logits_against_the_reference() -> None:
     reference = plain_memory(Trainer(memory))
     noise = torch.from_numpy(philox.training_noise(0, 5, 2 * 9 * 64)).reshape(2, 9, 64)
     z = batch["mu"].double() + torch.exp(batch["logvar"].double() / 2) * noise
-    extra = torch.stack([batch["actions"], batch["restarts"]], dim=-1).double()
+    extra = torch.cat([batch["actions"], batch["restarts"][..., None]], dim=-1).double()
     hidden, _ = reference.lstm(torch.cat([z, extra], dim=-1))
     expected = reference.output(hidden)[..., -1].float()
     del batch["terminations"]  # not read
-    torch.testing.assert_close(memory.termination_logits(batch, noise_step=5), expected)
+    torch.testing.assert_close(memory.judge_windows(batch, noise_step=5)["termination_logits"], expected)

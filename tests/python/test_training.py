@@ -20,7 +20,6 @@ from genie_env._core import EpisodeStore, EpisodeWriter, Memory, Trainer, Vision
 from genie_env.data import progress
 from genie_env.data.datasets import (
     FrameData,
-    LatentData,
     check_enough,
     fingerprint,
     held_out,
@@ -28,14 +27,16 @@ from genie_env.data.datasets import (
 )
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import DiscreteActions
 from genie_env.families.vision_memory.commands import (
     freeze_vision_memory,
     train_memory,
     train_vision,
 )
 from genie_env.training import loop as training_loop
+from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.loop import Schedule, together, train
-from genie_env.training.memory import SHARES, action_inputs, encoded_stores
+from genie_env.training.memory import SHARES, Outcomes, encoded_stores
 from genie_env.training.runs import read_checkpoint, read_reports
 from genie_env.training.vision import load_vision
 
@@ -46,7 +47,7 @@ META = {
     "frame_skip": 1,
     "actions": ["left", "stay", "right"],
 }
-INPUTS = [-1.0, 0.0, 1.0]
+ACTIONS = DiscreteActions(("left", "stay", "right"))
 
 
 def record(directory: Path, episodes: int, meta: Mapping[str, Any] = META) -> Path:
@@ -79,11 +80,11 @@ def store(data: Path) -> EpisodeStore:
     return EpisodeStore(str(data))
 
 
-def labels(store: EpisodeStore) -> np.ndarray:
+def labels(store: EpisodeStore) -> Latents:
     """Latents [frames, 2, 2] whose mu names the episode and the time."""
     latents = np.zeros((len(store.frames), 2, 2), np.float16)
     latents[:, 0, :] = store.frames[:, 0, 0, :2]
-    return latents
+    return Latents(latents, None)
 
 
 def test_an_epoch_shows_every_training_frame_once_and_no_held_out_one(store: EpisodeStore) -> None:
@@ -107,7 +108,7 @@ def test_the_order_of_frames_depends_on_seed_and_step_alone(store: EpisodeStore)
 
 
 def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -> None:
-    windows = LatentData([store], [labels(store)], INPUTS, held_out_part=False)
+    windows = LatentData([store], [labels(store)], ACTIONS, held_out_part=False)
     lengths = dict(enumerate(np.diff(store.episode_starts).tolist()))
     starts = store.episode_starts
     count = windows.batches_an_epoch(2, 10)
@@ -117,15 +118,19 @@ def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -
         assert {k: tuple(v.shape) for k, v in batch.items()} == {
             "mu": (2, 10, 2),
             "logvar": (2, 10, 2),
-            "actions": (2, 10),
+            "actions": (2, 10, 3),
+            "rewards": (2, 10),
             "restarts": (2, 10),
             "terminations": (2, 10),
+            "finals": (2, 10),
         }
         for row in range(2):
             for t in range(10):
                 episode, time = (int(x) for x in batch["mu"][row, t])
                 frame = starts[episode] + time
-                assert batch["actions"][row, t] == store.actions[frame] - 1
+                assert batch["actions"][row, t].tolist() == np.eye(3)[store.actions[frame]].tolist()
+                assert batch["rewards"][row, t] == store.rewards[frame]
+                assert batch["finals"][row, t] == 0
                 assert batch["restarts"][row, t] == (time == 0)
                 assert batch["terminations"][row, t] == store.terminations[frame]
                 if t > 0:
@@ -137,7 +142,7 @@ def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -
 def test_too_little_data_says_so(store: EpisodeStore) -> None:
     with pytest.raises(ValueError, match=r"a batch of 9999 frames .* record more episodes"):
         FrameData([store], held_out_part=False).batch(9999, 0, 0)
-    windows = LatentData([store], [labels(store)], INPUTS, held_out_part=False)
+    windows = LatentData([store], [labels(store)], ACTIONS, held_out_part=False)
     with pytest.raises(ValueError, match=r"a batch of 64 windows of 256 frames .* record more"):
         windows.batch(64, 256, 0, 0)
 
@@ -453,7 +458,8 @@ def test_published_figures_are_those_of_the_weights_as_stored(runs: Path) -> Non
         for prefix in ("vision", "memory")
     }
     store = EpisodeStore(runs / "data")
-    vision, memory = Vision(latents=4), Memory(latents=4, hidden=16, components=2)
+    vision = Vision(latents=4)
+    memory = Memory(latents=4, hidden=16, components=2, actions=3)
     trainer = Trainer(vision)
     trainer.load_weights(weights["vision"])
     frames = FrameData([store], held_out_part=True)
@@ -466,7 +472,7 @@ def test_published_figures_are_those_of_the_weights_as_stored(runs: Path) -> Non
     trainer = Trainer(memory)
     trainer.load_weights(weights["memory"])
     settings = json.loads((runs / "memory" / "settings.json").read_text())
-    windows = LatentData([store], [encoded.astype(np.float16)], INPUTS, held_out_part=True)
+    windows = LatentData([store], [Latents(encoded.astype(np.float16), None)], ACTIONS, held_out_part=True)
     batches = windows.batches_an_epoch(1, settings["window"])
     size = min(settings["batch"], batches)
     reports = [
@@ -540,12 +546,12 @@ def test_a_world_is_what_was_recorded(runs: Path) -> None:
     config = freeze_runs(runs)
     assert (config["frame_skip"], config["max_episode_steps"]) == (4, 525)
     assert config["frames_per_second"] == 8.75
-    assert config["reward_per_step"] == 4.0
-    assert config["actions"] == {"meanings": META["actions"], "inputs": INPUTS}
+    assert config["reward"] == {"type": "constant", "per_step": 1.0}
+    assert config["actions"] == ACTIONS.as_json()
     assert config["real_game"] == META["game"]
 
 
-def test_a_world_of_any_game_can_be_frozen(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_world_of_any_game_can_be_frozen(runs: Path) -> None:
     """Without a limit that the game names, episodes are as long as recorded ones; the reward is that
     of all recorded steps but the last ones."""
     meta = {"game": "CartPole-v1", "frame_skip": 2, "actions": ["up", "down", "wait"]}
@@ -557,28 +563,66 @@ def test_a_world_of_any_game_can_be_frozen(runs: Path, capsys: pytest.CaptureFix
     np.save(runs / "data" / "rewards.npy", rewards)
     config = freeze_runs(runs)
     assert (config["real_game"], config["frame_skip"]) == ("CartPole-v1", 2)
-    assert config["actions"] == {"meanings": meta["actions"], "inputs": [-1.0, 0.0, 1.0]}
+    assert config["actions"] == DiscreteActions(tuple(meta["actions"])).as_json()
     assert config["max_episode_steps"] == np.diff(starts).max()
-    assert config["reward_per_step"] == 0.5
-    assert config["format_version"] == 2
+    assert config["reward"] == {"type": "constant", "per_step": 0.5}
+    assert config["termination_reads"] == "action"  # no frame after a termination was recorded
+    assert config["format_version"] == 3
     assert "frames_per_second" not in config  # which no recording says
 
-    rewards[0] = 7
-    np.save(runs / "data" / "rewards.npy", rewards)
-    capsys.readouterr()
-    assert freeze_runs(runs)["reward_per_step"] == 0.0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "the rewards of CartPole-v1 vary, and M does not learn them: the world pays 0" in printed
 
 
-@pytest.mark.parametrize(
-    ("actions", "inputs"),
-    [(1, [0.0]), (2, [-1.0, 1.0]), (3, INPUTS), (5, [-1.0, -0.5, 0.0, 0.5, 1.0])],
-)
-def test_actions_are_spread_evenly_over_the_input_of_memory(
-    actions: int, inputs: list[float]
-) -> None:
-    assert action_inputs(actions) == inputs
+def test_what_there_is_to_learn_of_outcomes(tmp_path: Path) -> None:
+    """A reward is judged with the frame after it, which the last step of an episode may not have."""
+
+    def outcomes(finals: bool, terminates: bool = True) -> Outcomes:
+        directory = tmp_path / f"{finals}-{terminates}"
+        scalars = {"rewards": "float32", "terminations": "bool", "truncations": "bool"}
+        frame = {"dtype": "uint8", "shape": [64, 64, 3]}
+        columns = {
+            "frames": frame,
+            "actions": {"dtype": "int64", "shape": []},
+            **{name: {"dtype": dtype, "shape": []} for name, dtype in scalars.items()},
+            **({"final_frames": frame} if finals else {}),
+        }
+        meta = json.dumps({"format_version": 2, "columns": columns})
+        with EpisodeWriter(directory, 64, 64, meta) as writer:
+            for _ in range(3):
+                frames, last = np.zeros((4, 64, 64, 3), np.uint8), np.arange(4) == 3
+                rewards = np.array([1, 1, 1, 5], np.float32)
+                ends = (last, last & False) if terminates else (last & False, last)
+                final = (frames[0],) if finals else ()
+                writer.append(frames, np.zeros(4, np.int64), rewards, *ends, *final)
+        return Outcomes.of([EpisodeStore(directory)])
+
+    assert outcomes(finals=True) == Outcomes([1.0, 5.0], 1.0, True, True)
+    assert outcomes(finals=False) == Outcomes(None, 1.0, True, False)
+    assert outcomes(finals=True, terminates=False) == Outcomes([1.0, 5.0], 1.0, False, True)
+
+
+def test_windows_end_with_final_frames(store: EpisodeStore) -> None:
+    """Each follows its episode, with neither action nor outcome."""
+    lengths = np.diff(store.episode_starts)
+    finals = np.zeros((store.num_episodes, 2, 2), np.float16)
+    finals[:, 0, 0], finals[:, 0, 1] = np.arange(store.num_episodes), lengths
+    latents = Latents(labels(store).frames, finals)
+    windows = LatentData([store], [latents], ACTIONS, held_out_part=False)
+    count = windows.batches_an_epoch(2, 10)
+    ended = 0
+    for step in range(2 * count):
+        batch = windows.batch(2, 10, seed=0, step=step)
+        for row in range(2):
+            for t in range(10):
+                episode, time = (int(x) for x in batch["mu"][row, t])
+                assert batch["finals"][row, t] == (time == lengths[episode])
+                assert batch["restarts"][row, t] == (time == 0)
+                if time == lengths[episode]:
+                    assert not batch["actions"][row, t].any() and not batch["rewards"][row, t]
+                    if t > 0:
+                        assert batch["mu"][row, t - 1].tolist() == [episode, time - 1]
+                        assert batch["terminations"][row, t - 1] == (episode % 2 == 1)
+                    ended += 1
+    assert ended > 5
 
 
 def test_vision_refuses_frames_of_another_size_before_a_run_begins(tmp_path: Path) -> None:
@@ -617,6 +661,7 @@ def test_a_run_that_an_older_version_began_goes_on(trained: Path) -> None:
     assert set(written) == {
         *("network", "data", "frames", "vision", "steps", "batch", "window", "learning_rate"),
         *("hidden", "components", "seed", "dtype", "start", "recordings"),
+        *("actions", "rewards", "judges_termination"),  # which older versions did not learn
     }
     written = json.loads((trained / "vision" / "settings.json").read_text())
     assert set(written) == {
@@ -841,7 +886,7 @@ def test_as_many_episodes_as_were_asked_for_are_enough(tmp_path: Path) -> None:
 def test_data_of_several_games_are_refused(tmp_path: Path) -> None:
     directories = [record(tmp_path / "a", 1), record(tmp_path / "b", 1, {**META, "game": "Pong"})]
     stores = [EpisodeStore(directory) for directory in directories]
-    assert recorded_game(directories[:1], stores[:1]).actions == ("left", "stay", "right")
+    assert recorded_game(directories[:1], stores[:1]).actions == ACTIONS
     with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
         recorded_game(directories, stores)
     with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
@@ -927,7 +972,8 @@ def test_a_trainer_refuses_what_does_not_fit() -> None:
 
 def test_the_gradients_before_a_failed_backward_are_not_applied() -> None:
     trainer = Trainer(Memory(latents=2, hidden=3, components=1))
-    batch = {name: torch.zeros(2, 4) for name in ("actions", "restarts", "terminations")}
+    batch = {name: torch.zeros(2, 4) for name in ("finals", "restarts", "terminations")}
+    batch["actions"] = torch.zeros(2, 4, 1)
     batch |= {name: torch.zeros(2, 4, 2) for name in ("mu", "logvar")}
     weights = trainer.weights()
     trainer.backward(batch)

@@ -160,10 +160,15 @@ class Dreams:
         return actions_of_world(self.world.spec.actions)
 
     @property
+    def features(self) -> dict[str, int]:
+        """How many features every observation has that is a vector of floats."""
+        return _features(self.world)
+
+    @property
     def num_features(self) -> int:
         """The number of features of the observation in use. Raises ValueError where that is no
         vector of floats."""
-        features = _features(self.world)
+        features = self.features
         if self.observation not in features:
             vectors = f"of {', '.join(features)}" if features else "such an observation"
             raise ValueError(

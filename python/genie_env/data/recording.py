@@ -13,6 +13,7 @@ from genie_env.data.episode import Episode
 from genie_env.data.frame_size import check_frame_size
 from genie_env.data.run_directory import changed_settings, only_writer
 from genie_env.data.workers import Player, play_episodes
+from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import Game
 
@@ -151,8 +152,12 @@ def _recorded(directory: Path, meta: dict[str, Any]) -> int:
 
 def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a meta.json, or of a file of scores, with the keys that an older version did
-    not write: frames were 64 x 64 then, and the rest was as today."""
-    later = ("score", "frames_per_second")
+    not write, or wrote otherwise: frames were 64 x 64 then, actions a list of names, and the rest was
+    as today."""
+    later = ("score", "frames_per_second", "env_args")
+    known = dict(known)
+    if isinstance(names := known.get("actions"), list) and names:
+        known["actions"] = DiscreteActions(tuple(names)).as_json()
     return {
         **({"frame": _FIRST_FRAME} if "frame" in today else {}),
         **{key: today[key] for key in later if key in today},

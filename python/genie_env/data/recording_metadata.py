@@ -9,15 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from genie_env._core import EpisodeStore, limits
-from genie_env.envs.actions import Actions, DiscreteActions, actions_of_json
+from genie_env._core import EpisodeStore
+from genie_env.envs.actions import MOST_ACTIONS, Actions, DiscreteActions, actions_of_json
 from genie_env.envs.json_files import parse_json
 from genie_env.games.base import Score
 from genie_env.games.registry import registered_game
-
-MOST_ACTIONS = limits["actions"]
-"""Recordings that name no actions may hold numbers below this."""
-
 
 _META = {
     "game?": (str, None),

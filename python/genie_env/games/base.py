@@ -116,9 +116,9 @@ class Game(ABC):
         `actions`, and an action held for `frame_skip` steps, whose rewards are summed."""
 
     def settings(self) -> dict[str, Any]:
-        """Everything else that decides the game's dynamics and pictures, for meta.json. Raises an
+        """What decides the game's dynamics and pictures beside `env_args`, for meta.json. Raises an
         ImportError that says what to install where the game cannot be played."""
-        return dict(self.env_args)
+        return {}
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ class Game(ABC):
         return {
             "game": self.name,
             "settings": self.settings(),
-            **({"env_args": self.env_args} if self.env_args else {}),
+            "env_args": self.env_args,
             "frame_skip": self.frame_skip,
             "actions": self.actions.as_json(),
             "score": self.score.as_json(),

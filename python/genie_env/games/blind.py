@@ -7,7 +7,6 @@ the schedule's at the first of them. The policies here suit any game; a game may
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np

@@ -113,7 +113,7 @@ class DoomGame(Game):
         return DoomTakeCover(self.frame_skip, **self.env_args)
 
     def settings(self) -> dict[str, Any]:
-        return {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
+        return {**SETTINGS, "vizdoom": doom_version()}
 
     def knows_policy(self, policy: str) -> bool:
         return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))

@@ -9,8 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from genie_env._core import limits
-from genie_env.envs.actions import DiscreteActions
+from genie_env.envs.actions import MOST_ACTIONS, DiscreteActions
 
 
 def choices(space: gymnasium.Space[Any]) -> list[tuple[int, int]] | None:
@@ -24,9 +23,9 @@ def choices(space: gymnasium.Space[Any]) -> list[tuple[int, int]] | None:
     else:
         return None
     product = math.prod(count for _, count in found)
-    if product > limits["actions"]:
+    if product > MOST_ACTIONS:
         raise ValueError(
-            f"the actions are {space}: {product:,} in all, expected at most {limits['actions']:,}; "
+            f"the actions are {space}: {product:,} in all, expected at most {MOST_ACTIONS:,}; "
             "wrap the environment so that it takes fewer (gymnasium.wrappers.TransformAction)"
         )
     return found

@@ -51,7 +51,7 @@ MEMORY = Network(
         "hidden": int,
         "components": int,
         "actions": int,
-        "rewards": ([float], None),
+        "rewards?": ([float], None),
         "judges_termination": bool,
     },
 )
@@ -153,7 +153,7 @@ def encoded_stores(
 
 def make_memory(vision: Vision, settings: Mapping[str, Any], seed: int = 0) -> Memory:
     """M of these settings; `vision` is the V that it is trained with."""
-    rewards = settings["rewards"]
+    rewards = settings.get("rewards")
     return Memory(
         latents=vision.latents,
         hidden=settings["hidden"],

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from genie_env.envs.actions import actions_of_json
 from genie_env.families.base import Costs, Options, Product
+
+OUTCOME_UNITS, REWARD_BINS = 256, 63
+"""As in models/vision_memory/sizes.h and models/layers/reward_range.h."""
 
 
 def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
@@ -13,11 +17,17 @@ def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
     layers of the decoder, both linear, are one, as on the CPU."""
     sizes = config["sizes"]
     latents, hidden = sizes["latents"], sizes["hidden"]
+    outputs = _judged(config)
+    outcome = [
+        Product("outcome units", 1, hidden + latents, OUTCOME_UNITS),
+        Product("outcome", 1, OUTCOME_UNITS, outputs),
+    ]
     return Costs(
         step=[
-            Product("input", 1, latents + 2, 4 * hidden),
+            Product("input", 1, latents + _action_inputs(config) + 1, 4 * hidden),
             Product("hidden", 1, hidden, 4 * hidden),
             Product("output", 1, hidden, 3 * latents * sizes["components"] + 1),
+            *(outcome if outputs else []),
         ],
         decoding=[
             Product("deconv1", 1 * 1, latents, 128 * 5 * 5),
@@ -26,3 +36,15 @@ def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
             Product("deconv4", 30 * 30, 32, 3 * 6 * 6),
         ],
     )
+
+
+def _action_inputs(config: Mapping[str, Any]) -> int:
+    """Numbers that M reads of an action: one in formats 1 and 2."""
+    actions = config["actions"]
+    return 1 if "inputs" in actions else actions_of_json(actions).width
+
+
+def _judged(config: Mapping[str, Any]) -> int:
+    """Numbers that M's head gives; 0 without one."""
+    reward = REWARD_BINS * (config.get("reward", {}).get("type") == "learned")
+    return reward + (config.get("termination_reads") == "next_frame")

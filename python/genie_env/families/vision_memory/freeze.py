@@ -118,7 +118,7 @@ def freeze_vision_memory(
                 "frame_skip": game.frame_skip,
                 **rate_of(directories, stores),
                 "max_episode_steps": longest_dream(game, stores),
-                "reward": _reward(settings["rewards"], outcomes),
+                "reward": _reward(settings.get("rewards"), outcomes),
                 "temperature": temperature,
                 "termination": termination,
                 "termination_reads": "next_frame" if settings["judges_termination"] else "action",
