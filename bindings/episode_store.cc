@@ -2,6 +2,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <memory>
@@ -60,19 +61,39 @@ class PythonEpisodeWriter {
   }
 
   void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
-              const py::array& terminations, const py::array& truncations) {
-    if (actions.ndim() != 1) {
+              const py::array& terminations, const py::array& truncations,
+              const std::optional<py::array>& final_frame) {
+    const auto [box, action_shape, has_final] = Declared();
+    const auto dimensions = static_cast<py::ssize_t>(1 + action_shape.size());
+    if (actions.ndim() != dimensions) {
+      const std::string expected = dimensions == 1 ? "(T,)" : "(T, ...)";
       throw std::invalid_argument("actions has the shape " + TupleText(ShapeOf(actions)) +
-                                  ", expected (T,)");
+                                  ", expected " + expected);
+    }
+    if (has_final != final_frame.has_value()) {
+      throw std::invalid_argument(
+          has_final ? "the episode has no final_frame, which meta declares"
+                    : "the episode has a final_frame, which meta does not declare");
     }
     const py::ssize_t steps = actions.shape(0);
+    Shape expected_actions{steps};
+    expected_actions.insert(expected_actions.end(), action_shape.begin(), action_shape.end());
+    py::array_t<int64_t, py::array::c_style> a;
+    py::array_t<float, py::array::c_style> b;
+    py::array_t<uint8_t, py::array::c_style> last;
     const auto f = Checked<uint8_t>("frames", frames, {steps, height_, width_, 3});
-    const auto a = Checked<int64_t>("actions", actions, {steps});
+    if (box) {
+      b = Checked<float>("actions", actions, expected_actions);
+    } else {
+      a = Checked<int64_t>("actions", actions, expected_actions);
+    }
+    if (final_frame) last = Checked<uint8_t>("final_frame", *final_frame, {height_, width_, 3});
     const auto r = Checked<float>("rewards", rewards, {steps});
     const auto d = Checked<bool>("terminations", terminations, {steps});
     const auto t = Checked<bool>("truncations", truncations, {steps});
-    const EpisodeView episode{Elements<uint8_t>(f), Elements<int64_t>(a), Elements<float>(r),
-                              Elements<uint8_t>(d), Elements<uint8_t>(t)};
+    const EpisodeView episode{Elements<uint8_t>(f),   Elements<int64_t>(a), Elements<float>(r),
+                              Elements<uint8_t>(d),   Elements<uint8_t>(t), Elements<float>(b),
+                              Elements<uint8_t>(last)};
     const py::gil_scoped_release released;
     const Exclusive::Call call = calls_.Enter("append");
     Writer().Append(episode);
@@ -92,6 +113,16 @@ class PythonEpisodeWriter {
   EpisodeWriter& Writer() {
     if (!writer_) throw std::invalid_argument("the episode writer is closed; open a new one");
     return *writer_;
+  }
+
+  struct Declaration {
+    bool box;
+    std::vector<int64_t> action_shape;
+    bool final_frames;
+  };
+  Declaration Declared() {
+    const Exclusive::Call call = calls_.Enter("append");
+    return {Writer().has_box_actions(), Writer().action_shape(), Writer().has_final_frames()};
   }
 
   int64_t Count(const char* name, int64_t (EpisodeWriter::*count)() const) {
@@ -136,7 +167,7 @@ An episode is stored once `append` has returned; a kill loses at most the one in
 has one writer at a time. The writer is a context manager that closes the files. A call while
 another thread is in one raises Busy; `close` waits.
 
-    meta = {"format_version": 1, "game": "my-game"}
+    meta = {"format_version": 1, "game": "my-game", "actions": ["left", "right"]}
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
         writer.append(frames, actions, rewards, terminations, truncations)
 )")
@@ -145,18 +176,20 @@ another thread is in one raises Busy; `close` waits.
 Creates the directory, or continues after its last whole episode (frames must then have the same
 size).
 
-`meta` is the text of meta.json, a JSON object whose "format_version" is 1; an existing one is
-replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+`meta` is the text of meta.json, of format 1 or 2 (docs/formats.md); an existing one is replaced,
+which must have declared the same columns and actions. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
 format version, RuntimeError when another writer has it open or the disk is full. Warns
 (RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
 copied to lost_1/ within the directory.
 )")
       .def("append", &PythonEpisodeWriter::Append, py::arg("frames"), py::arg("actions"),
-           py::arg("rewards"), py::arg("terminations"), py::arg("truncations"), R"(
+           py::arg("rewards"), py::arg("terminations"), py::arg("truncations"),
+           py::arg("final_frame") = py::none(), R"(
 Appends one episode of T steps.
 
-frames uint8 [T, height, width, 3], actions int64 [T], rewards float32 [T], terminations and
-truncations bool [T], one of them true at the last step and none before. Raises ValueError on
+frames uint8 [T, height, width, 3], actions int64 [T] or float32 [T, ...] as meta declares, rewards
+float32 [T], terminations and truncations bool [T], one of them true at the last step and none
+before, final_frame uint8 [height, width, 3] where meta declares final frames. Raises ValueError on
 other arguments, RuntimeError when the disk is full; appending works again once there is room.
 )")
       .def_property_readonly("num_episodes", &PythonEpisodeWriter::num_episodes,
@@ -200,7 +233,26 @@ episodes before the first that is not, and warns of the others (RuntimeWarning).
                                  {store.num_frames(), store.height(), store.width(), 3});
           },
           "uint8 [N, height, width, 3]")
-      .def_property_readonly("actions", Column<int64_t>(&EpisodeStore::actions), "int64 [N]")
+      .def_property_readonly(
+          "actions",
+          [](const py::object& self) -> py::array {
+            const auto& store = self.cast<const EpisodeStore&>();
+            Shape shape{store.num_frames()};
+            shape.insert(shape.end(), store.action_shape().begin(), store.action_shape().end());
+            if (store.has_box_actions()) return View<float>(self, store.box_actions(), shape);
+            return View<int64_t>(self, store.actions(), shape);
+          },
+          "int64 [N] of numbered actions, float32 [N, ...] of a box")
+      .def_property_readonly(
+          "final_frames",
+          [](const py::object& self) -> std::optional<py::array_t<uint8_t>> {
+            const auto& store = self.cast<const EpisodeStore&>();
+            if (!store.has_final_frames()) return std::nullopt;
+            return View<uint8_t>(self, store.final_frames(),
+                                 {store.num_episodes(), store.height(), store.width(), 3});
+          },
+          "uint8 [E, height, width, 3]: the frame after each episode's last action; None where the "
+          "game shows none")
       .def_property_readonly("rewards", Column<float>(&EpisodeStore::rewards), "float32 [N]")
       .def_property_readonly("terminations", Column<bool>(&EpisodeStore::terminations), "bool [N]")
       .def_property_readonly("truncations", Column<bool>(&EpisodeStore::truncations), "bool [N]")

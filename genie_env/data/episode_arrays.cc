@@ -1,15 +1,13 @@
 #include "genie_env/data/episode_arrays.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
 #include "genie_env/io/file.h"
-#include "genie_env/io/json_check.h"
-#include "genie_env/io/json_fields.h"
 
 namespace genie_env {
 namespace {
@@ -27,13 +25,20 @@ std::string ReadMeta(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / kEpisodeMeta;
   const MappedFile mapped(file);
   std::string text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
-  CheckEpisodeMeta(text, file.string());
   return text;
 }
 
-NpyArray MapColumn(const std::filesystem::path& directory, size_t column) {
-  return {directory / kColumns[column].file, kColumns[column].type,
-          static_cast<size_t>(column == kFrames ? 4 : 1)};
+NpyArray MapColumn(const std::filesystem::path& directory, const EpisodeColumn& column) {
+  const bool pictures = column.type.name == kNpyUInt8.name;
+  NpyArray array(directory / column.file(), column.type,
+                 pictures ? 4 : 1 + column.row_shape.size());
+  const std::vector<int64_t> row_shape(array.shape().begin() + 1, array.shape().end());
+  // Format 1 does not declare the size of its frames.
+  if (!(pictures && column.row_shape.empty()) && row_shape != column.row_shape) {
+    throw FormatError(array.path().string() + " holds rows of the shape " + TupleText(row_shape) +
+                      ", but " + kEpisodeMeta + " declares " + TupleText(column.row_shape));
+  }
+  return array;
 }
 
 void CheckFrames(const NpyArray& frames) {
@@ -66,11 +71,18 @@ std::string WhyNotWhole(const EpisodeArrays& arrays, size_t episode) {
     throw FormatError(name + ": entry " + std::to_string(next) + " is " + std::to_string(end) +
                       ", not more than the one before it, " + std::to_string(begin));
   }
-  for (const NpyArray& column : arrays.columns) {
-    if (column.rows() >= end) continue;
+  const auto too_short = [&](const NpyArray& column, int64_t promised) -> std::string {
+    if (column.rows() >= promised) return {};
     return column.path().string() + " has " + std::to_string(column.rows()) + " rows, but " +
-           kEpisodeStarts + " promises " + std::to_string(end) + " for episode " +
+           kEpisodeStarts + " promises " + std::to_string(promised) + " for episode " +
            std::to_string(episode);
+  };
+  for (const NpyArray& column : arrays.columns) {
+    if (std::string why = too_short(column, end); !why.empty()) return why;
+  }
+  if (arrays.final_frames) {
+    std::string why = too_short(*arrays.final_frames, static_cast<int64_t>(next));
+    if (!why.empty()) return why;
   }
   const auto has_flags = [&](size_t column) {
     const auto flags = arrays.columns[column].elements<uint8_t>().subspan(
@@ -101,6 +113,16 @@ void CountWholeEpisodes(const std::filesystem::path& directory, EpisodeArrays& a
                 "; the first " + std::to_string(whole) + " are whole";
 }
 
+/// The error in the actions of the whole episodes, as text.
+std::string WrongAction(const EpisodeArrays& arrays) {
+  const auto count = static_cast<size_t>(arrays.num_frames);
+  const NpyArray& column = arrays.columns[kActions];
+  const ActionRule& rule = arrays.schema.actions;
+  if (!arrays.schema.box()) return rule.Complaint(column.elements<int64_t>().first(count));
+  const auto width = static_cast<size_t>(ElementsOf(arrays.schema.columns[kActions].row_shape));
+  return rule.Complaint(column.elements<float>().first(count * width), width);
+}
+
 }  // namespace
 
 std::string FlagComplaint(std::span<const uint8_t> terminations,
@@ -118,36 +140,24 @@ std::string FlagComplaint(std::span<const uint8_t> terminations,
   return {};
 }
 
-std::string ActionComplaint(std::span<const int64_t> actions) {
-  const auto found = std::ranges::find_if(actions, [](int64_t action) { return action < 0; });
-  if (found == actions.end()) return {};
-  return "action " + std::to_string(found - actions.begin()) + " is " + std::to_string(*found) +
-         ", expected 0 or more";
-}
-
-void CheckEpisodeMeta(const std::string& text, const std::string& name) {
-  constexpr int64_t kVersion = 1;
-  CheckJsonObject(text, name);
-  const nlohmann::json meta = nlohmann::json::parse(text);
-  JsonFields(meta, name).FormatVersion(kVersion, kVersion, "recording");
-}
-
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
     // The format version is checked first: another may have other files. Then the starts are read:
     // rows that a writer adds later are after the frames they count.
     : meta(ReadMeta(directory)),
+      schema(EpisodeSchema::Parse(meta, (directory / kEpisodeMeta).string())),
       starts(directory / kEpisodeStarts, kNpyInt64, 1),
-      columns{MapColumn(directory, kFrames), MapColumn(directory, kActions),
-              MapColumn(directory, kRewards), MapColumn(directory, kTerminations),
-              MapColumn(directory, kTruncations)},
+      columns{MapColumn(directory, schema.columns[kFrames]),
+              MapColumn(directory, schema.columns[kActions]),
+              MapColumn(directory, schema.columns[kRewards]),
+              MapColumn(directory, schema.columns[kTerminations]),
+              MapColumn(directory, schema.columns[kTruncations])},
       num_episodes(0),
-      num_frames(0),
-      height(columns[kFrames].shape()[1]),
-      width(columns[kFrames].shape()[2]) {
+      num_frames(0) {
   CheckFrames(columns[kFrames]);
+  schema.SetFrameSize(columns[kFrames].shape()[1], columns[kFrames].shape()[2]);
+  if (schema.has_final_frames) final_frames = MapColumn(directory, schema.final_frames());
   CountWholeEpisodes(directory, *this);
-  const std::string wrong_action =
-      ActionComplaint(columns[kActions].elements<int64_t>().first(static_cast<size_t>(num_frames)));
+  const std::string wrong_action = WrongAction(*this);
   if (!wrong_action.empty()) {
     throw FormatError(columns[kActions].path().string() + ": " + wrong_action);
   }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -27,16 +28,49 @@ bool Exists(const std::filesystem::path& file) {
   return std::filesystem::exists(file, ignored);
 }
 
-void CheckArguments(int64_t height, int64_t width, const std::string& meta) {
+/// What `meta` declares. Throws std::invalid_argument where it is not a meta.json, or not of frames
+/// of this size.
+EpisodeSchema CheckArguments(int64_t height, int64_t width, const std::string& meta) {
   if (height < 1 || height > kMaxRecordedSide || width < 1 || width > kMaxRecordedSide) {
     throw std::invalid_argument("frames of " + SizeText(height, width) +
                                 " were asked for, expected sides of 1 to " +
                                 std::to_string(kMaxRecordedSide));
   }
   try {
-    CheckEpisodeMeta(meta, "meta");
+    EpisodeSchema schema = EpisodeSchema::Parse(meta, "meta");
+    const std::vector<int64_t> declared = schema.columns[kFrames].row_shape;
+    schema.SetFrameSize(height, width);
+    if (schema.format_version > 1 && declared != schema.columns[kFrames].row_shape) {
+      throw std::invalid_argument("meta declares frames of " + SizeText(declared[0], declared[1]) +
+                                  ", but " + SizeText(height, width) + " were asked for");
+    }
+    return schema;
   } catch (const FormatError& error) {
     throw std::invalid_argument(error.what());
+  }
+}
+
+/// Throws std::invalid_argument where the episodes in the directory cannot go on as `wanted` says.
+void CheckGoesOn(const std::filesystem::path& directory, const EpisodeSchema& known,
+                 const EpisodeSchema& wanted) {
+  const std::string other = ": choose another directory";
+  if (known.format_version != wanted.format_version) {
+    throw std::invalid_argument(directory.string() + " holds episodes of format " +
+                                std::to_string(known.format_version) + ", but meta is of format " +
+                                std::to_string(wanted.format_version) + other);
+  }
+  const std::vector<int64_t>& size = known.columns[kFrames].row_shape;
+  const std::vector<int64_t>& asked = wanted.columns[kFrames].row_shape;
+  if (size != asked) {
+    throw std::invalid_argument(directory.string() + " holds frames of " +
+                                SizeText(size[0], size[1]) + ", but " +
+                                SizeText(asked[0], asked[1]) + " were asked for" + other);
+  }
+  if (known != wanted) {
+    throw std::invalid_argument(directory.string() +
+                                " holds episodes whose meta.json declares other columns or actions "
+                                "than meta" +
+                                other);
   }
 }
 
@@ -68,35 +102,40 @@ OutputFile Claim(const std::filesystem::path& directory) {
   return lock;
 }
 
-NpyAppender OpenColumn(const std::filesystem::path& directory, size_t column, Mode mode,
-                       int64_t height, int64_t width, size_t header_bytes = kNewNpyHeaderBytes) {
-  std::vector<int64_t> row_shape;
-  if (column == kFrames) row_shape = {height, width, 3};
-  return {OutputFile(directory / kColumns[column].file, mode), kColumns[column].type,
-          std::move(row_shape), header_bytes};
+/// The arrays of a recording that a writer extends, but for the starts.
+std::vector<EpisodeColumn> AllColumns(const EpisodeSchema& schema) {
+  std::vector<EpisodeColumn> all(schema.columns.begin(), schema.columns.end());
+  if (schema.has_final_frames) all.push_back(schema.final_frames());
+  return all;
+}
+
+NpyAppender OpenColumn(const std::filesystem::path& directory, const EpisodeColumn& column,
+                       Mode mode, size_t header_bytes = kNewNpyHeaderBytes) {
+  return {OutputFile(directory / column.file(), mode), column.type, column.row_shape, header_bytes};
 }
 
 /// Makes an empty store. It is complete when episode_starts.npy appears, with the one entry 0.
-void Create(const std::filesystem::path& directory, int64_t height, int64_t width,
+void Create(const std::filesystem::path& directory, const EpisodeSchema& schema,
             const std::string& meta) {
-  for (const EpisodeColumn& column : kColumns) {
-    const std::filesystem::path file = directory / column.file;
+  const std::vector<EpisodeColumn> columns = AllColumns(schema);
+  for (const EpisodeColumn& column : columns) {
+    const std::filesystem::path file = directory / column.file();
     // A creation that was killed leaves files without rows. Files with rows are not ours.
     if (Exists(file) && std::filesystem::file_size(file) > kNewNpyHeaderBytes) {
-      throw FormatError(directory.string() + " has a " + column.file + " but no " + kEpisodeStarts +
-                        ": it is not a directory of episodes; choose another one");
+      throw FormatError(directory.string() + " has a " + column.file() + " but no " +
+                        kEpisodeStarts + ": it is not a directory of episodes; choose another one");
     }
   }
   // It is written after the columns: a file without columns is not ours.
-  if (Exists(directory / kEpisodeMeta) && !Exists(directory / kColumns[kFrames].file)) {
-    throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " +
-                      kColumns[kFrames].file +
+  const std::string frames = columns[kFrames].file();
+  if (Exists(directory / kEpisodeMeta) && !Exists(directory / frames)) {
+    throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " + frames +
                       ": it is not a directory of episodes; choose another one");
   }
-  for (size_t c = 0; c < kEpisodeColumns; ++c) {
-    NpyAppender column = OpenColumn(directory, c, Mode::kReplace, height, width);
-    column.Truncate(0);
-    column.Sync();  // Whatever else a power loss takes, the header is there.
+  for (const EpisodeColumn& column : columns) {
+    NpyAppender rows = OpenColumn(directory, column, Mode::kReplace);
+    rows.Truncate(0);
+    rows.Sync();  // Whatever else a power loss takes, the header is there.
   }
   WriteFileAtomically(directory / kEpisodeMeta, meta);
   AtomicFile file(directory / kEpisodeStarts);
@@ -130,8 +169,9 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
   };
   try {
     for (size_t c = 0; c < kEpisodeColumns; ++c) {
-      copy(arrays.columns[c], kColumns[c].type, arrays.num_frames);
+      copy(arrays.columns[c], arrays.schema.columns[c].type, arrays.num_frames);
     }
+    if (arrays.final_frames) copy(*arrays.final_frames, kNpyUInt8, arrays.num_episodes);
     copy(arrays.starts, kNpyInt64, arrays.num_episodes);
   } catch (...) {  // nothing was cut yet: half a copy is of no use
     std::error_code ignored;
@@ -144,23 +184,24 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
 }  // namespace
 
 struct EpisodeWriter::Impl {
-  Impl(const std::filesystem::path& directory, int64_t height, int64_t width)
-      : lock(Claim(directory)), height(height), width(width) {}
+  Impl(const std::filesystem::path& directory, EpisodeSchema wanted)
+      : lock(Claim(directory)), schema(std::move(wanted)) {}
 
   void Open(const std::filesystem::path& directory, const std::string& meta) {
-    if (!Exists(directory / kEpisodeStarts)) Create(directory, height, width, meta);
+    if (!Exists(directory / kEpisodeStarts)) Create(directory, schema, meta);
     const EpisodeArrays arrays(directory);
-    if (arrays.height != height || arrays.width != width) {
-      throw std::invalid_argument(
-          directory.string() + " holds frames of " + SizeText(arrays.height, arrays.width) +
-          ", but " + SizeText(height, width) + " were asked for: choose another directory");
-    }
+    CheckGoesOn(directory, arrays.schema, schema);
+    const auto open = [&](const EpisodeColumn& column, const NpyArray& array) {
+      return OpenColumn(directory, column, Mode::kExisting, array.header_bytes());
+    };
     for (size_t c = 0; c < kEpisodeColumns; ++c) {
-      columns.push_back(OpenColumn(directory, c, Mode::kExisting, height, width,
-                                   arrays.columns[c].header_bytes()));
+      columns.push_back(open(schema.columns[c], arrays.columns[c]));
     }
-    columns.emplace_back(OutputFile(directory / kEpisodeStarts, Mode::kExisting), kNpyInt64,
-                         std::vector<int64_t>{}, arrays.starts.header_bytes());
+    if (arrays.final_frames) {
+      final_frames.emplace(open(schema.final_frames(), *arrays.final_frames));
+    }
+    starts.emplace(OutputFile(directory / kEpisodeStarts, Mode::kExisting), kNpyInt64,
+                   std::vector<int64_t>{}, arrays.starts.header_bytes());
     num_episodes = arrays.num_episodes;
     num_frames = arrays.num_frames;
     if (!arrays.loss.empty()) {
@@ -171,9 +212,16 @@ struct EpisodeWriter::Impl {
     WriteFileAtomically(directory / kEpisodeMeta, meta);
   }
 
+  int64_t action_width() const { return ElementsOf(schema.columns[kActions].row_shape); }
+
+  size_t Steps(const EpisodeView& episode) const {
+    if (!schema.box()) return episode.actions.size();
+    return episode.box_actions.size() / static_cast<size_t>(action_width());
+  }
+
   void Check(const EpisodeView& episode) const {
-    const size_t length = episode.actions.size();
-    const auto frame_bytes = static_cast<size_t>(height * width * 3);
+    const size_t length = Steps(episode);
+    const auto frame_bytes = static_cast<size_t>(ElementsOf(schema.columns[kFrames].row_shape));
     const auto expect = [&](const char* name, size_t given, size_t expected) {
       if (given != expected) {
         throw std::invalid_argument(std::string(name) + " has " + std::to_string(given) +
@@ -182,11 +230,17 @@ struct EpisodeWriter::Impl {
       }
     };
     if (length == 0) throw std::invalid_argument("the episode is empty; record at least one step");
+    const auto width = static_cast<size_t>(action_width());
+    expect("actions", episode.actions.size(), schema.box() ? 0 : length);
+    expect("box_actions", episode.box_actions.size(), schema.box() ? length * width : 0);
     expect("frames", episode.frames.size(), length * frame_bytes);
     expect("rewards", episode.rewards.size(), length);
     expect("terminations", episode.terminations.size(), length);
     expect("truncations", episode.truncations.size(), length);
-    const std::string wrong_action = ActionComplaint(episode.actions);
+    expect("final_frame", episode.final_frame.size(), schema.has_final_frames ? frame_bytes : 0);
+    const std::string wrong_action = schema.box()
+                                         ? schema.actions.Complaint(episode.box_actions, width)
+                                         : schema.actions.Complaint(episode.actions);
     if (!wrong_action.empty()) throw std::invalid_argument("the episode's " + wrong_action);
     const std::string complaint = FlagComplaint(episode.terminations, episode.truncations);
     if (!complaint.empty()) throw std::invalid_argument("the episode " + complaint);
@@ -194,28 +248,32 @@ struct EpisodeWriter::Impl {
 
   void Write(const EpisodeView& episode) {
     const std::array<std::span<const std::byte>, kEpisodeColumns> rows{
-        std::as_bytes(episode.frames), std::as_bytes(episode.actions),
+        std::as_bytes(episode.frames),
+        schema.box() ? std::as_bytes(episode.box_actions) : std::as_bytes(episode.actions),
         std::as_bytes(episode.rewards), std::as_bytes(episode.terminations),
         std::as_bytes(episode.truncations)};
-    const int64_t end = num_frames + static_cast<int64_t>(episode.actions.size());
+    const int64_t end = num_frames + static_cast<int64_t>(Steps(episode));
     for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Write(num_frames, rows[c]);
+    if (final_frames) final_frames->Write(num_episodes, std::as_bytes(episode.final_frame));
     for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].SetRows(end);
-    NpyAppender& starts = columns.back();
-    starts.Write(num_episodes + 1, std::as_bytes(std::span(&end, 1)));
-    starts.SetRows(num_episodes + 2);  // The episode is there from here on.
+    if (final_frames) final_frames->SetRows(num_episodes + 1);
+    starts->Write(num_episodes + 1, std::as_bytes(std::span(&end, 1)));
+    starts->SetRows(num_episodes + 2);  // The episode is there from here on.
     num_frames = end;
     ++num_episodes;
   }
 
   void DropEpisodeInFlight() {
-    columns.back().Truncate(num_episodes + 1);
-    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Truncate(num_frames);
+    starts->Truncate(num_episodes + 1);
+    for (NpyAppender& column : columns) column.Truncate(num_frames);
+    if (final_frames) final_frames->Truncate(num_episodes);
   }
 
   OutputFile lock;
-  int64_t height;
-  int64_t width;
-  std::vector<NpyAppender> columns;  // in the order of kColumns, then the starts
+  EpisodeSchema schema;
+  std::vector<NpyAppender> columns;  // in the order of the schema's
+  std::optional<NpyAppender> final_frames;
+  std::optional<NpyAppender> starts;
   int64_t num_episodes = 0;
   int64_t num_frames = 0;
   std::string loss;
@@ -223,8 +281,8 @@ struct EpisodeWriter::Impl {
 
 EpisodeWriter::EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                              const std::string& meta) {
-  CheckArguments(height, width, meta);
-  impl_ = std::make_unique<Impl>(directory, height, width);
+  EpisodeSchema schema = CheckArguments(height, width, meta);
+  impl_ = std::make_unique<Impl>(directory, std::move(schema));
   impl_->Open(directory, meta);
 }
 EpisodeWriter::~EpisodeWriter() = default;
@@ -250,6 +308,11 @@ void EpisodeWriter::Append(const EpisodeView& episode) {
 
 int64_t EpisodeWriter::num_episodes() const { return impl_->num_episodes; }
 int64_t EpisodeWriter::num_frames() const { return impl_->num_frames; }
+bool EpisodeWriter::has_box_actions() const { return impl_->schema.box(); }
+const std::vector<int64_t>& EpisodeWriter::action_shape() const {
+  return impl_->schema.columns[kActions].row_shape;
+}
+bool EpisodeWriter::has_final_frames() const { return impl_->schema.has_final_frames; }
 const std::string& EpisodeWriter::loss() const { return impl_->loss; }
 
 }  // namespace genie_env

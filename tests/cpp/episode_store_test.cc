@@ -226,11 +226,11 @@ TEST(EpisodeStore, WrongWritersAreRefused) {
   EXPECT_EQ(refused(2, 65536, kMeta),
             "frames of 2 x 65536 were asked for, expected sides of 1 to 65535");
   EXPECT_EQ(refused(2, 3, "[]"), "meta is not a JSON object");
-  EXPECT_EQ(refused(2, 3, "{}"), "meta has no \"format_version\", expected 1");
-  for (const std::string version : {"0", "2", "1.0", "\"x\"", "null", "true", "1e+30", "[1]"}) {
+  EXPECT_EQ(refused(2, 3, "{}"), "meta has no \"format_version\", expected 1 to 2");
+  for (const std::string version : {"0", "3", "1.0", "\"x\"", "null", "true", "1e+30", "[1]"}) {
     EXPECT_EQ(refused(2, 3, R"({"format_version": )" + version + "}"),
               "meta: \"format_version\" is " + version +
-                  ", but this genie_env reads 1: install one that matches the recording");
+                  ", but this genie_env reads 1 to 2: install one that matches the recording");
   }
   EXPECT_FALSE(std::filesystem::exists(path)) << "nothing is made before all is checked";
   Record(path, 1);
@@ -498,10 +498,12 @@ std::vector<Hostile> HostileFiles() {
        ": episode 0 has a flag that is neither 0 nor 1 at step 0"},
       {"meta that is no object", "meta.json", "7", "meta.json is not a JSON object"},
       {"meta cut short", "meta.json", "{\"a\": ", "meta.json is not valid JSON at byte 7"},
-      {"another version", "meta.json", R"({"format_version": 2})",
-       "meta.json: \"format_version\" is 2, but this genie_env reads 1: install one that matches "
-       "the recording"},
-      {"no version", "meta.json", "{}", "meta.json has no \"format_version\", expected 1"},
+      {"another version", "meta.json", R"({"format_version": 3})",
+       "meta.json: \"format_version\" is 3, but this genie_env reads 1 to 2: install one that "
+       "matches the recording"},
+      {"no version", "meta.json", "{}", "meta.json has no \"format_version\", expected 1 to 2"},
+      {"a version that declares nothing", "meta.json", R"({"format_version": 2})",
+       "meta.json has no \"columns\""},
   };
 }
 

@@ -274,16 +274,16 @@ def test_somebody_elses_arrays_are_not_overwritten(tmp_path: Path) -> None:
     assert np.load(tmp_path / "frames.npy").sum() == 10 * HEIGHT * WIDTH * 3
 
 
-@pytest.mark.parametrize("version", [None, "2", '"x"', "null", "1.0", "true", str(10**30)])
+@pytest.mark.parametrize("version", [None, "3", '"x"', "null", "1.0", "true", str(10**30)])
 def test_other_format_versions_are_refused(tmp_path: Path, version: str | None) -> None:
     record(tmp_path, [episode(3)])
     other = "{}" if version is None else f'{{"format_version": {version}}}'
     (tmp_path / "meta.json").write_text(other)
     words = f"{tmp_path}/meta.json" + (
-        ' has no "format_version", expected 1'
+        ' has no "format_version", expected 1 to 2'
         if version is None
         else f': "format_version" is {"1e+30" if version == str(10**30) else version}, but this '
-        "genie_env reads 1: install one that matches the recording"
+        "genie_env reads 1 to 2: install one that matches the recording"
     )
     for use in (EpisodeStore, open_writer):
         with pytest.raises(FormatError, match=re.escape(words)):
