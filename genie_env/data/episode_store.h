@@ -52,9 +52,10 @@ class EpisodeWriter {
  public:
   /// Creates the directory, or opens it to go on after its last whole episode (then the frame size
   /// must be equal). `meta` is the text of meta.json, of format 1 or 2; an existing one is
-  /// replaced, which must have declared the same columns and actions. Throws std::invalid_argument
-  /// on wrong arguments, FormatError on a damaged directory or one of another format version,
-  /// std::runtime_error when another writer has it open or the disk is full.
+  /// replaced, which must have declared the same columns and actions, unless there is no episode
+  /// yet. Throws std::invalid_argument on wrong arguments, FormatError on a damaged directory or
+  /// one of another format version, std::runtime_error when another writer has it open or the disk
+  /// is full.
   EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                 const std::string& meta);
   ~EpisodeWriter();

@@ -146,6 +146,22 @@ void Create(const std::filesystem::path& directory, const EpisodeSchema& schema,
   file.Publish();
 }
 
+/// Makes of a recording without episodes what a creation that was killed leaves: arrays without
+/// rows and no starts.
+void Empty(const std::filesystem::path& directory, const EpisodeArrays& arrays) {
+  for (size_t c = 0; c < kEpisodeColumns; ++c) {
+    OpenColumn(directory, arrays.schema.columns[c], Mode::kExisting,
+               arrays.columns[c].header_bytes())
+        .Truncate(0);
+  }
+  if (arrays.final_frames) {
+    OpenColumn(directory, arrays.schema.final_frames(), Mode::kExisting,
+               arrays.final_frames->header_bytes())
+        .Truncate(0);
+  }
+  std::filesystem::remove(directory / kEpisodeStarts);
+}
+
 /// Copies what lies beyond the whole episodes, of which a part is lost, into a new directory within
 /// the recording, whose name it returns: arrays of the same names, which continue those of the
 /// recording (the starts as they were).
@@ -189,7 +205,13 @@ struct EpisodeWriter::Impl {
 
   void Open(const std::filesystem::path& directory, const std::string& meta) {
     if (!Exists(directory / kEpisodeStarts)) Create(directory, schema, meta);
-    const EpisodeArrays arrays(directory);
+    std::optional<EpisodeArrays> there(std::in_place, directory);
+    if (there->num_episodes == 0 && there->schema != schema) {
+      Empty(directory, *there);
+      Create(directory, schema, meta);
+      there.emplace(directory);
+    }
+    const EpisodeArrays& arrays = *there;
     CheckGoesOn(directory, arrays.schema, schema);
     const auto open = [&](const EpisodeColumn& column, const NpyArray& array) {
       return OpenColumn(directory, column, Mode::kExisting, array.header_bytes());

@@ -334,6 +334,19 @@ TEST(DeclaredEpisodes, ARecordingGoesOnAsItWasBegun) {
   EXPECT_EQ(Json::parse(EpisodeStore(directory.path()).meta()), BoxMeta());
 }
 
+TEST(DeclaredEpisodes, ADirectoryWithoutEpisodesIsBegunAnew) {
+  const TemporaryDirectory directory;
+  RecordDeclared(directory.path(), BoxMeta(), 0);
+  // As a kill leaves it: rows of an episode that was never whole.
+  std::filesystem::resize_file(directory.path() / "actions.npy", 128 + 24);
+  for (const Json& meta : {Json{{"format_version", 1}}, DiscreteMeta(), BoxMeta()}) {
+    RecordDeclared(directory.path(), meta, 0);
+    EXPECT_EQ(EpisodeStore(directory.path()).meta(), meta.dump());
+  }
+  RecordDeclared(directory.path(), BoxMeta(), 2);
+  EXPECT_EQ(EpisodeStore(directory.path()).num_frames(), 3);
+}
+
 TEST(DeclaredEpisodes, ActionsThatNobodyKnowsAreNotChecked) {
   const TemporaryDirectory directory;
   Json meta = DiscreteMeta();

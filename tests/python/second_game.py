@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 from genie_env.games.real_env import RealEnv
@@ -64,8 +65,8 @@ class GoldRushGame(Game):
     recording_policy: ClassVar = "long-held"
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        return MEANINGS
+    def actions(self) -> DiscreteActions:
+        return DiscreteActions(MEANINGS)
 
     @property
     def frame_size(self) -> FrameSize:

@@ -7,13 +7,26 @@ import hashlib
 import numpy as np
 import pytest
 
+from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.games.base import Game
-from genie_env.games.blind import explored_actions
+from genie_env.games import blind
 from genie_env.games.doom import LEFT, RIGHT, STAY
 from genie_env.games.registry import find_game
 
 DOOM = find_game("doom-take-cover")
 NAMES = [name.replace("K", "60") for name in DOOM.policies]
+
+
+def numbered(count: int, start: int = 0) -> DiscreteActions:
+    return DiscreteActions(tuple(map(str, range(count))), start)
+
+
+def explored_actions(
+    fraction: float, seed: int, steps: int, count: int, frame_skip: int = 1
+) -> np.ndarray:
+    """An action, or -1 where the policy plays itself."""
+    overruled, actions = blind.explored_actions(fraction, seed, steps, numbered(count), frame_skip)
+    return np.where(overruled, actions, -1)
 
 
 class Numbered(Game):
@@ -24,8 +37,8 @@ class Numbered(Game):
     make = None  # type: ignore[assignment]
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        return tuple(map(str, range(int(self.name))))
+    def actions(self) -> DiscreteActions:
+        return numbered(int(self.name))
 
 
 def blind_actions(

@@ -26,11 +26,12 @@ from genie_env.data.episode import Episode
 from genie_env.data.frame_rate import pace
 from genie_env.data.players import BlindPlayer, EpisodeSeeds
 from genie_env.data.recording import record_episodes
-from genie_env.data.recording_metadata import recorded_score
+from genie_env.data.recording_metadata import recorded_game, recorded_score
 from genie_env.data.workers import play_episodes
+from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import Score
 from genie_env.games.doom import DoomTakeCover
-from genie_env.games.registry import find_game
+from genie_env.games.registry import find_game, game_as_recorded
 
 DOOM = "doom-take-cover"
 TESTS = Path(__file__).parent
@@ -79,7 +80,9 @@ def test_meta_says_how_it_was_recorded(tmp_path: Path) -> None:
     record_episodes(BlindPlayer(find_game(DOOM, frame_skip=2), 7, ("left",)), tmp_path, 1, workers=1)
     meta = json.loads((tmp_path / "meta.json").read_text())
     assert meta["game"] == DOOM and meta["seed"] == 7 and meta["frame_skip"] == 2
-    assert meta["policies"] == ["left"] and meta["actions"] == ["left", "stay", "right"]
+    assert meta["policies"] == ["left"] and "final_frames" not in meta["episode_columns"]
+    actions = {"type": "discrete", "meanings": ["left", "stay", "right"], "start": 0}
+    assert meta["actions"] == actions and meta["format_version"] == 2 and meta["max_steps"] == 2100
     assert meta["settings"]["skill"] == 4 and meta["settings"]["vizdoom"].startswith("1.")
     assert meta["score"] == {"name": "survival", "unit": "tics", "higher_is_better": True}
     assert meta["frame"] == {"height": 64, "width": 64} and meta["frames_per_second"] == 17.5
@@ -309,7 +312,6 @@ def test_blind_workers_do_without_torch() -> None:
     [
         ({"game": "NoSuchGame-v0"}, "unknown game 'NoSuchGame-v0' .*; expected 'doom-take-cover'"),
         ({"game": "toy_games:Unseen-v0"}, "Unseen-v0 has no frames: its observations are Box"),
-        ({"game": "toy_games:Steered-v0"}, r"actions of this environment are Box.*Discrete\(n\)"),
         ({"game": DOOM, "policy": ["hold"]}, "unknown policy 'hold'; expected one of random"),
         ({"game": "toy_games:Counter-v0", "policy": ["left"]}, "unknown policy 'left'; expected one of random, held, long-held, the blind"),
         ({"game": DOOM, "env_args": "{"}, "--env-args '{' is not JSON"),
@@ -350,16 +352,31 @@ def forget(file: Path, *keys: str) -> None:
     file.write_text(json.dumps({key: meta[key] for key in meta if key not in keys}))
 
 
+def as_format_1(file: Path) -> None:
+    meta = json.loads(file.read_text())
+    later = ("columns", "episode_columns", "env_args", "max_steps")
+    first = {"format_version": 1, "actions": meta["actions"]["meanings"]}
+    kept = {key: meta[key] for key in meta if key not in later}
+    file.write_text(json.dumps({**kept, **first}))
+
+
 LATER = ("score", "frame", "frames_per_second")
 
 
-def test_an_older_recording_is_resumed(tmp_path: Path) -> None:
+def test_a_recording_of_format_1_is_read_and_goes_on_elsewhere(tmp_path: Path) -> None:
     player = BlindPlayer(find_game(DOOM), 1, ("left",))
-    record_episodes(player, tmp_path / "whole", 2, workers=1)
+    record_episodes(player, tmp_path / "new", 1, workers=1)
     record_episodes(player, tmp_path / "old", 1, workers=1)
-    forget(tmp_path / "old" / "meta.json", *LATER)
-    record_episodes(player, tmp_path / "old", 2, workers=1)
-    assert files_of(tmp_path / "old") == files_of(tmp_path / "whole")
+    as_format_1(tmp_path / "old" / "meta.json")
+    before = files_of(tmp_path / "old")
+    with pytest.raises(ValueError, match="old holds episodes of format 1, .* give another --out"):
+        record_episodes(player, tmp_path / "old", 2, workers=1)
+    assert files_of(tmp_path / "old") == before
+    directories = [tmp_path / "old", tmp_path / "new"]
+    stores = [EpisodeStore(directory) for directory in directories]
+    recorded = recorded_game(directories, stores)
+    assert recorded.actions == DiscreteActions(("left", "stay", "right"))
+    assert game_as_recorded(json.loads(stores[0].meta)) == player.game
 
 
 def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_path: Path) -> None:

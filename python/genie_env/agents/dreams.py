@@ -260,10 +260,10 @@ class Dreams:
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""
         spec = self.world.spec
-        if (list(spec.actions), spec.frame_skip) != (list(game.actions), game.frame_skip):
+        if (_actions(spec.actions), spec.frame_skip) != (str(game.actions), game.frame_skip):
             raise ValueError(
                 f"the world {spec.name} has {_actions(spec.actions)} at frame skip "
-                f"{spec.frame_skip}, but {game.name} has {_actions(game.actions)} at frame skip "
+                f"{spec.frame_skip}, but {game.name} has {game.actions} at frame skip "
                 f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
                 "this game"
             )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from genie_env._core import World
 from genie_env.agents.controller import LinearController, file_hash, steer
 from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, start_game
+from genie_env.envs.actions import Taken
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.games.base import Game
@@ -172,11 +173,12 @@ class _Lane:
     def __init__(self, game: Game, keep_frames: bool, explore: float) -> None:
         self._game = game
         self._explore = explore
-        self._env: gymnasium.Env[NDArray[np.uint8], np.int64] | None = None
-        self.recorder = Recorder(keep_frames)
+        self._env: gymnasium.Env[NDArray[np.uint8], Any] | None = None
+        self.recorder = Recorder(game, keep_frames)
         self.seeds = EpisodeSeeds(0, 0, 0)
         self._frame = np.zeros(0, np.uint8)
-        self._schedule = np.zeros(0, np.int64)
+        self._planned: Taken = np.zeros(0, np.int64)
+        self._overruled = np.zeros(0, bool)
 
     @property
     def playing(self) -> bool:
@@ -186,11 +188,11 @@ class _Lane:
         if self._env is None:
             self._env = start_game(self._game)
         self.seeds = seeds
-        self._schedule = explored_actions(
+        self._overruled, self._planned = explored_actions(
             self._explore,
             seeds.policy,
             LONGEST_EPISODE,
-            len(self._game.actions),
+            self._game.actions,
             self._game.frame_skip,
         )
         self._frame, _ = self._env.reset(seed=seeds.game)
@@ -198,8 +200,8 @@ class _Lane:
         return self._frame
 
     def overruled(self, action: int) -> int:
-        planned = int(self._schedule[len(self.recorder)])
-        return action if planned < 0 else planned
+        step = len(self.recorder)
+        return int(self._planned[step]) if self._overruled[step] else action
 
     def step(self, action: int) -> NDArray[np.uint8]:
         self._frame = self.recorder.step(self._env, self._frame, action)

@@ -26,6 +26,7 @@ from genie_env.data.progress import Progress
 from genie_env.data.recording import RecordedPlayer, record_episodes
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.blind import GENERAL_POLICIES
+from genie_env.games.frames import NO_MARGINS, Margins
 from genie_env.games.registry import find_game, registered_games
 
 
@@ -46,7 +47,7 @@ def record(
     game: Annotated[
         str,
         typer.Argument(
-            help="doom-take-cover, or the id of a Gymnasium environment with image frames "
+            help="doom-take-cover, or the id of a Gymnasium environment with pictures "
             "(module:Name where a module of yours registers it)"
         ),
     ],
@@ -78,6 +79,35 @@ def record(
             "environment shows them [default: 64x64, or the game's own]"
         ),
     ] = None,
+    frames: Annotated[
+        Literal["observation", "render"] | None,
+        typer.Option(
+            help="where the frames come from: the observation, or what the environment renders "
+            "[default: the observation where it is a colour picture]"
+        ),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOP,BOTTOM,LEFT,RIGHT",
+            help="pixels to cut off the environment's pictures, before they are resized",
+        ),
+    ] = None,
+    pad: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOP,BOTTOM,LEFT,RIGHT",
+            help="black pixels to add to the pictures, after they are cropped",
+        ),
+    ] = None,
+    make: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="a function of yours that returns the environment, as a wrapped one; GAME is then "
+            "the name that the game is to have, and --env-args are the function's keywords",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     policy: Annotated[list[str] | None, typer.Option(help=_policy_help())] = None,
     agent: OptionalAgentOption = None,
@@ -103,7 +133,14 @@ def record(
     if frame_size is not None:
         size = "native" if frame_size == "native" else parse_frame_size(frame_size)
     chosen = find_game(
-        game, frame_skip=frame_skip, env_args=_json_object(env_args), frame_size=size
+        game,
+        frame_skip=frame_skip,
+        env_args=_json_object(env_args),
+        frame_size=size,
+        frames=frames,
+        crop=_margins("--crop", crop),
+        pad=_margins("--pad", pad),
+        make=make,
     )
     player: RecordedPlayer
     if agent is None:
@@ -120,7 +157,7 @@ def record(
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
         player = _agent_player(chosen, world, agent, seed, explore, option)
 
-    progress = RecordingProgress(out, episodes, chosen.frame_size)
+    progress = RecordingProgress(out, episodes, chosen)
     try:
         record_episodes(player, out, episodes, workers, progress.episode, progress.start)
     finally:
@@ -142,8 +179,8 @@ def _agent_player(
 class RecordingProgress:
     """Shows how a recording goes."""
 
-    def __init__(self, directory: Path, episodes: int, frame_size: FrameSize) -> None:
-        self._frame_size = frame_size
+    def __init__(self, directory: Path, episodes: int, game: Game) -> None:
+        self._game = game
         self._directory = directory
         self._progress = Progress(
             TextColumn("recording"),
@@ -161,9 +198,12 @@ class RecordingProgress:
         self._progress.update(self._task, completed=recorded)
         self._progress.start()
         self._progress.say(f"{self._directory} holds {recorded:,} episodes")
-        height, width = self._frame_size
-        takers = networks_that_take(self._frame_size)
+        height, width = self._game.frame_size
+        takers = networks_that_take(self._game.frame_size)
         self._progress.say(f"frames of {height} x {width}, for {takers}")
+        self._progress.say(str(self._game.actions))
+        for notice in self._game.notices:
+            self._progress.say(notice)
 
     def episode(self, episode: Episode) -> None:
         """Counts an episode that is on the disk."""
@@ -179,6 +219,18 @@ class RecordingProgress:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def _margins(option: str, text: str | None) -> Margins:
+    if text is None:
+        return NO_MARGINS
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
+        raise ValueError(
+            f"{option} is {text!r}; expected four numbers of pixels: top,bottom,left,right"
+        )
+    top, bottom, left, right = map(int, numbers)
+    return top, bottom, left, right
 
 
 def _json_object(text: str) -> dict[str, Any]:

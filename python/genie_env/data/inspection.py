@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import Taken
+
 if TYPE_CHECKING:
     from genie_env._core import EpisodeStore
 
@@ -26,7 +28,10 @@ class Contents:
     terminated: int
     """Episodes that the game ended; the others were cut."""
     actions: dict[int, int]
-    """How often each action that occurs was chosen."""
+    """How often each numbered action that occurs was chosen; empty where actions are of a box."""
+    numbers: NDArray[np.float64]
+    """Of every number of an action of a box: mean, std, least and largest, float64 [numbers, 4];
+    empty where actions are numbered."""
     holds: NDArray[np.int64]
     """Steps of every run of one action within an episode: int64 [R]."""
 
@@ -34,13 +39,26 @@ class Contents:
     def of(cls, store: EpisodeStore) -> Contents:
         """The contents of a store with at least one episode."""
         starts = store.episode_starts
-        # An action may be any number, so none is used as the size of an array.
-        actions, counts = np.unique(store.actions, return_counts=True)
+        actions, counts, numbers = np.zeros(0), np.zeros(0), np.zeros((0, 4))
+        if store.actions.dtype == np.float32:
+            each = store.actions.reshape(store.num_frames, -1)
+            numbers = np.stack(
+                [
+                    each.mean(0, np.float64),
+                    each.std(0, dtype=np.float64),
+                    each.min(0),
+                    each.max(0),
+                ],
+                axis=1,
+            )
+        else:  # an action may be any number, so none is used as the size of an array
+            actions, counts = np.unique(store.actions, return_counts=True)
         return cls(
             lengths=np.diff(starts),
             scores=np.add.reduceat(store.rewards.astype(np.float64), starts[:-1]),
             terminated=int(store.terminations.sum()),
             actions=dict(zip(actions.tolist(), counts.tolist(), strict=True)),
+            numbers=numbers,
             holds=_holds(store.actions, starts),
         )
 
@@ -70,8 +88,9 @@ def contact_sheet(store: EpisodeStore) -> NDArray[np.uint8]:
     return np.asarray(sheet)
 
 
-def _holds(actions: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _holds(actions: Taken, starts: NDArray[np.int64]) -> NDArray[np.int64]:
     changes = np.ones(len(actions) + 1, bool)
-    changes[1:-1] = actions[1:] != actions[:-1]
+    differ = actions[1:] != actions[:-1]
+    changes[1:-1] = differ.reshape(len(differ), -1).any(1)
     changes[starts] = True
     return np.diff(np.flatnonzero(changes))

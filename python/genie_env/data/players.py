@@ -31,14 +31,14 @@ _POLICY_ORDER = (
 )
 
 
-def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
+def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], Any]:
     """The environment of a game, in a worker. Raises ValueError where it is not what the game says,
     which would be found only when all is recorded; what it gives is checked at every step."""
     env = game.make()
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)  # workers are many: none of them starts threads to resize a frame
-    shape, actions = (*game.frame_size, 3), len(game.actions)
-    if env.observation_space.shape != shape or getattr(env.action_space, "n", None) != actions:
+    shape, actions = (*game.frame_size, 3), game.actions.space
+    if env.observation_space.shape != shape or env.action_space != actions:
         env.close()
         raise ValueError(
             f"{game.name} says that its frames are {shape} and its actions {actions}, but its "
@@ -91,19 +91,19 @@ class BlindPlayer:
 
     def play(self, jobs: Jobs) -> None:
         env = start_game(self.game)
-        recorder = Recorder(self.keep_frames)
+        recorder = Recorder(self.game, self.keep_frames)
         try:
             while (index := jobs.take()) is not None:
                 seeds = EpisodeSeeds.of(self.seed, index)
                 policy = self.policy_of(index)
-                schedule = np.zeros(0, np.int64)
+                schedule = self.game.blind_actions(policy, seeds.policy, 0)
                 frame, _ = env.reset(seed=seeds.game)
                 recorder.begin(index, seeds.game)
                 while not recorder.finished:
                     if len(recorder) == len(schedule):
                         steps = max(_FIRST_SCHEDULE, 2 * len(schedule))
                         schedule = self.game.blind_actions(policy, seeds.policy, steps)
-                    frame = recorder.step(env, frame, int(schedule[len(recorder)]))
+                    frame = recorder.step(env, frame, schedule[len(recorder)])
                     jobs.tick()
                 jobs.give(recorder.episode())
         finally:
@@ -113,17 +113,21 @@ class BlindPlayer:
 class Recorder:
     """Steps a game and keeps what an episode is made of, in buffers that are used again."""
 
-    def __init__(self, keep_frames: bool) -> None:
+    def __init__(self, game: Game, keep_frames: bool) -> None:
         self._keep_frames = keep_frames
+        self._keep_final_frame = keep_frames and game.has_final_frame
+        self._action_type = game.actions.space.dtype
         self._frames: NDArray[np.uint8] | None = None
+        self._final_frame: NDArray[np.uint8] | None = None
         self._index = self._seed = 0
-        self._actions: list[int] = []
+        self._actions: list[Any] = []
         self._rewards: list[float] = []
         self._terminated = self._truncated = True
 
     def begin(self, index: int, seed: int) -> None:
         self._index, self._seed = index, seed
         self._actions, self._rewards = [], []
+        self._final_frame = None
         self._terminated = self._truncated = False
 
     def __len__(self) -> int:
@@ -134,8 +138,9 @@ class Recorder:
         """Whether the episode has ended, or none has begun."""
         return self._terminated or self._truncated
 
-    def step(self, env: Any, frame: NDArray[np.uint8], action: int) -> NDArray[np.uint8]:
-        """Plays `action`, chosen on seeing `frame`; returns the next frame."""
+    def step(self, env: Any, frame: NDArray[np.uint8], action: Any) -> NDArray[np.uint8]:
+        """Plays `action`, a number or float32 [...], chosen on seeing `frame`; returns the next
+        frame."""
         step = len(self)
         if self._keep_frames:
             if self._frames is None:
@@ -150,6 +155,8 @@ class Recorder:
         # An environment may report both; the game's own end is the one that the data keeps.
         cut = truncated or len(self) == LONGEST_EPISODE
         self._truncated = cut and not self._terminated
+        if self._keep_final_frame and self.finished:
+            self._final_frame = following.copy()
         return following
 
     def episode(self) -> Episode:
@@ -158,8 +165,9 @@ class Recorder:
             index=self._index,
             seed=self._seed,
             frames=None if self._frames is None else self._frames[: len(self)],
-            actions=np.array(self._actions, np.int64),
+            actions=np.array(self._actions, self._action_type),
             rewards=np.array(self._rewards, np.float32),
             terminated=bool(self._terminated),
             truncated=bool(self._truncated),
+            final_frame=self._final_frame,
         )

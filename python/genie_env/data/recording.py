@@ -13,14 +13,20 @@ from genie_env.data.episode import Episode
 from genie_env.data.frame_size import check_frame_size
 from genie_env.data.run_directory import changed_settings, only_writer
 from genie_env.data.workers import Player, play_episodes
+from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import Game
+from genie_env.games.frames import NO_MARGINS
 
 _SEEDING = (
     "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
 )
 
 
+_FOLLOWS = {"versions": None, "columns": None, "episode_columns": None}
+"""Of meta.json, what may change in a recording that goes on, or follows from the rest."""
+
+_NO_MARGINS = {"crop": list(NO_MARGINS), "pad": list(NO_MARGINS)}
 _FIRST_FRAME = {"height": 64, "width": 64}
 """The size of every frame that was recorded before meta.json said it."""
 
@@ -90,6 +96,7 @@ def record_episodes(
                     episode.rewards,
                     episode.terminations,
                     episode.truncations,
+                    episode.final_frame,
                 )
                 on_episode(episode)
 
@@ -98,12 +105,29 @@ def describe(player: RecordedPlayer) -> dict[str, Any]:
     """meta.json: all that decides what this player's episodes look like, and whose software."""
     packages = ["genie_env", "gymnasium", "numpy", "opencv-python-headless"]
     return {
-        "format_version": 1,
+        "format_version": 2,
+        **_columns(player.game),
         **player.game.describe(),
         **player.describe(),
         "seed": player.seed,
         "seeding": _SEEDING,
         "versions": {package: _version(package) for package in packages},
+    }
+
+
+def _columns(game: Game) -> dict[str, Any]:
+    """The arrays of a recording of this game, for meta.json."""
+    actions = game.actions.space
+    frame = {"dtype": "uint8", "shape": [*game.frame_size, 3]}
+    return {
+        "columns": {
+            "frames": frame,
+            "actions": {"dtype": str(actions.dtype), "shape": list(actions.shape or ())},
+            "rewards": {"dtype": "float32", "shape": []},
+            "terminations": {"dtype": "bool", "shape": []},
+            "truncations": {"dtype": "bool", "shape": []},
+        },
+        "episode_columns": {"final_frames": frame} if game.has_final_frame else {},
     }
 
 
@@ -117,9 +141,15 @@ def _recorded(directory: Path, meta: dict[str, Any]) -> int:
     episodes = _core.EpisodeStore(directory).num_episodes
     if episodes == 0:
         return 0
-    old = with_todays_keys(read_json(file), meta)
+    old = read_json(file)
+    if old.get("format_version") == 1:
+        raise ValueError(
+            f"{directory} holds episodes of format 1, as an older genie_env recorded them: they are "
+            "read as before, but go on only in a directory of their own; give another --out, and "
+            "train on both"
+        )
     # Other versions of the software may go on with a recording; its meta.json then names the last.
-    changes = changed_settings({**old, "versions": None}, {**meta, "versions": None})
+    changes = changed_settings(*({**each, **_FOLLOWS} for each in (old, meta)))
     if changes:
         raise ValueError(
             f"{directory} holds episodes that were recorded otherwise ({changes}); "
@@ -129,13 +159,17 @@ def _recorded(directory: Path, meta: dict[str, Any]) -> int:
 
 
 def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a meta.json, or of a file of scores, with the keys that an older version did
-    not write: frames were 64 x 64 then, and the rest was as today."""
-    later = ("score", "frames_per_second")
+    """The content of a file of scores, with the keys that an older version did not write: frames
+    were 64 x 64 then, pictures were neither cropped nor padded, and the rest was as today."""
+    later = ("score", "frames_per_second", "env_args", "max_steps")
+    names = known.get("actions")
+    pictures = today.get("preprocessing")
     return {
         **({"frame": _FIRST_FRAME} if "frame" in today else {}),
         **{key: today[key] for key in later if key in today},
+        **({"preprocessing": {**pictures, **_NO_MARGINS}} if pictures else {}),
         **known,
+        **({"actions": DiscreteActions(tuple(names)).as_json()} if isinstance(names, list) else {}),
     }
 
 

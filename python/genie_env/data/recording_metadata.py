@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, limits
+from genie_env._core import EpisodeStore
+from genie_env.envs.actions import MOST_ACTIONS, Actions, DiscreteActions, actions_of_json
 from genie_env.envs.json_files import parse_json
 from genie_env.games.base import Score
+from genie_env.games.frames import NO_MARGINS, Margins, Preprocessing
 from genie_env.games.registry import registered_game
-
-MOST_ACTIONS = limits["actions"]
-"""Recordings that name no actions may hold numbers below this."""
-
 
 _META = {
     "game?": (str, None),
@@ -25,11 +24,15 @@ _META = {
 }
 """Of meta.json, what is used without a further check."""
 
+_META_2 = {**_META, "actions?": (dict, None), "make?": (str, None)}
+"""The same of format 2."""
+
 
 def read_meta(directory: Path | None, store: EpisodeStore) -> dict[str, Any]:
     """The meta.json of recorded episodes. Raises ValueError, naming it, where it is damaged."""
     file = Path("meta.json") if directory is None else directory / "meta.json"
-    return parse_json(store.meta, str(file), _META)
+    is_first = parse_json(store.meta, str(file))["format_version"] == 1
+    return parse_json(store.meta, str(file), _META if is_first else _META_2)
 
 
 def recorded_score(directory: Path, store: EpisodeStore) -> Score:
@@ -51,8 +54,14 @@ class RecordedGame:
 
     game: str
     frame_skip: int
-    actions: tuple[str, ...]
-    """The meaning of each action, in order."""
+    actions: Actions
+    """What each action is, and means."""
+    make: str | None = None
+    """The "module:function" that made the game's environment, where one did."""
+    crop: Margins = NO_MARGINS
+    """What was cut off the game's pictures before they were resized, in pixels."""
+    pad: Margins = NO_MARGINS
+    """What was then added to them."""
 
 
 def has_actions(store: EpisodeStore, directory: Path | None = None) -> bool:
@@ -81,9 +90,12 @@ def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -
         for name in (field.name for field in fields(RecordedGame)):
             one, other = getattr(games[0], name), getattr(game, name)
             if one != other:
+                one, other = (
+                    str(each) if name == "actions" else repr(each) for each in (one, other)
+                )
                 raise ValueError(
-                    f"the recordings are not of one game: {name} is {one!r} in "
-                    f"{directories[0]} but {other!r} in {directory}; a world is learned from "
+                    f"the recordings are not of one game: {name} is {one} in "
+                    f"{directories[0]} but {other} in {directory}; a world is learned from "
                     "recordings of one game, at one frame skip"
                 )
     return games[0]
@@ -102,17 +114,52 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
             )
         return meta[name]
 
-    game = RecordedGame(
+    kind = list if meta["format_version"] == 1 else dict
+    field("actions", kind, "a list of what each action means" if kind is list else "an object")
+    actions = declared_actions(directory, store)
+    assert actions is not None
+    if kind is list and isinstance(actions, DiscreteActions):
+        _check_named(directory, store, actions.count)
+    pictures = _pictures(file, meta)
+    return RecordedGame(
         game=field("game", str, "the game's name"),
         frame_skip=field("frame_skip", int, "the number of steps that an action is held for"),
-        actions=tuple(field("actions", list, "a list of what each action means")),
+        actions=actions,
+        make=meta.get("make"),
+        crop=pictures.crop,
+        pad=pictures.pad,
     )
-    _check_named(directory, store, len(game.actions))
-    return game
+
+
+def declared_actions(directory: Path, store: EpisodeStore) -> Actions | None:
+    """What meta.json says of the recorded actions; None where it says nothing, as of video files.
+
+    Raises ValueError, naming the file, where it is malformed.
+    """
+    meta = read_meta(directory, store)
+    value = meta.get("actions")
+    if value is None:
+        return None
+    try:
+        if meta["format_version"] == 1:
+            actions: Actions = DiscreteActions(tuple(value))
+        else:
+            actions = actions_of_json(value)
+    except ValueError as error:
+        raise ValueError(f"{directory / 'meta.json'}: {error}") from None
+    return actions
+
+
+def _pictures(file: Path, meta: dict[str, Any]) -> Preprocessing:
+    try:
+        value = meta.get("preprocessing")
+        return Preprocessing() if value is None else Preprocessing.of_json(value)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
-    # The store itself has refused negative ones.
+    # Of format 2 the store itself has checked this, and in either it has refused negative ones.
     unknown = np.flatnonzero(store.actions >= count)
     if len(unknown):
         raise ValueError(
@@ -125,6 +172,7 @@ def action_meanings(
     directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> tuple[str | None, ...]:
     """The meaning of each recorded action, in order; None where the recordings only number them.
+    `numbered_actions` gives places in it.
 
     Raises ValueError where a recording holds no actions that could be told apart, or where the
     recordings do not agree on what an action means.
@@ -143,7 +191,16 @@ def action_meanings(
 
 def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
     check_has_actions(directory, store)
-    names = read_meta(directory, store).get("actions")
+    meta = read_meta(directory, store)
+    names = meta.get("actions")
+    if meta["format_version"] != 1 and names is not None:
+        declared = declared_actions(directory, store)
+        if not isinstance(declared, DiscreteActions):
+            raise ValueError(
+                f"{directory} holds {declared}: what latent actions mean is found for numbered "
+                "actions; give a recording of a game that has those"
+            )
+        names = list(declared.meanings)
     least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
     if store.num_frames and (names == [] or least == most):
         why = "its meta.json names none" if names == [] else f"every one is {most}"
@@ -158,8 +215,20 @@ def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
                 f"{MOST_ACTIONS - 1}: record discrete actions, numbered from 0"
             )
         return None
-    _check_named(directory, store, len(names))
+    if meta["format_version"] == 1:
+        _check_named(directory, store, len(names))
     return tuple(names)
+
+
+def first_action(store: EpisodeStore) -> int:
+    """The number of a recording's first action."""
+    value = read_meta(None, store).get("actions")
+    return int(value["start"]) if isinstance(value, dict) and "start" in value else 0
+
+
+def numbered_actions(store: EpisodeStore) -> NDArray[np.int64]:
+    """The recorded actions as places among their meanings, from 0: int64 [N]."""
+    return store.actions - first_action(store)
 
 
 def _listed(names: tuple[str, ...] | None) -> str:

@@ -14,7 +14,9 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env._core import limits
+MOST_ACTIONS = 1024
+"""That a game may have, or numbers of one action: kMaxActions of core/limits.h, which is not asked as
+workers that play games do without the compiled part."""
 
 Taken = NDArray[np.int64] | NDArray[np.float32]
 """Actions of N steps: int64 [N] of Discrete, float32 [N, *shape] of Box."""
@@ -30,9 +32,9 @@ class DiscreteActions:
     """The number of the first."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.meanings) <= limits["actions"]:
+        if not 1 <= len(self.meanings) <= MOST_ACTIONS:
             raise ValueError(
-                f"there are {len(self.meanings)} actions; expected 1 to {limits['actions']}"
+                f"there are {len(self.meanings)} actions; expected 1 to {MOST_ACTIONS}"
             )
 
     @property
@@ -76,10 +78,10 @@ class BoxActions:
                     f"the bounds of an action are {low} and {high}; expected finite numbers, the "
                     "second above the first: wrap the environment (gymnasium.wrappers.RescaleAction)"
                 )
-        if not (self.width == len(self.low) and 1 <= self.width <= limits["actions"]):
+        if not (self.width == len(self.low) and 1 <= self.width <= MOST_ACTIONS):
             raise ValueError(
                 f"an action of shape {list(self.shape)} has bounds for {len(self.low)} numbers; "
-                f"expected as many as the shape says, 1 to {limits['actions']}"
+                f"expected as many as the shape says, 1 to {MOST_ACTIONS}"
             )
 
     @staticmethod

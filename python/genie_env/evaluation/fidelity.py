@@ -28,6 +28,7 @@ from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress, busy
 from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
@@ -113,9 +114,12 @@ def actions_of(
             "without them"
         )
     recorded = recorded_game(directories, stores)
-    if list(recorded.actions) != spec.actions:
+    if not (
+        isinstance(recorded.actions, DiscreteActions)
+        and list(recorded.actions.meanings) == spec.actions
+    ):
         raise ValueError(
-            f"the recordings' actions are {', '.join(recorded.actions)}, those of the world "
+            f"the recordings have {recorded.actions}, those of the world "
             f"{spec.name} {', '.join(spec.actions)}: give recordings of its game"
         )
     return [store.actions for store in stores]

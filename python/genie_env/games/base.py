@@ -16,10 +16,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import Actions, Taken
 from genie_env.games.blind import GENERAL_POLICIES, Draws, general_schedule
+from genie_env.games.frames import FrameSize
 
-FrameSize = tuple[int, int]
-"""Height and width of a frame, in pixels."""
+__all__ = ["FrameSize", "Game", "Score", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Game(ABC):
     """Further arguments of the environment, which describe a variant of the game."""
 
     score: ClassVar[Score] = Score()
-    max_steps: ClassVar[int | None] = None
-    """Steps after which the game truncates an episode; None where it has no such limit."""
+    has_final_frame: ClassVar[bool] = True
+    """Whether the environment shows a frame after an episode's last action; it is then recorded."""
     reward_per_step: ClassVar[float | None] = None
     """The reward of every step of the game; None where steps differ."""
     own_policies: ClassVar[Mapping[str, str]] = {}
@@ -97,8 +98,9 @@ class Game(ABC):
 
     @property
     @abstractmethod
-    def actions(self) -> tuple[str, ...]:
-        """The meaning of each action: the action space is Discrete(len(actions))."""
+    def actions(self) -> Actions:
+        """What its actions are and mean; the action space of `make()`'s environment is
+        `actions.space`."""
 
     @property
     @abstractmethod
@@ -111,10 +113,21 @@ class Game(ABC):
         """Steps of the game that a second of play takes; None where the game does not say. A
         registered game whose rate is a constant gives it as an attribute of its class."""
 
+    @property
+    def max_steps(self) -> int | None:
+        """Steps after which the game truncates an episode; None where it has no such limit. Like the
+        rate, it may be an attribute of the class."""
+        return None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What who records the game should know, each in a line."""
+        return ()
+
     @abstractmethod
-    def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        """An environment of its own: observations uint8 [height, width, 3], actions Discrete, and
-        an action held for `frame_skip` steps, whose rewards are summed."""
+    def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
+        """An environment of its own: observations uint8 [height, width, 3], actions as `actions`
+        says, each held for `frame_skip` steps, whose rewards are summed."""
 
     def settings(self) -> dict[str, Any]:
         """Everything else that decides the game's dynamics and pictures, for meta.json. Raises an
@@ -143,9 +156,9 @@ class Game(ABC):
                 f"policies of {self.name}{self.policy_hint}"
             )
 
-    def blind_actions(self, policy: str, seed: int, steps: int) -> NDArray[np.int64]:
+    def blind_actions(self, policy: str, seed: int, steps: int) -> Taken:
         """An episode's first `steps` actions under a blind policy, each held for `frame_skip` steps
-        of the game: int64 [steps], a function of the arguments alone.
+        of the game: int64 [steps] or float32 [steps, ...], a function of the arguments alone.
 
         A longer schedule begins with the shorter one. Raises ValueError for an unknown policy.
         """
@@ -153,23 +166,27 @@ class Game(ABC):
         every = self.schedule(policy, Draws.of(seed), steps * self.frame_skip)
         return every[:: self.frame_skip]
 
-    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
-        """The actions of a policy in the first `length` steps of the game: int64 [length]. A game
-        with policies of its own overrides this, and calls it for the others."""
-        return general_schedule(policy, draws, length, len(self.actions))
+    def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
+        """The actions of a policy in the first `length` steps of the game: int64 [length] or float32
+        [length, ...]. A game with policies of its own overrides this, and calls it for the others."""
+        return general_schedule(policy, draws, length, self.actions)
 
     def describe(self) -> dict[str, Any]:
         """The game's part of meta.json. Raises where the game cannot be played."""
         height, width = self.frame_size
-        rate = self.recorded_frames_per_second
+        rate, settings = self.recorded_frames_per_second, self.settings()
+        # Those of a Gymnasium environment are its settings.
+        env_args = {} if settings == self.env_args else {"env_args": dict(self.env_args)}
         return {
             "game": self.name,
-            "settings": self.settings(),
+            "settings": settings,
+            **env_args,
             "frame_skip": self.frame_skip,
-            "actions": list(self.actions),
+            "actions": self.actions.as_json(),
             "score": self.score.as_json(),
             "frame": {"height": height, "width": width},
             **({} if rate is None else {"frames_per_second": rate}),
+            **({} if self.max_steps is None else {"max_steps": self.max_steps}),
         }
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 
@@ -65,6 +66,7 @@ class DoomGame(Game):
     """
 
     score: ClassVar = Score("survival", "tics")
+    has_final_frame: ClassVar = False
     max_steps: ClassVar = TIMEOUT
     reward_per_step: ClassVar = 1.0
     own_policies: ClassVar = {
@@ -92,8 +94,8 @@ class DoomGame(Game):
     recording_policy: ClassVar = "mixture"
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        return MEANINGS
+    def actions(self) -> DiscreteActions:
+        return DiscreteActions(MEANINGS)
 
     @property
     def frame_size(self) -> FrameSize:

@@ -1,27 +1,39 @@
-"""Any Gymnasium environment with pictures and numbered actions, as a game."""
+"""Any Gymnasium environment with pictures, as a game."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
+from genie_env.envs.actions import Actions, DiscreteActions, Taken
+from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
+from genie_env.games.env_actions import rounded_actions
+from genie_env.games.frames import Preprocessing
 from genie_env.games.real_env import RealEnv, is_image, is_picture
+
+FrameSource = Literal["observation", "render"]
+DEFAULT_SIZE: FrameSize = (64, 64)
 
 
 @dataclass(frozen=True)
 class _Facts:
     """Properties of an environment that are known once it is made."""
 
-    num_actions: int
+    actions: Actions
+    flattened: dict[str, Any] | None
     frame_size: FrameSize
+    source: FrameSource
     frames_per_second: float | None
+    max_steps: int | None
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,68 +42,167 @@ class GymnasiumGame(Game):
 
     Frames are the observations where those are colour images (uint8 [H, W, 3]), else what the
     environment renders, or, where it renders nothing, observations that are other pictures (see
-    `real_env.is_picture`). Its actions have numbers for meanings.
+    `real_env.is_picture`). Its actions are called as the environment says, or else by their numbers.
     """
 
-    resized_to: FrameSize | None = (64, 64)
-    """None: frames keep the environment's own size."""
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(resize=DEFAULT_SIZE))
+    """What is done to its pictures, here and wherever it is played."""
+    frames: FrameSource | None = None
+    """Where pictures come from, whatever the observation; None as described above."""
+    make_function: str | None = None
+    """A "module:function" that gives the environment in place of gymnasium.make; `env_args` are its
+    keywords."""
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        return tuple(str(action) for action in range(self._facts.num_actions))
+    def actions(self) -> Actions:
+        return self._facts.actions
 
     @property
     def frame_size(self) -> FrameSize:
-        return self._facts.frame_size if self.resized_to is None else self.resized_to
+        return self.preprocessing.resize or self._facts.frame_size
 
     @property
     def frames_per_second(self) -> float | None:
         return self._facts.frames_per_second
 
-    def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        resized = self.resized_to is not None
-        return RealEnv(self._make(), self.frame_skip, self.frame_size, resized=resized)
+    @property
+    def max_steps(self) -> int | None:
+        return self._facts.max_steps
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self._facts.notices
+
+    def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
+        env, source = self._make()
+        return RealEnv(
+            env,
+            self.frame_skip,
+            self.frame_size,
+            preprocessing=self.preprocessing,
+            rendered=source == "render",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        flattened = self._facts.flattened
+        return {
+            **super().describe(),
+            **({} if self.make_function is None else {"make": self.make_function}),
+            "preprocessing": {"from": self._facts.source, **self.preprocessing.as_json()},
+            **({} if flattened is None else {"flattened_actions": flattened}),
+        }
 
     @cached_property
     def _facts(self) -> _Facts:
         # An environment has to be made to be asked; the answers travel to the workers. A first step
         # shows what else it gives, before anything is recorded.
-        env = RealEnv(self._make(), 1, None)
+        made, source = self._make()
         try:
-            actions = _num_actions(self.name, env)
+            env = RealEnv(made, 1, None, rendered=source == "render")
             frame, _ = env.reset(seed=0)
-            env.step(0)
-            rate = env.metadata.get("render_fps")
+            env.step(_some_action(env.actions)[0])
+            spec, rate = env.spec, env.metadata.get("render_fps")
             if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
                 rate = None
-            height, width, _ = frame.shape
-            return _Facts(actions, (height, width), None if rate is None else float(rate))
-        finally:
-            env.close()
-
-    def _make(self) -> gymnasium.Env[Any, Any]:
-        # RealEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
-        args = {"disable_env_checker": True, **self.env_args}
-        env = gymnasium.make(self.name, **args)
-        space, modes = env.observation_space, env.metadata.get("render_modes", [])
-        rendered = "rgb_array" in modes and not is_image(space)
-        if not rendered and (is_image(space) or is_picture(space)):
-            return env
-        env.close()
-        if not rendered:
-            raise ValueError(
-                f"{self.name} has no frames: its observations are {space} and its render modes "
-                f"{modes}; expected observations that are pictures (uint8 [height, width, 3], grey "
-                "ones, or floats from 0 to 1), or the render mode 'rgb_array'"
+            notices = ["actions of float64 are recorded as float32"] * rounded_actions(made)
+            return _Facts(
+                env.actions,
+                env.flattened,
+                self.preprocessing.size_of(frame.shape[:2]),
+                source,
+                None if rate is None else float(rate),
+                None if spec is None else spec.max_episode_steps,
+                tuple(notices),
             )
-        return gymnasium.make(self.name, **{**args, "render_mode": "rgb_array"})
+        finally:
+            made.close()
 
+    def _make(self) -> tuple[gymnasium.Env[Any, Any], FrameSource]:
+        """The environment, and where its pictures come from."""
+        env = self._plain()
+        try:
+            source = self._source(env)
+        except ValueError:
+            env.close()
+            raise
+        if source == "observation" or env.render_mode == "rgb_array":
+            return env, source
+        env.close()
+        return self._plain(render_mode="rgb_array"), source
 
-def _num_actions(name: str, env: gymnasium.Env[Any, Any]) -> int:
-    space = env.action_space
-    if not isinstance(space, spaces.Discrete) or space.start != 0:
-        raise ValueError(
-            f"the actions of this environment are {space} ({name}); expected Discrete(n): "
-            "recordings hold numbered actions"
+    def _source(self, env: gymnasium.Env[Any, Any]) -> FrameSource:
+        """Where pictures come from. Raises ValueError where there are none."""
+        space, modes = env.observation_space, env.metadata.get("render_modes") or []
+        seen = is_image(space) or is_picture(space)
+        made = self.make_function is not None  # then in its render mode, once and for all
+        renders = env.render_mode == "rgb_array" if made else "rgb_array" in modes
+        if self.frames == "observation" and not seen:
+            raise ValueError(
+                f"the observations of {self.name} are {space}; expected {_PICTURES}: give --frames "
+                "render, or wrap them in a function for --make"
+            )
+        if self.frames == "render" and not renders:
+            said = f"the render mode {env.render_mode!r}" if made else f"the render modes {modes}"
+            where = ", given where the function of --make makes it" if made else ""
+            raise ValueError(
+                f"{self.name} has {said}; --frames render expects 'rgb_array'{where}"
+            )
+        if self.frames is not None:
+            return self.frames
+        if renders and not is_image(space):
+            return "render"
+        if not seen:
+            said = f"mode {env.render_mode!r}" if made else f"modes {modes}"
+            raise ValueError(
+                f"{self.name} has no frames: its observations are {space} and its render {said}; "
+                f"expected observations that are {_PICTURES}, or the render mode 'rgb_array'"
+            )
+        return "observation"
+
+    def _plain(self, **arguments: str) -> gymnasium.Env[Any, Any]:
+        """The environment as Gymnasium or the user's function makes it."""
+        if self.make_function is not None:
+            return _made_by(self.make_function, self.env_args)
+        # RealEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
+        return gymnasium.make(
+            self.name, **{"disable_env_checker": True, **self.env_args, **arguments}
         )
-    return int(space.n)
+
+
+_PICTURES = "pictures (uint8 [height, width, 3], grey ones, or floats from 0 to 1)"
+
+
+def make_function(name: str) -> Callable[..., Any]:
+    """The function "module:function". Raises ValueError where there is none."""
+    module, _, function = name.rpartition(":")
+    expected = (
+        "module:function, a function of this folder or of an installed module that returns a "
+        "gymnasium.Env"
+    )
+    if not module or not function:
+        raise ValueError(f"the function that makes the game is {name!r}; expected {expected}")
+    try:
+        import_module(module)
+    except ValueError as error:
+        raise ValueError(f"the function that makes the game is {name!r}: {error}") from error
+    found = getattr(sys.modules[module], function, None)
+    if not callable(found):
+        raise ValueError(
+            f"the module {module!r} has no function {function!r}; expected {expected}"
+        )
+    return found
+
+
+def _made_by(name: str, env_args: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    env = make_function(name)(**env_args)
+    if not isinstance(env, gymnasium.Env):
+        raise ValueError(f"{name} returned {env!r}; expected a gymnasium.Env")
+    return env
+
+
+def _some_action(actions: Actions) -> Taken:
+    """An action in the middle, which no environment refuses: a batch of one."""
+    if isinstance(actions, DiscreteActions):
+        return np.array([actions.start])
+    low, high = np.float32(actions.low), np.float32(actions.high)
+    return ((low + high) / 2).reshape(1, *actions.shape)

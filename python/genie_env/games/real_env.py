@@ -16,7 +16,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from PIL import Image
 
-from genie_env.games.base import FrameSize
+from genie_env.games.env_actions import actions_of, checked_action, flattened
+from genie_env.games.flatten_actions import FlattenActions
+from genie_env.games.frames import FrameSize, Preprocessing
 
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
 """Recordings hold float32."""
@@ -26,14 +28,17 @@ class BadEnvironment(ValueError):
     """An environment gave what its spaces do not promise. The text says all."""
 
 
-class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
-    """Shows an environment's frames, resized to uint8 [height, width, 3], and repeats actions.
+class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
+    """Shows an environment's frames, uint8 [height, width, 3], and checks and repeats actions.
 
     The frames are the observations where those are colour images, or where they are other pictures
-    and nothing is rendered; else what `render()` gives. With `frame_skip` K an action is held for K
-    steps, whose rewards are summed. Rewards are finite floats, flags are bools.
+    and nothing is rendered; else what `render()` gives. Actions are numbered, or points of a box in
+    float32; several choices at once are numbered (`FlattenActions`). With `frame_skip` K an action
+    is held for K steps, whose rewards are summed. Rewards are finite floats, flags are bools.
 
-    `reset` and `step` raise BadEnvironment, naming what came and what was promised.
+    `reset` and `step` raise BadEnvironment, naming what came and what was promised; `step` raises
+    gymnasium.error.InvalidAction for an action outside of the space. Nothing is clipped, but for
+    what float32 rounds.
     """
 
     def __init__(
@@ -42,20 +47,31 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
         frame_skip: int,
         frame_size: FrameSize | None,
         *,
-        resized: bool = True,
+        preprocessing: Preprocessing | None = None,
+        rendered: bool | None = None,
     ) -> None:
-        """`frame_size`: None leaves frames as they are. Where they are not `resized`, those of
-        another size are refused."""
-        super().__init__(env)
+        """`frame_size`: None leaves pictures as they are; else they are resized to it, or, with
+        `preprocessing`, this is done to them, and those that become of another size are refused.
+        `rendered`: whether frames are what `render()` gives; None as described above. Raises
+        ValueError, naming the space, where actions are of another kind."""
+        super().__init__(flattened(env))
+        self.actions = actions_of(self.env)
+        self.action_space = self.actions.space
         if frame_size is not None:
             self.observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
         self._frame_skip = frame_skip
         self._frame_size = frame_size
-        self._resized = resized
+        self._preprocessing = preprocessing or Preprocessing(resize=frame_size)
         self._source = env.observation_space
-        self._observed = is_image(self._source) or (
+        observed = is_image(self._source) or (
             is_picture(self._source) and env.render_mode is None
         )
+        self._observed = observed if rendered is None else not rendered
+
+    @property
+    def flattened(self) -> dict[str, Any] | None:
+        """How several choices at once were numbered, for meta.json; None where there is one."""
+        return self.env.as_json() if isinstance(self.env, FlattenActions) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -64,6 +80,11 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
         return self._frame(given[0]), given[1]
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        action = checked_action(self.actions, action)
+        space = self.env.action_space
+        if isinstance(space, spaces.Box):
+            # Its bounds may be of float64, a little inside of theirs in float32.
+            action = action.astype(space.dtype).clip(space.low, space.high)
         total = 0.0
         for _ in range(self._frame_skip):
             given = self._several("step()", self.env.step(action), 5)
@@ -100,13 +121,14 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], np.int64, Any, Any]):
 
     def _frame(self, observation: Any) -> NDArray[np.uint8]:
         picture = self._observation(observation) if self._observed else self._rendering()
-        size = picture.shape[:2]
         if self._frame_size is None:
             return picture
-        if size != self._frame_size and not self._resized:
+        frame = self._preprocessing.apply(picture)
+        size = frame.shape[:2]
+        if size != self._frame_size:
             height, width = self._frame_size
             self._refuse("frame", f"{size[0]} x {size[1]}", f"{height} x {width} as at first")
-        return resize(picture, *self._frame_size)
+        return frame
 
     def _observation(self, given: Any) -> NDArray[np.uint8]:
         space = self._source
@@ -210,13 +232,6 @@ def _described(given: Any) -> str:
     if not np.isfinite(array).all():
         return f"{text} with numbers that are not finite"
     return f"{text} from {array.min():g} to {array.max():g}"
-
-
-def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] to [height, width, 3], each new pixel the mean over the area it covers."""
-    if picture.shape == (height, width, 3):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 
 
 def on_black(picture: Image.Image) -> NDArray[np.uint8]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from genie_env.data.video_reader import Video, decode, look_through
-from genie_env.games.real_env import on_black, resize
+from genie_env.games.frames import resize
+from genie_env.games.real_env import on_black
 
 
 def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:

@@ -107,7 +107,7 @@ def load_memory(run: Path, vision: Vision) -> Memory:
 def train_memory(settings: MemorySettings) -> None:
     """Train M, an LSTM with a mixture density output, on recorded episodes as V encodes them."""
     stores = open_stores(settings.data)
-    inputs = action_inputs(len(recorded_game(settings.data, stores).actions))
+    inputs = action_inputs(recorded_game(settings.data, stores).actions.width)
     batch, window, seed = settings.batch, settings.window, settings.seed
     # An epoch of either part has one window less than there is room for.
     check_enough(stores, trained=(batch + 1) * window, unseen=2 * window)

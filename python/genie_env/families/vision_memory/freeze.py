@@ -17,6 +17,7 @@ from genie_env.data.frame_rate import rate_of
 from genie_env.data.progress import say
 from genie_env.data.recording_metadata import RecordedGame, read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
@@ -75,7 +76,9 @@ def freeze_vision_memory(
     vision_directories = [Path(d) for d in vision_settings["data"]]
     vision_stores = open_stores(vision_directories)
     game = recorded_game(directories + vision_directories, stores + vision_stores)
-    inputs = action_inputs(len(game.actions))
+    if not isinstance(game.actions, DiscreteActions):
+        raise ValueError(f"{game.game} has {game.actions}: M knows only numbered actions")
+    inputs = action_inputs(game.actions.count)
 
     with only_writer(out):
         encoder = load_vision(vision)
@@ -102,7 +105,7 @@ def freeze_vision_memory(
                     "hidden": settings["hidden"],
                     "components": settings["components"],
                 },
-                "actions": {"meanings": list(game.actions), "inputs": inputs},
+                "actions": {"meanings": list(game.actions.meanings), "inputs": inputs},
                 "frame": {"height": stores[0].height, "width": stores[0].width},
                 "frame_skip": game.frame_skip,
                 **rate_of(directories, stores),
