@@ -63,35 +63,37 @@ class PythonEpisodeWriter {
   void Append(const py::array& frames, const py::array& actions, const py::array& rewards,
               const py::array& terminations, const py::array& truncations,
               const std::optional<py::array>& final_frame) {
-    const std::optional<Shape> box = Box();
-    if (actions.ndim() != 1 + (box ? std::ssize(*box) : 0)) {
+    const auto [box, action_shape, has_final] = Declared();
+    const auto dimensions = static_cast<py::ssize_t>(1 + action_shape.size());
+    if (actions.ndim() != dimensions) {
+      const std::string expected = dimensions == 1 ? "(T,)" : "(T, ...)";
       throw std::invalid_argument("actions has the shape " + TupleText(ShapeOf(actions)) +
-                                  ", expected (T" + (box ? ", ...)" : ",)"));
+                                  ", expected " + expected);
+    }
+    if (has_final != final_frame.has_value()) {
+      throw std::invalid_argument(
+          has_final ? "the episode has no final_frame, which meta declares"
+                    : "the episode has a final_frame, which meta does not declare");
     }
     const py::ssize_t steps = actions.shape(0);
-    const Shape frame{height_, width_, 3};
+    Shape expected_actions{steps};
+    expected_actions.insert(expected_actions.end(), action_shape.begin(), action_shape.end());
+    py::array_t<int64_t, py::array::c_style> a;
+    py::array_t<float, py::array::c_style> b;
+    py::array_t<uint8_t, py::array::c_style> last;
     const auto f = Checked<uint8_t>("frames", frames, {steps, height_, width_, 3});
+    if (box) {
+      b = Checked<float>("actions", actions, expected_actions);
+    } else {
+      a = Checked<int64_t>("actions", actions, expected_actions);
+    }
+    if (final_frame) last = Checked<uint8_t>("final_frame", *final_frame, {height_, width_, 3});
     const auto r = Checked<float>("rewards", rewards, {steps});
     const auto d = Checked<bool>("terminations", terminations, {steps});
     const auto t = Checked<bool>("truncations", truncations, {steps});
-    EpisodeView episode{
-        Elements<uint8_t>(f), {}, Elements<float>(r), Elements<uint8_t>(d), Elements<uint8_t>(t)};
-    py::array_t<int64_t, py::array::c_style> numbered;
-    py::array_t<float, py::array::c_style> points;
-    py::array_t<uint8_t, py::array::c_style> last;
-    if (box) {
-      Shape shape{steps};
-      shape.insert(shape.end(), box->begin(), box->end());
-      points = Checked<float>("actions", actions, shape);
-      episode.box_actions = Elements<float>(points);
-    } else {
-      numbered = Checked<int64_t>("actions", actions, {steps});
-      episode.actions = Elements<int64_t>(numbered);
-    }
-    if (final_frame) {
-      last = Checked<uint8_t>("final_frame", *final_frame, frame);
-      episode.final_frame = Elements<uint8_t>(last);
-    }
+    const EpisodeView episode{Elements<uint8_t>(f),   Elements<int64_t>(a), Elements<float>(r),
+                              Elements<uint8_t>(d),   Elements<uint8_t>(t), Elements<float>(b),
+                              Elements<uint8_t>(last)};
     const py::gil_scoped_release released;
     const Exclusive::Call call = calls_.Enter("append");
     Writer().Append(episode);
@@ -113,11 +115,14 @@ class PythonEpisodeWriter {
     return *writer_;
   }
 
-  std::optional<Shape> Box() {
+  struct Declaration {
+    bool box;
+    std::vector<int64_t> action_shape;
+    bool final_frames;
+  };
+  Declaration Declared() {
     const Exclusive::Call call = calls_.Enter("append");
-    const std::optional<std::vector<int64_t>>& box = Writer().box();
-    if (!box) return std::nullopt;
-    return Shape(box->begin(), box->end());
+    return {Writer().has_box_actions(), Writer().action_shape(), Writer().has_final_frames()};
   }
 
   int64_t Count(const char* name, int64_t (EpisodeWriter::*count)() const) {
@@ -162,17 +167,17 @@ An episode is stored once `append` has returned; a kill loses at most the one in
 has one writer at a time. The writer is a context manager that closes the files. A call while
 another thread is in one raises Busy; `close` waits.
 
-    meta = {"format_version": 1, "game": "my-game"}
+    meta = {"format_version": 1, "game": "my-game", "actions": ["left", "right"]}
     with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
         writer.append(frames, actions, rewards, terminations, truncations)
 )")
       .def(py::init<const std::filesystem::path&, int64_t, int64_t, const std::string&>(),
            py::arg("directory"), py::arg("height"), py::arg("width"), py::arg("meta"), R"(
 Creates the directory, or continues after its last whole episode (frames must then have the same
-size, and the columns be the same).
+size).
 
-`meta` is the text of meta.json, a JSON object: "format_version" 2 declares the "columns" that there
-are, 1 has int64 actions and no final frames. An existing one is replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+`meta` is the text of meta.json, of format 1 or 2 (docs/formats.md); an existing one is replaced,
+which must have declared the same columns and actions. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
 format version, RuntimeError when another writer has it open or the disk is full. Warns
 (RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
 copied to lost_1/ within the directory.
@@ -184,7 +189,7 @@ Appends one episode of T steps.
 
 frames uint8 [T, height, width, 3], actions int64 [T] or float32 [T, ...] as meta declares, rewards
 float32 [T], terminations and truncations bool [T], one of them true at the last step and none
-before; final_frame uint8 [height, width, 3] where meta declares it. Raises ValueError on
+before, final_frame uint8 [height, width, 3] where meta declares final frames. Raises ValueError on
 other arguments, RuntimeError when the disk is full; appending works again once there is room.
 )")
       .def_property_readonly("num_episodes", &PythonEpisodeWriter::num_episodes,
@@ -233,11 +238,11 @@ episodes before the first that is not, and warns of the others (RuntimeWarning).
           [](const py::object& self) -> py::array {
             const auto& store = self.cast<const EpisodeStore&>();
             Shape shape{store.num_frames()};
-            if (!store.box()) return View<int64_t>(self, store.actions(), shape);
-            shape.insert(shape.end(), store.box()->begin(), store.box()->end());
-            return View<float>(self, store.box_actions(), shape);
+            shape.insert(shape.end(), store.action_shape().begin(), store.action_shape().end());
+            if (store.has_box_actions()) return View<float>(self, store.box_actions(), shape);
+            return View<int64_t>(self, store.actions(), shape);
           },
-          "int64 [N], or, in a box, float32 [N, ...]")
+          "int64 [N] of numbered actions, float32 [N, ...] of a box")
       .def_property_readonly(
           "final_frames",
           [](const py::object& self) -> std::optional<py::array_t<uint8_t>> {

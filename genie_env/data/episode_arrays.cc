@@ -1,7 +1,6 @@
 #include "genie_env/data/episode_arrays.h"
 
 #include <algorithm>
-#include <cmath>
 #include <system_error>
 #include <utility>
 
@@ -29,22 +28,17 @@ std::string ReadMeta(const std::filesystem::path& directory) {
   return text;
 }
 
-/// Maps the columns, of which the first is the frames; fills in their size where the schema does
-/// not say it.
-std::vector<NpyArray> MapColumns(const std::filesystem::path& directory, EpisodeSchema& schema) {
-  std::vector<NpyArray> mapped;
-  for (const EpisodeColumn& column : schema.columns()) {
-    mapped.emplace_back(directory / column.file, column.type, 1 + column.row_shape.size());
-    const std::vector<int64_t>& shape = mapped.back().shape();
-    if (schema.format_version == 1) continue;
-    if (std::ranges::equal(column.row_shape, std::span(shape).subspan(1))) continue;
-    throw FormatError(mapped.back().path().string() + " has the shape " + TupleText(shape) +
-                      ", but its rows are " + TupleText(column.row_shape) + " as " + kEpisodeMeta +
-                      " says: bring the file back from a copy");
+NpyArray MapColumn(const std::filesystem::path& directory, const EpisodeColumn& column) {
+  const bool pictures = column.type.name == kNpyUInt8.name;
+  NpyArray array(directory / column.file(), column.type,
+                 pictures ? 4 : 1 + column.row_shape.size());
+  const std::vector<int64_t> row_shape(array.shape().begin() + 1, array.shape().end());
+  // Format 1 does not declare the size of its frames.
+  if (!(pictures && column.row_shape.empty()) && row_shape != column.row_shape) {
+    throw FormatError(array.path().string() + " holds rows of the shape " + TupleText(row_shape) +
+                      ", but " + kEpisodeMeta + " declares " + TupleText(column.row_shape));
   }
-  schema.height = mapped[kFrames].shape()[1];
-  schema.width = mapped[kFrames].shape()[2];
-  return mapped;
+  return array;
 }
 
 void CheckFrames(const NpyArray& frames) {
@@ -77,13 +71,18 @@ std::string WhyNotWhole(const EpisodeArrays& arrays, size_t episode) {
     throw FormatError(name + ": entry " + std::to_string(next) + " is " + std::to_string(end) +
                       ", not more than the one before it, " + std::to_string(begin));
   }
-  for (size_t c = 0; c < arrays.columns.size(); ++c) {
-    const NpyArray& column = arrays.columns[c];
-    const int64_t promised = c == kFinalFrames ? static_cast<int64_t>(next) : end;
-    if (column.rows() >= promised) continue;
+  const auto too_short = [&](const NpyArray& column, int64_t promised) -> std::string {
+    if (column.rows() >= promised) return {};
     return column.path().string() + " has " + std::to_string(column.rows()) + " rows, but " +
            kEpisodeStarts + " promises " + std::to_string(promised) + " for episode " +
            std::to_string(episode);
+  };
+  for (const NpyArray& column : arrays.columns) {
+    if (std::string why = too_short(column, end); !why.empty()) return why;
+  }
+  if (arrays.final_frames) {
+    std::string why = too_short(*arrays.final_frames, static_cast<int64_t>(next));
+    if (!why.empty()) return why;
   }
   const auto has_flags = [&](size_t column) {
     const auto flags = arrays.columns[column].elements<uint8_t>().subspan(
@@ -114,6 +113,16 @@ void CountWholeEpisodes(const std::filesystem::path& directory, EpisodeArrays& a
                 "; the first " + std::to_string(whole) + " are whole";
 }
 
+/// The error in the actions of the whole episodes, as text.
+std::string WrongAction(const EpisodeArrays& arrays) {
+  const auto count = static_cast<size_t>(arrays.num_frames);
+  const NpyArray& column = arrays.columns[kActions];
+  const ActionRule& rule = arrays.schema.actions;
+  if (!arrays.schema.box()) return rule.Complaint(column.elements<int64_t>().first(count));
+  const auto width = static_cast<size_t>(ElementsOf(arrays.schema.columns[kActions].row_shape));
+  return rule.Complaint(column.elements<float>().first(count * width), width);
+}
+
 }  // namespace
 
 std::string FlagComplaint(std::span<const uint8_t> terminations,
@@ -131,39 +140,27 @@ std::string FlagComplaint(std::span<const uint8_t> terminations,
   return {};
 }
 
-std::string ActionComplaint(const EpisodeSchema& schema, std::span<const int64_t> numbered,
-                            std::span<const float> floats) {
-  if (schema.box) {
-    const auto found = std::ranges::find_if(floats, [](float x) { return !std::isfinite(x); });
-    if (found == floats.end()) return {};
-    return "action " + std::to_string((found - floats.begin()) / schema.action_size()) +
-           " holds a number that is not finite";
-  }
-  if (schema.format_version > 1) return {};
-  const auto found = std::ranges::find_if(numbered, [](int64_t action) { return action < 0; });
-  if (found == numbered.end()) return {};
-  return "action " + std::to_string(found - numbered.begin()) + " is " + std::to_string(*found) +
-         ", expected 0 or more";
-}
-
 EpisodeArrays::EpisodeArrays(const std::filesystem::path& directory)
     // The format version is checked first: another may have other files. Then the starts are read:
     // rows that a writer adds later are after the frames they count.
     : meta(ReadMeta(directory)),
       schema(EpisodeSchema::Parse(meta, (directory / kEpisodeMeta).string())),
       starts(directory / kEpisodeStarts, kNpyInt64, 1),
-      columns(MapColumns(directory, schema)) {
+      columns{MapColumn(directory, schema.columns[kFrames]),
+              MapColumn(directory, schema.columns[kActions]),
+              MapColumn(directory, schema.columns[kRewards]),
+              MapColumn(directory, schema.columns[kTerminations]),
+              MapColumn(directory, schema.columns[kTruncations])},
+      num_episodes(0),
+      num_frames(0) {
   CheckFrames(columns[kFrames]);
+  schema.SetFrameSize(columns[kFrames].shape()[1], columns[kFrames].shape()[2]);
+  if (schema.has_final_frames) final_frames = MapColumn(directory, schema.final_frames());
   CountWholeEpisodes(directory, *this);
-  const auto count = static_cast<size_t>(num_frames);
-  const NpyArray& actions = columns[kActions];
-  const std::string wrong_action =
-      schema.box
-          ? ActionComplaint(
-                schema, {},
-                actions.elements<float>().first(count * static_cast<size_t>(schema.action_size())))
-          : ActionComplaint(schema, actions.elements<int64_t>().first(count), {});
-  if (!wrong_action.empty()) throw FormatError(actions.path().string() + ": " + wrong_action);
+  const std::string wrong_action = WrongAction(*this);
+  if (!wrong_action.empty()) {
+    throw FormatError(columns[kActions].path().string() + ": " + wrong_action);
+  }
   const std::span<const int64_t> bounds = starts.elements<int64_t>();
   for (size_t e = 0; e < static_cast<size_t>(num_episodes); ++e) {
     const auto begin = static_cast<size_t>(bounds[e]);

@@ -1,43 +1,49 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "genie_env/data/action_rule.h"
 #include "genie_env/io/npy.h"
 
 namespace genie_env {
 
-/// A file of an episode store, but for the starts.
+/// An array of a recording, in the file `name`.npy.
 struct EpisodeColumn {
-  const char* file;
-  NpyType type;
-  std::vector<int64_t> row_shape;  ///< of what is stored a frame, or an episode
-  bool of_episodes = false;        ///< whether it has a row an episode, not a row a frame
+  std::string file() const { return name + ".npy"; }
+  bool operator==(const EpisodeColumn& other) const {
+    return name == other.name && type.name == other.type.name && row_shape == other.row_shape;
+  }
 
-  bool operator==(const EpisodeColumn& other) const;
+  std::string name;
+  NpyType type;
+  std::vector<int64_t> row_shape;  ///< without the number of rows
 };
 
-// The columns of every store, in order, and the one that only some have.
-enum : size_t { kFrames, kActions, kRewards, kTerminations, kTruncations, kFinalFrames };
+/// Columns with a row a frame.
+enum : size_t { kFrames, kActions, kRewards, kTerminations, kTruncations, kEpisodeColumns };
 
-/// What the episodes of a store consist of, as its meta.json declares.
+/// The arrays of a recording and its actions, as meta.json declares them.
 struct EpisodeSchema {
-  int64_t format_version = 0;
-  /// Of frames; 0 where format 1 does not say it, but the arrays alone.
-  int64_t height = 0, width = 0;
-  std::optional<std::vector<int64_t>> box;  ///< shape of an action of floats; empty: numbered ones
-  bool final_frames = false;
-
-  /// Format 1 declares no columns: frames of the size that the arrays have, numbered actions from
-  /// 0, no final frames. Throws FormatError, its text beginning with `name`, unless `text` is a
-  /// JSON object that declares what this library knows.
+  /// Reads the text of meta.json, which a file or an argument called `name` holds. Format 1
+  /// declares nothing: actions are numbers from 0, and the size of the frames is left open. Throws
+  /// FormatError.
   static EpisodeSchema Parse(const std::string& text, const std::string& name);
 
-  /// Numbers of an action.
-  int64_t action_size() const;
-  std::vector<EpisodeColumn> columns() const;
+  bool box() const { return columns[kActions].type.name == kNpyFloat32.name; }
+  EpisodeColumn final_frames() const;
+  void SetFrameSize(int64_t height, int64_t width);
+  bool operator==(const EpisodeSchema&) const = default;
+
+  int64_t format_version = 0;
+  std::array<EpisodeColumn, kEpisodeColumns> columns;
+  bool has_final_frames = false;  ///< an array with a row an episode
+  ActionRule actions;
 };
+
+/// Numbers of an action or pixels of a frame: the product of a row's shape.
+int64_t ElementsOf(const std::vector<int64_t>& row_shape);
 
 }  // namespace genie_env

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,35 +12,38 @@ namespace genie_env {
 // A directory of recorded episodes, as standard NumPy arrays over all N frames of all E episodes:
 //
 //     frames.npy          uint8   [N, H, W, 3]
-//     actions.npy         int64   [N]           numbers; or float32 [N, *shape], points of a box
+//     actions.npy         int64   [N]           numbered actions; or
+//                         float32 [N, ...]      points of a box
 //     rewards.npy         float32 [N]
 //     terminations.npy    bool    [N]
 //     truncations.npy     bool    [N]
 //     episode_starts.npy  int64   [E + 1]   episode e is starts[e] .. starts[e + 1]
-//     final_frames.npy    uint8   [E, H, W, 3]  the frame after an episode's last action, where
-//                                               the game shows one (not in format 1)
-//     meta.json           how it was recorded; "format_version" 2 declares the columns that there
-//                         are, 1 has no continuous or negative actions and no final frames
+//     final_frames.npy    uint8   [E, H, W, 3]  where the game shows a frame after the last action
+//     meta.json           how it was recorded; it declares the arrays (docs/formats.md)
 //     .lock               keeps a second writer away, and says which process the first one is
 //     lost_1/, ...        what a writer found beyond the whole episodes, where a part was lost
 //
 // Index t holds frame t, the action chosen on seeing it, and the reward and flags that this action
-// brought; so the last frame that an action was taken on is stored with the flags of the end.
+// brought; so an episode's last frame is stored with its flags.
 //
 // A kill loses the episode in flight at most. After a power loss, or in an incomplete copy, not all
 // of the later episodes is there: reader and writer then hold the whole episodes before the first
 // that is not, and loss() says so. A writer copies the rest to lost_1/ before it goes on. What is
 // damaged otherwise is refused.
+//
+// meta.json of format 2 declares each array ("columns", "episode_columns") and what actions may be
+// ("actions"). Format 1 has neither: its actions are numbers from 0, without final frames. Both are
+// read, and a recording goes on in the format that it was begun in.
 
 /// T frames of one episode, borrowed from the caller.
 struct EpisodeView {
-  std::span<const uint8_t> frames;        ///< T x H x W x 3
-  std::span<const int64_t> actions;       ///< numbered ones
-  std::span<const float> rewards;         ///< T
+  std::span<const uint8_t> frames;   ///< T x H x W x 3
+  std::span<const int64_t> actions;  ///< T, or empty where actions are points of a box
+  std::span<const float> rewards;
   std::span<const uint8_t> terminations;  ///< 0 or 1
   std::span<const uint8_t> truncations;
-  std::span<const float> box_actions = {};    ///< T x shape, instead of numbered ones
-  std::span<const uint8_t> final_frame = {};  ///< H x W x 3, where the store has them
+  std::span<const float> box_actions{};    ///< T x numbers of an action, or empty
+  std::span<const uint8_t> final_frame{};  ///< H x W x 3 where they are declared, or empty
 };
 
 /// Appends whole episodes. An episode is stored once Append has returned; a failure leaves the
@@ -49,25 +51,27 @@ struct EpisodeView {
 class EpisodeWriter {
  public:
   /// Creates the directory, or opens it to go on after its last whole episode (then the frame size
-  /// and the declared columns must be equal). `meta` is the text of meta.json, a JSON object with a
-  /// known "format_version"; an existing one is replaced. Throws std::invalid_argument on wrong
-  /// arguments, FormatError on a damaged directory or one of another format version,
-  /// std::runtime_error when another writer has it open or the disk is full.
+  /// must be equal). `meta` is the text of meta.json, of format 1 or 2; an existing one is
+  /// replaced, which must have declared the same columns and actions, unless there is no episode
+  /// yet. Throws std::invalid_argument on wrong arguments, FormatError on a damaged directory or
+  /// one of another format version, std::runtime_error when another writer has it open or the disk
+  /// is full.
   EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                 const std::string& meta);
   ~EpisodeWriter();
   EpisodeWriter(EpisodeWriter&&) noexcept;
   EpisodeWriter& operator=(EpisodeWriter&&) noexcept;
 
-  /// Throws std::invalid_argument on lengths that disagree or are not those of the columns, an
-  /// action that cannot be, or an episode without an end flag on its last frame alone, and
-  /// std::runtime_error (with what to do) when the disk is full.
+  /// Throws std::invalid_argument on lengths that disagree, an action that meta.json does not
+  /// allow, or an episode without an end flag on its last frame alone, and std::runtime_error (with
+  /// what to do) when the disk is full.
   void Append(const EpisodeView& episode);
 
   int64_t num_episodes() const;
   int64_t num_frames() const;
-  /// The shape of an action in a box; empty where actions are numbered.
-  const std::optional<std::vector<int64_t>>& box() const;
+  bool has_box_actions() const;
+  const std::vector<int64_t>& action_shape() const;  ///< of one action of a box; otherwise empty
+  bool has_final_frames() const;
 
   /// What was lost when the directory was opened and where the rest of it lies, as a sentence;
   /// empty where nothing was missing.
@@ -92,17 +96,17 @@ class EpisodeStore {
   int64_t num_frames() const;
   int64_t height() const;
   int64_t width() const;
-  std::span<const uint8_t> frames() const;   ///< N x H x W x 3
-  std::span<const int64_t> actions() const;  ///< N numbered ones; empty where they are in a box
-  /// The shape of an action in a box; empty where actions are numbered.
-  const std::optional<std::vector<int64_t>>& box() const;
-  std::span<const float> box_actions() const;  ///< N x shape; empty where actions are numbered
-  bool has_final_frames() const;
-  std::span<const uint8_t> final_frames() const;  ///< E x H x W x 3, or empty
+  std::span<const uint8_t> frames() const;  ///< N x H x W x 3
+  bool has_box_actions() const;
+  const std::vector<int64_t>& action_shape() const;  ///< of one action of a box; otherwise empty
+  std::span<const int64_t> actions() const;          ///< N, or empty where actions are of a box
+  std::span<const float> box_actions() const;        ///< N x action_shape, or empty
   std::span<const float> rewards() const;
   std::span<const uint8_t> terminations() const;
   std::span<const uint8_t> truncations() const;
   std::span<const int64_t> episode_starts() const;  ///< E + 1
+  bool has_final_frames() const;
+  std::span<const uint8_t> final_frames() const;  ///< E x H x W x 3, or empty
   const std::string& meta() const;
   const std::string& loss() const;  ///< what is lost, as a sentence; empty: nothing
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -9,7 +10,6 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
-#include "genie_env/core/text.h"
 #include "genie_env/data/episode_arrays.h"
 #include "genie_env/data/episode_store.h"
 #include "genie_env/io/file.h"
@@ -28,7 +28,8 @@ bool Exists(const std::filesystem::path& file) {
   return std::filesystem::exists(file, ignored);
 }
 
-/// The schema of a recording, with the size of its frames.
+/// What `meta` declares. Throws std::invalid_argument where it is not a meta.json, or not of frames
+/// of this size.
 EpisodeSchema CheckArguments(int64_t height, int64_t width, const std::string& meta) {
   if (height < 1 || height > kMaxRecordedSide || width < 1 || width > kMaxRecordedSide) {
     throw std::invalid_argument("frames of " + SizeText(height, width) +
@@ -37,17 +38,39 @@ EpisodeSchema CheckArguments(int64_t height, int64_t width, const std::string& m
   }
   try {
     EpisodeSchema schema = EpisodeSchema::Parse(meta, "meta");
-    if (schema.format_version == 1) {
-      schema.height = height;
-      schema.width = width;
-    } else if (schema.height != height || schema.width != width) {
-      throw std::invalid_argument("frames of " + SizeText(height, width) +
-                                  " were asked for, but meta declares " +
-                                  SizeText(schema.height, schema.width));
+    const std::vector<int64_t> declared = schema.columns[kFrames].row_shape;
+    schema.SetFrameSize(height, width);
+    if (schema.format_version > 1 && declared != schema.columns[kFrames].row_shape) {
+      throw std::invalid_argument("meta declares frames of " + SizeText(declared[0], declared[1]) +
+                                  ", but " + SizeText(height, width) + " were asked for");
     }
     return schema;
   } catch (const FormatError& error) {
     throw std::invalid_argument(error.what());
+  }
+}
+
+/// Throws std::invalid_argument where the episodes in the directory cannot go on as `wanted` says.
+void CheckGoesOn(const std::filesystem::path& directory, const EpisodeSchema& known,
+                 const EpisodeSchema& wanted) {
+  const std::string other = ": choose another directory";
+  if (known.format_version != wanted.format_version) {
+    throw std::invalid_argument(directory.string() + " holds episodes of format " +
+                                std::to_string(known.format_version) + ", but meta is of format " +
+                                std::to_string(wanted.format_version) + other);
+  }
+  const std::vector<int64_t>& size = known.columns[kFrames].row_shape;
+  const std::vector<int64_t>& asked = wanted.columns[kFrames].row_shape;
+  if (size != asked) {
+    throw std::invalid_argument(directory.string() + " holds frames of " +
+                                SizeText(size[0], size[1]) + ", but " +
+                                SizeText(asked[0], asked[1]) + " were asked for" + other);
+  }
+  if (known != wanted) {
+    throw std::invalid_argument(directory.string() +
+                                " holds episodes whose meta.json declares other columns or actions "
+                                "than meta" +
+                                other);
   }
 }
 
@@ -79,27 +102,34 @@ OutputFile Claim(const std::filesystem::path& directory) {
   return lock;
 }
 
+/// The arrays of a recording that a writer extends, but for the starts.
+std::vector<EpisodeColumn> AllColumns(const EpisodeSchema& schema) {
+  std::vector<EpisodeColumn> all(schema.columns.begin(), schema.columns.end());
+  if (schema.has_final_frames) all.push_back(schema.final_frames());
+  return all;
+}
+
 NpyAppender OpenColumn(const std::filesystem::path& directory, const EpisodeColumn& column,
                        Mode mode, size_t header_bytes = kNewNpyHeaderBytes) {
-  return {OutputFile(directory / column.file, mode), column.type, column.row_shape, header_bytes};
+  return {OutputFile(directory / column.file(), mode), column.type, column.row_shape, header_bytes};
 }
 
 /// Makes an empty store. It is complete when episode_starts.npy appears, with the one entry 0.
 void Create(const std::filesystem::path& directory, const EpisodeSchema& schema,
             const std::string& meta) {
-  const std::vector<EpisodeColumn> columns = schema.columns();
+  const std::vector<EpisodeColumn> columns = AllColumns(schema);
   for (const EpisodeColumn& column : columns) {
-    const std::filesystem::path file = directory / column.file;
+    const std::filesystem::path file = directory / column.file();
     // A creation that was killed leaves files without rows. Files with rows are not ours.
     if (Exists(file) && std::filesystem::file_size(file) > kNewNpyHeaderBytes) {
-      throw FormatError(directory.string() + " has a " + column.file + " but no " + kEpisodeStarts +
-                        ": it is not a directory of episodes; choose another one");
+      throw FormatError(directory.string() + " has a " + column.file() + " but no " +
+                        kEpisodeStarts + ": it is not a directory of episodes; choose another one");
     }
   }
   // It is written after the columns: a file without columns is not ours.
-  if (Exists(directory / kEpisodeMeta) && !Exists(directory / columns[kFrames].file)) {
-    throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " +
-                      columns[kFrames].file +
+  const std::string frames = columns[kFrames].file();
+  if (Exists(directory / kEpisodeMeta) && !Exists(directory / frames)) {
+    throw FormatError(directory.string() + " has a " + kEpisodeMeta + " but no " + frames +
                       ": it is not a directory of episodes; choose another one");
   }
   for (const EpisodeColumn& column : columns) {
@@ -114,6 +144,22 @@ void Create(const std::filesystem::path& directory, const EpisodeSchema& schema,
   starts.Write(0, std::as_bytes(std::span(&zero, 1)));
   starts.SetRows(1);
   file.Publish();
+}
+
+/// Makes of a recording without episodes what a creation that was killed leaves: arrays without
+/// rows and no starts.
+void Empty(const std::filesystem::path& directory, const EpisodeArrays& arrays) {
+  for (size_t c = 0; c < kEpisodeColumns; ++c) {
+    OpenColumn(directory, arrays.schema.columns[c], Mode::kExisting,
+               arrays.columns[c].header_bytes())
+        .Truncate(0);
+  }
+  if (arrays.final_frames) {
+    OpenColumn(directory, arrays.schema.final_frames(), Mode::kExisting,
+               arrays.final_frames->header_bytes())
+        .Truncate(0);
+  }
+  std::filesystem::remove(directory / kEpisodeStarts);
 }
 
 /// Copies what lies beyond the whole episodes, of which a part is lost, into a new directory within
@@ -138,10 +184,10 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
     rows.Sync();
   };
   try {
-    const std::vector<EpisodeColumn> columns = arrays.schema.columns();
-    for (size_t c = 0; c < columns.size(); ++c) {
-      copy(arrays.columns[c], columns[c].type, arrays.rows(c));
+    for (size_t c = 0; c < kEpisodeColumns; ++c) {
+      copy(arrays.columns[c], arrays.schema.columns[c].type, arrays.num_frames);
     }
+    if (arrays.final_frames) copy(*arrays.final_frames, kNpyUInt8, arrays.num_episodes);
     copy(arrays.starts, kNpyInt64, arrays.num_episodes);
   } catch (...) {  // nothing was cut yet: half a copy is of no use
     std::error_code ignored;
@@ -154,20 +200,30 @@ std::filesystem::path SetAside(const std::filesystem::path& directory,
 }  // namespace
 
 struct EpisodeWriter::Impl {
-  Impl(const std::filesystem::path& directory, EpisodeSchema given)
-      : lock(Claim(directory)), schema(std::move(given)) {}
+  Impl(const std::filesystem::path& directory, EpisodeSchema wanted)
+      : lock(Claim(directory)), schema(std::move(wanted)) {}
 
   void Open(const std::filesystem::path& directory, const std::string& meta) {
     if (!Exists(directory / kEpisodeStarts)) Create(directory, schema, meta);
-    const EpisodeArrays arrays(directory);
-    CheckSame(directory, arrays.schema);
-    const std::vector<EpisodeColumn> declared = schema.columns();
-    for (size_t c = 0; c < declared.size(); ++c) {
-      columns.push_back(
-          OpenColumn(directory, declared[c], Mode::kExisting, arrays.columns[c].header_bytes()));
+    std::optional<EpisodeArrays> there(std::in_place, directory);
+    if (there->num_episodes == 0 && there->schema != schema) {
+      Empty(directory, *there);
+      Create(directory, schema, meta);
+      there.emplace(directory);
     }
-    columns.emplace_back(OutputFile(directory / kEpisodeStarts, Mode::kExisting), kNpyInt64,
-                         std::vector<int64_t>{}, arrays.starts.header_bytes());
+    const EpisodeArrays& arrays = *there;
+    CheckGoesOn(directory, arrays.schema, schema);
+    const auto open = [&](const EpisodeColumn& column, const NpyArray& array) {
+      return OpenColumn(directory, column, Mode::kExisting, array.header_bytes());
+    };
+    for (size_t c = 0; c < kEpisodeColumns; ++c) {
+      columns.push_back(open(schema.columns[c], arrays.columns[c]));
+    }
+    if (arrays.final_frames) {
+      final_frames.emplace(open(schema.final_frames(), *arrays.final_frames));
+    }
+    starts.emplace(OutputFile(directory / kEpisodeStarts, Mode::kExisting), kNpyInt64,
+                   std::vector<int64_t>{}, arrays.starts.header_bytes());
     num_episodes = arrays.num_episodes;
     num_frames = arrays.num_frames;
     if (!arrays.loss.empty()) {
@@ -178,35 +234,16 @@ struct EpisodeWriter::Impl {
     WriteFileAtomically(directory / kEpisodeMeta, meta);
   }
 
-  void CheckSame(const std::filesystem::path& directory, const EpisodeSchema& known) const {
-    const auto refuse = [&](const std::string& holds, const std::string& asked) {
-      throw std::invalid_argument(directory.string() + " holds " + holds + ", but " + asked +
-                                  " were asked for: choose another directory");
-    };
-    if (known.height != schema.height || known.width != schema.width) {
-      refuse("frames of " + SizeText(known.height, known.width),
-             SizeText(schema.height, schema.width));
-    }
-    if (known.format_version != schema.format_version) {
-      const auto text = [](const EpisodeSchema& s) {
-        return "episodes of format " + std::to_string(s.format_version);
-      };
-      refuse(text(known), text(schema));
-    }
-    if (known.columns() != schema.columns()) {
-      const auto text = [](const EpisodeSchema& s) {
-        return (s.box ? "actions of shape " + TupleText(*s.box) : "numbered actions") +
-               (s.final_frames ? " and final frames" : " without final frames");
-      };
-      refuse(text(known), text(schema));
-    }
+  int64_t action_width() const { return ElementsOf(schema.columns[kActions].row_shape); }
+
+  size_t Steps(const EpisodeView& episode) const {
+    if (!schema.box()) return episode.actions.size();
+    return episode.box_actions.size() / static_cast<size_t>(action_width());
   }
 
   void Check(const EpisodeView& episode) const {
-    const auto frame_bytes = static_cast<size_t>(schema.height * schema.width * 3);
-    const auto action_size = static_cast<size_t>(schema.action_size());
-    const size_t length =
-        schema.box ? episode.box_actions.size() / action_size : episode.actions.size();
+    const size_t length = Steps(episode);
+    const auto frame_bytes = static_cast<size_t>(ElementsOf(schema.columns[kFrames].row_shape));
     const auto expect = [&](const char* name, size_t given, size_t expected) {
       if (given != expected) {
         throw std::invalid_argument(std::string(name) + " has " + std::to_string(given) +
@@ -215,55 +252,50 @@ struct EpisodeWriter::Impl {
       }
     };
     if (length == 0) throw std::invalid_argument("the episode is empty; record at least one step");
-    expect("actions", episode.actions.size(), schema.box ? 0 : length);
-    expect("box_actions", episode.box_actions.size(), schema.box ? length * action_size : 0);
+    const auto width = static_cast<size_t>(action_width());
+    expect("actions", episode.actions.size(), schema.box() ? 0 : length);
+    expect("box_actions", episode.box_actions.size(), schema.box() ? length * width : 0);
     expect("frames", episode.frames.size(), length * frame_bytes);
     expect("rewards", episode.rewards.size(), length);
     expect("terminations", episode.terminations.size(), length);
     expect("truncations", episode.truncations.size(), length);
-    if (episode.final_frame.size() != (schema.final_frames ? frame_bytes : 0)) {
-      throw std::invalid_argument("final_frame has " + std::to_string(episode.final_frame.size()) +
-                                  " elements, expected " +
-                                  (schema.final_frames ? std::to_string(frame_bytes)
-                                                       : "none: meta declares no final frames"));
-    }
-    const std::string wrong_action = ActionComplaint(schema, episode.actions, episode.box_actions);
+    expect("final_frame", episode.final_frame.size(), schema.has_final_frames ? frame_bytes : 0);
+    const std::string wrong_action = schema.box()
+                                         ? schema.actions.Complaint(episode.box_actions, width)
+                                         : schema.actions.Complaint(episode.actions);
     if (!wrong_action.empty()) throw std::invalid_argument("the episode's " + wrong_action);
     const std::string complaint = FlagComplaint(episode.terminations, episode.truncations);
     if (!complaint.empty()) throw std::invalid_argument("the episode " + complaint);
   }
 
   void Write(const EpisodeView& episode) {
-    std::vector<std::span<const std::byte>> rows{
+    const std::array<std::span<const std::byte>, kEpisodeColumns> rows{
         std::as_bytes(episode.frames),
-        schema.box ? std::as_bytes(episode.box_actions) : std::as_bytes(episode.actions),
+        schema.box() ? std::as_bytes(episode.box_actions) : std::as_bytes(episode.actions),
         std::as_bytes(episode.rewards), std::as_bytes(episode.terminations),
         std::as_bytes(episode.truncations)};
-    if (schema.final_frames) rows.push_back(std::as_bytes(episode.final_frame));
-    const auto length = static_cast<int64_t>(episode.rewards.size()), end = num_frames + length;
-    for (size_t c = 0; c < rows.size(); ++c) {
-      columns[c].Write(c == kFinalFrames ? num_episodes : num_frames, rows[c]);
-    }
-    for (size_t c = 0; c < rows.size(); ++c) {
-      columns[c].SetRows(c == kFinalFrames ? num_episodes + 1 : end);
-    }
-    NpyAppender& starts = columns.back();
-    starts.Write(num_episodes + 1, std::as_bytes(std::span(&end, 1)));
-    starts.SetRows(num_episodes + 2);  // The episode is there from here on.
+    const int64_t end = num_frames + static_cast<int64_t>(Steps(episode));
+    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].Write(num_frames, rows[c]);
+    if (final_frames) final_frames->Write(num_episodes, std::as_bytes(episode.final_frame));
+    for (size_t c = 0; c < kEpisodeColumns; ++c) columns[c].SetRows(end);
+    if (final_frames) final_frames->SetRows(num_episodes + 1);
+    starts->Write(num_episodes + 1, std::as_bytes(std::span(&end, 1)));
+    starts->SetRows(num_episodes + 2);  // The episode is there from here on.
     num_frames = end;
     ++num_episodes;
   }
 
   void DropEpisodeInFlight() {
-    columns.back().Truncate(num_episodes + 1);
-    for (size_t c = 0; c + 1 < columns.size(); ++c) {
-      columns[c].Truncate(c == kFinalFrames ? num_episodes : num_frames);
-    }
+    starts->Truncate(num_episodes + 1);
+    for (NpyAppender& column : columns) column.Truncate(num_frames);
+    if (final_frames) final_frames->Truncate(num_episodes);
   }
 
   OutputFile lock;
   EpisodeSchema schema;
-  std::vector<NpyAppender> columns;  // in the order of the schema's, then the starts
+  std::vector<NpyAppender> columns;  // in the order of the schema's
+  std::optional<NpyAppender> final_frames;
+  std::optional<NpyAppender> starts;
   int64_t num_episodes = 0;
   int64_t num_frames = 0;
   std::string loss;
@@ -271,7 +303,8 @@ struct EpisodeWriter::Impl {
 
 EpisodeWriter::EpisodeWriter(const std::filesystem::path& directory, int64_t height, int64_t width,
                              const std::string& meta) {
-  impl_ = std::make_unique<Impl>(directory, CheckArguments(height, width, meta));
+  EpisodeSchema schema = CheckArguments(height, width, meta);
+  impl_ = std::make_unique<Impl>(directory, std::move(schema));
   impl_->Open(directory, meta);
 }
 EpisodeWriter::~EpisodeWriter() = default;
@@ -297,7 +330,11 @@ void EpisodeWriter::Append(const EpisodeView& episode) {
 
 int64_t EpisodeWriter::num_episodes() const { return impl_->num_episodes; }
 int64_t EpisodeWriter::num_frames() const { return impl_->num_frames; }
-const std::optional<std::vector<int64_t>>& EpisodeWriter::box() const { return impl_->schema.box; }
+bool EpisodeWriter::has_box_actions() const { return impl_->schema.box(); }
+const std::vector<int64_t>& EpisodeWriter::action_shape() const {
+  return impl_->schema.columns[kActions].row_shape;
+}
+bool EpisodeWriter::has_final_frames() const { return impl_->schema.has_final_frames; }
 const std::string& EpisodeWriter::loss() const { return impl_->loss; }
 
 }  // namespace genie_env

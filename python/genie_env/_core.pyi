@@ -67,7 +67,7 @@ class EpisodeWriter:
     has one writer at a time. The writer is a context manager that closes the files. A call while
     another thread is in one raises Busy; `close` waits.
     
-        meta = {"format_version": 1, "game": "my-game"}
+        meta = {"format_version": 1, "game": "my-game", "actions": ["left", "right"]}
         with EpisodeWriter("data/take-cover", 64, 64, json.dumps(meta)) as writer:
             writer.append(frames, actions, rewards, terminations, truncations)
     """
@@ -78,10 +78,10 @@ class EpisodeWriter:
     def __init__(self, directory: os.PathLike | str | bytes, height: typing.SupportsInt, width: typing.SupportsInt, meta: str) -> None:
         """
         Creates the directory, or continues after its last whole episode (frames must then have the same
-        size, and the columns be the same).
+        size).
         
-        `meta` is the text of meta.json, a JSON object: "format_version" 2 declares the "columns" that there
-        are, 1 has int64 actions and no final frames. An existing one is replaced. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
+        `meta` is the text of meta.json, of format 1 or 2 (docs/formats.md); an existing one is replaced,
+        which must have declared the same columns and actions. Raises ValueError on wrong arguments, FormatError on a damaged directory or one of another
         format version, RuntimeError when another writer has it open or the disk is full. Warns
         (RuntimeWarning) of episodes that a power loss or an incomplete copy took; what is left of them is
         copied to lost_1/ within the directory.
@@ -92,7 +92,7 @@ class EpisodeWriter:
         
         frames uint8 [T, height, width, 3], actions int64 [T] or float32 [T, ...] as meta declares, rewards
         float32 [T], terminations and truncations bool [T], one of them true at the last step and none
-        before; final_frame uint8 [height, width, 3] where meta declares it. Raises ValueError on
+        before, final_frame uint8 [height, width, 3] where meta declares final frames. Raises ValueError on
         other arguments, RuntimeError when the disk is full; appending works again once there is room.
         """
     def close(self) -> None:
@@ -125,7 +125,7 @@ class EpisodeStore:
     @property
     def actions(self) -> numpy.ndarray:
         """
-        int64 [N], or, in a box, float32 [N, ...]
+        int64 [N] of numbered actions, float32 [N, ...] of a box
         """
     @property
     def episode_starts(self) -> numpy.typing.NDArray[numpy.int64]:

@@ -500,9 +500,10 @@ std::vector<Hostile> HostileFiles() {
       {"meta cut short", "meta.json", "{\"a\": ", "meta.json is not valid JSON at byte 7"},
       {"another version", "meta.json", R"({"format_version": 3})",
        "meta.json: \"format_version\" is 3, but this genie_env reads 1 to 2: install one that "
-       "matches "
-       "the recording"},
+       "matches the recording"},
       {"no version", "meta.json", "{}", "meta.json has no \"format_version\", expected 1 to 2"},
+      {"a version that declares nothing", "meta.json", R"({"format_version": 2})",
+       "meta.json has no \"columns\""},
   };
 }
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
-from genie_env.games.frames import Frames
 from genie_env.games.real_env import RealEnv
 from genie_env.games.registry import register_game
 
@@ -74,7 +73,7 @@ class GoldRushGame(Game):
         return FRAME_SIZE
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        return RealEnv(GoldRush(), self.frame_skip, Frames(size=FRAME_SIZE))
+        return RealEnv(GoldRush(), self.frame_skip, FRAME_SIZE)
 
     def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
         if policy == "eastwards":

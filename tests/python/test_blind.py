@@ -9,12 +9,24 @@ import pytest
 
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.games.base import Game
-from genie_env.games.blind import explored_actions
+from genie_env.games import blind
 from genie_env.games.doom import LEFT, RIGHT, STAY
 from genie_env.games.registry import find_game
 
 DOOM = find_game("doom-take-cover")
 NAMES = [name.replace("K", "60") for name in DOOM.policies]
+
+
+def numbered(count: int, start: int = 0) -> DiscreteActions:
+    return DiscreteActions(tuple(map(str, range(count))), start)
+
+
+def explored_actions(
+    fraction: float, seed: int, steps: int, count: int, frame_skip: int = 1
+) -> np.ndarray:
+    """An action, or -1 where the policy plays itself."""
+    overruled, actions = blind.explored_actions(fraction, seed, steps, numbered(count), frame_skip)
+    return np.where(overruled, actions, -1)
 
 
 class Numbered(Game):
@@ -27,10 +39,6 @@ class Numbered(Game):
     @property
     def actions(self) -> DiscreteActions:
         return numbered(int(self.name))
-
-
-def numbered(count: int) -> DiscreteActions:
-    return DiscreteActions(tuple(map(str, range(count))))
 
 
 def blind_actions(
@@ -60,11 +68,8 @@ def test_policies_count_tics_whatever_the_frame_skip(name: str) -> None:
     """A sweep of 60 tics is 15 steps of 4."""
     tics = blind_actions(name, 7, 2100)
     assert np.array_equal(blind_actions(name, 7, 525, frame_skip=4), tics[::4])
-    overruled = explored_actions(0.5, 7, 2100, numbered(3))
-    for kept, every in zip(
-        explored_actions(0.5, 7, 525, numbered(3), frame_skip=4), overruled, strict=True
-    ):
-        assert np.array_equal(kept, every[::4])
+    overruled = explored_actions(0.5, 7, 2100, 3)
+    assert np.array_equal(explored_actions(0.5, 7, 525, 3, frame_skip=4), overruled[::4])
 
 
 @pytest.mark.parametrize("name", ["random", "held", "long-held", "sweeps"])
@@ -105,13 +110,13 @@ def test_the_mixture_has_its_parts() -> None:
 
 
 def test_explored_actions_take_their_part_of_the_time() -> None:
-    overruled, schedule = explored_actions(0.3, 5, 100_000, numbered(3))
-    assert overruled.mean() == pytest.approx(0.3, abs=0.03)
-    assert set(schedule[overruled]) == {LEFT, STAY, RIGHT}
-    assert not explored_actions(0, 5, 100, numbered(3))[0].any()
-    assert explored_actions(1, 5, 100, numbered(3))[0].all()
+    schedule = explored_actions(0.3, 5, 100_000, 3)
+    assert (schedule >= 0).mean() == pytest.approx(0.3, abs=0.03)
+    assert set(schedule) == {-1, LEFT, STAY, RIGHT}
+    assert (explored_actions(0, 5, 100, 3) == -1).all()
+    assert (explored_actions(1, 5, 100, 3) >= 0).all()
     with pytest.raises(ValueError, match="explore is 1.5; expected a fraction of the time, 0 to 1"):
-        explored_actions(1.5, 0, 10, numbered(3))
+        explored_actions(1.5, 0, 10, 3)
 
 
 @pytest.mark.parametrize("name", ["", "sweep", "sweep:0", "sweep:-3", "sweep:K", "hold"])
@@ -137,37 +142,5 @@ def test_seeds_give_the_episodes_that_they_gave_in_earlier_versions() -> None:
     for seed in range(40):
         digest.update(blind_actions("mixture", seed, 300).tobytes())
         digest.update(blind_actions("held", seed, 300, num_actions=5).tobytes())
-        overruled, schedule = explored_actions(0.4, seed, 300, numbered(3), frame_skip=2)
-        digest.update(np.where(overruled, schedule, -1).tobytes())
+        digest.update(explored_actions(0.4, seed, 300, 3, frame_skip=2).tobytes())
     assert digest.hexdigest()[:16] == "5243a5fc180c9ea5"
-
-
-class Continuous(Numbered):
-    """The same with two numbers an action, from -1 to 1 and from 0 to 3."""
-
-    @property
-    def actions(self) -> BoxActions:  # type: ignore[override]
-        return BoxActions((2,), (-1.0, 0.0), (1.0, 3.0))
-
-
-@pytest.mark.parametrize("name", ["random", "held", "long-held"])
-def test_continuous_actions_fill_their_box(name: str) -> None:
-    game = Continuous("box")
-    actions = game.blind_actions(name, 7, 20_000)
-    assert actions.shape == (20_000, 2) and actions.dtype == np.float32
-    assert np.array_equal(game.blind_actions(name, 7, 100), actions[:100])
-    assert (actions.min(0) >= [-1, 0]).all() and (actions.max(0) <= [1, 3]).all()
-    assert actions.mean(0) == pytest.approx([0, 1.5], abs=0.25)
-    changes = (actions[1:] != actions[:-1]).any(1).mean()
-    assert changes == pytest.approx({"random": 1, "held": 1 / 5.5, "long-held": 0.04}[name], rel=0.2)
-    skipped = Continuous("box", 4).blind_actions(name, 7, 5000)
-    assert np.array_equal(skipped, actions[::4])
-
-
-def test_actions_numbered_from_elsewhere_are_the_games_own() -> None:
-    class Offset(Numbered):
-        @property
-        def actions(self) -> DiscreteActions:
-            return DiscreteActions(("a", "b", "c"), start=-5)
-
-    assert set(Offset("offset").blind_actions("held", 0, 1000)) == {-5, -4, -3}

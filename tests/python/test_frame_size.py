@@ -100,7 +100,7 @@ def test_an_environment_that_is_not_what_its_game_says_is_named(tmp_path: Path) 
         def make(self) -> object:
             return find_game("toy_games:Counter-v0").make()
 
-    with pytest.raises(ValueError, match=r"says that its frames are \(8, 8, 3\) and its actions 2"):
+    with pytest.raises(ValueError, match=r"says that its frames are \(8, 8, 3\) and its actions Discrete\(2\)"):
         start_game(Larger("toy_games:Counter-v0"))
 
 

@@ -21,7 +21,6 @@ from genie_env.cli.record import record
 from genie_env.data.players import BlindPlayer, start_game
 from genie_env.data.workers import play_episodes
 from genie_env.games.base import Game
-from genie_env.games.frames import Frames
 from genie_env.games.real_env import BadEnvironment, RealEnv
 from genie_env.games.registry import find_game
 
@@ -197,7 +196,7 @@ def test_rewards_of_held_actions_must_have_a_finite_sum() -> None:
             frame, _, *rest = super().step(action)
             return frame, 3e38, *rest
 
-    env = RealEnv(Rich(), 2, Frames())
+    env = RealEnv(Rich(), 2, (64, 64))
     env.reset(seed=0)
     with pytest.raises(
         BadEnvironment, match="the reward of Rich is 6e.38; expected a finite number"

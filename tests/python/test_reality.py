@@ -105,9 +105,9 @@ def test_records_an_agent_and_what_surrounds_it(
     store = EpisodeStore(tmp_path)
     for index, (first, end) in enumerate(pairwise(store.episode_starts)):
         seeds = EpisodeSeeds.of(SEED, index)
-        planned = explored_actions(0.5, seeds.policy, end - first, 3)
-        assert 0 < (planned >= 0).mean() < 1
-        assert np.array_equal(store.actions[first:end][planned >= 0], planned[planned >= 0])
+        overruled, planned = explored_actions(0.5, seeds.policy, end - first, player.game.actions)
+        assert 0 < overruled.mean() < 1
+        assert np.array_equal(store.actions[first:end][overruled], planned[overruled])
     with pytest.raises(ValueError, match="recorded otherwise .explore was 0.5 and is now 0.0.;"):
         record_episodes(player, tmp_path, 3, workers=1)
 

@@ -16,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import toy_games  # noqa: F401  (registers them)
@@ -25,15 +24,14 @@ from genie_env._core import EpisodeStore
 from genie_env.cli.record import record
 from genie_env.data.episode import Episode
 from genie_env.data.frame_rate import pace
-from genie_env.data.players import BlindPlayer, EpisodeSeeds, start_game
+from genie_env.data.players import BlindPlayer, EpisodeSeeds
 from genie_env.data.recording import record_episodes
-from genie_env.data.recording_metadata import check_taken, recorded_actions, recorded_score
+from genie_env.data.recording_metadata import recorded_game, recorded_score
 from genie_env.data.workers import play_episodes
 from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import Score
 from genie_env.games.doom import DoomTakeCover
-from genie_env.games.frames import Frames
-from genie_env.games.registry import find_game
+from genie_env.games.registry import find_game, game_as_recorded
 
 DOOM = "doom-take-cover"
 TESTS = Path(__file__).parent
@@ -82,14 +80,15 @@ def test_meta_says_how_it_was_recorded(tmp_path: Path) -> None:
     record_episodes(BlindPlayer(find_game(DOOM, frame_skip=2), 7, ("left",)), tmp_path, 1, workers=1)
     meta = json.loads((tmp_path / "meta.json").read_text())
     assert meta["game"] == DOOM and meta["seed"] == 7 and meta["frame_skip"] == 2
-    assert meta["policies"] == ["left"] and meta["actions"]["meanings"] == ["left", "stay", "right"]
+    assert meta["policies"] == ["left"] and "final_frames" not in meta["episode_columns"]
+    actions = {"type": "discrete", "meanings": ["left", "stay", "right"], "start": 0}
+    assert meta["actions"] == actions and meta["format_version"] == 2 and meta["max_steps"] == 2100
     assert meta["settings"]["skill"] == 4 and meta["settings"]["vizdoom"].startswith("1.")
     assert meta["score"] == {"name": "survival", "unit": "tics", "higher_is_better": True}
     assert meta["frame"] == {"height": 64, "width": 64} and meta["frames_per_second"] == 17.5
     assert set(meta["versions"]) >= {"genie_env", "gymnasium", "numpy"}
-    store = EpisodeStore(tmp_path)
-    assert set(store.rewards[:-1]) == {2.0}  # two tics a frame, of one point each
-    assert store.final_frames is None  # the game shows none after death
+    rewards = EpisodeStore(tmp_path).rewards
+    assert set(rewards[:-1]) == {2.0}  # two tics a frame, of one point each
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 20])
@@ -131,80 +130,6 @@ def test_rendered_frames_are_resized(tmp_path: Path) -> None:
     assert [frame.max() for frame in frames] == list(range(len(frames)))
 
 
-def store_of(directory: Path, game: str, policy: str = "random", **more: Any) -> EpisodeStore:
-    record_episodes(BlindPlayer(find_game(game, **more), 0, (policy,)), directory, 3, workers=1)
-    return EpisodeStore(directory)
-
-
-def test_continuous_actions_are_recorded(tmp_path: Path) -> None:
-    store = store_of(tmp_path / "one", "toy_games:Double-v0")
-    assert store.actions.dtype == np.float32 and store.actions.shape == (store.num_frames, 2)
-    np.testing.assert_allclose(store.rewards, store.actions.sum(1), rtol=1e-6)
-    meta = json.loads(store.meta)
-    assert meta["columns"]["actions"] == {"dtype": "float32", "shape": [2]}
-    assert meta["actions"] == {"type": "box", "shape": [2], "low": [0, 0], "high": [1, 1]}
-    notice = "Double-v0's actions are float64; they are recorded as float32"
-    assert notice in find_game("toy_games:Double-v0").notices[0]
-    again = store_of(tmp_path / "two", "toy_games:Double-v0")
-    assert np.array_equal(again.actions, store.actions)
-
-
-def test_several_choices_at_once_are_numbered(tmp_path: Path) -> None:
-    store = store_of(tmp_path, "toy_games:Several-v0")
-    assert set(store.actions) <= set(range(6))
-    first, second = store.actions // 3, 5 + store.actions % 3
-    assert np.array_equal(store.rewards, 10 * first + second)
-    meta = json.loads(store.meta)
-    assert meta["actions"]["meanings"] == ["0 5", "0 6", "0 7", "1 5", "1 6", "1 7"]
-    assert meta["flattened_actions"] == [[0, 2], [5, 3]]
-
-
-def test_actions_keep_their_numbers_and_names(tmp_path: Path) -> None:
-    store = store_of(tmp_path, "toy_games:Offset-v0")
-    assert set(store.actions) == {3, 4} and np.array_equal(store.rewards, store.actions)
-    actions = recorded_actions(tmp_path, store)
-    assert actions == DiscreteActions(("SLOW", "FAST"), start=3)
-    file = tmp_path / "meta.json"
-    meta = {**json.loads(file.read_text()), "actions": actions.as_json() | {"start": 4}}
-    file.write_text(json.dumps(meta))
-    with pytest.raises(ValueError, match=r"is 3, expected 4 to 5: .*meta.json names 2 actions"):
-        check_taken(tmp_path, store, recorded_actions(tmp_path, EpisodeStore(tmp_path)))
-
-
-def test_the_frame_after_the_last_action_is_kept(tmp_path: Path) -> None:
-    store = store_of(tmp_path, "toy_games:Counter-v0")
-    assert store.final_frames is not None
-    lengths = np.diff(store.episode_starts)
-    assert store.final_frames[:, 0, 0, 0].tolist() == lengths.tolist()
-    assert not store.final_frames.flags.writeable
-
-
-def test_frames_are_rendered_cut_and_padded(tmp_path: Path) -> None:
-    frames = Frames("render", crop=(8, 0, 0, 16), pad=(0, 8, 0, 0), size=None)
-    store = store_of(tmp_path, "toy_games:Rendered-v0", frames=frames)
-    assert (store.height, store.width) == (32 - 8 + 8, 48 - 16)
-    assert (store.frames[:, -8:] == 0).all() and (store.frames[1, :-8] == 1).all()
-    assert Frames.of_json(json.loads(store.meta)["frames"]) == frames
-    with pytest.raises(ValueError, match='"frames" is .*"source" is none of auto, observation and'):
-        Frames.of_json({**frames.as_json(), "source": "mirror"})
-
-
-def test_a_function_makes_the_environment(tmp_path: Path) -> None:
-    store = store_of(tmp_path, "toy_games:makes_a_counter", env_args={"size": 32})
-    assert set(store.rewards) == {0, 100}
-    meta = json.loads(store.meta)
-    assert (meta["game"], meta["env_args"]) == ("toy_games:makes_a_counter", {"size": 32})
-
-
-def test_points_outside_their_box_are_refused() -> None:
-    env = start_game(find_game("toy_games:Double-v0"))
-    env.reset(seed=0)
-    env.step(np.array([1.0000001, 0], np.float32))
-    for wrong in ([1.1, 0], [np.nan, 0], [0.5]):
-        with pytest.raises(gymnasium.error.InvalidAction, match="expected a point of Box"):
-            env.step(np.array(wrong, np.float32))
-
-
 # Order and resuming: the same bytes, however it came about.
 
 
@@ -230,7 +155,7 @@ def test_other_arguments_are_refused_and_change_nothing(tmp_path: Path) -> None:
         (toy(seed=2), "seed was 1 and is now 2"),
         (toy(seed=1, frame_skip=4), "frame_skip was 1 and is now 4"),
         (toy(seed=1, policies=("random",)), r"policies was \['held'\] and is now \['random'\]"),
-        (toy(seed=1, env_args={"size": 64}), r"env_args was \{\} and is now \{'size': 64\}"),
+        (toy(seed=1, env_args={"size": 64}), r"settings was \{\} and is now \{'size': 64\}"),
     ]:
         with pytest.raises(ValueError, match=f"recorded otherwise .{difference}.; give the same"):
             record_episodes(other, tmp_path, 4, workers=1)
@@ -387,14 +312,6 @@ def test_blind_workers_do_without_torch() -> None:
     [
         ({"game": "NoSuchGame-v0"}, "unknown game 'NoSuchGame-v0' .*; expected 'doom-take-cover'"),
         ({"game": "toy_games:Unseen-v0"}, "Unseen-v0 has no frames: its observations are Box"),
-        ({"game": "toy_games:Unbounded-v0"}, r"actions of .*Unbounded-v0 are Box.*, expected a bounded"),
-        ({"game": "toy_games:Dictated-v0"}, r"actions of this environment are Dict.*; expected Disc"),
-        ({"game": "toy_games:Wide-v0"}, r"the actions are MultiBinary.*: 4,096 in all, expected at"),
-        ({"game": "toy_games:Counter-v0", "frames": "mirror"}, "--frames is 'mirror'; expected auto or"),
-        ({"game": "toy_games:Counter-v0", "crop": "1,2"}, "--crop is '1,2'; expected pixels at the top"),
-        ({"game": "toy_games:Counter-v0", "crop": "99,0,0,0"}, "cropping .* leaves nothing of pictures"),
-        ({"game": "toy_games:no_function"}, "unknown game 'toy_games:no_function'"),
-        ({"game": "toy_games:gives_a_list"}, "gives_a_list gave list, expected a gymnasium.Env"),
         ({"game": DOOM, "policy": ["hold"]}, "unknown policy 'hold'; expected one of random"),
         ({"game": "toy_games:Counter-v0", "policy": ["left"]}, "unknown policy 'left'; expected one of random, held, long-held, the blind"),
         ({"game": DOOM, "env_args": "{"}, "--env-args '{' is not JSON"),
@@ -435,16 +352,31 @@ def forget(file: Path, *keys: str) -> None:
     file.write_text(json.dumps({key: meta[key] for key in meta if key not in keys}))
 
 
+def as_format_1(file: Path) -> None:
+    meta = json.loads(file.read_text())
+    later = ("columns", "episode_columns", "env_args", "max_steps")
+    first = {"format_version": 1, "actions": meta["actions"]["meanings"]}
+    kept = {key: meta[key] for key in meta if key not in later}
+    file.write_text(json.dumps({**kept, **first}))
+
+
 LATER = ("score", "frame", "frames_per_second")
 
 
-def test_an_older_recording_is_resumed(tmp_path: Path) -> None:
+def test_a_recording_of_format_1_is_read_and_goes_on_elsewhere(tmp_path: Path) -> None:
     player = BlindPlayer(find_game(DOOM), 1, ("left",))
-    record_episodes(player, tmp_path / "whole", 2, workers=1)
+    record_episodes(player, tmp_path / "new", 1, workers=1)
     record_episodes(player, tmp_path / "old", 1, workers=1)
-    forget(tmp_path / "old" / "meta.json", *LATER)
-    record_episodes(player, tmp_path / "old", 2, workers=1)
-    assert files_of(tmp_path / "old") == files_of(tmp_path / "whole")
+    as_format_1(tmp_path / "old" / "meta.json")
+    before = files_of(tmp_path / "old")
+    with pytest.raises(ValueError, match="old holds episodes of format 1, .* give another --out"):
+        record_episodes(player, tmp_path / "old", 2, workers=1)
+    assert files_of(tmp_path / "old") == before
+    directories = [tmp_path / "old", tmp_path / "new"]
+    stores = [EpisodeStore(directory) for directory in directories]
+    recorded = recorded_game(directories, stores)
+    assert recorded.actions == DiscreteActions(("left", "stay", "right"))
+    assert game_as_recorded(json.loads(stores[0].meta)) == player.game
 
 
 def test_an_older_recording_says_its_rate_and_its_score_by_the_games_name(tmp_path: Path) -> None:

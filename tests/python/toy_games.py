@@ -110,70 +110,6 @@ class Steered(Counter):
         self.action_space = spaces.Box(-1, 1, (1,))  # type: ignore[assignment]
 
 
-class Double(Steered):
-    """Takes two numbers in float64, of 0 to 1; gives their sum."""
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
-        self.action_space = spaces.Box(0, 1, (2,), np.float64)  # type: ignore[assignment]
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        assert action.dtype == np.float64 and self.action_space.contains(action)
-        return super().step(action.sum())
-
-
-class Unbounded(Counter):
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
-        self.action_space = spaces.Box(-np.inf, np.inf, (1,))  # type: ignore[assignment]
-
-
-class Dictated(Counter):
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
-        self.action_space = spaces.Dict(a=spaces.Discrete(2))  # type: ignore[assignment]
-
-
-class Wide(Counter):
-    """Too many choices at once."""
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
-        self.action_space = spaces.MultiBinary(12)  # type: ignore[assignment]
-
-
-class Several(Counter):
-    """Two choices at once: of 2 and, from 5 on, of 3. Gives ten times the first and the second."""
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
-        self.action_space = spaces.MultiDiscrete([2, 3], start=[0, 5])  # type: ignore[assignment]
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        assert self.action_space.contains(action)
-        return super().step(10 * action[0] + action[1])
-
-
-class Offset(Counter):
-    """Its actions are 3 and 4, and have names."""
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
-        self.action_space = spaces.Discrete(2, start=3)
-
-    def get_action_meanings(self) -> list[str]:
-        return ["SLOW", "FAST"]
-
-
-def makes_a_counter(size: int = 64) -> Any:
-    """An environment as a user wraps it."""
-    return gymnasium.wrappers.TransformReward(Counter(size=size), lambda reward: 100 * reward)
-
-
-def gives_a_list() -> Any:
-    return []
-
-
 class Odd(Counter):
     """A Counter that gives other things: `change` maps names of ODD to what the environment gives in
     that place, from step `since` on; `space` is the observation space, `rendered` what it renders."""
@@ -271,8 +207,5 @@ ODD: dict[str, Any] = {
     "1.0": 1.0,
 }
 
-for game in (
-    *(Counter, Rendered, Unseen, Steered, Double, Unbounded, Dictated, Wide, Several, Offset),
-    Odd,
-):
+for game in (Counter, Rendered, Unseen, Steered, Odd):
     gymnasium.register(f"{game.__name__}-v0", game)

@@ -17,8 +17,8 @@ from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
 from genie_env.envs.world_card import read_config
 from genie_env.games.base import Game, Score
-from genie_env.games.frames import Frames, FrameSize
-from genie_env.games.registry import find_game, is_known, registered_games
+from genie_env.games.frames import FrameSize
+from genie_env.games.registry import find_game, game_as_recorded, is_known, registered_games
 
 
 def real_game(world: Path) -> Game:
@@ -47,16 +47,10 @@ def real_game(world: Path) -> Game:
     if type(frame_skip) is not int or frame_skip < 1:
         raise ValueError(f'{file}: "frame_skip" is {frame_skip!r}; expected 1 or more')
     try:
-        args, frames = config.get("real_game_args", {}), config.get("real_game_frames")
-        if not isinstance(args, dict):
-            raise ValueError(f'"real_game_args" is {args!r}; expected an object')
-        return find_game(
-            name,
-            frame_skip=frame_skip,
-            env_args=args,
-            frame_size=_frame_size(config.get("frame")),
-            frames=None if frames is None else Frames.of_json(frames),
-        )
+        recorded = config.get("real_game_recorded")
+        if isinstance(recorded, dict):
+            return game_as_recorded({**recorded, "game": name, "frame_skip": frame_skip})
+        return find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

@@ -15,9 +15,15 @@ from rich.table import Table
 from genie_env._core import EpisodeStore
 from genie_env.data.frame_rate import pace
 from genie_env.data.inspection import Contents, contact_sheet
-from genie_env.data.recording_metadata import has_actions, read_meta, recorded_score
-from genie_env.envs.actions import actions_of_json
+from genie_env.data.recording_metadata import (
+    declared_actions,
+    has_actions,
+    read_meta,
+    recorded_score,
+)
+from genie_env.envs.actions import Actions, BoxActions, DiscreteActions
 from genie_env.games.base import rounded
+from genie_env.games.frames import Preprocessing
 from genie_env.media.pictures import save_picture
 
 _BAR = 40  # characters of the longest bar
@@ -56,6 +62,10 @@ def inspect(
     )
     show(f"{directory}: {store.num_episodes:,} episodes, {store.num_frames:,} frames")
     show(f"frames {store.height} x {store.width}; {origin}")
+    if "preprocessing" in meta:
+        show(f"pictures from {_pictures_words(meta['preprocessing'])}")
+    if store.final_frames is not None:
+        show("the frame after each episode's last action is kept as well")
     if store.num_episodes == 0:
         return
     contents = Contents.of(store)
@@ -77,29 +87,31 @@ def inspect(
     names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     _print_histogram(console, "episodes by their steps", names, counts)
     if not frames_only:
-        _print_actions(console, contents, _meanings(meta.get("actions")))
+        _print_actions(console, contents, declared_actions(directory, store))
 
     file = picture or directory / "contact_sheet.png"
     save_picture(file, Image.fromarray(contact_sheet(store)))
     show(f"contact sheet: {file}")
 
 
-def _meanings(actions: Any) -> dict[int, str]:
-    """What numbered actions mean, as far as a meta.json says it."""
-    if isinstance(actions, list):
-        return dict(enumerate(actions))
-    try:
-        known = actions_of_json(actions)
-    except ValueError:
-        return {}
-    return dict(enumerate(known.meanings, known.start)) if hasattr(known, "meanings") else {}
+def _pictures_words(value: dict[str, Any]) -> str:
+    """What was done to a game's pictures, in words."""
+    pictures = Preprocessing.of_json(value)
+    done = [
+        f"{name} by {', '.join(map(str, margins))} (top, bottom, left, right)"
+        for name, margins in (("cropped", pictures.crop), ("padded", pictures.pad))
+        if any(margins)
+    ]
+    if pictures.resize is not None:
+        done.append("resized to {} x {}".format(*pictures.resize))
+    return ", ".join([f"the {value.get('from', 'game')}", *done])
 
 
-def _print_actions(console: Console, contents: Contents, known: dict[int, str]) -> None:
-    if contents.numbers.shape[1]:
-        _print_numbers(console, contents.numbers)
+def _print_actions(console: Console, contents: Contents, actions: Actions | None) -> None:
+    if len(contents.numbers):
+        _print_numbers(console, contents.numbers, actions)
     else:
-        _print_choices(console, contents, known)
+        _print_counts(console, contents, actions)
     # Doubling classes: 1, 2, 3 to 4, 5 to 8, ...
     classes = np.ceil(np.log2(contents.holds)).astype(int)
     counts = np.bincount(classes, weights=contents.holds).astype(np.int64)
@@ -107,17 +119,22 @@ def _print_actions(console: Console, contents: Contents, known: dict[int, str]) 
     _print_histogram(console, "steps by how long their action was held", names, counts)
 
 
-def _print_numbers(console: Console, numbers: NDArray[np.float32]) -> None:
-    table = Table(title="continuous actions", title_justify="left", box=None)
-    for column in ("number", "mean", "std", "min", "max"):
+def _print_numbers(
+    console: Console, numbers: NDArray[np.float64], actions: Actions | None
+) -> None:
+    table = Table(title="numbers of an action", title_justify="left", box=None)
+    for column in ("", "mean", "std", "least", "largest", "bounds"):
         table.add_column(column, justify="right")
-    for index, column in enumerate(numbers.T.astype(np.float64)):
-        found = (column.mean(), column.std(), column.min(), column.max())
-        table.add_row(str(index), *(f"{value:.3g}" for value in found))
+    for index, row in enumerate(numbers):
+        box = actions if isinstance(actions, BoxActions) else None
+        bounds = "" if box is None else f"{box.low[index]:g} to {box.high[index]:g}"
+        table.add_row(str(index), *(f"{number:.3g}" for number in row), bounds)
     console.print(table)
 
 
-def _print_choices(console: Console, contents: Contents, known: dict[int, str]) -> None:
+def _print_counts(console: Console, contents: Contents, actions: Actions | None) -> None:
+    numbered = isinstance(actions, DiscreteActions)
+    known = dict(enumerate(actions.meanings, actions.start)) if numbered else {}
     chosen = sorted(known.keys() | contents.actions.keys())
     nameless = "(not in meta.json)" if known else ""
     names = [f"{action} {known.get(action, nameless)}" for action in chosen]

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -22,11 +22,11 @@ from genie_env.cli.options import (
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import networks_that_take, parse_frame_size
 from genie_env.data.players import BlindPlayer
-from genie_env.data.progress import Progress, say
+from genie_env.data.progress import Progress
 from genie_env.data.recording import RecordedPlayer, record_episodes
-from genie_env.games.base import Game
+from genie_env.games.base import FrameSize, Game
 from genie_env.games.blind import GENERAL_POLICIES
-from genie_env.games.frames import Frames, FrameSize, Sides, Source
+from genie_env.games.frames import NO_MARGINS, Margins
 from genie_env.games.registry import find_game, registered_games
 
 
@@ -48,8 +48,7 @@ def record(
         str,
         typer.Argument(
             help="doom-take-cover, or the id of a Gymnasium environment with pictures "
-            "(module:Name where a module of yours registers it), or module:function, a function of "
-            "yours that makes an environment"
+            "(module:Name where a module of yours registers it)"
         ),
     ],
     out: Annotated[
@@ -81,19 +80,33 @@ def record(
         ),
     ] = None,
     frames: Annotated[
-        str,
+        Literal["observation", "render"] | None,
         typer.Option(
-            help="where a Gymnasium environment's pictures come from: auto (the observation where "
-            "it is a colour image, else what is rendered), observation or render"
+            help="where the frames come from: the observation, or what the environment renders "
+            "[default: the observation where it is a colour picture]"
         ),
-    ] = "auto",
+    ] = None,
     crop: Annotated[
         str | None,
-        typer.Option(help="pixels to cut at the top, bottom, left and right, as in 0,20,0,0"),
+        typer.Option(
+            metavar="TOP,BOTTOM,LEFT,RIGHT",
+            help="pixels to cut off the environment's pictures, before they are resized",
+        ),
     ] = None,
     pad: Annotated[
         str | None,
-        typer.Option(help="pixels of black to add there after cutting, as in 0,0,16,16"),
+        typer.Option(
+            metavar="TOP,BOTTOM,LEFT,RIGHT",
+            help="black pixels to add to the pictures, after they are cropped",
+        ),
+    ] = None,
+    make: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="a function of yours that returns the environment, as a wrapped one; GAME is then "
+            "the name that the game is to have, and --env-args are the function's keywords",
+        ),
     ] = None,
     seed: SeedOption = 0,
     policy: Annotated[list[str] | None, typer.Option(help=_policy_help())] = None,
@@ -124,7 +137,10 @@ def record(
         frame_skip=frame_skip,
         env_args=_json_object(env_args),
         frame_size=size,
-        frames=_frames(frames, crop, pad),
+        frames=frames,
+        crop=_margins("--crop", crop),
+        pad=_margins("--pad", pad),
+        make=make,
     )
     player: RecordedPlayer
     if agent is None:
@@ -141,9 +157,7 @@ def record(
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
         player = _agent_player(chosen, world, agent, seed, explore, option)
 
-    for notice in chosen.notices:
-        say(notice)
-    progress = RecordingProgress(out, episodes, chosen.frame_size)
+    progress = RecordingProgress(out, episodes, chosen)
     try:
         record_episodes(player, out, episodes, workers, progress.episode, progress.start)
     finally:
@@ -165,8 +179,8 @@ def _agent_player(
 class RecordingProgress:
     """Shows how a recording goes."""
 
-    def __init__(self, directory: Path, episodes: int, frame_size: FrameSize) -> None:
-        self._frame_size = frame_size
+    def __init__(self, directory: Path, episodes: int, game: Game) -> None:
+        self._game = game
         self._directory = directory
         self._progress = Progress(
             TextColumn("recording"),
@@ -184,9 +198,12 @@ class RecordingProgress:
         self._progress.update(self._task, completed=recorded)
         self._progress.start()
         self._progress.say(f"{self._directory} holds {recorded:,} episodes")
-        height, width = self._frame_size
-        takers = networks_that_take(self._frame_size)
+        height, width = self._game.frame_size
+        takers = networks_that_take(self._game.frame_size)
         self._progress.say(f"frames of {height} x {width}, for {takers}")
+        self._progress.say(str(self._game.actions))
+        for notice in self._game.notices:
+            self._progress.say(notice)
 
     def episode(self, episode: Episode) -> None:
         """Counts an episode that is on the disk."""
@@ -204,25 +221,15 @@ class RecordingProgress:
         self._progress.stop()
 
 
-def _frames(source: str, crop: str | None, pad: str | None) -> Frames | None:
-    """None where all is as usual."""
-    if source not in get_args(Source):
-        raise ValueError(f"--frames is {source!r}; expected {' or '.join(get_args(Source))}")
-    frames = Frames(
-        cast(Source, source), crop=_sides("--crop", crop), pad=_sides("--pad", pad)
-    )
-    return None if frames == Frames() else frames
-
-
-def _sides(name: str, text: str | None) -> Sides:
+def _margins(option: str, text: str | None) -> Margins:
     if text is None:
-        return (0, 0, 0, 0)
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        return NO_MARGINS
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
         raise ValueError(
-            f"{name} is {text!r}; expected pixels at the top, bottom, left and right, as in 0,20,0,0"
+            f"{option} is {text!r}; expected four numbers of pixels: top,bottom,left,right"
         )
-    top, bottom, left, right = map(int, parts)
+    top, bottom, left, right = map(int, numbers)
     return top, bottom, left, right
 
 

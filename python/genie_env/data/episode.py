@@ -18,11 +18,12 @@ class Episode:
     index: int
     seed: int  # the game's
     frames: NDArray[np.uint8] | None  # uint8 [T, H, W, 3]; None where they are not kept
-    actions: Taken  # int64 [T], or float32 [T, ...]
+    actions: Taken  # int64 [T], or float32 [T, ...] of a box
     rewards: NDArray[np.float32]  # float32 [T]
     terminated: bool  # at the last step: the game ended
     truncated: bool  # at the last step: the time limit ended it
-    final_frame: NDArray[np.uint8] | None = None  # uint8 [H, W, 3], after the last action
+    final_frame: NDArray[np.uint8] | None = None
+    """What the game showed after the last action: uint8 [H, W, 3]; None where it is not kept."""
 
     def __len__(self) -> int:
         return len(self.actions)

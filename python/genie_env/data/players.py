@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from genie_env.data.episode import Episode
 from genie_env.games.base import Game
-from genie_env.games.frames import Frames
 from genie_env.games.real_env import RealEnv
 
 if TYPE_CHECKING:
@@ -38,15 +37,15 @@ def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], Any]:
     env = game.make()
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)  # workers are many: none of them starts threads to resize a frame
-    shape, space = (*game.frame_size, 3), game.actions.space
-    if env.observation_space.shape != shape or env.action_space != space:
+    shape, actions = (*game.frame_size, 3), game.actions.space
+    if env.observation_space.shape != shape or env.action_space != actions:
         env.close()
         raise ValueError(
-            f"{game.name} says that its frames are {shape} and its actions {space}, but its "
+            f"{game.name} says that its frames are {shape} and its actions {actions}, but its "
             f"environment has observations {env.observation_space} and actions {env.action_space}: "
             "make the two agree"
         )
-    return RealEnv(env, 1, Frames("auto", size=game.frame_size))
+    return RealEnv(env, 1, game.frame_size)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class BlindPlayer:
             while (index := jobs.take()) is not None:
                 seeds = EpisodeSeeds.of(self.seed, index)
                 policy = self.policy_of(index)
-                schedule = self.game.actions.examples()[:0]
+                schedule = self.game.blind_actions(policy, seeds.policy, 0)
                 frame, _ = env.reset(seed=seeds.game)
                 recorder.begin(index, seeds.game)
                 while not recorder.finished:
@@ -115,11 +114,12 @@ class Recorder:
     """Steps a game and keeps what an episode is made of, in buffers that are used again."""
 
     def __init__(self, game: Game, keep_frames: bool) -> None:
-        self._keep_frames, self._keep_final = keep_frames, keep_frames and game.final_frames
+        self._keep_frames = keep_frames
+        self._keep_final_frame = keep_frames and game.has_final_frame
+        self._action_type = game.actions.space.dtype
         self._frames: NDArray[np.uint8] | None = None
-        self._final: NDArray[np.uint8] | None = None
+        self._final_frame: NDArray[np.uint8] | None = None
         self._index = self._seed = 0
-        self._dtype = game.actions.examples().dtype
         self._actions: list[Any] = []
         self._rewards: list[float] = []
         self._terminated = self._truncated = True
@@ -127,6 +127,7 @@ class Recorder:
     def begin(self, index: int, seed: int) -> None:
         self._index, self._seed = index, seed
         self._actions, self._rewards = [], []
+        self._final_frame = None
         self._terminated = self._truncated = False
 
     def __len__(self) -> int:
@@ -138,7 +139,8 @@ class Recorder:
         return self._terminated or self._truncated
 
     def step(self, env: Any, frame: NDArray[np.uint8], action: Any) -> NDArray[np.uint8]:
-        """Plays `action`, chosen on seeing `frame`; returns the next frame."""
+        """Plays `action`, a number or float32 [...], chosen on seeing `frame`; returns the next
+        frame."""
         step = len(self)
         if self._keep_frames:
             if self._frames is None:
@@ -147,15 +149,14 @@ class Recorder:
                 self._frames = np.concatenate([self._frames, np.empty_like(self._frames)])
             self._frames[step] = frame
         following: NDArray[np.uint8]
-        chosen = int(action) if self._dtype == np.int64 else action
-        following, reward, self._terminated, truncated, _ = env.step(chosen)
-        self._actions.append(chosen)
+        following, reward, self._terminated, truncated, _ = env.step(action)
+        self._actions.append(action)
         self._rewards.append(reward)
         # An environment may report both; the game's own end is the one that the data keeps.
         cut = truncated or len(self) == LONGEST_EPISODE
         self._truncated = cut and not self._terminated
-        if self.finished and self._keep_final:
-            self._final = following.copy()
+        if self._keep_final_frame and self.finished:
+            self._final_frame = following.copy()
         return following
 
     def episode(self) -> Episode:
@@ -164,9 +165,9 @@ class Recorder:
             index=self._index,
             seed=self._seed,
             frames=None if self._frames is None else self._frames[: len(self)],
-            actions=np.array(self._actions, self._dtype),
+            actions=np.array(self._actions, self._action_type),
             rewards=np.array(self._rewards, np.float32),
             terminated=bool(self._terminated),
             truncated=bool(self._truncated),
-            final_frame=self._final,
+            final_frame=self._final_frame,
         )

@@ -16,12 +16,17 @@ from genie_env.data.workers import Player, play_episodes
 from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.json_files import read_json
 from genie_env.games.base import Game
+from genie_env.games.frames import NO_MARGINS
 
 _SEEDING = (
     "numpy.random.SeedSequence(seed, spawn_key=(episode,)).generate_state(3): game, policy, world"
 )
 
 
+_FOLLOWS = {"versions": None, "columns": None, "episode_columns": None}
+"""Of meta.json, what may change in a recording that goes on, or follows from the rest."""
+
+_NO_MARGINS = {"crop": list(NO_MARGINS), "pad": list(NO_MARGINS)}
 _FIRST_FRAME = {"height": 64, "width": 64}
 """The size of every frame that was recorded before meta.json said it."""
 
@@ -101,7 +106,7 @@ def describe(player: RecordedPlayer) -> dict[str, Any]:
     packages = ["genie_env", "gymnasium", "numpy", "opencv-python-headless"]
     return {
         "format_version": 2,
-        "columns": _columns(player.game),
+        **_columns(player.game),
         **player.game.describe(),
         **player.describe(),
         "seed": player.seed,
@@ -111,16 +116,18 @@ def describe(player: RecordedPlayer) -> dict[str, Any]:
 
 
 def _columns(game: Game) -> dict[str, Any]:
-    """What is stored a frame, and an episode: dtypes and shapes."""
-    height, width = game.frame_size
-    frame = {"dtype": "uint8", "shape": [height, width, 3]}
-    example = game.actions.examples()[0]
-    scalars = {"rewards": "float32", "terminations": "bool", "truncations": "bool"}
+    """The arrays of a recording of this game, for meta.json."""
+    actions = game.actions.space
+    frame = {"dtype": "uint8", "shape": [*game.frame_size, 3]}
     return {
-        "frames": frame,
-        "actions": {"dtype": str(example.dtype), "shape": list(example.shape)},
-        **{name: {"dtype": dtype, "shape": []} for name, dtype in scalars.items()},
-        **({"final_frames": frame} if game.final_frames else {}),
+        "columns": {
+            "frames": frame,
+            "actions": {"dtype": str(actions.dtype), "shape": list(actions.shape or ())},
+            "rewards": {"dtype": "float32", "shape": []},
+            "terminations": {"dtype": "bool", "shape": []},
+            "truncations": {"dtype": "bool", "shape": []},
+        },
+        "episode_columns": {"final_frames": frame} if game.has_final_frame else {},
     }
 
 
@@ -134,14 +141,15 @@ def _recorded(directory: Path, meta: dict[str, Any]) -> int:
     episodes = _core.EpisodeStore(directory).num_episodes
     if episodes == 0:
         return 0
-    old = with_todays_keys(read_json(file), meta)
+    old = read_json(file)
     if old.get("format_version") == 1:
         raise ValueError(
-            f"{directory} holds episodes of format 1, which an earlier version recorded; this one "
-            "records other columns: leave it as it is, and give another --out (training reads both)"
+            f"{directory} holds episodes of format 1, as an older genie_env recorded them: they are "
+            "read as before, but go on only in a directory of their own; give another --out, and "
+            "train on both"
         )
     # Other versions of the software may go on with a recording; its meta.json then names the last.
-    changes = changed_settings({**old, "versions": None}, {**meta, "versions": None})
+    changes = changed_settings(*({**each, **_FOLLOWS} for each in (old, meta)))
     if changes:
         raise ValueError(
             f"{directory} holds episodes that were recorded otherwise ({changes}); "
@@ -151,17 +159,17 @@ def _recorded(directory: Path, meta: dict[str, Any]) -> int:
 
 
 def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a meta.json, or of a file of scores, with the keys that an older version did
-    not write, or wrote otherwise: frames were 64 x 64 then, actions a list of names, and the rest was
-    as today."""
-    later = ("score", "frames_per_second", "env_args")
-    known = dict(known)
-    if isinstance(names := known.get("actions"), list) and names:
-        known["actions"] = DiscreteActions(tuple(names)).as_json()
+    """The content of a file of scores, with the keys that an older version did not write: frames
+    were 64 x 64 then, pictures were neither cropped nor padded, and the rest was as today."""
+    later = ("score", "frames_per_second", "env_args", "max_steps")
+    names = known.get("actions")
+    pictures = today.get("preprocessing")
     return {
         **({"frame": _FIRST_FRAME} if "frame" in today else {}),
         **{key: today[key] for key in later if key in today},
+        **({"preprocessing": {**pictures, **_NO_MARGINS}} if pictures else {}),
         **known,
+        **({"actions": DiscreteActions(tuple(names)).as_json()} if isinstance(names, list) else {}),
     }
 
 

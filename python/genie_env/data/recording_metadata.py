@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
 from genie_env.envs.actions import MOST_ACTIONS, Actions, DiscreteActions, actions_of_json
 from genie_env.envs.json_files import parse_json
 from genie_env.games.base import Score
+from genie_env.games.frames import NO_MARGINS, Margins, Preprocessing
 from genie_env.games.registry import registered_game
 
 _META = {
     "game?": (str, None),
-    "actions?": ([str], dict, None),
+    "actions?": ([str], None),
     "frame_skip?": object,  # `pace` reads what is a number
 }
 """Of meta.json, what is used without a further check."""
+
+_META_2 = {**_META, "actions?": (dict, None), "make?": (str, None)}
+"""The same of format 2."""
 
 
 def read_meta(directory: Path | None, store: EpisodeStore) -> dict[str, Any]:
     """The meta.json of recorded episodes. Raises ValueError, naming it, where it is damaged."""
     file = Path("meta.json") if directory is None else directory / "meta.json"
-    return parse_json(store.meta, str(file), _META)
+    is_first = parse_json(store.meta, str(file))["format_version"] == 1
+    return parse_json(store.meta, str(file), _META if is_first else _META_2)
 
 
 def recorded_score(directory: Path, store: EpisodeStore) -> Score:
@@ -49,8 +55,13 @@ class RecordedGame:
     game: str
     frame_skip: int
     actions: Actions
-    description: Mapping[str, Any]
-    """What makes the game again: its "env_args" and "frames", where the recording has them."""
+    """What each action is, and means."""
+    make: str | None = None
+    """The "module:function" that made the game's environment, where one did."""
+    crop: Margins = NO_MARGINS
+    """What was cut off the game's pictures before they were resized, in pixels."""
+    pad: Margins = NO_MARGINS
+    """What was then added to them."""
 
 
 def has_actions(store: EpisodeStore, directory: Path | None = None) -> bool:
@@ -79,11 +90,12 @@ def recorded_game(directories: Sequence[Path], stores: Sequence[EpisodeStore]) -
         for name in (field.name for field in fields(RecordedGame)):
             one, other = getattr(games[0], name), getattr(game, name)
             if one != other:
-                both = (str(v) if name == "actions" else repr(v) for v in (one, other))
-                first, second = both
+                one, other = (
+                    str(each) if name == "actions" else repr(each) for each in (one, other)
+                )
                 raise ValueError(
-                    f"the recordings are not of one game: {name} is {first} in "
-                    f"{directories[0]} but {second} in {directory}; a world is learned from "
+                    f"the recordings are not of one game: {name} is {one} in "
+                    f"{directories[0]} but {other} in {directory}; a world is learned from "
                     "recordings of one game, at one frame skip"
                 )
     return games[0]
@@ -93,7 +105,6 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
     file = directory / "meta.json"
     check_has_actions(directory, store)
     meta = read_meta(directory, store)
-    actions = recorded_actions(directory, store)
 
     def field(name: str, kind: type, meant: str) -> Any:
         if type(meta.get(name)) is not kind:
@@ -103,55 +114,57 @@ def _read(directory: Path, store: EpisodeStore) -> RecordedGame:
             )
         return meta[name]
 
-    game = RecordedGame(
+    kind = list if meta["format_version"] == 1 else dict
+    field("actions", kind, "a list of what each action means" if kind is list else "an object")
+    actions = declared_actions(directory, store)
+    assert actions is not None
+    if kind is list and isinstance(actions, DiscreteActions):
+        _check_named(directory, store, actions.count)
+    pictures = _pictures(file, meta)
+    return RecordedGame(
         game=field("game", str, "the game's name"),
         frame_skip=field("frame_skip", int, "the number of steps that an action is held for"),
         actions=actions,
-        description={name: meta[name] for name in ("env_args", "frames") if name in meta},
-    )
-    check_taken(directory, store, actions)
-    return game
-
-
-def recorded_actions(directory: Path, store: EpisodeStore) -> Actions:
-    """What the actions of a recording are. Raises ValueError where it does not say it."""
-    file, given = directory / "meta.json", read_meta(directory, store).get("actions")
-    if isinstance(given, list) and given:  # of format 1
-        return DiscreteActions(tuple(given))
-    if isinstance(given, dict):
-        try:
-            actions = actions_of_json(given)
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from None
-        shape = actions.examples().shape[1:]
-        if store.actions.shape[1:] != shape or store.actions.dtype != actions.examples().dtype:
-            raise ValueError(
-                f"{file}: \"actions\" is {given}, but actions.npy holds {store.actions.dtype} "
-                f"{list(store.actions.shape)}: bring the file back from a copy"
-            )
-        return actions
-    raise ValueError(
-        f'{file}: "actions" is {given!r}, expected what each action means; `genie-env record` '
-        "writes it"
+        make=meta.get("make"),
+        crop=pictures.crop,
+        pad=pictures.pad,
     )
 
 
-def check_taken(directory: Path, store: EpisodeStore, actions: Actions) -> None:
-    """Raises ValueError, naming the first, where an action was taken that there is not."""
-    file = directory / "actions.npy"
-    if isinstance(actions, DiscreteActions):
-        wrong = (store.actions < actions.start) | (store.actions >= actions.start + actions.count)
-        expected = f"{actions.start} to {actions.start + actions.count - 1}"
-        names = f": {directory / 'meta.json'} names {actions.count} actions"
-    else:
-        space = actions.space
-        rounding = 4 * np.finfo(np.float32).eps * np.maximum(abs(space.low), abs(space.high))
-        outside = (store.actions < space.low - rounding) | (store.actions > space.high + rounding)
-        wrong = outside.reshape(len(outside), -1).any(1)
-        expected, names = f"a point of {actions}", ""
-    if len(places := np.flatnonzero(wrong)):
+def declared_actions(directory: Path, store: EpisodeStore) -> Actions | None:
+    """What meta.json says of the recorded actions; None where it says nothing, as of video files.
+
+    Raises ValueError, naming the file, where it is malformed.
+    """
+    meta = read_meta(directory, store)
+    value = meta.get("actions")
+    if value is None:
+        return None
+    try:
+        if meta["format_version"] == 1:
+            actions: Actions = DiscreteActions(tuple(value))
+        else:
+            actions = actions_of_json(value)
+    except ValueError as error:
+        raise ValueError(f"{directory / 'meta.json'}: {error}") from None
+    return actions
+
+
+def _pictures(file: Path, meta: dict[str, Any]) -> Preprocessing:
+    try:
+        value = meta.get("preprocessing")
+        return Preprocessing() if value is None else Preprocessing.of_json(value)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def _check_named(directory: Path, store: EpisodeStore, count: int) -> None:
+    # Of format 2 the store itself has checked this, and in either it has refused negative ones.
+    unknown = np.flatnonzero(store.actions >= count)
+    if len(unknown):
         raise ValueError(
-            f"{file}: action {places[0]} is {store.actions[places[0]]}, expected {expected}{names}"
+            f"{directory / 'actions.npy'}: action {unknown[0]} is {store.actions[unknown[0]]}, "
+            f"expected 0 to {count - 1}: {directory / 'meta.json'} names {count} actions"
         )
 
 
@@ -159,6 +172,7 @@ def action_meanings(
     directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> tuple[str | None, ...]:
     """The meaning of each recorded action, in order; None where the recordings only number them.
+    `numbered_actions` gives places in it.
 
     Raises ValueError where a recording holds no actions that could be told apart, or where the
     recordings do not agree on what an action means.
@@ -177,12 +191,16 @@ def action_meanings(
 
 def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
     check_has_actions(directory, store)
-    if store.actions.ndim > 1:
-        raise ValueError(
-            f"{directory} holds continuous actions, expected numbered ones: a dictionary names what "
-            "each latent action means"
-        )
-    names = read_meta(directory, store).get("actions")
+    meta = read_meta(directory, store)
+    names = meta.get("actions")
+    if meta["format_version"] != 1 and names is not None:
+        declared = declared_actions(directory, store)
+        if not isinstance(declared, DiscreteActions):
+            raise ValueError(
+                f"{directory} holds {declared}: what latent actions mean is found for numbered "
+                "actions; give a recording of a game that has those"
+            )
+        names = list(declared.meanings)
     least, most = int(store.actions.min(initial=0)), int(store.actions.max(initial=0))
     if store.num_frames and (names == [] or least == most):
         why = "its meta.json names none" if names == [] else f"every one is {most}"
@@ -197,15 +215,20 @@ def _names(directory: Path, store: EpisodeStore) -> tuple[str, ...] | None:
                 f"{MOST_ACTIONS - 1}: record discrete actions, numbered from 0"
             )
         return None
-    actions = recorded_actions(directory, store)
-    assert isinstance(actions, DiscreteActions)
-    if actions.start != 0:
-        raise ValueError(
-            f"{directory} numbers its actions from {actions.start}, expected from 0: wrap the "
-            "environment, and record it again"
-        )
-    check_taken(directory, store, actions)
-    return actions.meanings
+    if meta["format_version"] == 1:
+        _check_named(directory, store, len(names))
+    return tuple(names)
+
+
+def first_action(store: EpisodeStore) -> int:
+    """The number of a recording's first action."""
+    value = read_meta(None, store).get("actions")
+    return int(value["start"]) if isinstance(value, dict) and "start" in value else 0
+
+
+def numbered_actions(store: EpisodeStore) -> NDArray[np.int64]:
+    """The recorded actions as places among their meanings, from 0: int64 [N]."""
+    return store.actions - first_action(store)
 
 
 def _listed(names: tuple[str, ...] | None) -> str:

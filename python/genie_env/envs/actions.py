@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from genie_env._core import ActionSpec
 
 MOST_ACTIONS = 1024
-"""Numbered actions of a game, and numbers of a continuous one (`_core.MOST_ACTIONS`, which
-imports torch: workers that play a game do without)."""
+"""That a game may have, or numbers of one action: kMaxActions of core/limits.h, which is not asked as
+workers that play games do without the compiled part."""
 
 Taken = NDArray[np.int64] | NDArray[np.float32]
 """Actions of N steps: int64 [N] of Discrete, float32 [N, *shape] of Box."""

@@ -28,6 +28,7 @@ from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import held_out, shuffled
 from genie_env.data.midway import Midway, Tensors
 from genie_env.data.progress import Progress
+from genie_env.data.recording_metadata import numbered_actions
 from genie_env.training.loop import Schedule
 
 PIECE = 64
@@ -123,7 +124,7 @@ class PieceData:
     def __init__(self, stores: Sequence[EpisodeStore], window: int) -> None:
         """`window`: the frames that a prediction depends on, the transition's second one included."""
         self._frames = [store.frames for store in stores]
-        self._actions = [store.actions for store in stores]
+        self._actions = [numbered_actions(store) for store in stores]
         self.trained: list[Piece] = []
         self.validation: list[Piece] = []
         self.held_out: list[Piece] = []

@@ -22,7 +22,7 @@ from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, tr
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
 from genie_env.data.midway import Midway
-from genie_env.data.recording_metadata import action_meanings
+from genie_env.data.recording_metadata import action_meanings, first_action, numbered_actions
 from genie_env.data.run_directory import only_writer
 from genie_env.evaluation.action_classifier import train_classifier
 from genie_env.evaluation.action_dictionary import (
@@ -116,7 +116,7 @@ def map_actions(
             "seed": seed,
             "transitions": {"training": known, "held_out": unseen},
             "labelled": labelled,
-            "dictionary": dictionary_entries(chosen_labels, meanings),
+            "dictionary": dictionary_entries(chosen_labels, meanings, first_action(stores[0])),
             "dictionary_accuracy": accuracy(most_frequent(chosen_labels), held_out),
             "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
             "every_label": accuracy(most_frequent(every), held_out),
@@ -128,7 +128,7 @@ def map_actions(
         write_json(out / "mapping.json", found)
         plot(accuracies, found, out / "mapping.png")
     console = Console()
-    _show(console, accuracies, found, [_name(i, m) for i, m in enumerate(meanings)])
+    _show(console, accuracies, found, _named(meanings, first_action(stores[0])))
     files = f"wrote {out / 'mapping.json'} and {out / 'mapping.png'}"
     console.print(files, soft_wrap=True)
 
@@ -140,7 +140,9 @@ def _codes_and_actions(
     rows = [transitions(store, held_out_part=held_out_part) for store in stores]
     return (
         np.concatenate([array[wanted] for array, wanted in zip(codes, rows, strict=True)]),
-        np.concatenate([store.actions[wanted] for store, wanted in zip(stores, rows, strict=True)]),
+        np.concatenate(
+            [numbered_actions(store)[wanted] for store, wanted in zip(stores, rows, strict=True)]
+        ),
     )
 
 
@@ -174,12 +176,14 @@ def _supervised(
     return kept(directory, settings, {"accuracy": float}, classify)
 
 
-def dictionary_entries(counts: Counts, meanings: Sequence[str | None]) -> dict[str, dict[str, Any]]:
-    """By code: the action, its meaning, the share of the code's labels that have this action, and how
+def dictionary_entries(
+    counts: Counts, meanings: Sequence[str | None], start: int = 0
+) -> dict[str, dict[str, Any]]:
+    """By code: the action, numbered from `start`, its meaning, the share of the code's labels that have this action, and how
     many labels the code has; without labels the share is None."""
     return {
         str(code): {
-            "action": int(action),
+            "action": start + int(action),
             "meaning": meanings[action],
             "share": int(row[action]) / int(row.sum()) if row.any() else None,
             "count": int(row.sum()),
@@ -223,19 +227,23 @@ def plot(accuracies: Mapping[int, Summary], found: Mapping[str, Any], file: Path
     write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 
-def _name(action: int, meaning: str | None) -> str:
-    return f"action {action}" if meaning is None else meaning
+def _named(meanings: Sequence[str | None], start: int) -> dict[int, str]:
+    """What to call each action, by its number."""
+    return {
+        action: f"action {action}" if meaning is None else meaning
+        for action, meaning in enumerate(meanings, start)
+    }
 
 
 def _show(
     console: Console,
     accuracies: Mapping[int, Summary],
     found: Mapping[str, Any],
-    names: Sequence[str],
+    names: Mapping[int, str],
 ) -> None:
     held_out = np.array(found["confusion"])
     table = Table(title="held-out transitions by code and action")
-    for column in ("code", *names, "means", "its labels"):
+    for column in ("code", *names.values(), "means", "its labels"):
         table.add_column(column, justify="right")
     for code, entry in found["dictionary"].items():
         if entry["count"]:
@@ -245,7 +253,7 @@ def _show(
         row = (f"{number:,}" for number in held_out[int(code)])
         table.add_row(code, *row, names[entry["action"]], evidence)
     console.print(table)
-    missing = set(range(len(names))) - {entry["action"] for entry in found["dictionary"].values()}
+    missing = set(names) - {entry["action"] for entry in found["dictionary"].values()}
     if missing:
         console.print(
             f"No code means {', '.join(names[action] for action in sorted(missing))}.",

@@ -20,6 +20,8 @@ from genie_env.envs.actions import Actions, Taken
 from genie_env.games.blind import GENERAL_POLICIES, Draws, general_schedule
 from genie_env.games.frames import FrameSize
 
+__all__ = ["FrameSize", "Game", "Score", "rounded"]
+
 
 @dataclass(frozen=True)
 class Score:
@@ -75,10 +77,10 @@ class Game(ABC):
     """Further arguments of the environment, which describe a variant of the game."""
 
     score: ClassVar[Score] = Score()
-    max_steps: ClassVar[int | None] = None
-    """Steps after which the game truncates an episode; None where it has no such limit."""
-    final_frames: ClassVar[bool] = True
-    """Whether it shows a frame after an episode's last action."""
+    has_final_frame: ClassVar[bool] = True
+    """Whether the environment shows a frame after an episode's last action; it is then recorded."""
+    reward_per_step: ClassVar[float | None] = None
+    """The reward of every step of the game; None where steps differ."""
     own_policies: ClassVar[Mapping[str, str]] = {}
     """Blind policies beyond the general ones, and what each does; `schedule` plays them."""
     baselines: ClassVar[tuple[str, ...]] = ("random", "held", "long-held")
@@ -97,7 +99,8 @@ class Game(ABC):
     @property
     @abstractmethod
     def actions(self) -> Actions:
-        """Numbered actions and what each means, or points of a box."""
+        """What its actions are and mean; the action space of `make()`'s environment is
+        `actions.space`."""
 
     @property
     @abstractmethod
@@ -110,20 +113,26 @@ class Game(ABC):
         """Steps of the game that a second of play takes; None where the game does not say. A
         registered game whose rate is a constant gives it as an attribute of its class."""
 
-    @abstractmethod
-    def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
-        """An environment of its own: observations uint8 [height, width, 3], the action space of
-        `actions`, and an action held for `frame_skip` steps, whose rewards are summed."""
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the game's dynamics and pictures beside `env_args`, for meta.json. Raises an
-        ImportError that says what to install where the game cannot be played."""
-        return {}
+    @property
+    def max_steps(self) -> int | None:
+        """Steps after which the game truncates an episode; None where it has no such limit. Like the
+        rate, it may be an attribute of the class."""
+        return None
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know before it is recorded."""
+        """What who records the game should know, each in a line."""
         return ()
+
+    @abstractmethod
+    def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
+        """An environment of its own: observations uint8 [height, width, 3], actions as `actions`
+        says, each held for `frame_skip` steps, whose rewards are summed."""
+
+    def settings(self) -> dict[str, Any]:
+        """Everything else that decides the game's dynamics and pictures, for meta.json. Raises an
+        ImportError that says what to install where the game cannot be played."""
+        return dict(self.env_args)
 
     @property
     def recorded_frames_per_second(self) -> float | None:
@@ -149,7 +158,7 @@ class Game(ABC):
 
     def blind_actions(self, policy: str, seed: int, steps: int) -> Taken:
         """An episode's first `steps` actions under a blind policy, each held for `frame_skip` steps
-        of the game: [steps, ...], a function of the arguments alone.
+        of the game: int64 [steps] or float32 [steps, ...], a function of the arguments alone.
 
         A longer schedule begins with the shorter one. Raises ValueError for an unknown policy.
         """
@@ -158,23 +167,26 @@ class Game(ABC):
         return every[:: self.frame_skip]
 
     def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
-        """The actions of a policy in the first `length` steps of the game: [length, ...]. A game
-        with policies of its own overrides this, and calls it for the others."""
+        """The actions of a policy in the first `length` steps of the game: int64 [length] or float32
+        [length, ...]. A game with policies of its own overrides this, and calls it for the others."""
         return general_schedule(policy, draws, length, self.actions)
 
     def describe(self) -> dict[str, Any]:
         """The game's part of meta.json. Raises where the game cannot be played."""
         height, width = self.frame_size
-        rate = self.recorded_frames_per_second
+        rate, settings = self.recorded_frames_per_second, self.settings()
+        # Those of a Gymnasium environment are its settings.
+        env_args = {} if settings == self.env_args else {"env_args": dict(self.env_args)}
         return {
             "game": self.name,
-            "settings": self.settings(),
-            "env_args": self.env_args,
+            "settings": settings,
+            **env_args,
             "frame_skip": self.frame_skip,
             "actions": self.actions.as_json(),
             "score": self.score.as_json(),
             "frame": {"height": height, "width": width},
             **({} if rate is None else {"frames_per_second": rate}),
+            **({} if self.max_steps is None else {"max_steps": self.max_steps}),
         }
 
     def __str__(self) -> str:

@@ -1,18 +1,19 @@
 """Blind policies: an episode's actions are fixed before it begins, whatever it shows.
 
 They count steps of the game, whatever its frame skip: an action that is held for several steps is
-the schedule's at the first of them. The policies here suit any game; a game may add its own (`Game.own_policies`).
+the schedule's at the first of them. The policies here suit any game, with numbered actions or those
+of a box; a game may add its own (`Game.own_policies`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env.envs.actions import Actions, Taken
+from genie_env.envs.actions import Actions, DiscreteActions, Taken
 
 GENERAL_POLICIES = {
     "random": "a new uniform action every step",
@@ -38,8 +39,9 @@ class Draws:
 
 
 def general_schedule(policy: str, draws: Draws, length: int, actions: Actions) -> Taken:
-    """The actions of one of GENERAL_POLICIES in the first `length` steps: [length, ...]."""
-    uniform = actions.draw(draws.actions, (length,))
+    """The actions of one of GENERAL_POLICIES in the first `length` steps: int64 [length], or float32
+    [length, ...] uniform in the box."""
+    uniform = _uniform(draws.actions, actions, length)
     if policy == "held":
         return hold(uniform, draws.lengths.integers(1, 11, length))
     if policy == "long-held":
@@ -50,7 +52,8 @@ def general_schedule(policy: str, draws: Draws, length: int, actions: Actions) -
 def explored_actions(
     fraction: float, seed: int, steps: int, actions: Actions, frame_skip: int = 1
 ) -> tuple[NDArray[np.bool_], Taken]:
-    """Where a learned policy is overruled, bool [steps], and by what, [steps, ...].
+    """Where a learned policy is overruled, bool [steps], and by which action: int64 [steps] or float32
+    [steps, ...].
 
     Random actions held for 1 to 120 steps of the game (log-uniform) take `fraction` of the time,
     between stretches that the policy plays itself.
@@ -60,14 +63,25 @@ def explored_actions(
     draws = Draws.of(seed)
     length = steps * frame_skip
     overruled = draws.choice.random(length) < fraction
-    drawn = actions.draw(draws.actions, (length,))
+    schedule = _uniform(draws.actions, actions, length)
     lengths = _log_uniform(draws.lengths, length)
-    return hold(overruled, lengths)[::frame_skip], hold(drawn, lengths)[::frame_skip]
+    return hold(overruled, lengths)[::frame_skip], hold(schedule, lengths)[::frame_skip]
 
 
-def hold(actions: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
-    """Each action repeated its own length, cut to as many as there are actions."""
-    return np.repeat(actions, lengths, axis=0)[: len(actions)]
+_Rows = TypeVar("_Rows", NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32])
+
+
+def hold(rows: _Rows, lengths: NDArray[np.int64]) -> _Rows:
+    """Each row repeated its own length, cut to as many as there are rows."""
+    return np.repeat(rows, lengths, axis=0)[: len(rows)]
+
+
+def _uniform(rng: np.random.Generator, actions: Actions, count: int) -> Taken:
+    if isinstance(actions, DiscreteActions):
+        return rng.integers(actions.count, size=count) + actions.start
+    low, high = (np.float64(bound).reshape(actions.shape) for bound in (actions.low, actions.high))
+    points = low + rng.random((count, *actions.shape)) * (high - low)
+    return points.astype(np.float32).clip(np.float32(low), np.float32(high))
 
 
 def _log_uniform(rng: np.random.Generator, count: int) -> NDArray[np.int64]:

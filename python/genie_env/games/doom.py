@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from genie_env.envs.actions import DiscreteActions, Taken
+from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 
@@ -66,8 +66,9 @@ class DoomGame(Game):
     """
 
     score: ClassVar = Score("survival", "tics")
+    has_final_frame: ClassVar = False
     max_steps: ClassVar = TIMEOUT
-    final_frames: ClassVar = False  # it shows none after death
+    reward_per_step: ClassVar = 1.0
     own_policies: ClassVar = {
         "left": "always left",
         "right": "always right",
@@ -113,12 +114,12 @@ class DoomGame(Game):
         return DoomTakeCover(self.frame_skip, **self.env_args)
 
     def settings(self) -> dict[str, Any]:
-        return {**SETTINGS, "vizdoom": doom_version()}
+        return {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
 
     def knows_policy(self, policy: str) -> bool:
         return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))
 
-    def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
+    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
         if policy == "mixture":
             policy = str(draws.choice.choice(list(_MIXTURE), p=list(_MIXTURE.values())))
         if policy in _CONSTANT:

@@ -1,4 +1,4 @@
-"""Several numbered choices at once as one: MultiDiscrete and MultiBinary as Discrete."""
+"""Several choices at once as one numbered action: MultiDiscrete and MultiBinary spaces."""
 
 from __future__ import annotations
 
@@ -8,54 +8,62 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from genie_env.envs.actions import MOST_ACTIONS, DiscreteActions
 
 
-def choices(space: gymnasium.Space[Any]) -> list[tuple[int, int]] | None:
-    """The first number and the count of every choice, in order; None for other spaces. Raises
-    ValueError where there are too many actions in all."""
-    if isinstance(space, spaces.MultiBinary):
-        found = [(0, 2)] * int(np.prod(space.shape))
-    elif isinstance(space, spaces.MultiDiscrete):
-        starts, counts = (np.ravel(each).tolist() for each in (space.start, space.nvec))
-        found = list(zip(starts, counts, strict=True))
-    else:
-        return None
-    product = math.prod(count for _, count in found)
-    if product > MOST_ACTIONS:
-        raise ValueError(
-            f"the actions are {space}: {product:,} in all, expected at most {MOST_ACTIONS:,}; "
-            "wrap the environment so that it takes fewer (gymnasium.wrappers.TransformAction)"
-        )
-    return found
+class FlattenActions(gymnasium.ActionWrapper[Any, np.int64, NDArray[Any]]):
+    """Numbers the combinations of an environment's choices; the last choice changes fastest.
 
-
-class FlattenActions(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Action i is choice number i in row-major order: the last choice changes fastest."""
+    Of MultiDiscrete([3, 2]), action 0 is [0, 0], 1 is [0, 1], 2 is [1, 0] and 5 is [2, 1].
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        """Raises ValueError where there are more combinations than a game may have actions."""
         super().__init__(env)
-        found = choices(env.action_space)
-        assert found is not None
-        self._starts = np.array([start for start, _ in found])
-        self._counts = tuple(count for _, count in found)
-        self._space = env.action_space
-        self.action_space = spaces.Discrete(math.prod(self._counts))
-
-    def step(self, action: Any) -> Any:
-        return self.env.step(self.unflattened(int(action)))
-
-    def unflattened(self, action: int) -> Any:
-        """The action of the environment itself."""
-        chosen = self._starts + np.array(np.unravel_index(action, self._counts))
-        return chosen.reshape(self._space.shape).astype(self._space.dtype)
-
-    def meanings(self) -> DiscreteActions:
-        """Every action's choices, as numbers."""
-        return DiscreteActions(
-            tuple(
-                " ".join(map(str, np.ravel(self.unflattened(action)).tolist()))
-                for action in range(int(self.action_space.n))
+        space = env.action_space
+        assert isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary)
+        self._space = space
+        self._counts, self._start = _counts_and_start(space)
+        combinations = math.prod(self._counts)
+        if combinations > MOST_ACTIONS:
+            raise ValueError(
+                f"the actions of this environment are {space}, which are {combinations:,} "
+                f"combinations; expected at most {MOST_ACTIONS:,}: wrap it so that it offers fewer "
+                "choices at a time"
             )
+        self.action_space = spaces.Discrete(combinations)
+
+    def action(self, action: Any) -> NDArray[Any]:
+        chosen = np.unravel_index(int(action), self._counts)
+        numbers = np.add(chosen, self._start, dtype=self._space.dtype, casting="unsafe")
+        return numbers.reshape(self._space.shape)
+
+    @property
+    def actions(self) -> DiscreteActions:
+        """Every action means the numbers of its choices: "2 1"."""
+        combinations = range(math.prod(self._counts))
+        return DiscreteActions(
+            tuple(" ".join(map(str, self.action(action).flat)) for action in combinations)
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """How actions were numbered, for meta.json."""
+        return {
+            "space": type(self._space).__name__,
+            "shape": list(self._space.shape),
+            "counts": list(self._counts),
+            "start": list(self._start),
+            "order": "the last choice changes fastest",
+        }
+
+
+def _counts_and_start(
+    space: spaces.MultiDiscrete | spaces.MultiBinary,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How many options each choice has, and the number of its first."""
+    if isinstance(space, spaces.MultiBinary):
+        choices = math.prod(space.shape)
+        return (2,) * choices, (0,) * choices
+    return tuple(map(int, space.nvec.flat)), tuple(map(int, space.start.flat))

@@ -1,9 +1,10 @@
-"""How the pictures of a game become the frames that are recorded, and that agents see."""
+"""What is done to a game's pictures before they are frames: one object records and plays."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,79 +13,84 @@ from PIL import Image
 FrameSize = tuple[int, int]
 """Height and width of a frame, in pixels."""
 
-Sides = tuple[int, int, int, int]
-"""Pixels at the top, the bottom, the left and the right."""
+Margins = tuple[int, int, int, int]
+"""Pixels at the top, at the bottom, to the left and to the right."""
 
-Source = Literal["auto", "observation", "render"]
-"""Where pictures come from; auto: the observation where that is a colour image, else what is
-rendered, or, where nothing is, an observation that is another picture."""
+NO_MARGINS: Margins = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Pictures are cut, then padded with black, then resized (each new pixel is the mean over the
-    area it covers)."""
+class Preprocessing:
+    """Pictures are cropped, then padded in black, then resized: each in this order, or not at all."""
 
-    source: Source = "auto"
-    crop: Sides = (0, 0, 0, 0)
-    pad: Sides = (0, 0, 0, 0)
-    size: FrameSize | None = (64, 64)
-    """None: as they are."""
+    crop: Margins = NO_MARGINS
+    """Cut off."""
+    pad: Margins = NO_MARGINS
+    """Added."""
+    resize: FrameSize | None = None
 
     def __post_init__(self) -> None:
         for name in ("crop", "pad"):
-            sides = getattr(self, name)
-            if len(sides) != 4 or any(type(side) is not int or side < 0 for side in sides):
-                raise ValueError(
-                    f"{name} is {sides}; expected the pixels at the top, the bottom, the left and "
-                    "the right, 0 or more"
-                )
+            if min(getattr(self, name)) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected pixels, 0 or more")
 
-    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3] of a picture uint8 [H, W, 3]. Raises ValueError where the crop leaves
-        nothing of it."""
-        if any(self.crop):
-            height, width, _ = picture.shape
-            top, bottom, left, right = self.crop
-            picture = picture[top : height - bottom or None, left : width - right or None]
-            if top + bottom >= height or left + right >= width:
-                raise ValueError(
-                    f"cropping {list(self.crop)} leaves nothing of pictures of {height} x {width}"
-                )
-        if any(self.pad):
+    def size_of(self, picture: FrameSize) -> FrameSize:
+        """The size of the frame that becomes of a picture. Raises ValueError where nothing is left."""
+        if self.resize is not None:
+            self._left(picture)
+            return self.resize
+        height, width = self._left(picture)
+        top, bottom, left, right = self.pad
+        return height + top + bottom, width + left + right
+
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3] to uint8 [height, width, 3]."""
+        if self.crop != NO_MARGINS:
+            height, width = self._left(picture.shape[:2])
+            top, _, left, _ = self.crop
+            picture = picture[top : top + height, left : left + width]
+        if self.pad != NO_MARGINS:
             top, bottom, left, right = self.pad
             picture = np.pad(picture, ((top, bottom), (left, right), (0, 0)))
-        return picture if self.size is None else resize(picture, *self.size)
+        return picture if self.resize is None else resize(picture, *self.resize)
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "source": self.source,
             "crop": list(self.crop),
             "pad": list(self.pad),
-            "size": None if self.size is None else list(self.size),
+            "resize": None if self.resize is None else list(self.resize),
         }
 
     @staticmethod
-    def of_json(value: Any) -> Frames:
-        """Reads what `as_json` gave. Raises ValueError for anything else."""
-        names = {"source", "crop", "pad", "size"}
-        try:
-            if not isinstance(value, dict) or value.keys() != names:
-                raise ValueError(f"expected {', '.join(sorted(names))}")
-            if value["source"] not in ("auto", "observation", "render"):
-                raise ValueError('"source" is none of auto, observation and render')
-            size = value["size"]
-            whole = size is None or (len(size) == 2 and all(type(s) is int and s > 0 for s in size))
-            if not whole:
-                raise ValueError('"size" is not height and width')
-            return Frames(
-                value["source"],
-                tuple(value["crop"]),
-                tuple(value["pad"]),
-                None if size is None else tuple(size),
+    def of_json(value: Any) -> Preprocessing:
+        """Reads what `as_json` gave; other keys are nobody's matter here. Raises ValueError for
+        anything else."""
+        if isinstance(value, Mapping):
+            crop, pad, resized = (value.get(name) for name in ("crop", "pad", "resize"))
+            known = [(crop, 4), (pad, 4), *([] if resized is None else [(resized, 2)])]
+            if all(_whole_numbers(numbers, count) for numbers, count in known):
+                return Preprocessing(
+                    tuple(crop), tuple(pad), None if resized is None else tuple(resized)
+                )
+        raise ValueError(
+            f'"preprocessing" is {value!r}; expected "crop" and "pad" as [top, bottom, left, right], '
+            'and "resize" as [height, width] or null'
+        )
+
+    def _left(self, picture: tuple[int, ...]) -> FrameSize:
+        """The size after cropping."""
+        top, bottom, left, right = self.crop
+        height, width = picture[0] - top - bottom, picture[1] - left - right
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"nothing is left of pictures of {picture[0]} x {picture[1]} (height x width) without "
+                f"{top} and {bottom} rows, and {left} and {right} columns: crop less"
             )
-        except (ValueError, TypeError) as error:
-            raise ValueError(f'"frames" is {str(value)[:200]}: {error}') from None
+        return height, width
+
+
+def _whole_numbers(values: Any, count: int) -> bool:
+    return isinstance(values, list) and [type(value) for value in values] == [int] * count
 
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

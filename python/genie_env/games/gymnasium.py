@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from genie_env.envs.actions import Actions, BoxActions, DiscreteActions
+from genie_env.envs.actions import Actions, DiscreteActions, Taken
 from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
-from genie_env.games.flatten_actions import FlattenActions, choices
-from genie_env.games.frames import Frames
+from genie_env.games.env_actions import rounded_actions
+from genie_env.games.frames import Preprocessing
 from genie_env.games.real_env import RealEnv, is_image, is_picture
+
+FrameSource = Literal["observation", "render"]
+DEFAULT_SIZE: FrameSize = (64, 64)
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,30 @@ class _Facts:
     """Properties of an environment that are known once it is made."""
 
     actions: Actions
+    flattened: dict[str, Any] | None
     frame_size: FrameSize
+    source: FrameSource
     frames_per_second: float | None
+    max_steps: int | None
     notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class GymnasiumGame(Game):
-    """A Gymnasium id ("CartPole-v1", "my_module:Mine-v0"), or a function that makes an environment
-    ("my_module:make_env"); `env_args` are the arguments of gymnasium.make, or the function's.
+    """A Gymnasium id ("CartPole-v1", "my_module:Mine-v0"); `env_args` are those of gymnasium.make.
 
-    Discrete actions are as they are; several at once (MultiDiscrete, MultiBinary) are numbered in
-    one row; Box must be bounded.
+    Frames are the observations where those are colour images (uint8 [H, W, 3]), else what the
+    environment renders, or, where it renders nothing, observations that are other pictures (see
+    `real_env.is_picture`). Its actions are called as the environment says, or else by their numbers.
     """
 
-    frames: Frames = Frames()
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(resize=DEFAULT_SIZE))
+    """What is done to its pictures, here and wherever it is played."""
+    frames: FrameSource | None = None
+    """Where pictures come from, whatever the observation; None as described above."""
+    make_function: str | None = None
+    """A "module:function" that gives the environment in place of gymnasium.make; `env_args` are its
+    keywords."""
 
     @property
     def actions(self) -> Actions:
@@ -49,165 +59,150 @@ class GymnasiumGame(Game):
 
     @property
     def frame_size(self) -> FrameSize:
-        return self._facts.frame_size
+        return self.preprocessing.resize or self._facts.frame_size
 
     @property
     def frames_per_second(self) -> float | None:
         return self._facts.frames_per_second
 
     @property
+    def max_steps(self) -> int | None:
+        return self._facts.max_steps
+
+    @property
     def notices(self) -> tuple[str, ...]:
         return self._facts.notices
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
-        return RealEnv(self._make(), self.frame_skip, self.frames, shown=self.frame_size)
+        env, source = self._make()
+        return RealEnv(
+            env,
+            self.frame_skip,
+            self.frame_size,
+            preprocessing=self.preprocessing,
+            rendered=source == "render",
+        )
 
     def describe(self) -> dict[str, Any]:
-        env = self._make()
-        found = choices(env.unwrapped.action_space)
-        env.close()
-        flattened = {} if found is None else {"flattened_actions": [list(each) for each in found]}
-        return {**super().describe(), "frames": self.frames.as_json(), **flattened}
+        flattened = self._facts.flattened
+        return {
+            **super().describe(),
+            **({} if self.make_function is None else {"make": self.make_function}),
+            "preprocessing": {"from": self._facts.source, **self.preprocessing.as_json()},
+            **({} if flattened is None else {"flattened_actions": flattened}),
+        }
 
     @cached_property
     def _facts(self) -> _Facts:
         # An environment has to be made to be asked; the answers travel to the workers. A first step
         # shows what else it gives, before anything is recorded.
-        env = RealEnv(self._checked(self._make()), 1, self.frames)
+        made, source = self._make()
         try:
-            actions, notices = _actions(self.name, env)
+            env = RealEnv(made, 1, None, rendered=source == "render")
             frame, _ = env.reset(seed=0)
-            env.step(actions.examples()[0])
-            rate = env.metadata.get("render_fps")
+            env.step(_some_action(env.actions)[0])
+            spec, rate = env.spec, env.metadata.get("render_fps")
             if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
                 rate = None
-            height, width, _ = frame.shape
-            rate = None if rate is None else float(rate)
-            return _Facts(actions, (height, width), rate, notices)
+            notices = ["actions of float64 are recorded as float32"] * rounded_actions(made)
+            return _Facts(
+                env.actions,
+                env.flattened,
+                self.preprocessing.size_of(frame.shape[:2]),
+                source,
+                None if rate is None else float(rate),
+                None if spec is None else spec.max_episode_steps,
+                tuple(notices),
+            )
         finally:
-            env.close()
+            made.close()
 
-    def _checked(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-        space = env.action_space
-        if isinstance(space, spaces.Box):
-            try:
-                if np.dtype(space.dtype).kind != "f":
-                    raise ValueError(f"its numbers are {space.dtype}")
-                BoxActions.of(space)
-            except ValueError as error:
-                env.close()
-                raise ValueError(
-                    f"the actions of {self.name} are {space}, expected a bounded box of floats: "
-                    f"{error}"
-                ) from None
-        elif not isinstance(space, spaces.Discrete):
-            env.close()
-            raise ValueError(
-                f"the actions of this environment are {space} ({self.name}); expected Discrete, "
-                "MultiDiscrete, MultiBinary or a bounded Box: wrap the environment"
-            )
-        return env
-
-    def _make(self) -> gymnasium.Env[Any, Any]:
-        env = self._pictured()
+    def _make(self) -> tuple[gymnasium.Env[Any, Any], FrameSource]:
+        """The environment, and where its pictures come from."""
+        env = self._plain()
         try:
-            return env if choices(env.action_space) is None else FlattenActions(env)
-        except ValueError as error:
+            source = self._source(env)
+        except ValueError:
             env.close()
-            raise ValueError(f"{self.name}: {error}") from None
-
-    def _pictured(self) -> gymnasium.Env[Any, Any]:
-        """The environment, rendering where its frames are what it renders."""
-        source = self.frames.source
-        make: Callable[..., gymnasium.Env[Any, Any]] | None = find_function(self.name)
-        args = dict(self.env_args)
-        if make is None:
-            # RealEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
-            args = {"disable_env_checker": True, **args}
-            make = _registered(self.name)
-        env = make(**args)
-        if not isinstance(env, gymnasium.Env):
-            raise ValueError(
-                f"{self.name} gave {type(env).__name__}, expected a gymnasium.Env: return one"
-            )
-        space, modes = env.observation_space, env.metadata.get("render_modes", [])
-        image, picture = is_image(space), is_image(space) or is_picture(space)
-        rendered = source == "render" or (
-            source == "auto" and not image and ("rgb_array" in modes or env.render_mode)
-        )
-        if (source == "observation" or not rendered) and picture:
-            return env
-        if rendered and env.render_mode == "rgb_array":
-            return env
+            raise
+        if source == "observation" or env.render_mode == "rgb_array":
+            return env, source
         env.close()
-        if source == "observation" or not rendered or "rgb_array" not in modes:
+        return self._plain(render_mode="rgb_array"), source
+
+    def _source(self, env: gymnasium.Env[Any, Any]) -> FrameSource:
+        """Where pictures come from. Raises ValueError where there are none."""
+        space, modes = env.observation_space, env.metadata.get("render_modes") or []
+        seen = is_image(space) or is_picture(space)
+        made = self.make_function is not None  # then in its render mode, once and for all
+        renders = env.render_mode == "rgb_array" if made else "rgb_array" in modes
+        if self.frames == "observation" and not seen:
             raise ValueError(
-                f"{self.name} has no frames: its observations are {space} and its render modes "
-                f"{modes}; expected observations that are pictures (uint8 [height, width, 3], grey "
-                "ones, or floats from 0 to 1), or the render mode 'rgb_array'"
+                f"the observations of {self.name} are {space}; expected {_PICTURES}: give --frames "
+                "render, or wrap them in a function for --make"
             )
-        if find_function(self.name) is not None and not _takes(make, "render_mode"):
+        if self.frames == "render" and not renders:
+            said = f"the render mode {env.render_mode!r}" if made else f"the render modes {modes}"
+            where = ", given where the function of --make makes it" if made else ""
             raise ValueError(
-                f"{self.name} makes an environment whose render mode is {env.render_mode!r}; "
-                "expected 'rgb_array', or a function that takes render_mode"
+                f"{self.name} has {said}; --frames render expects 'rgb_array'{where}"
             )
-        return make(**{**args, "render_mode": "rgb_array"})
+        if self.frames is not None:
+            return self.frames
+        if renders and not is_image(space):
+            return "render"
+        if not seen:
+            said = f"mode {env.render_mode!r}" if made else f"modes {modes}"
+            raise ValueError(
+                f"{self.name} has no frames: its observations are {space} and its render {said}; "
+                f"expected observations that are {_PICTURES}, or the render mode 'rgb_array'"
+            )
+        return "observation"
+
+    def _plain(self, **arguments: str) -> gymnasium.Env[Any, Any]:
+        """The environment as Gymnasium or the user's function makes it."""
+        if self.make_function is not None:
+            return _made_by(self.make_function, self.env_args)
+        # RealEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
+        return gymnasium.make(
+            self.name, **{"disable_env_checker": True, **self.env_args, **arguments}
+        )
 
 
-def _registered(name: str) -> Callable[..., gymnasium.Env[Any, Any]]:
-    return lambda **args: gymnasium.make(name, **args)
+_PICTURES = "pictures (uint8 [height, width, 3], grey ones, or floats from 0 to 1)"
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def find_function(name: str) -> Callable[..., Any] | None:
-    """The function "module:function", whose module is imported; None where there is none of this
-    name, or it is a registered id."""
+def make_function(name: str) -> Callable[..., Any]:
+    """The function "module:function". Raises ValueError where there is none."""
     module, _, function = name.rpartition(":")
-    if not module or function in gymnasium.registry:
-        return None
-    import_module(module)
-    found = getattr(sys.modules[module], function, None)
-    return found if callable(found) else None
-
-
-def _actions(name: str, env: gymnasium.Env[Any, Any]) -> tuple[Actions, tuple[str, ...]]:
-    """What the actions are, and what a user should know of it."""
-    space = env.get_wrapper_attr("env").action_space
-    if isinstance(space, spaces.Box):
-        actions = BoxActions.of(space)
-        narrowed = space.dtype != np.float32
-        notice = (f"{name}'s actions are {space.dtype}; they are recorded as float32",)
-        return actions, notice if narrowed else ()
-    flat = env.get_wrapper_attr("env")
-    if isinstance(flat, FlattenActions):
-        return flat.meanings(), ()
-    count, start = int(space.n), int(space.start)
+    expected = (
+        "module:function, a function of this folder or of an installed module that returns a "
+        "gymnasium.Env"
+    )
+    if not module or not function:
+        raise ValueError(f"the function that makes the game is {name!r}; expected {expected}")
     try:
-        return DiscreteActions(_meanings(env, count, start), start), ()
+        import_module(module)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"the function that makes the game is {name!r}: {error}") from error
+    found = getattr(sys.modules[module], function, None)
+    if not callable(found):
+        raise ValueError(
+            f"the module {module!r} has no function {function!r}; expected {expected}"
+        )
+    return found
 
 
-def _meanings(env: gymnasium.Env[Any, Any], count: int, start: int) -> tuple[str, ...]:
-    """The names that the game has for its actions (ALE's, MiniGrid's), or else their numbers."""
-    game = env.unwrapped
-    asked = getattr(game, "get_action_meanings", None)
-    if callable(asked):
-        names = [str(name) for name in asked()]
-    else:
-        names = [getattr(each, "name", "") for each in _members(getattr(game, "actions", None))]
-    if len(names) == count and len(set(names)) == count and all(names):
-        return tuple(names)
-    return tuple(str(start + action) for action in range(count))
+def _made_by(name: str, env_args: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    env = make_function(name)(**env_args)
+    if not isinstance(env, gymnasium.Env):
+        raise ValueError(f"{name} returned {env!r}; expected a gymnasium.Env")
+    return env
 
 
-def _members(kind: Any) -> list[Any]:
-    """Of an enumeration of actions, in order of their numbers."""
-    members = getattr(kind, "__members__", None)
-    if not members:
-        return []
-    return sorted(members.values(), key=lambda member: int(member.value))
+def _some_action(actions: Actions) -> Taken:
+    """An action in the middle, which no environment refuses: a batch of one."""
+    if isinstance(actions, DiscreteActions):
+        return np.array([actions.start])
+    low, high = np.float32(actions.low), np.float32(actions.high)
+    return ((low + high) / 2).reshape(1, *actions.shape)

@@ -16,8 +16,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from PIL import Image
 
-from genie_env.envs.actions import BoxActions
-from genie_env.games.frames import Frames
+from genie_env.games.env_actions import actions_of, checked_action, flattened
+from genie_env.games.flatten_actions import FlattenActions
+from genie_env.games.frames import FrameSize, Preprocessing
 
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
 """Recordings hold float32."""
@@ -28,35 +29,49 @@ class BadEnvironment(ValueError):
 
 
 class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
-    """Shows an environment's frames, uint8 [height, width, 3], and repeats actions.
+    """Shows an environment's frames, uint8 [height, width, 3], and checks and repeats actions.
 
-    With `frame_skip` K an action is held for K steps, whose rewards are summed. Rewards are finite
-    floats, flags are bools. Points of a box are float32; the environment gets them in its own type.
+    The frames are the observations where those are colour images, or where they are other pictures
+    and nothing is rendered; else what `render()` gives. Actions are numbered, or points of a box in
+    float32; several choices at once are numbered (`FlattenActions`). With `frame_skip` K an action
+    is held for K steps, whose rewards are summed. Rewards are finite floats, flags are bools.
 
     `reset` and `step` raise BadEnvironment, naming what came and what was promised; `step` raises
-    InvalidAction where an action lies outside its space by more than rounding.
+    gymnasium.error.InvalidAction for an action outside of the space. Nothing is clipped, but for
+    what float32 rounds.
     """
 
     def __init__(
         self,
         env: gymnasium.Env[Any, Any],
         frame_skip: int,
-        frames: Frames,
+        frame_size: FrameSize | None,
         *,
-        shown: tuple[int, int] | None = None,
+        preprocessing: Preprocessing | None = None,
+        rendered: bool | None = None,
     ) -> None:
-        """`shown`: the size of its frames, where that is known; those of another are refused."""
-        super().__init__(env)
-        self._frames, self._shown = frames, shown or frames.size
-        if self._shown is not None:
-            self.observation_space = spaces.Box(0, 255, (*self._shown, 3), np.uint8)
+        """`frame_size`: None leaves pictures as they are; else they are resized to it, or, with
+        `preprocessing`, this is done to them, and those that become of another size are refused.
+        `rendered`: whether frames are what `render()` gives; None as described above. Raises
+        ValueError, naming the space, where actions are of another kind."""
+        super().__init__(flattened(env))
+        self.actions = actions_of(self.env)
+        self.action_space = self.actions.space
+        if frame_size is not None:
+            self.observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
         self._frame_skip = frame_skip
+        self._frame_size = frame_size
+        self._preprocessing = preprocessing or Preprocessing(resize=frame_size)
         self._source = env.observation_space
-        self._observed = is_observed(env, frames)
-        self._box: spaces.Box | None = None
-        if isinstance(env.action_space, spaces.Box):
-            self._box = env.action_space
-            self.action_space = BoxActions.of(env.action_space).space
+        observed = is_image(self._source) or (
+            is_picture(self._source) and env.render_mode is None
+        )
+        self._observed = observed if rendered is None else not rendered
+
+    @property
+    def flattened(self) -> dict[str, Any] | None:
+        """How several choices at once were numbered, for meta.json; None where there is one."""
+        return self.env.as_json() if isinstance(self.env, FlattenActions) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -65,7 +80,12 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
         return self._frame(given[0]), given[1]
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
-        total, action = 0.0, self._own(action)
+        action = checked_action(self.actions, action)
+        space = self.env.action_space
+        if isinstance(space, spaces.Box):
+            # Its bounds may be of float64, a little inside of theirs in float32.
+            action = action.astype(space.dtype).clip(space.low, space.high)
+        total = 0.0
         for _ in range(self._frame_skip):
             given = self._several("step()", self.env.step(action), 5)
             total = self._number("reward", total + self._number("reward", given[1]))
@@ -74,23 +94,6 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
             if terminated or truncated:
                 break
         return self._frame(given[0]), total, terminated, truncated, given[4]
-
-    def _own(self, action: Any) -> Any:
-        """The environment's own action."""
-        if self._box is None:
-            return action
-        own = np.asarray(action, np.float64)
-        low, high = (np.asarray(b, np.float64) for b in (self._box.low, self._box.high))
-        rounding = 4 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
-        # Not a number is in no interval.
-        if own.shape != self._box.shape or not (
-            (own >= low - rounding) & (own <= high + rounding)
-        ).all():
-            raise gymnasium.error.InvalidAction(
-                f"the action is {np.array2string(own, threshold=8)}, expected a point of "
-                f"{self._box}"
-            )
-        return np.clip(own, low, high).astype(self._box.dtype)
 
     def _several(self, call: str, given: Any, count: int) -> Any:
         if not isinstance(given, tuple) or len(given) != count:
@@ -118,11 +121,13 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
 
     def _frame(self, observation: Any) -> NDArray[np.uint8]:
         picture = self._observation(observation) if self._observed else self._rendering()
-        frame = self._frames(picture)
-        if self._shown is not None and frame.shape[:2] != self._shown:
-            height, width = self._shown
-            came = f"{frame.shape[0]} x {frame.shape[1]}"
-            self._refuse("frame", came, f"{height} x {width} as at first")
+        if self._frame_size is None:
+            return picture
+        frame = self._preprocessing.apply(picture)
+        size = frame.shape[:2]
+        if size != self._frame_size:
+            height, width = self._frame_size
+            self._refuse("frame", f"{size[0]} x {size[1]}", f"{height} x {width} as at first")
         return frame
 
     def _observation(self, given: Any) -> NDArray[np.uint8]:
@@ -160,14 +165,6 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
             f"the {name} of {env} is {came}; expected {promised}: change the environment, or wrap "
             "it"
         )
-
-
-def is_observed(env: gymnasium.Env[Any, Any], frames: Frames) -> bool:
-    """Whether an environment's frames are its observations, not what it renders."""
-    space = env.observation_space
-    if frames.source != "auto":
-        return frames.source == "observation"
-    return is_image(space) or (is_picture(space) and env.render_mode is None)
 
 
 def is_image(space: gymnasium.Space[Any]) -> bool:

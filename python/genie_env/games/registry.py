@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import gymnasium
 
 from genie_env.envs.frame_rate import GAME_RATES
 from genie_env.envs.plugins import import_module
-from genie_env.games.base import Game
+from genie_env.games.base import FrameSize, Game
 from genie_env.games.doom import DoomGame
-from genie_env.games.frames import Frames, FrameSize
-from genie_env.games.gymnasium import GymnasiumGame, find_function
+from genie_env.games.frames import NO_MARGINS, Margins, Preprocessing
+from genie_env.games.gymnasium import DEFAULT_SIZE, FrameSource, GymnasiumGame, make_function
 
 MakeGame = Callable[[str, int, dict[str, Any]], Game]
 """Makes a game of its name, its frame skip and the arguments of its environment."""
@@ -57,10 +56,8 @@ def default_game() -> Game:
 def is_known(name: str) -> bool:
     """Whether a game can be found without importing any module."""
     module, _, bare = name.rpartition(":")
-    if module and module not in sys.modules:
-        return False
-    function = module and callable(getattr(sys.modules[module], bare, None))
-    return bare in _GAMES or bare in gymnasium.registry or bool(function)
+    imported = not module or module in sys.modules
+    return imported and (bare in _GAMES or bare in gymnasium.registry)
 
 
 def registered_game(name: object, frame_skip: int = 1) -> Game | None:
@@ -75,45 +72,41 @@ def find_game(
     frame_skip: int = 1,
     env_args: dict[str, Any] | None = None,
     frame_size: FrameSize | Literal["native"] | None = None,
-    frames: Frames | None = None,
+    frames: FrameSource | None = None,
+    crop: Margins = NO_MARGINS,
+    pad: Margins = NO_MARGINS,
+    make: str | None = None,
 ) -> Game:
-    """A registered game, a Gymnasium environment by its id, or one that a function makes
-    ("module:function"); "module:name" imports the module.
+    """A registered game, or a Gymnasium environment by its id; "module:name" imports the module.
 
-    `frames`: how a Gymnasium environment's pictures become frames. `frame_size`: of these, in place
-    of what they say; "native" keeps their own. Raises ValueError for an unknown name, and for other
-    frames than a registered game has.
+    `frame_size`: None is the game's own, or 64 x 64 for a Gymnasium id; "native" keeps the frames
+    of a Gymnasium environment as they are. `frames`: where its pictures come from; `crop`, `pad`:
+    what is done to them before they are resized. `make`: a "module:function" that gives the
+    environment; `name` is then the name that the game is to have. Raises ValueError for an unknown
+    name, and for what a registered game does not let one choose.
     """
+    arguments = env_args or {}
+    preprocessing = Preprocessing(
+        crop, pad, None if frame_size == "native" else frame_size or DEFAULT_SIZE
+    )
+    if make is not None:
+        if is_known(name):
+            raise ValueError(
+                f"{name!r} is a game of its own, and the one that {make} makes is another: give it "
+                "another name"
+            )
+        make_function(make)
+        return GymnasiumGame(name, frame_skip, arguments, preprocessing, frames, make)
     module, _, bare = name.rpartition(":")
     if module:
         try:
             import_module(module)
         except ValueError as error:
             raise ValueError(f"unknown game {name!r}: {error}") from error
-    arguments = env_args or {}
     if bare in _GAMES:
         game = _GAMES[bare](bare, frame_skip, arguments)
-        if frame_size not in (None, "native", game.frame_size):
-            height, width = game.frame_size
-            raise ValueError(
-                f"the frame size is {_words(frame_size)}, but the frames of {bare} are {height} x "
-                f"{width}: leave the size out"
-            )
-        if frames not in (None, Frames()):
-            raise ValueError(
-                f"{bare} makes its frames itself: leave out where they come from, and how they are "
-                "cut and padded"
-            )
+        _check_nothing_chosen(game, frame_size, frames, crop, pad)
         return game
-    if not (module and find_function(name)):
-        _check_registered(name, bare)
-    frames = frames or Frames()
-    if frame_size is not None:
-        frames = replace(frames, size=None if frame_size == "native" else frame_size)
-    return GymnasiumGame(name, frame_skip, arguments, frames)
-
-
-def _check_registered(name: str, bare: str) -> None:
     try:
         gymnasium.spec(bare)
     except gymnasium.error.UnregisteredEnv as error:
@@ -124,6 +117,57 @@ def _check_registered(name: str, bare: str) -> None:
         ) from error
     except gymnasium.error.Error:
         pass  # an id without its version, which making the environment resolves
+    return GymnasiumGame(name, frame_skip, arguments, preprocessing, frames)
+
+
+def game_as_recorded(meta: Mapping[str, Any]) -> Game:
+    """The game that a recording's meta.json describes, with its pictures made as they were: what
+    plays it sees the frames of the recording. Imports the module that its name, or the function that
+    makes it, says. Raises ValueError for an unknown game and a malformed description."""
+    name, frame_skip = meta.get("game"), meta.get("frame_skip")
+    make, frame, known = meta.get("make"), meta.get("frame"), meta.get("preprocessing")
+    if not isinstance(name, str) or type(frame_skip) is not int:
+        raise ValueError(
+            f'"game" is {name!r} and "frame_skip" {frame_skip!r}; expected a text and a number, as '
+            "`genie-env record` writes them"
+        )
+    own = registered_game(name.rpartition(":")[2]) is not None
+    env_args = dict(meta.get("env_args", {} if own else meta.get("settings", {})))
+    if known is None:
+        size = None if own or frame is None else (frame["height"], frame["width"])
+        return find_game(name, frame_skip=frame_skip, env_args=env_args, frame_size=size)
+    pictures = Preprocessing.of_json(known)
+    return find_game(
+        name,
+        frame_skip=frame_skip,
+        env_args=env_args,
+        frame_size=pictures.resize or "native",
+        frames=known.get("from"),
+        crop=pictures.crop,
+        pad=pictures.pad,
+        make=make,
+    )
+
+
+def _check_nothing_chosen(
+    game: Game,
+    frame_size: FrameSize | Literal["native"] | None,
+    frames: FrameSource | None,
+    crop: Margins,
+    pad: Margins,
+) -> None:
+    """Raises ValueError where a registered game is asked for other frames than its own."""
+    height, width = game.frame_size
+    if frame_size not in (None, "native", game.frame_size):
+        raise ValueError(
+            f"the frame size is {_words(frame_size)}, but the frames of {game.name} are {height} x "
+            f"{width}: leave the size out"
+        )
+    if frames is not None or crop != NO_MARGINS or pad != NO_MARGINS:
+        raise ValueError(
+            f"{game.name} makes its own frames, of {height} x {width}: leave out --frames, --crop "
+            "and --pad, which are for Gymnasium environments"
+        )
 
 
 def _words(size: FrameSize | str | None) -> str:

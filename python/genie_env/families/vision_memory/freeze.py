@@ -51,6 +51,10 @@ from genie_env.training.vision import HELD_OUT_BATCHES as VISION_BATCHES
 from genie_env.training.vision import VISION, load_vision
 
 
+REAL_GAME = ("game", "settings", "frame_skip", "frame", "preprocessing", "make")
+"""Of a recording's meta.json: what makes its game again."""
+
+
 def freeze_vision_memory(
     vision: Path,
     memory: Path,
@@ -122,7 +126,7 @@ def freeze_vision_memory(
                 "temperature": temperature,
                 "termination": termination,
                 "termination_reads": "next_frame" if settings["judges_termination"] else "action",
-                **real_game(game),
+                **real_game(game, stores[0]),
                 "training": {
                     **learned,
                     **calibrated,
@@ -200,11 +204,11 @@ def _encode_held_out(vision: Vision, store: EpisodeStore) -> Latents:
     )
 
 
-def real_game(recorded: RecordedGame) -> dict[str, Any]:
+def real_game(recorded: RecordedGame, store: EpisodeStore) -> dict[str, Any]:
     """What the config says of the game that agents of the world play."""
-    known = {"env_args": "real_game_args", "frames": "real_game_frames"}
-    more = {known[name]: value for name, value in recorded.description.items()}
-    return {"real_game": recorded.game, **more}
+    meta = read_meta(None, store)
+    known = {name: meta[name] for name in REAL_GAME if name in meta}
+    return {"real_game": recorded.game, "real_game_recorded": known}
 
 
 def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:

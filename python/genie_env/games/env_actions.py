@@ -1,0 +1,116 @@
+"""The actions of a Gymnasium environment: which spaces are taken, what actions mean, and the check of
+every action that is played."""
+
+from __future__ import annotations
+
+import enum
+import operator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from genie_env.envs.actions import MOST_ACTIONS, Actions, BoxActions, DiscreteActions
+from genie_env.games.flatten_actions import FlattenActions
+
+BOX_ROUNDING = 1e-6
+"""How far a number of an action may lie outside of its bounds, as a share of the larger of them:
+float32 rounds. Episode stores allow as much."""
+
+
+def flattened(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """The environment with numbered actions where it offers several choices at once; as it is where
+    it does not. Raises ValueError where there are too many combinations."""
+    several = isinstance(env.action_space, spaces.MultiDiscrete | spaces.MultiBinary)
+    return FlattenActions(env) if several else env
+
+
+def actions_of(env: gymnasium.Env[Any, Any]) -> Actions:
+    """The actions of an environment. Raises ValueError, naming its space, for others than numbered
+    ones and points of a bounded box."""
+    space = env.action_space
+    if isinstance(env, FlattenActions):
+        return env.actions
+    if isinstance(space, spaces.Discrete):
+        if int(space.n) > MOST_ACTIONS:
+            raise _unknown(space, f"Discrete spaces of at most {MOST_ACTIONS:,} actions")
+        names = _meanings(env, int(space.n))
+        start = int(space.start)
+        return DiscreteActions(
+            names or tuple(str(start + action) for action in range(int(space.n))), start
+        )
+    if isinstance(space, spaces.Box) and space.dtype in (np.float32, np.float64) and space.shape:
+        try:
+            return BoxActions.of(space)
+        except ValueError as error:
+            raise ValueError(f"the actions of this environment are {space}: {error}") from None
+    raise _unknown(
+        space, "Discrete, a bounded Box of float32 or float64, MultiDiscrete or MultiBinary"
+    )
+
+
+def rounded_actions(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether the environment takes numbers of float64, which are recorded as float32."""
+    return env.unwrapped.action_space.dtype == np.float64 or env.action_space.dtype == np.float64
+
+
+def checked_action(actions: Actions, action: Any) -> Any:
+    """An action as it is recorded and played: an int, or float32 of the box's shape, within its
+    bounds. Raises gymnasium.error.InvalidAction for any other; only what float32 rounds is
+    corrected."""
+    if isinstance(actions, DiscreteActions):
+        try:
+            number = operator.index(action)
+        except TypeError:
+            number = actions.start - 1
+        if not 0 <= number - actions.start < actions.count:
+            last = actions.start + actions.count - 1
+            raise gymnasium.error.InvalidAction(
+                f"action is {action!r}; expected a whole number from {actions.start} to {last}"
+            )
+        return number
+    try:
+        point = np.asarray(action, np.float32)
+    except (TypeError, ValueError):
+        point = np.zeros(0, np.float32)
+    if point.shape != actions.shape:
+        raise gymnasium.error.InvalidAction(
+            f"action is {action!r}; expected numbers of shape {list(actions.shape)}"
+        )
+    low, high = (np.float32(b).reshape(actions.shape) for b in (actions.low, actions.high))
+    slack = BOX_ROUNDING * np.maximum(abs(low), abs(high))
+    # Not a number is neither above nor below.
+    if not ((point >= low - slack) & (point <= high + slack)).all():
+        raise gymnasium.error.InvalidAction(
+            f"action is {point.tolist()}; expected {actions}: bring it into the bounds yourself"
+        )
+    return point.clip(low, high)
+
+
+def _meanings(env: gymnasium.Env[Any, Any], count: int) -> tuple[str, ...] | None:
+    """What the environment itself calls its actions; None where it does not say, or where a wrapper
+    may have given them other numbers."""
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, gymnasium.ActionWrapper):
+            return None
+        layer = layer.env
+    if layer.action_space != env.action_space:
+        return None
+    names: list[Any] = []
+    if callable(ask := getattr(layer, "get_action_meanings", None)):  # of Atari games
+        names = list(ask())
+    elif isinstance(members := getattr(layer, "actions", None), enum.EnumMeta):  # of MiniGrid
+        numbered = [(getattr(member, "value", None), member.name) for member in members]
+        if [number for number, _ in numbered] == list(range(count)):
+            names = [name for _, name in numbered]
+    known = len(names) == count and all(isinstance(name, str) for name in names)
+    return tuple(names) if known else None
+
+
+def _unknown(space: gymnasium.Space[Any], expected: str) -> ValueError:
+    return ValueError(
+        f"the actions of this environment are {space}; expected {expected}: wrap it, in a function "
+        "for `genie-env record --make`"
+    )
