@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from genie_env.envs.actions import DiscreteActions
+from genie_env.envs.actions import DiscreteActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 from genie_env.games.real_env import RealEnv
@@ -75,7 +75,7 @@ class GoldRushGame(Game):
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
         return RealEnv(GoldRush(), self.frame_skip, FRAME_SIZE)
 
-    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
+    def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
         if policy == "eastwards":
             return np.full(length, MEANINGS.index("east"))
         return super().schedule(policy, draws, length)

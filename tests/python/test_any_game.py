@@ -24,7 +24,9 @@ from genie_env.games.registry import find_game, game_as_recorded
 
 
 def made(function: str, **arguments: Any) -> Game:
-    options = {k: arguments.pop(k) for k in ("frame_size", "frames", "crop", "pad") if k in arguments}
+    options = {
+        k: arguments.pop(k) for k in ("frame_size", "frames", "crop", "pad") if k in arguments
+    }
     return find_game(function, make=f"any_games:{function}", env_args=arguments, **options)
 
 
@@ -103,15 +105,31 @@ def test_a_box_is_recorded_as_float32(
 @pytest.mark.parametrize(
     ("function", "arguments", "words"),
     [
-        ("unbounded", {}, "this environment are Box(-inf, inf, (1,), float32): the bounds of an act"),
-        ("whole_box", {}, "are Box(0, 3, (1,), int64); expected Discrete, a bounded Box of float32"),
+        (
+            "unbounded",
+            {},
+            "this environment are Box(-inf, inf, (1,), float32): the bounds of an act",
+        ),
+        (
+            "whole_box",
+            {},
+            "are Box(0, 3, (1,), int64); expected Discrete, a bounded Box of float32",
+        ),
         ("texts", {}, "are Text(1, 3"),
-        ("several", {"counts": [9, 9, 9, 9]}, "are 6,561 combinations; expected at most 1,024: wrap"),
+        (
+            "several",
+            {"counts": [9, 9, 9, 9]},
+            "are 6,561 combinations; expected at most 1,024: wrap",
+        ),
         ("switches", {"count": 11}, "MultiBinary(11), which are 2,048 combinations"),
         ("numbered", {"count": 1025}, "expected Discrete spaces of at most 1,024 actions: wrap"),
         ("nothing", {}, "any_games:nothing returned None; expected a gymnasium.Env"),
         ("dictionary", {"render_mode": None}, "no frames: its observations are Dict"),
-        ("missing", {}, "the module 'any_games' has no function 'missing'; expected module:function"),
+        (
+            "missing",
+            {},
+            "the module 'any_games' has no function 'missing'; expected module:function",
+        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_by_name(
@@ -225,9 +243,7 @@ def test_pictures_are_cropped_padded_and_resized_in_this_order(tmp_path: Path) -
     }
     game = game_as_recorded(meta)
     env = start_game(game)
-    np.testing.assert_array_equal(
-        env.reset(seed=EpisodeSeeds.of(0, 0).game)[0], store.frames[0]
-    )
+    np.testing.assert_array_equal(env.reset(seed=EpisodeSeeds.of(0, 0).game)[0], store.frames[0])
     assert (game.frame_size, game.actions) == ((16, 32), made("numbered").actions)
     assert game_as_recorded({**meta, "game": game.name}) == game
 
@@ -235,18 +251,28 @@ def test_pictures_are_cropped_padded_and_resized_in_this_order(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"crop": "1,2,3"}, "--crop is '1,2,3'; expected four numbers of pixels: top,bottom,left,ri"),
+        (
+            {"crop": "1,2,3"},
+            "--crop is '1,2,3'; expected four numbers of pixels: top,bottom,left,ri",
+        ),
         ({"pad": "a,b,c,d"}, "--pad is 'a,b,c,d'; expected four numbers"),
-        ({"crop": "10,10,0,0"}, "nothing is left of pictures of 20 x 30 (height x width) without 10"),
+        (
+            {"crop": "10,10,0,0"},
+            "nothing is left of pictures of 20 x 30 (height x width) without 10",
+        ),
         ({"game": "doom-take-cover"}, "'doom-take-cover' is a game of its own, and the one that"),
         ({"game": "doom-take-cover", "make": None, "pad": "1,1,1,1"}, "leave out --frames, --crop"),
-        ({"make": "numbered"}, "the function that makes the game is 'numbered'; expected module:fun"),
-        ({"make": "no_such_module:make"}, "no module 'no_such_module' is in this folder or install"),
+        (
+            {"make": "numbered"},
+            "the function that makes the game is 'numbered'; expected module:fun",
+        ),
+        (
+            {"make": "no_such_module:make"},
+            "no module 'no_such_module' is in this folder or install",
+        ),
     ],
 )
-def test_wrong_arguments_are_named(
-    arguments: dict[str, Any], words: str, tmp_path: Path
-) -> None:
+def test_wrong_arguments_are_named(arguments: dict[str, Any], words: str, tmp_path: Path) -> None:
     chosen = {"game": "mine", "make": "any_games:numbered", **arguments}
     with pytest.raises(ValueError, match=re.escape(words)):
         record(out=tmp_path / "out", episodes=1, workers=1, **chosen)
@@ -258,7 +284,9 @@ def test_recordings_that_were_cropped_otherwise_are_not_of_one_game(tmp_path: Pa
     for directory, crop in zip(directories, ("0,0,0,0", "0,0,4,0"), strict=True):
         store, _ = recorded(directory, "mine", make="any_games:numbered", crop=crop, episodes=1)
         stores.append(store)
-    with pytest.raises(ValueError, match=r"crop is \(0, 0, 0, 0\) in .*a but \(0, 0, 4, 0\) in .*b"):
+    with pytest.raises(
+        ValueError, match=r"crop is \(0, 0, 0, 0\) in .*a but \(0, 0, 4, 0\) in .*b"
+    ):
         recorded_game(directories, stores)
 
 

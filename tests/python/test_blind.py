@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from genie_env.envs.actions import BoxActions, DiscreteActions
-from genie_env.games.base import Game
 from genie_env.games import blind
+from genie_env.games.base import Game
 from genie_env.games.doom import LEFT, RIGHT, STAY
 from genie_env.games.registry import find_game
 
@@ -117,6 +117,31 @@ def test_explored_actions_take_their_part_of_the_time() -> None:
     assert (explored_actions(1, 5, 100, 3) >= 0).all()
     with pytest.raises(ValueError, match="explore is 1.5; expected a fraction of the time, 0 to 1"):
         explored_actions(1.5, 0, 10, 3)
+
+
+def test_numbers_that_start_elsewhere_are_the_same_draws() -> None:
+    class Later(Numbered):
+        @property
+        def actions(self) -> DiscreteActions:
+            return numbered(5, start=-7)
+
+    for name in ("random", "held", "long-held"):
+        drawn = Later("5").blind_actions(name, 3, 500)
+        assert np.array_equal(drawn + 7, blind_actions(name, 3, 500, num_actions=5))
+    overruled, actions = blind.explored_actions(0.5, 3, 500, numbered(5, start=-7))
+    assert np.array_equal(
+        np.where(overruled, actions + 7, -1), explored_actions(0.5, 3, 500, count=5)
+    )
+
+
+def test_a_box_is_explored_as_well() -> None:
+    box = BoxActions((2, 1), (-1.0, 0.0), (1.0, 0.5))
+    overruled, actions = blind.explored_actions(0.3, 5, 20_000, box, frame_skip=2)
+    assert overruled.mean() == pytest.approx(0.3, abs=0.05)
+    assert actions.shape == (20_000, 2, 1) and actions.dtype == np.float32
+    assert actions[:, 1].min() >= 0 and 0.45 < actions[:, 1].max() <= 0.5
+    again = blind.explored_actions(0.3, 5, 100, box, frame_skip=2)
+    assert np.array_equal(overruled[:100], again[0]) and np.array_equal(actions[:100], again[1])
 
 
 @pytest.mark.parametrize("name", ["", "sweep", "sweep:0", "sweep:-3", "sweep:K", "hold"])

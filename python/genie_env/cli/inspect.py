@@ -119,9 +119,7 @@ def _print_actions(console: Console, contents: Contents, actions: Actions | None
     _print_histogram(console, "steps by how long their action was held", names, counts)
 
 
-def _print_numbers(
-    console: Console, numbers: NDArray[np.float64], actions: Actions | None
-) -> None:
+def _print_numbers(console: Console, numbers: NDArray[np.float64], actions: Actions | None) -> None:
     table = Table(title="numbers of an action", title_justify="left", box=None)
     for column in ("", "mean", "std", "least", "largest", "bounds"):
         table.add_column(column, justify="right")
@@ -133,8 +131,9 @@ def _print_numbers(
 
 
 def _print_counts(console: Console, contents: Contents, actions: Actions | None) -> None:
-    numbered = isinstance(actions, DiscreteActions)
-    known = dict(enumerate(actions.meanings, actions.start)) if numbered else {}
+    known: dict[int, str] = {}
+    if isinstance(actions, DiscreteActions):
+        known = dict(enumerate(actions.meanings, actions.start))
     chosen = sorted(known.keys() | contents.actions.keys())
     nameless = "(not in meta.json)" if known else ""
     names = [f"{action} {known.get(action, nameless)}" for action in chosen]

@@ -39,7 +39,8 @@ class Contents:
     def of(cls, store: EpisodeStore) -> Contents:
         """The contents of a store with at least one episode."""
         starts = store.episode_starts
-        actions, counts, numbers = np.zeros(0), np.zeros(0), np.zeros((0, 4))
+        counted: dict[int, int] = {}
+        numbers = np.zeros((0, 4))
         if store.actions.dtype == np.float32:
             each = store.actions.reshape(store.num_frames, -1)
             numbers = np.stack(
@@ -53,11 +54,12 @@ class Contents:
             )
         else:  # an action may be any number, so none is used as the size of an array
             actions, counts = np.unique(store.actions, return_counts=True)
+            counted = dict(zip(actions.tolist(), counts.tolist(), strict=True))
         return cls(
             lengths=np.diff(starts),
             scores=np.add.reduceat(store.rewards.astype(np.float64), starts[:-1]),
             terminated=int(store.terminations.sum()),
-            actions=dict(zip(actions.tolist(), counts.tolist(), strict=True)),
+            actions=counted,
             numbers=numbers,
             holds=_holds(store.actions, starts),
         )

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env.data.episode import Episode
+from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import Game
+from genie_env.games.env_actions import checked_action
 from genie_env.games.real_env import RealEnv
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class Recorder:
     def __init__(self, game: Game, keep_frames: bool) -> None:
         self._keep_frames = keep_frames
         self._keep_final_frame = keep_frames and game.has_final_frame
-        self._action_type = game.actions.space.dtype
+        self._known_actions = game.actions
         self._frames: NDArray[np.uint8] | None = None
         self._final_frame: NDArray[np.uint8] | None = None
         self._index = self._seed = 0
@@ -140,7 +142,7 @@ class Recorder:
 
     def step(self, env: Any, frame: NDArray[np.uint8], action: Any) -> NDArray[np.uint8]:
         """Plays `action`, a number or float32 [...], chosen on seeing `frame`; returns the next
-        frame."""
+        frame. Raises gymnasium.error.InvalidAction for an action that the game does not have."""
         step = len(self)
         if self._keep_frames:
             if self._frames is None:
@@ -148,6 +150,7 @@ class Recorder:
             elif step == len(self._frames):
                 self._frames = np.concatenate([self._frames, np.empty_like(self._frames)])
             self._frames[step] = frame
+        action = checked_action(self._known_actions, action)  # what is played is recorded
         following: NDArray[np.uint8]
         following, reward, self._terminated, truncated, _ = env.step(action)
         self._actions.append(action)
@@ -161,11 +164,14 @@ class Recorder:
 
     def episode(self) -> Episode:
         """The finished episode. Its frames are borrowed until the next `begin`."""
+        taken = self._actions
+        numbered = isinstance(self._known_actions, DiscreteActions)
+        actions = np.array(taken, np.int64) if numbered else np.array(taken, np.float32)
         return Episode(
             index=self._index,
             seed=self._seed,
             frames=None if self._frames is None else self._frames[: len(self)],
-            actions=np.array(self._actions, self._action_type),
+            actions=actions,
             rewards=np.array(self._rewards, np.float32),
             terminated=bool(self._terminated),
             truncated=bool(self._truncated),

@@ -114,16 +114,21 @@ class BoxActions:
         return math.prod(self.shape)
 
     @property
+    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Low and high: float32 [*shape]."""
+        low, high = (np.array(bound, np.float32) for bound in (self.low, self.high))
+        return low.reshape(self.shape), high.reshape(self.shape)
+
+    @property
     def space(self) -> gymnasium.spaces.Box:
-        low, high = (np.reshape(np.float32(bound), self.shape) for bound in (self.low, self.high))
-        return gymnasium.spaces.Box(low, high, self.shape, np.float32)
+        return gymnasium.spaces.Box(*self.bounds, self.shape, np.float32)
 
     def inputs(self, taken: Taken) -> NDArray[np.float32]:
         """What a network reads of actions float32 [N, *shape]: scaled to -1 .. 1, float32 [N,
         width]."""
-        low, high = np.float32(self.low), np.float32(self.high)
+        low, high = (bound.reshape(-1) for bound in self.bounds)
         flat = np.reshape(taken, (len(taken), -1)).astype(np.float32, copy=False)
-        return (flat - low) * (2 / (high - low)) - 1
+        return (flat - low) * (np.float32(2) / (high - low)) - np.float32(1)
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Uniform actions, float32 [*shape, *self.shape]."""

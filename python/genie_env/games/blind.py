@@ -8,7 +8,7 @@ of a box; a game may add its own (`Game.own_policies`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +68,7 @@ def explored_actions(
     return hold(overruled, lengths)[::frame_skip], hold(schedule, lengths)[::frame_skip]
 
 
-_Rows = TypeVar("_Rows", NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32])
-
-
-def hold(rows: _Rows, lengths: NDArray[np.int64]) -> _Rows:
+def hold(rows: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
     """Each row repeated its own length, cut to as many as there are rows."""
     return np.repeat(rows, lengths, axis=0)[: len(rows)]
 
@@ -79,9 +76,10 @@ def hold(rows: _Rows, lengths: NDArray[np.int64]) -> _Rows:
 def _uniform(rng: np.random.Generator, actions: Actions, count: int) -> Taken:
     if isinstance(actions, DiscreteActions):
         return rng.integers(actions.count, size=count) + actions.start
-    low, high = (np.float64(bound).reshape(actions.shape) for bound in (actions.low, actions.high))
-    points = low + rng.random((count, *actions.shape)) * (high - low)
-    return points.astype(np.float32).clip(np.float32(low), np.float32(high))
+    low, high = actions.bounds
+    # In float64: the difference of two bounds may be more than float32 holds.
+    points = low + rng.random((count, *actions.shape)) * (high.astype(np.float64) - low)
+    return points.astype(np.float32).clip(low, high)
 
 
 def _log_uniform(rng: np.random.Generator, count: int) -> NDArray[np.int64]:

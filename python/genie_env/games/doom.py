@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from genie_env.envs.actions import DiscreteActions
+from genie_env.envs.actions import DiscreteActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 
@@ -119,7 +119,7 @@ class DoomGame(Game):
     def knows_policy(self, policy: str) -> bool:
         return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))
 
-    def schedule(self, policy: str, draws: Draws, length: int) -> NDArray[np.int64]:
+    def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
         if policy == "mixture":
             policy = str(draws.choice.choice(list(_MIXTURE), p=list(_MIXTURE.values())))
         if policy in _CONSTANT:

@@ -78,7 +78,7 @@ def checked_action(actions: Actions, action: Any) -> Any:
         raise gymnasium.error.InvalidAction(
             f"action is {action!r}; expected numbers of shape {list(actions.shape)}"
         )
-    low, high = (np.float32(b).reshape(actions.shape) for b in (actions.low, actions.high))
+    low, high = actions.bounds
     slack = BOX_ROUNDING * np.maximum(abs(low), abs(high))
     # Not a number is neither above nor below.
     if not ((point >= low - slack) & (point <= high + slack)).all():
@@ -102,9 +102,9 @@ def _meanings(env: gymnasium.Env[Any, Any], count: int) -> tuple[str, ...] | Non
     if callable(ask := getattr(layer, "get_action_meanings", None)):  # of Atari games
         names = list(ask())
     elif isinstance(members := getattr(layer, "actions", None), enum.EnumMeta):  # of MiniGrid
-        numbered = [(getattr(member, "value", None), member.name) for member in members]
-        if [number for number, _ in numbered] == list(range(count)):
-            names = [name for _, name in numbered]
+        numbered: list[enum.Enum] = list(members)
+        if [member.value for member in numbered] == list(range(count)):
+            names = [member.name for member in numbered]
     known = len(names) == count and all(isinstance(name, str) for name in names)
     return tuple(names) if known else None
 

@@ -69,9 +69,8 @@ class Preprocessing:
             crop, pad, resized = (value.get(name) for name in ("crop", "pad", "resize"))
             known = [(crop, 4), (pad, 4), *([] if resized is None else [(resized, 2)])]
             if all(_whole_numbers(numbers, count) for numbers, count in known):
-                return Preprocessing(
-                    tuple(crop), tuple(pad), None if resized is None else tuple(resized)
-                )
+                size = None if resized is None else (resized[0], resized[1])
+                return Preprocessing(_margins(crop), _margins(pad), size)
         raise ValueError(
             f'"preprocessing" is {value!r}; expected "crop" and "pad" as [top, bottom, left, right], '
             'and "resize" as [height, width] or null'
@@ -87,6 +86,11 @@ class Preprocessing:
                 f"{top} and {bottom} rows, and {left} and {right} columns: crop less"
             )
         return height, width
+
+
+def _margins(values: Any) -> Margins:
+    top, bottom, left, right = values
+    return top, bottom, left, right
 
 
 def _whole_numbers(values: Any, count: int) -> bool:

@@ -144,9 +144,7 @@ class GymnasiumGame(Game):
         if self.frames == "render" and not renders:
             said = f"the render mode {env.render_mode!r}" if made else f"the render modes {modes}"
             where = ", given where the function of --make makes it" if made else ""
-            raise ValueError(
-                f"{self.name} has {said}; --frames render expects 'rgb_array'{where}"
-            )
+            raise ValueError(f"{self.name} has {said}; --frames render expects 'rgb_array'{where}")
         if self.frames is not None:
             return self.frames
         if renders and not is_image(space):
@@ -185,11 +183,9 @@ def make_function(name: str) -> Callable[..., Any]:
         import_module(module)
     except ValueError as error:
         raise ValueError(f"the function that makes the game is {name!r}: {error}") from error
-    found = getattr(sys.modules[module], function, None)
+    found: Callable[..., Any] | None = getattr(sys.modules[module], function, None)
     if not callable(found):
-        raise ValueError(
-            f"the module {module!r} has no function {function!r}; expected {expected}"
-        )
+        raise ValueError(f"the module {module!r} has no function {function!r}; expected {expected}")
     return found
 
 
@@ -204,5 +200,6 @@ def _some_action(actions: Actions) -> Taken:
     """An action in the middle, which no environment refuses: a batch of one."""
     if isinstance(actions, DiscreteActions):
         return np.array([actions.start])
-    low, high = np.float32(actions.low), np.float32(actions.high)
-    return ((low + high) / 2).reshape(1, *actions.shape)
+    low, high = actions.bounds
+    half = np.float32(0.5)
+    return (half * low + half * high)[None]

@@ -63,9 +63,7 @@ class RealEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
         self._frame_size = frame_size
         self._preprocessing = preprocessing or Preprocessing(resize=frame_size)
         self._source = env.observation_space
-        observed = is_image(self._source) or (
-            is_picture(self._source) and env.render_mode is None
-        )
+        observed = is_image(self._source) or (is_picture(self._source) and env.render_mode is None)
         self._observed = observed if rendered is None else not rendered
 
     @property

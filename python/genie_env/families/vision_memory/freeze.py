@@ -51,7 +51,7 @@ from genie_env.training.vision import HELD_OUT_BATCHES as VISION_BATCHES
 from genie_env.training.vision import VISION, load_vision
 
 
-REAL_GAME = ("game", "settings", "frame_skip", "frame", "preprocessing", "make")
+REAL_GAME = ("game", "settings", "env_args", "frame_skip", "frame", "preprocessing", "make")
 """Of a recording's meta.json: what makes its game again."""
 
 
