@@ -7,6 +7,7 @@
 #include "genie_env/core/random.h"
 #include "genie_env/core/transformer_constants.h"
 #include "genie_env/kernels/cpu/float_math.h"
+#include "genie_env/kernels/cpu/gelu.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
 #include "genie_env/kernels/cpu/lanes.h"
 
@@ -238,11 +239,11 @@ GENIE_ENV_INLINE void AddRows(int64_t positions, int64_t columns, const float* p
   }
 }
 
-/// gelu(x) / x, in its tanh form: (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
+/// GeluShare for what is rounded to Element.
 template <typename Element, typename Number>
-GENIE_ENV_INLINE Number GeluShare(Number x) {
-  if constexpr (sizeof(Element) == sizeof(float)) {  // = 1 / (1 + exp(-2u))
-    return 1.0f / (1.0f + Exp(x * (-1.5957691216f - 0.0713548163f * x * x)));
+GENIE_ENV_INLINE Number RoundedGeluShare(Number x) {
+  if constexpr (sizeof(Element) == sizeof(float)) {
+    return GeluShare(x);
   } else {
     // A polynomial that is 0 and 1 at the ends. It is a minimax fit of gelu(x): the error is below
     // 2e-4, a fraction of what bfloat16 rounds away.
@@ -267,7 +268,7 @@ GENIE_ENV_INLINE void GeluRows(int64_t positions, int64_t columns, const float* 
   for (int64_t s = 0; s < positions; ++s, products += product_stride, out += out_stride) {
     ForEachLanes(columns, [&]<typename Number>(int64_t i) {
       const Number x = Load<Number>(products + i) + Load<Number>(bias + i);
-      Store(x * GeluShare<Element>(x), out + i);
+      Store(x * RoundedGeluShare<Element>(x), out + i);
     });
   }
 }

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/complex.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -18,8 +17,20 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "genie_env/models/layers/gelu.h"
 
 namespace genie_env {
+namespace {
+
+// Frames `first` and later of x, [N, F, ...]. (The gradient of a slice is a copy, also where it is
+// the whole.)
+at::Tensor FramesFrom(int64_t first, const at::Tensor& x) {
+  return first == 0 ? x : x.slice(1, first);
+}
+
+}  // namespace
 
 at::Tensor Normalised(const at::Tensor& x, const at::Tensor& gain) {
   return at::layer_norm(x.to(at::kFloat), x.sizes().slice(x.dim() - 1), gain, /*bias=*/{},
@@ -85,10 +96,13 @@ Attention::Attention(const BlockSizes& sizes, LayerNumbers& layers) : heads(size
 
 Attention::Heads Attention::Project(const at::Tensor& x) const {
   const at::Tensor projected = Apply(*qkv, norm->Forward(x));
-  const at::Tensor parts = projected.unflatten(-1, {3, heads, query_gain.size(0)});
-  return {.query = Normalised(parts.select(-3, 0), query_gain),
-          .key = Normalised(parts.select(-3, 1), {}),
-          .value = parts.select(-3, 2)};
+  // Its gradients are put side by side. Those of three selections would each be as large as all,
+  // and added.
+  const std::vector<at::Tensor> parts =
+      projected.unflatten(-1, {3, heads, query_gain.size(0)}).unbind(-3);
+  return {.query = Normalised(parts[0], query_gain),
+          .key = Normalised(parts[1], {}),
+          .value = parts[2]};
 }
 
 at::Tensor Attention::OverSpace(const at::Tensor& x) const {
@@ -102,7 +116,7 @@ at::Tensor Attention::OverTime(const at::Tensor& x, const TimeGrid& time, int64_
   const Heads h = Project(x);
   // Puts the heads of all positions side by side: [N, S * heads, F, head], without a copy.
   const auto split = [](const at::Tensor& part) { return part.flatten(2, 3).transpose(1, 2); };
-  const at::Tensor query = Rotate(h.query.slice(1, first), time.rotations.slice(0, first));
+  const at::Tensor query = Rotate(FramesFrom(first, h.query), time.rotations.slice(0, first));
   const at::Tensor key = Rotate(h.key, time.rotations);
   const at::Tensor mixed =
       Attend(split(query), split(key), split(h.value), time.visible.slice(0, first));
@@ -121,11 +135,11 @@ StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers) {
 
 at::Tensor StBlock::Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const {
   const at::Tensor whole = x + space_->OverSpace(x);
-  at::Tensor y = whole.slice(1, first);
+  at::Tensor y = FramesFrom(first, whole);
   if (time_ != nullptr) {
     y = y + time_->OverTime(whole, time, first);
   }
-  return y + Apply(*narrow_, at::gelu(Apply(*widen_, norm_->Forward(y)), "tanh"));
+  return y + Apply(*narrow_, Gelu(Apply(*widen_, norm_->Forward(y))));
 }
 
 StTransformer::StTransformer(int64_t count, const BlockSizes& sizes, bool timeless,

@@ -11,7 +11,6 @@
 #include <ATen/ops/threshold_backward.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
-#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "genie_env/kernels/cpu/deconvolution.h"
+#include "genie_env/models/layers/once_differentiable.h"
 #include "genie_env/tensor/check_tensor.h"
 
 // A convolution and its transpose have the same weights, [small channels, large channels, kernel,
@@ -194,13 +194,6 @@ at::Tensor Spread(const at::Tensor& small, const at::Tensor& weight, const at::T
   return large;
 }
 
-void CheckOnce() {
-  if (!at::GradMode::is_enabled()) return;
-  throw std::invalid_argument(
-      "create_graph is true, but convolutions of stride 2 in float32 on the CPU can be "
-      "differentiated once only");
-}
-
 // x: [frames, side, side, channels], at least as large as the kernel where it is convolved.
 void CheckInput(const at::Tensor& x, int64_t channels, int64_t least_side) {
   CheckTensor(x, "x", x.scalar_type(), {-1, -1, -1, channels});
@@ -229,7 +222,7 @@ struct ConvolutionFunction : torch::autograd::Function<ConvolutionFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    CheckOnce();
+    RefuseSecondDerivative("convolutions of stride 2");
     const variable_list saved = context->get_saved_variables();
     const Variable &x = saved[0], &weight = saved[1], &y = saved[2];
     const Sizes sizes(weight, x);
@@ -257,7 +250,7 @@ struct DeconvolutionFunction : torch::autograd::Function<DeconvolutionFunction> 
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    CheckOnce();
+    RefuseSecondDerivative("convolutions of stride 2");
     const variable_list saved = context->get_saved_variables();
     const Variable &x = saved[0], &weight = saved[1], &y = saved[2];
     at::Tensor gradient = gradients[0];

@@ -26,6 +26,7 @@ from genie_env.data.midway import SECONDS_A_CHECKPOINT
 from genie_env.data.progress import Progress
 from genie_env.envs.options import DType
 from genie_env.training.dtype import MakeTrainer, RunSize, choose_dtype
+from genie_env.training.prefetch import Prefetch
 from genie_env.training.runs import (
     CHECKPOINT,
     METRICS,
@@ -112,7 +113,8 @@ def train(
 ) -> None:
     """Trains until `schedule.steps` updates are made, from the checkpoint in `run` if there is one.
 
-    A run that begins with the dtype "auto" gets the faster one, which is written into its settings.
+    `batch(step)` is called in another thread, one step ahead. A run that begins with the dtype
+    "auto" gets the faster one, which is written into its settings.
     Leaves `checkpoint.safetensors` (all that resuming needs, written every SECONDS_A_CHECKPOINT and
     at every evaluation), `metrics.jsonl` (a line an evaluation) and `tensorboard/` in `run`.
     `picture(step)` is called at every evaluation, and so is `measure()`, whose held-out figures are
@@ -155,6 +157,7 @@ def train(
     with (
         summary_writer(run, first) as writer,
         Progress(*columns) as progress,
+        Prefetch(batch, schedule.steps) as batches,
     ):
         task = progress.add_task(title, total=schedule.steps, completed=first, rate=0.0, below="")
 
@@ -186,7 +189,7 @@ def train(
             while trainer.step < schedule.steps:
                 step = trainer.step
                 trainer.set_learning_rate(schedule.learning_rate_at(step))
-                reports[step] = trainer.backward(batch(step))
+                reports[step] = trainer.backward(batches.batch(step))
                 trainer.update()
                 step += 1
                 rate = (step - timed_from) * items_a_batch / (time.perf_counter() - since)
