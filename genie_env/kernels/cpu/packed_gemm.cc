@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/native/CPUBlas.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -27,12 +28,6 @@ at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size) {
   return at::constant_pad_nd(tensor, pad);
 }
 
-at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype) {
-  const at::Tensor transposed = weight.transpose(1, 2);
-  if (dtype == at::kFloat) return transposed.contiguous();
-  return transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16).contiguous();
-}
-
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
               const float* b, float* c, int64_t c_stride) {
   MultiplyStrided(rows, columns, inner, a, a_stride, b, columns, c, c_stride, /*add=*/false);
@@ -49,6 +44,46 @@ void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* 
   at::native::cpublas::brgemm(rows, columns, inner, a_stride, columns, c_stride, /*add_C=*/false, a,
                               b, c, /*is_vnni=*/true);
 }
+
+template <typename Element>
+PackedPanels<Element>::PackedPanels(const at::Tensor& weight)
+    : columns_(weight.size(1)), inner_(weight.size(2)) {
+  const at::Tensor transposed = weight.transpose(1, 2);  // [panels, inner, columns]
+  if constexpr (kIsBf16<Element>) {
+    weight_ = transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16).contiguous();
+  } else {
+    const std::vector<StripProduct> supported = SupportedStripProducts();
+    if (!supported.empty() && columns_ % supported.back().unit == 0) strips_ = supported.back();
+    std::vector<at::Tensor> strips;
+    const int64_t width = strips_.has_value() ? strips_->columns : columns_;
+    for (const at::Tensor& strip : transposed.split(width, 2)) strips.push_back(strip.flatten(1));
+    weight_ = at::cat(strips, 1);
+  }
+  weights_ = weight_.template const_data_ptr<Element>();
+}
+
+template <typename Element>
+void PackedPanels<Element>::Multiply(int64_t panel, int64_t rows, const Element* a,
+                                     int64_t a_stride, float* c, int64_t c_stride) const {
+  const Element* b = weights_ + panel * columns_ * inner_;
+  if constexpr (!kIsBf16<Element>) {
+    if (strips_.has_value()) {
+      strips_->multiply({.rows = rows,
+                         .columns = columns_,
+                         .inner = inner_,
+                         .a = a,
+                         .a_stride = a_stride,
+                         .b = b,
+                         .c = c,
+                         .c_stride = c_stride});
+      return;
+    }
+  }
+  genie_env::Multiply(rows, columns_, inner_, a, a_stride, b, c, c_stride);
+}
+
+template class PackedPanels<float>;
+template class PackedPanels<at::BFloat16>;
 
 TileScope::~TileScope() { at::native::cpublas::brgemm_release(bf16); }
 
