@@ -27,20 +27,21 @@ template <typename Vector, int kRows, int kVectors, int kStrips>
 GENIE_ENV_INLINE void MultiplyTile(const StripBlock& block, Upcoming& upcoming) {
   constexpr int64_t kNumbers = sizeof(Vector) / sizeof(float), kWidth = kVectors * kNumbers;
   constexpr int64_t kSteps = 4, kLine = 64;
+  constexpr int kLines = (kVectors * sizeof(Vector) + 127) / 128;  // for as many as eight tiles
   Vector sums[kStrips][kRows][kVectors] = {};
   const float *a = block.a, *b = block.b;
   const auto step = [&](int64_t k) __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int strip = 0; strip < kStrips; ++strip) {
       Vector weights[kVectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int i = 0; i < kVectors; ++i) {
         std::memcpy(&weights[i], b + strip * block.inner * kWidth + k * kWidth + i * kNumbers,
                     sizeof(Vector));
       }
-#pragma GCC unroll 8
+#pragma GCC unroll 6
       for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int i = 0; i < kVectors; ++i) {
           sums[strip][row][i] += a[row * block.a_stride + k] * weights[i];
         }
@@ -49,8 +50,10 @@ GENIE_ENV_INLINE void MultiplyTile(const StripBlock& block, Upcoming& upcoming) 
   };
   int64_t k = 0;
   for (; k + kSteps <= block.inner; k += kSteps) {
-    __builtin_prefetch(upcoming.at, 0, 2);
-    upcoming.at += kLine;
+#pragma GCC unroll 2
+    for (int line = 0; line < kLines; ++line, upcoming.at += kLine) {
+      __builtin_prefetch(upcoming.at, 0, 2);
+    }
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kSteps; ++i) step(k + i);
   }
@@ -58,9 +61,9 @@ GENIE_ENV_INLINE void MultiplyTile(const StripBlock& block, Upcoming& upcoming) 
   upcoming.at = std::min(upcoming.at, upcoming.end);
 #pragma GCC unroll 4
   for (int strip = 0; strip < kStrips; ++strip) {
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int i = 0; i < kVectors; ++i) {
         std::memcpy(block.c + row * block.c_stride + strip * kWidth + i * kNumbers,
                     &sums[strip][row][i], sizeof(Vector));
@@ -69,63 +72,75 @@ GENIE_ENV_INLINE void MultiplyTile(const StripBlock& block, Upcoming& upcoming) 
   }
 }
 
-/// All rows of kStrips strips, kRows at a time. Returns what is left of the block. One or two rows
-/// have few sums a strip, and each waits for the one before: they compute several strips at once.
+/// All rows of kStrips strips, at most kRows at a time.
 template <typename Vector, int kRows, int kVectors, int kStrips>
 GENIE_ENV_INLINE void MultiplyStrips(StripBlock block) {
-  constexpr int64_t kWidth = kVectors * sizeof(Vector) / sizeof(float);
-  const auto* end = reinterpret_cast<const char*>(block.b + kStrips * kWidth * block.inner);
-  Upcoming upcoming{end, end + kStrips * kWidth * block.inner * sizeof(float)};
+  constexpr int64_t kNumbers = kStrips * kVectors * sizeof(Vector) / sizeof(float);
+  const auto* end = reinterpret_cast<const char*>(block.b + kNumbers * block.inner);
+  Upcoming upcoming{end, end + kNumbers * block.inner * sizeof(float)};
   const auto advance = [&](int64_t rows) {
     block.rows -= rows;
     block.a += rows * block.a_stride;
     block.c += rows * block.c_stride;
   };
-  // Eight rows are two tiles of four where a tile has six.
-  while (block.rows >= kRows && (kRows == 8 || block.rows != 8)) {
+  // Of eight rows, two tiles of four are faster than one of six and one of two.
+  for (; block.rows >= kRows && block.rows != 8; advance(kRows)) {
     MultiplyTile<Vector, kRows, kVectors, kStrips>(block, upcoming);
-    advance(kRows);
   }
   if constexpr (kRows > 4) {
-    while (block.rows >= 4) {
-      MultiplyTile<Vector, 4, kVectors, kStrips>(block, upcoming);
-      advance(4);
-    }
+    for (; block.rows >= 4; advance(4)) MultiplyTile<Vector, 4, kVectors, kStrips>(block, upcoming);
   }
   if constexpr (kRows > 2) {
-    if (block.rows >= 2) {
-      MultiplyTile<Vector, 2, kVectors, kStrips>(block, upcoming);
-      advance(2);
-    }
+    for (; block.rows >= 2; advance(2)) MultiplyTile<Vector, 2, kVectors, kStrips>(block, upcoming);
   }
   if constexpr (kRows > 1) {
     if (block.rows == 1) MultiplyTile<Vector, 1, kVectors, kStrips>(block, upcoming);
   }
 }
 
-/// The whole block. kRows: the most whose sums fit into the registers beside what they need.
-template <typename Vector, int kRows>
+/// The whole block. kVectors: of a strip, two or four.
+template <typename Vector, int kVectors>
 GENIE_ENV_INLINE void MultiplyPanel(StripBlock block) {
-  constexpr int64_t kUnit = sizeof(Vector) / sizeof(float);
+  constexpr int64_t kUnit = sizeof(Vector) / sizeof(float), kStrip = kVectors * kUnit;
+  constexpr int kRows = 6;
   const auto advance = [&](int64_t columns) {
     block.columns -= columns;
     block.b += columns * block.inner;
     block.c += columns;
   };
-  if (block.rows == 1) {
-    for (; block.columns >= 8 * kUnit; advance(8 * kUnit)) MultiplyStrips<Vector, 1, 2, 4>(block);
+  if constexpr (kVectors == 2) {
+    // One or two rows have few sums a strip, and each waits for its last addition: they compute
+    // several strips at once.
+    if (block.rows == 1) {
+      for (; block.columns >= 4 * kStrip; advance(4 * kStrip)) {
+        MultiplyStrips<Vector, 1, 2, 4>(block);
+      }
+    }
+    if (block.rows <= 2) {
+      for (; block.columns >= 2 * kStrip; advance(2 * kStrip)) {
+        MultiplyStrips<Vector, 2, 2, 2>(block);
+      }
+    }
   }
-  if (block.rows <= 2) {
-    for (; block.columns >= 4 * kUnit; advance(4 * kUnit)) MultiplyStrips<Vector, 2, 2, 2>(block);
+  for (; block.columns >= kStrip; advance(kStrip)) {
+    MultiplyStrips<Vector, kRows, kVectors, 1>(block);
   }
-  for (; block.columns >= 2 * kUnit; advance(2 * kUnit)) MultiplyStrips<Vector, kRows, 2, 1>(block);
+  if constexpr (kVectors == 4) {
+    if (block.columns >= 3 * kUnit) {
+      MultiplyStrips<Vector, kRows, 3, 1>(block);
+      advance(3 * kUnit);
+    } else if (block.columns >= 2 * kUnit) {
+      MultiplyStrips<Vector, kRows, 2, 1>(block);
+      advance(2 * kUnit);
+    }
+  }
   if (block.columns > 0) MultiplyStrips<Vector, kRows, 1, 1>(block);
 }
 
-GENIE_ENV_AVX2 void MultiplyAvx2(const StripBlock& block) { MultiplyPanel<EightFloats, 6>(block); }
+GENIE_ENV_AVX2 void MultiplyAvx2(const StripBlock& block) { MultiplyPanel<EightFloats, 2>(block); }
 
 GENIE_ENV_AVX512 void MultiplyAvx512(const StripBlock& block) {
-  MultiplyPanel<SixteenFloats, 8>(block);
+  MultiplyPanel<SixteenFloats, 4>(block);
 }
 
 #endif
@@ -135,7 +150,7 @@ GENIE_ENV_AVX512 void MultiplyAvx512(const StripBlock& block) {
 std::vector<StripProduct> SupportedStripProducts() {
 #if defined(__x86_64__)
   return Supported<StripProduct>({{InstructionSet::kAvx2, {"avx2", 8, 16, MultiplyAvx2}},
-                                  {InstructionSet::kAvx512, {"avx512", 16, 32, MultiplyAvx512}}});
+                                  {InstructionSet::kAvx512, {"avx512", 16, 64, MultiplyAvx512}}});
 #else
   return {};
 #endif

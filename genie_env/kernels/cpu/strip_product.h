@@ -29,7 +29,7 @@ struct StripBlock {
 struct StripProduct {
   const char* instruction_set;
   int64_t unit;     ///< columns come in multiples of it
-  int64_t columns;  ///< of a strip; the last one of a panel may have `unit`
+  int64_t columns;  ///< of a strip; the last one of a panel may have fewer
   void (*multiply)(const StripBlock&);
 };
 
