@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "genie_env/kernels/cpu/amx_product.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
 
 namespace genie_env {
@@ -45,12 +46,23 @@ void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* 
                               b, c, /*is_vnni=*/true);
 }
 
+// pairs: bfloat16 [panels, inner / 2, columns, 2]. See AmxBlock.
+static at::Tensor AmxTiles(const at::Tensor& pairs) {
+  const at::Tensor tiles =
+      pairs.unflatten(2, {-1, kAmxColumns}).unflatten(1, {-1, kAmxInner / 2}).transpose(2, 3);
+  std::vector<at::Tensor> strips;  // of [panels, inner / 32, tiles, 16, 16, 2]
+  for (const at::Tensor& strip : tiles.split(2, 2)) strips.push_back(strip.flatten(1));
+  return at::cat(strips, 1);
+}
+
 template <typename Element>
-PackedPanels<Element>::PackedPanels(const at::Tensor& weight)
+PackedPanels<Element>::PackedPanels(const at::Tensor& weight, bool streamed)
     : columns_(weight.size(1)), inner_(weight.size(2)) {
   const at::Tensor transposed = weight.transpose(1, 2);  // [panels, inner, columns]
   if constexpr (kIsBf16<Element>) {
-    weight_ = transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16).contiguous();
+    amx_ = streamed && columns_ % kAmxColumns == 0 && inner_ % kAmxInner == 0 && CanMultiplyAmx();
+    const at::Tensor pairs = transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16);
+    weight_ = amx_ ? AmxTiles(pairs) : pairs.contiguous();
   } else {
     const std::vector<StripProduct> supported = SupportedStripProducts();
     if (!supported.empty() && columns_ % supported.back().unit == 0) strips_ = supported.back();
@@ -76,6 +88,20 @@ void PackedPanels<Element>::Multiply(int64_t panel, int64_t rows, const Element*
                          .b = b,
                          .c = c,
                          .c_stride = c_stride});
+      return;
+    }
+  }
+  if constexpr (kIsBf16<Element>) {
+    if (amx_) {
+      MultiplyAmx({.rows = rows,
+                   .columns = columns_,
+                   .inner = inner_,
+                   .a = reinterpret_cast<const uint16_t*>(a),
+                   .a_stride = a_stride,
+                   .b = reinterpret_cast<const uint16_t*>(b),
+                   .c = c,
+                   .c_stride = c_stride});
+      at::native::cpublas::brgemm_release();  // it would believe the tiles still to be its own
       return;
     }
   }

@@ -50,8 +50,10 @@ class PackedPanels {
  public:
   PackedPanels() = default;
 
-  /// weight: float32 [panels, columns, inner] on the CPU. inner: even in bfloat16.
-  explicit PackedPanels(const at::Tensor& weight);
+  /// weight: float32 [panels, columns, inner] on the CPU. inner: even in bfloat16. streamed: the
+  /// panels are multiplied one after another with a few rows each, so that every weight comes from
+  /// beyond the core's caches. The bits do not depend on it.
+  explicit PackedPanels(const at::Tensor& weight, bool streamed = false);
 
   int64_t columns() const { return columns_; }  ///< of a panel
   int64_t inner() const { return inner_; }
@@ -62,7 +64,8 @@ class PackedPanels {
 
  private:
   int64_t columns_ = 0, inner_ = 0;
-  std::optional<StripProduct> strips_;  // what multiplies; else oneDNN does
+  std::optional<StripProduct> strips_;  // what multiplies in float32; else oneDNN does
+  bool amx_ = false;                    // whether MultiplyAmx does in bfloat16
   at::Tensor weight_;                   // [panels, columns x inner]
   const Element* weights_ = nullptr;    // the data of weight_; asking a tensor for it costs time
 };

@@ -110,8 +110,9 @@ GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
       ForEachLanes<Vector>(head, [&]<typename Number>(int64_t i) {
         Number turned = Load<Number>(own + i);
         if (b.cosines != nullptr) {
-          turned = turned * Load<Number>(b.cosines + i) +
-                   Partner<Number>(own, i) * Load<Number>(b.sines + i);
+          // In two statements, so that all types of vectors fuse the same product with the sum.
+          const Number kept = turned * Load<Number>(b.cosines + i);
+          turned = kept + Partner<Number>(own, i) * Load<Number>(b.sines + i);
         }
         // All scales are written; the analyzer forgets it. NOLINTNEXTLINE(clang-analyzer-core.*)
         Store(turned * scales[h], out + i);

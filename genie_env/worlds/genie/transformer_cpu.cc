@@ -56,7 +56,7 @@ template <typename Element>
 LinearCpu<Element>::LinearCpu(const LinearWeights& weights)
     : inner_((weights.weight.size(1) + 1) / 2 * 2), outputs_(weights.weight.size(0)) {
   const at::Tensor whole = PadTo(PadTo(weights.weight, 1, inner_), 0, padded_outputs());
-  weight_ = PackedPanels<Element>(whole.unflatten(0, {-1, kColumns}));
+  weight_ = PackedPanels<Element>(whole.unflatten(0, {-1, kColumns}), /*streamed=*/true);
   bias_ = weights.bias.contiguous();
 }
 
