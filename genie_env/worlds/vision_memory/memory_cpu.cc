@@ -299,7 +299,7 @@ class MemoryCpu final : public FrozenMemory {
   PackedPanels<Element> gate_weight_;     // [hidden panels, 64, inner]
   at::Tensor gate_bias_;                  // [hidden panels, contexts, 4, 16]
   PackedPanels<Element> mixture_weight_;  // [latent panels x components, 48, output inner]
-  at::Tensor mixture_bias_;  // [latent panels, components, 3, 16]
+  at::Tensor mixture_bias_;               // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
   mutable ScratchPool<Scratch> scratch_;
