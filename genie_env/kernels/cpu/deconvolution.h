@@ -35,7 +35,7 @@ class PackedDeconvolution {
         bias_(bias.contiguous()) {
     if (!kIsBf16<Element> && columns() % kPanelColumns == 0) panels_ = columns() / kPanelColumns;
     const at::Tensor rows = PadTo(weight, 0, in_).permute({2, 3, 1, 0});  // [ky, kx, out, in]
-    weight_ = PackPanels(rows.reshape({panels_, columns() / panels_, in_}), kTypeOf<Element>);
+    weight_ = PackedPanels<Element>(rows.reshape({panels_, columns() / panels_, in_}));
   }
 
   int64_t in() const { return in_; }  ///< the input's channels, made even in bfloat16
@@ -95,17 +95,15 @@ class PackedDeconvolution {
     float* squares = room + row_size() + kSpare;
     const int64_t row_stride = side_ * columns();                 // of squares
     const int64_t rows_of_frame = strip.end_in - strip.first_in;  // all of them, if count > 1
-    const int64_t rows = count * rows_of_frame, panel_columns = columns() / panels_;
+    const int64_t rows = count * rows_of_frame;
     const int64_t at_once = std::max<int64_t>(kPixelsOfProduct / side_, 1);
     const Element* in = x + (first * side_ + strip.first_in) * side_ * in_;
-    const auto* weight = weight_.template const_data_ptr<Element>();
     for (int64_t row = 0; row < rows; row += at_once) {
       const int64_t some = std::min(at_once, rows - row), pixels = some * side_;
       for (int64_t panel = 0; panel < panels_; ++panel) {
         // Frames of one pixel come in any number, of which oneDNN would compile a kernel each.
-        Multiply(side_ == 1 ? ProductRows(pixels) : pixels, panel_columns, in_,
-                 in + row * side_ * in_, in_, weight + panel * in_ * panel_columns,
-                 squares + row * row_stride + panel * panel_columns, columns());
+        weight_.Multiply(panel, side_ == 1 ? ProductRows(pixels) : pixels, in + row * side_ * in_,
+                         in_, squares + row * row_stride + panel * weight_.columns(), columns());
       }
       for (int64_t i = row; i < row + some; ++i) {
         const int64_t frame = i / rows_of_frame, complete = strip.first_in + i % rows_of_frame;
@@ -140,7 +138,7 @@ class PackedDeconvolution {
 
   int64_t in_, out_, kernel_, side_;
   int64_t panels_ = 1;  // of columns; a panel of weights stays in a small cache
-  at::Tensor weight_;   // [panels, in, columns of a panel], packed by PackPanels
+  PackedPanels<Element> weight_;
   at::Tensor bias_;
   mutable ScratchPool<at::Tensor> buffers_;  // of tasks: a row of sums, and squares
 };

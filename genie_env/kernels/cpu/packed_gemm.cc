@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/native/CPUBlas.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -12,6 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "genie_env/kernels/cpu/amx_product.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
 
 namespace genie_env {
@@ -25,12 +27,6 @@ at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size) {
   std::vector<int64_t> pad(2 * (tensor.dim() - dimension), 0);
   pad.back() = size - tensor.size(dimension);
   return at::constant_pad_nd(tensor, pad);
-}
-
-at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype) {
-  const at::Tensor transposed = weight.transpose(1, 2);
-  if (dtype == at::kFloat) return transposed.contiguous();
-  return transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16).contiguous();
 }
 
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
@@ -49,6 +45,71 @@ void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* 
   at::native::cpublas::brgemm(rows, columns, inner, a_stride, columns, c_stride, /*add_C=*/false, a,
                               b, c, /*is_vnni=*/true);
 }
+
+// pairs: bfloat16 [panels, inner / 2, columns, 2]. See AmxBlock.
+static at::Tensor AmxTiles(const at::Tensor& pairs) {
+  const at::Tensor tiles =
+      pairs.unflatten(2, {-1, kAmxColumns}).unflatten(1, {-1, kAmxInner / 2}).transpose(2, 3);
+  std::vector<at::Tensor> strips;  // of [panels, inner / 32, tiles, 16, 16, 2]
+  for (const at::Tensor& strip : tiles.split(2, 2)) strips.push_back(strip.flatten(1));
+  return at::cat(strips, 1);
+}
+
+template <typename Element>
+PackedPanels<Element>::PackedPanels(const at::Tensor& weight, bool streamed)
+    : columns_(weight.size(1)), inner_(weight.size(2)) {
+  const at::Tensor transposed = weight.transpose(1, 2);  // [panels, inner, columns]
+  if constexpr (kIsBf16<Element>) {
+    amx_ = streamed && columns_ % kAmxColumns == 0 && inner_ % kAmxInner == 0 && CanMultiplyAmx();
+    const at::Tensor pairs = transposed.unflatten(1, {-1, 2}).transpose(2, 3).to(at::kBFloat16);
+    weight_ = amx_ ? AmxTiles(pairs) : pairs.contiguous();
+  } else {
+    const std::vector<StripProduct> supported = SupportedStripProducts();
+    if (!supported.empty() && columns_ % supported.back().unit == 0) strips_ = supported.back();
+    std::vector<at::Tensor> strips;
+    const int64_t width = strips_.has_value() ? strips_->columns : columns_;
+    for (const at::Tensor& strip : transposed.split(width, 2)) strips.push_back(strip.flatten(1));
+    weight_ = at::cat(strips, 1);
+  }
+  weights_ = weight_.template const_data_ptr<Element>();
+}
+
+template <typename Element>
+void PackedPanels<Element>::Multiply(int64_t panel, int64_t rows, const Element* a,
+                                     int64_t a_stride, float* c, int64_t c_stride) const {
+  const Element* b = weights_ + panel * columns_ * inner_;
+  if constexpr (!kIsBf16<Element>) {
+    if (strips_.has_value()) {
+      strips_->multiply({.rows = rows,
+                         .columns = columns_,
+                         .inner = inner_,
+                         .a = a,
+                         .a_stride = a_stride,
+                         .b = b,
+                         .c = c,
+                         .c_stride = c_stride});
+      return;
+    }
+  }
+  if constexpr (kIsBf16<Element>) {
+    if (amx_) {
+      MultiplyAmx({.rows = rows,
+                   .columns = columns_,
+                   .inner = inner_,
+                   .a = reinterpret_cast<const uint16_t*>(a),
+                   .a_stride = a_stride,
+                   .b = reinterpret_cast<const uint16_t*>(b),
+                   .c = c,
+                   .c_stride = c_stride});
+      at::native::cpublas::brgemm_release();  // it would believe the tiles still to be its own
+      return;
+    }
+  }
+  genie_env::Multiply(rows, columns_, inner_, a, a_stride, b, c, c_stride);
+}
+
+template class PackedPanels<float>;
+template class PackedPanels<at::BFloat16>;
 
 TileScope::~TileScope() { at::native::cpublas::brgemm_release(bf16); }
 

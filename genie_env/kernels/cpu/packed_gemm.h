@@ -2,8 +2,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <type_traits>
+
+#include "genie_env/kernels/cpu/strip_product.h"
 
 namespace genie_env {
 
@@ -28,13 +31,9 @@ int64_t ProductRows(int64_t rows);
 /// Pads one dimension with zeros at its end, up to `size`.
 at::Tensor PadTo(const at::Tensor& tensor, int64_t dimension, int64_t size);
 
-/// Packs [panels, columns, K] for Multiply: as [panels, K, columns] in float32, and with pairs of K
-/// interleaved, [panels, K / 2, columns, 2], in bfloat16.
-at::Tensor PackPanels(const at::Tensor& weight, at::ScalarType dtype);
-
-/// c = a b. a: [rows, inner], a_stride numbers from one row to the next; b: packed [inner,
-/// columns]; c: [rows, columns] with c_stride. rows: one of few values, see ProductRows. inner:
-/// even in bfloat16.
+/// c = a b. a: [rows, inner], a_stride numbers from one row to the next; b: [inner, columns], in
+/// bfloat16 with pairs of rows interleaved, [inner / 2, columns, 2]; c: [rows, columns] with
+/// c_stride. rows: one of few values, see ProductRows. inner: even in bfloat16.
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
               const float* b, float* c, int64_t c_stride);
 void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* a, int64_t a_stride,
@@ -44,6 +43,35 @@ void Multiply(int64_t rows, int64_t columns, int64_t inner, const at::BFloat16* 
 /// of b may overlap.
 void MultiplyStrided(int64_t rows, int64_t columns, int64_t inner, const float* a, int64_t a_stride,
                      const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add);
+
+/// Weights of a frozen layer, packed once in panels of columns. Immutable.
+template <typename Element>
+class PackedPanels {
+ public:
+  PackedPanels() = default;
+
+  /// weight: float32 [panels, columns, inner] on the CPU. inner: even in bfloat16. streamed: the
+  /// panels are multiplied one after another with a few rows each, so that every weight comes from
+  /// beyond the core's caches. The bits do not depend on it.
+  explicit PackedPanels(const at::Tensor& weight, bool streamed = false);
+
+  int64_t columns() const { return columns_; }  ///< of a panel
+  int64_t inner() const { return inner_; }
+
+  /// c = a W^T of one panel; see genie_env::Multiply.
+  void Multiply(int64_t panel, int64_t rows, const Element* a, int64_t a_stride, float* c,
+                int64_t c_stride) const;
+
+ private:
+  int64_t columns_ = 0, inner_ = 0;
+  std::optional<StripProduct> strips_;  // what multiplies in float32; else oneDNN does
+  bool amx_ = false;                    // whether MultiplyAmx does in bfloat16
+  at::Tensor weight_;                   // [panels, columns x inner]
+  const Element* weights_ = nullptr;    // the data of weight_; asking a tensor for it costs time
+};
+
+extern template class PackedPanels<float>;
+extern template class PackedPanels<at::BFloat16>;
 
 /// Releases the thread's AMX tiles at the end of the scope, after its products.
 struct TileScope {

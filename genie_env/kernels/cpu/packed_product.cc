@@ -10,7 +10,6 @@
 #include <algorithm>
 
 #include "genie_env/kernels/cpu/instruction_sets.h"
-#include "genie_env/kernels/cpu/packed_gemm.h"
 
 namespace genie_env {
 namespace {
@@ -38,7 +37,12 @@ PackedProduct::PackedProduct(const at::Tensor& weight, at::ScalarType dtype)
       columns_(RoundUp((outer_ + panels_ - 1) / panels_, 2)),
       dtype_(dtype) {
   const at::Tensor padded = PadTo(PadTo(weight, 0, panels_ * columns_), 1, RoundUp(inner_, 2));
-  weight_ = PackPanels(padded.view({panels_, columns_, -1}), dtype).flatten(1);
+  const at::Tensor panels = padded.view({panels_, columns_, -1});
+  if (dtype == at::kBFloat16) {
+    bf16_weight_ = PackedPanels<at::BFloat16>(panels);
+  } else {
+    float_weight_ = PackedPanels<float>(panels);
+  }
 }
 
 at::Tensor PackedProduct::operator()(const at::Tensor& x) const {
@@ -46,22 +50,21 @@ at::Tensor PackedProduct::operator()(const at::Tensor& x) const {
   const int64_t rows = x.size(0), inner = input.size(1), stride = panels_ * columns_;
   const at::Tensor out = at::empty({rows, stride}, at::kFloat);
   const int64_t blocks = (rows + kRowsOfTask - 1) / kRowsOfTask;
-  const auto multiply = [&]<typename Element>(Element /*type*/) {
+  const auto multiply = [&]<typename Element>(const PackedPanels<Element>& weight) {
     at::parallel_for(0, panels_ * blocks, 1, [&](int64_t begin, int64_t end) {
       const TileScope tiles{kIsBf16<Element>};
       for (int64_t task = begin; task < end; ++task) {
         const int64_t panel = task / blocks, first = task % blocks * kRowsOfTask;
-        Multiply(std::min(kRowsOfTask, rows - first), columns_, inner,
-                 input.const_data_ptr<Element>() + first * inner, inner,
-                 weight_.const_data_ptr<Element>() + panel * inner * columns_,
-                 out.mutable_data_ptr<float>() + first * stride + panel * columns_, stride);
+        weight.Multiply(panel, std::min(kRowsOfTask, rows - first),
+                        input.const_data_ptr<Element>() + first * inner, inner,
+                        out.mutable_data_ptr<float>() + first * stride + panel * columns_, stride);
       }
     });
   };
   if (dtype_ == at::kBFloat16) {
-    multiply(at::BFloat16());
+    multiply(bf16_weight_);
   } else {
-    multiply(float());
+    multiply(float_weight_);
   }
   return out.narrow(1, 0, outer_);
 }

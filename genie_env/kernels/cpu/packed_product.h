@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "genie_env/kernels/cpu/packed_gemm.h"
+
 namespace genie_env {
 
 /// The product of a frozen layer alone, on all threads: what benchmarks compare a step of such
@@ -25,7 +27,8 @@ class PackedProduct {
   int64_t inner_, outer_;
   int64_t panels_, columns_;  // of a panel
   at::ScalarType dtype_;
-  at::Tensor weight_;  // [panels, columns x inner, made even], packed by PackPanels
+  PackedPanels<float> float_weight_;  // the one of dtype is not empty
+  PackedPanels<at::BFloat16> bf16_weight_;
 };
 
 /// The instruction sets that the CPU's kernels use here: "avx2", "avx512", "avx512, avx512_bf16" or

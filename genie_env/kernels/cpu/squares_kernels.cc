@@ -31,59 +31,57 @@ GENIE_ENV_INLINE void ForEachSquare(const SquaresBlock& b, int64_t pair, int64_t
   }
 }
 
-template <int kVectors, bool kRectified, typename Element>
+template <typename Vector, int kVectors, bool kRectified, typename Element>
 GENIE_ENV_INLINE void SumPixel(const SquaresBlock& b, int64_t pixel, int64_t channel,
                                Element* out) {
-  Lanes sums[kVectors];
+  Vector sums[kVectors];
   for (int i = 0; i < kVectors; ++i) {
-    sums[i] = Load<Lanes>(b.bias + pixel * b.bias_stride + channel + i * kLanes);
+    sums[i] = Load<Vector>(b.bias + pixel * b.bias_stride + channel + i * kLanes);
   }
   ForEachSquare(b, pixel / 2, pixel % 2, [&](const float* numbers) {
-    for (int i = 0; i < kVectors; ++i) sums[i] += Load<Lanes>(numbers + channel + i * kLanes);
+    for (int i = 0; i < kVectors; ++i) sums[i] += Load<Vector>(numbers + channel + i * kLanes);
   });
   for (int i = 0; i < kVectors; ++i) {
-    if constexpr (kRectified) sums[i] = Max(sums[i], Lanes{});
+    if constexpr (kRectified) sums[i] = Max(sums[i], Vector{});
     Store(sums[i], out + pixel * b.channels + channel + i * kLanes);
   }
 }
 
-template <bool kRectified, typename Element>
+template <typename Vector, bool kRectified, typename Element>
 GENIE_ENV_INLINE void SumRow(const SquaresBlock& b, Element* out) {
   const int64_t pixels = 2 * (b.side - 1) + b.kernel;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     int64_t channel = 0;
     for (; channel + 4 * kLanes <= b.channels; channel += 4 * kLanes) {
-      SumPixel<4, kRectified>(b, pixel, channel, out);
+      SumPixel<Vector, 4, kRectified>(b, pixel, channel, out);
     }
     for (; channel + 2 * kLanes <= b.channels; channel += 2 * kLanes) {
-      SumPixel<2, kRectified>(b, pixel, channel, out);
+      SumPixel<Vector, 2, kRectified>(b, pixel, channel, out);
     }
-    for (; channel < b.channels; channel += kLanes) SumPixel<1, kRectified>(b, pixel, channel, out);
+    for (; channel < b.channels; channel += kLanes)
+      SumPixel<Vector, 1, kRectified>(b, pixel, channel, out);
   }
 }
 
 GENIE_ENV_INLINE void NarrowSumRow(const SquaresBlock& b, float* out) {
-  using Eight = float __attribute__((vector_size(32)));
-  Eight bias{};
+  HalfLanes bias{};
   for (int64_t i = 0; i < 2 * b.channels; ++i) bias[i] = b.bias[i % b.channels];
   const int64_t pairs = b.side - 1 + b.kernel / 2;
   for (int64_t pair = 0; pair < pairs; ++pair) {
-    Eight sum = bias;
+    HalfLanes sum = bias;
     // Both pixels of a pair at once; what comes after them is overwritten by the next pair.
-    ForEachSquare(b, pair, 0, [&](const float* numbers) { sum += Load<Eight>(numbers); });
-    std::memcpy(out + 2 * pair * b.channels, &sum, sizeof(sum));
+    ForEachSquare(b, pair, 0, [&](const float* numbers) { sum += Load<HalfLanes>(numbers); });
+    Store(sum, out + 2 * pair * b.channels);
   }
 }
 
+template <typename Vector>
 GENIE_ENV_INLINE void Bytes(int64_t size, const float* x, uint8_t* out) {
   // Adding 1.5 * 2^23 rounds to nearest, ties to even, and leaves the integer in the low bits.
   constexpr float kRound = 12582912.0f;
-  using Sixteen = uint8_t __attribute__((vector_size(16)));
   int64_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    const Lanes level = 255.0f / (1.0f + Exp(-Load<Lanes>(x + i))) + kRound;
-    const auto bytes = __builtin_convertvector(std::bit_cast<LaneBits>(level) & 0xff, Sixteen);
-    std::memcpy(out + i, &bytes, sizeof(bytes));
+    StoreLowBytes(255.0f / (1.0f + Exp(-1.0f * Load<Vector>(x + i))) + kRound, out + i);
   }
   for (; i < size; ++i) {
     const float level = 255.0f / (1.0f + Exp(-x[i])) + kRound;
@@ -92,26 +90,30 @@ GENIE_ENV_INLINE void Bytes(int64_t size, const float* x, uint8_t* out) {
 }
 
 // Attributes cannot be in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
-#define GENIE_ENV_SQUARES_KERNELS(Name, ATTRIBUTE, text)                                         \
+#define GENIE_ENV_SQUARES_KERNELS(Name, ATTRIBUTE, Vector, text)                                 \
   struct Name {                                                                                  \
-    ATTRIBUTE static void Sum(const SquaresBlock& b, float* out) { SumRow<false>(b, out); }      \
-    ATTRIBUTE static void Rectified(const SquaresBlock& b, float* out) { SumRow<true>(b, out); } \
+    ATTRIBUTE static void Sum(const SquaresBlock& b, float* out) {                               \
+      SumRow<Vector, false>(b, out);                                                             \
+    }                                                                                            \
+    ATTRIBUTE static void Rectified(const SquaresBlock& b, float* out) {                         \
+      SumRow<Vector, true>(b, out);                                                              \
+    }                                                                                            \
     ATTRIBUTE static void RectifiedBf16(const SquaresBlock& b, uint16_t* out) {                  \
-      SumRow<true>(b, out);                                                                      \
+      SumRow<Vector, true>(b, out);                                                              \
     }                                                                                            \
     ATTRIBUTE static void NarrowSum(const SquaresBlock& b, float* out) { NarrowSumRow(b, out); } \
     ATTRIBUTE static void ToBytes(int64_t size, const float* x, uint8_t* out) {                  \
-      Bytes(size, x, out);                                                                       \
+      Bytes<Vector>(size, x, out);                                                               \
     }                                                                                            \
     static constexpr SquaresKernels kTable{                                                      \
         text, Sum, Rectified, RectifiedBf16, NarrowSum, ToBytes};                                \
   };
 // NOLINTEND(bugprone-macro-parentheses)
 
-GENIE_ENV_SQUARES_KERNELS(Baseline, , "baseline")
+GENIE_ENV_SQUARES_KERNELS(Baseline, , Lanes, "baseline")
 #if defined(__x86_64__)
-GENIE_ENV_SQUARES_KERNELS(Avx2, GENIE_ENV_AVX2, "avx2")
-GENIE_ENV_SQUARES_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
+GENIE_ENV_SQUARES_KERNELS(Avx2, GENIE_ENV_AVX2, SplitLanes, "avx2")
+GENIE_ENV_SQUARES_KERNELS(Avx512, GENIE_ENV_AVX512, Lanes, "avx512")
 #endif
 
 }  // namespace

@@ -19,18 +19,18 @@ static_assert(kEpsilon == 1e-5f);
 constexpr float kLowest = -3e38f;
 
 /// The largest of value.operator()<Number>(i) over 0 .. size - 1.
-template <typename Value>
+template <typename Vector, typename Value>
 GENIE_ENV_INLINE float LargestOf(int64_t size, const Value& value) {
-  Lanes lanes = Lanes{} + kLowest;
+  Vector lanes = Vector{} + kLowest;
   float rest = kLowest;
   int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) lanes = Max(lanes, value.template operator()<Lanes>(i));
+  for (; i + kLanes <= size; i += kLanes) lanes = Max(lanes, value.template operator()<Vector>(i));
   for (; i < size; ++i) rest = Max(rest, value.template operator()<float>(i));
   return Max(Largest(lanes), rest);
 }
 
 // It computes a few positions at a time, step by step, because each step waits for a sum.
-template <typename Element>
+template <typename Vector, typename Element>
 GENIE_ENV_INLINE void NormRows(const NormBlock<Element>& b) {
   constexpr int64_t kGroup = 8;
   const float share = 1.0f / static_cast<float>(b.width);
@@ -40,19 +40,19 @@ GENIE_ENV_INLINE void NormRows(const NormBlock<Element>& b) {
     const float* x = b.x + first * b.width;
     Element* out = b.out + first * b.width;
     for (int64_t s = 0; s < count; ++s) {
-      means[s] = share * Sum(b.width, [&]<typename Number>(int64_t i) {
+      means[s] = share * Sum<Vector>(b.width, [&]<typename Number>(int64_t i) {
                    return Load<Number>(x + s * b.width + i);
                  });
     }
     for (int64_t s = 0; s < count; ++s) {
-      scales[s] = share * Sum(b.width, [&]<typename Number>(int64_t i) {
+      scales[s] = share * Sum<Vector>(b.width, [&]<typename Number>(int64_t i) {
                     const Number off = Load<Number>(x + s * b.width + i) - means[s];
                     return off * off;
                   });
     }
     for (int64_t s = 0; s < count; ++s) scales[s] = 1.0f / std::sqrt(scales[s] + kEpsilon);
     for (int64_t s = 0; s < count; ++s) {
-      ForEachLanes(b.width, [&]<typename Number>(int64_t i) {
+      ForEachLanes<Vector>(b.width, [&]<typename Number>(int64_t i) {
         const Number off = Load<Number>(x + s * b.width + i) - means[s];
         Store(off * scales[s] * Load<Number>(b.gain + i), out + s * b.width + i);
       });
@@ -72,7 +72,7 @@ GENIE_ENV_INLINE Number Partner(const float* x, int64_t i) {
 
 // It computes all heads of queries and keys step by step, and not head by head, because each step
 // waits for a sum.
-template <typename Element>
+template <typename Vector, typename Element>
 GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head;
   const float share = 1.0f / static_cast<float>(head);
@@ -83,7 +83,7 @@ GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
       return Load<Number>(products + i) + Load<Number>(b.bias + i);
     };
     for (int64_t h = 0; h < 2 * b.heads; ++h) {  // scales holds the means at first
-      scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
+      scales[h] = share * Sum<Vector>(head, [&]<typename Number>(int64_t i) {
                     const Number sum = value.template operator()<Number>(h * head + i);
                     Store(sum, x + h * head + i);
                     return sum;
@@ -91,7 +91,7 @@ GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
     }
     for (int64_t h = 0; h < 2 * b.heads; ++h) {
       const float mean = scales[h];
-      scales[h] = share * Sum(head, [&]<typename Number>(int64_t i) {
+      scales[h] = share * Sum<Vector>(head, [&]<typename Number>(int64_t i) {
                     const Number off = Load<Number>(x + h * head + i) - mean;
                     Store(off, x + h * head + i);
                     return off * off;
@@ -99,7 +99,7 @@ GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
     }
     for (int64_t h = 0; h < 2 * b.heads; ++h) scales[h] = 1.0f / std::sqrt(scales[h] + kEpsilon);
     for (int64_t h = 0; h < b.heads; ++h) {
-      ForEachLanes(head, [&]<typename Number>(int64_t i) {
+      ForEachLanes<Vector>(head, [&]<typename Number>(int64_t i) {
         float* own = x + h * head + i;
         Store(Load<Number>(own) * Load<Number>(b.query_gain + i), own);
       });
@@ -108,33 +108,35 @@ GENIE_ENV_INLINE void HeadsRows(const HeadsBlock<Element>& b) {
       const float* own = x + h * head;
       Element* out =
           h < b.heads ? b.query + s * width + h * head : b.key + s * width + (h - b.heads) * head;
-      ForEachLanes(head, [&]<typename Number>(int64_t i) {
+      ForEachLanes<Vector>(head, [&]<typename Number>(int64_t i) {
         Number turned = Load<Number>(own + i);
         if (b.cosines != nullptr) {
-          turned = turned * Load<Number>(b.cosines + i) +
-                   Partner<Number>(own, i) * Load<Number>(b.sines + i);
+          // In two statements, so that all types of vectors fuse the same product with the sum.
+          const Number kept = turned * Load<Number>(b.cosines + i);
+          turned = kept + Partner<Number>(own, i) * Load<Number>(b.sines + i);
         }
         // All scales are written; the analyzer forgets it. NOLINTNEXTLINE(clang-analyzer-core.*)
         Store(turned * scales[h], out + i);
       });
     }
-    ForEachLanes(width, [&]<typename Number>(int64_t i) {
+    ForEachLanes<Vector>(width, [&]<typename Number>(int64_t i) {
       Store(value.template operator()<Number>(2 * width + i), b.value + s * width + i);
     });
   }
 }
 
 /// exp(x - largest) / their sum, in place.
+template <typename Vector>
 GENIE_ENV_INLINE void ToShares(int64_t size, float* x) {
   const float top =
-      LargestOf(size, [&]<typename Number>(int64_t i) { return Load<Number>(x + i); });
-  const float inverse = 1.0f / Sum(size, [&]<typename Number>(int64_t i) {
+      LargestOf<Vector>(size, [&]<typename Number>(int64_t i) { return Load<Number>(x + i); });
+  const float inverse = 1.0f / Sum<Vector>(size, [&]<typename Number>(int64_t i) {
                           const Number power = Exp(Load<Number>(x + i) - top);
                           Store(power, x + i);
                           return power;
                         });
-  ForEachLanes(size,
-               [&]<typename Number>(int64_t i) { Store(Load<Number>(x + i) * inverse, x + i); });
+  ForEachLanes<Vector>(
+      size, [&]<typename Number>(int64_t i) { Store(Load<Number>(x + i) * inverse, x + i); });
 }
 
 template <typename Element>
@@ -143,7 +145,7 @@ GENIE_ENV_INLINE void Prefetch(const Element* from, int64_t size) {
   for (int64_t i = 0; i < size; i += kLine) __builtin_prefetch(from + i);
 }
 
-template <typename Element>
+template <typename Vector, typename Element>
 GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
   const int64_t head = b.head, width = b.heads * head, whole = head / kWide * kWide;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head));
@@ -155,7 +157,7 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
     for (int64_t first = 0; first < width; first += head) {
       const Element* in = b.query + s * width + first;
       for (int64_t i = 0; i < whole; i += kWide) {
-        const Wide x = LoadWide(in + i);
+        const auto x = LoadWide<Vector>(in + i);
         Store(x.first * scale, query + first + i);
         Store(x.second * scale, query + first + i + kLanes);
       }
@@ -170,11 +172,11 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
       }
       float* score = b.scores + slot;
       for (int64_t first = 0; first < width; first += head, score += stride) {
-        Lanes sum{}, other{};
+        Vector sum{}, other{};
         for (int64_t i = first; i < first + whole; i += kWide) {
-          const Wide x = LoadWide(key + i);
-          sum += Load<Lanes>(query + i) * x.first;
-          other += Load<Lanes>(query + i + kLanes) * x.second;
+          const auto x = LoadWide<Vector>(key + i);
+          sum += Load<Vector>(query + i) * x.first;
+          other += Load<Vector>(query + i + kLanes) * x.second;
         }
         float rest = 0;
         for (int64_t i = first + whole; i < first + head; ++i) {
@@ -186,15 +188,15 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
     float* shares = b.scores;
     for (int64_t first = 0; first < width; first += head, shares += stride) {
       for (int64_t i = b.visible + 1; i % kLanes != 0; ++i) shares[i] = kLowest;
-      ToShares((b.visible + kLanes) / kLanes * kLanes, shares);
+      ToShares<Vector>((b.visible + kLanes) / kLanes * kLanes, shares);
       const Element* own = b.value + s * width;
       Element* out = b.out + s * width;
       for (int64_t i = first; i < first + whole; i += kWide) {
-        Wide mixed = LoadWide(own + i);
+        auto mixed = LoadWide<Vector>(own + i);
         mixed.first *= shares[b.visible];
         mixed.second *= shares[b.visible];
         for (int64_t slot = 0; slot < b.visible; ++slot) {
-          const Wide x = LoadWide(values + slot * width + i);
+          const auto x = LoadWide<Vector>(values + slot * width + i);
           mixed.first += shares[slot] * x.first;
           mixed.second += shares[slot] * x.second;
         }
@@ -211,29 +213,30 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
   }
 }
 
-template <typename Element>
+template <typename Vector, typename Element>
 GENIE_ENV_INLINE void SoftmaxRows(int64_t positions, int64_t columns, int64_t stride, float scale,
                                   float* scores, Element* out) {
   for (int64_t s = 0; s < positions; ++s, scores += stride, out += stride) {
-    const float top =
-        LargestOf(columns, [&]<typename Number>(int64_t i) { return Load<Number>(scores + i); });
-    const float inverse = 1.0f / Sum(columns, [&]<typename Number>(int64_t i) {
+    const float top = LargestOf<Vector>(
+        columns, [&]<typename Number>(int64_t i) { return Load<Number>(scores + i); });
+    const float inverse = 1.0f / Sum<Vector>(columns, [&]<typename Number>(int64_t i) {
                             const Number power = Exp((Load<Number>(scores + i) - top) * scale);
                             Store(power, scores + i);
                             return power;
                           });
-    ForEachLanes(columns, [&]<typename Number>(int64_t i) {
+    ForEachLanes<Vector>(columns, [&]<typename Number>(int64_t i) {
       Store(Load<Number>(scores + i) * inverse, out + i);
     });
     std::fill(out + columns, out + stride, Element{});
   }
 }
 
+template <typename Vector>
 GENIE_ENV_INLINE void AddRows(int64_t positions, int64_t columns, const float* products,
                               int64_t product_stride, const float* bias, float* x,
                               int64_t x_stride) {
   for (int64_t s = 0; s < positions; ++s, products += product_stride, x += x_stride) {
-    ForEachLanes(columns, [&]<typename Number>(int64_t i) {
+    ForEachLanes<Vector>(columns, [&]<typename Number>(int64_t i) {
       Store(Load<Number>(x + i) + (Load<Number>(products + i) + Load<Number>(bias + i)), x + i);
     });
   }
@@ -248,8 +251,7 @@ GENIE_ENV_INLINE Number RoundedGeluShare(Number x) {
     // A polynomial that is 0 and 1 at the ends. It is a minimax fit of gelu(x): the error is below
     // 2e-4, a fraction of what bfloat16 rounds away.
     const Number end = Number{} + 3.8f;
-    x = x < -end ? -end : x;
-    x = x > end ? end : x;
+    x = Min(Max(x, Number{} - end), end);
     const Number square = x * x;
     Number q = 3.60949419e-8f * square - 2.26177831e-6f;
     q = q * square + 6.08714018e-5f;
@@ -261,33 +263,34 @@ GENIE_ENV_INLINE Number RoundedGeluShare(Number x) {
   }
 }
 
-template <typename Element>
+template <typename Vector, typename Element>
 GENIE_ENV_INLINE void GeluRows(int64_t positions, int64_t columns, const float* products,
                                int64_t product_stride, const float* bias, Element* out,
                                int64_t out_stride) {
   for (int64_t s = 0; s < positions; ++s, products += product_stride, out += out_stride) {
-    ForEachLanes(columns, [&]<typename Number>(int64_t i) {
+    ForEachLanes<Vector>(columns, [&]<typename Number>(int64_t i) {
       const Number x = Load<Number>(products + i) + Load<Number>(bias + i);
       Store(x * RoundedGeluShare<Element>(x), out + i);
     });
   }
 }
 
-template <typename Element>
+template <typename Vector, typename Element>
 GENIE_ENV_INLINE void ConvertRows(int64_t positions, int64_t columns, const float* in,
                                   int64_t in_stride, Element* out, int64_t out_stride) {
   for (int64_t s = 0; s < positions; ++s, in += in_stride, out += out_stride) {
-    ForEachLanes(columns,
-                 [&]<typename Number>(int64_t i) { Store(Load<Number>(in + i), out + i); });
+    ForEachLanes<Vector>(columns,
+                         [&]<typename Number>(int64_t i) { Store(Load<Number>(in + i), out + i); });
   }
 }
 
+template <typename Vector>
 GENIE_ENV_INLINE Categorical DescribeRow(int64_t codes, const float* products, const float* bias) {
   const auto logit = [&]<typename Number>(int64_t i) {
     return Load<Number>(products + i) + Load<Number>(bias + i);
   };
-  const float top = LargestOf(codes, logit);
-  return {top, top + Log(Sum(codes, [&]<typename Number>(int64_t i) {
+  const float top = LargestOf<Vector>(codes, logit);
+  return {top, top + Log(Sum<Vector>(codes, [&]<typename Number>(int64_t i) {
                  return Exp(logit.template operator()<Number>(i) - top);
                }))};
 }
@@ -307,17 +310,18 @@ GENIE_ENV_INLINE int64_t LastThatRaises(int64_t first, int64_t end, float sum, f
   return last;
 }
 
+template <typename Vector>
 GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const float* bias,
                                    float top, float inverse_temperature, float uniform) {
   const auto weight = [&]<typename Number>(int64_t i) {
     return Exp((Load<Number>(products + i) + Load<Number>(bias + i) - top) * inverse_temperature);
   };
   // Finds the sixteen codes that reach the aim, then the code among them.
-  const float aim = std::max(uniform, kLeastUniform) * Sum(codes, weight);
+  const float aim = std::max(uniform, kLeastUniform) * Sum<Vector>(codes, weight);
   float sum = 0;
   int64_t first = 0;
   for (; first + kLanes < codes; first += kLanes) {
-    const float next = sum + Total(weight.template operator()<Lanes>(first));
+    const float next = sum + Total(weight.template operator()<Vector>(first));
     if (next >= aim) break;
     sum = next;
   }
@@ -330,47 +334,47 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
 
 // Defines one function for each kernel and instruction set, and their table. Attributes cannot be
 // in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
-#define GENIE_ENV_TRANSFORMER_KERNELS(Name, ATTRIBUTE, text)                                       \
+#define GENIE_ENV_TRANSFORMER_KERNELS(Name, ATTRIBUTE, Vector, text)                               \
   template <typename Element>                                                                      \
   struct Name {                                                                                    \
-    ATTRIBUTE static void Norm(const NormBlock<Element>& b) { NormRows(b); }                       \
-    ATTRIBUTE static void Heads(const HeadsBlock<Element>& b) { HeadsRows(b); }                    \
-    ATTRIBUTE static void Time(const TimeBlock<Element>& b) { TimeRows(b); }                       \
+    ATTRIBUTE static void Norm(const NormBlock<Element>& b) { NormRows<Vector>(b); }               \
+    ATTRIBUTE static void Heads(const HeadsBlock<Element>& b) { HeadsRows<Vector>(b); }            \
+    ATTRIBUTE static void Time(const TimeBlock<Element>& b) { TimeRows<Vector>(b); }               \
     ATTRIBUTE static void Softmax(int64_t positions, int64_t columns, int64_t stride, float scale, \
                                   float* scores, Element* out) {                                   \
-      SoftmaxRows(positions, columns, stride, scale, scores, out);                                 \
+      SoftmaxRows<Vector>(positions, columns, stride, scale, scores, out);                         \
     }                                                                                              \
     ATTRIBUTE static void Add(int64_t positions, int64_t columns, const float* products,           \
                               int64_t product_stride, const float* bias, float* x,                 \
                               int64_t x_stride) {                                                  \
-      AddRows(positions, columns, products, product_stride, bias, x, x_stride);                    \
+      AddRows<Vector>(positions, columns, products, product_stride, bias, x, x_stride);            \
     }                                                                                              \
     ATTRIBUTE static void Gelu(int64_t positions, int64_t columns, const float* products,          \
                                int64_t product_stride, const float* bias, Element* out,            \
                                int64_t out_stride) {                                               \
-      GeluRows(positions, columns, products, product_stride, bias, out, out_stride);               \
+      GeluRows<Vector>(positions, columns, products, product_stride, bias, out, out_stride);       \
     }                                                                                              \
     ATTRIBUTE static void Convert(int64_t positions, int64_t columns, const float* in,             \
                                   int64_t in_stride, Element* out, int64_t out_stride) {           \
-      ConvertRows(positions, columns, in, in_stride, out, out_stride);                             \
+      ConvertRows<Vector>(positions, columns, in, in_stride, out, out_stride);                     \
     }                                                                                              \
     ATTRIBUTE static Categorical Describe(int64_t codes, const float* products,                    \
                                           const float* bias) {                                     \
-      return DescribeRow(codes, products, bias);                                                   \
+      return DescribeRow<Vector>(codes, products, bias);                                           \
     }                                                                                              \
     ATTRIBUTE static int64_t Sample(int64_t codes, const float* products, const float* bias,       \
                                     float top, float inverse, float uniform) {                     \
-      return SampleRow(codes, products, bias, top, inverse, uniform);                              \
+      return SampleRow<Vector>(codes, products, bias, top, inverse, uniform);                      \
     }                                                                                              \
     static constexpr TransformerKernels<Element> kTable{text, Norm, Heads,   Time,     Softmax,    \
                                                         Add,  Gelu, Convert, Describe, Sample};    \
   };
 // NOLINTEND(bugprone-macro-parentheses)
 
-GENIE_ENV_TRANSFORMER_KERNELS(Baseline, , "baseline")
+GENIE_ENV_TRANSFORMER_KERNELS(Baseline, , Lanes, "baseline")
 #if defined(__x86_64__)
-GENIE_ENV_TRANSFORMER_KERNELS(Avx2, GENIE_ENV_AVX2, "avx2")
-GENIE_ENV_TRANSFORMER_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
+GENIE_ENV_TRANSFORMER_KERNELS(Avx2, GENIE_ENV_AVX2, SplitLanes, "avx2")
+GENIE_ENV_TRANSFORMER_KERNELS(Avx512, GENIE_ENV_AVX512, Lanes, "avx512")
 #endif
 
 }  // namespace

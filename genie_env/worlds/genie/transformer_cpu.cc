@@ -56,8 +56,7 @@ template <typename Element>
 LinearCpu<Element>::LinearCpu(const LinearWeights& weights)
     : inner_((weights.weight.size(1) + 1) / 2 * 2), outputs_(weights.weight.size(0)) {
   const at::Tensor whole = PadTo(PadTo(weights.weight, 1, inner_), 0, padded_outputs());
-  weight_ = PackPanels(whole.unflatten(0, {-1, kColumns}), kTypeOf<Element>);
-  weights_ = weight_.template const_data_ptr<Element>();
+  weight_ = PackedPanels<Element>(whole.unflatten(0, {-1, kColumns}), /*streamed=*/true);
   bias_ = weights.bias.contiguous();
 }
 
@@ -65,10 +64,9 @@ template <typename Element>
 void LinearCpu<Element>::Panel(int64_t column, int64_t positions, const Bits* input, float* out,
                                int64_t out_stride) const {
   const auto* elements = reinterpret_cast<const Element*>(input);
-  const Element* weight = weights_ + column * inner_;
   for (int64_t first = 0; first < positions; first += kPositions) {
-    Multiply(std::min(kPositions, positions - first), kColumns, inner_, elements + first * inner_,
-             inner_, weight, out + first * out_stride, out_stride);
+    weight_.Multiply(column / kColumns, std::min(kPositions, positions - first),
+                     elements + first * inner_, inner_, out + first * out_stride, out_stride);
   }
 }
 

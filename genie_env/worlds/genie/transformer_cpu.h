@@ -70,8 +70,7 @@ class LinearCpu {
              int64_t out_stride) const;
 
   int64_t inner_, outputs_;
-  at::Tensor weight_;                 // [panels, inner x kColumns], packed by PackPanels
-  const Element* weights_ = nullptr;  // the data of weight_; asking a tensor for it costs time
+  PackedPanels<Element> weight_;
   at::Tensor bias_;
 };
 

@@ -96,7 +96,7 @@ class MemoryCpu final : public FrozenMemory {
     const at::Tensor columns = weights.weight_ih.t();
     const at::Tensor weight =
         at::cat({weights.weight_ih.narrow(1, 0, latents_ + box_), weights.weight_hh}, 1);
-    gate_weight_ = PackPanels(by_panels(PadTo(weight, 1, inner_)), kType);
+    gate_weight_ = PackedPanels<Element>(by_panels(PadTo(weight, 1, inner_)));
     std::vector<at::Tensor> biases;
     for (int64_t context = 0; context < contexts_; ++context) {
       at::Tensor bias = weights.bias;
@@ -117,7 +117,7 @@ class MemoryCpu final : public FrozenMemory {
           .flatten(2, 3);
     };
     const at::Tensor output_weight = PadTo(weights.output_weight, 1, output_inner_);
-    mixture_weight_ = PackPanels(by_components(output_weight).flatten(0, 1), kType);
+    mixture_weight_ = PackedPanels<Element>(by_components(output_weight).flatten(0, 1));
     mixture_bias_ = by_components(weights.output_bias.unsqueeze(1)).contiguous();
     termination_weight_ = weights.output_weight[mixture_size].contiguous();
     termination_bias_ = weights.output_bias[mixture_size].item<float>();
@@ -217,14 +217,13 @@ class MemoryCpu final : public FrozenMemory {
 
   void Recur(const MemoryState& state, const Scratch& scratch,
              const MemoryState& observation_out) const {
-    const auto weight = gate_weight_.const_data_ptr<Element>();
     const auto x = scratch.input.const_data_ptr<Element>();
     const auto c = state.c.mutable_data_ptr<float>(), h = state.h.mutable_data_ptr<float>();
     ForEachTask(
         Panels(hidden_), state.z.size(0), kBf16, kGateColumns,
         [&](int64_t panel, int64_t first, int64_t rows, float* products) {
-          Multiply(ProductRows(rows), kGateColumns, inner_, x + first * inner_, inner_,
-                   weight + panel * inner_ * kGateColumns, products, kGateColumns);
+          gate_weight_.Multiply(panel, ProductRows(rows), x + first * inner_, inner_, products,
+                                kGateColumns);
           const int64_t unit = panel * kPanel;
           const GateBlock<Bits> block{
               .rows = rows,
@@ -249,17 +248,15 @@ class MemoryCpu final : public FrozenMemory {
 
   void Predict(const MemoryState& state, const MixtureDraws* draws, const Scratch& scratch,
                const MemoryState& observation_out, const at::Tensor& termination_logit) const {
-    const auto weight = mixture_weight_.const_data_ptr<Element>();
     const auto hidden = scratch.output_input.const_data_ptr<Element>();
     const int64_t panels = Panels(latents_), columns = components_ * kMixtureColumns;
     ForEachTask(
         panels, state.z.size(0), kBf16, columns,
         [&](int64_t panel, int64_t first, int64_t rows, float* products) {
           for (int64_t k = 0; k < components_; ++k) {
-            Multiply(ProductRows(rows), kMixtureColumns, output_inner_,
-                     hidden + first * output_inner_, output_inner_,
-                     weight + (panel * components_ + k) * output_inner_ * kMixtureColumns,
-                     products + k * kMixtureColumns, columns);
+            mixture_weight_.Multiply(panel * components_ + k, ProductRows(rows),
+                                     hidden + first * output_inner_, output_inner_,
+                                     products + k * kMixtureColumns, columns);
           }
           const int64_t dimension = panel * kPanel, at = first * latents_ + dimension;
           MixtureBlock block{
@@ -316,11 +313,10 @@ class MemoryCpu final : public FrozenMemory {
   int64_t inner_;         // latents + box + hidden, made even
   int64_t output_inner_;  // hidden, made even
   MemoryKernels kernels_;
-  at::Tensor gate_weight_;  // [hidden panels, inner x 64] packed by PackPanels
-  at::Tensor gate_bias_;    // [hidden panels, contexts, 4, 16]
-  at::Tensor
-      mixture_weight_;       // [latent panels x components, output inner x 48] packed by PackPanels
-  at::Tensor mixture_bias_;  // [latent panels, components, 3, 16]
+  PackedPanels<Element> gate_weight_;     // [hidden panels, 64, inner]
+  at::Tensor gate_bias_;                  // [hidden panels, contexts, 4, 16]
+  PackedPanels<Element> mixture_weight_;  // [latent panels x components, 48, output inner]
+  at::Tensor mixture_bias_;               // [latent panels, components, 3, 16]
   at::Tensor termination_weight_;
   float termination_bias_ = 0;
   std::optional<OutcomeCpu<Element>> outcome_;

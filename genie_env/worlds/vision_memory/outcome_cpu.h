@@ -50,13 +50,11 @@ class OutcomeCpu {
       for (int64_t block = begin; block < end; ++block) {
         const int64_t first = block * kRowsOfBlock, count = std::min(kRowsOfBlock, rows - first);
         Assemble(hidden, hidden_size, z, first, count, input);
-        Multiply(ProductRows(count), units_, inner_, input.const_data_ptr<Element>(), inner_,
-                 units_weight_.template const_data_ptr<Element>(),
-                 products.mutable_data_ptr<float>(), units_);
+        units_weight_.Multiply(0, ProductRows(count), input.const_data_ptr<Element>(), inner_,
+                               products.mutable_data_ptr<float>(), units_);
         Rectify(count, products, units);
-        Multiply(ProductRows(count), outputs_, units_, units.const_data_ptr<Element>(), units_,
-                 output_weight_.template const_data_ptr<Element>(),
-                 products.mutable_data_ptr<float>(), outputs_);
+        output_weight_.Multiply(0, ProductRows(count), units.const_data_ptr<Element>(), units_,
+                                products.mutable_data_ptr<float>(), outputs_);
         Read(first, count, products.const_data_ptr<float>(), outcome);
       }
     });
@@ -67,8 +65,8 @@ class OutcomeCpu {
 
   static int64_t Rounded(int64_t size) { return (size + kPanel - 1) / kPanel * kPanel; }
 
-  static at::Tensor Packed(const at::Tensor& weight, int64_t outputs, int64_t inputs) {
-    return PackPanels(PadTo(PadTo(weight, 0, outputs), 1, inputs).unsqueeze(0), kTypeOf<Element>);
+  static PackedPanels<Element> Packed(const at::Tensor& weight, int64_t outputs, int64_t inputs) {
+    return PackedPanels<Element>(PadTo(PadTo(weight, 0, outputs), 1, inputs).unsqueeze(0));
   }
 
   static Bits* Pointer(const at::Tensor& tensor) {
@@ -118,11 +116,11 @@ class OutcomeCpu {
   int64_t units_, inner_, outputs_;  // made whole panels
   int64_t bins_;
   bool termination_;
-  at::Tensor units_weight_;  // [units x inner] packed by PackPanels
+  PackedPanels<Element> units_weight_;  // [1, units, inner]
   at::Tensor units_bias_;
-  at::Tensor output_weight_;  // [outputs x units] packed by PackPanels
-  at::Tensor output_bias_;    // [outputs], without padding
-  at::Tensor reward_bins_;    // undefined where rewards are not learned
+  PackedPanels<Element> output_weight_;  // [1, outputs, units]
+  at::Tensor output_bias_;               // [outputs], without padding
+  at::Tensor reward_bins_;               // undefined where rewards are not learned
   MemoryKernels kernels_;
 };
 
