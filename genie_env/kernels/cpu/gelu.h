@@ -15,9 +15,7 @@ GENIE_ENV_INLINE Number GeluShare(Number x) {
 template <typename Number>
 GENIE_ENV_INLINE Number GeluSlope(Number x) {
   // Beyond 10 the slope is 0 or 1; x^3 would overflow.
-  const Number low = Number{} - 10.0f, high = Number{} + 10.0f;
-  x = x < low ? low : x;
-  x = x > high ? high : x;
+  x = Min(Max(x, Number{} - 10.0f), Number{} + 10.0f);
   const Number share = GeluShare(x);
   return share + x * share * (1.0f - share) * (1.5957691216f + 0.2140644489f * x * x);
 }
