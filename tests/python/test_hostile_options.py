@@ -51,6 +51,7 @@ LINES = {
     "train dynamics": f"{RUNS} --tokenizer {{runs}}/tokenizer --latent-actions {{runs}}/actions "
     "--batch 2 --width 8 --heads 2 --clip 4 --window 3",
     "train controller": "--world {world} --out {out}",
+    "train ppo": "--world {world} --out {out}",
     "map-actions": "--latent-actions {runs}/actions --data {data} --out {out} --labelled 20",
     "freeze vision-memory": "--vision {runs}/vision --memory {runs}/memory --out {out}",
     "freeze genie": "--dynamics {runs}/dynamics --out {out}",

@@ -292,7 +292,7 @@ def test_unknown_world(tmp_path: Path) -> None:
         ({"device": "tpu"}, 'device is "tpu", expected "cpu", "cuda" or "cuda:1"'),
         ({"dtype": "int8"}, 'dtype is "int8", expected "auto", "float32" or "bfloat16"'),
         (
-            {"termination": "never"},
+            {"termination": "always"},
             "option 'termination' of random (vision-memory) is \"never\", expected \"sampled\" or "
             '"thresholded"',
         ),

@@ -583,9 +583,9 @@ def test_what_there_is_to_learn_of_outcomes(tmp_path: Path) -> None:
             "frames": frame,
             "actions": {"dtype": "int64", "shape": []},
             **{name: {"dtype": dtype, "shape": []} for name, dtype in scalars.items()},
-            **({"final_frames": frame} if finals else {}),
         }
-        meta = json.dumps({"format_version": 2, "columns": columns})
+        kept = {"episode_columns": {"final_frames": frame}} if finals else {}
+        meta = json.dumps({"format_version": 2, "columns": columns, **kept})
         with EpisodeWriter(directory, 64, 64, meta) as writer:
             for _ in range(3):
                 frames, last = np.zeros((4, 64, 64, 3), np.uint8), np.arange(4) == 3

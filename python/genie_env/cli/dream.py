@@ -55,8 +55,10 @@ def dream(
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Dream on from a picture: a clip for every action, held from beginning to end; of continuous ones,
-    for every number at its least and its most."""
+    """Dream on from a picture: a clip for every action, held from beginning to end.
+
+    Of continuous actions, the clips show the middle, and every number at its least and its most.
+    """
     loaded = World.load(find_world(world), device=device, options=family_options(option))
     if loaded.spec.frame is None:
         raise ValueError(f"{loaded.spec.name} has no pictures: give a world that has")

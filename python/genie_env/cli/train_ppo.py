@@ -56,7 +56,7 @@ def train_ppo_command(
         float, typer.Option(help="at the beginning; it falls to 0", min=1e-9, max=10)
     ] = PpoSettings.learning_rate,
     discount: Annotated[
-        float, typer.Option(help="of later rewards", min=1e-9, max=1)
+        float, typer.Option(help="discount of later rewards", min=1e-9, max=1)
     ] = PpoSettings.discount,
     entropy: Annotated[
         float, typer.Option(help="weight of the policy's entropy", min=0, max=1e3)
