@@ -28,6 +28,7 @@ from genie_env.data.datasets import (
 )
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.envs.actions import DiscreteActions
 from genie_env.families.vision_memory.commands import (
     freeze_vision_memory,
     train_memory,
@@ -841,7 +842,8 @@ def test_as_many_episodes_as_were_asked_for_are_enough(tmp_path: Path) -> None:
 def test_data_of_several_games_are_refused(tmp_path: Path) -> None:
     directories = [record(tmp_path / "a", 1), record(tmp_path / "b", 1, {**META, "game": "Pong"})]
     stores = [EpisodeStore(directory) for directory in directories]
-    assert recorded_game(directories[:1], stores[:1]).actions == ("left", "stay", "right")
+    recorded = recorded_game(directories[:1], stores[:1])
+    assert recorded.actions == DiscreteActions(("left", "stay", "right"))
     with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
         recorded_game(directories, stores)
     with pytest.raises(ValueError, match="game is 'doom-take-cover' in .*/a but 'Pong' in .*/b; a"):
