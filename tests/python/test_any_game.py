@@ -330,9 +330,11 @@ def test_pendulum_is_recorded_and_inspected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pygame")
-    store, meta = recorded(tmp_path, "Pendulum-v1", episodes=1, policy=["held"])
+    shorter = '{"max_episode_steps": 40}'
+    store, meta = recorded(tmp_path, "Pendulum-v1", episodes=1, policy=["held"], env_args=shorter)
+    assert meta["max_steps"] == 40
     assert meta["actions"] == {"type": "box", "shape": [1], "low": [-2.0], "high": [2.0]}
-    assert store.actions.shape == (200, 1) and store.truncations.sum() == 1
+    assert store.actions.shape == (40, 1) and store.truncations.sum() == 1
     capsys.readouterr()
     inspect(tmp_path)
     printed = capsys.readouterr().out
