@@ -174,13 +174,14 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
 
 
 def test_scores_that_an_older_version_wrote_grow_on(tmp_path: Path) -> None:
-    """It did not say the score's name, the frames' size or their rate."""
+    """It did not say the score's name, the frames' size or their rate, and listed actions by name."""
     pytest.importorskip("vizdoom")
     file = tmp_path / "left.json"
     first = list(RealScores(blind_player("left", 5), file).play(1, workers=1))
     kept = json.loads(file.read_text())
-    later = ("score", "frame", "frames_per_second")
-    file.write_text(json.dumps({key: kept[key] for key in kept if key not in later}))
+    later = ("score", "frame", "frames_per_second", "env_args", "max_steps")
+    older = {key: kept[key] for key in kept if key not in later}
+    file.write_text(json.dumps({**older, "actions": ["left", "stay", "right"]}))
     real = RealScores(blind_player("left", 5), file)
     list(real.play(2, workers=1))
     assert real.scores[:1] == first
