@@ -9,6 +9,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from genie_env.games.gymnasium import GymnasiumGame
+from genie_env.games.registry import register_game
+
 HEIGHT, WIDTH = 20, 30
 
 
@@ -91,4 +94,10 @@ def registered(render_mode: str | None = None) -> Played:
     return Played(spaces.Discrete(2), _DICT, render_mode)
 
 
+def steered(name: str, frame_skip: int, env_args: dict[str, Any]) -> GymnasiumGame:
+    """A game of its own that a function makes, as a world of it can be played."""
+    return GymnasiumGame(name, frame_skip, env_args, make_function="any_games:steering")
+
+
+register_game("steered", steered)
 gymnasium.register("Dictionary-v0", registered, max_episode_steps=5)

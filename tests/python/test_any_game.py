@@ -102,6 +102,13 @@ def test_a_box_is_recorded_as_float32(
     assert recorded_game([tmp_path], [store]).actions == actions
 
 
+def test_a_made_game_may_have_a_name_that_is_registered(tmp_path: Path) -> None:
+    store, meta = recorded(tmp_path, "any_games:steered", frame_skip=2)
+    assert (meta["game"], meta["make"], meta["frame_skip"]) == ("steered", "any_games:steering", 2)
+    assert store.actions.shape == (6, 1, 2)
+    assert game_as_recorded(meta) == find_game("any_games:steered", frame_skip=2)
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "words"),
     [
@@ -149,7 +156,7 @@ def test_what_cannot_be_recorded_is_refused_by_name(
     ("action", "words"),
     [
         ([[2.1, 0.0]], "is [[2.0999"),
-        ([[np.nan, 0.0]], "is [[nan, 0.0]]; expected actions [1, 2] from [-2.0, 0.0] to"),
+        ([[np.nan, 0.0]], "is [[nan, 0.0]]; expected actions [1, 2] from [-2, 0] to [2, 0.1]"),
         ([2.0, 0.0], "expected numbers of shape [1, 2]"),
         ("left", "expected numbers of shape"),
     ],
@@ -323,9 +330,11 @@ def test_pendulum_is_recorded_and_inspected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pygame")
-    store, meta = recorded(tmp_path, "Pendulum-v1", episodes=1, policy=["held"])
+    shorter = '{"max_episode_steps": 40}'
+    store, meta = recorded(tmp_path, "Pendulum-v1", episodes=1, policy=["held"], env_args=shorter)
+    assert meta["max_steps"] == 40
     assert meta["actions"] == {"type": "box", "shape": [1], "low": [-2.0], "high": [2.0]}
-    assert store.actions.shape == (200, 1) and store.truncations.sum() == 1
+    assert store.actions.shape == (40, 1) and store.truncations.sum() == 1
     capsys.readouterr()
     inspect(tmp_path)
     printed = capsys.readouterr().out

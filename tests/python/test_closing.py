@@ -111,7 +111,7 @@ def take(block):
 
 def play():
     height, width, _ = world.spec.frame.shape
-    game = types.SimpleNamespace(frame_size=(height, width))
+    game = types.SimpleNamespace(frame_size=(height, width), actions=None)
     lanes = [players._Lane(game, False, 0.0) for _ in range(rows)]
     jobs = types.SimpleNamespace(take=take)
     players._play_in_lanes(jobs, game, lanes, sys.argv[1], {}, "latents", None, None)

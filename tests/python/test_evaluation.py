@@ -24,6 +24,7 @@ from genie_env.evaluation import evaluate as evaluation
 from genie_env.evaluation.evaluate import RealScores, show_scores
 from genie_env.evaluation.statistics import summarise
 from genie_env.games.base import Score
+from genie_env.games.frames import Preprocessing
 from genie_env.games.registry import find_game
 
 DOOM = "doom-take-cover"
@@ -174,13 +175,14 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
 
 
 def test_scores_that_an_older_version_wrote_grow_on(tmp_path: Path) -> None:
-    """It did not say the score's name, the frames' size or their rate."""
+    """It did not say the score's name, the frames' size or their rate, and listed actions by name."""
     pytest.importorskip("vizdoom")
     file = tmp_path / "left.json"
     first = list(RealScores(blind_player("left", 5), file).play(1, workers=1))
     kept = json.loads(file.read_text())
-    later = ("score", "frame", "frames_per_second")
-    file.write_text(json.dumps({key: kept[key] for key in kept if key not in later}))
+    later = ("score", "frame", "frames_per_second", "env_args", "max_steps")
+    older = {key: kept[key] for key in kept if key not in later}
+    file.write_text(json.dumps({**older, "actions": ["left", "stay", "right"]}))
     real = RealScores(blind_player("left", 5), file)
     list(real.play(2, workers=1))
     assert real.scores[:1] == first
@@ -253,6 +255,34 @@ def test_a_registered_environment_is_a_worlds_game(tmp_path: Path) -> None:
     config = {"real_game": "CartPole-v1", "frame_skip": 2}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert real_game(tmp_path) == find_game("CartPole-v1", frame_skip=2)
+
+
+def test_a_worlds_game_has_the_pictures_of_its_recordings(tmp_path: Path) -> None:
+    pytest.importorskip("pygame")
+    game = find_game("CartPole-v1", frames="render", crop=(100, 0, 0, 0), frame_size=(48, 80))
+    config = {
+        "real_game": "CartPole-v1",
+        "frame_skip": 2,
+        "frame": {"height": 48, "width": 80},
+        "training": {"data": {"vision": [{"game": "Pong"}, game.describe()]}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    played = real_game(tmp_path)
+    assert played == find_game(
+        "CartPole-v1", frame_skip=2, frames="render", crop=(100, 0, 0, 0), frame_size=(48, 80)
+    )
+
+
+def test_a_world_calls_no_function_that_makes_its_game(tmp_path: Path) -> None:
+    recorded = {"game": "mine", "make": "os:abort", "preprocessing": Preprocessing().as_json()}
+    config = {"real_game": "mine", "frame_skip": 1, "training": {"data": [recorded]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'mine' was made by 'os:abort', which a world may not call"):
+        real_game(tmp_path)
+    config["real_game"] = recorded["game"] = "CartPole-v1"  # that of another game is not called either
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'CartPole-v1' is a game of its own"):
+        real_game(tmp_path)
 
 
 def test_words_of_errors(world: Path, agent: Path, tmp_path: Path) -> None:

@@ -293,8 +293,8 @@ def test_unknown_world(tmp_path: Path) -> None:
         ({"dtype": "int8"}, 'dtype is "int8", expected "auto", "float32" or "bfloat16"'),
         (
             {"termination": "always"},
-            "option 'termination' of random (vision-memory) is \"never\", expected \"sampled\" or "
-            '"thresholded"',
+            "option 'termination' of random (vision-memory) is \"always\", expected \"sampled\" or "
+            '"thresholded" or "never"',
         ),
         ({"passes": 4}, "random (vision-memory) has no option 'passes'; it has: termination"),
         (

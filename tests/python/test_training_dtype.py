@@ -66,7 +66,8 @@ def trainers(kind: type[Trainer] = Timed) -> Callable[[TrainedDType], Trainer]:
 
 def windows() -> dict[str, torch.Tensor]:
     """A batch of two."""
-    batch = {name: torch.zeros(2, 4) for name in ("actions", "restarts", "terminations")}
+    batch = {name: torch.zeros(2, 4) for name in ("finals", "restarts", "terminations")}
+    batch["actions"] = torch.zeros(2, 4, 1)
     return batch | {name: torch.zeros(2, 4, 2) for name in ("mu", "logvar")}
 
 

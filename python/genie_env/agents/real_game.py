@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,14 @@ from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
 from genie_env.envs.world_card import read_config
-from genie_env.games.base import Game, Score
-from genie_env.games.frames import FrameSize
-from genie_env.games.registry import find_game, game_as_recorded, is_known, registered_games
+from genie_env.games.base import FrameSize, Game, Score
+from genie_env.games.registry import (
+    find_game,
+    game_as_recorded,
+    is_known,
+    registered_game,
+    registered_games,
+)
 
 
 def real_game(world: Path) -> Game:
@@ -36,6 +42,13 @@ def real_game(world: Path) -> Game:
             "one; genie-env worlds NAME shows the game that its agents play"
         )
     name, frame_skip = config["real_game"], config.get("frame_skip")
+    recorded = _recorded(config, name)
+    if not is_known(str(name)) and (make := recorded.get("make")) is not None:
+        raise ValueError(
+            f"{file}: the environment of {name!r} was made by {make!r}, which a world may not call by "
+            "itself: register a game of this name in a module of yours (docs/games.md), and begin "
+            "with `genie-env --import MODULE`, or import it in Python"
+        )
     if not isinstance(name, str) or not is_known(name):
         names = ", ".join(repr(game.name) for game in registered_games())
         module = str(name).rpartition(":")[0] or "MODULE"
@@ -47,12 +60,22 @@ def real_game(world: Path) -> Game:
     if type(frame_skip) is not int or frame_skip < 1:
         raise ValueError(f'{file}: "frame_skip" is {frame_skip!r}; expected 1 or more')
     try:
-        recorded = config.get("real_game_recorded")
-        if isinstance(recorded, dict):
-            return game_as_recorded({**recorded, "game": name, "frame_skip": frame_skip})
+        if "preprocessing" in recorded and registered_game(name.rpartition(":")[2]) is None:
+            return game_as_recorded({**recorded, "frame_skip": frame_skip})
         return find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def _recorded(config: Mapping[str, Any], name: object) -> Mapping[str, Any]:
+    """The meta.json of a recording that the world learned from, of the game of this name; empty where
+    there is none."""
+    training = config.get("training")
+    data = training.get("data") if isinstance(training, dict) else None
+    groups = data.values() if isinstance(data, dict) else [data]  # by network, or of all
+    metas = [each for group in groups if isinstance(group, list) for each in group]
+    known = (each for each in metas if isinstance(each, dict) and each.get("game") == name)
+    return next(known, {})
 
 
 def _frame_size(frame: object) -> FrameSize | None:

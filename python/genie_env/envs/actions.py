@@ -159,7 +159,8 @@ class BoxActions:
 
     def __str__(self) -> str:
         def one(bounds: tuple[float, ...]) -> str:
-            return f"{bounds[0]:g}" if len(set(bounds)) == 1 else str([*bounds])
+            numbers = ", ".join(f"{bound:g}" for bound in bounds)
+            return f"{bounds[0]:g}" if len(set(bounds)) == 1 else f"[{numbers}]"
 
         return f"actions {list(self.shape)} from {one(self.low)} to {one(self.high)}"
 

@@ -132,8 +132,12 @@ def game_as_recorded(meta: Mapping[str, Any]) -> Game:
             "`genie-env record` writes them"
         )
     own = registered_game(name.rpartition(":")[2]) is not None
-    env_args = dict(meta.get("env_args", {} if own else meta.get("settings", {})))
-    if known is None:
+    # Where there are none, they are the settings; but format 1 did not write those of own games.
+    unwritten = own and meta.get("format_version") == 1
+    env_args = meta.get("env_args", {} if unwritten else meta.get("settings", {}))
+    if not isinstance(env_args, dict):
+        raise ValueError(f"the arguments of the environment are {env_args!r}; expected an object")
+    if known is None or own:
         size = None if own or frame is None else (frame["height"], frame["width"])
         return find_game(name, frame_skip=frame_skip, env_args=env_args, frame_size=size)
     pictures = Preprocessing.of_json(known)
@@ -142,11 +146,18 @@ def game_as_recorded(meta: Mapping[str, Any]) -> Game:
         frame_skip=frame_skip,
         env_args=env_args,
         frame_size=pictures.resize or "native",
-        frames=known.get("from"),
+        frames=_source(known.get("from")),
         crop=pictures.crop,
         pad=pictures.pad,
         make=make,
     )
+
+
+def _source(value: Any) -> FrameSource | None:
+    if value not in ("observation", "render", None):
+        raise ValueError(f'"from" is {value!r}; expected "observation" or "render"')
+    source: FrameSource | None = value
+    return source
 
 
 def _check_nothing_chosen(

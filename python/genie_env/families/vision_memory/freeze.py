@@ -51,10 +51,6 @@ from genie_env.training.vision import HELD_OUT_BATCHES as VISION_BATCHES
 from genie_env.training.vision import VISION, load_vision
 
 
-REAL_GAME = ("game", "settings", "env_args", "frame_skip", "frame", "preprocessing", "make")
-"""Of a recording's meta.json: what makes its game again."""
-
-
 def freeze_vision_memory(
     vision: Path,
     memory: Path,
@@ -126,7 +122,7 @@ def freeze_vision_memory(
                 "temperature": temperature,
                 "termination": termination,
                 "termination_reads": "next_frame" if settings["judges_termination"] else "action",
-                **real_game(game, stores[0]),
+                "real_game": game.game,
                 "training": {
                     **learned,
                     **calibrated,
@@ -202,13 +198,6 @@ def _encode_held_out(vision: Vision, store: EpisodeStore) -> Latents:
         encode(store.frames, np.repeat(wanted, np.diff(store.episode_starts))),
         None if finals is None else encode(finals, wanted),
     )
-
-
-def real_game(recorded: RecordedGame, store: EpisodeStore) -> dict[str, Any]:
-    """What the config says of the game that agents of the world play."""
-    meta = read_meta(None, store)
-    known = {name: meta[name] for name in REAL_GAME if name in meta}
-    return {"real_game": recorded.game, "real_game_recorded": known}
 
 
 def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
