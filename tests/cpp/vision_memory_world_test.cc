@@ -81,6 +81,12 @@ TEST(VisionMemoryWorld, ConformsWithActionsNumberedFromElsewhere) {
   const auto world = World::Load(path, {.dtype = "float32"});
   CheckWorld(*world, 1e-4);
   EXPECT_EQ(world->spec().actions.start, -1);
+  EXPECT_TRUE(world->spec().options.empty());
+  EXPECT_EQ(TextOf<std::invalid_argument>([&] {
+              World::Load(path, {.options = {{"termination", "sampled"}}});
+            }),
+            "option 'termination' was given, but no episode of the world \"random\" ever "
+            "terminates, as in its recordings: leave it out");
   WorldState state = world->MakeState(2);
   world->Begin(state, at::ones({2}, at::kBool), {}, {{1, 0, 0}, {2, 0, 0}});
   for (uint32_t t = 1; t < 200; ++t) {

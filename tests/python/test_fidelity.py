@@ -24,6 +24,7 @@ from genie_env.cli.fidelity import fidelity
 from genie_env.cli.record import record
 from genie_env.data.datasets import held_out
 from genie_env.data.midway import Midway
+from genie_env.envs.actions import DiscreteActions
 from genie_env.evaluation import fidelity as command
 from genie_env.evaluation import rollouts
 from genie_env.evaluation.fidelity import actions_of
@@ -79,6 +80,9 @@ class Level:
         return Level(self.x.clone())
 
 
+THREE = DiscreteActions(("left", "stay", "right"))
+
+
 class Slider:
     """A world, by the seam alone, that knows exactly how `sliding` episodes go on.
 
@@ -91,7 +95,11 @@ class Slider:
             name="slider",
             family=family,
             fingerprint="ab" * 32,
-            actions=["left", "stay", "right"] if actions == 3 else [f"{i}" for i in range(actions)],
+            actions=SimpleNamespace(
+                meanings=THREE.meanings if actions == 3 else [f"{i}" for i in range(actions)],
+                start=0,
+                shape=None,
+            ),
             frame=SimpleNamespace(name="frame", shape=(16, 16, 3)),
             frame_skip=1,
             dtype="float32",
@@ -146,7 +154,7 @@ def noises(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def draw(directory: Path, **change: Any) -> Starts:
     store = EpisodeStore(directory)
     options = {"burn_in": 4, "horizon": 6, "count": 12, "seed": 0, **change}
-    return Starts.draw([store], [store.actions], 3, **options)
+    return Starts.draw([store], [store.actions], THREE, **options)
 
 
 def test_starts_are_held_out_fit_their_episodes_and_repeat(slides: Path) -> None:
@@ -170,7 +178,7 @@ def test_starts_are_held_out_fit_their_episodes_and_repeat(slides: Path) -> None
 def test_episodes_of_several_recordings_are_told_apart(slides: Path) -> None:
     stores = [EpisodeStore(slides), EpisodeStore(slides)]
     actions = [store.actions for store in stores]
-    starts = Starts.draw(stores, actions, 3, burn_in=4, horizon=6, count=40, seed=0)
+    starts = Starts.draw(stores, actions, THREE, burn_in=4, horizon=6, count=40, seed=0)
     assert set(starts.episodes) == {0, 1, 2, 3} and set(starts.places[:, 0]) == {0, 1}
     assert starts.too_short == 2
 
@@ -355,7 +363,7 @@ def test_the_command_measures_and_writes(
     world = World.load(random_world)
     stores = [EpisodeStore(noises)] * 2
     starts = Starts.draw(
-        stores, [s.actions for s in stores], 3, burn_in=2, horizon=5, count=5, seed=0
+        stores, [s.actions for s in stores], THREE, burn_in=2, horizon=5, count=5, seed=0
     )
     expected = measure(world, starts)
     for name, values in expected.items():
@@ -484,8 +492,8 @@ def test_a_world_says_which_actions_it_takes(
     refused(
         Slider(),
         latent_run,
-        "the actions of the world slider are those of its recordings (left, stay, right): leave out "
-        "--latent-actions",
+        "the actions of the world slider are those of its recordings (3 actions (left, stay, "
+        "right)): leave out --latent-actions",
     )
     refused(
         Slider("genie", actions=6),

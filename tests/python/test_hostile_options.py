@@ -293,6 +293,7 @@ PROCESSES = {
     "train latent-actions": f"{RUNS} --batch 2 --clip 4 {HUGE} --encoder-blocks 64",
     "train dynamics": f"{LINES['train dynamics']} {HUGE} --blocks 64",
     "train controller": f"{LINES['train controller']} --dreams 1000000",
+    "train ppo": f"{LINES['train ppo']} --observation smell",
     "map-actions": f"{LINES['map-actions']} --labelled 1000000000",
     "freeze vision-memory": f"{LINES['freeze vision-memory']} --temperature nan",
     "freeze genie": f"{LINES['freeze genie']} --passes 64",

@@ -294,7 +294,7 @@ def test_unknown_world(tmp_path: Path) -> None:
         (
             {"termination": "always"},
             "option 'termination' of random (vision-memory) is \"always\", expected \"sampled\" or "
-            '"thresholded" or "never"',
+            '"thresholded"',
         ),
         ({"passes": 4}, "random (vision-memory) has no option 'passes'; it has: termination"),
         (

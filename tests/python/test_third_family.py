@@ -22,6 +22,7 @@ import genie_env
 from genie_env import _core
 from genie_env.agents.controller import LinearController
 from genie_env.agents.real_game import agent_player
+from genie_env.envs.actions import DiscreteActions
 from genie_env.families import find_family, register_family
 from genie_env.sb3 import DreamVecEnv
 from genie_env.torchrl import DreamTorchRLEnv
@@ -136,7 +137,9 @@ def test_an_agent_that_cannot_see_its_game_is_refused_at_once(world: Path, tmp_p
     config |= {"real_game": "Counter-v0", "frame_skip": 1, "actions": ["0", "1"]}
     (directory / "config.json").write_text(json.dumps(config))
     spec = genie_env.World.load(directory).spec
-    agent = LinearController(np.ones(3, np.float32), spec.observations[0].name, spec.fingerprint)
+    actions = DiscreteActions(("0", "1"))
+    weight = np.ones(3, np.float32)
+    agent = LinearController(weight, spec.observations[0].name, spec.fingerprint, {}, actions)
     agent.save(tmp_path / "agent.safetensors")
     with pytest.raises(
         ValueError, match="small has no pictures, but agents see Counter-v0 through"

@@ -243,7 +243,7 @@ def test_spec(world: World) -> None:
     assert list(spec.options) == ["termination"]
     termination = spec.options["termination"]
     assert (termination.value, termination.default) == ("sampled", "sampled")
-    assert (termination.type, termination.choices) == ("choice", ["sampled", "thresholded", "never"])
+    assert (termination.type, termination.choices) == ("choice", ["sampled", "thresholded"])
     assert (spec.frame_skip, spec.max_episode_steps) == (1, 100)
     assert world.device == torch.device("cpu")
 

@@ -52,46 +52,42 @@ std::vector<StateField> Fields(int64_t latents, int64_t hidden) {
 }
 
 constexpr const char *kTermination = "termination", *kSampled = "sampled",
-                     *kThresholded = "thresholded", *kNever = "never";
+                     *kThresholded = "thresholded";
 
 std::vector<OptionSpec> OptionSpecs() {
   return {{.name = kTermination,
            .type = OptionType::kChoice,
-           .choices = {kSampled, kThresholded, kNever},
-           .description = "how an episode ends: sampled from the termination probability, "
-                          "thresholded at one half, or never"}};
+           .choices = {kSampled, kThresholded},
+           .description = "how an episode ends: sampled from the termination probability, or "
+                          "thresholded at one half"}};
 }
 
-const char* NameOf(Termination termination) {
-  switch (termination) {
-    case Termination::kSampled:
-      return kSampled;
-    case Termination::kThresholded:
-      return kThresholded;
-    case Termination::kNever:
-      break;
-  }
-  return kNever;
-}
-
-// What the config says of termination, and what is in force.
-Option TerminationOption(const VisionMemoryConfig& config, const OptionValues& given) {
-  const std::string stored = NameOf(config.termination);
+// How episodes end: as the config says, or as is given.
+Termination TerminationOf(const VisionMemoryConfig& config, const OptionValues& given,
+                          const std::string& name) {
   const auto found = given.find(kTermination);
-  return {.spec = OptionSpecs()[0],
-          .default_value = stored,
-          .value = found == given.end() ? OptionValue(stored) : found->second};
+  if (found == given.end()) return config.termination;
+  if (config.termination == Termination::kNever) {
+    throw std::invalid_argument("option 'termination' was given, but no episode of the world \"" +
+                                name + "\" ever terminates, as in its recordings: leave it out");
+  }
+  return found->second == OptionValue(kSampled) ? Termination::kSampled : Termination::kThresholded;
 }
 
-Termination InForce(const Option& option) {
-  for (const Termination each : {Termination::kSampled, Termination::kThresholded}) {
-    if (option.value == OptionValue(std::string(NameOf(each)))) return each;
-  }
-  return Termination::kNever;
+// Of a world whose episodes end.
+Option TerminationOption(Termination stored, Termination in_force) {
+  const auto name = [](Termination termination) -> std::string {
+    return termination == Termination::kSampled ? kSampled : kThresholded;
+  };
+  return {.spec = OptionSpecs()[0], .default_value = name(stored), .value = name(in_force)};
 }
 
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
-                 at::ScalarType dtype, const OptionValues& given) {
+                 at::ScalarType dtype, Termination termination) {
+  std::vector<Option> options;
+  if (termination != Termination::kNever) {
+    options.push_back(TerminationOption(config.termination, termination));
+  }
   constexpr double kUnbounded = std::numeric_limits<double>::infinity();
   const auto features = [&](const char* name, int64_t size) {
     return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
@@ -109,7 +105,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
           .state_bytes_per_row = BytesOfRow(Fields(config.latents, config.hidden)),
           .dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32",
           .temperature = config.temperature,
-          .options = {TerminationOption(config, given)},
+          .options = std::move(options),
           .game = directory.game,
           .frames_per_second = directory.frames_per_second};
 }
@@ -237,13 +233,13 @@ at::Tensor InChunks(const at::Tensor& rows, const Function& function) {
 class VisionMemoryWorld final : public World {
  public:
   VisionMemoryWorld(WorldSpec spec, const VisionMemoryConfig& config, Networks networks,
-                    std::unique_ptr<const FrozenDecoder> decoder, StoredStarts starts,
-                    at::Device device, at::ScalarType dtype)
+                    Termination termination, std::unique_ptr<const FrozenDecoder> decoder,
+                    StoredStarts starts, at::Device device, at::ScalarType dtype)
       : spec_(std::move(spec)),
         fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
         reward_per_step_(config.reward_per_step),
-        termination_(InForce(spec_.options[0])),
+        termination_(termination),
         device_(device),
         vision_(std::move(networks.vision)),
         decoder_(std::move(decoder)),
@@ -458,8 +454,9 @@ std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions&
   if (device.is_cpu()) decoder = MakeDecoderCpu(*networks.vision, dtype);
   networks.vision->to(device, dtype);
   if (decoder == nullptr) decoder = MakeDecoderTorch(networks.vision, dtype);
-  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, options.options),
-                                             config, std::move(networks), std::move(decoder),
+  const Termination termination = TerminationOf(config, options.options, directory.name);
+  return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, termination), config,
+                                             std::move(networks), termination, std::move(decoder),
                                              ReadStarts(directory, config.latents), device, dtype);
 }
 

@@ -43,7 +43,8 @@ def steer(actions: Actions, weight: torch.Tensor, observation: torch.Tensor) -> 
         share = (torch.tanh(output) + 1) / 2
         return torch.clamp(low + share.reshape(-1, *actions.shape) * (high - low), low, high)
     if several:
-        return actions.start + output.argmax(1)
+        best: torch.Tensor = output.argmax(1)
+        return actions.start + best
     output = torch.tanh(output)
     chosen = torch.full_like(output, actions.start, dtype=torch.int64)
     for part in range(1, actions.count):
@@ -74,7 +75,7 @@ class LinearController(Agent):
     @property
     def num_features(self) -> int:
         """F."""
-        return self.weight.shape[-1]
+        return int(self.weight.shape[-1])
 
     def act(self, observation: torch.Tensor) -> torch.Tensor:
         if observation.ndim != 2 or observation.shape[1] != self.num_features:

@@ -28,7 +28,7 @@ from genie_env.envs.options import FamilyValue
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import VecNormalize
+    from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 AGENT, CHECKPOINT = "agent.safetensors", "checkpoint.pt"
 
@@ -269,7 +269,13 @@ class _Run:
 
         watch, model = Watch(), self._model
         watch.init_callback(model)
-        model.collect_rollouts(model.env, watch, model.rollout_buffer, model.n_steps)
+        model.collect_rollouts(self._wrapped(), watch, model.rollout_buffer, model.n_steps)
+
+    def _wrapped(self) -> VecEnv:
+        """The dreams as the model sees them: pictures with their channels first."""
+        env = self._model.env
+        assert env is not None
+        return env
 
     def _mean_return(self) -> float | None:
         return float(np.mean(self._returns)) if self._returns else None
@@ -327,7 +333,7 @@ class _Run:
             ) from error
         _set_generators(self._random)
         self._envs.seed((self._settings.seed + self._steps) % 2**32)
-        self._model._last_obs = self._model.env.reset()
+        self._model._last_obs = self._wrapped().reset()  # type: ignore[assignment]
 
     def close(self) -> None:
         self._envs.close()

@@ -143,11 +143,11 @@ class BoxActions:
     def examples(self) -> NDArray[np.float32]:
         """Actions that show what there is: the middle, then every number at its least and its most
         alone, float32 [1 + 2 width, *shape]."""
-        low, high = np.float32(self.low), np.float32(self.high)
+        low, high = (bound.reshape(-1) for bound in self.bounds)
         shown = np.tile((low + high) / 2, (1 + 2 * self.width, 1))
         each = np.arange(self.width)
         shown[1 + 2 * each, each], shown[2 + 2 * each, each] = low, high
-        return shown.reshape(-1, *self.shape)
+        return shown.reshape(-1, *self.shape).astype(np.float32, copy=False)
 
     def as_json(self) -> dict[str, Any]:
         return {

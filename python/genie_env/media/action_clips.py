@@ -29,7 +29,8 @@ def dream_under_every_action(
     All rows have one seed, so they differ by their action alone. `picture`, uint8 [H, W, 3], is
     frame 0 of all of them; None: the start that the world draws.
     """
-    rows, held = env.num_envs, actions_of_world(env.world.spec.actions).examples()
+    rows = env.num_envs
+    held = actions_of_world(env.world.spec.actions).examples()[:rows]
     options = {} if picture is None else {"frames": np.repeat(picture[None], rows, axis=0)}
     env.reset(seed=[seed] * rows, options=options)
     seen = [env.frames()]

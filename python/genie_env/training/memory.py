@@ -120,8 +120,9 @@ def encoded_stores(
     """The latents of every store. They are kept in the vision run, so that they are computed once."""
 
     def encode(
-        frames: NDArray[np.uint8], encoded: NDArray[Any], done: int
+        frames: NDArray[np.uint8] | None, encoded: NDArray[Any], done: int
     ) -> Iterator[int]:
+        assert frames is not None
         for first in range(done, len(frames), ENCODED_AT_ONCE):
             encode_rows(vision, frames, encoded, slice(first, first + ENCODED_AT_ONCE))
             yield min(first + ENCODED_AT_ONCE, len(frames))

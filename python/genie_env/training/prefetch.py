@@ -22,6 +22,8 @@ class Prefetch:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="genie_env reader")
 
     def __enter__(self) -> Prefetch:
+        # Ctrl-C while a thread starts would hide it from the pool: it starts before there is work.
+        self._reader.submit(int).result()
         return self
 
     def __exit__(

@@ -46,5 +46,5 @@ def _action_inputs(config: Mapping[str, Any]) -> int:
 
 def _judged(config: Mapping[str, Any]) -> int:
     """Numbers that M's head gives; 0 without one."""
-    reward = REWARD_BINS * (config.get("reward", {}).get("type") == "learned")
-    return reward + (config.get("termination_reads") == "next_frame")
+    reward = REWARD_BINS if config.get("reward", {}).get("type") == "learned" else 0
+    return reward + int(config.get("termination_reads") == "next_frame")
