@@ -505,7 +505,7 @@ def test_a_world_says_which_actions_it_takes(
     refused(
         Slider(),
         None,
-        "those of the world slider left, stay, right: give recordings of its game",
+        "the world slider 3 actions (left, stay, right): give recordings of its game",
         tmp_path / "counted",
     )
 
