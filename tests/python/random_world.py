@@ -82,3 +82,37 @@ def write_random_world(
     }
     save_file(starts, directory / "starts.safetensors")
     return directory
+
+
+BOX = {"type": "box", "shape": [2], "low": [-1.0, 0.0], "high": [1.0, 0.5]}
+
+
+def write_boxed_world(directory: Path, hidden: int = 32) -> Path:
+    """The same with continuous actions, rewards that M has learned, and terminations that the next
+    frame shows."""
+    write_random_world(directory, hidden=hidden)
+    file = directory / "config.json"
+    config = json.loads(file.read_text())
+    del config["reward_per_step"], config["real_game"]
+    config |= {
+        "format_version": 3,
+        "actions": BOX,
+        "reward": {"type": "learned", "low": -3.0, "high": 2.0},
+        "termination_reads": "next_frame",
+    }
+    file.write_text(json.dumps(config))
+    latents, units, outputs = config["sizes"]["latents"], 256, 64
+    generator = np.random.default_rng(7)
+    weights = random_weights(hidden=hidden)
+    weights |= {
+        f"memory.{name}": generator.normal(0, shape[-1] ** -0.5, shape).astype(np.float16)
+        for name, shape in {
+            "weight_ih": (4 * hidden, latents + 2 + 1),
+            "outcome.units.weight": (units, hidden + latents),
+            "outcome.units.bias": (units,),
+            "outcome.output.weight": (outputs, units),
+            "outcome.output.bias": (outputs,),
+        }.items()
+    }
+    save_file(weights, directory / "model.safetensors")
+    return directory

@@ -240,7 +240,7 @@ def _calibrated(dreams: Dreams) -> Option | None:
     """The option that the world's family wants to be calibrated."""
     spec = dreams.world.spec
     name = family_of_world(spec.family).calibrated_option
-    return None if name is None else spec.options[name]
+    return None if name is None else spec.options.get(name)
 
 
 def _choices(world: Path, options: Mapping[str, FamilyValue], device: str) -> list[Dreams]:

@@ -1,0 +1,146 @@
+"""`genie-env train ppo`: what it learns, keeps and refuses, and the agents it leaves."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from random_world import write_boxed_world
+
+from genie_env.agents.agent import load_agent
+from genie_env.agents.dreams import Dreams
+from genie_env.agents.policy_network import PolicyNetwork
+from genie_env.agents.ppo import PpoSettings, train_ppo
+from genie_env.cli.app import APP
+from genie_env.evaluation.dream_score import dream_scores
+
+SMALL = PpoSettings(steps=256, num_envs=4, horizon=32, batch=64, epochs=2, units=16)
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_boxed_world(tmp_path_factory.mktemp("worlds") / "boxed")
+
+
+@pytest.mark.parametrize("observation", ["zch", "pixels"])
+def test_an_agent_file_plays_as_what_was_trained(
+    random_world: Path, tmp_path: Path, observation: str
+) -> None:
+    dreams = Dreams.load(random_world, observation=observation)
+    *_, last = train_ppo(dreams, replace(SMALL, steps=128), out=tmp_path)
+    agent = load_agent(tmp_path / "agent.safetensors")
+    assert isinstance(agent, PolicyNetwork) and agent.kind == "policy-network"
+    agent.check_world(dreams.world)
+    assert (agent.observation, agent.notes["steps"]) == (observation, "128")
+    one, other = (dreams.play_agent(each, [1, 2, 3]).scores for each in (last.agent, agent))
+    assert one.tolist() == other.tolist()
+    scores = dream_scores(dreams, tmp_path / "agent.safetensors", seed=0, episodes=4)
+    assert len(scores["scores"]) == 4
+
+
+def test_a_policy_is_the_librarys(random_world: Path) -> None:
+    """Its greedy actions are those of Stable-Baselines3's own policy on normalised observations."""
+    from genie_env.agents import ppo
+
+    run = ppo._Run(Dreams.load(random_world), SMALL, None, None)
+    *_, last = run.updates()
+    observation = torch.randn(50, len(last.agent.weights["mean"]))
+    normal = run._envs.normalize_obs(observation.numpy())
+    expected, _ = run._model.predict(normal, deterministic=True)
+    assert last.agent.act(observation).tolist() == expected.tolist()
+    run.close()
+
+
+def test_continuous_actions_are_learned(boxed: Path) -> None:
+    *_, last = train_ppo(Dreams.load(boxed), SMALL)
+    assert last.steps == 256
+    observation = 9 * torch.randn(20, len(last.agent.weights["mean"]))
+    space = last.agent.actions.space
+    actions = last.agent.act(observation)
+    assert actions.shape == (20, 2) and all(space.contains(each) for each in actions.numpy())
+
+
+def test_a_run_that_was_stopped_goes_on(random_world: Path, tmp_path: Path) -> None:
+    dreams = Dreams.load(random_world)
+    run = train_ppo(dreams, SMALL, out=tmp_path)
+    assert next(run).steps == 128
+    run.close()
+    assert [update.steps for update in train_ppo(dreams, SMALL, out=tmp_path)] == [256]
+    assert [update.steps for update in train_ppo(dreams, SMALL, out=tmp_path)] == [256]
+    longer = train_ppo(dreams, replace(SMALL, steps=300), out=tmp_path)
+    assert [update.steps for update in longer] == [384]
+    with pytest.raises(ValueError, match=r"other settings \(seed was 0 and is now 1\)"):
+        next(train_ppo(dreams, replace(SMALL, seed=1), out=tmp_path))
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(ValueError, match="checkpoint.pt is damaged .*: bring it back from a copy"):
+        next(train_ppo(dreams, replace(SMALL, steps=500), out=tmp_path))
+
+
+def test_a_seed_gives_one_run_and_nobody_elses_draws_change(random_world: Path) -> None:
+    dreams = Dreams.load(random_world, observation="zh")
+
+    def learned() -> list[dict[str, torch.Tensor]]:
+        return [update.agent.weights for update in train_ppo(dreams, SMALL)]
+
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    before = torch.rand(2), np.random.rand(2), random.random()
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    one = learned()
+    after = torch.rand(2), np.random.rand(2), random.random()
+    assert torch.equal(before[0], after[0]) and before[2] == after[2]
+    assert (before[1] == after[1]).all()
+    for a, b in zip(one, learned(), strict=True):
+        assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_what_a_network_cannot_read_is_refused() -> None:
+    tokens = Dreams.load("doom-genie", observation="tokens")
+    with pytest.raises(ValueError, match="not from numbers that name tokens: give --observation lat"):
+        train_ppo(tokens, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": 0}, "steps is 0; expected 1 or more"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a number above 0"),
+        ({"discount": 1.5}, "discount is 1.5; expected a number above 0, at most 1"),
+        ({"entropy": -1.0}, "entropy is -1.0; expected a number of at least 0"),
+        ({"seed": 2**32}, "seed is 4294967296; expected 0 to"),
+    ],
+)
+def test_settings_that_cannot_be(random_world: Path, changes: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        train_ppo(Dreams.load(random_world), replace(SMALL, **changes))
+
+
+def test_an_agent_of_another_kind_of_world_is_refused(
+    random_world: Path, boxed: Path, tmp_path: Path
+) -> None:
+    *_, last = train_ppo(Dreams.load(random_world), replace(SMALL, steps=1))
+    with pytest.raises(ValueError, match=r"among 3 actions .*, but the world random has actions \[2\]"):
+        last.agent.check_fits(Dreams.load(boxed).world.spec)
+    *_, seen = train_ppo(Dreams.load(random_world, observation="pixels"), replace(SMALL, steps=1))
+    seen.agent.save(tmp_path / "seen.safetensors")
+    wide = PolicyNetwork(
+        last.agent.weights | {"mean": torch.zeros(7)}, "zch", "ab" * 32, {}, last.agent.actions
+    )
+    with pytest.raises(ValueError, match=r"the agent reads \[7\], but 'zch' has the shape \[80\]"):
+        wide.check_fits(Dreams.load(random_world).world.spec)
+
+
+def test_the_command(random_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--steps 200 --dreams 4 --horizon 32 --units 8 --temperature 0.8"
+    arguments = ["train", "ppo", "--world", str(random_world), "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        APP.main([*arguments, *options.split()], prog_name="genie-env")
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "agent.safetensors: survival mean" in shown and "0.00 M steps" in shown
+    agent = load_agent(tmp_path / "run" / "agent.safetensors")
+    assert agent.notes["temperature"] == "0.8" and agent.notes["steps"] == "256"
