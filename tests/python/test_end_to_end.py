@@ -17,14 +17,20 @@ def run(*words: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("game", "options", "episodes", "reward", "ends"),
+    ("game", "options", "episodes", "reward", "ends", "limit"),
     [
-        ("CartPole-v1", ("--frames", "render"), 60, "constant", True),
-        ("Pendulum-v1", ("--frame-skip", "10"), 40, "learned", False),
+        ("CartPole-v1", ("--frames", "render"), 60, "constant", True, 500),
+        ("Pendulum-v1", ("--frame-skip", "10"), 40, "learned", False, 20),
     ],
 )
 def test_from_an_id_to_an_agent_that_plays_it(
-    game: str, options: tuple[str, ...], episodes: int, reward: str, ends: bool, tmp_path: Path
+    game: str,
+    options: tuple[str, ...],
+    episodes: int,
+    reward: str,
+    ends: bool,
+    limit: int,
+    tmp_path: Path,
 ) -> None:
     data, vision, memory = tmp_path / "data", tmp_path / "vision", tmp_path / "memory"
     world, short = tmp_path / "world", ("--steps", 5, "--batch", 4, "--dtype", "float32")
@@ -36,6 +42,7 @@ def test_from_an_id_to_an_agent_that_plays_it(
     config = json.loads((world / "config.json").read_text())
     assert config["reward"]["type"] == reward and config["termination_reads"] == "next_frame"
     assert config["termination"] == ("sampled" if ends else "never")
+    assert config["max_episode_steps"] == limit  # the game's own
 
     learning = ("--steps", 200, "--dreams", 4, "--out")
     run("train", "ppo", "--world", world, "--horizon", 32, *learning, tmp_path / "ppo")

@@ -79,8 +79,6 @@ class Game(ABC):
     score: ClassVar[Score] = Score()
     has_final_frame: ClassVar[bool] = True
     """Whether the environment shows a frame after an episode's last action; it is then recorded."""
-    reward_per_step: ClassVar[float | None] = None
-    """The reward of every step of the game; None where steps differ."""
     own_policies: ClassVar[Mapping[str, str]] = {}
     """Blind policies beyond the general ones, and what each does; `schedule` plays them."""
     baselines: ClassVar[tuple[str, ...]] = ("random", "held", "long-held")

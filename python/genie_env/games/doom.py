@@ -68,7 +68,6 @@ class DoomGame(Game):
     score: ClassVar = Score("survival", "tics")
     has_final_frame: ClassVar = False
     max_steps: ClassVar = TIMEOUT
-    reward_per_step: ClassVar = 1.0
     own_policies: ClassVar = {
         "left": "always left",
         "right": "always right",

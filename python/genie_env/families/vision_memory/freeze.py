@@ -203,9 +203,10 @@ def _encode_held_out(vision: Vision, store: EpisodeStore) -> Latents:
 def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
     """Steps after which an episode is truncated: as in the game, or, where that has no limit that
     is known, after the longest recorded episode."""
-    game = registered_game(recorded.game)
-    if game is not None and game.max_steps is not None:
-        return game.max_steps // recorded.frame_skip
+    game, told = registered_game(recorded.game), read_meta(None, stores[0]).get("max_steps")
+    limit = told if game is None else game.max_steps
+    if type(limit) is int and limit >= recorded.frame_skip:
+        return limit // recorded.frame_skip
     return max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
 
 
