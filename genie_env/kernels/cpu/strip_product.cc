@@ -75,7 +75,8 @@ GENIE_ENV_INLINE void MultiplyTile(const StripBlock& block, Upcoming& upcoming) 
 /// All rows of kStrips strips, at most kRows at a time.
 template <typename Vector, int kRows, int kVectors, int kStrips>
 GENIE_ENV_INLINE void MultiplyStrips(StripBlock block) {
-  constexpr int64_t kNumbers = kStrips * kVectors * sizeof(Vector) / sizeof(float);
+  constexpr int64_t kNumbers =
+      int64_t{kStrips} * kVectors * static_cast<int64_t>(sizeof(Vector) / sizeof(float));
   const auto* end = reinterpret_cast<const char*>(block.b + kNumbers * block.inner);
   Upcoming upcoming{end, end + kNumbers * block.inner * sizeof(float)};
   const auto advance = [&](int64_t rows) {
