@@ -18,6 +18,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import genie_env
@@ -118,11 +119,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
     generator = np.random.default_rng(args.seed)
     actions = int(dreams.single_action_space.n)
 
+    def chosen(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        return agent.act(torch.from_numpy(observations)).numpy()
+
     def random(observations: NDArray[np.float32]) -> NDArray[np.int64]:
         return generator.integers(actions, size=len(observations))
 
     players = {
-        "controller": play(dreams, agent.act, args.steps, args.seed),
+        "controller": play(dreams, chosen, args.steps, args.seed),
         "random play": play(dreams, random, args.steps, args.seed),
     }
     dreams.close()

@@ -18,6 +18,7 @@ import torch
 import genie_env
 from genie_env._core import World
 from genie_env.agents import players
+from genie_env.envs.actions import actions_of_world
 from genie_env.sb3 import DreamVecEnv
 from genie_env.torchrl import DreamTorchRLEnv
 
@@ -111,7 +112,10 @@ def take(block):
 
 def play():
     height, width, _ = world.spec.frame.shape
-    game = types.SimpleNamespace(frame_size=(height, width), actions=None)
+    actions = actions_of_world(world.spec.actions)
+    game = types.SimpleNamespace(
+        frame_size=(height, width), actions=actions, has_final_frame=False
+    )
     lanes = [players._Lane(game, False, 0.0) for _ in range(rows)]
     jobs = types.SimpleNamespace(take=take)
     players._play_in_lanes(jobs, game, lanes, sys.argv[1], {}, "latents", None, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from random_world import write_random_world
 
 import genie_env
@@ -66,7 +67,7 @@ def test_it_sees_each_frame_before_it_acts_on_it(
         frame, _ = game.reset(seed=seeds.game)
         observation, _ = eyes.reset(seed=[seeds.world], options={"frames": frame[None]})
         for t in range(len(episode)):
-            action = controller.act(observation)
+            action = controller.act(torch.from_numpy(observation)).numpy()
             assert episode.actions[t] == action[0]
             assert np.array_equal(episode.frames[t], frame)
             frame, reward, terminated, truncated, _ = game.step(int(action[0]))
