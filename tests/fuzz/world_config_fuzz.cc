@@ -82,7 +82,8 @@ std::string Damaged(FuzzedDataProvider& input) {
 void ReadVisionMemory(const std::string& text) {
   const VisionMemoryConfig config = ParseVisionMemoryConfig(text, "config.json");
   if (config.latents < 1 || config.hidden < 1 || config.components < 1) abort();
-  if (config.action_inputs.size() != config.action_meanings.size()) abort();
+  const size_t inputs = config.action_inputs.size();  // none: one-hot, or a box
+  if (inputs != 0 && inputs != config.actions.meanings.size()) abort();
 }
 
 void ReadGenie(const std::string& text) {
