@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -110,18 +109,6 @@ class JsonFields {
 
   /// Whether the field is this text.
   bool Is(const char* name, const char* text) const { return Value(name) == text; }
-
-  /// Whether the field is there.
-  bool Has(const char* name) const { return object_.contains(name); }
-
-  /// Throws FormatError where there is a field that is none of these.
-  void CheckKnown(const std::vector<std::string>& names) const {
-    for (const auto& [name, value] : object_.items()) {
-      if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-      throw FormatError(file_ + ": \"" + prefix_ + Shortened(name) +
-                        "\" is unknown to this genie_env: install one that matches it");
-    }
-  }
 
   /// Throws FormatError: the field is not what was expected.
   [[noreturn]] void Fail(const char* name, const std::string& expected) const {

@@ -188,14 +188,6 @@ at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, const ActionSpe
   return ToDevice(host, device);
 }
 
-at::Tensor ScaledToOne(const at::Tensor& actions, const ActionBox& box) {
-  std::vector<float> slope(box.low.size());
-  for (size_t i = 0; i < slope.size(); ++i) slope[i] = 2 / (box.high[i] - box.low[i]);
-  const at::Device device = actions.device();
-  const at::Tensor low = at::tensor(box.low, at::kFloat).to(device);
-  return (actions.flatten(1) - low) * at::tensor(slope, at::kFloat).to(device) - 1;
-}
-
 at::Tensor WithAnyAction(const at::Tensor& actions, const ActionSpec& spec,
                          const at::Tensor& mask) {
   if (!spec.box) return actions.masked_fill(mask.to(actions.device()), spec.start);

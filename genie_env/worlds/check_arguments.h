@@ -68,10 +68,6 @@ std::vector<int64_t> ActionShape(const ActionSpec& spec, std::vector<int64_t> le
 at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, const ActionSpec& spec,
                         at::Device device);
 
-/// Points within a box, float32 [rows, *box shape], as networks read them: each number scaled from
-/// its bounds to -1 .. 1, float32 [rows, numbers].
-at::Tensor ScaledToOne(const at::Tensor& actions, const ActionBox& box);
-
 /// The actions of all rows, with some valid one in those where `mask` (bool [rows]) is true.
 at::Tensor WithAnyAction(const at::Tensor& actions, const ActionSpec& spec, const at::Tensor& mask);
 

@@ -1,7 +1,6 @@
 #include "genie_env/kernels/cpu/amx_product.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 #endif
 #if defined(__x86_64__) && defined(__linux__)
@@ -127,11 +126,8 @@ GENIE_ENV_AMX GENIE_ENV_INLINE void MultiplyRows(AmxBlock block) {
 }  // namespace
 
 bool CanMultiplyAmx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;  // __builtin_cpu_supports knows no AMX in older compilers
-  const bool has = BestInstructionSet() == InstructionSet::kAvx512 &&
-                   __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 &&
-                   (d >> 24 & 1) != 0;
-  return has && OneDnnAllowsAmx() && TilesPermitted();
+  return BestInstructionSet() == InstructionSet::kAvx512 && HasAmxBf16() && OneDnnAllowsAmx() &&
+         TilesPermitted();
 }
 
 GENIE_ENV_AMX void MultiplyAmx(const AmxBlock& block) {

@@ -29,8 +29,8 @@ struct AmxBlock {
 /// ATEN_CPU_CAPABILITY nor ONEDNN_MAX_CPU_ISA forbids it.
 bool CanMultiplyAmx();
 
-/// By a CPU that can. The bits of a row depend on that row alone. Configures the thread's tiles
-/// anew, so that whoever else uses them must do so too.
+/// By a CPU that can. The bits of a row depend on that row alone. Configures the thread's tiles:
+/// other code that uses them must configure them again.
 void MultiplyAmx(const AmxBlock& block);
 
 }  // namespace genie_env

@@ -1,5 +1,9 @@
 #pragma once
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
@@ -39,6 +43,16 @@ inline InstructionSet BestInstructionSet() {
   }
 #endif
   return InstructionSet::kBaseline;
+}
+
+/// Whether the processor has AMX for bfloat16. (The operating system may still forbid it.)
+inline bool HasAmxBf16() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;  // __builtin_cpu_supports knows no AMX in older compilers
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0 && (d >> 24 & 1) != 0;
+#else
+  return false;
+#endif
 }
 
 /// The kernels that may run here, of those compiled for each instruction set, in their order.

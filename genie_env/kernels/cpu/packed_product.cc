@@ -3,10 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <algorithm>
 
 #include "genie_env/kernels/cpu/instruction_sets.h"
@@ -18,15 +14,6 @@ constexpr int64_t kPanelColumns = 64;  // as the layers of the worlds
 constexpr int64_t kRowsOfTask = 64;
 
 int64_t RoundUp(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
-
-bool HasAmxBf16() {
-#if defined(__x86_64__)
-  unsigned a = 0, b = 0, c = 0, d = 0;  // __builtin_cpu_supports knows no AMX in older compilers
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0;
-#else
-  return false;
-#endif
-}
 
 }  // namespace
 

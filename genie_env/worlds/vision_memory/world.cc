@@ -248,6 +248,12 @@ class VisionMemoryWorld final : public World {
         statistics_(std::move(networks.statistics)),
         starts_(std::move(starts)) {
     spec_.has_latent_statistics = statistics_.has_value();
+    if (!spec_.actions.box) return;
+    const ActionBox& box = *spec_.actions.box;
+    box_low_ = at::tensor(box.low, at::kFloat).to(device_);
+    std::vector<float> slope(box.low.size());
+    for (size_t i = 0; i < slope.size(); ++i) slope[i] = 2 / (box.high[i] - box.low[i]);
+    box_slope_ = at::tensor(slope, at::kFloat).to(device_);
   }
 
   const WorldSpec& spec() const override { return spec_; }
@@ -427,7 +433,7 @@ class VisionMemoryWorld final : public World {
   /// Actions as M takes them (FrozenMemory).
   at::Tensor ActionsOf(const at::Tensor& actions, int64_t rows) const {
     const at::Tensor checked = CheckActions(actions, rows, spec_.actions, device_);
-    return spec_.actions.box ? ScaledToOne(checked, *spec_.actions.box) : checked;
+    return spec_.actions.box ? (checked.flatten(1) - box_low_) * box_slope_ - 1 : checked;
   }
 
   WorldSpec spec_;
@@ -441,6 +447,7 @@ class VisionMemoryWorld final : public World {
   std::unique_ptr<const FrozenMemory> memory_;
   std::optional<LatentStatistics> statistics_;
   StoredStarts starts_;
+  at::Tensor box_low_, box_slope_;  ///< scale points of a box to -1 .. 1; else undefined
 };
 
 std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions& options) {

@@ -39,7 +39,7 @@ def steer(actions: Actions, weight: torch.Tensor, observation: torch.Tensor) -> 
     several = outputs(actions) > 1
     output = torch.linalg.vecdot(observation[:, None] if several else observation, weight)
     if isinstance(actions, BoxActions):
-        low, high = (torch.from_numpy(b).to(output) for b in (actions.space.low, actions.space.high))
+        low, high = (torch.from_numpy(bound).to(output) for bound in actions.bounds)
         share = (torch.tanh(output) + 1) / 2
         return torch.clamp(low + share.reshape(-1, *actions.shape) * (high - low), low, high)
     if several:

@@ -46,8 +46,7 @@ class PolicyNetwork(Agent):
         output = self.output(observation)
         if isinstance(self.actions, DiscreteActions):
             return self.actions.start + output.argmax(1)
-        space = self.actions.space
-        low, high = (torch.from_numpy(bound).to(output) for bound in (space.low, space.high))
+        low, high = (torch.from_numpy(bound).to(output) for bound in self.actions.bounds)
         return torch.clamp(output.reshape(-1, *self.actions.shape), low, high)
 
     def output(self, observation: torch.Tensor) -> torch.Tensor:

@@ -313,7 +313,7 @@ class _Run:
         self._agent().save(self._out / AGENT)
 
     def _resume(self) -> None:
-        """Dreams begin anew, from seeds that no earlier part of the run had."""
+        """Dreams begin again, from seeds that no earlier part of the run had."""
         file = None if self._out is None else self._out / CHECKPOINT
         if file is None or not file.exists():
             return

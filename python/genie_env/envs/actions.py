@@ -132,7 +132,7 @@ class BoxActions:
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Uniform actions, float32 [*shape, *self.shape]."""
-        low, high = self.space.low, self.space.high
+        low, high = self.bounds
         share = random.random((*shape, *self.shape), dtype=np.float32)
         return np.minimum(low + share * (high - low), high)
 
