@@ -17,42 +17,61 @@ from torch.nn import functional
 
 
 class PlainVision(nn.Module):
-    """The variational autoencoder (Ha & Schmidhuber 2018, appendix A.1); frames 64 x 64 x 3."""
+    """The variational autoencoder (Ha & Schmidhuber 2018, appendix A.1); with frames of 64 x 64 x 3 the
+    paper's. A side of 48 has a border of 8 black pixels at either end."""
 
-    def __init__(self, latents: int = 64, beta: float = 1) -> None:
+    def __init__(
+        self, latents: int = 64, beta: float = 1, frame: tuple[int, int] = (64, 64)
+    ) -> None:
         super().__init__()
+        self.borders = [8 if side == 48 else 0 for side in frame]
+        seen = [max(side, 64) for side in frame]
+        self.grid = [(side - 48) // 16 for side in seen]
+        encoded = self.grid_of_encoder(*seen)
         self.latents = latents
         self.beta = beta
         self.conv1 = nn.Conv2d(3, 32, 4, stride=2)
         self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
         self.conv3 = nn.Conv2d(64, 128, 4, stride=2)
         self.conv4 = nn.Conv2d(128, 256, 4, stride=2)
-        self.mu = nn.Linear(1024, latents)
-        self.logvar = nn.Linear(1024, latents)
-        self.expand = nn.Linear(latents, 1024)
+        self.mu = nn.Linear(256 * encoded, latents)
+        self.logvar = nn.Linear(256 * encoded, latents)
+        self.expand = nn.Linear(latents, 1024 * self.grid[0] * self.grid[1])
         self.deconv1 = nn.ConvTranspose2d(1024, 128, 5, stride=2)
         self.deconv2 = nn.ConvTranspose2d(128, 64, 5, stride=2)
         self.deconv3 = nn.ConvTranspose2d(64, 32, 6, stride=2)
         self.deconv4 = nn.ConvTranspose2d(32, 3, 6, stride=2)
 
+    @staticmethod
+    def grid_of_encoder(height: int, width: int) -> int:
+        """Pixels of what four convolutions make of an image."""
+        for _ in range(4):
+            height, width = (height - 4) // 2 + 1, (width - 4) // 2 + 1
+        return height * width
+
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels in [0, 1], [N, 3, 64, 64], to mu and logvar, [N, latents] each."""
-        x = functional.relu(self.conv1(pixels))
+        """Pixels in [0, 1], [N, 3, H, W], to mu and logvar, [N, latents] each."""
+        (top, left), x = self.borders, pixels
+        if top or left:
+            x = functional.pad(x, (left, left, top, top))
+        x = functional.relu(self.conv1(x))
         x = functional.relu(self.conv2(x))
         x = functional.relu(self.conv3(x))
         x = functional.relu(self.conv4(x)).flatten(1)
         return self.mu(x), self.logvar(x)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents, [N, latents], to pixels in [0, 1], [N, 3, 64, 64]."""
-        x = self.expand(latents)[:, :, None, None]
+        """Latents, [N, latents], to pixels in [0, 1], [N, 3, H, W]."""
+        x = self.expand(latents).unflatten(1, (*self.grid, 1024)).permute(0, 3, 1, 2)
         x = functional.relu(self.deconv1(x))
         x = functional.relu(self.deconv2(x))
         x = functional.relu(self.deconv3(x))
-        return torch.sigmoid(self.deconv4(x))
+        x = torch.sigmoid(self.deconv4(x))
+        (top, left), (height, width) = self.borders, x.shape[2:]
+        return x[:, :, top : height - top, left : width - left]
 
     def loss(self, frames: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Frames uint8 [N, 64, 64, 3], noise [N, latents]: the loss and its terms."""
+        """Frames uint8 [N, H, W, 3], noise [N, latents]: the loss and its terms."""
         pixels = frames.permute(0, 3, 1, 2).to(noise.dtype) / 255
         mu, logvar = (x.to(noise.dtype) for x in self.encode(pixels))
         decoded = self.decode(mu + torch.exp(logvar / 2) * noise).to(noise.dtype)

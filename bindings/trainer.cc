@@ -17,13 +17,15 @@ void InitTrainer(py::module_& m) {
       "A network with the loss that trains it. A call while another thread trains it raises Busy.");
 
   py::class_<Vision, Model, std::shared_ptr<Vision>>(
-      m, "Vision", "V of World Models: a convolutional variational autoencoder for 64 x 64 frames.")
-      .def(py::init<int64_t, uint64_t, double>(), py::kw_only(), py::arg("latents") = 64,
+      m, "Vision", "V of World Models: a convolutional variational autoencoder.")
+      .def(py::init([](int64_t latents, int64_t height, int64_t width, uint64_t seed, double beta) {
+             return std::make_shared<Vision>(VisionSizes{latents, height, width}, seed, beta);
+           }),
+           py::kw_only(), py::arg("latents") = 64, py::arg("height") = 64, py::arg("width") = 64,
            py::arg("seed") = 0, py::arg("beta") = 1.0)
-      .def_property_readonly_static(
-          "frame_side", [](const py::object&) { return Vision::kFrame; },
-          "Height and width of the frames that V takes, in pixels.")
-      .def_property_readonly("latents", &Vision::latents)
+      .def_property_readonly("latents", [](const Vision& vision) { return vision.sizes().latents; })
+      .def_property_readonly("height", [](const Vision& vision) { return vision.sizes().height; })
+      .def_property_readonly("width", [](const Vision& vision) { return vision.sizes().width; })
       .def(
           "encode",
           [](const Vision& vision, const at::Tensor& frames) {
@@ -33,7 +35,8 @@ void InitTrainer(py::module_& m) {
               return std::pair(gaussian.mu, gaussian.logvar);
             });
           },
-          py::arg("frames"), "uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.")
+          py::arg("frames"),
+          "uint8 [N, height, width, 3] -> (mu, logvar), float32 [N, latents] each.")
       .def(
           "decode",
           [](const Vision& vision, const at::Tensor& latents) {
@@ -42,7 +45,7 @@ void InitTrainer(py::module_& m) {
               return ToFrames(vision.Decode(latents));
             });
           },
-          py::arg("latents"), "float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].");
+          py::arg("latents"), "float32 [N, latents] -> frames, uint8 [N, height, width, 3].");
 
   py::class_<Memory, Model, std::shared_ptr<Memory>>(
       m, "Memory", "M of World Models: an LSTM with a mixture density output.")

@@ -364,7 +364,14 @@ void InitState(py::module_& m) {
       .def_readonly("terminated", &WorldStep::terminated, "bool [N]")
       .def_readonly("surprise", &WorldStep::surprise,
                     "float32 [N], nats a latent dimension or token, at temperature 1")
-      .def_readonly("observation", &WorldStep::observation, "[N, *shape], of the kind asked for");
+      .def_readonly("observation", &WorldStep::observation, "[N, *shape], of the kind asked for")
+      .def_property_readonly(
+          "termination_probability",
+          [](const WorldStep& step) -> std::optional<at::Tensor> {
+            if (!step.termination_probability.defined()) return std::nullopt;
+            return step.termination_probability;
+          },
+          "float32 [N], what `terminated` was decided by; None where nothing terminates");
 }
 
 }  // namespace

@@ -47,6 +47,8 @@ struct WorldStep {
   at::Tensor surprise;
   /// [N, *shape], of the kind that was asked for: WantedObservation::out, or a fresh tensor.
   at::Tensor observation = {};
+  /// float32 [N], what `terminated` was decided by; undefined where nothing terminates.
+  at::Tensor termination_probability = {};
 };
 
 /// The observation that a step returns.

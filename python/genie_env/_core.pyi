@@ -180,21 +180,26 @@ class Model:
     """
 class Vision(Model):
     """
-    V of World Models: a convolutional variational autoencoder for 64 x 64 frames.
+    V of World Models: a convolutional variational autoencoder.
     """
-    frame_side: typing.ClassVar[int] = 64
-    def __init__(self, *, latents: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0) -> None:
+    def __init__(self, *, latents: typing.SupportsInt = 64, height: typing.SupportsInt = 64, width: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0) -> None:
         ...
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """
-        float32 [N, latents] -> frames, uint8 [N, 64, 64, 3].
+        float32 [N, latents] -> frames, uint8 [N, height, width, 3].
         """
     def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        uint8 [N, 64, 64, 3] -> (mu, logvar), float32 [N, latents] each.
+        uint8 [N, height, width, 3] -> (mu, logvar), float32 [N, latents] each.
         """
     @property
+    def height(self) -> int:
+        ...
+    @property
     def latents(self) -> int:
+        ...
+    @property
+    def width(self) -> int:
         ...
 class Memory(Model):
     """
@@ -645,6 +650,11 @@ class WorldStep:
     def terminated(self) -> torch.Tensor:
         """
         bool [N]
+        """
+    @property
+    def termination_probability(self) -> torch.Tensor | None:
+        """
+        float32 [N], what `terminated` was decided by; None where nothing terminates
         """
 class World:
     """

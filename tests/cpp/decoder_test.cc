@@ -29,8 +29,8 @@ namespace genie_env {
 namespace {
 
 // Weights so large that frames have contrast.
-std::shared_ptr<const Vision> Contrasting(int64_t latents) {
-  auto vision = std::make_shared<Vision>(latents, 5);
+std::shared_ptr<const Vision> Contrasting(const VisionSizes& sizes) {
+  auto vision = std::make_shared<Vision>(sizes, 5);
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     at::Tensor(parameter).requires_grad_(false).mul_(name.ends_with("bias") ? 1.0 : 2.0);
   }
@@ -52,13 +52,21 @@ at::Tensor Expected(const Vision& vision, const at::Tensor& z) {
     return at::conv_transpose2d(x, all.at(layer + ".weight"), all.at(layer + ".bias"), 2);
   };
   at::Tensor x = at::linear(z, all.at("expand.weight"), all.at("expand.bias"));
-  x = at::relu(deconvolved("deconv1", x.view({-1, x.size(1), 1, 1})));
+  const VisionSizes& sizes = vision.sizes();
+  // A frame of side 48 is the middle of an image of 64, one of 16 N + 48 comes from N pixels.
+  const auto seen = [](int64_t side) { return std::max<int64_t>(side, 64); };
+  const auto grid = [&](int64_t side) { return (seen(side) - 48) / 16; };
+  x = x.view({-1, grid(sizes.height), grid(sizes.width), 1024}).permute({0, 3, 1, 2});
+  x = at::relu(deconvolved("deconv1", x));
   x = at::relu(deconvolved("deconv3", at::relu(deconvolved("deconv2", x))));
-  return ToFrames(at::sigmoid(deconvolved("deconv4", x)));
+  return ToFrames(at::sigmoid(deconvolved("deconv4", x)))
+      .narrow(1, (seen(sizes.height) - sizes.height) / 2, sizes.height)
+      .narrow(2, (seen(sizes.width) - sizes.width) / 2, sizes.width);
 }
 
-at::Tensor Decoded(const FrozenDecoder& decoder, const at::Tensor& z) {
-  const at::Tensor frames = at::empty({z.size(0), 64, 64, 3}, at::kByte);
+at::Tensor Decoded(const FrozenDecoder& decoder, const at::Tensor& z, int64_t height = 64,
+                   int64_t width = 64) {
+  const at::Tensor frames = at::empty({z.size(0), height, width, 3}, at::kByte);
   decoder.Decode(z, frames);
   return frames;
 }
@@ -78,7 +86,7 @@ struct Difference {
 
 TEST(Decoder, ShowsWhatVShows) {
   for (const int64_t latents : {32, 7}) {  // of any number
-    const auto vision = Contrasting(latents);
+    const auto vision = Contrasting({.latents = latents});
     const at::Tensor z = Latents(67, latents);  // more than are decoded at once
     const at::Tensor expected = Expected(*vision, z);
     ASSERT_GT(Contrast(expected), 100);
@@ -93,8 +101,34 @@ TEST(Decoder, ShowsWhatVShows) {
   }
 }
 
+TEST(Decoder, ShowsFramesOfOtherSizes) {
+  for (const auto& [height, width] :
+       {std::pair<int64_t, int64_t>{48, 48}, {48, 80}, {96, 64}, {64, 128}, {112, 96}, {256, 48}}) {
+    const std::string text = std::to_string(height) + " x " + std::to_string(width);
+    const auto vision = Contrasting({.latents = 6, .height = height, .width = width});
+    const at::Tensor z = Latents(5, 6), expected = Expected(*vision, z);
+    ASSERT_GT(Contrast(expected), 100) << text;
+    const at::Tensor frames = Decoded(*MakeDecoderCpu(*vision, at::kFloat), z, height, width);
+    const Difference difference(frames, expected);
+    EXPECT_LE(difference.largest, 1) << text;
+    EXPECT_LT(difference.mean, 1e-3) << text;
+    EXPECT_TRUE(
+        at::equal(Decoded(*MakeDecoderCpu(*vision, at::kFloat), z.narrow(0, 3, 1), height, width),
+                  frames.narrow(0, 3, 1)))
+        << text;
+    const Difference itself(Decoded(*MakeDecoderTorch(vision, at::kFloat), z, height, width),
+                            expected);
+    EXPECT_LE(itself.largest, 1) << text;
+    if (!CanPackBf16()) continue;
+    const Difference rounded(Decoded(*MakeDecoderCpu(*vision, at::kBFloat16), z, height, width),
+                             expected);
+    EXPECT_LE(rounded.largest, 10) << text;
+    EXPECT_LT(rounded.mean, 0.5) << text;
+  }
+}
+
 TEST(Decoder, RunsVItself) {
-  const auto vision = Contrasting(5);
+  const auto vision = Contrasting({.latents = 5});
   const at::Tensor z = Latents(3, 5);
   const Difference difference(Decoded(*MakeDecoderTorch(vision, at::kFloat), z),
                               Expected(*vision, z));
@@ -102,7 +136,7 @@ TEST(Decoder, RunsVItself) {
 }
 
 TEST(Decoder, GivesAFrameTheSameBitsInAnyBatchAndOnAnyThreads) {
-  const auto vision = Contrasting(9);
+  const auto vision = Contrasting({.latents = 9});
   const at::Tensor z = Latents(131, 9);
   const int threads = at::get_num_threads();
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {

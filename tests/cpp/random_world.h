@@ -51,7 +51,7 @@ inline RandomKind JudgingKind() {
 inline TensorMap RandomWeights(const MemorySizes& sizes, uint64_t seed,
                                const RandomKind& kind = {}) {
   TensorMap weights;
-  for (const auto& [name, parameter] : ParametersOf(Vision(sizes.latents, seed))) {
+  for (const auto& [name, parameter] : ParametersOf(Vision({.latents = sizes.latents}, seed))) {
     weights["vision." + name] = parameter.detach().to(at::kHalf);
   }
   const Memory memory(sizes, seed + 1, kind.rewards, kind.judges_termination);

@@ -53,25 +53,28 @@ void ExpectClose(const std::vector<at::Tensor>& found, const std::vector<at::Ten
 }
 
 struct Case {
-  int64_t frames, side, kernel, in, out;  // side: of the input
+  int64_t frames, height, width, kernel, in, out;  // height, width: of the input
 };
 
 std::string TextOf(const Case& c) {
-  return std::to_string(c.frames) + " frames, side " + std::to_string(c.side) + ", kernel " +
-         std::to_string(c.kernel) + ", " + std::to_string(c.in) + " to " + std::to_string(c.out);
+  return std::to_string(c.frames) + " frames, " + std::to_string(c.height) + " x " +
+         std::to_string(c.width) + ", kernel " + std::to_string(c.kernel) + ", " +
+         std::to_string(c.in) + " to " + std::to_string(c.out);
 }
 
 TEST(StridedConv, ConvolvesAsLibTorch) {
-  for (const Case& c : {Case{5, 64, 4, 3, 32},
-                        {3, 31, 4, 32, 64},
-                        {2, 14, 4, 64, 128},
-                        {9, 6, 4, 128, 16},
-                        {1, 9, 5, 16, 7},
-                        {40, 4, 4, 48, 33}}) {
-    const at::Tensor x = Normal({c.frames, c.side, c.side, c.in}), bias = Normal({c.out});
+  for (const Case& c : {Case{5, 64, 64, 4, 3, 32},
+                        {3, 31, 31, 4, 32, 64},
+                        {2, 14, 14, 4, 64, 128},
+                        {9, 6, 6, 4, 128, 16},
+                        {2, 39, 18, 4, 32, 64},
+                        {3, 4, 17, 4, 16, 32},
+                        {1, 9, 9, 5, 16, 7},
+                        {40, 4, 4, 4, 48, 33}}) {
+    const at::Tensor x = Normal({c.frames, c.height, c.width, c.in}), bias = Normal({c.out});
     const at::Tensor weight = Normal({c.out, c.in, c.kernel, c.kernel});
-    const int64_t side = (c.side - c.kernel) / 2 + 1;
-    const at::Tensor weights = Normal({c.frames, side, side, c.out});
+    const at::Tensor weights =
+        Normal({c.frames, (c.height - c.kernel) / 2 + 1, (c.width - c.kernel) / 2 + 1, c.out});
     const auto expected = WithGradients(
         [](const auto& input, const auto& w, const auto& b) {
           return at::relu(at::conv2d(input.permute({0, 3, 1, 2}), w, b, 2)).permute({0, 2, 3, 1});
@@ -84,17 +87,20 @@ TEST(StridedConv, ConvolvesAsLibTorch) {
 
 TEST(StridedConv, ConvolvesTransposedAsLibTorch) {
   for (const bool rectified : {true, false}) {
-    for (const Case& c : {Case{3, 1, 5, 40, 16},
-                          {5, 5, 5, 128, 64},
-                          {3, 13, 6, 64, 32},
-                          {2, 30, 6, 32, 3},
-                          {2, 3, 4, 5, 1},
-                          {1, 2, 5, 3, 48},
-                          {2, 4, 5, 8, 5}}) {
-      const at::Tensor x = Normal({c.frames, c.side, c.side, c.in}), bias = Normal({c.out});
+    for (const Case& c : {Case{3, 1, 1, 5, 40, 16},
+                          {5, 5, 5, 5, 128, 64},
+                          {3, 13, 13, 6, 64, 32},
+                          {2, 30, 30, 6, 32, 3},
+                          {3, 1, 2, 5, 40, 16},
+                          {2, 3, 1, 5, 40, 128},
+                          {2, 14, 30, 6, 32, 3},
+                          {2, 3, 3, 4, 5, 1},
+                          {1, 2, 2, 5, 3, 48},
+                          {2, 4, 4, 5, 8, 5}}) {
+      const at::Tensor x = Normal({c.frames, c.height, c.width, c.in}), bias = Normal({c.out});
       const at::Tensor weight = Normal({c.in, c.out, c.kernel, c.kernel});
-      const int64_t side = 2 * (c.side - 1) + c.kernel;
-      const at::Tensor weights = Normal({c.frames, side, side, c.out});
+      const at::Tensor weights =
+          Normal({c.frames, 2 * (c.height - 1) + c.kernel, 2 * (c.width - 1) + c.kernel, c.out});
       const auto expected = WithGradients(
           [&](const auto& input, const auto& w, const auto& b) {
             const at::Tensor y = at::conv_transpose2d(input.permute({0, 3, 1, 2}), w, b, 2);

@@ -36,7 +36,7 @@ TensorMap Frames() {
 std::vector<double> Losses(bool within_autocast) {
   std::optional<Bf16Scope> callers;
   if (within_autocast) callers.emplace(true, at::kCPU);
-  Trainer trainer(std::make_shared<Vision>(4), {.learning_rate = 1e-2, .bf16 = true});
+  Trainer trainer(std::make_shared<Vision>(VisionSizes{.latents = 4}), {.learning_rate = 1e-2, .bf16 = true});
   std::vector<double> losses;
   for (int i = 0; i < 3; ++i) {
     losses.push_back(trainer.Backward(Frames()).at("loss"));
@@ -49,7 +49,7 @@ TEST(Trainer, LearnsWithinAnAutocastOfTheCaller) { EXPECT_EQ(Losses(true), Losse
 
 TEST(Trainer, LookingWithinAnAutocastOfTheCallerCostsNoGradient) {
   const Bf16Scope callers(true, at::kCPU);
-  const auto vision = std::make_shared<Vision>(4);
+  const auto vision = std::make_shared<Vision>(VisionSizes{.latents = 4});
   Trainer trainer(vision, {.bf16 = true});
   {
     const c10::AutoGradMode no_gradients(false);
@@ -82,12 +82,14 @@ TEST(Trainer, RefusesArgumentsThatCannotBe) {
 
 TEST(Vision, RefusesArgumentsThatCannotBe) {
   for (const int64_t latents : {-1, 0, 4097}) {
-    EXPECT_EQ(TextOf<std::invalid_argument>([&] { Vision vision(latents); }),
+    EXPECT_EQ(TextOf<std::invalid_argument>([&] { Vision vision({.latents = latents}); }),
               "latents is " + std::to_string(latents) + ", expected 1 to 4096");
   }
-  EXPECT_EQ(TextOf<std::invalid_argument>([] { Vision vision(4, 0, 0); }),
+  EXPECT_EQ(TextOf<std::invalid_argument>([] { Vision vision({.latents = 4}, 0, 0); }),
             "beta is 0; expected a finite number above 0");
-  const Vision vision(4);
+  EXPECT_EQ(TextOf<std::invalid_argument>([] { Vision vision({.height = 40}); }),
+            "frames are 40 x 64; V takes sides that are multiples of 16 from 48 to 256");
+  const Vision vision({.latents = 4});
   EXPECT_EQ(TextOf<std::invalid_argument>([&] {
               vision.Encode(at::zeros({2, 64, 64, 3}));
             }),

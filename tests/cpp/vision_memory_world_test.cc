@@ -658,7 +658,7 @@ TEST_F(Damaged, ConfigIsRefusedByField) {
       "[-1.0, 0.0, 1.0]", "[-1.0, 0.0, 2.0]",
       R"(: "actions.inputs" is [-1.0,0.0,2.0], expected a list of 3 numbers from -1 to 1)");
   ExpectConfigRefused(R"("height": 64)", R"("height": 32)",
-                      R"(: "frame.height" is 32, expected an integer from 64 to 64)");
+                      R"(: "frame.height" is 32, expected an integer from 48 to 256)");
   ExpectConfigRefused(R"("frame_skip": 1)", R"("frame_skip": 0)",
                       R"(: "frame_skip" is 0, expected an integer from 1 to 2147483647)");
   ExpectConfigRefused(R"("temperature": 1.15)", R"("temperature": 0)",

@@ -20,7 +20,14 @@ def run(*words: object) -> None:
     ("game", "options", "episodes", "reward", "ends", "limit"),
     [
         ("CartPole-v1", ("--frames", "render"), 60, "constant", True, 500),
-        ("Pendulum-v1", ("--frame-skip", "10"), 40, "learned", False, 20),
+        (
+            "Pendulum-v1",
+            ("--frame-skip", "10", "--frame-size", "48x80"),
+            40,
+            "learned",
+            False,
+            20,
+        ),
     ],
 )
 def test_from_an_id_to_an_agent_that_plays_it(
@@ -43,6 +50,13 @@ def test_from_an_id_to_an_agent_that_plays_it(
     assert config["reward"]["type"] == reward and config["termination_reads"] == "next_frame"
     assert config["termination"] == ("sampled" if ends else "never")
     assert config["max_episode_steps"] == limit  # the game's own
+
+    told = tmp_path / "outcomes.json"
+    run("outcomes", "--world", world, "--data", data, "--windows", 20, "--json", told, "--card")
+    found = json.loads(told.read_text())
+    assert len(found["followed"]) == 3
+    assert len(found["bins"]) == (10 if ends else 0)
+    assert "## Reward and termination" in (world / "README.md").read_text()
 
     learning = ("--steps", 200, "--dreams", 4, "--out")
     run("train", "ppo", "--world", world, "--horizon", 32, *learning, tmp_path / "ppo")

@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import toy_games  # noqa: F401  (registers them)
 
-from genie_env._core import EpisodeStore, Tokenizer, limits
+from genie_env._core import EpisodeStore, Tokenizer, Vision, limits
 from genie_env.cli.record import record
 from genie_env.data.frame_size import (
     check_frame_size,
     networks_that_take,
     parse_frame_size,
     patches,
+    vision_takes,
 )
 from genie_env.data.players import start_game
 from genie_env.games.registry import find_game
@@ -47,7 +49,7 @@ def test_the_longest_side_is_the_tokenizers() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        ((MAX_SIDE + 8, 8), "vision takes 64 x 64 alone, and the tokenizer takes sides of at most"),
+        ((MAX_SIDE + 8, 8), "vision takes sides that .*, and the tokenizer takes sides of at most"),
         ((211, 161), "tokenizer cuts them .* at most 4096, and the largest .*, 1 x 1, are 33,971;"),
     ],
 )
@@ -112,3 +114,26 @@ def test_networks_are_named_with_what_they_need() -> None:
     assert networks_that_take((5, 9)) == "train tokenizer with a --patch of 1"
     both = "train vision, and train tokenizer with a --patch of 1, 2, 4, 8, 16, 32 or 64"
     assert networks_that_take((64, 64)) == both
+    assert networks_that_take((40, 64)) == "train tokenizer with a --patch of 1, 2, 4 or 8"
+
+
+@pytest.mark.parametrize(
+    ("size", "taken"),
+    [
+        ((64, 64), True),
+        ((48, 256), True),
+        ((80, 112), True),
+        ((32, 64), False),
+        ((64, 272), False),
+        ((64, 72), False),
+    ],
+)
+def test_vision_takes_just_what_is_said_of_it(size: tuple[int, int], taken: bool) -> None:
+    assert vision_takes(size) == taken
+    try:
+        vision = Vision(latents=2, height=size[0], width=size[1])
+    except ValueError as error:
+        assert not taken and "V takes sides that are multiples of 16 from 48 to 256" in str(error)
+    else:
+        frames = torch.zeros(2, *size, 3, dtype=torch.uint8)
+        assert taken and vision.decode(vision.encode(frames)[0]).shape == frames.shape

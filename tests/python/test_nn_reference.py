@@ -126,6 +126,22 @@ def test_vision_loss_and_gradients(images: int) -> None:
     check_gradients(ours.gradients(), gradients)
 
 
+@pytest.mark.parametrize("frame", [(48, 64), (80, 112), (48, 48)])
+def test_vision_of_other_sizes(frame: tuple[int, int]) -> None:
+    height, width = frame
+    ours = _core.Trainer(_core.Vision(latents=6, height=height, width=width, seed=SEED), seed=SEED)
+    reference = PlainVision(latents=6, frame=frame).double()
+    reference.load_state_dict(doubles(ours.weights()))
+    random = np.random.default_rng(2)
+    frames = torch.from_numpy(random.integers(0, 256, (2, height, width, 3), dtype=np.uint8))
+    report = ours.backward({"frames": frames})
+    loss, _ = reference.loss(frames, noise((2, 6)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
+    check_gradients(ours.gradients(), gradients)
+
+
 @pytest.mark.parametrize("beta", [1, 0.1])
 def test_vision_kl_above_its_floor_in_some_images(beta: float) -> None:
     ours = _core.Trainer(_core.Vision(seed=SEED, beta=beta), seed=SEED)

@@ -37,7 +37,7 @@ from genie_env.training import loop as training_loop
 from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import SHARES, Outcomes, encoded_stores
-from genie_env.training.runs import read_checkpoint, read_reports
+from genie_env.training.runs import read_checkpoint, read_reports, with_todays_names
 from genie_env.training.vision import load_vision
 
 EPISODES = 40
@@ -626,13 +626,12 @@ def test_windows_end_with_final_frames(store: EpisodeStore) -> None:
 
 
 def test_vision_refuses_frames_of_another_size_before_a_run_begins(tmp_path: Path) -> None:
-    with EpisodeWriter(tmp_path / "data", 48, 80, json.dumps(META)) as writer:
+    with EpisodeWriter(tmp_path / "data", 40, 80, json.dumps(META)) as writer:
         for _ in range(20):
-            frames, ends = np.zeros((4, 48, 80, 3), np.uint8), np.arange(4) == 3
+            frames, ends = np.zeros((4, 40, 80, 3), np.uint8), np.arange(4) == 3
             writer.append(frames, np.zeros(4, np.int64), np.ones(4, np.float32), ends, ends & False)
-    with pytest.raises(
-        ValueError, match="frames are 48 x 80, but V takes 64 x 64: record the game"
-    ):
+    words = "frames are 40 x 80, but V takes sides that are .*: record the game in such a size"
+    with pytest.raises(ValueError, match=words):
         train_small_vision(tmp_path / "data", tmp_path, batch=2)
     assert not (tmp_path / "vision").exists()
 
@@ -667,7 +666,10 @@ def test_a_run_that_an_older_version_began_goes_on(trained: Path) -> None:
     assert set(written) == {
         *("network", "data", "frames", "steps", "batch", "learning_rate", "latents", "beta"),
         *("seed", "dtype", "recordings"),
+        "frame",  # older versions took one size alone
     }
+    del written["frame"]
+    assert with_todays_names(written)["frame"] == [64, 64]
 
 
 def spoil_meta(**changes: Any) -> Callable[[Path], None]:

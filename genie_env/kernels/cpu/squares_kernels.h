@@ -5,14 +5,14 @@
 
 namespace genie_env {
 
-// Transposed convolutions of stride 2 on the CPU: each input pixel adds a square of kernel x kernel
-// pixels to the output, whose corner is at twice its place. A matrix product computes the squares;
-// these kernels sum them.
+// Transposed convolutions of stride 2 on the CPU: each input pixel adds a square of as many pixels
+// as the kernel has to the output, whose corner is at twice its place. A matrix product computes
+// the squares; these kernels sum them.
 
 /// One row of the output, and the rows of squares that it is the sum of.
 struct SquaresBlock {
-  int64_t side;  ///< input pixels in a row
-  int64_t kernel;
+  int64_t side;      ///< input pixels in a row
+  int64_t kernel;    ///< its width
   int64_t channels;  ///< of the output
   /// Of the nearest input row, beginning with the squares' row that is added: [side, kernel,
   /// channels], pixel_stride numbers from pixel to pixel.
@@ -24,9 +24,8 @@ struct SquaresBlock {
   int64_t bias_stride;  ///< from pixel to pixel, 0 where all have the same
 };
 
-/// The kernels of one instruction set. All are pure and thread-safe. A row of the output is [2
-/// (side
-/// - 1) + kernel, channels].
+/// The kernels of one instruction set. All are pure and thread-safe. A row of the output is
+/// [2 (side - 1) + kernel, channels].
 struct SquaresKernels {
   const char* instruction_set;
   /// The sum. channels: a multiple of 16.

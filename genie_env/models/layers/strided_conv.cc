@@ -36,21 +36,23 @@ constexpr int64_t kStride = 2;
 constexpr int64_t kPixelsOfProduct = 176, kNumbersOfColumns = 1 << 17;  // at most, at once
 constexpr int64_t kPanelColumns = 64;
 
-// The sizes of a convolution: of images [frames, side, side, channels], small and large.
+// The sizes of a convolution: of images [frames, height, width, channels], small and large.
 struct Sizes {
   Sizes(const at::Tensor& weight, const at::Tensor& large)
       : frames(large.size(0)),
         small_channels(weight.size(0)),
         channels(weight.size(1)),
         kernel(weight.size(2)),
-        large_side(large.size(1)),
-        side((large_side - kernel) / kStride + 1) {}
-  int64_t frames, small_channels, channels, kernel, large_side, side;
+        large_height(large.size(1)),
+        large_width(large.size(2)),
+        height((large_height - kernel) / kStride + 1),
+        width((large_width - kernel) / kStride + 1) {}
+  int64_t frames, small_channels, channels, kernel, large_height, large_width, height, width;
 
   int64_t columns() const { return kernel * kernel * channels; }
-  int64_t rows() const { return frames * side; }  // of small pixels, in all frames
+  int64_t rows() const { return frames * height; }  // of small pixels, in all frames
   at::Tensor SmallImage() const {
-    return at::empty({frames, side, side, small_channels}, at::kFloat);
+    return at::empty({frames, height, width, small_channels}, at::kFloat);
   }
 };
 
@@ -59,12 +61,12 @@ at::Tensor Flat(const at::Tensor& weight) {
   return weight.permute({0, 2, 3, 1}).contiguous().flatten(1);
 }
 
-// The columns of one row of small pixels: [side, kernel, kernel x channels].
+// The columns of one row of small pixels: [width, kernel, kernel x channels].
 void CopyColumns(const Sizes& sizes, const float* large, int64_t row, float* columns) {
-  const int64_t line = sizes.large_side * sizes.channels, size = sizes.kernel * sizes.channels;
+  const int64_t line = sizes.large_width * sizes.channels, size = sizes.kernel * sizes.channels;
   const float* first =
-      large + row / sizes.side * sizes.large_side * line + row % sizes.side * kStride * line;
-  for (int64_t pixel = 0; pixel < sizes.side; ++pixel) {
+      large + (row / sizes.height * sizes.large_height + row % sizes.height * kStride) * line;
+  for (int64_t pixel = 0; pixel < sizes.width; ++pixel) {
     const float* from = first + pixel * kStride * sizes.channels;
     for (int64_t y = 0; y < sizes.kernel; ++y, columns += size) {
       std::memcpy(columns, from + y * line, size * sizeof(float));
@@ -77,7 +79,7 @@ struct Parts {
   explicit Parts(const Sizes& sizes) {
     const int64_t most = std::min(kPixelsOfProduct, kNumbersOfColumns / sizes.columns());
     const int64_t of_thread = DivideUp(sizes.rows(), at::get_num_threads());
-    rows = std::max<int64_t>(std::min(most / sizes.side, of_thread), 1);
+    rows = std::max<int64_t>(std::min(most / sizes.width, of_thread), 1);
     count = DivideUp(sizes.rows(), rows);
     threads = std::min<int64_t>(at::get_num_threads(), count);
   }
@@ -92,16 +94,16 @@ void ForEachColumns(const Sizes& sizes, const at::Tensor& large, const Use& use)
   const Parts parts(sizes);
   at::parallel_for(0, parts.count, 1, [&](int64_t begin, int64_t end) {
     const TileScope tiles{false};
-    const at::Tensor buffer = at::empty({parts.rows * sizes.side, sizes.columns()}, at::kFloat);
+    const at::Tensor buffer = at::empty({parts.rows * sizes.width, sizes.columns()}, at::kFloat);
     auto* columns = buffer.mutable_data_ptr<float>();
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * parts.rows;
       const int64_t rows = std::min(parts.rows, sizes.rows() - first);
       for (int64_t row = 0; row < rows; ++row) {
         CopyColumns(sizes, large.const_data_ptr<float>(), first + row,
-                    columns + row * sizes.side * sizes.columns());
+                    columns + row * sizes.width * sizes.columns());
       }
-      use(first * sizes.side, rows * sizes.side, columns);
+      use(first * sizes.width, rows * sizes.width, columns);
     }
   });
 }
@@ -125,7 +127,7 @@ class WeightGradient {
   WeightGradient(const Sizes& sizes, const at::Tensor& small)
       : sizes_(sizes),
         small_(small),
-        most_(Parts(sizes).rows * sizes.side),
+        most_(Parts(sizes).rows * sizes.width),
         transposed_(at::empty({Parts(sizes).threads, sizes.small_channels, most_}, at::kFloat)),
         sums_(
             at::zeros({Parts(sizes).threads, sizes.small_channels, sizes.columns()}, at::kFloat)) {}
@@ -164,23 +166,24 @@ class WeightGradient {
   at::Tensor sums_;        // [threads, small channels, columns]
 };
 
-// The large image, [frames, large_side, large_side, channels], of a small one.
+// The large image, [frames, height, width, channels], of a small one.
 at::Tensor Spread(const at::Tensor& small, const at::Tensor& weight, const at::Tensor& bias,
-                  int64_t large_side, bool rectified) {
+                  int64_t height, int64_t width, bool rectified) {
   static const SquaresKernels kernels = SupportedSquaresKernels().back();
-  const PackedDeconvolution<float> layer(weight, bias, small.size(1));
+  const PackedDeconvolution<float> layer(weight, bias, small.size(1), small.size(2));
   const int64_t channels = weight.size(1), frames = small.size(0);
-  const std::vector<int64_t> shape{frames, large_side, large_side, channels};
+  const std::vector<int64_t> shape{frames, height, width, channels};
   // Pixels at the edge may be further than any square.
-  at::Tensor large =
-      layer.out_side() < large_side ? at::zeros(shape, at::kFloat) : at::empty(shape, at::kFloat);
+  const bool covered = layer.out_height() == height && layer.out_width() == width;
+  at::Tensor large = covered ? at::empty(shape, at::kFloat) : at::zeros(shape, at::kFloat);
   auto* to = large.mutable_data_ptr<float>();
   // Frames of one pixel are read a few further than there are.
-  const at::Tensor input = small.size(1) == 1 ? PadTo(small, 0, frames + 7) : small;
+  const bool one_pixel = small.size(1) == 1 && small.size(2) == 1;
+  const at::Tensor input = one_pixel ? PadTo(small, 0, frames + 7) : small;
   layer.Run(frames, input.const_data_ptr<float>(),
             [&](const SquaresBlock& block, int64_t row, float* room) {
-              float* out = to + (row / layer.out_side() * large_side + row % layer.out_side()) *
-                                    large_side * channels;
+              float* out = to + (row / layer.out_height() * height + row % layer.out_height()) *
+                                    width * channels;
               if (channels % 16 != 0) {
                 kernels.narrow_sum(block, room);
                 std::memcpy(out, room, layer.row_size() * sizeof(float));
@@ -194,11 +197,11 @@ at::Tensor Spread(const at::Tensor& small, const at::Tensor& weight, const at::T
   return large;
 }
 
-// x: [frames, side, side, channels], at least as large as the kernel where it is convolved.
+// x: [frames, height, width, channels], at least as large as the kernel where it is convolved.
 void CheckInput(const at::Tensor& x, int64_t channels, int64_t least_side) {
   CheckTensor(x, "x", x.scalar_type(), {-1, -1, -1, channels});
-  if (x.size(1) == x.size(2) && x.size(1) >= least_side) return;
-  throw std::invalid_argument("x is " + Describe(x) + ", expected a square of at least " +
+  if (std::min(x.size(1), x.size(2)) >= least_side) return;
+  throw std::invalid_argument("x is " + Describe(x) + ", expected at least " +
                               std::to_string(least_side) + " pixels a side");
 }
 
@@ -234,7 +237,8 @@ struct ConvolutionFunction : torch::autograd::Function<ConvolutionFunction> {
     Variable of_x;
     if (context->needs_input_grad(0)) {
       const at::Tensor zeros = at::zeros({sizes.channels}, at::kFloat);
-      of_x = Spread(gradient, weight, zeros, sizes.large_side, /*rectified=*/false);
+      of_x = Spread(gradient, weight, zeros, sizes.large_height, sizes.large_width,
+                    /*rectified=*/false);
     }
     return {of_x, of_weight.Total(), gradient.sum({0, 1, 2})};
   }
@@ -243,8 +247,9 @@ struct ConvolutionFunction : torch::autograd::Function<ConvolutionFunction> {
 struct DeconvolutionFunction : torch::autograd::Function<DeconvolutionFunction> {
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight,
                           const Variable& bias, bool rectified) {
-    const int64_t side = kStride * (x.size(1) - 1) + weight.size(2);
-    at::Tensor y = Spread(x, weight, bias, side, rectified);
+    const int64_t height = kStride * (x.size(1) - 1) + weight.size(2);
+    const int64_t width = kStride * (x.size(2) - 1) + weight.size(3);
+    at::Tensor y = Spread(x, weight, bias, height, width, rectified);
     context->save_for_backward({x, weight, rectified ? y : Variable()});
     return y;
   }

@@ -7,8 +7,31 @@
 
 namespace genie_env {
 
-/// The side of V's frames, in pixels.
-inline constexpr int64_t kVisionFrame = 64;
+/// What V takes: sides that are multiples of 16 within these limits, in pixels.
+inline constexpr int64_t kMinVisionSide = 48, kMaxVisionSide = 256, kVisionSideStep = 16;
+
+struct VisionSizes {
+  int64_t latents = 64;
+  int64_t height = 64, width = 64;  ///< of frames
+};
+
+/// Sides of the images that V's convolutions see and give, for a frame's side in pixels. A grid of
+/// N pixels becomes a side of 16 N + 48: one of 64 begins with a single pixel, as in the paper. A
+/// side of 48 has too few: it is seen with a border of 8 black pixels at either end, which are cut
+/// off what is decoded.
+struct VisionSide {
+  explicit constexpr VisionSide(int64_t frame)
+      : seen(frame < 64 ? 64 : frame),
+        border((seen - frame) / 2),
+        grid((seen - 48) / 16),
+        encoded(seen) {
+    for (int layer = 0; layer < 4; ++layer) encoded = (encoded - 4) / 2 + 1;
+  }
+  int64_t seen;     ///< by the first convolution, and given by the last
+  int64_t border;   ///< black pixels at either end
+  int64_t grid;     ///< that the decoder starts from
+  int64_t encoded;  ///< of the fourth convolution's output
+};
 
 struct MemorySizes {
   int64_t latents = 64;

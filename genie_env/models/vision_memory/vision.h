@@ -12,35 +12,37 @@ struct LatentGaussian {
 };
 
 /// V of World Models (Ha & Schmidhuber 2018, appendix A.1): a convolutional variational autoencoder
-/// for frames of 64 x 64 x 3.
+/// for frames of H x W x 3; with 64 x 64 it is the paper's. Of other sizes (VisionSide), the
+/// convolutions are the same, and the decoder starts from a grid of features instead of one pixel.
 class Vision : public Model {
  public:
-  static constexpr int64_t kFrame = kVisionFrame;
+  /// sizes: latents 1 to kMaxLatents, sides as kMinVisionSide and the two beside it say. beta: the
+  /// weight of the KL divergence against the squared error (beta-VAE, Higgins et al. 2017). With
+  /// the paper's 1, V does not encode things of few pixels, such as a distant fireball. Throws
+  /// std::invalid_argument for other sizes.
+  explicit Vision(const VisionSizes& sizes = {}, uint64_t seed = 0, double beta = 1);
 
-  /// latents: 1 to kMaxLatents. beta: the weight of the KL divergence against the squared error
-  /// (beta-VAE, Higgins et al. 2017). With the paper's 1, V does not encode things of few pixels,
-  /// such as a distant fireball.
-  explicit Vision(int64_t latents = 64, uint64_t seed = 0, double beta = 1);
+  const VisionSizes& sizes() const { return sizes_; }
 
-  int64_t latents() const { return latents_; }
-
-  /// frames: uint8 [N, 64, 64, 3].
+  /// frames: uint8 [N, H, W, 3].
   LatentGaussian Encode(const at::Tensor& frames) const;
 
   /// latents: [N, latents] in the type of the weights, float32 or (frozen) bfloat16. Pixels in [0,
-  /// 1]: float32 [N, 3, 64, 64].
+  /// 1]: float32 [N, 3, H, W].
   at::Tensor Decode(const at::Tensor& latents) const;
 
-  /// batch: "frames" uint8 [N, 64, 64, 3]. The squared error summed over pixels plus
+  /// batch: "frames" uint8 [N, H, W, 3]. The squared error summed over pixels plus
   /// beta * max(KL, latents / 2), averaged over the images. Terms: "squared_error", "kl".
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
   using Layer = std::shared_ptr<Affine>;
 
+  at::Tensor ToPixels(const at::Tensor& frames) const;
   LatentGaussian EncodePixels(const at::Tensor& pixels) const;
 
-  int64_t latents_;
+  VisionSizes sizes_;
+  VisionSide height_, width_;
   double beta_;
   Layer conv1_, conv2_, conv3_, conv4_, mu_, logvar_;
   Layer expand_, deconv1_, deconv2_, deconv3_, deconv4_;

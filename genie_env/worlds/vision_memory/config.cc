@@ -21,6 +21,14 @@ Termination ParseTermination(const JsonFields& fields, int64_t version) {
                                                                 : Termination::kThresholded;
 }
 
+int64_t VisionSideOf(const JsonFields& frame, const char* name) {
+  const int64_t side = frame.Integer(name, kMinVisionSide, kMaxVisionSide);
+  if (side % kVisionSideStep != 0) {
+    frame.Fail(name, "a multiple of " + std::to_string(kVisionSideStep));
+  }
+  return side;
+}
+
 // {"type": "constant", "per_step": 1} or {"type": "learned", "low": -1, "high": 1}.
 void ParseReward(const JsonFields& reward, VisionMemoryConfig& parsed) {
   if (reward.Choice("type", "constant", "learned")) {
@@ -41,9 +49,9 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
   const JsonFields actions = fields.Object("actions");
   const JsonFields frame = fields.Object("frame");
   const int64_t version = fields.FormatVersion(1, 3, "world");
-  frame.Integer("height", kVisionFrame, kVisionFrame);
-  frame.Integer("width", kVisionFrame, kVisionFrame);
   VisionMemoryConfig parsed{.latents = sizes.Integer("latents", 1, kMaxLatents),
+                            .height = VisionSideOf(frame, "height"),
+                            .width = VisionSideOf(frame, "width"),
                             .hidden = sizes.Integer("hidden", 1, kMaxHidden),
                             .components = sizes.Integer("components", 1, kMaxComponents),
                             .actions = {},

@@ -15,9 +15,10 @@ enum class Termination { kSampled, kThresholded, kNever };
 
 /// What config.json says of a world of the vision-memory family, beside its name.
 struct VisionMemoryConfig {
-  int64_t latents = 0;     ///< "sizes"
-  int64_t hidden = 0;      ///< "sizes"
-  int64_t components = 0;  ///< "sizes"
+  int64_t latents = 0;            ///< "sizes"
+  int64_t height = 0, width = 0;  ///< "frame"
+  int64_t hidden = 0;             ///< "sizes"
+  int64_t components = 0;         ///< "sizes"
   ActionSpec actions;
   /// What M reads of each numbered action, in [-1, 1], in formats 1 and 2; empty: one-hot.
   std::vector<float> action_inputs;

@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <deque>
@@ -17,39 +18,56 @@
 namespace genie_env {
 namespace {
 
-constexpr int64_t kDecodedAtOnce = 64;  // the largest layer takes 120 KB a frame
+constexpr int64_t kDecodedAtOnce = 64;  // the largest layer takes 120 KB a frame of 64 x 64
 
-// The weights of two layers in one, where nothing between them is not linear. second: [features,
-// out, kernel, kernel]; first: [features, in]; both float32. [in, out, kernel, kernel]
+// The weights of two layers in one, where nothing between them is not linear: each input gives an
+// image of its own. second: [features, out, kernel, kernel], a transposed convolution of stride 2;
+// first: [height, width, features, in], that gives its input; both float32. [in, out, height and
+// width of the image]
 at::Tensor Fold(const at::Tensor& second, const at::Tensor& first) {
+  const int64_t height = first.size(0), width = first.size(1), kernel = second.size(2);
+  const int64_t features = first.size(2), in = first.size(3), pixels = height * width;
   // By our product, whose bits do not depend on the number of threads.
-  const at::Tensor rows = second.flatten(1).t().contiguous(), columns = first.contiguous();
-  const int64_t in = first.size(1), features = first.size(0);
-  const at::Tensor folded = at::empty({rows.size(0), in}, at::kFloat);
-  Multiply(rows.size(0), in, features, rows.const_data_ptr<float>(), features,
-           columns.const_data_ptr<float>(), folded.mutable_data_ptr<float>(), in);
-  return folded.t().reshape({in, second.size(1), second.size(2), second.size(3)});
+  const at::Tensor rows = second.flatten(1).t().contiguous();
+  const at::Tensor columns = first.permute({2, 0, 1, 3}).contiguous();
+  const at::Tensor squares = at::empty({rows.size(0), pixels * in}, at::kFloat);
+  Multiply(rows.size(0), pixels * in, features, rows.const_data_ptr<float>(), features,
+           columns.const_data_ptr<float>(), squares.mutable_data_ptr<float>(), pixels * in);
+  const at::Tensor parts = squares.view({second.size(1), kernel, kernel, pixels, in});
+  const at::Tensor folded = at::zeros(
+      {in, second.size(1), 2 * (height - 1) + kernel, 2 * (width - 1) + kernel}, at::kFloat);
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    folded.narrow(2, pixel / width * 2, kernel)
+        .narrow(3, pixel % width * 2, kernel)
+        .add_(parts.select(3, pixel).permute({3, 0, 1, 2}));
+  }
+  return folded;
 }
 
 template <typename Element>  // float or at::BFloat16
 class DecoderCpu final : public FrozenDecoder {
  public:
-  explicit DecoderCpu(const Vision& vision) : kernels_(SupportedSquaresKernels().back()) {
+  explicit DecoderCpu(const Vision& vision)
+      : height_(vision.sizes().height),
+        width_(vision.sizes().width),
+        kernels_(SupportedSquaresKernels().back()) {
     const TensorMap all = ParametersOf(vision);
     const auto parameter = [&](const std::string& name) {
       return all.at(name).detach().to(at::kCPU, at::kFloat);
     };
     const at::Tensor first = parameter("deconv1.weight");  // [features, out, kernel, kernel]
-    const at::Tensor folded = Fold(
-        first, at::cat({parameter("expand.weight"), parameter("expand.bias").unsqueeze(1)}, 1));
-    const int64_t latents = folded.size(0) - 1;
+    const at::Tensor expand =
+        at::cat({parameter("expand.weight"), parameter("expand.bias").unsqueeze(1)}, 1);
+    const int64_t latents = vision.sizes().latents;
+    const at::Tensor folded =
+        Fold(first, expand.view({height_.grid, width_.grid, first.size(0), latents + 1}));
     // What the bias of the features adds is another number at every pixel.
     const at::Tensor added = folded[latents].permute({1, 2, 0}).reshape({-1, first.size(1)});
-    layers_.emplace_back(folded.narrow(0, 0, latents), added + parameter("deconv1.bias"), 1);
+    layers_.emplace_back(folded.narrow(0, 0, latents), added + parameter("deconv1.bias"), 1, 1);
     for (const char* name : {"deconv2", "deconv3", "deconv4"}) {
       const std::string layer = name;
       layers_.emplace_back(parameter(layer + ".weight"), parameter(layer + ".bias"),
-                           layers_.back().out_side());
+                           layers_.back().out_height(), layers_.back().out_width());
     }
   }
 
@@ -71,11 +89,15 @@ class DecoderCpu final : public FrozenDecoder {
                        });
         x = outputs[i];
       }
-      auto* to = frames.mutable_data_ptr<uint8_t>() + first * last.frame_size();
+      const int64_t height = frames.size(1), row_size = frames.size(2) * frames.size(3);
+      auto* to = frames.mutable_data_ptr<uint8_t>() + first * height * row_size;
       last.Run(count, x.const_data_ptr<Element>(),
                [&](const SquaresBlock& block, int64_t row, float* room) {
+                 const int64_t frame = row / height_.seen, y = row % height_.seen - height_.border;
+                 if (y < 0 || y >= height) return;
                  kernels_.narrow_sum(block, room);
-                 kernels_.to_bytes(last.row_size(), room, to + row * last.row_size());
+                 kernels_.to_bytes(row_size, room + width_.border * frames.size(3),
+                                   to + (frame * height + y) * row_size);
                });
     }
     outputs_.Give(std::move(outputs));
@@ -107,7 +129,8 @@ class DecoderCpu final : public FrozenDecoder {
     return PadTo(PadTo(z, 1, layers_[0].in()), 0, z.size(0) + 7).to(kType).contiguous();
   }
 
-  // The first two of V's layers, latents -> 1024 features -> 5 x 5 pixels, are one.
+  VisionSide height_, width_;
+  // The first two of V's layers, latents -> a grid of features -> an image, are one.
   std::deque<PackedDeconvolution<Element>> layers_;
   SquaresKernels kernels_;
   mutable ScratchPool<Outputs> outputs_;

@@ -20,7 +20,8 @@ class DecoderTorch final : public FrozenDecoder {
   }
 
  private:
-  static constexpr int64_t kFramesAtOnce = 256;  // the largest layer takes 120 KB a frame
+  static constexpr int64_t kFramesAtOnce =
+      256;  // the largest layer takes 120 KB a frame of 64 x 64
 
   std::shared_ptr<const Vision> vision_;
   at::ScalarType dtype_;

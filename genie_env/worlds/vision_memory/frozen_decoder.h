@@ -13,7 +13,7 @@ class FrozenDecoder {
  public:
   virtual ~FrozenDecoder() = default;
 
-  /// Writes the frames of latents. z: float32 [N, latents]; frames: uint8 [N, 64, 64, 3]; both
+  /// Writes the frames of latents. z: float32 [N, latents]; frames: uint8 [N, H, W, 3]; both
   /// contiguous, on V's device.
   virtual void Decode(const at::Tensor& z, const at::Tensor& frames) const = 0;
 };

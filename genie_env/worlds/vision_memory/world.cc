@@ -39,7 +39,6 @@
 namespace genie_env {
 namespace {
 
-constexpr int64_t kFrame = Vision::kFrame;
 constexpr int64_t kEncodedAtOnce = 256;  // of the encoder
 enum FieldOfState : size_t { kZ, kH, kC, kRestart };
 
@@ -92,7 +91,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
   const auto features = [&](const char* name, int64_t size) {
     return TensorSpec{name, {size}, DType::kFloat32, -kUnbounded, kUnbounded};
   };
-  const TensorSpec frame{"pixels", {kFrame, kFrame, 3}, DType::kUInt8, 0, 255};
+  const TensorSpec frame{"pixels", {config.height, config.width, 3}, DType::kUInt8, 0, 255};
   return {.name = directory.name,
           .family = directory.family,
           .fingerprint = directory.fingerprint,
@@ -183,7 +182,8 @@ MemoryWeights MemoryOf(const VisionMemoryConfig& config, const TensorMap& tensor
 }
 
 Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
-  auto vision = std::make_shared<Vision>(config.latents);
+  auto vision = std::make_shared<Vision>(
+      VisionSizes{.latents = config.latents, .height = config.height, .width = config.width});
   std::map<std::string, std::vector<int64_t>> shapes = MemoryShapes(config);
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
@@ -369,8 +369,9 @@ class VisionMemoryWorld final : public World {
 
   void CheckState(const WorldState& state) const { CheckStateFields(state, fields_, device_); }
 
-  static void CheckFrames(const at::Tensor& frames, int64_t rows) {
-    CheckTensor(frames, "frames", at::kByte, {rows, kFrame, kFrame, 3});
+  void CheckFrames(const at::Tensor& frames, int64_t rows) const {
+    const VisionSizes& sizes = vision_->sizes();
+    CheckTensor(frames, "frames", at::kByte, {rows, sizes.height, sizes.width, 3});
   }
 
   // In plain loops, because few rows begin in a step: to call LibTorch's operators would take most
@@ -399,8 +400,9 @@ class VisionMemoryWorld final : public World {
   }
 
   at::Tensor Decode(const at::Tensor& z, const at::Tensor& out = {}) const {
+    const auto& [latents, height, width] = vision_->sizes();
     at::Tensor frames = out.defined() ? out
-                                      : at::empty({z.size(0), kFrame, kFrame, 3},
+                                      : at::empty({z.size(0), height, width, 3},
                                                   at::TensorOptions(device_).dtype(at::kByte));
     decoder_->Decode(z, frames);
     return frames;
@@ -410,18 +412,21 @@ class VisionMemoryWorld final : public World {
                    const RowCounters& rng) const {
     state[kRestart].zero_();
     const at::Tensor& logit = outcome.termination_logit;
+    const at::Tensor probability =
+        termination_ == Termination::kNever ? at::Tensor() : at::sigmoid(logit);
     return {.reward = outcome.reward.defined()
                           ? outcome.reward
                           : at::full({state.rows()}, reward_per_step_, logit.options()),
-            .terminated = Terminated(logit, rng),
-            .surprise = outcome.surprise};
+            .terminated = Terminated(logit, probability, rng),
+            .surprise = outcome.surprise,
+            .termination_probability = probability};
   }
 
-  at::Tensor Terminated(const at::Tensor& logit, const RowCounters& rng) const {
+  at::Tensor Terminated(const at::Tensor& logit, const at::Tensor& probability,
+                        const RowCounters& rng) const {
     switch (termination_) {
       case Termination::kSampled:
-        return Draw(rng, Stream::kTermination, 1, FillUniform).view({-1}).to(device_) <
-               at::sigmoid(logit);
+        return Draw(rng, Stream::kTermination, 1, FillUniform).view({-1}).to(device_) < probability;
       case Termination::kThresholded:
         return logit > 0;
       case Termination::kNever:

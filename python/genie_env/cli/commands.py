@@ -97,6 +97,13 @@ def commands() -> list[Command]:
         ),
         Command(
             "",
+            "outcomes",
+            "genie_env.cli.outcomes:outcomes",
+            "Measure how well a world knows reward and termination.",
+            "outcomes --world runs/world --data data/doom --out runs/outcomes",
+        ),
+        Command(
+            "",
             "fidelity",
             "genie_env.cli.fidelity:fidelity",
             "Measure how well a world predicts recorded episodes, and what its actions control.",

@@ -125,9 +125,9 @@ def record(
 ) -> None:
     """Play a real game and record every frame, action, reward and end.
 
-    Before it starts, it says which networks take the game's frames: `train vision` takes frames of
-    64x64, `train tokenizer` any size that its patches divide. A blind policy plays, or, with --agent
-    and --world, a learned controller.
+    Before it starts, it says which networks take the game's frames: `train vision` takes sides that
+    are multiples of 16, `train tokenizer` any size that its patches divide. A blind policy plays,
+    or, with --agent and --world, a learned controller.
     """
     size: FrameSize | Literal["native"] | None = None
     if frame_size is not None:

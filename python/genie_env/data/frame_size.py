@@ -14,11 +14,13 @@ def _limits() -> tuple[int, int]:
     return limits["frame_side"], limits["positions"]
 
 
-def _vision() -> FrameSize:
-    """The only size of frames that vision takes."""
-    from genie_env._core import Vision  # imports torch
+VISION_SIZES = "sides that are multiples of 16 from 48 to 256"
+"""What vision takes, as in models/vision_memory/sizes.h."""
 
-    return Vision.frame_side, Vision.frame_side
+
+def vision_takes(size: FrameSize) -> bool:
+    """Whether vision takes frames of this size."""
+    return all(48 <= side <= 256 and side % 16 == 0 for side in size)
 
 
 def patches(size: FrameSize) -> list[int]:
@@ -38,8 +40,7 @@ def patches(size: FrameSize) -> list[int]:
 def check_frame_size(size: FrameSize) -> None:
     """Raises ValueError, naming every network, where none takes frames of this size."""
     height, width = size
-    vision = _vision()
-    if size == vision or patches(size):
+    if vision_takes(size) or patches(size):
         return
     max_side, max_patches = _limits()
     if max(size) > max_side:
@@ -52,8 +53,8 @@ def check_frame_size(size: FrameSize) -> None:
             f"both sides, {largest} x {largest}, are {count:,}"
         )
     raise ValueError(
-        f"no network takes frames of {height} x {width}: vision takes {vision[0]} x {vision[1]} "
-        f"alone, and the tokenizer {why}; give another --frame-size, as 64x64 or 48x80"
+        f"no network takes frames of {height} x {width}: vision takes {VISION_SIZES}, "
+        f"and the tokenizer {why}; give another --frame-size, as 64x64 or 48x80"
     )
 
 
@@ -62,7 +63,7 @@ def networks_that_take(size: FrameSize) -> str:
     *smaller, largest = map(str, patches(size))
     sides = f"{', '.join(smaller)} or {largest}" if smaller else largest
     tokenizer = f"train tokenizer with a --patch of {sides}"
-    return f"train vision, and {tokenizer}" if size == _vision() else tokenizer
+    return f"train vision, and {tokenizer}" if vision_takes(size) else tokenizer
 
 
 def parse_frame_size(text: str) -> FrameSize:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import length_hint
 from typing import Any, TypeVar
 
 from rich import get_console, progress
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Item = TypeVar("Item")
 
@@ -95,6 +102,30 @@ def track(
         for item in sequence:
             yield item
             shown.advance(task)
+
+
+@contextmanager
+def counted(
+    title: str, total: int, unit: str, *, done: int = 0, console: Console | None = None
+) -> Iterator[Callable[[int], None]]:
+    """Shows how many of `total` are done, with their rate; the block calls what it gets with the
+    number done since its last call. done: before the block."""
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit + ", {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    )
+    began = time.perf_counter()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done, rate=0.0)
+
+        def advance(count: int) -> None:
+            rate = (bar.tasks[task].completed - done + count) / (time.perf_counter() - began)
+            bar.update(task, advance=count, rate=rate)
+
+        yield advance
 
 
 @contextmanager

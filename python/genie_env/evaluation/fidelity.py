@@ -7,7 +7,6 @@ under the actions that led to them than under random ones.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
@@ -18,14 +17,13 @@ import numpy as np
 import torch  # comes first: it loads the libraries that _core is linked to
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
-from genie_env.data.progress import Progress, busy
+from genie_env.data.progress import busy, counted
 from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.actions import actions_of_world
@@ -235,24 +233,10 @@ def fidelity(
 def _measure_shown(
     world: World, starts: Starts, temperature: float, console: Console, midway: Midway
 ) -> dict[str, NDArray[np.float64]]:
-    columns = (
-        TextColumn("dreaming"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames, {task.fields[rate]:,.0f}/s"),
-        TimeRemainingColumn(),
-    )
-    began = time.perf_counter()
-    with Progress(*columns, console=console, transient=True) as bar:
-        frames = starts.burn_in + starts.horizon
-        kept = len(midway.found.get("psnr", ())) * frames
-        task = bar.add_task("", total=len(starts) * frames, completed=kept, rate=0.0)
-
-        def progress(frames: int) -> None:
-            rate = (bar.tasks[task].completed - kept + frames) / (time.perf_counter() - began)
-            bar.update(task, advance=frames, rate=rate)
-
-        return measure(world, starts, temperature, progress, midway)
+    frames = starts.burn_in + starts.horizon
+    kept = len(midway.found.get("psnr", ())) * frames
+    with counted("dreaming", len(starts) * frames, "frames", done=kept, console=console) as advance:
+        return measure(world, starts, temperature, advance, midway)
 
 
 def _table(curves: Mapping[str, Curve], burn_in: int) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ WRITTEN = (
     "<!-- Written by `genie-env freeze`, which writes it again unless this line is removed. -->"
 )
 """The first line of a card. One that somebody wrote begins with another, and stays."""
+
+_WRONG = "## Where it is wrong"
 
 _FILES = {
     "config.json": "what the world is, how it was trained, and on what data",
@@ -62,8 +64,8 @@ def _lines(made: Path, config: Mapping[str, Any]) -> Iterator[str]:
         recordings = data if isinstance(data, list) else [r for each in data.values() for r in each]
         for text in dict.fromkeys(map(_recording, recordings)):
             yield f"- {text}"
-    yield from ("", "## Where it is wrong", "")
-    yield "Not known yet: `genie-env fidelity` and `genie-env calibrate` show it. Write it here."
+    yield from ("", _WRONG, "")
+    yield "Not known yet: `genie-env outcomes`, `genie-env fidelity` and `genie-env calibrate` show it. Write it here."
 
 
 def _recording(meta: Mapping[str, Any]) -> str:
@@ -73,3 +75,22 @@ def _recording(meta: Mapping[str, Any]) -> str:
     if videos := meta.get("videos"):
         facts.insert(0, f"{len(videos)} video files")
     return ", ".join(facts) or "a recording that says nothing about itself"
+
+
+def put_section(world: Path, title: str, lines: Sequence[str]) -> None:
+    """Writes a section of the card of a world: instead of the one of this title, or else before
+    "Where it is wrong", or at the end."""
+    file = world / CARD
+    known = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    heads = [at for at, line in enumerate(known) if line.startswith("## ")] + [len(known)]
+    begin = next((at for at in heads[:-1] if known[at] == f"## {title}"), None)
+    if begin is None:
+        begin = end = next((at for at in heads[:-1] if known[at] == _WRONG), len(known))
+    else:
+        end = heads[heads.index(begin) + 1]
+    before, after = known[:begin], known[end:]
+    if before and before[-1]:
+        before.append("")
+    section = [f"## {title}", "", *lines, *([""] if after else [])]
+    text = "\n".join([*before, *section, *after]) + "\n"
+    write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))

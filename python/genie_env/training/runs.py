@@ -86,12 +86,14 @@ def save_dtype(run: Path, dtype: DType) -> None:
 
 def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
     """A run's settings, in which an older version may have called the dtype and the network's sizes
-    by other names."""
+    by other names, and left out what was the same in all runs."""
     today = dict(settings)
     if isinstance(today.get("bf16"), bool):
         today["dtype"] = "bfloat16" if today.pop("bf16") else "float32"
     if isinstance(sizes := today.get("sizes"), dict):
         today["sizes"] = {_RENAMED.get(name, name): sizes[name] for name in sizes}
+    if today.get("network") == "vision":
+        today.setdefault("frame", [64, 64])  # V took no other
     return today
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from genie_env._core import Vision
 from genie_env.data.datasets import FrameData, check_enough, open_stores
+from genie_env.data.frame_size import VISION_SIZES, vision_takes
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
 from genie_env.training.runs import COMMON, Network, claim_training, load_network
@@ -18,7 +20,7 @@ from genie_env.training.settings import LearningRate, Steps, TrainingSettings, s
 PICTURED = 16
 HELD_OUT_BATCHES = 8
 
-VISION = Network("vision", {**COMMON, "latents": int})
+VISION = Network("vision", {**COMMON, "latents": int, "frame": [int, int]})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +43,40 @@ class VisionSettings(TrainingSettings):
     ] = 1.0
 
 
+def make_vision(settings: Mapping[str, Any]) -> Vision:
+    """V as the settings of a run say, with the weights that every V begins with."""
+    height, width = settings["frame"]
+    return Vision(
+        latents=settings["latents"],
+        height=height,
+        width=width,
+        seed=settings["seed"],
+        beta=settings.get("beta", 1.0),
+    )
+
+
 def load_vision(run: Path, device: str = "cpu") -> Vision:
     """V as a run of `train_vision` left it."""
-    return load_network(run, VISION, lambda settings: Vision(latents=settings["latents"]), device)
+    return load_network(run, VISION, make_vision, device)
 
 
 def train_vision(settings: VisionSettings) -> None:
     """Train V, a variational autoencoder, on recorded frames."""
     stores = open_stores(settings.data)
-    height, width = stores[0].height, stores[0].width
-    side = Vision.frame_side
-    if (height, width) != (side, side):
+    size = stores[0].height, stores[0].width
+    if not vision_takes(size):
         raise ValueError(
-            f"the recorded frames are {height} x {width}, but V takes {side} x {side}: "
-            "record the game in that size, or train a tokenizer, which takes other sizes"
+            f"the recorded frames are {size[0]} x {size[1]}, but V takes {VISION_SIZES}: record the "
+            "game in such a size, or train a tokenizer, which takes others"
         )
     check_enough(stores, trained=settings.batch, unseen=1)
     frames = FrameData(stores, held_out_part=False)
     unseen = FrameData(stores, held_out_part=True)
-    vision = Vision(latents=settings.latents, seed=settings.seed, beta=settings.beta)
+    saved = {**settings.saved(), "frame": list(size), "frames": len(frames)}
+    vision = make_vision(saved)
     make_trainer = settings.trainers(vision)
-    size = min(settings.batch, len(unseen))
-    held_out = [unseen.batch(size, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
+    few = min(settings.batch, len(unseen))
+    held_out = [unseen.batch(few, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
 
     def picture(step: int) -> None:
         # Above: held-out frames; below: their reconstructions from the mean of z.
@@ -70,7 +84,7 @@ def train_vision(settings: VisionSettings) -> None:
         decoded = vision.decode(vision.encode(real)[0]).cpu()
         save_rows(settings.out / "reconstructions.png", [real, decoded], scale=1)
 
-    with claim_training(settings.out, {**settings.saved(), "frames": len(frames)}, stores) as dtype:
+    with claim_training(settings.out, saved, stores) as dtype:
         train(
             make_trainer,
             dtype,

@@ -29,13 +29,25 @@ def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
             Product("output", 1, hidden, 3 * latents * sizes["components"] + 1),
             *(outcome if outputs else []),
         ],
-        decoding=[
-            Product("deconv1", 1 * 1, latents, 128 * 5 * 5),
-            Product("deconv2", 5 * 5, 128, 64 * 5 * 5),
-            Product("deconv3", 13 * 13, 64, 32 * 6 * 6),
-            Product("deconv4", 30 * 30, 32, 3 * 6 * 6),
-        ],
+        decoding=_decoding(latents, config["frame"]),
     )
+
+
+def _decoding(latents: int, frame: Mapping[str, int]) -> list[Product]:
+    # Sides of 48 are seen as 64 (VisionSide in models/vision_memory/sizes.h).
+    sides = [(max(frame[side], 64) - 48) // 16 for side in ("height", "width")]
+    products = []
+    layers = [(1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6)]
+    for index, (inputs, outputs, kernel) in enumerate(layers, start=1):
+        height, width = sides
+        sides = [2 * (side - 1) + kernel for side in sides]
+        if index == 1:  # with the layer before it
+            products.append(Product("deconv1", 1, latents, outputs * sides[0] * sides[1]))
+        else:
+            products.append(
+                Product(f"deconv{index}", height * width, inputs, outputs * kernel * kernel)
+            )
+    return products
 
 
 def _action_inputs(config: Mapping[str, Any]) -> int:

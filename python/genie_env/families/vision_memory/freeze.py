@@ -48,7 +48,7 @@ from genie_env.training.memory import (
 from genie_env.training.memory import HELD_OUT_BATCHES as MEMORY_BATCHES
 from genie_env.training.runs import load_weights
 from genie_env.training.vision import HELD_OUT_BATCHES as VISION_BATCHES
-from genie_env.training.vision import VISION, load_vision
+from genie_env.training.vision import VISION, load_vision, make_vision
 
 
 def freeze_vision_memory(
@@ -158,7 +158,7 @@ def _figures(
 ) -> dict[str, Figures]:
     """The held-out figures of a world's weights, on the batches of the trainings; what M reads is
     encoded by the world's V."""
-    vision = Vision(latents=vision_settings["latents"], beta=vision_settings.get("beta", 1.0))
+    vision = make_vision(vision_settings)
     seed, bf16 = vision_settings["seed"], vision_settings["dtype"] == "bfloat16"
     frames = FrameData(vision_stores, held_out_part=True)
     size = min(vision_settings["batch"], len(frames))

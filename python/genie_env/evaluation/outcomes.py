@@ -1,0 +1,242 @@
+"""How well a world knows reward and termination, on recorded episodes that no training used.
+
+The world follows held-out episodes from their first frame to their end, and says at every step what
+reward the action brought and how likely it ended the episode. Windows of some steps, cut at the
+ends of episodes, compare sums of rewards; beside each, a dream of the same steps begins where the
+window does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore, RowCounters, World
+from genie_env.agents.dreams import derived_seeds
+from genie_env.data.datasets import HELD_OUT_EVERY, held_out
+
+ROWS = 64
+"""Episodes that are followed at once."""
+BINS = 10
+"""Of termination probabilities, each of as many steps."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A held-out episode of a recording."""
+
+    store: EpisodeStore
+    index: int
+    actions: NDArray[Any]
+    """The action from every frame to the next: [steps, ...]."""
+
+    def __len__(self) -> int:
+        """Steps."""
+        return len(self.actions)
+
+    @property
+    def first(self) -> int:
+        return int(self.store.episode_starts[self.index])
+
+    @property
+    def rewards(self) -> NDArray[np.float32]:
+        return self.store.rewards[self.first : self.first + len(self)]
+
+    @property
+    def terminates(self) -> bool:
+        """Whether its last step ended it (rather than a limit)."""
+        return bool(self.store.terminations[self.first + len(self) - 1])
+
+    def frame_after(self, step: int) -> NDArray[np.uint8]:
+        """What was seen after a step: the next frame; after the last one the final frame, or, where
+        the game shows none, the last frame again. After the end, the same."""
+        finals, frame = self.store.final_frames, self.first + step + 1
+        if step + 1 < len(self):
+            seen = self.store.frames[frame]
+        elif finals is not None:
+            seen = finals[self.index]
+        else:
+            seen = self.store.frames[self.first + len(self) - 1]
+        return np.asarray(seen)
+
+
+def held_out_episodes(
+    stores: Sequence[EpisodeStore],
+    actions: Sequence[NDArray[Any]],
+    horizon: int,
+    windows: int,
+    seed: int,
+) -> list[Episode]:
+    """Held-out episodes in random order, as many as make `windows` windows of `horizon` steps; all,
+    where they make fewer. actions: [frames, ...] a store. Raises ValueError where there are none."""
+    every = [
+        Episode(store, index, taken[store.episode_starts[index] : store.episode_starts[index + 1]])
+        for store, taken in zip(stores, actions, strict=True)
+        for index in np.flatnonzero(held_out(store)).tolist()
+    ]
+    random = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    chosen: list[Episode] = []
+    made = 0
+    for index in random.permutation(len(every)):
+        if made >= windows:
+            break
+        chosen.append(every[index])
+        made += -(-len(every[index]) // horizon)
+    if not chosen:
+        raise ValueError(
+            f"no episode of the recordings is held out (every {HELD_OUT_EVERY}th is): record more"
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What N followed steps and W windows brought, and what the world said."""
+
+    steps: NDArray[np.float64]
+    """[N, 2]: termination probability (0 where the world never terminates), and whether the step
+    ended its episode."""
+    windows: NDArray[np.float64]
+    """[W, 3]: the sum of recorded rewards, of those that the world gave as it followed, and of those
+    that it gave in its dream."""
+
+
+def measure(
+    world: World,
+    episodes: Sequence[Episode],
+    *,
+    horizon: int,
+    temperature: float,
+    seed: int,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> Outcomes:
+    """Follows the episodes, in batches of similar length. `progress` is called with the number of
+    recorded steps done since its last call.
+
+    A window is cut where its recorded episode ends. Its dream takes the recorded actions. Where the
+    recorded episode terminates within the window, a dream that lives on repeats the last one until
+    the window would be full; where it was truncated, the dream is cut there too.
+    """
+    ordered = sorted(episodes, key=len)
+    seeds = np.array(derived_seeds(seed, count=len(ordered)), np.uint64)
+    steps, windows = [], []
+    for first in range(0, len(ordered), ROWS):
+        rows = slice(first, first + ROWS)
+        found = _measure_batch(world, ordered[rows], seeds[rows], horizon, temperature, progress)
+        steps.append(found.steps)
+        windows.append(found.windows)
+    return Outcomes(np.concatenate(steps), np.concatenate(windows))
+
+
+def _measure_batch(
+    world: World,
+    episodes: Sequence[Episode],
+    seeds: NDArray[np.uint64],
+    horizon: int,
+    temperature: float,
+    progress: Callable[[int], None],
+) -> Outcomes:
+    count = len(episodes)
+    lengths = np.array([len(episode) for episode in episodes])
+    terminates = np.array([episode.terminates for episode in episodes])
+    tau = torch.full((count,), temperature)
+    # A dream goes on behind an episode that terminated, until its window is full.
+    ends = np.where(terminates, -(-lengths // horizon) * horizon, lengths)
+    rewards = np.zeros((int(ends.max()), count))
+    for row, episode in enumerate(episodes):
+        rewards[: len(episode), row] = episode.rewards
+
+    def counters(step: int) -> RowCounters:
+        return RowCounters(seeds, np.zeros(count, np.int64), np.full(count, step))
+
+    state = world.make_state(count)
+    first = np.stack([episode.store.frames[episode.first] for episode in episodes])
+    world.begin(
+        state, torch.ones(count, dtype=torch.bool), counters(0), frames=torch.from_numpy(first)
+    )
+    steps, windows = [], []
+    for step in range(len(rewards)):
+        if step % horizon == 0:
+            dream, dreaming = state.clone(), step < lengths
+            sums = np.zeros((count, 3))
+            begun = dreaming.copy()
+        alive = step < lengths
+        taken = torch.from_numpy(np.stack([e.actions[min(step, len(e) - 1)] for e in episodes]))
+        seen = torch.from_numpy(np.stack([episode.frame_after(step) for episode in episodes]))
+        given = world.follow(state, taken, seen, counters(step + 1), None)
+        dreamt = world.step(dream, taken, tau, counters(step + 1), None)
+        probability = given.termination_probability
+        ended = (step == lengths - 1) & terminates
+        said = np.zeros(count) if probability is None else probability.double().cpu().numpy()
+        steps.append(np.stack([said, ended], axis=1)[alive])
+        sums[:, 0] += rewards[step]
+        sums[:, 1] += np.where(alive, given.reward.double().cpu().numpy(), 0)
+        dreaming = dreaming & (step < ends)
+        sums[:, 2] += np.where(dreaming, dreamt.reward.double().cpu().numpy(), 0)
+        dreaming = dreaming & ~dreamt.terminated.cpu().numpy()
+        if step % horizon == horizon - 1 or step == len(rewards) - 1:
+            windows.append(sums[begun])
+        progress(int(alive.sum()))
+    return Outcomes(np.concatenate(steps), np.concatenate(windows))
+
+
+@dataclass(frozen=True)
+class Returns:
+    """How well sums of rewards were told: of W windows."""
+
+    r2: float | None
+    """1 - squared error / variance; None where the recorded sums do not vary."""
+    error: float
+    """Mean absolute error."""
+    mean: float
+    """Of the recorded sums."""
+
+    @classmethod
+    def of(cls, recorded: NDArray[np.float64], told: NDArray[np.float64]) -> Returns:
+        varies = float(np.square(recorded - recorded.mean()).sum())
+        wrong = float(np.square(recorded - told).sum())
+        r2 = (
+            1 - wrong / varies
+            if varies > 1e-9 * max(1.0, float(np.square(recorded).sum()))
+            else None
+        )
+        return cls(r2, float(np.abs(recorded - told).mean()), float(recorded.mean()))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Steps of similar termination probability."""
+
+    steps: int
+    predicted: float
+    """Mean probability."""
+    observed: float
+    """The share of steps that ended their episode."""
+    low: float
+    high: float
+    """95 % Wilson interval of the observed share (Wilson 1927)."""
+
+    @property
+    def agrees(self) -> bool:
+        return bool(self.low <= self.predicted <= self.high)
+
+
+def bins_of(steps: NDArray[np.float64], bins: int = BINS) -> list[Bin]:
+    """Steps [N, 2] in bins of equal count, by ascending probability. No bin is empty."""
+    ordered = steps[np.argsort(steps[:, 0], kind="stable")]
+    parts = np.array_split(ordered, min(bins, len(ordered)))
+    return [_bin(part) for part in parts]
+
+
+def _bin(steps: NDArray[np.float64]) -> Bin:
+    n, predicted, observed = len(steps), float(steps[:, 0].mean()), float(steps[:, 1].mean())
+    z = 1.959963984540054  # of the normal distribution's 97.5th percentile
+    middle = (observed + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(observed * (1 - observed) / n + z * z / (4 * n * n))
+    low, high = max(middle - half, 0.0), min(middle + half, 1.0)
+    return Bin(n, predicted, observed, float(low), float(high))
