@@ -36,7 +36,8 @@ TensorMap Frames() {
 std::vector<double> Losses(bool within_autocast) {
   std::optional<Bf16Scope> callers;
   if (within_autocast) callers.emplace(true, at::kCPU);
-  Trainer trainer(std::make_shared<Vision>(VisionSizes{.latents = 4}), {.learning_rate = 1e-2, .bf16 = true});
+  Trainer trainer(std::make_shared<Vision>(VisionSizes{.latents = 4}),
+                  {.learning_rate = 1e-2, .bf16 = true});
   std::vector<double> losses;
   for (int i = 0; i < 3; ++i) {
     losses.push_back(trainer.Backward(Frames()).at("loss"));
