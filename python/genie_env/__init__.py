@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from genie_env.envs.options import EnvOptions
     from genie_env.envs.single_env import DreamEnv
     from genie_env.envs.vector_env import DreamVectorEnv, make_vec
+    from genie_env.games.real_env import RealEnv
+    from genie_env.games.real_vector_env import RealVectorEnv
 
     __version__: str
 
@@ -38,6 +40,8 @@ __all__ = [
     "DreamVectorEnv",
     "EnvOptions",
     "FormatError",
+    "RealEnv",
+    "RealVectorEnv",
     "Snapshot",
     "World",
     "__version__",
@@ -65,6 +69,8 @@ _HOMES = {
     "DreamVectorEnv": "envs.vector_env",
     "EnvOptions": "envs.options",
     "FormatError": "_core",
+    "RealEnv": "games.real_env",
+    "RealVectorEnv": "games.real_vector_env",
     "Snapshot": "_core",
     "World": "envs.load_world",  # which says how it is pickled
     "build_info": "_core",

@@ -97,7 +97,7 @@ class EpisodeResults:
 
 EvaluateControllers = Callable[[NDArray[np.float32], NDArray[np.int64], list[int]], EpisodeResults]
 """Plays N episodes: given controllers [P, F], the controller of every episode [N] and the episodes'
-seeds. `Dreams.play_controllers` is one, `real_game.evaluate_in_real_game` makes another."""
+seeds. `Dreams.play_controllers` is one, `real_play.evaluate_in_real_game` makes another."""
 
 
 @dataclass(frozen=True)
@@ -287,17 +287,6 @@ class Dreams:
                 f"{game.name} has {game.actions} at frame skip "
                 f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
                 "this game"
-            )
-
-    def check_sees(self, game: Game) -> None:
-        """Raises ValueError where an agent cannot see a real game through this world."""
-        frame = self.world.spec.frame
-        shape = (*game.frame_size, 3)
-        if frame is None or tuple(frame.shape) != shape:
-            shows = "no pictures" if frame is None else f"frames of {tuple(frame.shape)}"
-            raise ValueError(
-                f"the world {self.world.spec.name} has {shows}, but agents see {game.name} through "
-                f"their world, in frames of {shape}: give a world of these frames"
             )
 
     def play_blind(

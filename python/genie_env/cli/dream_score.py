@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.real_game import score_of
 from genie_env.cli.options import (
     AgentOption,
     DeviceOption,
@@ -23,6 +22,7 @@ from genie_env.envs.registry import find_world
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import show_scores
 from genie_env.evaluation.statistics import summarise
+from genie_env.games.real_game import score_of
 
 
 def dream_score(

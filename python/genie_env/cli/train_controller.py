@@ -12,7 +12,7 @@ from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
-from genie_env.agents.real_game import evaluate_in_real_game, real_game, score_of
+from genie_env.agents.real_play import evaluate_in_real_game
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
     DeviceOption,
@@ -26,6 +26,7 @@ from genie_env.cli.options import (
 )
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
+from genie_env.games.real_game import check_sees, real_game, score_of
 from genie_env.training.settings import Out
 
 
@@ -91,7 +92,7 @@ def train_controller_command(
     if reality:
         game = real_game(directory)
         dreaming.check_plays(game)
-        dreaming.check_sees(game)
+        check_sees(dreaming.world.spec, game)
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers, options)
     score = score_of(directory)
     console = Console()

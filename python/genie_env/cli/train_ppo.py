@@ -10,7 +10,6 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.ppo import AGENT, PpoSettings, PpoUpdate, train_ppo
-from genie_env.agents.real_game import score_of
 from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
@@ -23,6 +22,7 @@ from genie_env.cli.options import (
 from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
+from genie_env.games.real_game import score_of
 from genie_env.training.settings import Out
 
 
