@@ -10,10 +10,12 @@ from rich.console import Console
 from genie_env.agents.dreams import Dreams
 from genie_env.cli.options import (
     AgentOption,
+    BurnInOption,
     DeviceOption,
     FamilyOption,
     JsonOption,
     SeedOption,
+    StartsOption,
     TemperatureOption,
     WorldOption,
     family_options,
@@ -34,6 +36,8 @@ def dream_score(
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,
+    starts: StartsOption = None,
+    burn_in: BurnInOption = None,
     device: DeviceOption = "cpu",
     json_file: JsonOption = None,
 ) -> None:
@@ -44,13 +48,20 @@ def dream_score(
     """
     directory = find_world(world)
     dreams = Dreams.load(
-        directory, temperature=temperature, options=family_options(option), device=device
+        directory,
+        temperature=temperature,
+        options=family_options(option),
+        device=device,
+        starts=starts,
+        burn_in=burn_in,
     )
     console = Console()
     found = dream_scores(dreams, agent, seed, episodes, json_file, console)
     score = score_of(directory)
     show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
-    settings = {"temperature": f"{dreams.temperature:g}", **dreams.options}
+    settings = {**dreams.settings, "temperature": f"{dreams.temperature:g}"}
+    if dreams.starts is not None:
+        settings["starts"] = dreams.starts.hash[:12]
     console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
     if json_file is not None:
         console.print(f"wrote {json_file}", soft_wrap=True)

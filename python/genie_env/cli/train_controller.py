@@ -15,9 +15,11 @@ from genie_env.agents.evolution import ControllerSettings, Generation, train_con
 from genie_env.agents.real_play import evaluate_in_real_game
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
+    BurnInOption,
     DeviceOption,
     FamilyOption,
     SeedOption,
+    StartsOption,
     StepsOption,
     TemperatureOption,
     WorkersOption,
@@ -63,6 +65,8 @@ def train_controller_command(
         Path | None,
         typer.Option(help="agent file to start from; the controller reads what that reads"),
     ] = None,
+    starts: StartsOption = None,
+    burn_in: BurnInOption = None,
     device: DeviceOption = "cpu",
     reality: Annotated[
         bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
@@ -75,6 +79,11 @@ def train_controller_command(
     generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on, and so does
     one with more steps or minutes.
     """
+    if reality and starts:
+        raise ValueError(
+            "--starts says where dreams begin, but with --reality the game begins its episodes "
+            "itself: leave one of them out"
+        )
     settings = ControllerSettings(steps, minutes, seed, population, dreams, sigma)
     start = load_agent(warm) if warm else None
     if start is not None and not isinstance(start, LinearController):
@@ -87,6 +96,8 @@ def train_controller_command(
         options=options,
         observation=start.observation if start else observation,
         device=device,
+        starts=starts,
+        burn_in=burn_in,
     )
     in_real_game = None
     if reality:

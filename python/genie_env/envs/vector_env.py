@@ -113,6 +113,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             termination_fn=self._step_function(
                 "termination_fn", given.termination_fn, validation.boolean
             ),
+            starts=given.starts_in(self.world),
             seed=given.seed,
         )
         self.options = self._env.options
@@ -192,9 +193,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             mask=None if mask is None else validation.boolean("reset_mask", mask),
             frames=None if frames is None else validation.pixels("frames", frames),
             actions=(
-                None
-                if actions is None
-                else validation.actions(actions, self.single_action_space)
+                None if actions is None else validation.actions(actions, self.single_action_space)
             ),
             snapshot=None if snapshot is None else validation.snapshot(snapshot),
             temperature=None if temperature is None else self._temperatures(temperature),

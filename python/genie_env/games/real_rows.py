@@ -29,7 +29,7 @@ from genie_env.games.recorded_env import RecordedEnv, checked_env
 
 _OF_DREAMS = (
     *("temperature", "copy", "max_episode_steps", "max_surprise", "max_latent_distance"),
-    *("reward_fn", "termination_fn"),
+    *("reward_fn", "termination_fn", "starts", "burn_in", "starts_count"),
 )
 
 
