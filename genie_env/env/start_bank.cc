@@ -21,7 +21,7 @@ namespace genie_env {
 namespace {
 
 /// Contexts that are followed together: so much memory is needed beside the bank's own.
-constexpr int64_t kPiece = 256;
+constexpr int64_t kPiece = 64;
 
 std::string HashOf(const at::Tensor& tensor) {
   return Sha256({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});

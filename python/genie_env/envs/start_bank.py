@@ -37,7 +37,8 @@ def start_bank(
     world: World, directories: Sequence[Path], burn_in: int = BURN_IN, count: int = 256
 ) -> StartBank:
     """The states of `count` contexts, drawn at random from all recorded episodes (all there are,
-    where there are fewer): a function of the world, the recordings and these numbers alone.
+    where there are fewer): a function of the world, the recordings and these numbers alone. They
+    are followed once, here.
 
     A context follows `burn_in` frames after its first. Raises ValueError where a recording is not of
     the world's game, or no episode is long enough.
