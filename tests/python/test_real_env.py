@@ -126,6 +126,20 @@ def test_many_are_as_gymnasium_vectorises_single_ones(world: Path, mode: Autores
     ours.close()
 
 
+def test_rewards_are_the_games_to_the_last_bit(world: Path) -> None:
+    env = RealEnv(world)
+    env.reset(seed=0)
+    game = env._rows._games[0]
+    step = game.step
+
+    def paid(action: Any) -> Any:
+        frame, _, *ends = step(action)
+        return frame, 0.1, *ends
+
+    game.step = paid  # type: ignore[method-assign]
+    assert env.step(0)[1] == 0.1
+
+
 def test_without_autoreset_a_row_waits_for_its_reset(world: Path) -> None:
     env = RealVectorEnv(world, ROWS, autoreset_mode="DISABLED")
     env.reset(seed=[3, 4, 3])

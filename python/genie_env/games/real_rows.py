@@ -39,7 +39,7 @@ class Played:
 
     observation: torch.Tensor | None
     """[N, ...]; None where no row played."""
-    rewards: NDArray[np.float32]
+    rewards: NDArray[np.float64]
     terminations: NDArray[np.bool_]
     truncations: NDArray[np.bool_]
     scores: dict[str, torch.Tensor]
@@ -137,7 +137,7 @@ class RealRows:
         count = len(rows)
         played = Played(
             None,
-            np.zeros(count, np.float32),
+            np.zeros(count),
             np.zeros(count, bool),
             np.zeros(count, bool),
             {},

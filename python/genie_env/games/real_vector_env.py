@@ -153,7 +153,9 @@ class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             assert observation is not None
             return (
                 self._give(observation),
-                *map(self._array, (played.rewards, played.terminations, played.truncations)),
+                self._array(played.rewards.astype(np.float32)),
+                self._array(played.terminations),
+                self._array(played.truncations),
                 infos,
             )
 
