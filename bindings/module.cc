@@ -13,6 +13,7 @@ void InitMaskGit(pybind11::module_& m);
 void InitPackedProduct(pybind11::module_& m);
 void InitSafetensors(pybind11::module_& m);
 void InitSnapshot(pybind11::module_& m);
+void InitStartBank(pybind11::module_& m);
 void InitTokenizer(pybind11::module_& m);
 void InitTrainer(pybind11::module_& m);
 void InitVecEnv(pybind11::module_& m);
@@ -36,5 +37,6 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitMaskGit(m);
   genie_env::InitWorld(m);
   genie_env::InitSnapshot(m);
+  genie_env::InitStartBank(m);
   genie_env::InitVecEnv(m);
 }

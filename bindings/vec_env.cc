@@ -182,6 +182,13 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("max_surprise", &VecEnvOptions::max_surprise)
       .def_readonly("latent_distance", &VecEnvOptions::latent_distance)
       .def_readonly("max_latent_distance", &VecEnvOptions::max_latent_distance)
+      .def_property_readonly(
+          "starts",
+          [](const VecEnvOptions& o) -> std::optional<std::shared_ptr<StartBank>> {
+            if (o.starts == nullptr) return std::nullopt;
+            return std::const_pointer_cast<StartBank>(o.starts);
+          },
+          "Where episodes begin; None: where the world has stored starts.")
       .def_readonly("seed", &VecEnvOptions::seed)
       .def("__repr__", [](const VecEnvOptions& o) {
         return "VecEnvOptions(num_envs=" + std::to_string(o.num_envs) + ", observation='" +
@@ -194,7 +201,7 @@ void InitVecEnv(py::module_& m) {
                     ? ", max_latent_distance=" + NumberText(*o.max_latent_distance)
                     : "") +
                (o.reward_fn ? ", reward_fn" : "") + (o.termination_fn ? ", termination_fn" : "") +
-               ", seed=" + std::to_string(*o.seed) + ")";
+               (o.starts ? ", starts" : "") + ", seed=" + std::to_string(*o.seed) + ")";
       });
 
   py::class_<VecEnvStep>(m, "VecEnvStep", "What a step brought to each of N rows.")
@@ -224,6 +231,7 @@ void InitVecEnv(py::module_& m) {
                        std::optional<double> max_latent_distance,
                        const std::optional<PythonStepFunction>& reward_fn,
                        const std::optional<PythonStepFunction>& termination_fn,
+                       const std::optional<std::shared_ptr<StartBank>>& starts,
                        std::optional<uint64_t> seed) {
              return std::make_unique<PythonVecEnv>(
                  std::move(world),
@@ -235,6 +243,7 @@ void InitVecEnv(py::module_& m) {
                                .max_surprise = max_surprise,
                                .latent_distance = latent_distance,
                                .max_latent_distance = max_latent_distance,
+                               .starts = starts.value_or(nullptr),
                                .seed = seed},
                  reward_fn, termination_fn);
            }),
@@ -247,7 +256,7 @@ void InitVecEnv(py::module_& m) {
            py::arg("latent_distance") = defaults.latent_distance,
            py::arg("max_latent_distance") = defaults.max_latent_distance,
            py::arg("reward_fn") = py::none(), py::arg("termination_fn") = py::none(),
-           py::arg("seed") = defaults.seed)
+           py::arg("starts") = py::none(), py::arg("seed") = defaults.seed)
       .def_property_readonly("options", &PythonVecEnv::options, py::return_value_policy::copy,
                              "With every default filled in.")
       .def_property_readonly("num_envs", Alone("num_envs", &VecEnv::num_envs),

@@ -27,6 +27,7 @@ enum class Stream : uint32_t {
   kMaskGitOrder = 6,
   kTrainingNoise = 7,
   kInitialWeights = 8,
+  kStartBank = 9,  ///< which state of a StartBank a dream begins from
 };
 
 /// A stream of a world family: 64 + index. Families may use the same streams, because a dream has

@@ -26,6 +26,7 @@ VecEnvOptions ResolveOptions(VecEnvOptions options, const World* world) {
     throw std::invalid_argument("num_envs is " + std::to_string(options.num_envs) +
                                 ", expected 1 or more");
   }
+  if (options.starts) options.starts->CheckWorld(world);
   if (options.observation.empty()) options.observation = spec.observations.at(0).name;
   CheckObservation(options.observation, spec);
   if (!options.temperature) options.temperature = spec.temperature;

@@ -70,6 +70,7 @@ std::map<std::string, std::string> MetadataOf(const Snapshot::Parts& parts) {
   std::map<std::string, std::string> metadata{
       {"format", kFormat}, {"world", parts.world}, {"fingerprint", parts.fingerprint}};
   if (!parts.dtype.empty()) metadata.emplace("dtype", parts.dtype);
+  if (!parts.starts.empty()) metadata.emplace("starts", parts.starts);
   for (const auto& [name, text] : parts.options) {
     metadata.emplace(std::string(kOption) + name, text);
   }
@@ -167,8 +168,9 @@ class Reader {
     }
     return {.world = Metadata("world"),
             .fingerprint = Metadata("fingerprint"),
-            .dtype = Dtype(),
+            .dtype = OptionalMetadata("dtype"),
             .options = Options(),
+            .starts = OptionalMetadata("starts"),
             .state = State(rows),
             .tracker = EpisodeTracker::Restored(std::move(counters), ended),
             .temperature = temperature};
@@ -185,8 +187,8 @@ class Reader {
     return found->second;
   }
 
-  std::string Dtype() const {
-    const auto found = file_.metadata().find("dtype");
+  std::string OptionalMetadata(const std::string& key) const {
+    const auto found = file_.metadata().find(key);
     return found == file_.metadata().end() ? "" : found->second;
   }
 

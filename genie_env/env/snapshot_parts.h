@@ -19,6 +19,7 @@ struct Snapshot::Parts {
   /// neither, and is not restored.
   std::string dtype;
   std::map<std::string, std::string> options;  ///< see TextsOf
+  std::string starts = {};                     ///< hash of the StartBank; empty: there was none
   WorldState state;                            ///< of R rows, in any order of its fields
   EpisodeTracker tracker;                      ///< all of whose rows have begun
   at::Tensor temperature;                      ///< float32 [R], on the CPU

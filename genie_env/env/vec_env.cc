@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "genie_env/core/text.h"
 #include "genie_env/env/vec_env_impl.h"
 
 namespace genie_env {
@@ -18,6 +19,18 @@ void CheckNoRepeats(std::span<const int64_t> rows) {
     throw std::invalid_argument("rows: got " + std::to_string(*twice) +
                                 " twice, expected rows without repeats");
   }
+}
+
+/// The next episodes of a snapshot begin from what its environment's began from.
+void CheckStarts(const Snapshot& snapshot, const StartBank* bank) {
+  const std::string own = bank == nullptr ? "" : bank->hash(), taken = snapshot.parts().starts;
+  if (own == taken) return;
+  const auto describe = [](const std::string& hash) {
+    return hash.empty() ? "the world's own starts" : "the starts " + Shortened(hash.substr(0, 12));
+  };
+  throw std::invalid_argument("snapshot: it was taken where episodes begin from " +
+                              describe(taken) + ", but those of this environment begin from " +
+                              describe(own) + "; restore it in one that has the same");
 }
 
 }  // namespace
@@ -55,6 +68,7 @@ Snapshot VecEnv::Impl::TakeSnapshot(const std::optional<at::Tensor>& rows) const
                    .fingerprint = world->spec().fingerprint,
                    .dtype = world->spec().dtype,
                    .options = TextsOf(world->spec().options),
+                   .starts = options.starts ? options.starts->hash() : "",
                    .state = state.Select(asked),
                    .tracker = tracker.Select(view.elements()),
                    .temperature = temperature.index_select(0, asked)});
@@ -70,6 +84,7 @@ at::Tensor VecEnv::Impl::Restore(const Snapshot& snapshot, const std::optional<a
   const at::Tensor from = RowsOf(snapshot, at::arange(into.numel()), into.numel());
   CheckSeeds(seeds, into.numel());
   const WorldState source = StateFor(*world, state, snapshot);
+  CheckStarts(snapshot, options.starts.get());
   RunValidating({}, [&] { WorldState::CopyRows(source, from, state, into); });
   return RunMutating({}, [&] {
     const Snapshot::Parts& parts = snapshot.parts();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "genie_env/env/snapshot.h"
+#include "genie_env/env/start_bank.h"
 #include "genie_env/worlds/world.h"
 
 namespace genie_env {
@@ -43,12 +44,14 @@ struct VecEnvOptions {
   /// is rolled back: what it overwrites is saved before it (see rollback_bytes).
   StepFunction reward_fn = nullptr;
   StepFunction termination_fn = nullptr;
+  /// Where episodes begin, those of autoresets included; empty: from the world's stored starts.
+  std::shared_ptr<const StartBank> starts = nullptr;
   /// Row i has the seed `seed + i` until a Reset gives it another; empty: from the operating
   /// system.
   std::optional<uint64_t> seed = std::nullopt;
 };
 
-/// Rows begin from the world's stored starts, from frames, or from a snapshot. What is given for
+/// Rows begin from the environment's starts, from frames, or from a snapshot. What is given for
 /// each of N rows counts in the rows of `mask` alone.
 struct ResetOptions {
   /// One seed a row. A row given a seed begins at episode 0; a row given none goes on to its next
@@ -131,7 +134,8 @@ class VecEnv {
   Snapshot TakeSnapshot(const std::optional<at::Tensor>& rows = std::nullopt) const;
 
   /// The given rows (int64 [R], without repeats; empty: all) go on where the snapshot, of R rows or
-  /// of one for all, was taken: the same actions bring the same steps, to the bit. Given R seeds
+  /// of one for all, was taken: the same actions bring the same steps, to the bit. The environment
+  /// must have the StartBank that it was taken with, if any. Given R seeds
   /// they branch off there: the dream so far is the same, its future is drawn again, and the next
   /// episode is the seed's second. Returns the observation of all rows.
   at::Tensor Restore(const Snapshot& snapshot, const std::optional<at::Tensor>& rows = std::nullopt,

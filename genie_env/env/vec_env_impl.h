@@ -181,6 +181,7 @@ struct VecEnv::Impl {
                                 const at::Tensor& actions, const std::vector<int64_t>& beginning);
   at::Tensor BeyondLimits(const VecEnvStep& step) const;
   void ResetEndedRows(VecEnvStep& step);
+  void BeginRows(const at::Tensor& mask, const at::Tensor& rows, const RowCounters& next);
   void CheckActionTensor(const at::Tensor& actions) const;
   at::Tensor MaskOf(const std::vector<int64_t>& rows) const;
   void ObserveRows(const at::Tensor& observation, const std::vector<int64_t>& rows) const;

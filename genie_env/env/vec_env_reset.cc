@@ -33,8 +33,10 @@ at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
   RunValidating({}, [&] {
     if (ready) {
       WorldState::CopyRows(ready->state, ready->rows, state, rows);
-    } else {
+    } else if (given.frames) {
       world->Begin(state, mask, {given.frames}, next);
+    } else {
+      BeginRows(mask, rows, next);
     }
   });
   return RunMutating({}, [&] {
@@ -42,6 +44,16 @@ at::Tensor VecEnv::Impl::Reset(const ResetOptions& given) {
     temperature = next_temperature;
     return Returned(ObserveChanged(rows));
   });
+}
+
+/// From the environment's starts. mask: bool [N]; rows: where it is true, int64 [R] on the CPU.
+void VecEnv::Impl::BeginRows(const at::Tensor& mask, const at::Tensor& rows,
+                             const RowCounters& next) {
+  if (options.starts) {
+    options.starts->Begin(state, rows, next);
+  } else {
+    world->Begin(state, mask, {}, next);
+  }
 }
 
 /// What begins neither from the stored starts nor from single frames; nothing is written yet.

@@ -50,7 +50,7 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions, const at::Tensor& out) 
     }
     CheckFinite(dreamt, world->spec(), "step", ended);
     if (!ended.empty()) {
-      world->Begin(state, begins, {}, next);
+      BeginRows(begins, at::tensor(ended, at::kLong), next);
       ObserveRows(dreamt.observation, ended);
     }
     return ApplyUserFunctions(dreamt, before, taken, ended);
@@ -133,7 +133,7 @@ void VecEnv::Impl::ResetEndedRows(VecEnvStep& step) {
   const at::Tensor begins = MaskOf(ended);
   const HostView<bool> chosen(begins);
   RowCounters next = tracker.PlanReset(chosen.elements(), std::nullopt);
-  world->Begin(state, begins, {}, next);
+  BeginRows(begins, at::tensor(ended, at::kLong), next);
   tracker.CommitReset(std::move(next), chosen.elements());
   step.began = begins.to(world->device());
   step.final_observation = step.observation.clone();

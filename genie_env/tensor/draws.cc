@@ -7,11 +7,11 @@
 
 namespace genie_env {
 
-at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count) {
+at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count, Stream stream) {
   at::Tensor index = at::empty({static_cast<int64_t>(rng.size())}, at::kLong);
   for (size_t i = 0; i < rng.size(); ++i) {
     float uniform = 0;
-    FillUniform(rng[i], Stream::kStart, {&uniform, 1});
+    FillUniform(rng[i], stream, {&uniform, 1});
     index.mutable_data_ptr<int64_t>()[i] =
         std::min(count - 1, static_cast<int64_t>(double{uniform} * static_cast<double>(count)));
   }

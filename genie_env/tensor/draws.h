@@ -8,8 +8,8 @@
 
 namespace genie_env {
 
-/// Chooses one of `count` stored starts for each row by its kStart draw: int64 [N], on the CPU.
-at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count);
+/// Chooses one of `count` starts for each row by its draw of the stream: int64 [N], on the CPU.
+at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count, Stream stream = Stream::kStart);
 
 /// FillUniform or FillNormal.
 using Filler = void (*)(const RowCounter&, Stream, std::span<float>);

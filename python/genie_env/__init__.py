@@ -25,10 +25,12 @@ from genie_env.envs.plugins import import_plugins
 from genie_env.envs.registry import find_world, installed_worlds, register_worlds
 
 if TYPE_CHECKING:
-    from genie_env._core import Busy, FormatError, Snapshot, World, build_info
+    from genie_env._core import Busy, FormatError, Snapshot, StartBank, World, build_info
     from genie_env.envs.options import EnvOptions
     from genie_env.envs.single_env import DreamEnv
     from genie_env.envs.vector_env import DreamVectorEnv, make_vec
+    from genie_env.games.real_env import RealEnv
+    from genie_env.games.real_vector_env import RealVectorEnv
 
     __version__: str
 
@@ -38,7 +40,10 @@ __all__ = [
     "DreamVectorEnv",
     "EnvOptions",
     "FormatError",
+    "RealEnv",
+    "RealVectorEnv",
     "Snapshot",
+    "StartBank",
     "World",
     "__version__",
     "build_info",
@@ -51,7 +56,7 @@ __all__ = [
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
 
-_NEWEST_IN_CORE = ("AtomicFile", "Busy", "WorldSpec.frames_per_second")
+_NEWEST_IN_CORE = ("AtomicFile", "Busy", "StartBank", "WorldSpec.frames_per_second")
 """The latest additions to the compiled part: one that was built before has not all of them."""
 
 _STALE = (
@@ -65,7 +70,10 @@ _HOMES = {
     "DreamVectorEnv": "envs.vector_env",
     "EnvOptions": "envs.options",
     "FormatError": "_core",
+    "RealEnv": "games.real_env",
+    "RealVectorEnv": "games.real_vector_env",
     "Snapshot": "_core",
+    "StartBank": "_core",
     "World": "envs.load_world",  # which says how it is pickled
     "build_info": "_core",
     "make_vec": "envs.vector_env",
@@ -89,6 +97,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     check_torch()
     import torch  # noqa: F401  (comes first: it loads the libraries that _core is linked to)
+
+    import genie_env.families  # noqa: F401  (registers the package's own families)
 
     home = import_checked(f"{__name__}.{_HOMES[name]}")
     import_plugins()  # they may register families of worlds

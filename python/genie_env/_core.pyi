@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -750,6 +750,27 @@ class Snapshot:
         """
         The name of the world that it was taken in.
         """
+class StartBank:
+    """
+    States of one world that episodes may begin from, each at the end of a recorded context. Immutable; environments share it.
+    """
+    @staticmethod
+    def encode(world: World, frames: torch.Tensor, actions: torch.Tensor) -> StartBank:
+        """
+        Follows K contexts: frames uint8 [K, T + 1, H, W, 3], actions int64 or float32 [K, T, ...].
+        """
+    def __repr__(self) -> str:
+        ...
+    @property
+    def hash(self) -> str:
+        """
+        Identifies the contexts and the world.
+        """
+    @property
+    def size(self) -> int:
+        """
+        K.
+        """
 class VecEnvOptions:
     """
     What an environment was made with.
@@ -782,6 +803,11 @@ class VecEnvOptions:
     @property
     def seed(self) -> int | None:
         ...
+    @property
+    def starts(self) -> StartBank | None:
+        """
+        Where episodes begin; None: where the world has stored starts.
+        """
     @property
     def temperature(self) -> float | None:
         ...
@@ -831,7 +857,7 @@ class VecEnv:
     """
     N dreams in one frozen world, stepped together. A call while another thread is in one raises Busy.
     """
-    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, latent_distance: bool = False, max_latent_distance: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, seed: typing.SupportsInt | None = None) -> None:
+    def __init__(self, world: World, *, num_envs: typing.SupportsInt = 1, observation: str = '', temperature: typing.SupportsFloat | None = None, autoreset_mode: str = 'NextStep', max_episode_steps: typing.SupportsInt | None = None, max_surprise: typing.SupportsFloat | None = None, latent_distance: bool = False, max_latent_distance: typing.SupportsFloat | None = None, reward_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, termination_fn: collections.abc.Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None, starts: StartBank | None = None, seed: typing.SupportsInt | None = None) -> None:
         ...
     def close(self) -> None:
         """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genie_env.envs.actions import DiscreteActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
-from genie_env.games.real_env import RealEnv
+from genie_env.games.recorded_env import RecordedEnv
 from genie_env.games.registry import register_game
 
 MEANINGS = ("wait", "up", "down", "west", "east")
@@ -73,7 +73,7 @@ class GoldRushGame(Game):
         return FRAME_SIZE
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], np.int64]:
-        return RealEnv(GoldRush(), self.frame_skip, FRAME_SIZE)
+        return RecordedEnv(GoldRush(), self.frame_skip, FRAME_SIZE)
 
     def schedule(self, policy: str, draws: Draws, length: int) -> Taken:
         if policy == "eastwards":

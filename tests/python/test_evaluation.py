@@ -15,7 +15,7 @@ from rich.console import Console
 from genie_env.agents.agent import file_hash, load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.real_game import agent_player, evaluate_in_real_game, real_game
+from genie_env.agents.real_play import agent_player, evaluate_in_real_game
 from genie_env.cli.evaluate import evaluate
 from genie_env.data.episode import Episode
 from genie_env.data.files import write_json
@@ -25,6 +25,7 @@ from genie_env.evaluation.evaluate import RealScores, show_scores
 from genie_env.evaluation.statistics import summarise
 from genie_env.games.base import Score
 from genie_env.games.frames import Preprocessing
+from genie_env.games.real_game import real_game
 from genie_env.games.registry import find_game
 
 DOOM = "doom-take-cover"

@@ -24,7 +24,6 @@ from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams, EpisodeResults
 from genie_env.agents.evolution import ControllerSettings, evolve
-from genie_env.agents.real_game import real_game
 from genie_env.cli.inspect import inspect
 from genie_env.data.files import write_json
 from genie_env.data.players import BlindPlayer
@@ -40,6 +39,7 @@ from genie_env.families.genie.commands import (
     train_tokenizer,
 )
 from genie_env.families.vision_memory.commands import train_memory, train_vision
+from genie_env.games.real_game import real_game
 from genie_env.games.registry import find_game
 from genie_env.training.dynamics import DYNAMICS, load_dynamics
 from genie_env.training.latent_actions import (

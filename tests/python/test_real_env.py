@@ -1,237 +1,366 @@
-"""What an environment gives and its spaces do not promise: converted where that is exact, otherwise
-refused at the first frame, before anything is recorded."""
+"""The real game as an agent of a world sees it: against the game itself and Follow, step by step."""
 
 from __future__ import annotations
 
 import json
-import re
-import warnings
+import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 import toy_games
-from gymnasium import spaces
+from gymnasium.error import ClosedEnvironmentError, InvalidAction, ResetNeeded
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from random_world import write_boxed_world, write_random_world
+from test_autoreset import assert_same
 
-from genie_env._core import EpisodeStore
-from genie_env.cli.app import APP
-from genie_env.cli.record import record
-from genie_env.data.players import BlindPlayer, start_game
-from genie_env.data.workers import play_episodes
-from genie_env.games.base import Game
-from genie_env.games.real_env import BadEnvironment, RealEnv
+import genie_env
+from genie_env import RealEnv, RealVectorEnv
+from genie_env.envs.registry import find_world
 from genie_env.games.registry import find_game
 
-RAMP = toy_games.RAMP
-GREY = RAMP[..., :1].repeat(3, axis=2)
-PICTURE = {"rendered": True, "space": "numbers"}
+COUNTER = "toy_games:Counter-v0"
+ROWS = 3
 
 
-def odd(**arguments: Any) -> Game:
-    return find_game("toy_games:Odd-v0", env_args=arguments)
+def counter_world(directory: Path, **changes: Any) -> Path:
+    """A world of the toy game: two actions, frames of 64 x 64."""
+    write_random_world(directory)
+    file = directory / "config.json"
+    config = json.loads(file.read_text())
+    config |= {
+        "actions": {"meanings": ["0", "1"], "inputs": [-1.0, 1.0]},
+        "real_game": COUNTER,
+        "max_episode_steps": 3,  # of its dreams
+        **changes,
+    }
+    file.write_text(json.dumps({name: value for name, value in config.items() if value}))
+    return directory
 
 
-@pytest.fixture(autouse=True)
-def no_warnings() -> Any:
-    """Gymnasium's own check would warn of the first step, in lines beside the error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        yield
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return counter_world(tmp_path_factory.mktemp("worlds") / "counter")
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (
-            {"frame": "float64"},
-            "float64 [64, 64, 3] from 0 to 1; expected uint8 [64, 64, 3] from 0",
-        ),
-        ({"frame": "black-floats"}, "float64 [64, 64, 3] from 0 to 0; expected uint8"),
-        ({"frame": "whole-floats"}, "float64 [64, 64, 3] from 0 to 255; expected uint8"),
-        ({"frame": "bools"}, "bool [64, 64, 3] from 0 to 1; expected uint8"),
-        ({"frame": "negative"}, "int16 [64, 64, 3] from -1 to 254; expected uint8"),
-        ({"frame": "above-255"}, "int16 [64, 64, 3] from 1 to 256; expected uint8"),
-        ({"frame": "grey"}, "uint8 [64, 64] from 0 to 255; expected uint8 [64, 64, 3]"),
-        ({"frame": "grey-1"}, "uint8 [64, 64, 1] from 0"),
-        ({"frame": "opaque"}, "uint8 [64, 64, 4] from 0"),
-        ({"frame": "channels-first"}, "uint8 [3, 64, 64] from"),
-        ({"frame": "batch"}, "uint8 [1, 64, 64, 3] from"),
-        ({"frame": "small"}, "uint8 [32, 32, 3] from"),
-        ({"frame": "ragged"}, "[[1, 2], [3]] (list); expected uint8"),
-        ({"frame": "objects"}, "(ndarray); expected uint8"),
-        ({"frame": "none"}, "None (NoneType); expected uint8"),
-        ({"frame": "text"}, "'1' (str); expected uint8"),
-        (
-            {"space": "floats", "frame": "not-finite"},
-            "not finite; expected float32 [64, 64, 3] from 0",
-        ),
-        ({"space": "floats", "frame": "above-1"}, "float64 [64, 64, 3] from 0 to 1.02; expected"),
-        ({"space": "floats", "frame": "ramp"}, "uint8 [64, 64, 3] from 0 to 255; expected float32"),
-        (
-            {"space": "bits", "frame": "ramp"},
-            "from 0 to 255; expected uint8 [64, 64, 3] from 0 to 1,",
-        ),
-        (
-            {**PICTURE, "picture": "float32"},
-            "float32 [64, 64, 3] from 0 to 1; expected uint8 [height",
-        ),
-        ({**PICTURE, "picture": "see-through"}, "uint8 [64, 64, 4] from 0 to 255; expected uint8"),
-        ({**PICTURE, "picture": "batch"}, "uint8 [1, 64, 64, 3] from"),
-        (
-            {**PICTURE, "picture": "none"},
-            "None (NoneType); expected uint8 [height, width, 3], as of",
-        ),
-        ({"reward": "nan"}, "reward of Odd-v0 is nan; expected a finite number"),
-        ({"reward": "infinite"}, "is inf; expected a finite number"),
-        ({"reward": "huge"}, "is 1e+300; expected a finite number of type float32"),
-        ({"reward": "none"}, "is None (NoneType); expected a finite number"),
-        ({"reward": "text"}, "is '1' (str); expected a finite number"),
-        ({"reward": "two"}, "is float64 [2] from 1 to 2; expected a finite number"),
-        ({"reward": "complex"}, "is 1j (complex); expected a finite number"),
-        ({"terminated": "none"}, "terminated of Odd-v0 is None (NoneType); expected True or False"),
-        ({"terminated": "0.5"}, "is 0.5 (float); expected True or False"),
-        ({"truncated": "2"}, "truncated of Odd-v0 is 2 (int); expected True or False"),
-        ({"truncated": "two"}, "is float64 [2] from 1 to 2; expected True or False"),
-        ({"truncated": "text"}, "is '1' (str); expected True or False"),
-        ({"truncated": "nan"}, "is nan (float); expected True or False"),
-        ({"step": ""}, "step() of Odd-v0 is 4 values; expected 5 values, as of Gymnasium"),
-        ({"reset": ""}, "reset() of Odd-v0 is uint8 [64, 64, 3] from 0 to 0; expected 2 values"),
-    ],
-)
-def test_what_was_not_promised_is_refused_before_anything_is_recorded(
-    given: dict[str, Any], words: str, tmp_path: Path
-) -> None:
-    with pytest.raises(BadEnvironment, match=re.escape(words)) as refused:
-        record("toy_games:Odd-v0", tmp_path / "out", env_args=json.dumps(given))
-    assert not (tmp_path / "out").exists()
-    assert "\n" not in str(refused.value)
-    assert str(refused.value).endswith(": change the environment, or wrap it")
+def latent_world(directory: Path, **changes: Any) -> Path:
+    """A world of the toy game whose six actions have only numbers, each of three steps."""
+    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
+    return counter_world(directory, actions=six, frame_skip=3, real_game=None, **changes)
 
 
-def test_record_says_it_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """At the first frame, and where it comes later, in a worker."""
-    words = "from 0 to 1; expected uint8"
-    for since in (0, 2):
-        arguments = f'{{"frame": "float64", "since": {since}}}'
-        out = tmp_path / str(since)
-        with pytest.raises(SystemExit) as ended:
-            APP.main(
-                ["record", "toy_games:Odd-v0", "--episodes", "1", "--workers", "1"]
-                + ["--env-args", arguments, "--out", str(out)],
-                prog_name="genie-env",
-            )
-        assert ended.value.code == 1
-        (line,) = capfd.readouterr().err.splitlines()
-        assert line.startswith("genie-env: the observation of Odd-v0 is ") and words in line
-        assert not out.exists()  # not one episode has been played
+@pytest.mark.parametrize("kind", ["zch", "zh", "pixels"])
+def test_it_shows_what_the_world_makes_of_the_games_frames(world: Path, kind: str) -> None:
+    env = RealEnv(world, observation=kind)
+    follower = genie_env.make_vec(world, observation=kind, autoreset_mode="DISABLED")
+    game = toy_games.Counter()
+    assert env.observation_space == follower.single_observation_space
+    for seed in (7, None):  # the seed's first episode, and its second
+        observation, _ = env.reset(seed=seed)
+        frame, _ = game.reset(seed=seed)
+        expected, _ = follower.reset(seed=seed, options={"frames": frame[None]})
+        np.testing.assert_array_equal(observation, expected[0])
+        done, steps = False, 0
+        while not done:
+            action = steps % 2
+            observation, reward, terminated, truncated, info = env.step(action)
+            frame, real, done, _, _ = game.step(action)
+            expected, _, _, _, infos = follower.follow([action], frame[None])
+            np.testing.assert_array_equal(observation, expected[0])
+            assert (reward, terminated, truncated) == (real, done, False)
+            assert info == {"surprise": infos["surprise"][0]}
+            steps += 1
+        assert steps >= 5  # the limit of its dreams does not hold here
 
 
-def test_a_later_step_is_checked_as_well() -> None:
-    for given, words in ((("reward", "nan"), "reward"), (("truncated", "none"), "truncated")):
-        player = BlindPlayer(odd(since=3, **dict([given])), 0, ("held",))
-        with pytest.raises(BadEnvironment, match=f"the {words} of Odd-v0 is ") as refused:
-            list(play_episodes(player, range(1), workers=1))
-        assert not getattr(refused.value, "__notes__", [])
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"frame": "int64"}, RAMP),
-        ({"frame": "list"}, RAMP),
-        ({"space": "floats", "frame": "float32"}, RAMP),
-        ({"space": "floats", "frame": "float64"}, RAMP),
-        ({"space": "bits", "frame": "bits"}, RAMP % 2 * 255),
-        ({"space": "grey", "frame": "grey"}, GREY),
-        ({"space": "grey-1", "frame": "grey-1"}, GREY),
-        ({"space": "grey-floats", "frame": "grey-floats"}, GREY),
-        # What is rendered comes before pictures that are not in colours.
-        ({"space": "grey", "frame": "grey", "rendered": True, "picture": "ramp"}, RAMP),
-        ({"space": "colour", "frame": "ramp", "rendered": True, "picture": "grey"}, RAMP),
-        ({**PICTURE, "picture": "int64"}, RAMP),
-        ({**PICTURE, "picture": "grey"}, GREY),
-        ({**PICTURE, "picture": "grey-1"}, GREY),
-        ({**PICTURE, "picture": "opaque"}, RAMP),
-    ],
-)
-def test_frames_are_converted_where_that_is_exact(
-    given: dict[str, Any], expected: np.ndarray
-) -> None:
-    env = start_game(odd(**given))
-    for frame in (env.reset(seed=0)[0], env.step(0)[0]):
-        assert frame.dtype == np.uint8 and np.array_equal(frame, expected)
-
-
-@pytest.mark.parametrize(
-    ("given", "index", "expected"),
-    [
-        ({"reward": "one"}, 1, 2.5),
-        ({"reward": "scalar"}, 1, 2.5),
-        ({"reward": "integer"}, 1, 2.0),
-        ({"reward": "true"}, 1, 1.0),
-        *[({"terminated": kind}, 2, True) for kind in ("true", "ones", "1.0")],
-        *[({"truncated": kind}, 3, True) for kind in ("true", "ones", "1.0")],
-    ],
-)
-def test_rewards_and_flags_are_converted_where_that_is_exact(
-    given: dict[str, Any], index: int, expected: float | bool
-) -> None:
-    env = start_game(odd(**given))
+def test_the_shipped_world_plays_its_game() -> None:
+    env = gymnasium.make("genie_env/DoomTakeCoverReal-v0", dtype="float32")
+    assert isinstance(env.unwrapped, RealEnv) and env.unwrapped.game.name == "doom-take-cover"
+    assert env.action_space.n == 3 and env.observation_space.shape == (1088,)
     env.reset(seed=0)
-    value = env.step(0)[index]
-    assert value == expected and type(value) is type(expected)
+    assert env.step(0)[1] == 1.0
+    env.close()
+    vectors = gymnasium.make_vec("genie_env/DoomTakeCoverReal-v0", 2, output="torch")
+    assert isinstance(vectors, RealVectorEnv)
+    assert vectors.metadata["render_fps"] == 35
+    observation, _ = vectors.reset(seed=0)
+    assert isinstance(observation, torch.Tensor) and observation.shape == (2, 1088)
+    vectors.close()
+    assert "genie_env/DoomGenieReal-v0" not in gymnasium.registry  # it names no game
 
 
-def test_the_frames_of_floats_are_recorded(tmp_path: Path) -> None:
-    arguments = '{"space": "floats", "frame": "float32"}'
-    record("toy_games:Odd-v0", tmp_path, episodes=1, workers=1, env_args=arguments)
-    assert all(np.array_equal(frame, RAMP) for frame in EpisodeStore(tmp_path).frames)
+def test_it_passes_gymnasiums_checker(world: Path) -> None:
+    check_env(RealEnv(world, observation="pixels", render_mode="rgb_array"), skip_render_check=True)
+    check_env(RealEnv(world), skip_render_check=True)
+    gymnasium.register("CounterSeen-v0", RealEnv, kwargs={"world": world})
+    check_env(gymnasium.make("CounterSeen-v0", render_mode="rgb_array").unwrapped)
 
 
-def test_rewards_of_held_actions_must_have_a_finite_sum() -> None:
-    class Rich(toy_games.Counter):
-        def step(self, action: Any) -> Any:
-            frame, _, *rest = super().step(action)
-            return frame, 3e38, *rest
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_many_are_as_gymnasium_vectorises_single_ones(world: Path, mode: AutoresetMode) -> None:
+    options: dict[str, Any] = {"dtype": "float32", "latent_distance": False}
+    ours = RealVectorEnv(world, ROWS, autoreset_mode=mode, **options)
+    singles = [lambda: RealEnv(world, **options)] * ROWS
+    theirs = SyncVectorEnv(singles, autoreset_mode=mode)
+    assert ours.single_action_space == theirs.single_action_space
+    assert ours.observation_space == theirs.observation_space
+    assert_same(ours.reset(seed=5)[0], theirs.reset(seed=5)[0])
+    generator, ended = np.random.default_rng(0), 0
+    for _ in range(45):
+        actions = generator.integers(0, 2, ROWS)
+        step, expected = ours.step(actions), theirs.step(actions)
+        infos = dict(expected[4])
+        for key in ("surprise", "_surprise"):  # Gymnasium leaves out what no row has
+            infos.setdefault(key, np.zeros(ROWS, step[4][key].dtype))
+        assert_same(step[4], infos)
+        for mine, other in zip(step[:4], expected[:4], strict=True):
+            assert_same(mine, other)
+        assert step[1].dtype == np.float32 and step[2].dtype == bool
+        ended += int(step[2].sum())
+    assert ended > 2 * ROWS
+    ours.close()
 
-    env = RealEnv(Rich(), 2, (64, 64))
+
+def test_rewards_are_the_games_to_the_last_bit(world: Path) -> None:
+    env = RealEnv(world)
     env.reset(seed=0)
+    game = env._rows._games[0]
+    step = game.step
+
+    def paid(action: Any) -> Any:
+        frame, _, *ends = step(action)
+        return frame, 0.1, *ends
+
+    game.step = paid  # type: ignore[method-assign]
+    assert env.step(0)[1] == 0.1
+
+
+def test_without_autoreset_a_row_waits_for_its_reset(world: Path) -> None:
+    env = RealVectorEnv(world, ROWS, autoreset_mode="DISABLED")
+    env.reset(seed=[3, 4, 3])
+    for _ in range(30):
+        observation, _, ends, _, _ = env.step([1, 1, 1])
+        if ends.any():
+            break
+    np.testing.assert_array_equal(observation[0], observation[2])
+    with pytest.raises(ResetNeeded, match="have ended, and autoreset is disabled; reset them"):
+        env.step([0, 0, 0])
+    before = observation.copy()
+    observation, _ = env.reset(options={"reset_mask": ends})
+    np.testing.assert_array_equal(observation[~ends], before[~ends])
+    assert (observation[ends] != before[ends]).any(axis=1).all()
+    env.step([0, 0, 0])
+
+
+def test_a_seed_decides_the_game_and_its_features(world: Path) -> None:
+    def played(given: Any, **options: Any) -> tuple[Any, ...]:
+        env = RealVectorEnv(world, 2, **options)
+        first = env.reset(seed=given)[0]
+        return (first, *[array for _ in range(12) for array in env.step([0, 1])[:4]])
+
+    for other in (played([9, 10]), played(None, seed=9)):
+        for one, two in zip(played(9), other, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert any((one != two).any() for one, two in zip(played(9), played(19), strict=True))
+    frames = [RealEnv(world, observation="zch").reset(seed=seed)[0] for seed in (1, 2)]
+    assert not np.array_equal(*frames)  # the same first picture, another draw of z
+
+
+@pytest.mark.parametrize("way", ["file", "dict", "own file"])
+def test_latent_actions_are_played_as_the_dictionary_says(tmp_path: Path, way: str) -> None:
+    world = latent_world(tmp_path / "latent")
+    codes = [1, 0, 0, 1, 0, 1]
+    file = (world if way == "own file" else tmp_path) / "mapping.json"
+    entries = {str(code): {"action": a, "meaning": str(a)} for code, a in enumerate(codes)}
+    file.write_text(json.dumps({"dictionary": entries}))
+    given = {"file": file, "dict": dict(enumerate(codes)), "own file": None}[way]
+    env = RealEnv(world, game=COUNTER, action_map=given, render_mode="rgb_array")
+    assert env.action_space == gymnasium.spaces.Discrete(6)
+    for code, action in enumerate(codes):
+        env.reset(seed=1)
+        assert env.step(code)[1] == 3 * action  # held for three steps, rewards summed
+        assert env.render().max() == 3
+    follower = genie_env.make_vec(world)
+    frames = [np.full((1, 64, 64, 3), number, np.uint8) for number in (0, 3)]
+    follower.reset(seed=1, options={"frames": frames[0]})
+    env.reset(seed=1)
+    # What the world follows is its own action.
+    np.testing.assert_array_equal(env.step(5)[0], follower.follow([5], frames[1])[0][0])
+
+
+def test_what_does_not_fit_is_refused_at_once(tmp_path: Path, world: Path) -> None:
+    latent = latent_world(tmp_path / "latent")
+    file = tmp_path / "mapping.json"
+
+    def refused(words: str, world: Path = latent, **arguments: Any) -> None:
+        with pytest.raises((ValueError, TypeError), match=words) as caught:
+            RealEnv(world, **arguments)
+        assert "\n" not in str(caught.value)
+
+    def mapping(weights: str = "", **entries: dict[str, Any]) -> Path:
+        file.write_text(json.dumps({"dictionary": entries, "weights": weights}))
+        return file
+
+    refused('no real game is known of this world: .* has no "real_game"')
+    refused(
+        "has 6 actions .*, but toy_games:Counter-v0 has 2 actions .*: give action_map=",
+        game=COUNTER,
+    )
+    refused("unknown game 'Nowhere-v0'", game="Nowhere-v0")
+    refused("game is 5, expected a game or its name", game=5)
+    four = find_game(COUNTER, frame_skip=4)
+    refused("at frame skip 4, but a step of the world random is 3 of the game's", game=four)
+    large = find_game(COUNTER, frame_size=(48, 80))
+    refused(r"has frames of \(64, 64, 3\), but .* in frames of \(48, 80, 3\)", world, game=large)
+    five = dict.fromkeys(range(5), 0)
+    refused(
+        "action_map has actions for 0 to 4, but those .* are 0 to 5", game=COUNTER, action_map=five
+    )
+    nine = dict.fromkeys(range(6), 9)
+    refused("action_map, of 0: action is 9; expected a whole", game=COUNTER, action_map=nine)
+    refused("has the key 'a'; expected the world's", game=COUNTER, action_map={"a": 1})
+    refused("action_map is 5; expected a file", game=COUNTER, action_map=5)
+    refused("mapping.json", game=COUNTER, action_map=file)
+    file.write_text("{")
+    refused("mapping.json is not valid JSON|mapping.json", game=COUNTER, action_map=file)
+    zero = {str(code): {"action": 0, "meaning": "0"} for code in range(6)}
+    refused(
+        "mapping.json calls action 0 'left', but .*Counter-v0 calls it '0': give the map of this game",
+        game=COUNTER,
+        action_map=mapping(**(zero | {"2": {"action": 0, "meaning": "left"}})),
+    )
+    refused("has actions for 0 to 5, but those .* are 0 and 1", world, action_map=mapping(**zero))
+    trained = {"dynamics": {"settings": {"weights": ["aa", "bb"]}}}
+    other = latent_world(tmp_path / "trained", training=trained)
+    given = {"game": COUNTER, "action_map": mapping("cc", **zero)}
+    refused("of the latent actions cc, but those of the world random are aa or bb", other, **given)
+    RealEnv(other, game=COUNTER, action_map=mapping("bb", **zero)).close()
+    for name, value in {"temperature": 1.0, "reward_fn": len, "max_episode_steps": 5}.items():
+        refused(f"{name}: an option of dreams", world, **{name: value})
+    refused("has no option 'passes'", world, passes=3)
+    refused("RealEnv knows but one; leave it out", world, autoreset_mode="SAME_STEP")
+
+
+def test_continuous_actions_are_played_as_they_are(tmp_path: Path) -> None:
+    world = write_boxed_world(tmp_path / "boxed")
+    steered = find_game("any_games:steered", frame_skip=1)
+    with pytest.raises(ValueError, match=r"has actions \[2\] .*, but steered has actions \[1, 2\]"):
+        RealEnv(world, game=steered)
     with pytest.raises(
-        BadEnvironment, match="the reward of Rich is 6e.38; expected a finite number"
+        ValueError, match="expected a world with numbered actions: leave action_map"
     ):
-        env.step(0)
+        RealEnv(world, game=find_game(COUNTER), action_map={0: 0})
 
 
-def test_native_frames_keep_their_size() -> None:
-    class Growing(toy_games.Rendered):
-        def render(self) -> Any:
-            return np.zeros((32 + self._step, 48, 3), np.uint8)
-
-    gymnasium.register("Growing-v0", Growing)
-    try:
-        resized = start_game(find_game("Growing-v0"))
-        native = start_game(find_game("Growing-v0", frame_size="native"))
-    finally:
-        del gymnasium.registry["Growing-v0"]
-    for env in (resized, native):
-        env.reset(seed=0)
-    assert resized.step(0)[0].shape == (64, 64, 3)
-    with pytest.raises(
-        BadEnvironment, match="frame of Growing-v0 is 33 x 48; expected 32 x 48 as at f"
-    ):
-        native.step(0)
+@pytest.fixture
+def env(world: Path) -> RealVectorEnv:
+    return RealVectorEnv(world, 2, autoreset_mode="SAME_STEP", render_mode="rgb_array")
 
 
-def test_the_environment_of_a_game_of_ones_own_is_checked_too() -> None:
-    class Mine(type(find_game("toy_games:Counter-v0"))):  # type: ignore[misc]
-        def make(self) -> Any:
-            env = toy_games.Odd(reward="nan")
-            assert isinstance(env.observation_space, spaces.Box)
-            return env
-
-    env = start_game(Mine("toy_games:Counter-v0"))
+def test_misuse_moves_no_game(env: RealVectorEnv, world: Path) -> None:
+    with pytest.raises(ResetNeeded, match="step before reset: rows 0 and 1 have no"):
+        env.step([0, 0])
+    with pytest.raises(ResetNeeded, match="render before reset: "):
+        env.render()
     env.reset(seed=0)
-    with pytest.raises(BadEnvironment, match="the reward of Odd is nan; expected a finite number"):
+    other = RealVectorEnv(world, 2)
+    other.reset(seed=0)
+    for wrong, error, words in (
+        ([0, 2], InvalidAction, "row 1: action is 2; expected a whole number from 0 to 1"),
+        ([0], ValueError, r"actions: got int64 \[1\], expected int64 \[2\]"),
+        ([0.0, 1.0], TypeError, "actions: got float64, expected integers"),
+    ):
+        with pytest.raises(error, match=words):
+            env.step(wrong)
+    for options, words in (
+        ({"frames": 0}, "expected 'reset_mask'"),
+        ({"reset_mask": [True]}, r"got bool \[1\], expected bool \[2\]"),
+        ({"reset_mask": [False, False]}, "no row is true"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            env.reset(options=options)
+    with pytest.raises(ValueError, match="seeds: got 3, expected one a row: 2"):
+        env.reset(seed=[1, 2, 3])
+    np.testing.assert_array_equal(env.step([0, 1])[0], other.step([0, 1])[0])
+    with pytest.raises(ValueError, match="options: got .'frames'., expected none"):
+        RealEnv(world).reset(options={"frames": 0})
+
+
+def test_after_the_game_has_failed_it_asks_for_a_reset(world: Path) -> None:
+    game = find_game(COUNTER, env_args={"trouble": "raise"})
+    env = RealEnv(world, game=game)
+    env.reset(seed=0)
+    env.step(0), env.step(0)
+    with pytest.raises(LookupError, match="the level has no floor"):
         env.step(0)
+    with pytest.raises(ResetNeeded, match="step after a call that failed: row 0 has no"):
+        env.step(0)
+    env.reset()
+    env.step(0)
+
+
+def test_pictures_copies_and_the_end(env: RealVectorEnv) -> None:
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step([0, 0])
+    shown = env.render()
+    assert len(shown) == 2 and shown[0].shape == (64, 64, 3) and (shown[0] == 3).all()
+    assert "world='random', num_envs=2, game='toy_games:Counter-v0'" in repr(env)
+    again = pickle.loads(pickle.dumps(env))
+    np.testing.assert_array_equal(again.reset(seed=1)[0], env.reset(seed=1)[0])
+    env.close()
+    env.close()
+    for call in (env.reset, lambda: env.step([0, 0]), env.render):
+        with pytest.raises(ClosedEnvironmentError, match="was closed; make another one"):
+            call()
+
+
+def test_one_thread_at_a_time(world: Path) -> None:
+    env = RealEnv(world)
+    env.reset(seed=0)
+    game, inside, leave = env._rows._games[0], threading.Event(), threading.Event()
+    step = game.step
+
+    def slow(action: Any) -> Any:
+        inside.set()
+        leave.wait()
+        return step(action)
+
+    game.step = slow  # type: ignore[method-assign]
+    thread = threading.Thread(target=env.step, args=(0,))
+    thread.start()
+    inside.wait()
+    with pytest.raises(
+        genie_env.Busy, match="reset: another thread is in step of this environment"
+    ):
+        env.reset()
+    closing = threading.Thread(target=env.close)
+    closing.start()
+    leave.set()
+    thread.join(), closing.join()
+    with pytest.raises(ClosedEnvironmentError):
+        env.step(0)
+    within = RealEnv(world)
+    within.reset(seed=0)
+    within._rows._games[0].step = lambda action: within.close()  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="close: called within a call of this environment"):
+        within.step(0)
+    within.close()
+
+
+def test_latents_of_a_shipped_genie_world_are_played_by_a_dictionary() -> None:
+    directory = find_world("doom-genie")
+    meanings = ["left", "stay", "right"]
+    actions = dict(enumerate([0, 1, 2, 0, 1, 2]))
+    env = RealEnv(directory, game="doom-take-cover", action_map=actions, observation="tokens")
+    assert (env.game.frame_skip, env.game.actions.meanings) == (4, tuple(meanings))
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    _, reward, _, _, info = env.step(3)
+    assert reward == 4.0 and info["surprise"] > 0
+    env.close()

@@ -16,7 +16,7 @@ from genie_env._core import EpisodeStore
 from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.players import AgentPlayer
-from genie_env.agents.real_game import agent_player
+from genie_env.agents.real_play import agent_player
 from genie_env.cli.record import record
 from genie_env.data.episode import Episode
 from genie_env.data.players import EpisodeSeeds

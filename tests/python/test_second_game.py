@@ -17,7 +17,6 @@ from genie_env._core import EpisodeStore
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import Generation
-from genie_env.agents.real_game import real_game, score_of
 from genie_env.agents.training_progress import describe
 from genie_env.cli.app import APP
 from genie_env.data.inspection import contact_sheet
@@ -26,6 +25,7 @@ from genie_env.evaluation.evaluate import show_scores
 from genie_env.evaluation.statistics import Summary
 from genie_env.evaluation.table import Cell, markdown
 from genie_env.games.base import Game
+from genie_env.games.real_game import real_game, score_of
 from genie_env.games.registry import find_game, register_game
 from genie_env.training.tokenizer import load_tokenizer
 

@@ -21,7 +21,7 @@ from gymnasium.utils.env_checker import check_env
 import genie_env
 from genie_env import _core
 from genie_env.agents.controller import LinearController
-from genie_env.agents.real_game import agent_player
+from genie_env.agents.real_play import agent_player
 from genie_env.envs.actions import DiscreteActions
 from genie_env.families import find_family, register_family
 from genie_env.sb3 import DreamVecEnv

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import VecEnv, World
+from genie_env._core import StartBank, VecEnv, World
 from genie_env.agents.agent import Agent
 from genie_env.agents.controller import steer
 from genie_env.data.midway import Midway
@@ -97,7 +97,7 @@ class EpisodeResults:
 
 EvaluateControllers = Callable[[NDArray[np.float32], NDArray[np.int64], list[int]], EpisodeResults]
 """Plays N episodes: given controllers [P, F], the controller of every episode [N] and the episodes'
-seeds. `Dreams.play_controllers` is one, `real_game.evaluate_in_real_game` makes another."""
+seeds. `Dreams.play_controllers` is one, `real_play.evaluate_in_real_game` makes another."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ class Dreams:
     world: World
     temperature: float
     observation: str
+    starts: StartBank | None = None
+    """Where dreams begin; None: where the world has stored starts."""
 
     @classmethod
     def load(
@@ -121,14 +123,23 @@ class Dreams:
         options: Mapping[str, FamilyValue] = {},
         observation: str | None = None,
         device: str = "cpu",
+        starts: Sequence[Path] | None = None,
+        burn_in: int | None = None,
     ) -> Dreams:
         """Loads an installed world by name, or a world directory.
 
         `temperature`: by default the world's own. `options`: of the world's family, for instance
         {"termination": "thresholded"}; those left out are as the world says. `observation`: by
-        default the first that is a vector of floats, or else the world's first.
+        default the first that is a vector of floats, or else the world's first. `starts` and
+        `burn_in`: as of EnvOptions.
         """
-        given = EnvOptions(temperature=temperature, device=device, family_options=options)
+        given = EnvOptions(
+            temperature=temperature,
+            device=device,
+            starts=list(starts) if starts else None,
+            burn_in=burn_in,
+            family_options=options,
+        )
         loaded = load_world(world, given)
         kinds = [spec.name for spec in loaded.spec.observations]
         observation = next(iter(_features(loaded)), kinds[0]) if observation is None else observation
@@ -137,7 +148,8 @@ class Dreams:
                 f"the observation is {observation!r}, expected one of {', '.join(kinds)}, which the "
                 f"world {loaded.spec.name} has"
             )
-        return cls(loaded, loaded.spec.temperature, observation).at(temperature)
+        bank = given.starts_in(loaded)
+        return cls(loaded, loaded.spec.temperature, observation, bank).at(temperature)
 
     def at(self, temperature: float | None) -> Dreams:
         """The same world at another temperature; None: at this one."""
@@ -154,6 +166,12 @@ class Dreams:
     def options(self) -> dict[str, FamilyValue]:
         """The options of the world's family that are in force."""
         return {name: option.value for name, option in self.world.spec.options.items()}
+
+    @property
+    def settings(self) -> dict[str, FamilyValue]:
+        """All that decides its dreams, besides the world and the seeds."""
+        starts = {} if self.starts is None else {"starts": self.starts.hash}
+        return {"temperature": self.temperature, **self.options, **starts}
 
     @property
     def actions(self) -> Actions:
@@ -180,7 +198,7 @@ class Dreams:
     def check_room(self, rows: int) -> None:
         """Raises an error with the figures where `rows` dreams at a time, each with a controller of
         its own, do not fit into memory."""
-        VecEnv(self.world, num_envs=rows, observation=self.observation)
+        VecEnv(self.world, num_envs=rows, observation=self.observation, starts=self.starts)
         torch.empty(2, rows, self.num_features, device=self.world.device)  # weights, observations
 
     def play(
@@ -224,6 +242,7 @@ class Dreams:
             num_envs=left,
             observation=self.observation,
             temperature=self.temperature,
+            starts=self.starts,
         )
         alive = torch.ones(left, dtype=torch.bool, device=device)
         scores = torch.zeros(len(seeds), device=device)
@@ -287,17 +306,6 @@ class Dreams:
                 f"{game.name} has {game.actions} at frame skip "
                 f"{game.frame_skip}: what acts in one cannot act in the other; give a world of "
                 "this game"
-            )
-
-    def check_sees(self, game: Game) -> None:
-        """Raises ValueError where an agent cannot see a real game through this world."""
-        frame = self.world.spec.frame
-        shape = (*game.frame_size, 3)
-        if frame is None or tuple(frame.shape) != shape:
-            shows = "no pictures" if frame is None else f"frames of {tuple(frame.shape)}"
-            raise ValueError(
-                f"the world {self.world.spec.name} has {shows}, but agents see {game.name} through "
-                f"their world, in frames of {shape}: give a world of these frames"
             )
 
     def play_blind(

@@ -139,11 +139,7 @@ def train_controller(
     count = outputs(dreams.actions)
     shape = (dreams.num_features,) if count == 1 else (count, dreams.num_features)
     start = np.zeros(shape, np.float32) if warm is None else warm.weight
-    how: dict[str, Any] = {
-        "temperature": dreams.temperature,
-        **dreams.options,
-        "seed": settings.seed,
-    }
+    how: dict[str, Any] = {**dreams.settings, "seed": settings.seed}
     if in_real_game is not None:
         how = {"trained_in": "the real game", "seed": settings.seed}
     first = LinearController(

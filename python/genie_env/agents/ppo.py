@@ -116,8 +116,7 @@ def train_ppo(
         "observation": dreams.observation,
         "world": dreams.fingerprint,
         "dtype": dreams.world.spec.dtype,
-        "temperature": dreams.temperature,
-        **dreams.options,
+        **dreams.settings,
         **dataclasses.asdict(settings),
     }
     del identity["steps"]  # may be raised
@@ -203,6 +202,7 @@ class _Run:
             settings.num_envs,
             observation=dreams.observation,
             temperature=dreams.temperature,
+            starts=dreams.starts,
         )
         # Values are then of order one, whatever the game's rewards are.
         self._envs: VecNormalize = VecNormalize(
@@ -283,8 +283,7 @@ class _Run:
     def _agent(self) -> PolicyNetwork:
         dreams = self._dreams
         notes: dict[str, FamilyValue] = {
-            "temperature": dreams.temperature,
-            **dreams.options,
+            **dreams.settings,
             "seed": self._settings.seed,
             "steps": self._steps,
         }

@@ -23,7 +23,7 @@ from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
 from genie_env.agents.players import AgentPlayer
-from genie_env.agents.real_game import agent_player, real_game
+from genie_env.agents.real_play import agent_player
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
     FamilyOption,
@@ -44,6 +44,7 @@ from genie_env.evaluation.comparison_video import FILMED, film_side_by_side
 from genie_env.evaluation.evaluate import FRESH_GAMES, Player, blind_player, show_scores
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Game, Score, rounded
+from genie_env.games.real_game import real_game
 
 WORLD = "doom-take-cover"
 SHIPPED_AGENT = "controller.safetensors"

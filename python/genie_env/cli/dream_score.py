@@ -8,13 +8,14 @@ import typer
 from rich.console import Console
 
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.real_game import score_of
 from genie_env.cli.options import (
     AgentOption,
+    BurnInOption,
     DeviceOption,
     FamilyOption,
     JsonOption,
     SeedOption,
+    StartsOption,
     TemperatureOption,
     WorldOption,
     family_options,
@@ -23,6 +24,7 @@ from genie_env.envs.registry import find_world
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import show_scores
 from genie_env.evaluation.statistics import summarise
+from genie_env.games.real_game import score_of
 
 
 def dream_score(
@@ -34,6 +36,8 @@ def dream_score(
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,
+    starts: StartsOption = None,
+    burn_in: BurnInOption = None,
     device: DeviceOption = "cpu",
     json_file: JsonOption = None,
 ) -> None:
@@ -44,13 +48,20 @@ def dream_score(
     """
     directory = find_world(world)
     dreams = Dreams.load(
-        directory, temperature=temperature, options=family_options(option), device=device
+        directory,
+        temperature=temperature,
+        options=family_options(option),
+        device=device,
+        starts=starts,
+        burn_in=burn_in,
     )
     console = Console()
     found = dream_scores(dreams, agent, seed, episodes, json_file, console)
     score = score_of(directory)
     show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
-    settings = {"temperature": f"{dreams.temperature:g}", **dreams.options}
+    settings = {**dreams.settings, "temperature": f"{dreams.temperature:g}"}
+    if dreams.starts is not None:
+        settings["starts"] = dreams.starts.hash[:12]
     console.print(", ".join(f"{name} {value}" for name, value in settings.items()))
     if json_file is not None:
         console.print(f"wrote {json_file}", soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from genie_env.agents.real_game import agent_player, real_game
+from genie_env.agents.real_play import agent_player
 from genie_env.cli.options import (
     FamilyOption,
     OptionalAgentOption,
@@ -30,6 +30,7 @@ from genie_env.evaluation.evaluate import (
 )
 from genie_env.evaluation.statistics import summarise
 from genie_env.games.base import Game, rounded
+from genie_env.games.real_game import real_game
 from genie_env.games.registry import default_game, find_game
 
 

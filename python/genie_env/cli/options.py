@@ -32,6 +32,23 @@ TemperatureOption = Annotated[
         max=1e6,
     ),
 ]
+StartsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--starts",
+        help="recording that dreams begin in, anywhere in its episodes; may be repeated [default: the "
+        "world's stored starts]",
+    ),
+]
+BurnInOption = Annotated[
+    int | None,
+    typer.Option(
+        "--burn-in",
+        help="frames of a recording that the world follows before a dream begins [default: 16]",
+        min=0,
+        max=10_000,
+    ),
+]
 JsonOption = Annotated[
     Path | None,
     typer.Option("--json", help="JSON file for all numbers", dir_okay=False, writable=True),

@@ -167,7 +167,7 @@ def record(
 def _agent_player(
     game: Game, world: str, agent: Path, seed: int, explore: float, option: list[str] | None
 ) -> RecordedPlayer:
-    from genie_env.agents.real_game import agent_player  # imports torch
+    from genie_env.agents.real_play import agent_player  # imports torch
 
     player = agent_player(world, agent, seed, family_options(option))
     player = replace(player, explore=explore, keep_frames=True)

@@ -12,12 +12,14 @@ from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, Generation, train_controller
-from genie_env.agents.real_game import evaluate_in_real_game, real_game, score_of
+from genie_env.agents.real_play import evaluate_in_real_game
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.cli.options import (
+    BurnInOption,
     DeviceOption,
     FamilyOption,
     SeedOption,
+    StartsOption,
     StepsOption,
     TemperatureOption,
     WorkersOption,
@@ -26,6 +28,7 @@ from genie_env.cli.options import (
 )
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
+from genie_env.games.real_game import check_sees, real_game, score_of
 from genie_env.training.settings import Out
 
 
@@ -62,6 +65,8 @@ def train_controller_command(
         Path | None,
         typer.Option(help="agent file to start from; the controller reads what that reads"),
     ] = None,
+    starts: StartsOption = None,
+    burn_in: BurnInOption = None,
     device: DeviceOption = "cpu",
     reality: Annotated[
         bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
@@ -74,6 +79,11 @@ def train_controller_command(
     generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on, and so does
     one with more steps or minutes.
     """
+    if reality and starts:
+        raise ValueError(
+            "--starts says where dreams begin, but with --reality the game begins its episodes "
+            "itself: leave one of them out"
+        )
     settings = ControllerSettings(steps, minutes, seed, population, dreams, sigma)
     start = load_agent(warm) if warm else None
     if start is not None and not isinstance(start, LinearController):
@@ -86,12 +96,14 @@ def train_controller_command(
         options=options,
         observation=start.observation if start else observation,
         device=device,
+        starts=starts,
+        burn_in=burn_in,
     )
     in_real_game = None
     if reality:
         game = real_game(directory)
         dreaming.check_plays(game)
-        dreaming.check_sees(game)
+        check_sees(dreaming.world.spec, game)
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers, options)
     score = score_of(directory)
     console = Console()

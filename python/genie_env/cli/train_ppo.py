@@ -10,11 +10,12 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.ppo import AGENT, PpoSettings, PpoUpdate, train_ppo
-from genie_env.agents.real_game import score_of
 from genie_env.cli.options import (
+    BurnInOption,
     DeviceOption,
     FamilyOption,
     SeedOption,
+    StartsOption,
     StepsOption,
     TemperatureOption,
     WorldOption,
@@ -23,6 +24,7 @@ from genie_env.cli.options import (
 from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
+from genie_env.games.real_game import score_of
 from genie_env.training.settings import Out
 
 
@@ -64,6 +66,8 @@ def train_ppo_command(
     units: Annotated[
         int, typer.Option(help="units of each of the two hidden layers", min=1, max=65_536)
     ] = PpoSettings.units,
+    starts: StartsOption = None,
+    burn_in: BurnInOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Train a policy network by PPO, entirely inside the dream.
@@ -81,6 +85,8 @@ def train_ppo_command(
         options=family_options(option),
         observation=observation,
         device=device,
+        starts=starts,
+        burn_in=burn_in,
     )
     score, console = score_of(directory), Console()
     columns = (

@@ -14,7 +14,7 @@ from genie_env.data.episode import Episode
 from genie_env.envs.actions import DiscreteActions
 from genie_env.games.base import Game
 from genie_env.games.env_actions import checked_action
-from genie_env.games.real_env import RealEnv
+from genie_env.games.recorded_env import checked_env
 
 if TYPE_CHECKING:
     from genie_env.data.workers import Jobs
@@ -34,20 +34,11 @@ _POLICY_ORDER = (
 
 
 def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], Any]:
-    """The environment of a game, in a worker. Raises ValueError where it is not what the game says,
-    which would be found only when all is recorded; what it gives is checked at every step."""
-    env = game.make()
+    """The environment of a game, in a worker; see `checked_env`."""
+    env = checked_env(game)
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)  # workers are many: none of them starts threads to resize a frame
-    shape, actions = (*game.frame_size, 3), game.actions.space
-    if env.observation_space.shape != shape or env.action_space != actions:
-        env.close()
-        raise ValueError(
-            f"{game.name} says that its frames are {shape} and its actions {actions}, but its "
-            f"environment has observations {env.observation_space} and actions {env.action_space}: "
-            "make the two agree"
-        )
-    return RealEnv(env, 1, game.frame_size)
+    return env
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from PIL import Image
 from genie_env.data.paths import as_url
 from genie_env.games.base import FrameSize
 from genie_env.games.frames import resize
-from genie_env.games.real_env import on_black
+from genie_env.games.recorded_env import on_black
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

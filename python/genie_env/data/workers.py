@@ -21,7 +21,7 @@ from typing import Protocol
 
 from genie_env.data.episode import Episode
 from genie_env.envs.plugins import import_modules, imported
-from genie_env.games.real_env import BadEnvironment
+from genie_env.games.recorded_env import BadEnvironment
 
 _PATIENCE = 5.0  # seconds that a worker may take to close its games
 _FOR_THE_CALLER = (signal.SIGINT, signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from genie_env._core import World
+from genie_env._core import StartBank, World
 from genie_env.envs import validation
+from genie_env.envs.start_bank import BURN_IN, start_bank
 from genie_env.envs.validation import Given
 
 Array = Any
@@ -39,6 +40,7 @@ FamilyValue = bool | int | float | str
 DType = Literal["auto", "float32", "bfloat16"]
 Output = Literal["numpy", "torch"]
 RenderMode = Literal["rgb_array"]
+GivenStarts = str | Path | Sequence[str | Path] | StartBank
 AutoresetName = Literal["NextStep", "NEXT_STEP", "SameStep", "SAME_STEP", "Disabled", "DISABLED"]
 
 
@@ -65,6 +67,9 @@ def keywords(
     reward_fn: StepFunction | None = None,
     termination_fn: StepFunction | None = None,
     render_mode: RenderMode | None = None,
+    starts: GivenStarts | None = None,
+    burn_in: int | None = None,
+    starts_count: int = 256,
     seed: int | None = None,
     family_options: Mapping[str, FamilyValue] = {},
     **others: FamilyValue | None,
@@ -147,6 +152,19 @@ class EnvOptions:
     render_mode: RenderMode | None = None
     """Whether `render` gives pictures."""
 
+    starts: GivenStarts | None = field(default=None, hash=False)
+    """Where episodes begin, those of autoresets included: at random places of recorded episodes, by
+    their directories, or from a `StartBank` that was made before; None: where the world has stored
+    starts. The recordings must be of the world's game."""
+
+    burn_in: int | None = None
+    """With starts: recorded frames that the world follows from each place on before an episode begins;
+    None: 16."""
+
+    starts_count: int = 256
+    """With starts: at most so many places, each of which takes a row's memory
+    (`world.spec.state_bytes_per_row`)."""
+
     seed: int | None = None
     """Row i has the seed `seed + i` until a reset gives it another; None: from the operating
     system."""
@@ -189,6 +207,7 @@ class EnvOptions:
             "autoreset_mode": validation.autoreset_mode(self.autoreset_mode),
             "family_options": _checked_family_options(self.family_options),
         }
+        self._check_starts()
         if self.max_episode_steps is not None:
             steps = validation.integer("max_episode_steps", self.max_episode_steps)
             normal["max_episode_steps"] = 0 if steps == -1 else steps
@@ -196,6 +215,40 @@ class EnvOptions:
             normal["seed"] = validation.seed(self.seed)
         for name, value in normal.items():
             object.__setattr__(self, name, value)
+
+    def _check_starts(self) -> None:
+        given: Any = self.starts
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        expected, words = str | Path, "directories of recorded episodes, or a StartBank"
+        for each in given if several else []:
+            validation.check_type("starts", each, expected, words)
+        if not several:
+            validation.check_type("starts", given, expected | StartBank | None, words)
+        if several and len(given) == 0:
+            raise ValueError("starts is empty, expected directories of recorded episodes")
+        for name, least in (("burn_in", 0), ("starts_count", 1)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            number = validation.integer(name, value)
+            if number < least:
+                raise ValueError(f"{name} is {number}, expected {least} or more")
+            object.__setattr__(self, name, number)
+        if self.burn_in is not None and (given is None or isinstance(given, StartBank)):
+            raise ValueError(
+                f"burn_in is {self.burn_in}, but starts is {given}: it is for starts that are "
+                "recordings"
+            )
+
+    def starts_in(self, world: World) -> StartBank | None:
+        """The states of this world that episodes begin from; None: its stored starts. Raises
+        ValueError where the recordings are not of the world's game."""
+        given = self.starts
+        if given is None or isinstance(given, StartBank):
+            return given
+        directories = list(map(Path, [given] if isinstance(given, str | Path) else given))
+        burn_in = BURN_IN if self.burn_in is None else self.burn_in
+        return start_bank(world, directories, burn_in, self.starts_count)
 
     @property
     def temperature_by_row(self) -> bool:

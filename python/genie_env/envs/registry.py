@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 
@@ -62,32 +63,53 @@ def environment_id(world: str) -> str:
     >>> environment_id("doom-take-cover")
     'genie_env/DoomTakeCover-v0'
     """
+    return f"genie_env/{_in_capitals(world)}-v0"
+
+
+def real_environment_id(world: str) -> str:
+    """The Gymnasium id of the real game of an installed world.
+
+    >>> real_environment_id("car-racing")
+    'genie_env/CarRacingReal-v0'
+    """
+    return f"genie_env/{_in_capitals(world)}Real-v0"
+
+
+def _in_capitals(world: str) -> str:
     words = re.split(r"[^A-Za-z0-9]+", world)
-    return f"genie_env/{''.join(word[:1].upper() + word[1:] for word in words)}-v0"
+    return "".join(word[:1].upper() + word[1:] for word in words)
 
 
 def register_worlds() -> None:
     """Registers every installed world with Gymnasium, under its id, with its own limit of steps.
 
     `gymnasium.make` puts the limit, or the one that it is given, around an environment that has
-    none; `gymnasium.make_vec` gives it to `make_vec`.
+    none; `gymnasium.make_vec` gives it to `make_vec`. Where a world names its real game, that is
+    registered too; it ends its episodes itself.
     """
     for world in installed_worlds():
+        config = _config(world)
+        steps = config.get("max_episode_steps")
         gymnasium.register(
             id=environment_id(world),
             entry_point="genie_env:make_without_limit",
             vector_entry_point="genie_env:make_vec",
-            max_episode_steps=_limit(world),
+            max_episode_steps=steps if type(steps) is int and steps > 0 else None,
             kwargs={"world": world},
         )
+        if "real_game" in config:
+            gymnasium.register(
+                id=real_environment_id(world),
+                entry_point="genie_env:RealEnv",
+                vector_entry_point="genie_env:RealVectorEnv",
+                kwargs={"world": world},
+            )
 
 
-def _limit(world: str) -> int | None:
-    """A world's max_episode_steps; None where its config.json does not say, which loading refuses:
-    a damaged world does not keep the package from being imported."""
+def _config(world: str) -> dict[str, Any]:
+    """A world's config.json; empty where it cannot be read, which loading refuses: a damaged world
+    does not keep the package from being imported."""
     try:
-        config = read_json(find_world(world) / "config.json", {"max_episode_steps": int})
+        return read_json(find_world(world) / "config.json")
     except (OSError, ValueError):
-        return None
-    steps: int = config["max_episode_steps"]
-    return steps if steps > 0 else None
+        return {}

@@ -20,6 +20,13 @@ from genie_env import _core
 from genie_env.envs import validation
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.frame_rate import UNKNOWN_RATE, frames_per_second
+from genie_env.envs.infos import (
+    as_it_is,
+    as_numpy,
+    final_observations,
+    with_masks,
+    zero_elsewhere,
+)
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import (
     Array,
@@ -84,7 +91,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         self.given = given
         """The options as they were given."""
         self._give: Callable[[torch.Tensor], Array] = (
-            _as_it_is if given.output == "torch" else _as_numpy
+            as_it_is if given.output == "torch" else as_numpy
         )
         self._buffers: list[torch.Tensor] = []  # of the last two steps, without copy
         self._stepper: ThreadPoolExecutor | None = None
@@ -106,6 +113,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             termination_fn=self._step_function(
                 "termination_fn", given.termination_fn, validation.boolean
             ),
+            starts=given.starts_in(self.world),
             seed=given.seed,
         )
         self.options = self._env.options
@@ -185,9 +193,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             mask=None if mask is None else validation.boolean("reset_mask", mask),
             frames=None if frames is None else validation.pixels("frames", frames),
             actions=(
-                None
-                if actions is None
-                else validation.actions(actions, self.single_action_space)
+                None if actions is None else validation.actions(actions, self.single_action_space)
             ),
             snapshot=None if snapshot is None else validation.snapshot(snapshot),
             temperature=None if temperature is None else self._temperatures(temperature),
@@ -311,7 +317,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         if self.render_mode is None:
             gymnasium.logger.warn("render does nothing: the render mode is None, not 'rgb_array'")
             return None
-        return tuple(_as_numpy(env.render()))
+        return tuple(as_numpy(env.render()))
 
     def close_extras(self, **kwargs: Any) -> None:
         self._env.close()  # first: it waits for the step under way, and may refuse
@@ -358,11 +364,11 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         if step.latent_distance is not None:
             scores["latent_distance"] = step.latent_distance
         if step.final_observation is None:  # scores are 0 already where a row began
-            infos = self._infos(scores, ~began)
+            infos = with_masks(scores, ~began, give)
         else:
-            infos = self._infos(_where(~began, scores), ~began) | {
-                "final_obs": self._final_observations(step.final_observation, began),
-                "final_info": self._infos(_where(began, scores), began),
+            infos = with_masks(zero_elsewhere(~began, scores), ~began, give) | {
+                "final_obs": final_observations(step.final_observation, began, give),
+                "final_info": with_masks(zero_elsewhere(began, scores), began, give),
                 "_final_obs": give(began.clone()),
                 "_final_info": give(began.clone()),
             }
@@ -373,26 +379,6 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             give(step.truncated),
             infos,
         )
-
-    def _infos(self, scores: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, Any]:
-        """The scores with the mask of these rows (bool [N]), as Gymnasium gives infos."""
-        infos: dict[str, Any] = {}
-        for name, score in scores.items():
-            infos |= {name: self._give(score), f"_{name}": self._give(rows.clone())}
-        return infos
-
-    def _final_observations(self, observations: torch.Tensor, rows: torch.Tensor) -> Array:
-        """As Gymnasium gives them: one object a row, None where no episode ended.
-
-        Torch knows no such arrays: there it is all observations before the rows were reset.
-        """
-        final = self._give(observations)
-        if isinstance(final, torch.Tensor):
-            return final
-        objects = np.full(len(final), None, dtype=object)
-        for row in rows.nonzero().flatten().tolist():
-            objects[row] = final[row]
-        return objects
 
     def _temperatures(self, values: Given) -> torch.Tensor:
         temperature = validation.numbers("temperature", values)
@@ -428,18 +414,6 @@ def make_vec(world: str | Path | _core.World, num_envs: int = 1, **options: Any)
     FormatError for a damaged world directory. It is also the entry point of gymnasium.make_vec.
     """
     return DreamVectorEnv(world, num_envs, **options)
-
-
-def _where(rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: score.where(rows, 0) for name, score in scores.items()}
-
-
-def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor
-
-
-def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    return tensor.cpu().numpy()
 
 
 def _box(spec: _core.TensorSpec) -> gymnasium.spaces.Box:

@@ -21,7 +21,6 @@ from rich.table import Table
 
 from genie_env._core import Option
 from genie_env.agents.dreams import Dreams, derived_seeds
-from genie_env.agents.real_game import real_game
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
 from genie_env.data.midway import Midway
@@ -32,6 +31,7 @@ from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world
 from genie_env.games.base import Game, Score, rounded
+from genie_env.games.real_game import real_game
 
 TEMPERATURES = (0.1, 0.5, 0.75, 1.0, 1.15, 1.3, 1.5)
 HOLE = 1.5

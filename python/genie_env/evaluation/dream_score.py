@@ -58,7 +58,6 @@ def dream_identity(dreams: Dreams, agent: Path, seed: int) -> dict[str, Any]:
         "agent": file_hash(agent),
         "world": dreams.fingerprint,
         "dtype": dreams.world.spec.dtype,
-        "temperature": dreams.temperature,
-        **dreams.options,
+        **dreams.settings,
         "seed": seed,
     }

@@ -16,7 +16,7 @@ from rich.markdown import Markdown
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import AGENT, LOG, ControllerSettings, train_controller
-from genie_env.agents.real_game import agent_player, real_game
+from genie_env.agents.real_play import agent_player
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import track
@@ -27,6 +27,7 @@ from genie_env.evaluation.dream_score import dream_identity, dream_scores
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Score, rounded
+from genie_env.games.real_game import real_game
 
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 FRESH_DREAMS = 512

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import torch
 
+    from genie_env.envs.latent_actions import ActionInference
+
 Options = Mapping[str, bool | int | float | str]
 """The values of a world's options, by name."""
 
@@ -87,6 +89,9 @@ class Family:
     action_codes: Callable[[Path], torch.Tensor] | None = None
     """The codebook of latent actions in a world directory, float32 [actions, dimensions]. None where
     actions are those of the recordings."""
+    infer_actions: Callable[[Path], ActionInference] | None = None
+    """Loads the model in a world directory that infers latent actions from frames; raises ValueError
+    where it has none. None where actions are those of the recordings."""
     frames_alone: bool = False
     """Whether its worlds are learned from frames alone: they pay reward 0 and never terminate."""
     calibrated_option: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genie_env.envs.latent_actions import INFERENCES
 from genie_env.families.base import Family
 from genie_env.families.genie import GENIE
 from genie_env.families.vision_memory import VISION_MEMORY
@@ -17,6 +18,8 @@ def register_family(family: Family) -> None:
             "yours another name"
         )
     _FAMILIES[family.name] = family
+    if family.infer_actions is not None:
+        INFERENCES[family.name] = family.infer_actions
 
 
 def families() -> tuple[Family, ...]:

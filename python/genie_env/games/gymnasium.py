@@ -17,7 +17,7 @@ from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.env_actions import rounded_actions
 from genie_env.games.frames import Preprocessing
-from genie_env.games.real_env import RealEnv, is_image, is_picture
+from genie_env.games.recorded_env import RecordedEnv, is_image, is_picture
 
 FrameSource = Literal["observation", "render"]
 DEFAULT_SIZE: FrameSize = (64, 64)
@@ -42,7 +42,7 @@ class GymnasiumGame(Game):
 
     Frames are the observations where those are colour images (uint8 [H, W, 3]), else what the
     environment renders, or, where it renders nothing, observations that are other pictures (see
-    `real_env.is_picture`). Its actions are called as the environment says, or else by their numbers.
+    `recorded_env.is_picture`). Its actions are called as the environment says, or else by their numbers.
     """
 
     preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(resize=DEFAULT_SIZE))
@@ -75,7 +75,7 @@ class GymnasiumGame(Game):
 
     def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
         env, source = self._make()
-        return RealEnv(
+        return RecordedEnv(
             env,
             self.frame_skip,
             self.frame_size,
@@ -98,7 +98,7 @@ class GymnasiumGame(Game):
         # shows what else it gives, before anything is recorded.
         made, source = self._make()
         try:
-            env = RealEnv(made, 1, None, rendered=source == "render")
+            env = RecordedEnv(made, 1, None, rendered=source == "render")
             frame, _ = env.reset(seed=0)
             env.step(_some_action(env.actions)[0])
             spec, rate = env.spec, env.metadata.get("render_fps")
@@ -161,7 +161,7 @@ class GymnasiumGame(Game):
         """The environment as Gymnasium or the user's function makes it."""
         if self.make_function is not None:
             return _made_by(self.make_function, self.env_args)
-        # RealEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
+        # RecordedEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
         return gymnasium.make(
             self.name, **{"disable_env_checker": True, **self.env_args, **arguments}
         )

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from genie_env.data.video_reader import Video, decode, look_through
 from genie_env.games.frames import resize
-from genie_env.games.real_env import on_black
+from genie_env.games.recorded_env import on_black
 
 
 def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:

@@ -12,6 +12,8 @@ from genie_env.families.genie.costs import genie_costs
 if TYPE_CHECKING:
     import torch
 
+    from genie_env.envs.latent_actions import ActionInference
+
 _COMMANDS = "genie_env.families.genie.commands"
 
 
@@ -30,6 +32,12 @@ def _action_codes(directory: Path) -> torch.Tensor:
     return codes.float()
 
 
+def _infer_actions(directory: Path) -> ActionInference:
+    from genie_env.families.genie.infer_actions import infer_actions
+
+    return infer_actions(directory)
+
+
 GENIE = Family(
     name="genie",
     default_batches=(1, 4, 16, 64),
@@ -37,6 +45,7 @@ GENIE = Family(
     random_world=_random_world,
     random_sizes="T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8",
     action_codes=_action_codes,
+    infer_actions=_infer_actions,
     frames_alone=True,
     commands=(
         Command(

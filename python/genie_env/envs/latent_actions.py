@@ -1,0 +1,35 @@
+"""How the actions of a world that no recording holds are inferred from frames. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from genie_env._core import World
+
+
+@dataclass(frozen=True)
+class ActionInference:
+    """The model that infers a world's latent actions."""
+
+    reach: int
+    """Frames that an action depends on: the one that it led to, and those before."""
+    encode: Callable[[torch.Tensor], torch.Tensor]
+    """Consecutive frames, uint8 [1, T, H, W, 3], to the actions between them, int64 [1, T - 1]."""
+
+
+INFERENCES: dict[str, Callable[[Path], ActionInference]] = {}
+"""By family, what loads the model of a world directory; raises ValueError where it has none. Filled
+where families are registered, so that this room needs no family."""
+
+
+def action_inference(world: World) -> ActionInference | None:
+    """None where a world's actions are those of its recordings. Raises ValueError where they are
+    latent, and nothing infers them."""
+    load = INFERENCES.get(world.spec.family)
+    return None if load is None else load(Path(world.directory))
