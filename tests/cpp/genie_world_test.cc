@@ -212,7 +212,8 @@ TEST_F(GenieWorldTest, PassesAndOrderThatCannotBe) {
   EXPECT_EQ(refusal({{"order", "luck"}}),
             "option 'order'" + of + "\"luck\", expected \"confidence\" or \"random\"");
   EXPECT_EQ(refusal({{"termination", "sampled"}}),
-            "random-genie (genie) has no option 'termination'; it has: passes, order");
+            "option 'termination' was given, but no episode of the world \"random-genie\" ever "
+            "terminates, as in its recordings: leave it out");
 }
 
 TEST_F(GenieWorldTest, ReadsVersionTwoOfTheConfig) {

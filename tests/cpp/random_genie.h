@@ -76,7 +76,8 @@ struct GenieScene : RandomGenie {
             .kv_cache = cache(kDynamics.blocks, kDynamics.window - 1, kDynamics.block.width),
             .encoder_time = at::zeros({rows}, numbers),
             .encoder_kv_cache =
-                cache(kTokenizer.encoder_blocks, kTokenizer.window - 1, kTokenizer.block.width)};
+                cache(kTokenizer.encoder_blocks, kTokenizer.window - 1, kTokenizer.block.width),
+            .features = at::zeros({rows, kDynamics.features()}, numbers.dtype(at::kFloat))};
   }
 };
 
