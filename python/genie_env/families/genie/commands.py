@@ -64,16 +64,8 @@ def freeze_heads_command(
         typer.Option(help="run directory of `train heads`, which names the world it was trained for"),
     ],
     out: OutOption,
-    world: Annotated[
-        str | None,
-        typer.Option(
-            help="that world, where it has another place now: an installed world's name, or a world "
-            "directory",
-            path_type=str,
-        ),
-    ] = None,
     name: NameOption = None,
     termination: TerminationOption = "sampled",
 ) -> None:
     """Freeze a genie world together with heads into a new world directory, which has rewards."""
-    freeze_heads.freeze_heads(heads, out, world, name, termination)
+    freeze_heads.freeze_heads(heads, out, name, termination)

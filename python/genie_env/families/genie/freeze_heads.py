@@ -45,26 +45,25 @@ CALIBRATED_AT_ONCE = 4096
 def freeze_heads(
     heads: Path,
     out: Path,
-    world: str | Path | None = None,
     name: str | None = None,
     termination: str = "sampled",
 ) -> None:
     """Writes the world that the run directory `heads` was trained for, with these heads, into `out`.
 
-    world: where it is now; where the run says unless given. `termination`: "sampled" or
-    "thresholded". Raises ValueError where the run is unfinished or damaged, or another world is
-    there; `out` is then as it was.
+    `termination`: "sampled" or "thresholded". Raises ValueError where the run is unfinished or
+    damaged, or another world is now where that one was; `out` is then as it was.
     """
     check_choice("genie", "termination", termination)
     learned = provenance(heads, HEADS)
     settings = learned["settings"]
-    follower = load_follower(find_world(settings["world"] if world is None else world))
+    follower = load_follower(find_world(settings["world"]))
     spec, directory = follower.spec, follower.directory
     if spec.fingerprint != settings["fingerprint"]:
         raise ValueError(
             f"{heads} was trained for another world (fingerprint {settings['fingerprint'][:12]}) than "
-            f"{spec.name} in {directory} ({spec.fingerprint[:12]}): its features mean something else; "
-            "give that world as --world, or run `train heads` again into another --out"
+            f"{spec.name}, which is now in {directory} ({spec.fingerprint[:12]}) and whose features "
+            "mean something else: put that world there again, or run `train heads` again into another "
+            "--out"
         )
     if out.resolve() == directory.resolve():
         raise ValueError(f"{out} holds the world that the heads read: give another --out")
