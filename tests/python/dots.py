@@ -76,7 +76,9 @@ def record_dots(
 def dots_world(directory: Path, data: Path) -> Path:
     """Trains and freezes a genie world of the recordings `data`."""
     runs, out = directory / "runs", directory / "world"
-    train_tokenizer([data], runs / "tokenizer", **SMALL, **SIZES, **BLOCKS, clip=4, codes=20, patch=4)
+    train_tokenizer(
+        [data], runs / "tokenizer", **SMALL, **SIZES, **BLOCKS, clip=4, codes=20, patch=4
+    )
     train_latent_actions([data], runs / "actions", **SMALL, **SIZES, **BLOCKS, clip=4, patch=4)
     codes = {"tokenizer": runs / "tokenizer", "latent_actions": runs / "actions"}
     train_dynamics([data], out=runs / "dynamics", blocks=2, **codes, **SMALL, **SIZES)

@@ -148,7 +148,9 @@ def test_loss_gradients_and_outputs(kind: tuple[bool, bool, bool]) -> None:
     with torch.no_grad():
         reward_logits, logits = reference.judge(batch)
     if terminates:
-        torch.testing.assert_close(found["termination_logits"].double(), logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            found["termination_logits"].double(), logits, rtol=1e-4, atol=1e-5
+        )
         alarms = logits > 0
         counted = batch["followed"] > 0 if judges else torch.ones(50, dtype=torch.bool)
         deaths = counted & (batch["terminations"] > 0)
@@ -181,9 +183,7 @@ def test_a_network_that_cannot_be_and_batches_that_cannot() -> None:
 
 
 @pytest.mark.parametrize("positions", [12, 15])  # 3 x 4 and 3 x 5 patches
-def test_features_are_what_the_dynamics_make_of_the_history(
-    positions: int, tmp_path: Path
-) -> None:
+def test_features_are_what_the_dynamics_make_of_the_history(positions: int, tmp_path: Path) -> None:
     sizes = GenieSizes(T=3, S=positions, d=16, blocks=3, heads=2, codes=20, K=2)
     directory = random_genie_world(tmp_path / "world", sizes)
     weights = {n: w.double() for n, w in load_file(directory / "model.safetensors").items()}
@@ -200,7 +200,9 @@ def test_features_are_what_the_dynamics_make_of_the_history(
     seen = [world.observe(state, "features")]
     for step in range(1, 7):  # the window is 3 frames
         taken.append(torch.tensor([step % 6, 2]))
-        seen.append(world.step(state, taken[-1], torch.ones(2), counters(step), "features").observation)
+        seen.append(
+            world.step(state, taken[-1], torch.ones(2), counters(step), "features").observation
+        )
         tokens.append(world.observe(state, "tokens"))
     x = plain.embed(torch.stack(tokens, 1), torch.stack(taken, 1))
     mask = torch.ones(7, 7).tril().bool() & torch.ones(7, 7).triu(-2).bool()
@@ -334,7 +336,9 @@ def test_a_world_with_heads_pays_and_ends(judging: Path, world: Path, heads: Pat
     old, new = (load_file(each / "model.safetensors") for each in (world, judging))
     assert all(torch.equal(old[name], new[name]) for name in old)
     assert {name for name in new if name not in old} == {
-        f"heads.outcome.{layer}.{kind}" for layer in ("units", "output") for kind in ("weight", "bias")
+        f"heads.outcome.{layer}.{kind}"
+        for layer in ("units", "output")
+        for kind in ("weight", "bias")
     }
 
     env = genie_env.make_vec(judging, 64, observation="features", seed=1)
@@ -402,9 +406,17 @@ TRAIN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"frame_skip": 2}, {}, r'"frame_skip" is 2, but a step of the world world stands for 1'),
     ({"episodes": 19}, {}, "has 19, and none of them is held out, as every 20th of a directory is"),
     ({}, {"batch": 4096}, r"have \d+ steps, but one batch takes 4,096"),
-    ({"episodes": 301}, {}, "hold 301 episodes, .* at most 300: give --episodes 300 to take the first"),
+    (
+        {"episodes": 301},
+        {},
+        "hold 301 episodes, .* at most 300: give --episodes 300 to take the first",
+    ),
     ({}, {"episodes": 41}, "--episodes is 41, but the recordings hold 40"),
-    ({"pays": False, "ends": False}, {}, "there is nothing to learn: .* reward of 0, and no episode"),
+    (
+        {"pays": False, "ends": False},
+        {},
+        "there is nothing to learn: .* reward of 0, and no episode",
+    ),
     ({}, {"world": "doom-take-cover"}, "has no observation 'features' that heads could learn on"),
 ]
 
@@ -466,5 +478,6 @@ def test_a_random_world_with_heads(tmp_path: Path) -> None:
     assert np.std([each[1] for each in seen]) > 0
     assert 0 < np.mean([each[2] for each in seen]) < 0.2
     with pytest.raises(ValueError, match="judges is 2, expected 0 or 1"):
-        random_genie_world(tmp_path / "no", GenieSizes.parse("T=3,S=1,d=2,blocks=1,heads=1,codes=2,K=1,judges=2"))
-
+        random_genie_world(
+            tmp_path / "no", GenieSizes.parse("T=3,S=1,d=2,blocks=1,heads=1,codes=2,K=1,judges=2")
+        )

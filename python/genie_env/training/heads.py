@@ -119,9 +119,7 @@ def labelled_steps(
     model = load_latent_actions(run, device)
     bf16 = read_settings(run, LATENT_ACTIONS)["dtype"] == "bfloat16"
     codes = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
-    features = [
-        followed_features(part, world, own) for part, own in zip(parts, codes, strict=True)
-    ]
+    features = [followed_features(part, world, own) for part, own in zip(parts, codes, strict=True)]
     actions = codes_of_steps(parts, codes)
     trained, unseen = (
         LabelledSteps(parts, features, actions, held_out_part=part) for part in (False, True)

@@ -195,7 +195,9 @@ def codes_of_steps(
     One that no recorded frame follows cannot be inferred. It is drawn from those of the steps whose
     recorded action is the same (or nearest): taking the likeliest would make it a sign of the end.
     """
-    steps = [all_codes[part.shown].astype(np.int64) for part, all_codes in zip(parts, codes, strict=True)]
+    steps = [
+        all_codes[part.shown].astype(np.int64) for part, all_codes in zip(parts, codes, strict=True)
+    ]
     followed = np.concatenate([part.followed for part in parts])
     recorded = np.concatenate([_numbers(part) for part in parts])
     known, inferred = recorded[followed], np.concatenate(steps)[followed]

@@ -32,7 +32,13 @@ from genie_env.families.world_files import (
     world_name,
     write_world,
 )
-from genie_env.training.heads import HEADS, HELD_OUT_BATCHES, labelled_steps, load_follower, make_heads
+from genie_env.training.heads import (
+    HEADS,
+    HELD_OUT_BATCHES,
+    labelled_steps,
+    load_follower,
+    make_heads,
+)
 from genie_env.training.labelled import LabelledSteps, labelled_parts
 from genie_env.training.latent_actions import LATENT_ACTIONS, LATENT_ACTIONS_FOLDER
 from genie_env.training.outcomes import SHARES
@@ -92,9 +98,7 @@ def freeze_heads(
                 "name": world_name(out, name),
                 "reward": reward_config(settings["rewards"], settings["reward_per_step"]),
                 "termination": termination if settings["termination"] else "never",
-                "termination_reads": (
-                    "next_frame" if settings["judges_termination"] else "action"
-                ),
+                "termination_reads": ("next_frame" if settings["judges_termination"] else "action"),
                 "training": training,
             },
             {**of_world, **prefixed("heads", weights)},
