@@ -10,6 +10,8 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -149,6 +151,18 @@ TEST_F(GenieWithHeads, DreamsTheSameFramesAsWithout) {
   EXPECT_TRUE(at::equal(StepOnce(*with).after, StepOnce(*without).after));
   EXPECT_TRUE(at::equal(StepOnce(*with).step.surprise, StepOnce(*without).step.surprise));
   EXPECT_NE(with->spec().fingerprint, without->spec().fingerprint);
+}
+
+TEST_F(GenieWithHeads, FeaturesThatAreNoNumbersShowInTheSurprise) {
+  const auto world = World::Load(WriteJudgingGenie(directory_.path()));
+  WorldState state = world->MakeState(2);
+  world->Begin(state, at::ones({2}, at::kBool), {}, Counters(0));
+  const size_t last = state.fields().size() - 1;
+  ASSERT_EQ(state.fields()[last].name, "features");
+  at::Tensor(state[last])[1].fill_(std::numeric_limits<float>::quiet_NaN());
+  const WorldStep step = world->Step(state, Actions(), at::ones({2}), Counters(1), "features");
+  EXPECT_TRUE(std::isfinite(step.surprise[0].item<float>()));
+  EXPECT_FALSE(std::isfinite(step.surprise[1].item<float>()));
 }
 
 TEST_F(GenieWithHeads, WhatIsNotLearnedIsAsTheConfigSays) {

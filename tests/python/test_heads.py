@@ -23,6 +23,7 @@ from genie_env._core import EpisodeStore, Heads, RowCounters, Trainer, World
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
 from genie_env.families.genie.commands import freeze_heads_command, train_heads
+from genie_env.families.genie.costs import genie_costs
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 from genie_env.families.world_files import part
 from genie_env.training.heads import labelled_steps, load_follower
@@ -477,6 +478,11 @@ def test_a_random_world_with_heads(tmp_path: Path) -> None:
     seen = [env.step(env.action_space.sample()) for _ in range(30)]
     assert np.std([each[1] for each in seen]) > 0
     assert 0 < np.mean([each[2] for each in seen]) < 0.2
+    config = json.loads((directory / "config.json").read_text())
+    added = [each for each in genie_costs(config, {}).step if each.layer.startswith("outcome")]
+    # The features of two frames, 6 actions; 63 bins and the termination.
+    shapes = [(each.rows, each.inner, each.outer) for each in added]
+    assert shapes == [(1, 4 * 32 + 6 + 4 * 32, 256), (1, 256, 64)]
     with pytest.raises(ValueError, match="judges is 2, expected 0 or 1"):
         random_genie_world(
             tmp_path / "no", GenieSizes.parse("T=3,S=1,d=2,blocks=1,heads=1,codes=2,K=1,judges=2")

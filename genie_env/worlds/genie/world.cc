@@ -358,12 +358,16 @@ class GenieWorld final : public World {
     HeadsOutcome judged;
     if (heads_ != nullptr) judged = heads_->Judge(before, actions, state[kFeatures]);
     const at::Tensor& logit = judged.termination_logit;
+    // Not finite where features, before or after, are not.
+    at::Tensor shown = surprise + 0 * state[kFeatures].sum(1);
+    if (judged.reward.defined()) shown += 0 * judged.reward;
+    if (logit.defined()) shown += 0 * logit;
     return {.reward = judged.reward.defined()
                           ? judged.reward
                           : at::full_like(surprise, config_.outcome.reward_per_step),
             .terminated = logit.defined() ? Terminated(config_.outcome.termination, logit, rng)
                                           : at::zeros_like(surprise, at::kBool),
-            .surprise = surprise,
+            .surprise = shown,
             .observation = ObservationOf(state, observation.kind, std::nullopt, observation.out)};
   }
 

@@ -65,7 +65,7 @@ class HeadsSettings(TrainingSettings):
     world: Annotated[
         str, typer.Option(help="an installed world's name, or a world directory", path_type=str)
     ]
-    steps: Steps = 3000
+    steps: Steps = 1000
     batch: Annotated[int, typer.Option(help="steps of play per batch", min=1, max=65_536)] = 512
     learning_rate: LearningRate = 3e-4
     episodes: Annotated[
