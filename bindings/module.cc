@@ -5,6 +5,7 @@ namespace genie_env {
 void InitBuildInfo(pybind11::module_& m);
 void InitError(pybind11::module_& m);
 void InitDynamics(pybind11::module_& m);
+void InitHeads(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
 void InitFile(pybind11::module_& m);
 void InitLatentAction(pybind11::module_& m);
@@ -34,6 +35,7 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitTokenizer(m);
   genie_env::InitLatentAction(m);
   genie_env::InitDynamics(m);
+  genie_env::InitHeads(m);
   genie_env::InitMaskGit(m);
   genie_env::InitWorld(m);
   genie_env::InitSnapshot(m);

@@ -107,6 +107,8 @@ class JsonFields {
     return value.get<std::vector<int64_t>>();
   }
 
+  bool Has(const char* name) const { return object_.contains(name); }
+
   /// Whether the field is this text.
   bool Is(const char* name, const char* text) const { return Value(name) == text; }
 

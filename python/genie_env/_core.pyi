@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Heads', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -371,6 +371,28 @@ class Dynamics(Model):
         """
         The value of a masked token.
         """
+class Heads(Model):
+    """
+    What latent actions bring in a world of Genie: reward and termination, judged on the features of its
+    frozen dynamics before and after an action.
+    
+    `rewards`: the smallest and the largest, where they are learned; `termination`: whether terminations
+    are, and `judges_termination` whether by the next frame too.
+    """
+    def __init__(self, *, features: typing.SupportsInt = 768, actions: typing.SupportsInt = 6, rewards: tuple[typing.SupportsFloat, typing.SupportsFloat] | None = None, termination: bool = False, judges_termination: bool = False, seed: typing.SupportsInt = 0) -> None:
+        ...
+    def judge(self, before: torch.Tensor, actions: torch.Tensor, after: torch.Tensor) -> dict[str, torch.Tensor]:
+        """
+        before, after: float32 [N, features], of the frame that an action was taken on and of the next;
+        actions: int64 [N]. Returns what is learned of "rewards" (expected) and "termination_logits" (trained
+        with a higher weight of terminations, so their probabilities are too high): float32 [N] each.
+        """
+    @property
+    def actions(self) -> int:
+        ...
+    @property
+    def features(self) -> int:
+        ...
 class OptionSpec:
     """
     What an option of a world family may be.

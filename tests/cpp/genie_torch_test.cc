@@ -28,6 +28,7 @@ void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& wh
   EXPECT_TRUE(at::equal(a.encoder_time, b.encoder_time.cpu())) << when;
   EXPECT_TRUE(at::allclose(a.kv_cache, b.kv_cache.cpu(), 1e-4, 1e-4)) << when;
   EXPECT_TRUE(at::allclose(a.encoder_kv_cache, b.encoder_kv_cache.cpu(), 1e-4, 1e-4)) << when;
+  EXPECT_TRUE(at::allclose(a.features, b.features.cpu(), 1e-4, 1e-4)) << when;
 }
 
 /// Rows begin again now and then, from tokens or from frames; between that they dream, or are

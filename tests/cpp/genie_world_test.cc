@@ -71,6 +71,12 @@ TEST_F(GenieWorldTest, Conforms) {
   if (CanPackBf16()) CheckWorld(*World::Load(path_, {.dtype = "bfloat16"}));
 }
 
+TEST_F(GenieWorldTest, ConformsWithHeads) {
+  CheckWorld(*World::Load(WriteJudgingGenie(path_), {.dtype = "float32"}), 1e-4);
+  const auto path = WriteJudgingGenie(directory_.path() / "action", false);
+  if (CanPackBf16()) CheckWorld(*World::Load(path, {.dtype = "bfloat16"}));
+}
+
 TEST_F(GenieWorldTest, ConformsOnTheGpu) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
   const auto gpu = World::Load(path_, {.device = "cuda", .dtype = "float32"});
@@ -212,7 +218,8 @@ TEST_F(GenieWorldTest, PassesAndOrderThatCannotBe) {
   EXPECT_EQ(refusal({{"order", "luck"}}),
             "option 'order'" + of + "\"luck\", expected \"confidence\" or \"random\"");
   EXPECT_EQ(refusal({{"termination", "sampled"}}),
-            "random-genie (genie) has no option 'termination'; it has: passes, order");
+            "option 'termination' was given, but no episode of the world \"random-genie\" ever "
+            "terminates, as in its recordings: leave it out");
 }
 
 TEST_F(GenieWorldTest, ReadsVersionTwoOfTheConfig) {

@@ -8,6 +8,7 @@
 
 #include "files.h"
 #include "genie_env/models/genie/dynamics.h"
+#include "genie_env/models/genie/heads.h"
 #include "genie_env/models/genie/tokenizer.h"
 #include "genie_env/worlds/genie/frozen_genie.h"
 #include "random_world.h"
@@ -76,7 +77,8 @@ struct GenieScene : RandomGenie {
             .kv_cache = cache(kDynamics.blocks, kDynamics.window - 1, kDynamics.block.width),
             .encoder_time = at::zeros({rows}, numbers),
             .encoder_kv_cache =
-                cache(kTokenizer.encoder_blocks, kTokenizer.window - 1, kTokenizer.block.width)};
+                cache(kTokenizer.encoder_blocks, kTokenizer.window - 1, kTokenizer.block.width),
+            .features = at::zeros({rows, kDynamics.features()}, numbers.dtype(at::kFloat))};
   }
 };
 
@@ -103,15 +105,65 @@ inline TensorMap RandomGenieWeights() {
   return weights;
 }
 
+/// Of heads that judge rewards from -3 to 2, and terminations.
+inline HeadsSizes RandomHeads(bool judges_termination) {
+  return {.features = RandomGenie::kDynamics.features(),
+          .actions = RandomGenie::kActions,
+          .reward = true,
+          .termination = true,
+          .judges_termination = judges_termination};
+}
+
+/// Their parameters, three times as large as training begins with.
+inline TensorMap RandomHeadsWeights(bool judges_termination) {
+  TensorMap weights;
+  const Heads heads(RandomHeads(judges_termination), RewardRange{.low = -3, .high = 2}, 5);
+  for (const auto& [name, parameter] : ParametersOf(heads)) {
+    weights.emplace(name, (parameter * 3).detach());
+  }
+  return weights;
+}
+
+/// The fields of a config that say so.
+inline std::string HeadsConfig(bool judges_termination) {
+  return std::string(R"("reward": {"type": "learned", "low": -3, "high": 2},
+ "termination": "sampled", "termination_reads": ")") +
+         (judges_termination ? "next_frame" : "action") + "\",\n ";
+}
+
+/// A config like kRandomGenieConfig of format version 3, with these fields.
+inline std::string ThirdGenieConfig(const std::string& fields) {
+  std::string config = kRandomGenieConfig;
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    config.replace(config.find(from), from.size(), to);
+  };
+  replace(R"("format_version": 1)", R"("format_version": 3)");
+  replace(R"("band")", R"("window")");
+  replace(R"("band")", R"("window")");
+  replace(R"("frame_skip")", fields + R"("frame_skip")");
+  return config;
+}
+
 /// Writes it as a world with 7 starts into `directory`; returns it.
-inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& directory) {
+inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& directory,
+                                              const std::string& config = kRandomGenieConfig,
+                                              const TensorMap& heads = {}) {
   std::filesystem::create_directories(directory);
-  WriteBytes(directory / "config.json", kRandomGenieConfig);
-  WriteTensors(directory / "model.safetensors", RandomGenieWeights());
+  TensorMap weights = RandomGenieWeights();
+  for (const auto& [name, weight] : heads) weights.emplace("heads." + name, weight);
+  WriteBytes(directory / "config.json", config);
+  WriteTensors(directory / "model.safetensors", weights);
   WriteTensors(
       directory / "starts.safetensors",
       {{"tokens", RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes)}});
   return directory;
+}
+
+/// The same with heads.
+inline std::filesystem::path WriteJudgingGenie(const std::filesystem::path& directory,
+                                               bool judges_termination = true) {
+  return WriteRandomGenie(directory, ThirdGenieConfig(HeadsConfig(judges_termination)),
+                          RandomHeadsWeights(judges_termination));
 }
 
 }  // namespace genie_env

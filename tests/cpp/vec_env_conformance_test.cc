@@ -31,6 +31,7 @@ TEST_P(VecEnvConforms, InWorldsWithActionsInABoxAndLearnedRewards) {
                          JudgingKind()));
 }
 TEST_P(VecEnvConforms, InWorldsOfGenie) { Check(WriteRandomGenie(directory_.path())); }
+TEST_P(VecEnvConforms, InWorldsOfGenieWithHeads) { Check(WriteJudgingGenie(directory_.path())); }
 
 TEST(VecEnv, ConformsInWorldsOfGenieOnTheGpu) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";

@@ -19,7 +19,7 @@ compile=(clang++ -std=c++20 -g -O1 -fsanitize=address,undefined -fno-sanitize-re
   -I. ${headers:+-isystem "$headers"})
 # What reads files, and nothing that needs LibTorch.
 printf '%s\n' genie_env/{core,io,data}/*.cc genie_env/models/genie/sizes.cc \
-  genie_env/worlds/{action_config,world_directory}.cc genie_env/worlds/*/config.cc |
+  genie_env/worlds/{action_config,outcome_config,world_directory}.cc genie_env/worlds/*/config.cc |
   xargs -P "$(nproc)" -I{} sh -c \
     'source=$1 objects=$2; shift 2; "$@" -c "$source" -o "$objects/$(echo "$source" | tr / _).o"' \
     compile {} "$objects" "${compile[@]}" -fsanitize=fuzzer-no-link

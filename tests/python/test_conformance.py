@@ -34,12 +34,12 @@ ALL = NEXT, SAME, DISABLED = (
     AutoresetMode.SAME_STEP,
     AutoresetMode.DISABLED,
 )
-GENIE = GenieSizes(T=3, S=36, d=32, blocks=1, heads=2, codes=32, K=2)
+GENIE = GenieSizes(T=3, S=36, d=32, blocks=1, heads=2, codes=32, K=2, judges=1)
 
 
 @pytest.fixture(scope="module", params=["doom", "genie"])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped world of Doom, and a small one of the other family."""
+    """The shipped world of Doom, and a small one of the other family, with learned rewards."""
     if request.param == "doom":
         return find_world("doom-take-cover")
     return random_genie_world(tmp_path_factory.mktemp("genie") / "world", GENIE)

@@ -125,9 +125,9 @@ def test_blind_policies_take_no_memory_for_steps_that_are_not_played(tmp_path: P
 def test_the_default_observation_is_one_that_a_controller_reads(world: Path) -> None:
     assert Dreams.load(world).observation == "zch"
     genie = Dreams.load("doom-genie")
-    assert (genie.observation, genie.features) == ("latents", {"latents": 512})
+    assert (genie.observation, genie.features) == ("latents", {"latents": 512, "features": 768})
     tokens = Dreams.load("doom-genie", observation="tokens")
-    with pytest.raises(ValueError, match="'tokens', expected a vector of floats, of latents; `gen"):
+    with pytest.raises(ValueError, match="'tokens', expected a vector of floats, of latents, features; "):
         train_controller(tokens, SETTINGS)
     zero = Controllers(genie.actions, torch.zeros(1, 6, 512), torch.tensor([0, 0]))
     env = _core.VecEnv(genie.world, num_envs=2, observation=genie.observation)

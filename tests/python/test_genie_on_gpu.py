@@ -24,7 +24,7 @@ ROWS = 3
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    sizes = GenieSizes.parse("T=4,S=12,d=64,blocks=3,heads=2,codes=50,K=4")
+    sizes = GenieSizes.parse("T=4,S=12,d=64,blocks=3,heads=2,codes=50,K=4,judges=1")
     return random_genie_world(tmp_path / "world", sizes)
 
 

@@ -30,7 +30,9 @@ from genie_env.agents.controller import LinearController
 from genie_env.cli.app import APP, LazyCommand
 from genie_env.data import workers
 from genie_env.families.genie.commands import (
+    freeze_genie,
     train_dynamics,
+    train_heads,
     train_latent_actions,
     train_tokenizer,
 )
@@ -50,11 +52,13 @@ LINES = {
     "train latent-actions": f"{RUNS} --batch 2 --width 8 --heads 2 --clip 4",
     "train dynamics": f"{RUNS} --tokenizer {{runs}}/tokenizer --latent-actions {{runs}}/actions "
     "--batch 2 --width 8 --heads 2 --clip 4 --window 3",
+    "train heads": f"{RUNS} --world {{runs}}/world --batch 2",
     "train controller": "--world {world} --out {out} --starts {data} --burn-in 2",
     "train ppo": "--world {world} --out {out} --starts {data} --burn-in 2",
     "map-actions": "--latent-actions {runs}/actions --data {data} --out {out} --labelled 20",
     "freeze vision-memory": "--vision {runs}/vision --memory {runs}/memory --out {out}",
     "freeze genie": "--dynamics {runs}/dynamics --out {out}",
+    "freeze heads": "--heads {runs}/heads --out {out}",
     "dream": "--world {world} --out {out}",
     "calibrate": "--world {world} --out {out}",
     "outcomes": "--world {world} --data {data} --out {out} --windows 4 --horizon 2",
@@ -163,6 +167,8 @@ def places(random_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plac
     train_latent_actions(out=runs / "actions", **sizes, **blocks, **small)
     codes = {"tokenizer": runs / "tokenizer", "latent_actions": runs / "actions"}
     train_dynamics(out=runs / "dynamics", blocks=1, window=3, **codes, **sizes, **small)
+    freeze_genie(runs / "dynamics", runs / "world")
+    train_heads(out=runs / "heads", world=str(runs / "world"), **small)
     spec = _core.World.load(random_world).spec
     features = spec.observations[0].shape[0]
     agent = folder / "agent.safetensors"
@@ -293,11 +299,13 @@ PROCESSES = {
     "train tokenizer": f"{RUNS} --batch 2 --clip 4 {HUGE} --encoder-blocks 64",
     "train latent-actions": f"{RUNS} --batch 2 --clip 4 {HUGE} --encoder-blocks 64",
     "train dynamics": f"{LINES['train dynamics']} {HUGE} --blocks 64",
+    "train heads": f"{LINES['train heads']} --batch 65536",
     "train controller": f"{LINES['train controller']} --dreams 1000000",
     "train ppo": f"{LINES['train ppo']} --observation smell",
     "map-actions": f"{LINES['map-actions']} --labelled 1000000000",
     "freeze vision-memory": f"{LINES['freeze vision-memory']} --temperature nan",
     "freeze genie": f"{LINES['freeze genie']} --passes 64",
+    "freeze heads": f"{LINES['freeze heads']} --termination soon",
     "dream": f"{LINES['dream']} --picture {{file}}",
     "calibrate": f"{LINES['calibrate']} --dreams 1000000",
     "outcomes": f"{LINES['outcomes']} --seed -1",

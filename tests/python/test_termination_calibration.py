@@ -9,7 +9,7 @@ import torch
 from test_nn_reference import memory_batch, plain_memory
 
 from genie_env._core import Memory, Trainer
-from genie_env.families.vision_memory.termination_calibration import (
+from genie_env.families.termination_calibration import (
     TerminationCalibration,
     fit_calibration,
 )
@@ -55,7 +55,7 @@ def test_calibrated_weights_give_the_scaled_logit_and_the_same_frames() -> None:
     trainer = Trainer(memory, seed=3)
     before = memory.judge_windows(batch, noise_step=5)["termination_logits"]
     nll = trainer.evaluate(batch, 5)["nll"]
-    trainer.load_weights(TerminationCalibration(0.7, -2.0).apply(trainer.weights(), False))
+    trainer.load_weights(TerminationCalibration(0.7, -2.0).apply(trainer.weights(), ["output"]))
     after = memory.judge_windows(batch, noise_step=5)["termination_logits"]
     torch.testing.assert_close(after, 0.7 * before - 2)
     assert trainer.evaluate(batch, 5)["nll"] == nll

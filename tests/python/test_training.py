@@ -36,7 +36,8 @@ from genie_env.families.vision_memory.commands import (
 from genie_env.training import loop as training_loop
 from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.loop import Schedule, together, train
-from genie_env.training.memory import SHARES, Outcomes, encoded_stores
+from genie_env.training.memory import encoded_stores
+from genie_env.training.outcomes import SHARES, Outcomes
 from genie_env.training.runs import read_checkpoint, read_reports, with_todays_names
 from genie_env.training.vision import load_vision
 

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "genie_env/models/layers/outcome_sizes.h"
+
 // Sizes of the three networks of Genie (Bruce et al. 2024), without LibTorch: a world's
 // configuration can be read, and refused, by itself.
 
@@ -57,6 +59,30 @@ struct DynamicsSizes {
   int64_t blocks = 4;
   int64_t window = 16;  ///< attention window in frames, the current included
   int64_t passes = 4;   ///< the most MaskGIT passes a frame in sampling; sets the mask ratios
+
+  /// Numbers of a frame's features (worlds/genie/frozen_genie.h).
+  int64_t features() const { return kFeatureAreas * block.width; }
+  static constexpr int64_t kFeatureAreas = 4;  ///< quarters of the frame
+};
+
+/// Of the heads that judge reward and termination on the features of the dynamics.
+struct HeadsSizes {
+  int64_t features = 768;           ///< DynamicsSizes::features()
+  int64_t actions = 6;              ///< latent actions
+  bool reward = false;              ///< whether rewards are learned
+  bool termination = false;         ///< whether terminations are
+  bool judges_termination = false;  ///< whether by the next frame too
+
+  /// Of the head that reads the next frame too.
+  OutcomeSizes outcome() const {
+    return {.reward = reward, .termination = termination && judges_termination};
+  }
+  /// Of the head that does not.
+  OutcomeSizes ending() const {
+    return {.reward = false, .termination = termination && !judges_termination};
+  }
+  int64_t outcome_inputs() const { return ending_inputs() + features; }
+  int64_t ending_inputs() const { return features + actions; }
 };
 
 }  // namespace genie_env

@@ -7,6 +7,9 @@
 #include <ATen/ops/softmax.h>
 
 #include <cmath>
+#include <stdexcept>
+
+#include "genie_env/core/text.h"
 
 namespace genie_env {
 namespace {
@@ -18,6 +21,11 @@ double Symexp(double x) { return std::copysign(std::expm1(std::abs(x)), x); }
 }  // namespace
 
 at::Tensor RewardBins(const RewardRange& range) {
+  if (!(std::isfinite(range.low) && std::isfinite(range.high) && range.low < range.high)) {
+    throw std::invalid_argument("rewards from " + NumberText(range.low) + " to " +
+                                NumberText(range.high) +
+                                " were given, expected finite numbers, the second above the first");
+  }
   at::Tensor bins = at::empty({kRewardBins}, at::kFloat);
   float* bin = bins.mutable_data_ptr<float>();
   const double first = Symlog(range.low), last = Symlog(range.high);

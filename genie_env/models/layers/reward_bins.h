@@ -13,7 +13,7 @@
 namespace genie_env {
 
 /// The rewards that the bins stand for, in order: float32 [kRewardBins], on the CPU. The first is
-/// range.low, the last range.high.
+/// range.low, the last range.high. Throws std::invalid_argument unless the range is one.
 at::Tensor RewardBins(const RewardRange& range);
 
 /// The mean of the bins (RewardBins) under logits [..., kRewardBins], float32: [...].

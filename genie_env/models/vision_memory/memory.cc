@@ -1,9 +1,7 @@
 #include "genie_env/models/vision_memory/memory.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/lstm.h>
 #include <ATen/ops/ones.h>
@@ -16,7 +14,7 @@
 #include <vector>
 
 #include "genie_env/core/limits.h"
-#include "genie_env/core/text.h"
+#include "genie_env/models/layers/termination_loss.h"
 #include "genie_env/models/vision_memory/mixture.h"
 #include "genie_env/tensor/check_tensor.h"
 
@@ -29,13 +27,6 @@ MemorySizes CheckedSizes(const MemorySizes& sizes) {
   CheckSize("components", sizes.components, kMaxComponents);
   CheckSize("actions", sizes.actions, kMaxActions);
   return sizes;
-}
-
-void CheckRange(const RewardRange& range) {
-  if (std::isfinite(range.low) && std::isfinite(range.high) && range.low < range.high) return;
-  throw std::invalid_argument("rewards from " + NumberText(range.low) + " to " +
-                              NumberText(range.high) +
-                              " were given, expected finite numbers, the second above the first");
 }
 
 }  // namespace
@@ -53,14 +44,11 @@ Memory::Memory(MemorySizes sizes, uint64_t seed, std::optional<RewardRange> rewa
   output_ = register_module(
       "output", std::make_shared<Affine>(std::vector<int64_t>{sizes.output(), sizes.hidden},
                                          sizes.output(), sizes.hidden, seed, 2));
-  if (rewards) {
-    CheckRange(*rewards);
-    reward_bins_ = RewardBins(*rewards);
-  }
+  if (rewards) reward_bins_ = RewardBins(*rewards);
   const OutcomeSizes outcome{.reward = rewards.has_value(), .termination = judges_termination};
   if (!outcome.any()) return;
   outcome_ = register_module(
-      "outcome", std::make_shared<Outcome>(outcome, sizes.hidden, sizes.latents, seed, 3));
+      "outcome", std::make_shared<Outcome>(outcome, sizes.hidden + sizes.latents, seed, 3));
 }
 
 at::Tensor Memory::Recur(const at::Tensor& input) const {
@@ -136,8 +124,9 @@ Judgement Memory::JudgeRead(const Reading& reading) const {
                       .termination_logit = TerminationLogit(reading.hidden * reading.read)};
   if (!outcome_) return judgement;
   const int64_t followed = reading.z.size(1) - 1;
-  const Judgement judged =
-      outcome_->Judge(reading.hidden.narrow(1, 0, followed), reading.z.narrow(1, 1, followed));
+  const at::Tensor hidden = reading.hidden.narrow(1, 0, followed);
+  const at::Tensor next = reading.z.narrow(1, 1, followed).to(hidden.scalar_type());
+  const Judgement judged = outcome_->Judge(at::cat({hidden, next}, -1));
   judgement.reward_logits = judged.reward_logits;
   if (judges_termination_) {
     const at::Tensor none = at::zeros({reading.z.size(0), 1}, judged.termination_logit.options());
@@ -179,21 +168,9 @@ Loss Memory::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
                                    z.narrow(1, 1, followed).flatten(0, 1), before_last);
 
   const Judgement judgement = JudgeRead(reading);
-  const at::Tensor judged = judges_termination_ ? reading.followed : reading.acted;
-  const at::Tensor& logit = judgement.termination_logit;
-  const at::Tensor termination = at::binary_cross_entropy_with_logits(
-      logit, terminations, /*weight=*/judged / judged.mean().clamp_min(1e-12),
-      /*pos_weight=*/at::full({}, kDeathWeight, terminations.options()));
-
-  const at::Tensor survivals = judged * (1 - terminations), deaths = judged * terminations;
-  const at::Tensor alarms = (logit.detach() > 0).to(at::kFloat);
-  Loss loss{.total = nll + termination,
-            .terms = {{"nll", nll.detach()},
-                      {"termination", termination.detach()},
-                      {"deaths", deaths.sum()},
-                      {"deaths_found", (alarms * deaths).sum()},
-                      {"survivals", survivals.sum()},
-                      {"false_alarms", (alarms * survivals).sum()}}};
+  Loss loss{.total = nll, .terms = {{"nll", nll.detach()}}};
+  AddTerminationLoss(judgement.termination_logit, terminations,
+                     judges_termination_ ? reading.followed : reading.acted, loss);
   if (reward_bins_.defined()) {
     const at::Tensor rewards = take("rewards").narrow(1, 0, followed).flatten();
     const at::Tensor reward = (RewardCrossEntropy(judgement.reward_logits.flatten(0, 1), rewards,

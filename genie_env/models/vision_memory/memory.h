@@ -2,8 +2,8 @@
 
 #include <optional>
 
+#include "genie_env/models/layers/outcome.h"
 #include "genie_env/models/model.h"
-#include "genie_env/models/vision_memory/outcome.h"
 #include "genie_env/models/vision_memory/sizes.h"
 
 namespace genie_env {
@@ -13,9 +13,6 @@ namespace genie_env {
 /// torch's order (input, forget, cell, output).
 class Memory : public Model {
  public:
-  /// The weight of a termination in the loss, relative to other steps (appendix A.2).
-  static constexpr double kDeathWeight = 10;
-
   /// Sizes: from 1 to the limits of core/limits.h. rewards: their range, where M learns them.
   /// judges_termination: whether a termination depends on the frame after it too.
   explicit Memory(MemorySizes sizes = {}, uint64_t seed = 0,
@@ -51,7 +48,7 @@ class Memory : public Model {
 
   /// What M says of the frames of windows, without dropout.
   struct Outcomes {
-    at::Tensor termination_logits;  ///< float32 [N, T]; trained with kDeathWeight: too high
+    at::Tensor termination_logits;  ///< float32 [N, T]; trained with kTerminationWeight: too high
     at::Tensor judged;    ///< bool [N, T]: where these are valid (see "termination" above)
     at::Tensor rewards;   ///< float32 [N, T], expected; undefined where M does not learn them
     at::Tensor followed;  ///< bool [N, T]: where these are valid
@@ -79,7 +76,9 @@ class Memory : public Model {
   at::Tensor weight_ih_, weight_hh_, bias_;
   at::Tensor reward_bins_;  ///< undefined where rewards are not learned
   std::shared_ptr<Affine> output_;
-  std::shared_ptr<Outcome> outcome_;  ///< null where M learns neither
+  /// Of (h after the action, the next z); its termination logit is added to M's own, which knows
+  /// the frame and the action. Null where M learns neither.
+  std::shared_ptr<Outcome> outcome_;
 };
 
 }  // namespace genie_env

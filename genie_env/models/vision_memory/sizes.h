@@ -47,15 +47,4 @@ struct MemorySizes {
   int64_t output() const { return 3 * latents * components + 1; }
 };
 
-/// What an action brought, judged with the frame that it led to: reward and termination are
-/// functions of (h after the action, the next z), by one layer of kUnits rectified units.
-struct OutcomeSizes {
-  static constexpr int64_t kUnits = 256;
-
-  bool reward = false;       ///< whether there are logits of reward bins (kRewardBins)
-  bool termination = false;  ///< whether there is a number that is added to the termination logit
-
-  bool any() const { return reward || termination; }
-};
-
 }  // namespace genie_env

@@ -10,6 +10,8 @@
 namespace genie_env {
 namespace {
 
+constexpr int64_t kLearnsOutcomes = 3;  // formats from this one on may have heads
+
 BlockSizes Block(const JsonFields& fields) {
   return {.width = fields.Integer("width", 1, kMaxWidth),
           .heads = fields.Integer("heads", 1, kMaxWidth)};
@@ -26,7 +28,8 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
   const JsonFields dynamics = fields.Object("dynamics");
   const JsonFields actions = fields.Object("actions");
   // Version 1 called the attention window a band.
-  const char* const window = fields.Integer("format_version", 1, 3) == 1 ? "band" : "window";
+  const int64_t version = fields.Integer("format_version", 1, 3);
+  const char* const window = version == 1 ? "band" : "window";
   GenieConfig parsed{
       .tokenizer = {.clip = {.height = frame.Integer("height", 1, kMaxFrameSide),
                              .width = frame.Integer("width", 1, kMaxFrameSide),
@@ -50,7 +53,9 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
       .action_dimensions = actions.Integer("code_dimensions", 1, kMaxCodeDimensions),
       .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
       .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
-      .temperature = fields.PositiveNumber("temperature")};
+      .temperature = fields.PositiveNumber("temperature"),
+      .outcome = {}};
+  if (version >= kLearnsOutcomes && fields.Has("reward")) parsed.outcome = ParseOutcome(fields);
   const auto check = [&](const char* field, const auto& sizes) {
     try {
       sizes.Check();

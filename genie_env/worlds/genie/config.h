@@ -7,6 +7,7 @@
 
 #include "genie_env/models/genie/sizes.h"
 #include "genie_env/worlds/genie/mask_schedule.h"
+#include "genie_env/worlds/outcome_config.h"
 
 namespace genie_env {
 
@@ -20,6 +21,18 @@ struct GenieConfig {
   int64_t frame_skip = 0;
   int64_t max_episode_steps = 0;
   double temperature = 0;
+  /// "reward", "termination" and "termination_reads", of a world that has learned them; an episode
+  /// of another pays nothing and never terminates.
+  OutcomeConfig outcome;
+
+  /// Of the heads that judge them.
+  HeadsSizes heads() const {
+    return {.features = dynamics.features(),
+            .actions = static_cast<int64_t>(action_meanings.size()),
+            .reward = outcome.rewards.has_value(),
+            .termination = outcome.termination != Termination::kNever,
+            .judges_termination = outcome.judges_termination};
+  }
 };
 
 /// `text` is the JSON of `file`. Throws FormatError naming the file and the field that is missing,

@@ -26,6 +26,11 @@ struct GenieWeights {
 /// the products: [N, blocks, 2, S, window - 1, width]. It is a ring buffer: frame t of a row is in
 /// slot t % (window - 1). The next frame of a row attends to the slots that its time has filled, so
 /// setting the time to 0 starts a new episode.
+///
+/// A frame's features are what the last block's attention over time reads when the frame enters the
+/// KV cache (its normalised input: what keys and values are made of, the last that the dynamics
+/// learned to say of a clean frame), averaged over the quarters of the frame (see features.h), side
+/// by side. They cost no product.
 struct GenieState {
   at::Tensor tokens;            ///< int64 [N, S]: the current frame
   at::Tensor time;              ///< int64 [N]: frames in the history of the dynamics
@@ -33,6 +38,7 @@ struct GenieState {
   at::Tensor encoder_time;      ///< int64 [N]: frames in the history of the tokenizer's encoder;
                                 ///< it is 0 after a dreamt frame, which the encoder does not read
   at::Tensor encoder_kv_cache;  ///< of the tokenizer's encoder
+  at::Tensor features;          ///< float32 [N, 4 width]: of the current frame
 };
 
 /// Random numbers and temperatures of the next frame; float32, on the device.

@@ -15,6 +15,7 @@
 #include "genie_env/models/layers/quantizer.h"
 #include "genie_env/tensor/scratch_pool.h"
 #include "genie_env/tensor/shared_rows.h"
+#include "genie_env/worlds/genie/features.h"
 #include "genie_env/worlds/genie/frozen_genie.h"
 #include "genie_env/worlds/genie/transformer_cpu.h"
 
@@ -94,6 +95,7 @@ class GenieCpu final : public FrozenGenie {
         decoder_table_(Mapped(Directions(w), LinearOf(w.tokenizer, "from_code"))),
         token_table_(w.dynamics.at("embedding").contiguous()),
         action_table_(Mapped(w.action_codes, LinearOf(w.dynamics, "from_action"))),
+        feature_areas_(FeatureAreas(clip_)),
         kernels_(SupportedTransformerKernels<Bits>().back()) {}
 
   void Begin(const GenieState& state, const at::Tensor& rows,
@@ -419,7 +421,8 @@ class GenieCpu final : public FrozenGenie {
     return surprise / static_cast<float>(positions_);
   }
 
-  // Appends the row's tokens to the dynamics' KV cache. changed: see TransformerCpu::Run.
+  // Appends the row's tokens to the dynamics' KV cache, and writes their features. changed: see
+  // TransformerCpu::Run.
   void Commit(const Loops& loops, Workspace& workspace, const GenieState& state, int64_t row,
               const float* action, std::span<const int32_t> changed) const {
     int64_t& time = state.time.mutable_data_ptr<int64_t>()[row];
@@ -428,6 +431,25 @@ class GenieCpu final : public FrozenGenie {
     Embed(workspace, Tokens(state, row), action);
     dynamics_.Run(loops, workspace.transformer, &cache, {}, changed);
     ++time;
+    WriteFeatures(workspace, state, row);
+  }
+
+  // Of the frame that was committed.
+  void WriteFeatures(const Workspace& workspace, const GenieState& state, int64_t row) const {
+    const int64_t width = dynamics_.width(), areas = feature_areas_.size(0);
+    const auto* input = workspace.transformer.input.template const_data_ptr<Element>();
+    const float* weight = feature_areas_.const_data_ptr<float>();
+    float* out = state.features.mutable_data_ptr<float>() + row * areas * width;
+    std::fill_n(out, areas * width, 0.0f);
+    for (int64_t area = 0; area < areas; ++area, out += width) {
+      for (int64_t s = 0; s < positions_; ++s) {
+        const float share = weight[area * positions_ + s];
+        if (share == 0) continue;
+        for (int64_t i = 0; i < width; ++i) {
+          out[i] += share * static_cast<float>(input[s * width + i]);
+        }
+      }
+    }
   }
 
   ClipSizes clip_;
@@ -442,6 +464,7 @@ class GenieCpu final : public FrozenGenie {
   at::Tensor decoder_table_;  // [codes, width]: the decoder's input for each code
   at::Tensor token_table_;    // [codes + 1, width]: the dynamics' embedding of each token
   at::Tensor action_table_;   // [actions, width]: the dynamics' embedding of each action
+  at::Tensor feature_areas_;  // [areas, S]
   TransformerKernels<Bits> kernels_;
   mutable ScratchPool<std::unique_ptr<Workspace>> workspaces_;
 };

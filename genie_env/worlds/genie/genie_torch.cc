@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "genie_env/models/layers/quantizer.h"
+#include "genie_env/worlds/genie/features.h"
 #include "genie_env/worlds/genie/frozen_genie.h"
 #include "genie_env/worlds/genie/transformer_weights.h"
 #include "genie_env/worlds/genie/unmask.h"
@@ -63,15 +64,20 @@ class TransformerTorch {
   /// x: float32 [N, S, width]; so is the result. frame_time: null without attention over time.
   at::Tensor Run(at::Tensor x, const FrameTime* frame_time) const {
     if (x.size(0) == 0) return x;
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      const Block& block = blocks_[i];
-      x = x + OverSpace(block.space, x);
-      if (frame_time != nullptr) {
-        x = x + OverTime(block.time.front(), x, *frame_time, static_cast<int64_t>(i));
-      }
-      x = x + block.narrow(at::gelu(block.widen(Normalised(x, block.norm_gain)), "tanh"));
-    }
+    for (size_t i = 0; i < blocks_.size(); ++i) x = After(i, x, frame_time);
     return Normalised(x, norm_gain_);
+  }
+
+  /// Ends when the keys and values of all blocks are in the cache. Returns what the last block made
+  /// them of: float32 [N, S, width].
+  at::Tensor Append(at::Tensor x, const FrameTime& frame_time) const {
+    if (x.size(0) == 0) return x;
+    const size_t last = blocks_.size() - 1;
+    for (size_t i = 0; i < last; ++i) x = After(i, x, &frame_time);
+    const Attention& time = blocks_[last].time.front();
+    x = x + OverSpace(blocks_[last].space, x);
+    OverTime(time, x, frame_time, static_cast<int64_t>(last));
+    return Normalised(x, time.norm_gain);
   }
 
   /// The next frame of rows whose history has `time` frames. keep: Run writes it to the cache.
@@ -113,6 +119,15 @@ class TransformerTorch {
     at::Tensor query, key;  // float32 [N, S, heads, head]
     at::Tensor value;       // [N, S, heads, head]
   };
+
+  at::Tensor After(size_t index, at::Tensor x, const FrameTime* frame_time) const {
+    const Block& block = blocks_[index];
+    x = x + OverSpace(block.space, x);
+    if (frame_time != nullptr) {
+      x = x + OverTime(block.time.front(), x, *frame_time, static_cast<int64_t>(index));
+    }
+    return x + block.narrow(at::gelu(block.widen(Normalised(x, block.norm_gain)), "tanh"));
+  }
 
   Heads Project(const Attention& attention, const at::Tensor& x) const {
     const at::Tensor parts = attention.qkv(Normalised(x, attention.norm_gain))
@@ -185,7 +200,8 @@ class GenieTorch final : public FrozenGenie {
             LinearTorch(LinearOf(w.tokenizer, "from_code"), device, at::kFloat)(directions_)),
         token_table_(w.dynamics.at("embedding").to(device)),
         action_table_(LinearTorch(LinearOf(w.dynamics, "from_action"), device,
-                                  at::kFloat)(w.action_codes.to(device))) {}
+                                  at::kFloat)(w.action_codes.to(device))),
+        feature_areas_(FeatureAreas(clip_).to(device)) {}
 
   void Begin(const GenieState& state, const at::Tensor& rows,
              const at::Tensor& tokens) const override {
@@ -239,7 +255,8 @@ class GenieTorch final : public FrozenGenie {
             .time = blank(state.time),
             .kv_cache = blank(state.kv_cache),
             .encoder_time = blank(state.encoder_time),
-            .encoder_kv_cache = blank(state.encoder_kv_cache)};
+            .encoder_kv_cache = blank(state.encoder_kv_cache),
+            .features = blank(state.features)};
   }
 
   /// Starts new histories in a separate state and copies it into `state`, kBegunAtOnce rows at a
@@ -259,8 +276,9 @@ class GenieTorch final : public FrozenGenie {
 
   static void Put(const GenieState& begun, const at::Tensor& rows, const GenieState& state) {
     const at::Tensor index = rows.to(state.tokens.device());
-    for (const auto part : {&GenieState::tokens, &GenieState::time, &GenieState::kv_cache,
-                            &GenieState::encoder_time, &GenieState::encoder_kv_cache}) {
+    for (const auto part :
+         {&GenieState::tokens, &GenieState::time, &GenieState::kv_cache, &GenieState::encoder_time,
+          &GenieState::encoder_kv_cache, &GenieState::features}) {
       (state.*part).index_copy_(0, index, begun.*part);
     }
   }
@@ -332,10 +350,11 @@ class GenieTorch final : public FrozenGenie {
     UnmaskOnGpu(pass, gpu.getStreamNativeHandle(gpu.getStream(device_)));
   }
 
-  /// Appends the rows' tokens to the dynamics' KV cache.
+  /// Appends the rows' tokens to the dynamics' KV cache, and writes their features.
   void Commit(const GenieState& state, const at::Tensor& action_embedding) const {
     const FrameTime frame_time = dynamics_.At(state.time, state.kv_cache, true);
-    dynamics_.Run(Embed(state.tokens, action_embedding), &frame_time);
+    const at::Tensor input = dynamics_.Append(Embed(state.tokens, action_embedding), frame_time);
+    state.features.copy_(at::matmul(feature_areas_, input).flatten(1));
     state.time.add_(1);
   }
 
@@ -350,6 +369,7 @@ class GenieTorch final : public FrozenGenie {
   at::Tensor decoder_table_;  // [codes, width]: the decoder's input for each code
   at::Tensor token_table_;    // [codes + 1, width]: the dynamics' embedding of each token
   at::Tensor action_table_;   // [actions, width]: the dynamics' embedding of each action
+  at::Tensor feature_areas_;  // [areas, S]
 };
 
 }  // namespace

@@ -142,9 +142,10 @@ class TransformerCpu {
   /// Runs all blocks on workspace.x. cache: null where the blocks have no attention over time. The
   /// last block computes only the positions `wanted`, ascending; afterwards the first rows of
   /// workspace.input hold them, normalised. Where none is wanted, the run ends when the keys and
-  /// values are in the cache. changed: the positions, ascending, at which x has changed since this
-  /// transformer last ran in this workspace; the first block reuses the projections of the others.
-  /// loops: of the thread that owns the workspace.
+  /// values are in the cache; workspace.input then holds what the last block made them of. changed:
+  /// the positions, ascending, at which x has changed since this transformer last ran in this
+  /// workspace; the first block reuses the projections of the others. loops: of the thread that
+  /// owns the workspace.
   void Run(const Loops& loops, Workspace& workspace, const KvCacheView<Element>* cache,
            std::span<const int32_t> wanted, std::span<const int32_t> changed) const;
 

@@ -1,6 +1,7 @@
 #include "genie_env/worlds/genie/world.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -24,16 +25,22 @@
 #include "genie_env/worlds/check_arguments.h"
 #include "genie_env/worlds/genie/config.h"
 #include "genie_env/worlds/genie/frozen_genie.h"
+#include "genie_env/worlds/genie/frozen_heads.h"
 #include "genie_env/worlds/latent_statistics.h"
+#include "genie_env/worlds/outcome_weights.h"
 #include "genie_env/worlds/product_type.h"
 #include "genie_env/worlds/state_fields.h"
+#include "genie_env/worlds/termination.h"
 
 namespace genie_env {
 namespace {
 
-enum FieldOfState : size_t { kTokens, kTime, kKvCache, kEncoderTime, kEncoderKvCache };
+enum FieldOfState : size_t { kTokens, kTime, kKvCache, kEncoderTime, kEncoderKvCache, kFeatures };
 
 constexpr const char *kPasses = "passes", *kOrder = "order";
+
+// What the heads' tensors begin with in model.safetensors.
+constexpr const char *kOutcome = "heads.outcome", *kEnding = "heads.ending";
 
 // In the order of FieldOfState.
 std::vector<StateField> Fields(const GenieConfig& config, at::ScalarType dtype) {
@@ -47,26 +54,29 @@ std::vector<StateField> Fields(const GenieConfig& config, at::ScalarType dtype) 
       {"eyes_time", at::kLong, {}},
       {"eyes_past",
        dtype,
-       {tokenizer.encoder_blocks, 2, positions, tokenizer.window - 1, tokenizer.block.width}}};
+       {tokenizer.encoder_blocks, 2, positions, tokenizer.window - 1, tokenizer.block.width}},
+      {"features", at::kFloat, {dynamics.features()}}};
 }
 
 std::vector<OptionSpec> OptionSpecs() {
-  return {
-      {.name = kPasses,
-       .type = OptionType::kInteger,
-       .low = 1,
-       .high = static_cast<double>(kMaxPasses),
-       .description = "MaskGIT passes per frame; the time of a step grows with them"},
-      {.name = kOrder,
-       .type = OptionType::kChoice,
-       .choices = {Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom)},
-       .description = "which hidden tokens a pass unmasks: the most confident, or random ones"}};
+  return {{.name = kPasses,
+           .type = OptionType::kInteger,
+           .low = 1,
+           .high = static_cast<double>(kMaxPasses),
+           .description = "MaskGIT passes per frame; the time of a step grows with them"},
+          {.name = kOrder,
+           .type = OptionType::kChoice,
+           .choices = {Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom)},
+           .description = "which hidden tokens a pass unmasks: the most confident, or random ones"},
+          TerminationOptionSpec()};
 }
 
 // Puts the given options in the place of what the config says; returns all, with both values.
-std::vector<Option> ApplyOptions(GenieConfig& config, const OptionValues& given) {
+std::vector<Option> ApplyOptions(GenieConfig& config, const OptionValues& given,
+                                 const std::string& world) {
   std::vector<Option> options;
   for (OptionSpec& spec : OptionSpecs()) {
+    if (spec.name == TerminationOptionSpec().name) continue;
     const OptionValue stored = spec.name == kPasses ? OptionValue(config.dynamics.passes)
                                                     : OptionValue(std::string(Name(config.order)));
     const auto found = given.find(spec.name);
@@ -76,6 +86,10 @@ std::vector<Option> ApplyOptions(GenieConfig& config, const OptionValues& given)
   config.order = options[1].value == OptionValue(std::string(Name(UnmaskOrder::kRandom)))
                      ? UnmaskOrder::kRandom
                      : UnmaskOrder::kConfidence;
+  Termination& termination = config.outcome.termination;
+  const Termination stored =
+      std::exchange(termination, TerminationInForce(termination, given, world));
+  if (auto option = TerminationOption(stored, termination)) options.push_back(std::move(*option));
   return options;
 }
 
@@ -83,6 +97,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
                  std::vector<Option> options) {
   const int64_t positions = config.dynamics.positions;
   const TokenizerSizes& tokenizer = config.tokenizer;
+  constexpr double kUnbounded = std::numeric_limits<double>::infinity();
   const TensorSpec frame{
       "pixels", {tokenizer.clip.height, tokenizer.clip.width, 3}, DType::kUInt8, 0, 255};
   return {.name = directory.name,
@@ -91,6 +106,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
           .actions = {config.action_meanings},
           .observations =
               {{"latents", {positions * tokenizer.code_dimensions}, DType::kFloat32, -1, 1},
+               {"features", {config.dynamics.features()}, DType::kFloat32, -kUnbounded, kUnbounded},
                {"tokens", {positions}, DType::kInt64, 0, static_cast<double>(tokenizer.codes - 1)},
                frame},
           .frame = frame,
@@ -107,6 +123,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
 /// What model.safetensors holds.
 struct Learned {
   GenieWeights weights;
+  HeadsWeights heads;
   std::optional<LatentStatistics>
       statistics;  ///< of the latents of the frames that it was learned from
 };
@@ -127,8 +144,15 @@ Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) 
   }
   ExpectLatentStatistics(directory, config.dynamics.positions * config.tokenizer.code_dimensions,
                          shapes);
+  const HeadsSizes sizes = config.heads();
+  const bool judges = sizes.outcome().any(), ends = sizes.ending().any();
+  if (judges) ExpectOutcome(kOutcome, sizes.outcome(), sizes.outcome_inputs(), shapes);
+  if (ends) ExpectOutcome(kEnding, sizes.ending(), sizes.ending_inputs(), shapes);
   const auto tensors =
       ReadFloatTensors(directory.weights.bytes(), directory.weights_file(), shapes);
+  HeadsWeights heads{.actions = actions};
+  if (judges) heads.outcome = OutcomeOf(tensors, kOutcome, config.outcome.rewards);
+  if (ends) heads.ending = OutcomeOf(tensors, kEnding, std::nullopt);
   const auto part = [&](const std::string& prefix) {
     TensorMap own;
     for (const auto& [name, parameter] : parts.at(prefix)) {
@@ -142,6 +166,7 @@ Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) 
            .dynamics = part("dynamics."),
            .action_codes = tensors.at("action_codes"),
            .order = config.order},
+          std::move(heads),
           LatentStatisticsOf(tensors)};
 }
 
@@ -156,6 +181,7 @@ class GenieWorld final : public World {
         directions_(UnitLength(learned.weights.tokenizer.at("quantizer.codebook")).to(device)),
         genie_(device.is_cpu() ? MakeGenieCpu(learned.weights, dtype)
                                : MakeGenieTorch(learned.weights, device, dtype)),
+        heads_(HeadsOf(learned.heads, device)),
         statistics_(std::move(learned.statistics)),
         starts_(std::move(starts)) {
     spec_.has_latent_statistics = statistics_.has_value();
@@ -197,7 +223,9 @@ class GenieWorld final : public World {
         .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
         .order = Order(rng),
         .temperature = ToDevice(tau, device_)};
-    return Outcome(state, genie_->Dream(Parts(state), checked, draws), observation);
+    const at::Tensor before = FeaturesBefore(state);
+    const at::Tensor surprise = genie_->Dream(Parts(state), checked, draws);
+    return StepOf(state, before, checked, surprise, rng, observation);
   }
 
   WorldStep Follow(WorldState& state, const at::Tensor& actions, const at::Tensor& frames,
@@ -209,9 +237,10 @@ class GenieWorld final : public World {
     CheckFrames(frames, state.rows());
     CheckCounters(rng, state.rows());
     CheckBegun(state);
-    return Outcome(
-        state, genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng)),
-        observation);
+    const at::Tensor before = FeaturesBefore(state);
+    const at::Tensor surprise =
+        genie_->Follow(Parts(state), checked, frames.to(device_).contiguous(), Order(rng));
+    return StepOf(state, before, checked, surprise, rng, observation);
   }
 
   // Of each kv cache the slot of the frame that leaves the window.
@@ -219,7 +248,7 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     std::vector<OverwrittenField> fields{
-        {.field = kTokens}, {.field = kTime}, {.field = kEncoderTime}};
+        {.field = kTokens}, {.field = kTime}, {.field = kEncoderTime}, {.field = kFeatures}};
     for (const auto& [cache, time] :
          {std::pair{kKvCache, kTime}, {kEncoderKvCache, kEncoderTime}}) {
       constexpr int64_t kSlots = 4;  // the dimension of [N, blocks, 2, S, slots, width]
@@ -237,7 +266,7 @@ class GenieWorld final : public World {
     const FrozenScope scope;
     CheckState(state);
     CheckObservation(kind, spec_);
-    return ObservationOf(SelectRows(Tokens(state), CheckOptionalRows(rows, state.rows())), kind);
+    return ObservationOf(state, kind, CheckOptionalRows(rows, state.rows()));
   }
 
   at::Tensor LatentDistance(const WorldState& state) const override {
@@ -248,9 +277,20 @@ class GenieWorld final : public World {
   }
 
  private:
-  // tokens: int64 [R, S], fresh. Features and tokens are too few for `out` to matter.
-  at::Tensor ObservationOf(const at::Tensor& tokens, const std::string& kind,
+  static std::unique_ptr<const FrozenHeads> HeadsOf(const HeadsWeights& weights,
+                                                    at::Device device) {
+    if (!weights.outcome && !weights.ending) return nullptr;
+    return device.is_cpu() ? MakeHeadsCpu(weights) : MakeHeadsTorch(weights, device);
+  }
+
+  // Fresh. Pictures alone are large enough for `out` to matter.
+  at::Tensor ObservationOf(const WorldState& state, const std::string& kind,
+                           const std::optional<at::Tensor>& rows = std::nullopt,
                            const at::Tensor& out = {}) const {
+    if (kind == "features") {
+      return rows ? SelectRows(state[kFeatures], rows) : state[kFeatures].clone();
+    }
+    const at::Tensor tokens = SelectRows(Tokens(state), rows);
     if (kind == "latents") return Latents(tokens);
     return kind == "pixels" ? genie_->Decode(tokens, out) : tokens;
   }
@@ -266,7 +306,8 @@ class GenieWorld final : public World {
             .time = state[kTime],
             .kv_cache = state[kKvCache],
             .encoder_time = state[kEncoderTime],
-            .encoder_kv_cache = state[kEncoderKvCache]};
+            .encoder_kv_cache = state[kEncoderKvCache],
+            .features = state[kFeatures]};
   }
 
   // Tokens, times and what they index are the caller's to change (see WorldState::fields). On a GPU
@@ -306,13 +347,30 @@ class GenieWorld final : public World {
                     device_);
   }
 
-  // A video holds neither rewards nor terminations.
-  WorldStep Outcome(const WorldState& state, const at::Tensor& surprise,
-                    const WantedObservation& observation) const {
-    return {.reward = at::zeros_like(surprise),
-            .terminated = at::zeros_like(surprise, at::kBool),
-            .surprise = surprise,
-            .observation = ObservationOf(Tokens(state), observation.kind, observation.out)};
+  // Of the current frame, where heads will judge with them; a step overwrites the state's.
+  at::Tensor FeaturesBefore(const WorldState& state) const {
+    return heads_ == nullptr ? at::Tensor() : state[kFeatures].clone();
+  }
+
+  WorldStep StepOf(const WorldState& state, const at::Tensor& before, const at::Tensor& actions,
+                   const at::Tensor& surprise, const RowCounters& rng,
+                   const WantedObservation& observation) const {
+    HeadsOutcome judged;
+    if (heads_ != nullptr) judged = heads_->Judge(before, actions, state[kFeatures]);
+    const at::Tensor& logit = judged.termination_logit;
+    // Not finite where features, before or after, are not.
+    at::Tensor shown = surprise + 0 * state[kFeatures].sum(1);
+    if (judged.reward.defined()) shown += 0 * judged.reward;
+    if (logit.defined()) shown += 0 * logit;
+    const Ending ending = logit.defined() ? EndingOf(config_.outcome.termination, logit, rng)
+                                          : Ending{at::zeros_like(surprise, at::kBool), {}};
+    return {.reward = judged.reward.defined()
+                          ? judged.reward
+                          : at::full_like(surprise, config_.outcome.reward_per_step),
+            .terminated = ending.terminated,
+            .surprise = shown,
+            .observation = ObservationOf(state, observation.kind, std::nullopt, observation.out),
+            .termination_probability = ending.probability};
   }
 
   WorldSpec spec_;
@@ -321,6 +379,7 @@ class GenieWorld final : public World {
   at::Device device_;
   at::Tensor directions_;  // [codes, code dimensions]
   std::unique_ptr<const FrozenGenie> genie_;
+  std::unique_ptr<const FrozenHeads> heads_;  // null: the world knows no rewards and no ends
   std::optional<LatentStatistics> statistics_;
   at::Tensor starts_;  // int64 [starts, S], on the CPU
 };
@@ -340,7 +399,7 @@ std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions&
   if (!device.is_cpu()) CheckGpu(options.device, device);
   const at::ScalarType dtype = ProductTypeOf(options.dtype, device);
   GenieConfig config = ParseGenieConfig(directory.config, directory.config_file().string());
-  std::vector<Option> in_force = ApplyOptions(config, options.options);
+  std::vector<Option> in_force = ApplyOptions(config, options.options, directory.name);
   const FrozenScope scope;
   Learned learned = ReadLearned(directory, config);
   const at::Tensor starts = ReadIndices(directory.starts.bytes(), directory.starts_file(), "tokens",

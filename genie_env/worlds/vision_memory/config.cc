@@ -15,28 +15,12 @@ namespace {
 
 constexpr int64_t kScalarActions = 2;  // formats up to this one give M one number an action
 
-Termination ParseTermination(const JsonFields& fields, int64_t version) {
-  if (version > kScalarActions && fields.Is("termination", "never")) return Termination::kNever;
-  return fields.Choice("termination", "sampled", "thresholded") ? Termination::kSampled
-                                                                : Termination::kThresholded;
-}
-
 int64_t VisionSideOf(const JsonFields& frame, const char* name) {
   const int64_t side = frame.Integer(name, kMinVisionSide, kMaxVisionSide);
   if (side % kVisionSideStep != 0) {
     frame.Fail(name, "a multiple of " + std::to_string(kVisionSideStep));
   }
   return side;
-}
-
-// {"type": "constant", "per_step": 1} or {"type": "learned", "low": -1, "high": 1}.
-void ParseReward(const JsonFields& reward, VisionMemoryConfig& parsed) {
-  if (reward.Choice("type", "constant", "learned")) {
-    parsed.reward_per_step = static_cast<float>(reward.Number("per_step"));
-    return;
-  }
-  parsed.rewards = RewardRange{.low = reward.Number("low"), .high = reward.Number("high")};
-  if (!(parsed.rewards->low < parsed.rewards->high)) reward.Fail("high", "a number above \"low\"");
 }
 
 }  // namespace
@@ -59,16 +43,16 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
                             .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
                             .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
                             .temperature = fields.PositiveNumber("temperature"),
-                            .termination = ParseTermination(fields, version)};
+                            .outcome = {}};
   if (version <= kScalarActions) {
     parsed.actions = {.meanings = actions.Texts("meanings", kMaxActions)};
     parsed.action_inputs = actions.NumbersWithinOne("inputs", parsed.actions.meanings.size());
-    parsed.reward_per_step = static_cast<float>(fields.Number("reward_per_step"));
+    parsed.outcome = {.reward_per_step = static_cast<float>(fields.Number("reward_per_step")),
+                      .termination = ParseTermination(fields)};
     return parsed;
   }
   parsed.actions = ParseActions(actions);
-  ParseReward(fields.Object("reward"), parsed);
-  parsed.judges_termination = fields.Choice("termination_reads", "next_frame", "action");
+  parsed.outcome = ParseOutcome(fields);
   return parsed;
 }
 

@@ -1,17 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "genie_env/core/spec.h"
-#include "genie_env/models/layers/reward_range.h"
+#include "genie_env/worlds/outcome_config.h"
 
 namespace genie_env {
-
-/// How a dream of the vision-memory family ends.
-enum class Termination { kSampled, kThresholded, kNever };
 
 /// What config.json says of a world of the vision-memory family, beside its name.
 struct VisionMemoryConfig {
@@ -24,11 +20,8 @@ struct VisionMemoryConfig {
   std::vector<float> action_inputs;
   int64_t frame_skip = 0;
   int64_t max_episode_steps = 0;
-  float reward_per_step = 0;                          ///< where rewards are not learned
-  std::optional<RewardRange> rewards = std::nullopt;  ///< where they are
-  bool judges_termination = false;  ///< "termination_reads": "next_frame", not "action"
   double temperature = 0;
-  Termination termination = Termination::kSampled;  ///< "sampled", "thresholded" or "never"
+  OutcomeConfig outcome;
 };
 
 /// `text` is the JSON of `file`. Throws FormatError naming the file and the field that is missing,

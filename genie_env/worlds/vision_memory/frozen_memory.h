@@ -5,19 +5,9 @@
 #include <memory>
 #include <optional>
 
+#include "genie_env/worlds/outcome_weights.h"
+
 namespace genie_env {
-
-/// The parameters of M's head (models/vision_memory/outcome.h). All are float32 on the CPU.
-struct OutcomeWeights {
-  at::Tensor units_weight;   ///< [units, hidden + latents]
-  at::Tensor units_bias;     ///< [units]
-  at::Tensor output_weight;  ///< [outputs, units]: the logits of reward_bins, the termination
-  at::Tensor output_bias;    ///< [outputs]
-  at::Tensor reward_bins;    ///< [bins]; undefined where rewards are not learned
-
-  int64_t bins() const { return reward_bins.defined() ? reward_bins.size(0) : 0; }
-  bool termination() const { return output_bias.size(0) > bins(); }
-};
 
 /// The parameters of M (models/vision_memory/memory.h). All are float32 on the CPU.
 struct MemoryWeights {
@@ -29,7 +19,7 @@ struct MemoryWeights {
   at::Tensor output_bias;    ///< [3 latents components + 1]
   at::Tensor
       action_inputs;  ///< [actions, A]: what M reads of each; undefined: actions are in a box
-  std::optional<OutcomeWeights> outcome = std::nullopt;
+  std::optional<OutcomeWeights> outcome = std::nullopt;  ///< of (h, the next z)
 
   int64_t hidden() const { return weight_hh.size(1); }
   int64_t components() const { return (output_bias.size(0) - 1) / (3 * latents); }

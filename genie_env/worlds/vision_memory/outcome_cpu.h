@@ -13,7 +13,7 @@
 
 namespace genie_env {
 
-/// M's head (models/vision_memory/outcome.h) on the CPU, with packed weights. A task is a block of
+/// M's head (models/layers/outcome.h) on the CPU, with packed weights. A task is a block of
 /// rows: its input, units and outputs stay in the cache of a core.
 template <typename Element>  // float or at::BFloat16
 class OutcomeCpu {

@@ -6,7 +6,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -20,7 +19,6 @@
 
 #include "genie_env/core/error.h"
 #include "genie_env/io/json_check.h"
-#include "genie_env/models/vision_memory/outcome.h"
 #include "genie_env/models/vision_memory/vision.h"
 #include "genie_env/tensor/check_tensor.h"
 #include "genie_env/tensor/device.h"
@@ -30,8 +28,10 @@
 #include "genie_env/tensor/stored_tensors.h"
 #include "genie_env/worlds/check_arguments.h"
 #include "genie_env/worlds/latent_statistics.h"
+#include "genie_env/worlds/outcome_weights.h"
 #include "genie_env/worlds/product_type.h"
 #include "genie_env/worlds/state_fields.h"
+#include "genie_env/worlds/termination.h"
 #include "genie_env/worlds/vision_memory/config.h"
 #include "genie_env/worlds/vision_memory/frozen_decoder.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
@@ -50,42 +50,11 @@ std::vector<StateField> Fields(int64_t latents, int64_t hidden) {
           {"restart", at::kFloat, {}}};
 }
 
-constexpr const char *kTermination = "termination", *kSampled = "sampled",
-                     *kThresholded = "thresholded";
-
-std::vector<OptionSpec> OptionSpecs() {
-  return {{.name = kTermination,
-           .type = OptionType::kChoice,
-           .choices = {kSampled, kThresholded},
-           .description = "how an episode ends: sampled from the termination probability, or "
-                          "thresholded at one half"}};
-}
-
-// How episodes end: as the config says, or as is given.
-Termination TerminationOf(const VisionMemoryConfig& config, const OptionValues& given,
-                          const std::string& name) {
-  const auto found = given.find(kTermination);
-  if (found == given.end()) return config.termination;
-  if (config.termination == Termination::kNever) {
-    throw std::invalid_argument("option 'termination' was given, but no episode of the world \"" +
-                                name + "\" ever terminates, as in its recordings: leave it out");
-  }
-  return found->second == OptionValue(kSampled) ? Termination::kSampled : Termination::kThresholded;
-}
-
-// Of a world whose episodes end.
-Option TerminationOption(Termination stored, Termination in_force) {
-  const auto name = [](Termination termination) -> std::string {
-    return termination == Termination::kSampled ? kSampled : kThresholded;
-  };
-  return {.spec = OptionSpecs()[0], .default_value = name(stored), .value = name(in_force)};
-}
-
 WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& config,
                  at::ScalarType dtype, Termination termination) {
   std::vector<Option> options;
-  if (termination != Termination::kNever) {
-    options.push_back(TerminationOption(config.termination, termination));
+  if (auto option = TerminationOption(config.outcome.termination, termination)) {
+    options.push_back(std::move(*option));
   }
   constexpr double kUnbounded = std::numeric_limits<double>::infinity();
   const auto features = [&](const char* name, int64_t size) {
@@ -123,10 +92,6 @@ struct Networks {
   std::optional<LatentStatistics> statistics;
 };
 
-OutcomeSizes OutcomeSizesOf(const VisionMemoryConfig& config) {
-  return {.reward = config.rewards.has_value(), .termination = config.judges_termination};
-}
-
 /// What M reads of each numbered action, [actions, A]; undefined for points of a box.
 at::Tensor ActionInputs(const VisionMemoryConfig& config) {
   if (config.actions.box) return {};
@@ -139,6 +104,8 @@ int64_t ActionWidth(const VisionMemoryConfig& config) {
   return config.action_inputs.empty() ? config.actions.count() : 1;
 }
 
+constexpr const char* kOutcome = "memory.outcome";
+
 /// The parameters of M by their names in the file, and their shapes.
 std::map<std::string, std::vector<int64_t>> MemoryShapes(const VisionMemoryConfig& config) {
   const auto [latents, hidden, components] =
@@ -150,14 +117,9 @@ std::map<std::string, std::vector<int64_t>> MemoryShapes(const VisionMemoryConfi
       {"memory.bias", {4 * hidden}},
       {"memory.output.weight", {output, hidden}},
       {"memory.output.bias", {output}}};
-  const OutcomeSizes outcome = OutcomeSizesOf(config);
-  if (!outcome.any()) return shapes;
-  constexpr int64_t kUnits = OutcomeSizes::kUnits;
-  const int64_t outputs = Outcome::Outputs(outcome);
-  shapes.insert({{"memory.outcome.units.weight", {kUnits, hidden + latents}},
-                 {"memory.outcome.units.bias", {kUnits}},
-                 {"memory.outcome.output.weight", {outputs, kUnits}},
-                 {"memory.outcome.output.bias", {outputs}}});
+  if (config.outcome.judged().any()) {
+    ExpectOutcome(kOutcome, config.outcome.judged(), hidden + latents, shapes);
+  }
   return shapes;
 }
 
@@ -170,13 +132,8 @@ MemoryWeights MemoryOf(const VisionMemoryConfig& config, const TensorMap& tensor
                        .output_weight = take("output.weight"),
                        .output_bias = take("output.bias"),
                        .action_inputs = ActionInputs(config)};
-  if (OutcomeSizesOf(config).any()) {
-    memory.outcome =
-        OutcomeWeights{.units_weight = take("outcome.units.weight"),
-                       .units_bias = take("outcome.units.bias"),
-                       .output_weight = take("outcome.output.weight"),
-                       .output_bias = take("outcome.output.bias"),
-                       .reward_bins = config.rewards ? RewardBins(*config.rewards) : at::Tensor()};
+  if (config.outcome.judged().any()) {
+    memory.outcome = OutcomeOf(tensors, kOutcome, config.outcome.rewards);
   }
   return memory;
 }
@@ -238,7 +195,7 @@ class VisionMemoryWorld final : public World {
       : spec_(std::move(spec)),
         fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
-        reward_per_step_(config.reward_per_step),
+        reward_per_step_(config.outcome.reward_per_step),
         termination_(termination),
         device_(device),
         vision_(std::move(networks.vision)),
@@ -412,27 +369,13 @@ class VisionMemoryWorld final : public World {
                    const RowCounters& rng) const {
     state[kRestart].zero_();
     const at::Tensor& logit = outcome.termination_logit;
-    const at::Tensor probability =
-        termination_ == Termination::kNever ? at::Tensor() : at::sigmoid(logit);
+    const Ending ending = EndingOf(termination_, logit, rng);
     return {.reward = outcome.reward.defined()
                           ? outcome.reward
                           : at::full({state.rows()}, reward_per_step_, logit.options()),
-            .terminated = Terminated(logit, probability, rng),
+            .terminated = ending.terminated,
             .surprise = outcome.surprise,
-            .termination_probability = probability};
-  }
-
-  at::Tensor Terminated(const at::Tensor& logit, const at::Tensor& probability,
-                        const RowCounters& rng) const {
-    switch (termination_) {
-      case Termination::kSampled:
-        return Draw(rng, Stream::kTermination, 1, FillUniform).view({-1}).to(device_) < probability;
-      case Termination::kThresholded:
-        return logit > 0;
-      case Termination::kNever:
-        break;
-    }
-    return at::zeros(logit.sizes(), logit.options().dtype(at::kBool));
+            .termination_probability = ending.probability};
   }
 
   /// Actions as M takes them (FrozenMemory).
@@ -466,7 +409,8 @@ std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions&
   if (device.is_cpu()) decoder = MakeDecoderCpu(*networks.vision, dtype);
   networks.vision->to(device, dtype);
   if (decoder == nullptr) decoder = MakeDecoderTorch(networks.vision, dtype);
-  const Termination termination = TerminationOf(config, options.options, directory.name);
+  const Termination termination =
+      TerminationInForce(config.outcome.termination, options.options, directory.name);
   return std::make_shared<VisionMemoryWorld>(SpecOf(directory, config, dtype, termination), config,
                                              std::move(networks), termination, std::move(decoder),
                                              ReadStarts(directory, config.latents), device, dtype);
@@ -475,7 +419,7 @@ std::shared_ptr<World> Load(const WorldDirectory& directory, const WorldOptions&
 }  // namespace
 
 WorldFamily VisionMemoryFamily() {
-  return {.name = "vision-memory", .options = OptionSpecs(), .load = Load};
+  return {.name = "vision-memory", .options = {TerminationOptionSpec()}, .load = Load};
 }
 
 }  // namespace genie_env

@@ -24,49 +24,23 @@ from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
 from genie_env.data.progress import busy, counted
-from genie_env.data.recording_metadata import read_meta, recorded_game
+from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.data.world_recordings import check_recordings
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
 from genie_env.evaluation.statistics import RESAMPLES, Curve, summarise_groups
 from genie_env.families import family_of_world
-from genie_env.families.world_files import LATENT_ACTIONS_FOLDER
 from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
+    LATENT_ACTIONS_FOLDER,
     held_out_actions,
     load_latent_actions,
 )
 from genie_env.training.runs import final_report, is_frozen
-
-
-def check_recordings(
-    world: World, directories: Sequence[Path], stores: Sequence[EpisodeStore]
-) -> None:
-    """Raises ValueError where the world has no pictures, or where frames are not of its size or not as
-    far apart in time."""
-    spec = world.spec
-    if spec.frame is None:
-        raise ValueError(
-            f"the world {spec.name} has no pictures, so nothing can be compared with recorded "
-            "frames: give a world that has"
-        )
-    for directory, store in zip(directories, stores, strict=True):
-        height, width = spec.frame.shape[:2]
-        if (store.height, store.width) != (height, width):
-            raise ValueError(
-                f"{directory} holds frames of {store.height} x {store.width}, but those of the "
-                f"world {spec.name} are {height} x {width}: give recordings of its game"
-            )
-        frame_skip = read_meta(directory, store).get("frame_skip")
-        if frame_skip != spec.frame_skip:
-            raise ValueError(
-                f'{directory / "meta.json"}: "frame_skip" is {frame_skip!r}, but a step of the '
-                f"world {spec.name} stands for {spec.frame_skip}: give recordings made with "
-                f"`genie-env record --frame-skip {spec.frame_skip}`"
-            )
 
 
 def actions_of(

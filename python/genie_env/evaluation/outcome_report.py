@@ -20,8 +20,9 @@ from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import counted
 from genie_env.data.recording_metadata import check_has_actions
+from genie_env.data.world_recordings import check_recordings
 from genie_env.envs.validation import check_temperature
-from genie_env.evaluation.fidelity import actions_of, check_recordings
+from genie_env.evaluation.fidelity import actions_of
 from genie_env.evaluation.outcomes import (
     Bin,
     Outcomes,
@@ -31,7 +32,7 @@ from genie_env.evaluation.outcomes import (
     measure,
 )
 from genie_env.families.model_card import put_section
-from genie_env.families.world_files import LATENT_ACTIONS_FOLDER
+from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 
 PICTURE = "outcomes.png"
 TITLE = "Reward and termination"

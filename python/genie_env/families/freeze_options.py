@@ -23,3 +23,7 @@ TemperatureOption = Annotated[
         max=1e6,
     ),
 ]
+TerminationOption = Annotated[
+    str,
+    typer.Option(help="sampled: drawn from its probability; thresholded: where that is above 0.5"),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.paths import shown_in
 from genie_env.data.progress import busy
 from genie_env.families.model_card import write_card
+from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 from genie_env.training.loop import Share, finite, together
 from genie_env.training.runs import (
     METRICS,
@@ -31,8 +32,6 @@ from genie_env.training.runs import (
 
 FORMAT_VERSION = 3
 """Of what is written here: `write_world` reads it back by the loader in C++, which defines it."""
-LATENT_ACTIONS_FOLDER = "latent-actions"
-"""The folder of a world with the model that infers its latent actions from video: a run directory."""
 UNFINISHED = ".unfinished"
 """The folder of a world's directory in which the world is written that will replace it."""
 STARTS = 1000
@@ -154,6 +153,14 @@ def provenance(run: Path, network: Network) -> dict[str, Any]:
     report = final_report(run, network)
     settings = read_settings(run, network)
     return {"settings": settings, "held_out": report["held_out"], "step": report["step"]}
+
+
+def reward_config(learned: Sequence[float] | None, per_step: float) -> dict[str, Any]:
+    """A config's "reward": learned between two bounds, or what every step of the recordings pays."""
+    if learned is None:
+        return {"type": "constant", "per_step": per_step}
+    low, high = learned
+    return {"type": "learned", "low": low, "high": high}
 
 
 def held_out_figures(

@@ -32,9 +32,12 @@ PIECE = 1 << 24
 _EARLIER = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.npy")
 """Names that earlier versions gave, after the place of a recording."""
 
+FillRows = Callable[[NDArray[Any], int], Iterator[int]]
+"""Fills the rows of an array from the given one on; yields now and then how many of its first rows are
+done."""
+
 Encode = Callable[[EpisodeStore, NDArray[Any], int], Iterator[int]]
-"""Fills the rows of an array, one a frame of the store, from the given one on; yields now and then
-how many of its first rows are done."""
+"""FillRows of an array with a row a frame of the store."""
 
 
 def weights_fingerprint(run: Path) -> str:
@@ -82,27 +85,37 @@ def encoded_once(
     cache = kept / kind / weights_fingerprint(run)
     remove_left_behind(cache)
     _remove_of_earlier_versions(cache)
-    arrays = []
-    for directory, store in zip(directories, stores, strict=True):
-        file = cache / f"{frames_fingerprint(store, finals)}.npy"
-        count = len(_frames_of(store, finals))
-        known = _read(file, count, row, dtype)
-        if len(known) < count:
-            encoded = np.zeros((count, *row), dtype)
-            encoded[: len(known)] = known
-            _fill(encoded, len(known), file, encode, store, f"encoding {directory}")
-            known = _read(file, count, row, dtype)
-        arrays.append(known)
-    return arrays
+    return [
+        rows_once(
+            cache / f"{frames_fingerprint(store, finals)}.npy",
+            (len(_frames_of(store, finals)), *row),
+            dtype,
+            partial(encode, store),
+            f"encoding {directory}",
+        )
+        for directory, store in zip(directories, stores, strict=True)
+    ]
 
 
-def _fill(
-    encoded: NDArray[Any], rows: int, file: Path, encode: Encode, store: EpisodeStore, title: str
-) -> None:
-    """Encodes all but the first `rows`, and writes them into `file`."""
+def rows_once(
+    file: Path, shape: tuple[int, ...], dtype: DTypeLike, fill: FillRows, title: str
+) -> NDArray[Any]:
+    """The array that `fill` fills, mapped into memory from `file`; see encoded_once."""
+    count, *row = shape
+    known = _read(file, count, tuple(row), dtype)
+    if len(known) == count:
+        return known
+    encoded = np.zeros(shape, dtype)
+    encoded[: len(known)] = known
+    _fill(encoded, len(known), file, fill, title)
+    return _read(file, count, tuple(row), dtype)
+
+
+def _fill(encoded: NDArray[Any], rows: int, file: Path, fill: FillRows, title: str) -> None:
+    """Fills all but the first `rows`, and writes them into `file`."""
     began, saved = rows, time.monotonic()
     try:
-        for rows in shown(encode(store, encoded, rows), title, len(encoded), rows):
+        for rows in shown(fill(encoded, rows), title, len(encoded), rows):
             if time.monotonic() - saved >= SECONDS_A_CHECKPOINT:
                 _write(file, encoded[:rows])
                 saved = time.monotonic()
@@ -256,9 +269,27 @@ def encode_episodes(
     if only is not None:
         chosen &= only
     for start, stop in np.stack([starts[:-1], starts[1:]], axis=1)[chosen].tolist():
-        for first in range(start, stop - ahead, CHUNK):
-            last = min(first + CHUNK, stop - ahead)
-            reads_from = max(start, first + ahead - reach + 1)
-            frames = torch.from_numpy(store.frames[reads_from : last + ahead].copy())
-            encoded[first:last] = encode(frames[None])[0, first - reads_from :].cpu().numpy()
+        encode_episode(
+            encode,
+            store.frames[start:stop],
+            encoded[start : stop - ahead],
+            reach=reach,
+            ahead=ahead,
+        )
         yield stop
+
+
+def encode_episode(
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    frames: NDArray[np.uint8],
+    encoded: NDArray[Any],
+    *,
+    reach: int,
+    ahead: int,
+) -> None:
+    """encode_episodes of one, all of whose frames but the last `ahead` have a row of `encoded`."""
+    for first in range(0, len(frames) - ahead, CHUNK):
+        last = min(first + CHUNK, len(frames) - ahead)
+        reads_from = max(0, first + ahead - reach + 1)
+        chunk = torch.from_numpy(frames[reads_from : last + ahead].copy())
+        encoded[first:last] = encode(chunk[None])[0, first - reads_from :].cpu().numpy()

@@ -34,6 +34,8 @@ from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_
 PICTURED = 8
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 8
+LATENT_ACTIONS_FOLDER = "latent-actions"
+"""The folder of a world with the model that infers its latent actions from video: a run directory."""
 
 
 @dataclass(frozen=True, kw_only=True)

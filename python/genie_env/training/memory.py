@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from genie_env.data.recording_metadata import recorded_game
 from genie_env.training.encoded import encoded_once
 from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.loop import Schedule, train
+from genie_env.training.outcomes import SHARES, Outcomes
 from genie_env.training.runs import (
     COMMON,
     Network,
@@ -34,13 +34,6 @@ from genie_env.training.vision import VISION, load_vision
 ENCODED_AT_ONCE = 512
 GRADIENT_CLIP = 1.0
 HELD_OUT_BATCHES = 4
-
-SHARES = {
-    "death_recall": ("deaths_found", "deaths"),
-    "false_alarms": ("false_alarms", "survivals"),
-}
-"""Reported in place of the counts in M's loss: the share of terminations (deaths) that M predicts,
-and of other steps at which it predicts one."""
 
 MEMORY = Network(
     "memory",
@@ -73,37 +66,6 @@ class MemorySettings(TrainingSettings):
     start: Annotated[
         Path | None, typer.Option(help="run directory whose M training starts from")
     ] = None
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What there is to learn of an action's outcome in some recordings."""
-
-    rewards: list[float] | None
-    """The smallest and the largest reward; None where all are equal: there is nothing to learn."""
-    reward_per_step: float
-    """The reward of every step, where all are equal."""
-    terminates: bool
-    """Whether any episode ends by a termination."""
-    judges_termination: bool
-    """Whether the frame after a termination was recorded, which shows what ended the episode."""
-
-    @staticmethod
-    def of(stores: Sequence[EpisodeStore]) -> Outcomes:
-        """A reward is judged with the frame after it: those of steps without one do not count."""
-        finals = all(store.final_frames is not None for store in stores)
-        low, high = math.inf, -math.inf
-        for store in stores:
-            judged = np.ones(store.num_frames, bool)
-            judged[store.episode_starts[1:] - 1] = finals
-            rewards = store.rewards[judged] if judged.any() else store.rewards
-            low, high = min(low, float(rewards.min())), max(high, float(rewards.max()))
-        return Outcomes(
-            rewards=[low, high] if low < high else None,
-            reward_per_step=low,
-            terminates=any(bool(store.terminations.any()) for store in stores),
-            judges_termination=finals,
-        )
 
 
 def encode_rows(

@@ -80,5 +80,20 @@ GENIE = Family(
             "Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory.",
             "freeze genie --dynamics runs/dynamics --out runs/world",
         ),
+        Command(
+            "train",
+            "heads",
+            f"{_COMMANDS}:train_heads",
+            "Train heads that judge reward and termination on the features of a genie world.",
+            "train heads --world runs/world --data data/labelled --out runs/heads",
+            RESUMES,
+        ),
+        Command(
+            "freeze",
+            "heads",
+            f"{_COMMANDS}:freeze_heads_command",
+            "Freeze a genie world together with heads into a new world directory, which has rewards.",
+            "freeze heads --heads runs/heads --out runs/world-with-rewards",
+        ),
     ),
 )

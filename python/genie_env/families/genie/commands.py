@@ -9,16 +9,22 @@ import torch  # noqa: F401  (comes first: it loads the libraries that _core is l
 import typer
 
 from genie_env._core import limits
-from genie_env.families.freeze_options import NameOption, OutOption, TemperatureOption
-from genie_env.families.genie import freeze
+from genie_env.families.freeze_options import (
+    NameOption,
+    OutOption,
+    TemperatureOption,
+    TerminationOption,
+)
+from genie_env.families.genie import freeze, freeze_heads
 from genie_env.families.training_command import training_command
-from genie_env.training import dynamics, latent_actions, tokenizer
+from genie_env.training import dynamics, heads, latent_actions, tokenizer
 
 train_tokenizer = training_command(tokenizer.train_tokenizer, tokenizer.TokenizerSettings)
 train_latent_actions = training_command(
     latent_actions.train_latent_actions, latent_actions.LatentActionSettings
 )
 train_dynamics = training_command(dynamics.train_dynamics, dynamics.DynamicsSettings)
+train_heads = training_command(heads.train_heads, heads.HeadsSettings)
 
 
 def freeze_genie(
@@ -50,3 +56,16 @@ def freeze_genie(
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
     freeze.freeze_genie(dynamics, out, name, temperature, order, passes)
+
+
+def freeze_heads_command(
+    heads: Annotated[
+        Path,
+        typer.Option(help="run directory of `train heads`, which names the world it was trained for"),
+    ],
+    out: OutOption,
+    name: NameOption = None,
+    termination: TerminationOption = "sampled",
+) -> None:
+    """Freeze a genie world together with heads into a new world directory, which has rewards."""
+    freeze_heads.freeze_heads(heads, out, name, termination)

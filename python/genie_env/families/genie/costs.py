@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genie_env.families.base import Costs, Options, Product
-from genie_env.families.genie.config import dynamics_window
+from genie_env.families.genie.config import HEAD_UNITS, dynamics_window, heads_of
 
 
 def genie_costs(config: Mapping[str, Any], options: Options) -> Costs:
@@ -47,6 +47,9 @@ def _step(config: Mapping[str, Any], passes: int) -> Iterator[Product]:
             yield Product("to_logits", hidden, width, config["tokenizer"]["codes"])
         hidden = left
     yield from blocks(0)
+    for name, (inputs, outputs) in heads_of(config).items():
+        yield Product(f"{name}.units", 1, inputs, HEAD_UNITS)
+        yield Product(f"{name}.output", 1, HEAD_UNITS, outputs)
 
 
 def _decoding(config: Mapping[str, Any]) -> Iterator[Product]:

@@ -28,7 +28,6 @@ from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
 from genie_env.families.world_files import (
-    LATENT_ACTIONS_FOLDER,
     STARTS,
     Figures,
     Weights,
@@ -44,7 +43,11 @@ from genie_env.training.codebook_usage import usage
 from genie_env.training.dynamics import DYNAMICS, load_dynamics, measure
 from genie_env.training.dynamics import HELD_OUT_BATCHES as DYNAMICS_BATCHES
 from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
+from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
+    LATENT_ACTIONS_FOLDER,
+    load_latent_actions,
+)
 from genie_env.training.loop import finite
 from genie_env.training.runs import load_weights
 from genie_env.training.tokenizer import HELD_OUT_BATCHES as AUTOENCODER_BATCHES

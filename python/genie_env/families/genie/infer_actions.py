@@ -6,8 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from genie_env.envs.latent_actions import ActionInference
-from genie_env.families.world_files import LATENT_ACTIONS_FOLDER
-from genie_env.training.latent_actions import LATENT_ACTIONS, load_latent_actions
+from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
+    LATENT_ACTIONS_FOLDER,
+    load_latent_actions,
+)
 from genie_env.training.runs import read_settings
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from genie_env._core import Dynamics, Tokenizer, Trainer
+from genie_env._core import Dynamics, Heads, Tokenizer, Trainer
+from genie_env.families.genie.config import FEATURE_AREAS
 from genie_env.families.world_files import prefixed, write_world
 from genie_env.training.dynamics import DynamicsSizes
 from genie_env.training.tokenizer import TokenizerSizes
@@ -16,6 +18,12 @@ from genie_env.training.tokenizer import TokenizerSizes
 _EXAMPLE = "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
 _ACTIONS = 6
 _STARTS = 16
+OUTCOMES: dict[str, Any] = {
+    "reward": {"type": "learned", "low": -1.0, "high": 1.0},
+    "termination": "sampled",
+    "termination_reads": "next_frame",
+}
+"""What the config of a world with heads says of them."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +42,31 @@ class GenieSizes:
     codes: int
     K: int
     """MaskGIT passes a frame."""
+    judges: int = 0
+    """1: with heads that judge reward and termination; may be left out."""
 
     @staticmethod
     def parse(text: str) -> GenieSizes:
-        """From "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8": all of them, in any order.
+        """From "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8": all of them, in any order; and
+        judges=1 for a world with heads that judge reward and termination.
 
         Raises ValueError where one is missing, unknown, given twice or no integer.
         """
         names = [field.name for field in fields(GenieSizes)]
+        optional = [field.name for field in fields(GenieSizes) if field.default is not MISSING]
         sizes: dict[str, int] = {}
         for part in text.split(","):
             name, _, value = part.partition("=")
             if name not in names or name in sizes or not value.isdecimal():
                 raise ValueError(
-                    f"{part!r} in it is not understood; expected each of {', '.join(names)} once, as in "
-                    f"{_EXAMPLE}"
+                    f"{part!r} in it is not understood; expected each of "
+                    f"{', '.join(n for n in names if n not in optional)} once, as in {_EXAMPLE}, and "
+                    f"{optional[0]}=1 for a world with rewards and terminations"
                 )
             if len(value) > 9:
                 raise ValueError(f"{name} in it is larger than any world's")
             sizes[name] = int(value)
-        missing = [name for name in names if name not in sizes]
+        missing = [name for name in names if name not in {*sizes, *optional}]
         if missing:
             raise ValueError(f"it is without {', '.join(missing)}: give them too")
         return GenieSizes(**sizes)
@@ -67,6 +80,8 @@ def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:
     """
     if sizes.S < 1:
         raise ValueError(f"S is {sizes.S}, expected 1 or more")
+    if sizes.judges not in (0, 1):
+        raise ValueError(f"judges is {sizes.judges}, expected 0 or 1")
     try:
         return _write(directory, sizes)
     except ValueError as error:
@@ -107,15 +122,32 @@ def _write(directory: Path, sizes: GenieSizes) -> Path:
             "frame_skip": 1,
             "max_episode_steps": 2**31 - 1,
             "temperature": 1.0,
+            **(OUTCOMES if sizes.judges else {}),
         },
         {
             **prefixed("tokenizer", tokenizer.weights()),
             **prefixed("dynamics", dynamics.weights()),
             "action_codes": codes,
+            **(_heads(FEATURE_AREAS * sizes.d) if sizes.judges else {}),
         },
         {"tokens": torch.randint(sizes.codes, (_STARTS, sizes.S), generator=generator)},
     )
     return directory
+
+
+def _heads(features: int) -> dict[str, torch.Tensor]:
+    """The weights of heads of which about one step in 150 ends an episode."""
+    low, high = OUTCOMES["reward"]["low"], OUTCOMES["reward"]["high"]
+    heads = Heads(
+        features=features,
+        actions=_ACTIONS,
+        rewards=(low, high),
+        termination=True,
+        judges_termination=True,
+    )
+    weights = Trainer(heads).weights()
+    weights["outcome.output.bias"][-1] = -5
+    return prefixed("heads", weights)
 
 
 def _frame(positions: int, patch: int) -> tuple[int, int]:

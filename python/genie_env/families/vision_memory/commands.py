@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from genie_env.families.freeze_options import NameOption, OutOption, TemperatureOption
+from genie_env.families.freeze_options import (
+    NameOption,
+    OutOption,
+    TemperatureOption,
+    TerminationOption,
+)
 from genie_env.families.training_command import training_command
 from genie_env.families.vision_memory import freeze
 from genie_env.training import memory, vision
@@ -22,12 +27,7 @@ def freeze_vision_memory(
     out: OutOption,
     name: NameOption = None,
     temperature: TemperatureOption = 1.0,
-    termination: Annotated[
-        str,
-        typer.Option(
-            help="sampled: drawn from its probability; thresholded: where that is above 0.5"
-        ),
-    ] = "sampled",
+    termination: TerminationOption = "sampled",
 ) -> None:
     """Freeze V and M into a world directory."""
     freeze.freeze_vision_memory(vision, memory, out, name, temperature, termination)

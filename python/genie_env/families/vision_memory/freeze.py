@@ -30,6 +30,7 @@ from genie_env.families.world_files import (
     part,
     prefixed,
     provenance,
+    reward_config,
     world_name,
     write_world,
 )
@@ -38,14 +39,13 @@ from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.memory import (
     ENCODED_AT_ONCE,
     MEMORY,
-    SHARES,
-    Outcomes,
     encode_rows,
     encoded_stores,
     load_memory,
     make_memory,
 )
 from genie_env.training.memory import HELD_OUT_BATCHES as MEMORY_BATCHES
+from genie_env.training.outcomes import SHARES, Outcomes
 from genie_env.training.runs import load_weights
 from genie_env.training.vision import HELD_OUT_BATCHES as VISION_BATCHES
 from genie_env.training.vision import VISION, load_vision, make_vision
@@ -94,7 +94,8 @@ def freeze_vision_memory(
                 LatentData(stores, latents, game.actions, held_out_part=True),
                 settings["window"],
             )
-            weights = calibration.apply(weights, settings["judges_termination"])
+            judged = ("outcome.output",) if settings["judges_termination"] else ()
+            weights = calibration.apply(weights, ("output", *judged))  # their sum
             calibrated = {"termination_calibration": asdict(calibration)}
         starts = np.concatenate(
             [
@@ -118,7 +119,7 @@ def freeze_vision_memory(
                 "frame_skip": game.frame_skip,
                 **rate_of(directories, stores),
                 "max_episode_steps": longest_dream(game, stores),
-                "reward": _reward(settings.get("rewards"), outcomes),
+                "reward": reward_config(settings.get("rewards"), outcomes.reward_per_step),
                 "temperature": temperature,
                 "termination": termination,
                 "termination_reads": "next_frame" if settings["judges_termination"] else "action",
@@ -208,11 +209,3 @@ def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int
     if type(limit) is int and limit >= recorded.frame_skip:
         return limit // recorded.frame_skip
     return max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))
-
-
-def _reward(learned: Sequence[float] | None, outcomes: Outcomes) -> dict[str, Any]:
-    """The config's "reward"."""
-    if learned is None:
-        return {"type": "constant", "per_step": outcomes.reward_per_step}
-    low, high = learned
-    return {"type": "learned", "low": low, "high": high}

@@ -1,0 +1,60 @@
+#include "genie_env/worlds/termination.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/zeros.h>
+
+#include <stdexcept>
+
+#include "genie_env/tensor/device.h"
+#include "genie_env/tensor/draws.h"
+
+namespace genie_env {
+namespace {
+
+constexpr const char *kTermination = "termination", *kSampled = "sampled",
+                     *kThresholded = "thresholded";
+
+}  // namespace
+
+OptionSpec TerminationOptionSpec() {
+  return {.name = kTermination,
+          .type = OptionType::kChoice,
+          .choices = {kSampled, kThresholded},
+          .description =
+              "how an episode ends: sampled from the termination probability, or "
+              "thresholded at one half"};
+}
+
+Termination TerminationInForce(Termination stored, const OptionValues& given,
+                               const std::string& name) {
+  const auto found = given.find(kTermination);
+  if (found == given.end()) return stored;
+  if (stored == Termination::kNever) {
+    throw std::invalid_argument("option 'termination' was given, but no episode of the world \"" +
+                                name + "\" ever terminates, as in its recordings: leave it out");
+  }
+  return found->second == OptionValue(kSampled) ? Termination::kSampled : Termination::kThresholded;
+}
+
+std::optional<Option> TerminationOption(Termination stored, Termination in_force) {
+  if (stored == Termination::kNever) return std::nullopt;
+  const auto name = [](Termination termination) -> std::string {
+    return termination == Termination::kSampled ? kSampled : kThresholded;
+  };
+  return Option{
+      .spec = TerminationOptionSpec(), .default_value = name(stored), .value = name(in_force)};
+}
+
+Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCounters& rng) {
+  if (termination == Termination::kNever) {
+    return {.terminated = at::zeros(logit.sizes(), logit.options().dtype(at::kBool)),
+            .probability = {}};
+  }
+  const at::Tensor probability = at::sigmoid(logit);
+  if (termination == Termination::kThresholded) return {logit > 0, probability};
+  const at::Tensor drawn = Draw(rng, Stream::kTermination, 1, FillUniform).view({-1});
+  return {ToDevice(drawn, logit.device()) < probability, probability};
+}
+
+}  // namespace genie_env

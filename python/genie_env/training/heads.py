@@ -1,0 +1,222 @@
+"""Trains heads that judge reward and termination on the features of a frozen world's dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from genie_env._core import Heads, World
+from genie_env.data.datasets import HELD_OUT_EVERY, held_out, open_stores
+from genie_env.data.progress import say
+from genie_env.data.recording_metadata import RecordedGame, numbered_actions, recorded_game
+from genie_env.data.world_recordings import check_recordings
+from genie_env.envs.actions import DiscreteActions
+from genie_env.envs.registry import find_world
+from genie_env.training.labelled import (
+    FEATURES,
+    MOST_EPISODES,
+    LabelledPart,
+    LabelledSteps,
+    codes_of_steps,
+    followed_features,
+    inferred_codes,
+    labelled_parts,
+)
+from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
+    LATENT_ACTIONS_FOLDER,
+    load_latent_actions,
+)
+from genie_env.training.loop import Schedule, train
+from genie_env.training.outcomes import SHARES, Outcomes
+from genie_env.training.runs import COMMON, Network, claim_training, read_settings
+from genie_env.training.settings import LearningRate, Steps, TrainingSettings
+
+HELD_OUT_BATCHES = 8
+
+HEADS = Network(
+    "heads",
+    {
+        **COMMON,
+        "world": str,
+        "fingerprint": str,
+        "episodes": int,
+        "features": int,
+        "actions": int,
+        "rewards": ([float], None),
+        "reward_per_step": float,
+        "termination": bool,
+        "judges_termination": bool,
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsSettings(TrainingSettings):
+    """What `train_heads` is given."""
+
+    network = HEADS
+
+    world: Annotated[
+        str, typer.Option(help="an installed world's name, or a world directory", path_type=str)
+    ]
+    steps: Steps = 1000
+    batch: Annotated[int, typer.Option(help="steps of play per batch", min=1, max=65_536)] = 512
+    learning_rate: LearningRate = 3e-4
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            help=f"learn from the first ones of the recordings; from all, at most {MOST_EPISODES}, "
+            "unless given",
+            min=1,
+            max=MOST_EPISODES,
+        ),
+    ] = None
+
+
+def make_heads(settings: Mapping[str, Any], seed: int = 0) -> Heads:
+    """Heads of these settings."""
+    rewards = settings["rewards"]
+    return Heads(
+        features=settings["features"],
+        actions=settings["actions"],
+        rewards=None if rewards is None else tuple(rewards),
+        termination=settings["termination"],
+        judges_termination=settings["judges_termination"],
+        seed=seed,
+    )
+
+
+def load_follower(directory: Path, device: str = "cpu") -> World:
+    """The world in a directory, to follow frames for their features. Raises ValueError where it has
+    none, or no model that infers its latent actions."""
+    world = World.load(directory, device=device)
+    spec = world.spec
+    if FEATURES not in (observation.name for observation in spec.observations):
+        raise ValueError(
+            f"the world {spec.name} ({spec.family}) has no observation {FEATURES!r} that heads could "
+            "learn on: give a world of `genie-env freeze genie`"
+        )
+    if not (directory / LATENT_ACTIONS_FOLDER).is_dir():
+        raise ValueError(
+            f"the world {spec.name} has no {LATENT_ACTIONS_FOLDER}/ that infers its actions from "
+            f"frames: `genie-env freeze genie` writes one; freeze the world again"
+        )
+    # A frame that is given has the same features after one pass as after many.
+    return World.load(directory, device=device, options={"passes": 1})
+
+
+def labelled_steps(
+    world: World, parts: Sequence[LabelledPart], *, device: str = "cpu"
+) -> tuple[LabelledSteps, LabelledSteps]:
+    """The steps to train on, and the held-out ones."""
+    run = world.directory / LATENT_ACTIONS_FOLDER
+    model = load_latent_actions(run, device)
+    bf16 = read_settings(run, LATENT_ACTIONS)["dtype"] == "bfloat16"
+    codes = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
+    features = [followed_features(part, world, own) for part, own in zip(parts, codes, strict=True)]
+    actions = codes_of_steps(parts, codes)
+    trained, unseen = (
+        LabelledSteps(parts, features, actions, held_out_part=part) for part in (False, True)
+    )
+    return trained, unseen
+
+
+def check_every_action(parts: Sequence[LabelledPart], game: RecordedGame) -> None:
+    """Raises ValueError where one of the game's numbered actions was never taken."""
+    if not isinstance(game.actions, DiscreteActions):
+        return
+    taken = [numbered_actions(part.store)[: len(part.shown)] for part in parts]
+    if missing := sorted(set(range(game.actions.count)) - set(np.concatenate(taken).tolist())):
+        names = ", ".join(game.actions.meanings[action] for action in missing)
+        episodes = sum(part.episodes for part in parts)
+        raise ValueError(
+            f"in the labelled part ({episodes:,} episodes of {game.game}) nobody takes the action "
+            f"{names}, so that what it brings cannot be learned: give recordings of players that "
+            "take every action"
+        )
+
+
+def check_steps(parts: Sequence[LabelledPart], batch: int) -> None:
+    """Raises ValueError where there are too few steps for a batch, or none held out."""
+    trained = unseen = 0
+    for part in parts:
+        lengths = np.diff(part.store.episode_starts[: part.episodes + 1])
+        out = held_out(part.store)[: part.episodes]
+        trained, unseen = trained + int(lengths[~out].sum()), unseen + int(lengths[out].sum())
+    episodes = sum(part.episodes for part in parts)
+    if not unseen:
+        raise ValueError(
+            f"too few episodes: the labelled part has {episodes:,}, and none of them is held out, as "
+            f"every {HELD_OUT_EVERY}th of a directory is; record {HELD_OUT_EVERY} or more"
+        )
+    if trained < batch:
+        raise ValueError(
+            f"too few episodes: without the held-out ones, the {episodes:,} episodes of the labelled "
+            f"part have {trained:,} steps, but one batch takes {batch:,}; record on, or give a "
+            "smaller --batch"
+        )
+
+
+def train_heads(settings: HeadsSettings) -> None:
+    """Train heads that judge reward and termination on the features of a genie world."""
+    directory = find_world(settings.world)
+    world = load_follower(directory, settings.device)
+    spec = world.spec
+    stores = open_stores(settings.data)
+    game = recorded_game(settings.data, stores)
+    if spec.game and game.game != spec.game:
+        raise ValueError(
+            f"the recordings are of {game.game}, but the world {spec.name} is of {spec.game}: give "
+            "recordings of its game"
+        )
+    check_recordings(world, settings.data, stores)
+    parts = labelled_parts(settings.data, stores, settings.episodes)
+    check_every_action(parts, game)
+    batch = settings.batch
+    check_steps(parts, batch)
+    counts = [part.episodes for part in parts]
+    outcomes = Outcomes.of([part.store for part in parts], counts)
+    if not outcomes.terminates and outcomes.rewards is None:
+        raise ValueError(
+            f"there is nothing to learn: every step of the labelled part brings a reward of "
+            f"{outcomes.reward_per_step:g}, and no episode terminates; give other recordings"
+        )
+    if not outcomes.terminates:
+        say(f"no labelled episode of {game.game} terminates: dreams will not either")
+    if outcomes.rewards is None:
+        say(f"every step brings a reward of {outcomes.reward_per_step:g}: none is learned")
+    saved = {
+        **settings.saved(),
+        "world": str(directory),
+        "fingerprint": spec.fingerprint,
+        "episodes": sum(counts),
+        "features": next(o.shape[0] for o in spec.observations if o.name == FEATURES),
+        "actions": len(spec.actions.meanings),
+        "rewards": outcomes.rewards,
+        "reward_per_step": outcomes.reward_per_step,
+        "termination": outcomes.terminates,
+        "judges_termination": outcomes.judges_termination,
+    }
+    make_trainer = settings.trainers(make_heads(saved, settings.seed))
+    with claim_training(settings.out, saved, stores) as dtype:
+        steps, unseen = labelled_steps(world, parts, device=settings.device)
+        size = min(batch, len(unseen))
+        count = min(HELD_OUT_BATCHES, len(unseen) // size)
+        train(
+            make_trainer,
+            dtype,
+            settings.out,
+            Schedule(settings.steps, settings.learning_rate, evaluate_every=100),
+            lambda step: steps.batch(batch, settings.seed, step),
+            [unseen.batch(size, settings.seed, i) for i in range(count)],
+            title=settings.network.name,
+            items_a_batch=batch,
+            item="steps",
+            shares=SHARES if outcomes.terminates else None,
+        )

@@ -1,0 +1,268 @@
+"""The labelled part of recordings, as heads of a frozen world learn from it.
+
+The world follows its frames, with the latent actions that its own model infers. What it then makes of
+them, its features, and the latent actions are computed once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import EpisodeStore, LatentAction, RowCounters, World
+from genie_env.data.datasets import Batch, held_out, shuffled
+from genie_env.data.files import remove_left_behind, user_cache
+from genie_env.training.encoded import (
+    encode_episode,
+    frames_fingerprint,
+    rows_once,
+    weights_fingerprint,
+)
+
+MOST_EPISODES = 300
+"""Of a labelled part. The rest of what a world knows is learned without labels."""
+FOLLOWED_AT_ONCE = 16
+"""Episodes."""
+FEATURES = "features"
+"""The observation that heads read."""
+
+
+@dataclass(frozen=True)
+class LabelledPart:
+    """The first episodes of one recording. Its pictures are the frames that an action was taken on
+    and, where all recordings have them, final frames, each after its episode's others."""
+
+    directory: Path
+    store: EpisodeStore
+    episodes: int
+    finals: bool
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """int64 [E + 1]: where episodes begin among the pictures."""
+        starts = self.store.episode_starts[: self.episodes + 1]
+        return starts + self.finals * np.arange(len(starts))
+
+    @property
+    def shown(self) -> NDArray[np.int64]:
+        """int64 [N]: the picture of every frame."""
+        lengths = np.diff(self.store.episode_starts[: self.episodes + 1])
+        return np.arange(lengths.sum()) + self.finals * np.repeat(np.arange(self.episodes), lengths)
+
+    @property
+    def followed(self) -> NDArray[np.bool_]:
+        """bool [N]: of every frame, whether the next one was recorded."""
+        followed = np.ones(len(self.shown), bool)
+        if not self.finals:
+            followed[self.store.episode_starts[1 : self.episodes + 1] - 1] = False
+        return followed
+
+    def pictures(self, episode: int) -> NDArray[np.uint8]:
+        """uint8 [T, H, W, 3]."""
+        first, last = self.store.episode_starts[episode : episode + 2]
+        frames = self.store.frames[first:last]
+        if not self.finals:
+            return frames
+        assert self.store.final_frames is not None
+        return np.concatenate([frames, self.store.final_frames[episode : episode + 1]])
+
+    @property
+    def name(self) -> str:
+        """Of files about its pictures."""
+        finals = f"-{frames_fingerprint(self.store, finals=True)}" if self.finals else ""
+        return f"{frames_fingerprint(self.store)}{finals}-{self.episodes}.npy"
+
+
+def labelled_parts(
+    directories: Sequence[Path], stores: Sequence[EpisodeStore], episodes: int | None
+) -> list[LabelledPart]:
+    """The first `episodes` of all recordings together; None: all. Raises ValueError where those are
+    more than MOST_EPISODES, or fewer than were asked for."""
+    recorded = sum(store.num_episodes for store in stores)
+    if episodes is None and recorded > MOST_EPISODES:
+        raise ValueError(
+            f"the recordings hold {recorded:,} episodes, but heads learn from a labelled part of at "
+            f"most {MOST_EPISODES}: give --episodes {MOST_EPISODES} to take the first of them"
+        )
+    if episodes is not None and episodes > recorded:
+        raise ValueError(
+            f"--episodes is {episodes:,}, but the recordings hold {recorded:,}: give as many or less"
+        )
+    left = recorded if episodes is None else episodes
+    finals = all(store.final_frames is not None for store in stores)
+    parts = []
+    for directory, store in zip(directories, stores, strict=True):
+        taken = min(left, store.num_episodes)
+        if taken:
+            parts.append(LabelledPart(directory, store, taken, finals))
+        left -= taken
+    return parts
+
+
+def inferred_codes(
+    part: LabelledPart, run: Path, model: LatentAction, *, bf16: bool
+) -> NDArray[np.uint8]:
+    """uint8 [pictures]: the code of the transition from each to the next; 0 at an episode's last."""
+
+    def encode(frames: torch.Tensor) -> torch.Tensor:
+        return model.encode(frames, bf16=bf16)
+
+    def fill(codes: NDArray[Any], done: int) -> Iterator[int]:
+        for episode, first in enumerate(part.starts[:-1].tolist()):
+            last = int(part.starts[episode + 1])
+            if first >= done:
+                encode_episode(
+                    encode,
+                    part.pictures(episode),
+                    codes[first : last - 1],
+                    reach=model.receptive_field,
+                    ahead=1,
+                )
+                yield last
+
+    precision = "bfloat16" if bf16 else "float32"
+    cache = user_cache() / "encoded" / f"labelled-actions-{precision}" / weights_fingerprint(run)
+    return _rows_once(cache, part, (), np.uint8, fill, "inferring the latent actions")
+
+
+def followed_features(
+    part: LabelledPart, world: World, codes: NDArray[np.uint8]
+) -> NDArray[np.float16]:
+    """float16 [pictures, features]: what the world makes of each, having followed its episode."""
+    (size,) = next(each.shape for each in world.spec.observations if each.name == FEATURES)
+    starts = part.starts.tolist()
+
+    def fill(features: NDArray[Any], done: int) -> Iterator[int]:
+        episodes = [e for e in range(part.episodes) if starts[e] >= done]
+        for index in range(0, len(episodes), FOLLOWED_AT_ONCE):
+            some = episodes[index : index + FOLLOWED_AT_ONCE]
+            places = [slice(starts[e], starts[e + 1]) for e in some]
+            seen = follow(world, [part.pictures(e) for e in some], [codes[p] for p in places])
+            for place, rows in zip(places, seen, strict=True):
+                features[place] = rows
+            yield starts[some[-1] + 1]
+
+    cache = user_cache() / "encoded" / f"features-{world.device.type}-{world.spec.dtype}"
+    cache /= world.spec.fingerprint[:16]
+    return _rows_once(cache, part, (size,), np.float16, fill, "following")
+
+
+def _rows_once(
+    cache: Path, part: LabelledPart, row: tuple[int, ...], dtype: Any, fill: Any, what: str
+) -> NDArray[Any]:
+    remove_left_behind(cache)
+    shape = (int(part.starts[-1]), *row)
+    return rows_once(cache / part.name, shape, dtype, fill, f"{what} {part.directory}")
+
+
+def follow(
+    world: World, pictures: Sequence[NDArray[np.uint8]], codes: Sequence[NDArray[np.uint8]]
+) -> list[NDArray[np.float32]]:
+    """The features of the pictures of some episodes, float32 [T, features] each, followed side by
+    side. codes: the actions from each picture to the next, uint8 [T] each; the last is not read."""
+    rows, lengths = len(pictures), [len(each) for each in pictures]
+    state = world.make_state(rows)
+    seeds, zeros = np.arange(rows), np.zeros(rows, np.int64)
+
+    def at(index: int) -> torch.Tensor:  # of an episode that has ended, its last picture again
+        shown = [each[min(index, len(each) - 1)] for each in pictures]
+        return torch.from_numpy(np.stack(shown))
+
+    everyone = torch.ones(rows, dtype=torch.bool)
+    world.begin(state, everyone, RowCounters(seeds, zeros, zeros), frames=at(0))
+    seen = [world.observe(state, FEATURES).cpu().numpy()]
+    for index in range(1, max(lengths)):
+        taken = np.array([each[min(index, len(each)) - 1] for each in codes], np.int64)
+        counters = RowCounters(seeds, zeros, np.full(rows, index))
+        step = world.follow(state, torch.from_numpy(taken), at(index), counters, FEATURES)
+        seen.append(step.observation.cpu().numpy())
+    return [
+        np.stack([moment[row] for moment in seen[:length]]) for row, length in enumerate(lengths)
+    ]
+
+
+def codes_of_steps(
+    parts: Sequence[LabelledPart], codes: Sequence[NDArray[np.uint8]]
+) -> list[NDArray[np.int64]]:
+    """int64 [frames] a part: the latent action of every step.
+
+    One that no recorded frame follows cannot be inferred. It is drawn from those of the steps whose
+    recorded action is the same (or nearest): taking the likeliest would make it a sign of the end.
+    """
+    steps = [
+        all_codes[part.shown].astype(np.int64) for part, all_codes in zip(parts, codes, strict=True)
+    ]
+    followed = np.concatenate([part.followed for part in parts])
+    recorded = np.concatenate([_numbers(part) for part in parts])
+    known, inferred = recorded[followed], np.concatenate(steps)[followed]
+    random = np.random.Generator(np.random.Philox(key=[0, 0]))
+    for part, filled in zip(parts, steps, strict=True):
+        own = _numbers(part)
+        for step in np.flatnonzero(~part.followed) if len(known) else []:
+            distance = np.square(known - own[step]).sum(1)
+            filled[step] = random.choice(inferred[distance == distance.min()])
+    return steps
+
+
+def _numbers(part: LabelledPart) -> NDArray[np.float64]:
+    """The recorded actions: float64 [frames, numbers]."""
+    actions = part.store.actions[: len(part.shown)]
+    return actions.reshape(len(actions), -1).astype(np.float64)
+
+
+class LabelledSteps:
+    """Single steps, in random order: what was before, the latent action, what came after."""
+
+    def __init__(
+        self,
+        parts: Sequence[LabelledPart],
+        features: Sequence[NDArray[np.float16]],
+        codes: Sequence[NDArray[np.int64]],
+        *,
+        held_out_part: bool,
+    ) -> None:
+        """features: of every picture; codes: of every step."""
+        self._parts, self._features, self._codes = parts, features, codes
+        self._shown = [part.shown for part in parts]
+        self._followed = [part.followed for part in parts]
+        wanted = []
+        for index, part in enumerate(parts):
+            lengths = np.diff(part.store.episode_starts[: part.episodes + 1])
+            unseen = held_out(part.store)[: part.episodes]
+            rows = np.flatnonzero(np.repeat(unseen == held_out_part, lengths))
+            wanted.append(np.stack([np.full_like(rows, index), rows], axis=1))
+        self._where = np.concatenate(wanted)  # [M, 2]: part, frame
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def batch(self, size: int, seed: int, step: int) -> Batch:
+        """Batch number `step` of an endless sequence of epochs; see Heads::ComputeLoss."""
+        epoch, place = divmod(step, len(self) // size)
+        if getattr(self, "_cached", (None,))[0] != (seed, epoch):
+            self._cached = ((seed, epoch), shuffled(len(self), seed, epoch))
+        return self.take(np.sort(self._cached[1][place * size : (place + 1) * size]))
+
+    def take(self, steps: NDArray[np.int64] | slice) -> Batch:
+        """Some of the steps, numbered from 0."""
+        rows = [self._row(int(part), int(frame)) for part, frame in self._where[steps]]
+        return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+
+    def _row(self, part: int, frame: int) -> dict[str, NDArray[Any]]:
+        store, features = self._parts[part].store, self._features[part]
+        shown, followed = self._shown[part][frame], self._followed[part][frame]
+        before = features[shown].astype(np.float32)
+        return {
+            "before": before,
+            "after": features[shown + 1].astype(np.float32) if followed else np.zeros_like(before),
+            "actions": self._codes[part][frame],
+            "followed": np.float32(followed),
+            "rewards": store.rewards[frame],
+            "terminations": np.float32(store.terminations[frame]),
+        }

@@ -1,0 +1,53 @@
+"""Rewards and terminations of recordings, as networks learn them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genie_env._core import EpisodeStore
+
+SHARES = {
+    "death_recall": ("deaths_found", "deaths"),
+    "false_alarms": ("false_alarms", "survivals"),
+}
+"""Reported in place of the counts in a loss: the share of terminations (deaths) that are predicted,
+and of other steps at which one is."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What there is to learn of an action's outcome in some recordings."""
+
+    rewards: list[float] | None
+    """The smallest and the largest reward; None where all are equal: there is nothing to learn."""
+    reward_per_step: float
+    """The reward of every step, where all are equal."""
+    terminates: bool
+    """Whether any episode ends by a termination."""
+    judges_termination: bool
+    """Whether the frame after a termination was recorded, which shows what ended the episode."""
+
+    @staticmethod
+    def of(stores: Sequence[EpisodeStore], episodes: Sequence[int] | None = None) -> Outcomes:
+        """A reward is judged with the frame after it: those of steps without one do not count.
+        episodes: how many of each store's first ones are looked at; all unless given."""
+        finals = all(store.final_frames is not None for store in stores)
+        low, high, terminates = math.inf, -math.inf, False
+        for index, store in enumerate(stores):
+            last = store.num_episodes if episodes is None else episodes[index]
+            frames = int(store.episode_starts[last])
+            judged = np.ones(frames, bool)
+            judged[store.episode_starts[1 : last + 1] - 1] = finals
+            rewards = store.rewards[:frames][judged] if judged.any() else store.rewards[:frames]
+            low, high = min(low, float(rewards.min())), max(high, float(rewards.max()))
+            terminates |= bool(store.terminations[:frames].any())
+        return Outcomes(
+            rewards=[low, high] if low < high else None,
+            reward_per_step=low,
+            terminates=terminates,
+            judges_termination=finals,
+        )
