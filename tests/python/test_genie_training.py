@@ -908,3 +908,48 @@ def test_what_cannot_be_frozen_says_so(data: Path, runs: Path, tmp_path: Path) -
     ):
         frozen(copies, tmp_path / "world")
     assert not (tmp_path / "world").exists()
+
+
+def test_a_frozen_world_knows_the_game_that_its_latent_actions_play(
+    runs: Path, tmp_path: Path
+) -> None:
+    import toy_games  # noqa: F401  (registers them)
+
+    file = tmp_path / "found.json"
+    weights = weights_fingerprint(runs / "actions")
+    codes = load_latent_actions(runs / "actions").actions
+
+    def mapping(of: str = weights, count: int = codes) -> Path:
+        entries = {str(code): {"action": code % 2, "meaning": None} for code in range(count)}
+        file.write_text(json.dumps({"weights": of, "dictionary": entries}))
+        return file
+
+    game = "toy_games:Counter-v0"
+    for words, named, of, count in [
+        ("say which by --real-game", None, weights, codes),
+        ("of the latent actions ab, but those of", game, "ab", codes),
+        ("has actions for 0", game, weights, codes + 1),
+        ("unknown game 'Nowhere-v0'", "Nowhere-v0", weights, codes),
+    ]:
+        played = {"real_game": named, "actions_map": mapping(of, count)}
+        with pytest.raises(ValueError, match=words):
+            frozen(runs, tmp_path / "world", **played)
+        assert not (tmp_path / "world" / "config.json").exists()
+    with pytest.raises(ValueError, match="give action_map="):
+        frozen(runs, tmp_path / "world", real_game=game)
+
+    without = frozen(runs, tmp_path / "without")
+    played = {"real_game": game, "max_episode_steps": 7, "actions_map": mapping()}
+    config = frozen(runs, tmp_path / "world", **played)
+    assert config["real_game"] == "Counter-v0" and config["max_episode_steps"] == 7
+    assert "real_game" not in without and without["max_episode_steps"] != 7
+    assert "| `mapping.json` |" in (tmp_path / "world" / "README.md").read_text()
+    with genie_env.RealEnv(tmp_path / "world") as env:
+        env.reset(seed=1)
+        env.step(0)
+    own = tmp_path / "world" / "mapping.json"
+    own.write_text(own.read_text() + " ")
+    with pytest.raises(ValueError, match='mapping.json has changed: config.json has another "act'):
+        genie_env.RealEnv(tmp_path / "world")
+    frozen(runs, tmp_path / "world")
+    assert not own.exists()

@@ -118,6 +118,13 @@ def commands() -> list[Command]:
         ),
         Command(
             "",
+            "film",
+            "genie_env.cli.film:film",
+            "Film an agent in the real game and in its dream, side by side.",
+            "film --world runs/world --agent runs/agent/agent.safetensors --out film.mp4",
+        ),
+        Command(
+            "",
             "evaluate",
             "genie_env.cli.evaluate:evaluate",
             "Play the real game, with an agent or a blind policy.",

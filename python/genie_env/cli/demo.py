@@ -40,7 +40,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
-from genie_env.evaluation.comparison_video import FILMED, film_side_by_side
+from genie_env.evaluation.comparison_video import FILMED, film_side_by_side, median
 from genie_env.evaluation.evaluate import FRESH_GAMES, Player, blind_player, show_scores
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Game, Score, rounded
@@ -129,7 +129,9 @@ def demo(
         finally:  # also after Ctrl-C
             _report(findings, out, console)
         controller = findings.generations[-1].controller
-        film_side_by_side(dreams, controller, game, findings.filmed, out / FILM, seed, console)
+        played = findings.filmed
+        shown = played[median([episode.score for episode in played])]
+        film_side_by_side(dreams, controller, shown, len(played), out / FILM, seed, console)
 
 
 def check_unused(out: Path) -> None:

@@ -17,7 +17,6 @@ from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.progress import Progress, busy
 from genie_env.envs.frame_rate import frames_per_second
-from genie_env.games.base import Game
 from genie_env.media.video import Picture, side_by_side, write_video
 
 FILMED = 20
@@ -27,21 +26,19 @@ FILMED = 20
 def film_side_by_side(
     dreams: Dreams,
     agent: Agent,
-    game: Game,
-    episodes: Sequence[Episode],
+    episode: Episode,
+    episodes: int,
     file: Path,
     seed: int,
     console: Console,
 ) -> None:
-    """Films the median one of the agent's real `episodes` of `game`, which have kept their
-    frames, beside the median one of FILMED dreams."""
-    scores = [episode.score for episode in episodes]
-    episode = episodes[_median(scores)]
+    """Films an episode of the real game, which has kept its frames and is the median one of
+    `episodes` that the agent played, beside the median one of FILMED dreams."""
     assert episode.frames is not None
     seeds = derived_seeds(seed, FILMED, count=FILMED)
     with busy("dreaming", console=console):
         dreamt = dream_lengths(dreams, agent, seeds)
-    dream = dream_frames(dreams, agent, seeds, _median(dreamt))
+    dream = dream_frames(dreams, agent, seeds, median(dreamt))
     sides = (
         _Side("reality", iter(episode.frames), len(episode) if episode.truncated else math.inf),
         _Side("dream", dream, dreams.world.spec.max_episode_steps),
@@ -59,11 +56,11 @@ def film_side_by_side(
             progress.advance(task)
 
     with Progress(*columns, console=console) as progress:
-        length = a_second + max(len(episode), dreamt[_median(dreamt)])
+        length = a_second + max(len(episode), dreamt[median(dreamt)])
         task = progress.add_task("", total=length)
         write_video(file, pictures(), rate)
     console.print(
-        f"wrote {file}: the median of {len(scores)} episodes and of {FILMED} dreams", soft_wrap=True
+        f"wrote {file}: the median of {episodes} episodes and of {FILMED} dreams", soft_wrap=True
     )
 
 
@@ -89,7 +86,7 @@ class _Side:
         return self._last // 3, f"{self._name}: {end} after {self._steps} steps"
 
 
-def _median(scores: Sequence[float]) -> int:
+def median(scores: Sequence[float]) -> int:
     """The index of the middle score (the upper one of two)."""
     return sorted(range(len(scores)), key=lambda i: scores[i])[len(scores) // 2]
 

@@ -10,6 +10,22 @@ import typer
 OutOption = Annotated[
     Path, typer.Option(help="world directory to write", file_okay=False, writable=True)
 ]
+RealGameOption = Annotated[
+    str | None,
+    typer.Option(
+        help="the game that agents of the world play, as `genie-env record` names it [default: the "
+        "recorded one]"
+    ),
+]
+MaxEpisodeStepsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="steps of the world after which an episode is truncated [default: as in the game, or "
+        "the longest recorded episode]",
+        min=1,
+        max=2**31 - 1,
+    ),
+]
 NameOption = Annotated[
     str | None, typer.Option(help="name of the world; that of its directory unless given")
 ]

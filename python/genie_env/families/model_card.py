@@ -23,6 +23,7 @@ _FILES = {
     "model.safetensors": "its weights",
     "starts.safetensors": "the contexts that dreams begin from",
     "latent-actions": "the model that infers latent actions from video",
+    "mapping.json": "which action of the real game each latent action stands for",
 }
 
 

@@ -18,6 +18,8 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.paths import shown_in
 from genie_env.data.progress import busy
 from genie_env.families.model_card import write_card
+from genie_env.families.played_game import PlayedGame
+from genie_env.games.action_map import FILE as ACTIONS_MAP
 from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 from genie_env.training.loop import Share, finite, together
 from genie_env.training.runs import (
@@ -53,6 +55,7 @@ def write_world(
     statistics: Mapping[str, torch.Tensor] | None = None,
     latent_actions: tuple[Path, Network] | None = None,
     measure: Measure | None = None,
+    played: PlayedGame = PlayedGame(),
 ) -> None:
     """Writes a frozen world into the directory `out`, and replaces the one that is there.
 
@@ -61,7 +64,7 @@ def write_world(
     and loaded from there: the loader in C++ alone knows what a config may hold. What `measure` then
     finds, on the weights as they are stored, are the "held_out" figures of the config and the model
     card. Raises ValueError naming the weight that float16 cannot hold, or the file and the field that
-    the loader refuses; the world in `out` is then as it was.
+    the loader refuses, or what `played` refuses; the world in `out` is then as it was.
 
     The caller is the only writer in `out` (see `only_writer`).
     """
@@ -77,12 +80,16 @@ def write_world(
         write_atomically(made / "starts.safetensors", lambda file: file.write_bytes(contexts))
         write_json(made / "config.json", {"format_version": FORMAT_VERSION, **config})
         try:
-            World.load(made)
+            loaded = World.load(made)
         except FormatError as error:
             raise ValueError(
                 f"{out} was not written, as nobody could load it: "
                 f"{str(error).replace(str(made), str(out))}"
             ) from error
+        played.check(loaded)
+        if played.actions_map is not None:
+            dictionary = played.actions_map.read_bytes()
+            write_atomically(made / ACTIONS_MAP, lambda file: file.write_bytes(dictionary))
         if latent_actions is not None:
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
@@ -128,7 +135,8 @@ def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world. Other files that are
     in `out` stay, and so does a model card that somebody wrote."""
     write_card(made, out)
-    (out / "config.json").unlink(missing_ok=True)
+    for name in ("config.json", ACTIONS_MAP):
+        (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
         os.replace(path, out / path.name)

@@ -50,6 +50,7 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
                 "give action_map=, the game's action for every one of the world's (`genie-env "
                 "map-actions` finds those of latent actions)"
             )
+        _check_unchanged(own)
         given = own
     if isinstance(actions, BoxActions):
         raise ValueError(
@@ -64,6 +65,16 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
             f"{world.spec.name} are {_listed(expected)}: give the map of this world"
         )
     return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
+
+
+def _check_unchanged(own: Path) -> None:
+    """Raises ValueError where a world's own dictionary is not the one that its config tells of."""
+    told = read_config(own.parent).get("actions_map")
+    if told is not None and hashlib.sha256(own.read_bytes()).hexdigest() != told:
+        raise ValueError(
+            f'{own} has changed: config.json has another "actions_map", its SHA-256; copy the world '
+            "here again, or give action_map="
+        )
 
 
 def _read(given: ActionMap, world: World, game: Game) -> tuple[dict[int, Any], str]:

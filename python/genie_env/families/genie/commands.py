@@ -10,12 +10,15 @@ import typer
 
 from genie_env._core import limits
 from genie_env.families.freeze_options import (
+    MaxEpisodeStepsOption,
     NameOption,
     OutOption,
+    RealGameOption,
     TemperatureOption,
     TerminationOption,
 )
 from genie_env.families.genie import freeze, freeze_heads
+from genie_env.families.played_game import PlayedGame
 from genie_env.families.training_command import training_command
 from genie_env.training import dynamics, heads, latent_actions, tokenizer
 
@@ -53,9 +56,19 @@ def freeze_genie(
             max=limits["passes"],
         ),
     ] = None,
+    real_game: RealGameOption = None,
+    max_episode_steps: MaxEpisodeStepsOption = None,
+    actions_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="mapping.json of `map-actions`: which action of --real-game each latent one stands "
+            "for",
+        ),
+    ] = None,
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
-    freeze.freeze_genie(dynamics, out, name, temperature, order, passes)
+    played = PlayedGame(real_game, max_episode_steps, actions_map)
+    freeze.freeze_genie(dynamics, out, name, temperature, order, passes, played)
 
 
 def freeze_heads_command(

@@ -27,6 +27,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
+from genie_env.families.played_game import PlayedGame
 from genie_env.families.world_files import (
     STARTS,
     Figures,
@@ -66,11 +67,13 @@ def freeze_genie(
     temperature: float = 1.0,
     order: str = "confidence",
     passes: int | None = None,
+    played: PlayedGame = PlayedGame(),
 ) -> None:
     """Writes the world of the run directory `dynamics`, which names its tokenizer and latent
     actions, into `out`.
 
-    `order`: "confidence" or "random"; `passes`: as many as in training where None. Raises
+    `order`: "confidence" or "random"; `passes`: as many as in training where None;
+    `played`: the real game, of which video says nothing. Raises
     ValueError where a run is unfinished or damaged, or the runs do not belong together; `out` is
     then as it was.
     """
@@ -132,6 +135,7 @@ def freeze_genie(
                 # The recordings show no longer episode.
                 "max_episode_steps": longest,
                 "temperature": temperature,
+                **played.config(),
                 "training": {**learned, "data": [*map(read_meta, directories, stores)]},
             },
             {
@@ -143,6 +147,7 @@ def freeze_genie(
             _statistics(stores, tokens, weights["quantizer.codebook"]),
             (actions_run, LATENT_ACTIONS),
             lambda made, stored: _figures(made, stored, learned, stores),
+            played,
         )
     say(f"wrote {out}")
 

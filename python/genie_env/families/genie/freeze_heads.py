@@ -19,6 +19,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.envs.json_files import read_json
 from genie_env.envs.registry import find_world
 from genie_env.families.genie.config import with_todays_names
+from genie_env.families.played_game import PlayedGame
 from genie_env.families.termination_calibration import TerminationCalibration, fit_calibration
 from genie_env.families.world_files import (
     Figures,
@@ -32,6 +33,7 @@ from genie_env.families.world_files import (
     world_name,
     write_world,
 )
+from genie_env.games.action_map import FILE as ACTIONS_MAP
 from genie_env.training.heads import (
     HEADS,
     HELD_OUT_BATCHES,
@@ -109,6 +111,7 @@ def freeze_heads(
                 "heads": _figures(stored, settings, unseen),
                 **_known_figures(training),
             },
+            _played(directory, config),
         )
     say(f"wrote {out}")
 
@@ -124,6 +127,14 @@ def _calibrate(heads: Path, unseen: LabelledSteps, judges: bool) -> TerminationC
         logits.append(judged["termination_logits"][counted])
         terminations.append(batch["terminations"][counted])
     return fit_calibration(torch.cat(logits), torch.cat(terminations))
+
+
+def _played(directory: Path, config: Mapping[str, Any]) -> PlayedGame:
+    """So that the new world has the dictionary that the old one has."""
+    known = directory / ACTIONS_MAP
+    if not known.is_file():
+        return PlayedGame()
+    return PlayedGame(config.get("real_game"), actions_map=known)
 
 
 def _of_world(directory: Path) -> dict[str, Any]:

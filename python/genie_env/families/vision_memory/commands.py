@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from genie_env.families.freeze_options import (
+    MaxEpisodeStepsOption,
     NameOption,
     OutOption,
+    RealGameOption,
     TemperatureOption,
     TerminationOption,
 )
+from genie_env.families.played_game import PlayedGame
 from genie_env.families.training_command import training_command
 from genie_env.families.vision_memory import freeze
 from genie_env.training import memory, vision
@@ -28,6 +31,9 @@ def freeze_vision_memory(
     name: NameOption = None,
     temperature: TemperatureOption = 1.0,
     termination: TerminationOption = "sampled",
+    real_game: RealGameOption = None,
+    max_episode_steps: MaxEpisodeStepsOption = None,
 ) -> None:
     """Freeze V and M into a world directory."""
-    freeze.freeze_vision_memory(vision, memory, out, name, temperature, termination)
+    played = PlayedGame(real_game, max_episode_steps)
+    freeze.freeze_vision_memory(vision, memory, out, name, temperature, termination, played)

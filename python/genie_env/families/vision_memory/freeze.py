@@ -20,6 +20,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.envs.actions import Actions
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
+from genie_env.families.played_game import PlayedGame
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
 from genie_env.families.world_files import (
     STARTS,
@@ -58,10 +59,12 @@ def freeze_vision_memory(
     name: str | None = None,
     temperature: float = 1.0,
     termination: str = "sampled",
+    played: PlayedGame = PlayedGame(),
 ) -> None:
     """Writes the world of V and M, the run directories `vision` and `memory`, into `out`.
 
-    `termination`: "sampled" or "thresholded". Raises ValueError where a run is unfinished or
+    `termination`: "sampled" or "thresholded". `played`: the real game, where it is another than the
+    recorded one. Raises ValueError where a run is unfinished or
     damaged, or the runs do not belong together; `out` is then as it was.
     """
     check_temperature(temperature)
@@ -124,6 +127,7 @@ def freeze_vision_memory(
                 "termination": termination,
                 "termination_reads": "next_frame" if settings["judges_termination"] else "action",
                 "real_game": game.game,
+                **played.config(),
                 "training": {
                     **learned,
                     **calibrated,
@@ -145,6 +149,7 @@ def freeze_vision_memory(
             measure=lambda made, weights: _figures(
                 weights, vision_settings, settings, vision_stores, stores, game.actions
             ),
+            played=played,
         )
     say(f"wrote {out}")
 
