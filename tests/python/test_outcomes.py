@@ -165,7 +165,7 @@ def test_the_command_writes_figures_a_picture_and_the_card(tmp_path: Path) -> No
     ("meta", "words"),
     [
         (
-            {**META, "actions": ["left", "right"]},
+            {**META, "actions": ["a", "b", "c"]},
             "the recordings have .*give recordings of its game",
         ),
         ({**META, "actions": None}, "has no actions, as it was decoded from video"),
