@@ -28,10 +28,9 @@ from genie_env.families.vision_memory.commands import (
 from genie_env.games.frames import resize
 from genie_env.games.registry import game_as_recorded
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(each) is None for each in ("minari", "h5py", "jax")),
-    reason="pip install 'minari[hdf5,create]' writes the datasets of these tests",
-)
+MISSING = any(importlib.util.find_spec(each) is None for each in ("minari", "h5py", "jax"))
+WHY = "the datasets of these tests are written by minari[hdf5,create], which is not installed"
+pytestmark = pytest.mark.skipif(MISSING, reason=WHY)
 
 HEIGHT, WIDTH = 40, 60
 COLOURS = spaces.Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
@@ -214,7 +213,7 @@ def test_one_picture_of_a_dictionary(tmp_path: Path) -> None:
 
 def test_rendered_pictures_are_rendered_again_by_the_real_game(tmp_path: Path) -> None:
     env = AddRenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"))
-    store = imported(collect(env), tmp_path / "out")
+    store = imported(collect(env, episodes=2), tmp_path / "out")
     meta = json.loads(store.meta)
     assert (meta["game"], meta["preprocessing"]["from"]) == ("CartPole-v1", "render")
     assert (meta["settings"], meta["frames_per_second"]) == ({}, 50)
@@ -373,7 +372,7 @@ def test_an_episode_that_does_not_end_is_truncated(tmp_path: Path) -> None:
 
 
 def test_a_world_that_learned_from_it_knows_its_real_game(tmp_path: Path) -> None:
-    imported(collect(gymnasium.make("genie_env_tests/Noise-v0"), episodes=21), tmp_path / "data")
+    imported(collect(gymnasium.make("genie_env_tests/Noise-v0"), episodes=41), tmp_path / "data")
     runs, world = tmp_path / "runs", tmp_path / "world"
     small: dict[str, Any] = {"data": [tmp_path / "data"], "steps": 1, "batch": 2, "bf16": False}
     train_vision(out=runs / "vision", latents=4, **small)
