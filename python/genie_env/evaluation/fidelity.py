@@ -24,10 +24,12 @@ from rich.table import Table
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_json
+from genie_env.data.frame_rate import pace, same_rate
 from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress, busy
-from genie_env.data.recording_metadata import read_meta, recorded_game
+from genie_env.data.recording_metadata import has_actions, read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
+from genie_env.data.videos import as_directories
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
@@ -35,6 +37,7 @@ from genie_env.evaluation.rollouts import Starts, measure
 from genie_env.evaluation.statistics import RESAMPLES, Curve, summarise_groups
 from genie_env.families import family_of_world
 from genie_env.families.world_files import LATENT_ACTIONS_FOLDER
+from genie_env.games.base import FrameSize
 from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
@@ -50,18 +53,16 @@ def check_recordings(
     """Raises ValueError where the world has no pictures, or where frames are not of its size or not as
     far apart in time."""
     spec = world.spec
-    if spec.frame is None:
-        raise ValueError(
-            f"the world {spec.name} has no pictures, so nothing can be compared with recorded "
-            "frames: give a world that has"
-        )
+    height, width = frame_size_of(world)
     for directory, store in zip(directories, stores, strict=True):
-        height, width = spec.frame.shape[:2]
         if (store.height, store.width) != (height, width):
             raise ValueError(
                 f"{directory} holds frames of {store.height} x {store.width}, but those of the "
                 f"world {spec.name} are {height} x {width}: give recordings of its game"
             )
+        if not has_actions(store, directory):
+            _check_rate(world, directory, store)
+            continue
         frame_skip = read_meta(directory, store).get("frame_skip")
         if frame_skip != spec.frame_skip:
             raise ValueError(
@@ -69,6 +70,27 @@ def check_recordings(
                 f"world {spec.name} stands for {spec.frame_skip}: give recordings made with "
                 f"`genie-env record --frame-skip {spec.frame_skip}`"
             )
+
+
+def frame_size_of(world: World) -> FrameSize:
+    """Raises ValueError where the world has no pictures."""
+    if world.spec.frame is None:
+        raise ValueError(
+            f"the world {world.spec.name} has no pictures, so nothing can be compared with recorded "
+            "frames: give a world that has"
+        )
+    height, width = world.spec.frame.shape[:2]
+    return height, width
+
+
+def _check_rate(world: World, directory: Path, store: EpisodeStore) -> None:
+    """Raises ValueError where the frames of a video are not as far apart in time as the world's."""
+    known, rate = world.spec.frames_per_second, pace(directory, store).get("frames_per_second")
+    if known is not None and rate is not None and not same_rate(known, rate):
+        raise ValueError(
+            f"the videos have {rate:.4g} frames per second, but the world {world.spec.name} {known:.4g}: "
+            f"give --frames-per-second {known:g}, which takes the nearest frame in time"
+        )
 
 
 def actions_of(
@@ -143,14 +165,17 @@ def fidelity(
     seed: int,
     device: str,
     out: Path | None,
+    frames_per_second: float | None = None,
+    skip_bad: bool = False,
     json_file: Path | None,
 ) -> None:
     """Measures the world in the directory `world` on the held-out episodes of `data`; prints a table,
     and writes `json_file`, and a plot and a video into `out`, where given.
 
+    data: directories, or video files and folders of them, which are decoded as in training.
     latent_actions: the run that infers them; where None, the world's own. Other arguments as in
-    `genie-env fidelity`. What is measured is kept in `out`, or else beside `json_file`, until the end. Raises ValueError for wrong arguments, and where the recordings are not of
-    the world's game.
+    `genie-env fidelity`. What is measured is kept in `out`, or else beside `json_file`, until the end.
+    Raises ValueError for wrong arguments, and where the recordings are not of the world's game.
     """
     for name, value in (("starts", starts), ("burn-in", burn_in), ("horizon", horizon)):
         if value < 1:
@@ -162,12 +187,15 @@ def fidelity(
         latent_actions = world / LATENT_ACTIONS_FOLDER
     loaded = World.load(world, device=device, options=dict(options))
     spec = loaded.spec
-    stores = open_stores(data)
-    check_recordings(loaded, data, stores)
+    directories = as_directories(
+        data, frames_per_second, skip_bad=skip_bad, frame_size=frame_size_of(loaded)
+    )
+    stores = open_stores(directories)
+    check_recordings(loaded, directories, stores)
     with ExitStack() as stack:
         if out is not None:
             stack.enter_context(only_writer(out))
-        actions = actions_of(loaded, world, data, stores, latent_actions)
+        actions = actions_of(loaded, world, directories, stores, latent_actions)
         drawn = Starts.draw(
             stores,
             actions,
