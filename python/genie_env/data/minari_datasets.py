@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 
@@ -153,7 +154,7 @@ class ImportedDataset:
                 "stay unknown; begin with `genie-env --import MODULE` to know them"
             )
             return name
-        env_args = {k: v for k, v in self._env.kwargs.items() if k != "render_mode"}
+        env_args = self._env_args()
         found = []
         pictures = self._preprocessing
         for source, picture in (("observation", self._picture), ("render", None)):
@@ -179,6 +180,18 @@ class ImportedDataset:
         )
         return self.name
 
+    def _env_args(self) -> dict[str, Any]:
+        """The arguments of the environment that are not its registered ones."""
+        if self._env is None:
+            return {}
+        registered = gymnasium.registry.get(self._env.id)
+        usual = {} if registered is None else registered.kwargs
+        return {
+            name: value
+            for name, value in self._env.kwargs.items()
+            if name != "render_mode" and not (name in usual and usual[name] == value)
+        }
+
     def _say_wrappers(self, name: str) -> None:
         assert self._env is not None
         wrappers = [each.name for each in self._env.additional_wrappers]
@@ -197,7 +210,7 @@ class ImportedDataset:
         height, width = self.frame_size
         return {
             "game": name,
-            "settings": {} if env is None else {**env.kwargs},
+            "settings": self._env_args(),
             "frame_skip": 1,
             "actions": self.actions.as_json(),
             "score": Score().as_json(),
