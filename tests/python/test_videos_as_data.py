@@ -616,6 +616,10 @@ def test_fidelity_on_held_out_videos(clips: list[Path], tmp_path: Path) -> None:
         assert (tmp_path / f"{number}" / "fidelity.mp4").exists()
         measured.append(found["psnr"])
     assert measured[0] == measured[1] == measured[2]
+    with pytest.raises(
+        ValueError, match=r"the world was trained on 00\.mp4, which says nothing of what"
+    ):
+        fidelity(world, clips[::-1], **few)
     # Videos of another rate are brought to the world's.
     faster = tmp_path / "faster"
     faster.mkdir()

@@ -95,9 +95,10 @@ class ImportedDataset:
             with _readable(f"episode {index} of {self.name}"):
                 data = next(read)
             try:
-                yield self._episode(index, data)
+                episode = self._episode(index, data)
             except ValueError as error:
                 raise ValueError(f"episode {index} of {self.name} {error}") from None
+            yield episode
 
     def _picture_space(self) -> spaces.Box:
         """The space of the pictures. Raises ValueError where there are none."""

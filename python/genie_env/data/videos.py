@@ -182,15 +182,17 @@ def _decoded(
     files: _Files, frames_per_second: float | None, size: FrameSize, skip_bad: bool
 ) -> list[Path]:
     """The directory of all that can be decoded; none where nothing can."""
-    given = list(files.good)
-    contents = dict(
-        zip(given, map(sha256_of, track(given, "fingerprints", transient=True)), strict=True)
-    )
+    contents: dict[Path, str] = {}
+    for file in track(list(files.good), "fingerprints", transient=True):
+        try:
+            contents[file] = sha256_of(file)
+        except OSError as error:
+            files.leave_out(file, f"{file} cannot be read ({error.strerror}): leave it out")
     work = _Decoding(contents, frames_per_second, size)
-    if work.is_whole(files.good):
+    if not files.bad and work.is_whole(files.good):
         return [work.directory(files.good)]
     videos: dict[Path, Video] = {}
-    for file in track(given, "looking through", transient=True):
+    for file in track(list(files.good), "looking through", transient=True):
         try:
             videos[file] = look_through(file)
             work.check_long_enough(videos[file])
@@ -340,6 +342,16 @@ class _Decoding:
             # Videos have none: actions.npy and rewards.npy are there for the format's sake, all 0.
             "actions": None,
         }
+
+
+def trained_on(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Of the meta.json of decoded videos, those that are not held out: their names by what is in
+    them. Empty for other recordings."""
+    return {
+        video["sha256"]: video["file"]
+        for episode, video in enumerate(meta.get("videos") or [])
+        if episode % HELD_OUT_EVERY != HELD_OUT_EVERY - 1
+    }
 
 
 def _append(writer: EpisodeWriter, frames: Frames) -> None:

@@ -22,16 +22,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from genie_env._core import EpisodeStore, World
-from genie_env.data.datasets import fingerprint, open_stores
+from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, held_out, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.frame_rate import pace, same_rate
 from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress, busy
 from genie_env.data.recording_metadata import has_actions, read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
-from genie_env.data.videos import as_directories
+from genie_env.data.videos import as_directories, trained_on
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.validation import check_temperature
+from genie_env.envs.world_card import read_config
 from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
 from genie_env.evaluation.statistics import RESAMPLES, Curve, summarise_groups
@@ -91,6 +92,33 @@ def _check_rate(world: World, directory: Path, store: EpisodeStore) -> None:
             f"the videos have {rate:.4g} frames per second, but the world {world.spec.name} {known:.4g}: "
             f"give --frames-per-second {known:g}, which takes the nearest frame in time"
         )
+
+
+def check_unseen(
+    world_directory: Path, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> None:
+    """Raises ValueError where a video that is held out here is one that the world was trained on."""
+    taken = [
+        video["sha256"]
+        for directory, store in zip(directories, stores, strict=True)
+        for video, unseen in zip(
+            read_meta(directory, store).get("videos") or [], held_out(store), strict=False
+        )
+        if unseen
+    ]
+    if not taken:
+        return
+    training = read_config(world_directory).get("training")
+    data = training.get("data") if isinstance(training, dict) else None
+    metas = [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+    trained = {content: name for meta in metas for content, name in trained_on(meta).items()}
+    for content in taken:
+        if content in trained:
+            raise ValueError(
+                f"the world was trained on {trained[content]}, which says nothing of what it has not "
+                f"seen; every {HELD_OUT_EVERY}th video is taken here: give the videos of the training "
+                "in their order, or others"
+            )
 
 
 def actions_of(
@@ -192,6 +220,7 @@ def fidelity(
     )
     stores = open_stores(directories)
     check_recordings(loaded, directories, stores)
+    check_unseen(world, directories, stores)
     with ExitStack() as stack:
         if out is not None:
             stack.enter_context(only_writer(out))
