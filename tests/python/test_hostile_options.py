@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from test_cli import commands
+from test_minari import MISSING, WHY, collect
 from typer.models import OptionInfo, ParameterInfo
 
 from genie_env import _core
@@ -45,6 +47,7 @@ LINES = {
     "demo": "--out {out} --world {world}",
     "worlds": "{world} --json {file}",
     "record": "doom-take-cover --out {out}",
+    "import minari": "{minari} --out {out} --picture near",
     "inspect": "{data} --picture {file}",
     "train vision": f"{RUNS} --batch 4",
     "train memory": f"{RUNS} --vision {{runs}}/vision --batch 2 --window 4",
@@ -136,6 +139,7 @@ class Places:
     data: Path
     runs: Path
     agent: Path
+    minari: Path
     file: Path
     folder: Path
 
@@ -177,7 +181,12 @@ def places(random_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plac
     LinearController(weight, spec.observations[0].name, spec.fingerprint).save(agent)
     file = folder / "a file"
     file.write_text("not what anybody expects")
-    return Places(random_world, data, runs, agent, file.rename(folder / "file"), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder / "minari"))
+        if not MISSING:
+            collect(gymnasium.make("genie_env_tests/Several-v0"))
+    dataset = folder / "minari" / "noise-v0"
+    return Places(random_world, data, runs, agent, dataset, file.rename(folder / "file"), folder)
 
 
 @pytest.fixture
@@ -262,6 +271,8 @@ def test_hostile_values(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if command == "import minari" and MISSING:
+        pytest.skip(WHY)
     monkeypatch.chdir(tmp_path)
     entry = dict(commands())[command]
     info = declared_options(entry.load())[name]
@@ -294,6 +305,7 @@ PROCESSES = {
     "demo": "--seed 1" + "0" * 30,
     "worlds": "{folder}",
     "record": "no-such-game --out {out}",
+    "import minari": "{folder} --out {out}",
     "inspect": "{file}",
     "train vision": f"{LINES['train vision']} --latents {2**63}",
     "train memory": f"{LINES['train memory']} --hidden 65536",

@@ -17,11 +17,13 @@ from video_files import ALONE, LOSSLESS, break_at, moving, shown_by, write_video
 
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.app import APP
+from genie_env.cli.fidelity import fidelity
 from genie_env.cli.inspect import inspect
 from genie_env.data import videos
 from genie_env.data.datasets import held_out, open_stores
 from genie_env.data.videos import as_directories
 from genie_env.families.genie.commands import (
+    freeze_genie,
     train_dynamics,
     train_latent_actions,
     train_tokenizer,
@@ -154,7 +156,7 @@ def test_a_file_that_breaks_costs_nothing_of_the_others(
 ) -> None:
     break_at(clips[7], 3)
     more = [write_video(clips[0].with_name("20.mp4"), moving(6, seed=20), **LOSSLESS)]
-    with pytest.raises(ValueError, match=r"07\.mp4 breaks at frame 3 of 9 \(.*\): .* before it is"):
+    with pytest.raises(ValueError, match=r"07\.mp4 breaks at frame 3 of 9 \(.*\): .* are kept"):
         as_directories(clips + more)
     kept = clips[:7] + clips[8:] + more
     (directory,) = as_directories(kept)
@@ -188,9 +190,12 @@ def test_whatever_else_is_wrong_in_the_middle_is_told_before_any_is_decoded(
     for wrong, words in (
         (tmp_path / "notes.mp4", r"notes\.mp4 cannot be read as a video \(.*\): download or write"),
         (one, r"one\.mp4 has one frame, in which nothing moves: leave it out"),
-        (tmp_path / "none.mp4", r"none\.mp4 does not exist: give a video file or a directory of"),
+        (tmp_path / "none.mp4", r"none\.mp4 does not exist: give a video file, a folder of"),
         (tmp_path / "empty", r"empty is not a directory of episodes: it has no episode_starts"),
-        (cut, r"frames\.npy has 0 rows, but episode_starts\.npy promises 6 for episode 0: bring the"),
+        (
+            cut,
+            r"frames\.npy has 0 rows, but episode_starts\.npy promises 6 for episode 0: bring the",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             as_directories([*clips[:10], wrong, *clips[10:]])
@@ -445,3 +450,193 @@ def test_clips_may_have_any_name(clips: list[Path]) -> None:
     assert store.num_episodes == CLIPS
     videos = json.loads(store.meta)["videos"]
     assert [video["file"] for video in videos[:3]] == ["12:30.mp4", "http:a.mp4", r"\xff.mp4"]
+
+
+# Folders, and files that are bad.
+
+
+def test_a_folder_stands_for_the_videos_in_it(
+    clips: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = clips[0].parent
+    by_name = as_directories(clips)
+    (folder / "notes.txt").write_text("where they were shot")
+    (folder / "more").mkdir()
+    write_video(folder / "more" / "a.mp4", moving(6), **LOSSLESS)
+    clips[19].rename(folder / "19.MKV")  # FFmpeg looks at the content
+    capsys.readouterr()
+    assert as_directories([folder]) == by_name
+    out = capsys.readouterr().out
+    assert f"{folder}: 20 video files; its other files (1) are left out\n" in out
+    with pytest.raises(ValueError, match=r"00\.mp4 is given twice, and would be trained on"):
+        as_directories([folder, clips[0]])
+
+
+def test_a_folder_without_videos_is_none(clips: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("")
+    with pytest.raises(ValueError, match="notes is not a directory of episodes"):
+        open_stores(as_directories([tmp_path / "notes"]))
+
+
+def spoil(clips: list[Path]) -> None:
+    """Three of them cannot be read at all."""
+    clips[3].write_bytes(b"")
+    clips[8].write_text("no video")
+    write_video(clips[11], moving(1), **LOSSLESS)
+
+
+def more(clips: list[Path], count: int) -> list[Path]:
+    return [
+        write_video(clips[0].with_name(f"{i}.mp4"), moving(6 + i % 4, seed=i), **LOSSLESS)
+        for i in range(CLIPS, CLIPS + count)
+    ]
+
+
+def test_all_bad_files_are_named_at_once_and_nothing_is_written(
+    clips: list[Path], cache: Path, decoded: list[str]
+) -> None:
+    clips += more(clips, 3)
+    spoil(clips)
+    with pytest.raises(ValueError) as refused:
+        as_directories(clips)
+    first, *lines = str(refused.value).splitlines()
+    assert first == "3 of 23 video files are bad; --skip-bad leaves bad files out:"
+    for line, words in zip(
+        lines,
+        (
+            r"  .*/03\.mp4 is empty: download or write it again, or leave it out",
+            r"  .*/08\.mp4 cannot be read as a video \(.*\): download or write it again, or leave it o",
+            r"  .*/11\.mp4 has one frame, in which nothing moves: leave it out",
+        ),
+        strict=True,
+    ):
+        assert re.match(words, line), line
+    assert decoded == [] and not cache.exists()
+
+
+def test_bad_files_are_left_out_with_a_report(
+    clips: list[Path], capsys: pytest.CaptureFixture[str], decoded: list[str]
+) -> None:
+    clips += more(clips, 5)
+    spoil(clips)
+    break_at(clips[7], 3)
+    break_at(clips[15], 3)
+    good = [clip for i, clip in enumerate(clips) if i not in (3, 7, 8, 11, 15)]
+    (directory,) = as_directories(clips, skip_bad=True)
+    assert same(episodes(directory), shown(good))
+    out = capsys.readouterr().out
+    report = out[out.index("left out: 5 of 25 video files are bad:\n") :]
+    assert re.findall(r"/(\d\d)\.mp4 ", report) == ["03", "08", "11", "07", "15"]
+    assert [video["file"] for video in json.loads(EpisodeStore(directory).meta)["videos"]] == [
+        clip.name for clip in good
+    ]
+    # Again, only those that broke are decoded; and the good ones alone are the same.
+    decoded.clear()
+    assert as_directories(clips, skip_bad=True) == [directory]
+    assert decoded == ["07.mp4", "15.mp4"]
+    assert "left out: 5 of 25 video files are bad:" in capsys.readouterr().out
+    assert as_directories(good) == [directory]
+    assert [each for each in directory.parent.iterdir() if each.is_dir()] == [directory]
+
+
+def test_all_files_that_break_are_named_at_once_and_the_others_kept(
+    clips: list[Path], decoded: list[str]
+) -> None:
+    clips += more(clips, 2)
+    for broken in (clips[7], clips[15]):
+        break_at(broken, 3)
+    with pytest.raises(ValueError) as refused:
+        as_directories(clips)
+    first, *lines = str(refused.value).splitlines()
+    assert first == (
+        "2 of 22 video files are bad; --skip-bad leaves bad files out, and the others are kept as "
+        "they were decoded:"
+    )
+    assert ["07.mp4 breaks at frame" in lines[0], "15.mp4 breaks at frame" in lines[1]] == [
+        True
+    ] * 2
+    assert decoded == [clip.name for clip in clips]
+    decoded.clear()
+    # One was downloaded again.
+    write_video(clips[7], shown(clips)[7], **LOSSLESS)
+    (directory,) = as_directories(clips, skip_bad=True)
+    assert decoded == ["15.mp4", "07.mp4"]
+    assert same(episodes(directory), shown(clips[:15] + clips[16:]))
+
+
+def test_too_few_are_left_is_said_before_any_is_decoded(clips: list[Path], cache: Path) -> None:
+    spoil(clips)
+    with pytest.raises(ValueError, match="too few video files: there are 17, .*3 of 20 video f"):
+        as_directories(clips, skip_bad=True)
+    assert not cache.exists()
+    with pytest.raises(ValueError, match="--skip-bad is for video files, and the data is director"):
+        as_directories([cache.parent], skip_bad=True)
+
+
+def test_a_run_keeps_leaving_them_out(
+    clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips += more(clips, 1)
+    break_at(clips[7], 3)
+    world = small_world([clips[0].parent], tmp_path, skip_bad=True)
+    settings = json.loads((tmp_path / "runs" / "tokenizer" / "settings.json").read_text())
+    assert settings["skip_bad"] is True
+    assert (world / "config.json").exists()
+    monkeypatch.chdir(tmp_path)
+    command: Any = APP.commands["train"]
+    line = ["--data", str(clips[0].parent), "--out", "o", "--skip-bad"]
+    context = command.commands["tokenizer"].make_context("tokenizer", line)
+    assert context.params["skip_bad"] is True
+
+
+def small_world(data: list[Path], folder: Path, **options: Any) -> Path:
+    """Of genie's networks, each after one step."""
+    runs = folder / "runs"
+    train_tokenizer(data, runs / "tokenizer", codes=20, **RUN, **BLOCKS, **options)
+    train_latent_actions(data, runs / "actions", **RUN, **BLOCKS, **options)
+    codes = {"tokenizer": runs / "tokenizer", "latent_actions": runs / "actions"}
+    train_dynamics(data, out=runs / "dynamics", blocks=1, clip=4, **codes, **RUN, **options)
+    freeze_genie(runs / "dynamics", folder / "world")
+    return folder / "world"
+
+
+# What a world that learned from videos predicts of others.
+
+
+def test_fidelity_on_held_out_videos(clips: list[Path], tmp_path: Path) -> None:
+    world = str(small_world(clips, tmp_path))
+    few: dict[str, Any] = {"starts": 4, "burn_in": 2, "horizon": 3}
+    measured = []
+    for number, data in enumerate(([clips[0].parent], clips, as_directories(clips))):
+        file = tmp_path / f"{number}.json"
+        fidelity(world, data, json_file=file, out=tmp_path / f"{number}", **few)
+        found = json.loads(file.read_text())
+        assert (found["starts"], found["episodes"]) == (4, 1)
+        assert (tmp_path / f"{number}" / "fidelity.mp4").exists()
+        measured.append(found["psnr"])
+    assert measured[0] == measured[1] == measured[2]
+    with pytest.raises(
+        ValueError, match=r"the world was trained on 00\.mp4, which says nothing of what"
+    ):
+        fidelity(world, clips[::-1], **few)
+    # Videos of another rate are brought to the world's.
+    faster = tmp_path / "faster"
+    faster.mkdir()
+    for seed in range(CLIPS):
+        write_video(faster / f"{seed:02}.mp4", moving(30, seed=seed), 50, **LOSSLESS)
+    words = (
+        "the videos have 50 frames per second, but the world world 25: give --frames-per-second 25"
+    )
+    with pytest.raises(ValueError, match=words):
+        fidelity(world, [faster], **few)
+    fidelity(world, [faster], frames_per_second=25, **few)
+
+
+def test_fidelity_of_a_world_of_real_actions_needs_those(
+    clips: list[Path], tmp_path: Path, random_world: Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=r" has no actions, as it was decoded from video files: `t"
+    ):
+        fidelity(str(random_world), clips, starts=4, burn_in=2, horizon=3)

@@ -7,6 +7,7 @@ from genie_env.families.commands import family_commands
 
 GROUPS = {
     "train": "Train the parts of a world, or an agent inside one.",
+    "import": "Write what others recorded as a recording.",
     "freeze": "Freeze trained networks into a world directory.",
 }
 
@@ -44,6 +45,14 @@ def commands() -> list[Command]:
             "genie_env.cli.record:record",
             "Play a real game and record every frame, action, reward and end.",
             "record doom-take-cover --episodes 1500 --out data/doom",
+            RESUMES,
+        ),
+        Command(
+            "import",
+            "minari",
+            "genie_env.cli.import_minari:import_minari",
+            "Write a Minari dataset with pictures as a recording.",
+            "import minari minigrid/pictures-v0 --out data/minigrid",
             RESUMES,
         ),
         Command(

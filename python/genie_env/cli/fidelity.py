@@ -18,6 +18,7 @@ from genie_env.cli.options import (
 from genie_env.envs.registry import find_world
 from genie_env.evaluation import fidelity as measuring
 from genie_env.evaluation.rollouts import GREEDY
+from genie_env.training.clip_training import FramesPerSecond, SkipBad
 
 
 def fidelity(
@@ -25,8 +26,8 @@ def fidelity(
     data: Annotated[
         list[Path],
         typer.Option(
-            help="directory of recorded episodes, of which the held-out ones are used; may be "
-            "repeated"
+            help="directories of recorded episodes, or, for a world of latent actions, video files "
+            "or folders of them; the held-out episodes are used, every 20th"
         ),
     ],
     latent_actions: Annotated[
@@ -58,6 +59,8 @@ def fidelity(
             max=1e6,
         ),
     ] = GREEDY,
+    frames_per_second: FramesPerSecond = None,
+    skip_bad: SkipBad = False,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     option: FamilyOption = None,
@@ -72,7 +75,7 @@ def fidelity(
     """Measure how well a world predicts recorded episodes, and what its actions control.
 
     Dreams that start in held-out episodes are compared with what really followed, under the
-    recorded actions and under random ones: PSNR, their difference dPSNR, and how surprising the
+    recorded actions, or the latent ones that are inferred from the frames, and under random ones: PSNR, their difference dPSNR, and how surprising the
     world finds what followed. With --out, also a plot, and a video of reality beside the dreams.
     """
     measuring.fidelity(
@@ -84,6 +87,8 @@ def fidelity(
         burn_in=burn_in,
         horizon=horizon,
         temperature=temperature,
+        frames_per_second=frames_per_second,
+        skip_bad=skip_bad,
         seed=seed,
         device=device,
         out=out,

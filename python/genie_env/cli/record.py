@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from genie_env.cli.options import (
     FamilyOption,
@@ -19,14 +17,18 @@ from genie_env.cli.options import (
     WorkersOption,
     family_options,
 )
-from genie_env.data.episode import Episode
-from genie_env.data.frame_size import networks_that_take, parse_frame_size
+from genie_env.cli.recordings import (
+    CropOption,
+    FrameSizeOption,
+    PadOption,
+    RecordingProgress,
+    parse_margins,
+    parse_size,
+)
 from genie_env.data.players import BlindPlayer
-from genie_env.data.progress import Progress
 from genie_env.data.recording import RecordedPlayer, record_episodes
-from genie_env.games.base import FrameSize, Game
+from genie_env.games.base import Game
 from genie_env.games.blind import GENERAL_POLICIES
-from genie_env.games.frames import NO_MARGINS, Margins
 from genie_env.games.registry import find_game, registered_games
 
 
@@ -72,13 +74,7 @@ def record(
             max=1000,
         ),
     ] = 1,
-    frame_size: Annotated[
-        str | None,
-        typer.Option(
-            help="height and width of the frames in pixels, as in 48x80, or native: as the "
-            "environment shows them [default: 64x64, or the game's own]"
-        ),
-    ] = None,
+    frame_size: FrameSizeOption = None,
     frames: Annotated[
         Literal["observation", "render"] | None,
         typer.Option(
@@ -86,20 +82,8 @@ def record(
             "[default: the observation where it is a colour picture]"
         ),
     ] = None,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOP,BOTTOM,LEFT,RIGHT",
-            help="pixels to cut off the environment's pictures, before they are resized",
-        ),
-    ] = None,
-    pad: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOP,BOTTOM,LEFT,RIGHT",
-            help="black pixels to add to the pictures, after they are cropped",
-        ),
-    ] = None,
+    crop: CropOption = None,
+    pad: PadOption = None,
     make: Annotated[
         str | None,
         typer.Option(
@@ -129,17 +113,14 @@ def record(
     are multiples of 16, `train tokenizer` any size that its patches divide. A blind policy plays,
     or, with --agent and --world, a learned controller.
     """
-    size: FrameSize | Literal["native"] | None = None
-    if frame_size is not None:
-        size = "native" if frame_size == "native" else parse_frame_size(frame_size)
     chosen = find_game(
         game,
         frame_skip=frame_skip,
         env_args=_json_object(env_args),
-        frame_size=size,
+        frame_size=parse_size(frame_size),
         frames=frames,
-        crop=_margins("--crop", crop),
-        pad=_margins("--pad", pad),
+        crop=parse_margins("--crop", crop),
+        pad=parse_margins("--pad", pad),
         make=make,
     )
     player: RecordedPlayer
@@ -174,63 +155,6 @@ def _agent_player(
     if player.game != game:
         raise ValueError(f"the agent's world is of {player.game}, but {game} is to be recorded")
     return player
-
-
-class RecordingProgress:
-    """Shows how a recording goes."""
-
-    def __init__(self, directory: Path, episodes: int, game: Game) -> None:
-        self._game = game
-        self._directory = directory
-        self._progress = Progress(
-            TextColumn("recording"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("episodes, {task.fields[frames]:,} new frames, {task.fields[rate]:,.0f}/s"),
-            TimeRemainingColumn(),
-        )
-        self._task = self._progress.add_task("recording", total=episodes, frames=0, rate=0.0)
-        self._frames = self._timed = 0
-        self._since = time.perf_counter()
-
-    def start(self, recorded: int) -> None:
-        """Starts the bar at `recorded` episodes, those that are there already."""
-        self._progress.update(self._task, completed=recorded)
-        self._progress.start()
-        self._progress.say(f"{self._directory} holds {recorded:,} episodes")
-        height, width = self._game.frame_size
-        takers = networks_that_take(self._game.frame_size)
-        self._progress.say(f"frames of {height} x {width}, for {takers}")
-        self._progress.say(str(self._game.actions))
-        for notice in self._game.notices:
-            self._progress.say(notice)
-
-    def episode(self, episode: Episode) -> None:
-        """Counts an episode that is on the disk."""
-        now = time.perf_counter()
-        # The rate begins after the first episode: starting the workers is not playing.
-        if self._frames == 0:
-            self._since = now
-        else:
-            self._timed += len(episode)
-        self._frames += len(episode)
-        rate = self._timed / max(now - self._since, 1e-9)
-        self._progress.update(self._task, advance=1, frames=self._frames, rate=rate)
-
-    def close(self) -> None:
-        self._progress.stop()
-
-
-def _margins(option: str, text: str | None) -> Margins:
-    if text is None:
-        return NO_MARGINS
-    numbers = text.split(",")
-    if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
-        raise ValueError(
-            f"{option} is {text!r}; expected four numbers of pixels: top,bottom,left,right"
-        )
-    top, bottom, left, right = map(int, numbers)
-    return top, bottom, left, right
 
 
 def _json_object(text: str) -> dict[str, Any]:

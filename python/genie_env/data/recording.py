@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +13,9 @@ from genie_env.data.episode import Episode
 from genie_env.data.frame_size import check_frame_size
 from genie_env.data.run_directory import changed_settings, only_writer
 from genie_env.data.workers import Player, play_episodes
-from genie_env.envs.actions import DiscreteActions
+from genie_env.envs.actions import Actions, DiscreteActions
 from genie_env.envs.json_files import read_json
-from genie_env.games.base import Game
+from genie_env.games.base import FrameSize, Game
 from genie_env.games.frames import NO_MARGINS
 
 _SEEDING = (
@@ -60,16 +60,38 @@ def record_episodes(
     game that cannot be played leaves no directory. `on_start` is called with the number
     of episodes that were there, `on_episode` with each new one once it is on the disk.
     """
+    check_frame_size(player.game.frame_size)
+    append_episodes(
+        directory,
+        player.game.frame_size,
+        describe(player),
+        lambda recorded: play_episodes(player, range(recorded, episodes), workers),
+        on_episode,
+        on_start,
+    )
+
+
+def append_episodes(
+    directory: Path,
+    frame_size: FrameSize,
+    meta: Mapping[str, Any],
+    after: Callable[[int], Generator[Episode, None, None]],
+    on_episode: Callable[[Episode], None] = lambda episode: None,
+    on_start: Callable[[int], None] = lambda recorded: None,
+) -> None:
+    """Appends the episodes of `after`, which is called with the number of those that are there.
+
+    `meta` is that of format 2. Errors and callbacks as in `record_episodes`; an error before the first
+    episode leaves no directory.
+    """
     from genie_env import _core
 
-    check_frame_size(player.game.frame_size)
-    meta = describe(player)
     recorded = _recorded(directory, meta)
     text = json.dumps(meta, indent=2) + "\n"
 
     def open_writer() -> _core.EpisodeWriter:
         claimed.close()  # the writer takes the same lock
-        writer = _core.EpisodeWriter(directory, *player.game.frame_size, text)
+        writer = _core.EpisodeWriter(directory, *frame_size, text)
         opened.enter_context(writer)
         if writer.num_episodes != recorded:
             raise RuntimeError(
@@ -85,10 +107,9 @@ def record_episodes(
         else:
             writer = open_writer()
         on_start(recorded)
-        missing = range(recorded, episodes)
-        with contextlib.closing(play_episodes(player, missing, workers)) as played:
-            for episode in played:
-                assert episode.frames is not None  # a recorded player keeps them
+        with contextlib.closing(after(recorded)) as episodes:
+            for episode in episodes:
+                assert episode.frames is not None  # who records them keeps them
                 writer = writer or open_writer()
                 writer.append(
                     episode.frames,
@@ -103,35 +124,35 @@ def record_episodes(
 
 def describe(player: RecordedPlayer) -> dict[str, Any]:
     """meta.json: all that decides what this player's episodes look like, and whose software."""
-    packages = ["genie_env", "gymnasium", "numpy", "opencv-python-headless"]
+    game = player.game
     return {
         "format_version": 2,
-        **_columns(player.game),
-        **player.game.describe(),
+        **columns(game.actions, game.frame_size, final_frames=game.has_final_frame),
+        **game.describe(),
         **player.describe(),
         "seed": player.seed,
         "seeding": _SEEDING,
-        "versions": {package: _version(package) for package in packages},
+        "versions": versions("opencv-python-headless"),
     }
 
 
-def _columns(game: Game) -> dict[str, Any]:
-    """The arrays of a recording of this game, for meta.json."""
-    actions = game.actions.space
-    frame = {"dtype": "uint8", "shape": [*game.frame_size, 3]}
+def columns(actions: Actions, frame_size: FrameSize, *, final_frames: bool) -> dict[str, Any]:
+    """The arrays of a recording, for meta.json."""
+    space = actions.space
+    frame = {"dtype": "uint8", "shape": [*frame_size, 3]}
     return {
         "columns": {
             "frames": frame,
-            "actions": {"dtype": str(actions.dtype), "shape": list(actions.shape or ())},
+            "actions": {"dtype": str(space.dtype), "shape": list(space.shape or ())},
             "rewards": {"dtype": "float32", "shape": []},
             "terminations": {"dtype": "bool", "shape": []},
             "truncations": {"dtype": "bool", "shape": []},
         },
-        "episode_columns": {"final_frames": frame} if game.has_final_frame else {},
+        "episode_columns": {"final_frames": frame} if final_frames else {},
     }
 
 
-def _recorded(directory: Path, meta: dict[str, Any]) -> int:
+def _recorded(directory: Path, meta: Mapping[str, Any]) -> int:
     """The number of episodes in a directory. Raises ValueError where they were recorded otherwise."""
     from genie_env import _core
 
@@ -171,6 +192,11 @@ def with_todays_keys(known: Mapping[str, Any], today: Mapping[str, Any]) -> dict
         **known,
         **({"actions": DiscreteActions(tuple(names)).as_json()} if isinstance(names, list) else {}),
     }
+
+
+def versions(*more: str) -> dict[str, str | None]:
+    """Of this package and of those that recordings are made with, `more` among them."""
+    return {package: _version(package) for package in ("genie_env", "gymnasium", "numpy", *more)}
 
 
 def _version(package: str) -> str | None:

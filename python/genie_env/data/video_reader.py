@@ -120,7 +120,7 @@ def decode(
     def broken(why: object) -> ValueError:
         return ValueError(
             f"{video.file} breaks at frame {decoded} of {len(video)} ({why}): download or write "
-            "it again, or leave it out; what was decoded of files before it is kept"
+            "it again, or leave it out"
         )
 
     from av import FFmpegError

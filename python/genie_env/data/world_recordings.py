@@ -1,4 +1,4 @@
-"""Whether recordings are of a world's game."""
+"""Whether recordings are of a world's game, and are new to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genie_env._core import EpisodeStore, World
-from genie_env.data.recording_metadata import read_meta
+from genie_env.data.datasets import HELD_OUT_EVERY, held_out
+from genie_env.data.frame_rate import pace, same_rate
+from genie_env.data.recording_metadata import has_actions, read_meta
+from genie_env.data.videos import trained_on
+from genie_env.envs.world_card import read_config
+from genie_env.games.base import FrameSize
 
 
 def check_recordings(
@@ -15,22 +20,68 @@ def check_recordings(
     """Raises ValueError where the world has no pictures, or where frames are not of its size or not as
     far apart in time."""
     spec = world.spec
-    if spec.frame is None:
-        raise ValueError(
-            f"the world {spec.name} has no pictures, so nothing can be compared with recorded "
-            "frames: give a world that has"
-        )
+    height, width = frame_size_of(world)
     for directory, store in zip(directories, stores, strict=True):
-        height, width = spec.frame.shape[:2]
         if (store.height, store.width) != (height, width):
             raise ValueError(
                 f"{directory} holds frames of {store.height} x {store.width}, but those of the "
                 f"world {spec.name} are {height} x {width}: give recordings of its game"
             )
+        if not has_actions(store, directory):
+            _check_rate(world, directory, store)
+            continue
         frame_skip = read_meta(directory, store).get("frame_skip")
         if frame_skip != spec.frame_skip:
             raise ValueError(
                 f'{directory / "meta.json"}: "frame_skip" is {frame_skip!r}, but a step of the '
                 f"world {spec.name} stands for {spec.frame_skip}: give recordings made with "
                 f"`genie-env record --frame-skip {spec.frame_skip}`"
+            )
+
+
+def frame_size_of(world: World) -> FrameSize:
+    """Raises ValueError where the world has no pictures."""
+    if world.spec.frame is None:
+        raise ValueError(
+            f"the world {world.spec.name} has no pictures, so nothing can be compared with recorded "
+            "frames: give a world that has"
+        )
+    height, width = world.spec.frame.shape[:2]
+    return height, width
+
+
+def _check_rate(world: World, directory: Path, store: EpisodeStore) -> None:
+    """Raises ValueError where the frames of a video are not as far apart in time as the world's."""
+    known, rate = world.spec.frames_per_second, pace(directory, store).get("frames_per_second")
+    if known is not None and rate is not None and not same_rate(known, rate):
+        raise ValueError(
+            f"the videos have {rate:.4g} frames per second, but the world {world.spec.name} {known:.4g}: "
+            f"give --frames-per-second {known:g}, which takes the nearest frame in time"
+        )
+
+
+def check_unseen(
+    world_directory: Path, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> None:
+    """Raises ValueError where a video that is held out here is one that the world was trained on."""
+    taken = [
+        video["sha256"]
+        for directory, store in zip(directories, stores, strict=True)
+        for video, unseen in zip(
+            read_meta(directory, store).get("videos") or [], held_out(store), strict=False
+        )
+        if unseen
+    ]
+    if not taken:
+        return
+    training = read_config(world_directory).get("training")
+    data = training.get("data") if isinstance(training, dict) else None
+    metas = [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+    trained = {content: name for meta in metas for content, name in trained_on(meta).items()}
+    for content in taken:
+        if content in trained:
+            raise ValueError(
+                f"the world was trained on {trained[content]}, which says nothing of what it has not "
+                f"seen; every {HELD_OUT_EVERY}th video is taken here: give the videos of the training "
+                "in their order, or others"
             )

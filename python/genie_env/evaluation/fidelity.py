@@ -26,7 +26,8 @@ from genie_env.data.midway import Midway
 from genie_env.data.progress import busy, counted
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.run_directory import only_writer
-from genie_env.data.world_recordings import check_recordings
+from genie_env.data.videos import as_directories
+from genie_env.data.world_recordings import check_recordings, check_unseen, frame_size_of
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
@@ -115,14 +116,17 @@ def fidelity(
     seed: int,
     device: str,
     out: Path | None,
+    frames_per_second: float | None = None,
+    skip_bad: bool = False,
     json_file: Path | None,
 ) -> None:
     """Measures the world in the directory `world` on the held-out episodes of `data`; prints a table,
     and writes `json_file`, and a plot and a video into `out`, where given.
 
+    data: directories, or video files and folders of them, which are decoded as in training.
     latent_actions: the run that infers them; where None, the world's own. Other arguments as in
-    `genie-env fidelity`. What is measured is kept in `out`, or else beside `json_file`, until the end. Raises ValueError for wrong arguments, and where the recordings are not of
-    the world's game.
+    `genie-env fidelity`. What is measured is kept in `out`, or else beside `json_file`, until the end.
+    Raises ValueError for wrong arguments, and where the recordings are not of the world's game.
     """
     for name, value in (("starts", starts), ("burn-in", burn_in), ("horizon", horizon)):
         if value < 1:
@@ -134,12 +138,16 @@ def fidelity(
         latent_actions = world / LATENT_ACTIONS_FOLDER
     loaded = World.load(world, device=device, options=dict(options))
     spec = loaded.spec
-    stores = open_stores(data)
-    check_recordings(loaded, data, stores)
+    directories = as_directories(
+        data, frames_per_second, skip_bad=skip_bad, frame_size=frame_size_of(loaded)
+    )
+    stores = open_stores(directories)
+    check_recordings(loaded, directories, stores)
+    check_unseen(world, directories, stores)
     with ExitStack() as stack:
         if out is not None:
             stack.enter_context(only_writer(out))
-        actions = actions_of(loaded, world, data, stores, latent_actions)
+        actions = actions_of(loaded, world, directories, stores, latent_actions)
         drawn = Starts.draw(
             stores,
             actions,

@@ -20,7 +20,7 @@ Options = Mapping[str, bool | int | float | str]
 class Command:
     """A command of `genie-env`, imported when it runs, or when its own help is asked for."""
 
-    group: Literal["", "train", "freeze"]
+    group: Literal["", "import", "train", "freeze"]
     """The command that it is a subcommand of, if any; a family's always are."""
     name: str
     where: str

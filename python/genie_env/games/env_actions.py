@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import enum
 import operator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from genie_env.envs.actions import MOST_ACTIONS, Actions, BoxActions, DiscreteActions
 from genie_env.games.flatten_actions import FlattenActions
@@ -32,22 +34,34 @@ def actions_of(env: gymnasium.Env[Any, Any]) -> Actions:
     space = env.action_space
     if isinstance(env, FlattenActions):
         return env.actions
-    if isinstance(space, spaces.Discrete):
-        if int(space.n) > MOST_ACTIONS:
-            raise _unknown(space, f"Discrete spaces of at most {MOST_ACTIONS:,} actions")
-        names = _meanings(env, int(space.n))
-        start = int(space.start)
-        return DiscreteActions(
-            names or tuple(str(start + action) for action in range(int(space.n))), start
+    try:
+        actions = actions_of_space(space)
+    except ValueError as error:
+        raise ValueError(f"the actions of this environment are {space}: {error}") from None
+    if actions is None:
+        expected = (
+            f"Discrete spaces of at most {MOST_ACTIONS:,} actions"
+            if isinstance(space, spaces.Discrete)
+            else "Discrete, a bounded Box of float32 or float64, MultiDiscrete or MultiBinary"
         )
+        raise ValueError(
+            f"the actions of this environment are {space}; expected {expected}: wrap it, in a "
+            "function for `genie-env record --make`"
+        )
+    if isinstance(actions, DiscreteActions) and (names := _meanings(env, actions.count)):
+        return replace(actions, meanings=names)
+    return actions
+
+
+def actions_of_space(space: gymnasium.Space[Any]) -> Actions | None:
+    """Numbered actions, called by their numbers, or points of a box; None of any other space. Raises
+    ValueError for a box without bounds."""
+    if isinstance(space, spaces.Discrete) and int(space.n) <= MOST_ACTIONS:
+        start = int(space.start)
+        return DiscreteActions(tuple(str(start + action) for action in range(int(space.n))), start)
     if isinstance(space, spaces.Box) and space.dtype in (np.float32, np.float64) and space.shape:
-        try:
-            return BoxActions.of(space)
-        except ValueError as error:
-            raise ValueError(f"the actions of this environment are {space}: {error}") from None
-    raise _unknown(
-        space, "Discrete, a bounded Box of float32 or float64, MultiDiscrete or MultiBinary"
-    )
+        return BoxActions.of(space)
+    return None
 
 
 def rounded_actions(env: gymnasium.Env[Any, Any]) -> bool:
@@ -78,14 +92,22 @@ def checked_action(actions: Actions, action: Any) -> Any:
         raise gymnasium.error.InvalidAction(
             f"action is {action!r}; expected numbers of shape {list(actions.shape)}"
         )
-    low, high = actions.bounds
-    slack = BOX_ROUNDING * np.maximum(abs(low), abs(high))
-    # Not a number is neither above nor below.
-    if not ((point >= low - slack) & (point <= high + slack)).all():
+    inside = within_bounds(actions, point)
+    if inside is None:
         raise gymnasium.error.InvalidAction(
             f"action is {point.tolist()}; expected {actions}: bring it into the bounds yourself"
         )
-    return point.clip(low, high)
+    return inside
+
+
+def within_bounds(actions: BoxActions, points: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Points [..., *shape] within the bounds, where only what float32 rounds is corrected; None where
+    one lies outside."""
+    low, high = actions.bounds
+    slack = BOX_ROUNDING * np.maximum(abs(low), abs(high))
+    # Not a number is neither above nor below.
+    inside = (points >= low - slack) & (points <= high + slack)
+    return points.clip(low, high) if inside.all() else None
 
 
 def _meanings(env: gymnasium.Env[Any, Any], count: int) -> tuple[str, ...] | None:
@@ -107,10 +129,3 @@ def _meanings(env: gymnasium.Env[Any, Any], count: int) -> tuple[str, ...] | Non
             names = [member.name for member in numbered]
     known = len(names) == count and all(isinstance(name, str) for name in names)
     return tuple(names) if known else None
-
-
-def _unknown(space: gymnasium.Space[Any], expected: str) -> ValueError:
-    return ValueError(
-        f"the actions of this environment are {space}; expected {expected}: wrap it, in a function "
-        "for `genie-env record --make`"
-    )

@@ -17,6 +17,7 @@ from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.env_actions import rounded_actions
 from genie_env.games.frames import Preprocessing
+from genie_env.games.one_picture import OnePicture
 from genie_env.games.recorded_env import RecordedEnv, is_image, is_picture
 
 FrameSource = Literal["observation", "render"]
@@ -52,6 +53,8 @@ class GymnasiumGame(Game):
     make_function: str | None = None
     """A "module:function" that gives the environment in place of gymnasium.make; `env_args` are its
     keywords."""
+    picture: str | None = None
+    """The entry that is the picture, where observations are dictionaries."""
 
     @property
     def actions(self) -> Actions:
@@ -85,10 +88,15 @@ class GymnasiumGame(Game):
 
     def describe(self) -> dict[str, Any]:
         flattened = self._facts.flattened
+        picture = {} if self.picture is None else {"picture": self.picture}
         return {
             **super().describe(),
             **({} if self.make_function is None else {"make": self.make_function}),
-            "preprocessing": {"from": self._facts.source, **self.preprocessing.as_json()},
+            "preprocessing": {
+                "from": self._facts.source,
+                **picture,
+                **self.preprocessing.as_json(),
+            },
             **({} if flattened is None else {"flattened_actions": flattened}),
         }
 
@@ -162,9 +170,10 @@ class GymnasiumGame(Game):
         if self.make_function is not None:
             return _made_by(self.make_function, self.env_args)
         # RecordedEnv checks what it gives: Gymnasium's own check prints warnings, of one step alone.
-        return gymnasium.make(
+        env = gymnasium.make(
             self.name, **{"disable_env_checker": True, **self.env_args, **arguments}
         )
+        return env if self.picture is None else OnePicture(env, self.picture)
 
 
 _PICTURES = "pictures (uint8 [height, width, 3], grey ones, or floats from 0 to 1)"

@@ -142,7 +142,7 @@ class RecordedEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
             self._refuse("observation", _described(given), f"{promised}, as its space says")
         if white == 1:
             array = np.rint(array * 255.0)
-        return _in_colours(array.astype(np.uint8, copy=False))
+        return in_colours(array.astype(np.uint8, copy=False))
 
     def _rendering(self) -> NDArray[np.uint8]:
         given = self.env.render()
@@ -157,7 +157,7 @@ class RecordedEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
         ):
             promised = "uint8 [height, width, 3], as of the render mode 'rgb_array'"
             self._refuse("rendering", _described(given), promised)
-        return _in_colours(array.astype(np.uint8, copy=False))
+        return in_colours(array.astype(np.uint8, copy=False))
 
     def _refuse(self, name: str, came: str, promised: str) -> NoReturn:
         spec = self.env.spec
@@ -224,7 +224,7 @@ def _holds(array: NDArray[Any], dtype: Any, white: int) -> bool:
     return array.dtype.kind in kinds and bool((array >= 0).all() and (array <= white).all())
 
 
-def _in_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def in_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] of [H, W], [H, W, 1] or [H, W, 3]."""
     grey = picture[..., None] if picture.ndim == 2 else picture
     return grey if grey.shape[2] == 3 else grey.repeat(3, axis=2)

@@ -76,14 +76,16 @@ def find_game(
     crop: Margins = NO_MARGINS,
     pad: Margins = NO_MARGINS,
     make: str | None = None,
+    picture: str | None = None,
 ) -> Game:
     """A registered game, or a Gymnasium environment by its id; "module:name" imports the module.
 
     `frame_size`: None is the game's own, or 64 x 64 for a Gymnasium id; "native" keeps the frames
     of a Gymnasium environment as they are. `frames`: where its pictures come from; `crop`, `pad`:
     what is done to them before they are resized. `make`: a "module:function" that gives the
-    environment; `name` is then the name that the game is to have. Raises ValueError for an unknown
-    name, and for what a registered game does not let one choose.
+    environment; `name` is then the name that the game is to have. `picture`: the entry that is the
+    picture, where a Gymnasium environment's observations are dictionaries. Raises ValueError for an
+    unknown name, and for what a registered game does not let one choose.
     """
     arguments = env_args or {}
     preprocessing = Preprocessing(
@@ -117,7 +119,7 @@ def find_game(
         ) from error
     except gymnasium.error.Error:
         pass  # an id without its version, which making the environment resolves
-    return GymnasiumGame(name, frame_skip, arguments, preprocessing, frames)
+    return GymnasiumGame(name, frame_skip, arguments, preprocessing, frames, picture=picture)
 
 
 def game_as_recorded(meta: Mapping[str, Any]) -> Game:
@@ -150,7 +152,14 @@ def game_as_recorded(meta: Mapping[str, Any]) -> Game:
         crop=pictures.crop,
         pad=pictures.pad,
         make=make,
+        picture=_entry(known.get("picture")),
     )
+
+
+def _entry(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise ValueError(f'"picture" is {value!r}; expected a text')
+    return value
 
 
 def _source(value: Any) -> FrameSource | None:

@@ -29,14 +29,34 @@ FRAME: Schema = {"frame": [int, int]}
 
 def clip_schema(sizes: Schema) -> Schema:
     """The settings of every training from clips."""
-    return {**COMMON, "clip": int, "frames_per_second": (float, None), "sizes": sizes}
+    return {
+        **COMMON,
+        "clip": int,
+        "frames_per_second": (float, None),
+        "skip_bad?": bool,
+        "sizes": sizes,
+    }
 
 
 Sources = Annotated[
-    list[Path], typer.Option(help="directories of recorded episodes, video files, or both")
+    list[Path],
+    typer.Option(help="directories of recorded episodes, video files or folders of them, or all"),
 ]
 ClipBatch = Annotated[int, typer.Option(help="clips per batch", min=1, max=65_536)]
 ClipLength = Annotated[int, typer.Option(help="frames per clip", min=2, max=65_536)]
+FramesPerSecond = Annotated[
+    float | None,
+    typer.Option(
+        help="rate that video files are resampled to; their own unless given", min=1e-3, max=1000
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="leave video files out that cannot be used, and say at the end which, and why",
+    ),
+]
 StopOnCollapse = Annotated[
     bool, typer.Option(help="end the run when the codebook collapses, instead of only warning")
 ]
@@ -49,18 +69,17 @@ class ClipSettings(TrainingSettings):
     data: Sources
     batch: ClipBatch
     clip: ClipLength
-    frames_per_second: Annotated[
-        float | None,
-        typer.Option(
-            help="rate that video files are resampled to; their own unless given",
-            min=1e-3,
-            max=1000,
-        ),
-    ] = None
+    frames_per_second: FramesPerSecond = None
+    skip_bad: SkipBad = False
+
+    def saved(self) -> dict[str, Any]:
+        saved = super().saved()
+        # Runs of older versions did not save it.
+        return saved if self.skip_bad else {k: v for k, v in saved.items() if k != "skip_bad"}
 
     def recordings(self) -> Recordings:
         """The data. Raises ValueError where it is not enough for a batch or a held-out clip."""
-        directories = as_directories(self.data, self.frames_per_second)
+        directories = as_directories(self.data, self.frames_per_second, skip_bad=self.skip_bad)
         stores = open_stores(directories)
         check_enough(stores, trained=self.batch * self.clip, unseen=self.clip)
         return Recordings(directories, stores)

@@ -106,7 +106,9 @@ def freeze_genie(
         )
     with only_writer(out):
         directories = as_directories(
-            [Path(path) for path in settings["data"]], settings["frames_per_second"]
+            [Path(path) for path in settings["data"]],
+            settings["frames_per_second"],
+            skip_bad=settings.get("skip_bad", False),
         )
         stores = open_stores(directories)
         weights = load_weights(tokenizer_run, TOKENIZER)
