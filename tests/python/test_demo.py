@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -143,7 +145,10 @@ def test_ctrl_c_while_filming_reports_once(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genie_env.cli.demo._play", lambda *_: None)
+    def play(*given: Any) -> None:
+        given[4].filmed.append(SimpleNamespace(score=1.0))
+
+    monkeypatch.setattr("genie_env.cli.demo._play", play)
     monkeypatch.setattr("genie_env.cli.demo.film_side_by_side", stop)
     with pytest.raises(KeyboardInterrupt):
         demo(minutes=0.001, out=tmp_path / "out", world=str(world))

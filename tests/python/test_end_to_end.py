@@ -7,13 +7,14 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_documentation import ROOT, blocks
 
 from genie_env.cli.app import APP
 
 TUTORIAL = ROOT / "docs" / "your-own-game.md"
-SMALL = {
+SMALL: dict[str, dict[str, object]] = {
     "record": {"--episodes": 60},
     "train vision": {"--steps": 5, "--batch": 4, "--latents": 8, "--dtype": "float32"},
     "train memory": {"--steps": 5, "--batch": 4, "--window": 8, "--hidden": 16, "--dtype": "float32"},
@@ -34,17 +35,44 @@ def run(*words: object) -> None:
     assert ended.value.code == 0
 
 
-def test_the_tutorial_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def follow_the_tutorial(options: dict[str, dict[str, object]]) -> list[list[str]]:
+    """Runs its commands in this folder, each with `options` in place of its own; returns them."""
     text = re.sub(r"\\\n\s*", "", "".join(blocks(TUTORIAL, "bash")))
     lines = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("genie-env ")]
     for words in lines:
         command = " ".join(words[:2]) if words[0] in ("train", "freeze") else words[0]
-        for option, value in SMALL.get(command, {}).items():
+        for option, value in options.get(command, {}).items():
             if option in words:
                 del words[words.index(option) : words.index(option) + 2]
             words += [option, str(value)]
         run(*words)
+    return lines
+
+
+@pytest.mark.long
+def test_an_agent_trained_in_the_dream_alone_is_better_than_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 real games each: one and a half times the score, and p below 0.01 (Mann and Whitney 1947)."""
+    monkeypatch.chdir(tmp_path)
+    float32 = {"--dtype": "float32"}
+    networks = {"train vision": float32, "train memory": float32}
+    follow_the_tutorial({**networks, "evaluate": {"--episodes": 30}, "film": {"--episodes": 2}})
+    world, agent = "runs/cartpole-world", "runs/cartpole-agent/agent.safetensors"
+    of_agent, of_random = Path("agent.json"), Path("random.json")
+    count = ("--episodes", 30, "--json")
+    run("evaluate", "--world", world, "--agent", agent, *count, of_agent)
+    run("evaluate", "--world", world, "--policy", "random", *count, of_random)
+    trained, random = (np.array(json.loads(f.read_text())["scores"]) for f in (of_agent, of_random))
+    assert trained.mean() > 1.5 * random.mean()
+    pairs = np.sign(trained[:, None] - random[None, :])
+    u, n = ((pairs + 1) / 2).sum(), 30  # ties count half
+    assert (u - n * n / 2) / np.sqrt(n * n * (2 * n + 1) / 12) > 2.326
+
+
+def test_the_tutorial_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = follow_the_tutorial(SMALL)
     assert {word for line in lines for word in line} >= {"ppo", "outcomes", "film", "evaluate"}
     config = json.loads(Path("runs/cartpole-world/config.json").read_text())
     assert config["reward"]["type"] == "constant" and config["termination"] == "sampled"

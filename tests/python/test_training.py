@@ -39,7 +39,7 @@ from genie_env.training.loop import Schedule, together, train
 from genie_env.training.memory import encoded_stores
 from genie_env.training.outcomes import SHARES, Outcomes
 from genie_env.training.runs import read_checkpoint, read_reports, with_todays_names
-from genie_env.training.vision import load_vision
+from genie_env.training.vision import load_vision, show_the_mean
 
 EPISODES = 40
 META = {
@@ -624,6 +624,23 @@ def test_windows_end_with_final_frames(store: EpisodeStore) -> None:
                         assert batch["terminations"][row, t - 1] == (episode % 2 == 1)
                     ended += 1
     assert ended > 5
+
+
+def test_vision_begins_with_the_mean_colour_and_learns_what_is_dark_on_white() -> None:
+    frames = torch.full((64, 64, 64, 3), 255, dtype=torch.uint8)
+    for index in range(64):
+        frames[index, 40:48, index // 2 : index // 2 + 8] = torch.tensor([0, 0, 160]).byte()
+    vision = Vision(latents=8, seed=1, beta=0.1)
+    show_the_mean(vision, [frames[:32], frames[32:]])
+    shown = vision.decode(torch.zeros(1, 8))[0].float().mean((0, 1))
+    torch.testing.assert_close(shown, frames.float().mean((0, 1, 2)), atol=8, rtol=0)
+    trainer = Trainer(vision, learning_rate=5e-4)
+    losses = []
+    for step in range(60):
+        losses.append(trainer.backward({"frames": frames[step % 2 :: 2]})["squared_error"])
+        trainer.update()
+    # White everywhere would be wrong by 64 pixels.
+    assert losses[0] < 192 and np.mean(losses[-4:]) < 0.5 * losses[0]
 
 
 def test_vision_refuses_frames_of_another_size_before_a_run_begins(tmp_path: Path) -> None:

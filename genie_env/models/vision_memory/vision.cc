@@ -88,7 +88,7 @@ Vision::Vision(const VisionSizes& sizes, uint64_t seed, double beta)
 // uint8 [N, H, W, 3] to float [N, seen height, seen width, 3].
 at::Tensor Vision::ToPixels(const at::Tensor& frames) const {
   CheckTensor(frames, "frames", at::kByte, {-1, sizes_.height, sizes_.width, 3});
-  const at::Tensor pixels = frames.to(at::kFloat).mul_(1.0 / 255);
+  at::Tensor pixels = frames.to(at::kFloat).mul_(1.0 / 255);
   if (height_.border == 0 && width_.border == 0) return pixels;
   return at::constant_pad_nd(pixels,
                              {0, 0, width_.border, width_.border, height_.border, height_.border});

@@ -34,7 +34,7 @@ at::Tensor Fold(const at::Tensor& second, const at::Tensor& first) {
   Multiply(rows.size(0), pixels * in, features, rows.const_data_ptr<float>(), features,
            columns.const_data_ptr<float>(), squares.mutable_data_ptr<float>(), pixels * in);
   const at::Tensor parts = squares.view({second.size(1), kernel, kernel, pixels, in});
-  const at::Tensor folded = at::zeros(
+  at::Tensor folded = at::zeros(
       {in, second.size(1), 2 * (height - 1) + kernel, 2 * (width - 1) + kernel}, at::kFloat);
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     folded.narrow(2, pixel / width * 2, kernel)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
-from genie_env._core import Vision
+from genie_env._core import Trainer, Vision
 from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.data.frame_size import VISION_SIZES, vision_takes
 from genie_env.media.pictures import save_rows
@@ -19,6 +20,8 @@ from genie_env.training.settings import LearningRate, Steps, TrainingSettings, s
 
 PICTURED = 16
 HELD_OUT_BATCHES = 8
+MEAN_BATCHES = 4
+"""Of which the mean colour is what V shows at first."""
 
 VISION = Network("vision", {**COMMON, "latents": int, "frame": [int, int]})
 
@@ -60,6 +63,19 @@ def load_vision(run: Path, device: str = "cpu") -> Vision:
     return load_network(run, VISION, make_vision, device)
 
 
+def show_the_mean(vision: Vision, frames: Sequence[torch.Tensor]) -> None:
+    """Lets a V that has learned nothing show the mean colour of frames, uint8 [N, H, W, 3] each.
+
+    It would otherwise begin with grey, and of pictures that are nearly white its first updates go so
+    far that the sigmoid is flat wherever something is dark: it would show white for ever.
+    """
+    means = torch.stack([each.float().mean((0, 1, 2)) for each in frames]).mean(0) / 255
+    trainer = Trainer(vision)
+    weights = trainer.weights()
+    weights["deconv4.bias"] = torch.logit(means, eps=0.02)
+    trainer.load_weights(weights)
+
+
 def train_vision(settings: VisionSettings) -> None:
     """Train V, a variational autoencoder, on recorded frames."""
     stores = open_stores(settings.data)
@@ -74,6 +90,8 @@ def train_vision(settings: VisionSettings) -> None:
     unseen = FrameData(stores, held_out_part=True)
     saved = {**settings.saved(), "frame": list(size), "frames": len(frames)}
     vision = make_vision(saved)
+    first = [frames.batch(settings.batch, settings.seed, i)["frames"] for i in range(MEAN_BATCHES)]
+    show_the_mean(vision, first)
     make_trainer = settings.trainers(vision)
     few = min(settings.batch, len(unseen))
     held_out = [unseen.batch(few, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
