@@ -2,16 +2,13 @@
 What genie_env does in C++.
 """
 from __future__ import annotations
-
 import collections.abc
-import os
-import pathlib
-import typing
-
 import numpy
 import numpy.typing
+import os
+import pathlib
 import torch
-
+import typing
 __all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Heads', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
 class FormatError(ValueError):
     """
