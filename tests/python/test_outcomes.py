@@ -19,7 +19,7 @@ from genie_env.families.model_card import put_section
 
 META = {
     "format_version": 1,
-    "game": "counting",
+    "game": "doom-take-cover",
     "frame_skip": 1,
     "actions": ["left", "stay", "right"],
 }
@@ -169,6 +169,10 @@ def test_the_command_writes_figures_a_picture_and_the_card(tmp_path: Path) -> No
             "the recordings have .*give recordings of its game",
         ),
         ({**META, "actions": None}, "has no actions, as it was decoded from video"),
+        (
+            {**META, "game": "other"},
+            "are of other, but the game of the world random is doom-take-cover: give",
+        ),
         ({**META, "frame_skip": 2}, '"frame_skip" is 2, but a step of the world'),
     ],
 )

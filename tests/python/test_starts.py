@@ -287,7 +287,12 @@ def test_starts_of_another_game_are_refused(world: World, data: Path, tmp_path: 
 
 def test_the_count_bounds_the_memory(world: World, data: Path) -> None:
     assert start_bank(world, [data], T, count=5).size == 5
-    assert genie_env.EnvOptions().starts_count == 256
+    with pytest.raises(ValueError, match="starts_count is 5, but starts is None: it is for starts"):
+        genie_env.make_vec(world, 1, starts_count=5)
+    shared = genie_env.make_vec(world, 1, starts=data, burn_in=T, starts_count=3)
+    bank = genie_env.make_vec(shared.world, 1, starts=shared.options.starts)
+    with pytest.raises(TypeError, match="cannot be pickled: give the directories"):
+        pickle.dumps(bank)
     env = genie_env.make_vec(world, 64, starts=data, burn_in=T, starts_count=5, seed=0)
     assert len(np.unique(env.reset()[0], axis=0)) == 5
 

@@ -28,13 +28,6 @@ def outcomes(
             "repeated"
         ),
     ],
-    latent_actions: Annotated[
-        Path | None,
-        typer.Option(
-            help="run directory of `train latent-actions`, for a world of latent actions [default: "
-            "the world's own]",
-        ),
-    ] = None,
     windows: Annotated[
         int,
         typer.Option(
@@ -77,7 +70,6 @@ def outcomes(
     measuring.outcomes(
         find_world(world),
         data,
-        latent_actions,
         options=family_options(option),
         windows=windows,
         horizon=horizon,

@@ -24,7 +24,7 @@ from gymnasium.vector import AutoresetMode
 
 from genie_env._core import StartBank, World
 from genie_env.envs import validation
-from genie_env.envs.start_bank import BURN_IN, start_bank
+from genie_env.envs.start_bank import BURN_IN, STARTS_COUNT, start_bank
 from genie_env.envs.validation import Given
 
 Array = Any
@@ -69,7 +69,7 @@ def keywords(
     render_mode: RenderMode | None = None,
     starts: GivenStarts | None = None,
     burn_in: int | None = None,
-    starts_count: int = 256,
+    starts_count: int | None = None,
     seed: int | None = None,
     family_options: Mapping[str, FamilyValue] = {},
     **others: FamilyValue | None,
@@ -161,9 +161,9 @@ class EnvOptions:
     """With starts: recorded frames that the world follows from each place on before an episode begins;
     None: 16."""
 
-    starts_count: int = 256
+    starts_count: int | None = None
     """With starts: at most so many places, each of which takes a row's memory
-    (`world.spec.state_bytes_per_row`)."""
+    (`world.spec.state_bytes_per_row`); None: 256."""
 
     seed: int | None = None
     """Row i has the seed `seed + i` until a reset gives it another; None: from the operating
@@ -234,11 +234,10 @@ class EnvOptions:
             if number < least:
                 raise ValueError(f"{name} is {number}, expected {least} or more")
             object.__setattr__(self, name, number)
-        if self.burn_in is not None and (given is None or isinstance(given, StartBank)):
-            raise ValueError(
-                f"burn_in is {self.burn_in}, but starts is {given}: it is for starts that are "
-                "recordings"
-            )
+            if given is None or isinstance(given, StartBank):
+                raise ValueError(
+                    f"{name} is {number}, but starts is {given}: it is for starts that are recordings"
+                )
 
     def starts_in(self, world: World) -> StartBank | None:
         """The states of this world that episodes begin from; None: its stored starts. Raises
@@ -248,7 +247,8 @@ class EnvOptions:
             return given
         directories = list(map(Path, [given] if isinstance(given, str | Path) else given))
         burn_in = BURN_IN if self.burn_in is None else self.burn_in
-        return start_bank(world, directories, burn_in, self.starts_count)
+        count = STARTS_COUNT if self.starts_count is None else self.starts_count
+        return start_bank(world, directories, burn_in, count)
 
     @property
     def temperature_by_row(self) -> bool:

@@ -16,7 +16,7 @@ from genie_env.envs.actions import Actions, actions_of_config, actions_of_world
 from genie_env.envs.json_files import parse_json
 from genie_env.envs.latent_actions import INFERENCES, ActionInference, action_inference
 
-BURN_IN = 16
+BURN_IN, STARTS_COUNT = 16, 256
 """Recorded frames that a context follows, unless an environment says another number."""
 
 _META = {"game?": (str, None), "frame_skip?": (int, None), "actions?": object}
@@ -34,7 +34,7 @@ class Contexts:
 
 
 def start_bank(
-    world: World, directories: Sequence[Path], burn_in: int = BURN_IN, count: int = 256
+    world: World, directories: Sequence[Path], burn_in: int = BURN_IN, count: int = STARTS_COUNT
 ) -> StartBank:
     """The states of `count` contexts, drawn at random from all recorded episodes (all there are,
     where there are fewer): a function of the world, the recordings and these numbers alone. They

@@ -328,7 +328,13 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An environment is pickled as its arguments: the copy must be reset. A world that was given
-        is pickled as its directory, which must then hold the same world."""
+        is pickled as its directory, which must then hold the same world. Raises TypeError where a
+        StartBank was given, which belongs to the world in memory."""
+        if isinstance(self.given.starts, _core.StartBank):
+            raise TypeError(
+                "an environment whose starts are a StartBank cannot be pickled: give the directories of "
+                "recorded episodes as starts"
+            )
         return self._recipe, ()
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from genie_env._core import World
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import counted
-from genie_env.data.recording_metadata import check_has_actions
+from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.world_recordings import check_recordings
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity import actions_of
@@ -31,8 +31,8 @@ from genie_env.evaluation.outcomes import (
     held_out_episodes,
     measure,
 )
+from genie_env.families import family_of_world
 from genie_env.families.model_card import put_section
-from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 
 PICTURE = "outcomes.png"
 TITLE = "Reward and termination"
@@ -72,7 +72,6 @@ class Report:
 def outcomes(
     world: Path,
     data: Sequence[Path],
-    latent_actions: Path | None = None,
     *,
     options: Mapping[str, bool | int | float | str],
     windows: int,
@@ -97,15 +96,22 @@ def outcomes(
         raise ValueError(f"seed is {seed}; expected 0 or more")
     if temperature is not None:
         check_temperature(temperature)
-    if latent_actions is None and (world / LATENT_ACTIONS_FOLDER).exists():
-        latent_actions = world / LATENT_ACTIONS_FOLDER
     loaded = World.load(world, device=device, options=dict(options))
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
-    for directory, store in zip(data, stores, strict=True):
-        check_has_actions(directory, store)  # and so rewards
-    actions = actions_of(loaded, world, data, stores, latent_actions)
+    if family_of_world(spec.family).action_codes is not None:
+        raise ValueError(
+            f"the actions of the world {spec.name} are latent, and no frame tells the one that ended an "
+            "episode: outcomes are measured of worlds whose actions were recorded"
+        )
+    recorded = recorded_game(data, stores)
+    if spec.game and recorded.game != spec.game:
+        raise ValueError(
+            f"the recordings are of {recorded.game}, but the game of the world {spec.name} is "
+            f"{spec.game}: give recordings of its game"
+        )
+    actions = actions_of(loaded, world, data, stores, None)
     episodes = held_out_episodes(stores, actions, horizon, windows, seed)
     tau = spec.temperature if temperature is None else temperature
     console = Console()
@@ -191,6 +197,7 @@ def _card_lines(report: Report, facts: Mapping[str, Any]) -> list[str]:
     lines = [f"{_summary(facts)}. As `genie-env outcomes` measures it:", ""]
     lines += ["| figure | followed | dreamed |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in _rows(report)]
+    lines += ["", "The termination's scale and shift were fitted on held-out episodes as well."]
     return [*lines, "", f"![reward and termination]({PICTURE})"]
 
 

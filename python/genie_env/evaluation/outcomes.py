@@ -1,4 +1,7 @@
-"""How well a world knows reward and termination, on recorded episodes that no training used.
+"""How well a world knows reward and termination, on held-out episodes.
+
+No training used these; but where `freeze` calibrated the termination, it fitted two numbers on the
+held-out episodes of the world's own recordings.
 
 The world follows held-out episodes from their first frame to their end, and says at every step what
 reward the action brought and how likely it ended the episode. Windows of some steps, cut at the

@@ -95,14 +95,14 @@ def labelled_parts(
             f"--episodes is {episodes:,}, but the recordings hold {recorded:,}: give as many or less"
         )
     left = recorded if episodes is None else episodes
-    finals = all(store.final_frames is not None for store in stores)
-    parts = []
+    taken = []
     for directory, store in zip(directories, stores, strict=True):
-        taken = min(left, store.num_episodes)
-        if taken:
-            parts.append(LabelledPart(directory, store, taken, finals))
-        left -= taken
-    return parts
+        count = min(left, store.num_episodes)
+        if count:
+            taken.append((directory, store, count))
+        left -= count
+    finals = all(store.final_frames is not None for _, store, _ in taken)
+    return [LabelledPart(*each, finals) for each in taken]
 
 
 def inferred_codes(
