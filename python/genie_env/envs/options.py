@@ -162,7 +162,7 @@ class EnvOptions:
     None: 16."""
 
     starts_count: int | None = None
-    """With starts: at most so many places, each of which takes a row's memory
+    """With starts: the most places, each of which takes a row's memory
     (`world.spec.state_bytes_per_row`); None: 256."""
 
     seed: int | None = None

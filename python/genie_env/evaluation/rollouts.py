@@ -162,7 +162,7 @@ class Moment:
 def roll_out(world: World, starts: Starts, temperature: float) -> Iterator[Moment]:
     """Frames 1, 2, ... to `burn_in + horizon` after the first, of all starts in one batch."""
     tau = torch.full((len(starts),), temperature)
-    assert world.spec.frame is not None  # fidelity.check_recordings
+    assert world.spec.frame is not None  # check_recordings
     state, frame = world.make_state(len(starts)), world.spec.frame.name
     begun = torch.ones(len(starts), dtype=torch.bool)
     world.begin(state, begun, starts.counters_at(0), frames=starts.frames_at(0))

@@ -1,4 +1,4 @@
-"""What whoever freezes a world says of the real game that its agents play."""
+"""What the options of `freeze` say of the real game that agents of the world play."""
 
 from __future__ import annotations
 
