@@ -4,6 +4,7 @@ labelled part, the world that has them, and what is refused."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from dots import dots_world, record_dots
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from test_genie_reference import PlainDynamics, check_gradients
 from torch import Tensor, nn
@@ -22,16 +24,29 @@ import genie_env
 from genie_env._core import EpisodeStore, Heads, RowCounters, Trainer, World
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
+from genie_env.cli.app import APP
+from genie_env.cli.worlds import describe
 from genie_env.families.genie.commands import freeze_heads_command, train_heads
 from genie_env.families.genie.costs import genie_costs
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 from genie_env.families.world_files import part
 from genie_env.training.heads import labelled_steps, load_follower
 from genie_env.training.labelled import codes_of_steps, labelled_parts
+from genie_env.training.latent_actions import held_out_actions, load_latent_actions
 from genie_env.training.runs import read_reports
 
 FEATURES, ACTIONS, LOW, HIGH = 12, 3, -2.0, 5.0
 HEADS: dict[str, Any] = {"steps": 40, "batch": 32, "dtype": "float32"}
+
+
+def lengths_of(store: EpisodeStore) -> NDArray[np.int64]:
+    return np.diff(store.episode_starts)
+
+
+def run(*words: object, code: int = 0) -> None:
+    with pytest.raises(SystemExit) as ended:
+        APP.main([str(word) for word in words], prog_name="genie-env")
+    assert ended.value.code == code
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -368,6 +383,47 @@ def test_heads_learn_what_the_features_show(judging: Path, data: Path, tmp_path:
     report = read_reports(out)[-1]["held_out"]
     assert report["reward"] < 0.3 and report["death_recall"] > 0.9, report
     assert report["false_alarms"] < 0.1
+
+
+@pytest.mark.parametrize("finals", [True, False])
+def test_outcomes_are_measured_to_the_last_step(
+    finals: bool, judging: Path, tmp_path: Path
+) -> None:
+    data = record_dots(tmp_path / "data", episodes=60, finals=finals)
+    told = tmp_path / "told.json"
+    run("outcomes", "--world", judging, "--data", data, "--horizon", 4, "--json", told)
+    found, store = json.loads(told.read_text()), EpisodeStore(data)
+    lengths = lengths_of(store)[19::20]
+    assert found["steps"] == lengths.sum()
+    assert found["windows"] == (-(-lengths // 4)).sum()
+    ended = sum(round(each["observed"] * each["steps"]) for each in found["bins"])
+    assert ended == store.terminations[np.repeat(np.arange(60) % 20 == 19, lengths_of(store))].sum()
+    assert 1 <= len(found["dreamed_bins"]) <= 10 and found["followed"]["r2"] is not None
+
+
+def test_a_final_frame_tells_the_last_latent_action(judging: Path, data: Path) -> None:
+    inference = judging / "latent-actions"
+    model, store = load_latent_actions(inference), EpisodeStore(data)
+    (codes,) = held_out_actions(inference, model, [store])
+    (part,) = labelled_parts([data], [store], 40)
+    for episode in (19, 39):
+        first, last = store.episode_starts[episode : episode + 2]
+        seen = torch.from_numpy(part.pictures(episode))[None]
+        np.testing.assert_array_equal(codes[first:last], model.encode(seen, bf16=False)[0].numpy())
+    assert not codes[: store.episode_starts[19]].any()
+
+
+def test_outcomes_of_a_world_without_heads_are_refused(
+    world: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("outcomes", "--world", world, "--data", data, code=1)
+    words = "learned from frames alone: .* give it heads with `genie-env train heads`"
+    assert re.search(words, " ".join(capsys.readouterr().err.split()))
+
+
+def test_what_a_world_says_of_itself_knows_of_heads(world: Path, judging: Path) -> None:
+    assert not describe(str(world))["knows_outcomes"]
+    assert describe(str(judging))["knows_outcomes"]
 
 
 def test_without_final_frames_the_action_decides(world: Path, tmp_path: Path) -> None:

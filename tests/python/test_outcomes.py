@@ -113,9 +113,13 @@ def test_dreams_end_by_themselves_and_go_on_behind_a_death(tmp_path: Path) -> No
     four, eight = store.rewards[19:23], store.rewards[42:50]
     assert sorted(early.windows[:, 2]) == sorted([four[:2].sum(), eight[:2].sum()])
     late, _ = found(Counting(), tmp_path / "late", lengths, ends, horizon=8)
+    # The early dreams say so, two steps each; the episodes themselves went on.
+    said, ended = early.dreamed_steps.T
+    assert sorted(said) == pytest.approx([0.01, 0.01, 1, 1]) and not ended.any()
     lived_on = four.sum() + 4 * store.actions[22]  # the last action again, until the window is full
     assert sorted(late.windows[:, 2]) == sorted([lived_on, eight.sum()])
-    assert late.steps[:, 1].sum() == 2
+    assert late.steps[:, 1].sum() == late.dreamed_steps[:, 1].sum() == 2
+    assert len(late.dreamed_steps) == len(late.steps) == 12
 
 
 def test_the_measures_are_those_of_their_definitions() -> None:
@@ -155,6 +159,7 @@ def test_the_command_writes_figures_a_picture_and_the_card(tmp_path: Path) -> No
     assert first == second
     facts = json.loads(first)
     assert facts["windows"] == 12 and facts["steps"] == 60 and len(facts["bins"]) == 10
+    assert 0 < len(facts["dreamed_bins"]) <= 10
     assert (tmp_path / "a" / "outcomes.png").stat().st_size > 10_000
     card = (world / "README.md").read_text()
     assert card.startswith("# mine\n\n## Reward and termination\n\n12 windows of at most 5 steps")

@@ -15,7 +15,7 @@ from genie_env.envs.actions import actions_of_json, actions_of_world
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.registry import find_world, installed_worlds
 from genie_env.envs.world_card import WorldCard, read_card
-from genie_env.families import family_of_world
+from genie_env.families import knows_outcomes
 
 if TYPE_CHECKING:
     from genie_env._core import Option, TensorSpec
@@ -60,7 +60,7 @@ def describe(world: str) -> dict[str, Any]:
         "fingerprint": spec.fingerprint,
         "temperature": spec.temperature,
         "dtype": spec.dtype,
-        "frames_alone": family_of_world(spec.family).frames_alone,
+        "knows_outcomes": knows_outcomes(find_world(world)),
         "frame_skip": spec.frame_skip,
         "frames_per_second": frames_per_second(spec),
         "max_episode_steps": spec.max_episode_steps,
@@ -135,7 +135,7 @@ def _sheets(found: dict[str, Any]) -> list[Table]:
 
 
 def _reward_and_ends(found: dict[str, Any]) -> list[tuple[str, str]]:
-    if found["frames_alone"]:
+    if not found["knows_outcomes"]:
         return [
             ("reward", "always 0: give a reward_fn"),
             ("termination", "never: give a termination_fn"),

@@ -55,6 +55,16 @@ def held_out(store: EpisodeStore) -> NDArray[np.bool_]:
     return unseen
 
 
+def pictures_of(store: EpisodeStore, episode: int, *, final: bool) -> NDArray[np.uint8]:
+    """uint8 [T, H, W, 3]: an episode's frames and, with `final`, its final frame."""
+    first, last = store.episode_starts[episode : episode + 2]
+    frames = store.frames[first:last]
+    if not final:
+        return frames
+    assert store.final_frames is not None
+    return np.concatenate([frames, store.final_frames[episode : episode + 1]])
+
+
 def transitions(store: EpisodeStore, *, held_out_part: bool) -> NDArray[np.int64]:
     """int64 [M]: the frames of one part that another frame of their episode follows."""
     wanted = np.repeat(held_out(store) == held_out_part, np.diff(store.episode_starts))

@@ -29,7 +29,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.envs.options import FamilyValue
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.families import family_of_world
+from genie_env.families import family_of_world, knows_outcomes
 from genie_env.games.base import Game, Score, rounded
 from genie_env.games.real_game import real_game
 
@@ -228,7 +228,7 @@ def calibrate(
 def _check_scores(dreams: Dreams) -> None:
     """Raises ValueError where no policy can score in a world, or end."""
     spec = dreams.world.spec
-    if family_of_world(spec.family).frames_alone:
+    if not knows_outcomes(dreams.world.directory):
         raise ValueError(
             f"the world {spec.name} was learned from frames alone: it pays no reward and never ends "
             "an episode, so that its scores cannot be compared with those of the real game; give a "

@@ -54,7 +54,8 @@ def actions_of(
     """The world's action from every frame of the recordings to the next: [frames] a store.
 
     As recorded; or, for a world whose actions are latent, inferred from the frames, of held-out
-    episodes alone, by the latent action model of the run `latent_actions`. Raises ValueError where
+    episodes alone, by the latent action model of the run `latent_actions` (0 where no frame follows).
+    Raises ValueError where
     that run is missing, superfluous or not the one that the world was learned from, and where
     recorded actions have other meanings than the world's.
     """

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from genie_env._core import World
-from genie_env.data.datasets import fingerprint, open_stores
+from genie_env._core import EpisodeStore, World
+from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import counted
 from genie_env.data.recording_metadata import recorded_game
@@ -27,12 +27,15 @@ from genie_env.evaluation.outcomes import (
     Bin,
     Outcomes,
     Returns,
+    agreeing,
     bins_of,
     held_out_episodes,
     measure,
 )
-from genie_env.families import family_of_world
+from genie_env.families import family_of_world, knows_outcomes
 from genie_env.families.model_card import put_section
+from genie_env.training.labelled import drawn_among_alike
+from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 
 PICTURE = "outcomes.png"
 TITLE = "Reward and termination"
@@ -45,7 +48,8 @@ class Report:
     followed: Returns
     dreamed: Returns
     bins: list[Bin]
-    """Empty where the world never terminates."""
+    """Of followed steps. Empty where the world never terminates."""
+    dreamed_bins: list[Bin]
 
     @classmethod
     def of(cls, found: Outcomes, terminates: bool) -> Report:
@@ -54,19 +58,21 @@ class Report:
             Returns.of(recorded, followed),
             Returns.of(recorded, dreamed),
             bins_of(found.steps) if terminates else [],
+            bins_of(found.dreamed_steps) if terminates else [],
         )
-
-    @property
-    def agreeing(self) -> int:
-        return sum(each.agrees for each in self.bins)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "followed": asdict(self.followed),
             "dreamed": asdict(self.dreamed),
-            "bins": [{**asdict(each), "agrees": each.agrees} for each in self.bins],
-            "agreeing_bins": self.agreeing,
+            **_bins_as_json("", self.bins),
+            **_bins_as_json("dreamed_", self.dreamed_bins),
         }
+
+
+def _bins_as_json(prefix: str, bins: Sequence[Bin]) -> dict[str, Any]:
+    listed = [{**asdict(each), "agrees": each.agrees} for each in bins]
+    return {f"{prefix}bins": listed, f"{prefix}agreeing_bins": agreeing(bins)}
 
 
 def outcomes(
@@ -100,10 +106,10 @@ def outcomes(
     spec = loaded.spec
     stores = open_stores(data)
     check_recordings(loaded, data, stores)
-    if family_of_world(spec.family).action_codes is not None:
+    if not knows_outcomes(world):
         raise ValueError(
-            f"the actions of the world {spec.name} are latent, and no frame tells the one that ended an "
-            "episode: outcomes are measured of worlds whose actions were recorded"
+            f"the world {spec.name} was learned from frames alone: it pays no reward and never ends an "
+            "episode, so that there is nothing to measure; give it heads with `genie-env train heads`"
         )
     recorded = recorded_game(data, stores)
     if spec.game and recorded.game != spec.game:
@@ -111,7 +117,7 @@ def outcomes(
             f"the recordings are of {recorded.game}, but the game of the world {spec.name} is "
             f"{spec.game}: give recordings of its game"
         )
-    actions = actions_of(loaded, world, data, stores, None)
+    actions = _actions_of_steps(loaded, world, data, stores)
     episodes = held_out_episodes(stores, actions, horizon, windows, seed)
     tau = spec.temperature if temperature is None else temperature
     console = Console()
@@ -151,6 +157,27 @@ def outcomes(
         )
 
 
+def _actions_of_steps(
+    world: World, directory: Path, data: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> list[NDArray[Any]]:
+    """The world's action of every step of the held-out episodes, an episode's last one too: [frames]
+    a store."""
+    if family_of_world(world.spec.family).action_codes is None:
+        return actions_of(world, directory, data, stores, None)
+    inference = directory / LATENT_ACTIONS_FOLDER
+    codes = actions_of(world, directory, data, stores, inference if inference.is_dir() else None)
+    filled = []
+    for store, inferred in zip(stores, codes, strict=True):
+        steps = np.flatnonzero(np.repeat(held_out(store), np.diff(store.episode_starts)))
+        followed = np.ones(store.num_frames, bool)
+        if store.final_frames is None:
+            followed[store.episode_starts[1:] - 1] = False
+        actions = inferred.astype(np.int64)
+        actions[steps] = drawn_among_alike(inferred[steps], store.actions[steps], followed[steps])
+        filled.append(actions)
+    return filled
+
+
 def _summary(facts: Mapping[str, Any]) -> str:
     return (
         f"{facts['windows']:,} windows of at most {facts['horizon']} steps in {facts['episodes']:,} "
@@ -175,8 +202,8 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         ("mean return recorded", f"{report.followed.mean:.4g}", f"{report.dreamed.mean:.4g}"),
     ]
     if report.bins:
-        agreeing = f"{report.agreeing} of {len(report.bins)}"
-        rows.append(("bins of termination that agree", agreeing, "-"))
+        counts = [f"{agreeing(b)} of {len(b)}" for b in (report.bins, report.dreamed_bins)]
+        rows.append(("bins of termination that agree", counts[0], counts[1]))
     return rows
 
 
@@ -203,7 +230,7 @@ def _card_lines(report: Report, facts: Mapping[str, Any]) -> list[str]:
 
 def plot(found: Outcomes, report: Report, horizon: int, file: Path, title: str) -> None:
     """Three panels: returns told against recorded ones, followed and dreamed; and the recorded share
-    of terminations by the probability told."""
+    of terminations by the probability told, of both."""
     figure = Figure(figsize=(15, 4.8), layout="constrained")
     figure.suptitle(title)
     followed, dreamed, terminations = figure.subplots(1, 3)
@@ -234,16 +261,20 @@ def _reliability(panel: Axes, report: Report) -> None:
         panel.text(0.5, 0.5, "this world never terminates", ha="center", va="center")
         panel.set_axis_off()
         return
-    told = np.array([each.predicted for each in report.bins])
-    share = np.array([each.observed for each in report.bins])
-    low, high = (np.array([getattr(b, end) for b in report.bins]) for end in ("low", "high"))
-    panel.errorbar(told, share, yerr=[share - low, high - share], fmt="o", color="C3", capsize=3)
-    least = max(min(told.min(), 1e-2), 1e-6)
+    kinds = (("followed", report.bins, "o", "C3"), ("dreamed", report.dreamed_bins, "s", "C1"))
+    for name, bins, marker, color in kinds:
+        told, share, low, high = np.array(
+            [(each.predicted, each.observed, each.low, each.high) for each in bins]
+        ).T
+        label, error = f"{name}, {agreeing(bins)} of {len(bins)} agree", [share - low, high - share]
+        panel.errorbar(told, share, yerr=error, fmt=marker, color=color, capsize=3, label=label)
+    least = max(min(min(each.predicted for each in report.bins), 1e-2), 1e-6)
     panel.plot([least, 1], [least, 1], color="black", linewidth=0.8)
     panel.set_xscale("symlog", linthresh=least)
     panel.set_yscale("symlog", linthresh=least)
     panel.set(
-        title=f"termination: {report.agreeing} of {len(report.bins)} bins agree",
+        title="termination",
         xlabel="probability told",
         ylabel="recorded share (95 % Wilson interval)",
     )
+    panel.legend(loc="upper left")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, RowCounters, World
+from genie_env._core import EpisodeStore, RowCounters, World, WorldStep
 from genie_env.agents.dreams import derived_seeds
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out
 
@@ -104,6 +104,8 @@ class Outcomes:
     steps: NDArray[np.float64]
     """[N, 2]: termination probability (0 where the world never terminates), and whether the step
     ended its episode."""
+    dreamed_steps: NDArray[np.float64]
+    """The same of dreams, [M, 2]: of those that have not ended before the step."""
     windows: NDArray[np.float64]
     """[W, 3]: the sum of recorded rewards, of those that the world gave as it followed, and of those
     that it gave in its dream."""
@@ -127,13 +129,17 @@ def measure(
     """
     ordered = sorted(episodes, key=len)
     seeds = np.array(derived_seeds(seed, count=len(ordered)), np.uint64)
-    steps, windows = [], []
+    found = []
     for first in range(0, len(ordered), ROWS):
         rows = slice(first, first + ROWS)
-        found = _measure_batch(world, ordered[rows], seeds[rows], horizon, temperature, progress)
-        steps.append(found.steps)
-        windows.append(found.windows)
-    return Outcomes(np.concatenate(steps), np.concatenate(windows))
+        found.append(
+            _measure_batch(world, ordered[rows], seeds[rows], horizon, temperature, progress)
+        )
+    return Outcomes(
+        np.concatenate([each.steps for each in found]),
+        np.concatenate([each.dreamed_steps for each in found]),
+        np.concatenate([each.windows for each in found]),
+    )
 
 
 def _measure_batch(
@@ -162,7 +168,7 @@ def _measure_batch(
     world.begin(
         state, torch.ones(count, dtype=torch.bool), counters(0), frames=torch.from_numpy(first)
     )
-    steps, windows = [], []
+    steps, dreamed_steps, windows = [], [], []
     for step in range(len(rewards)):
         if step % horizon == 0:
             dream, dreaming = state.clone(), step < lengths
@@ -173,10 +179,9 @@ def _measure_batch(
         seen = torch.from_numpy(np.stack([episode.frame_after(step) for episode in episodes]))
         given = world.follow(state, taken, seen, counters(step + 1), None)
         dreamt = world.step(dream, taken, tau, counters(step + 1), None)
-        probability = given.termination_probability
         ended = (step == lengths - 1) & terminates
-        said = np.zeros(count) if probability is None else probability.double().cpu().numpy()
-        steps.append(np.stack([said, ended], axis=1)[alive])
+        steps.append(np.stack([_probability(given), ended], axis=1)[alive])
+        dreamed_steps.append(np.stack([_probability(dreamt), ended], axis=1)[alive & dreaming])
         sums[:, 0] += rewards[step]
         sums[:, 1] += np.where(alive, given.reward.double().cpu().numpy(), 0)
         dreaming = dreaming & (step < ends)
@@ -185,7 +190,13 @@ def _measure_batch(
         if step % horizon == horizon - 1 or step == len(rewards) - 1:
             windows.append(sums[begun])
         progress(int(alive.sum()))
-    return Outcomes(np.concatenate(steps), np.concatenate(windows))
+    return Outcomes(np.concatenate(steps), np.concatenate(dreamed_steps), np.concatenate(windows))
+
+
+def _probability(step: WorldStep) -> NDArray[np.float64]:
+    """Of termination; 0 where the world never terminates."""
+    said = step.termination_probability
+    return np.zeros(len(step.reward)) if said is None else said.double().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -234,6 +245,11 @@ def bins_of(steps: NDArray[np.float64], bins: int = BINS) -> list[Bin]:
     ordered = steps[np.argsort(steps[:, 0], kind="stable")]
     parts = np.array_split(ordered, min(bins, len(ordered)))
     return [_bin(part) for part in parts]
+
+
+def agreeing(bins: Sequence[Bin]) -> int:
+    """How many agree."""
+    return sum(each.agrees for each in bins)
 
 
 def _bin(steps: NDArray[np.float64]) -> Bin:

@@ -9,6 +9,7 @@ from genie_env.families.registry import (
     families,
     family_of_world,
     find_family,
+    knows_outcomes,
     register_family,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "families",
     "family_of_world",
     "find_family",
+    "knows_outcomes",
     "register_family",
 ]

@@ -93,7 +93,8 @@ class Family:
     """Loads the model in a world directory that infers latent actions from frames; raises ValueError
     where it has none. None where actions are those of the recordings."""
     frames_alone: bool = False
-    """Whether its worlds are learned from frames alone: they pay reward 0 and never terminate."""
+    """Whether its worlds are learned from frames alone, and pay reward 0 and never terminate, unless
+    their config.json says otherwise (see knows_outcomes)."""
     calibrated_option: str | None = None
     """The option whose every value `genie-env calibrate` tries beside the temperature."""
     commands: Sequence[Command] = ()

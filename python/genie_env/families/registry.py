@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from genie_env.envs.latent_actions import INFERENCES
+from genie_env.envs.world_card import read_config
 from genie_env.families.base import Family
 from genie_env.families.genie import GENIE
 from genie_env.families.vision_memory import VISION_MEMORY
@@ -41,6 +44,14 @@ def family_of_world(name: str) -> Family:
     """The family of a loaded world, by `world.spec.family`. One that is registered in C++ alone has
     a name and nothing else."""
     return _FAMILIES.get(name, Family(name))
+
+
+def knows_outcomes(world: Path) -> bool:
+    """Whether the world in a directory pays rewards or ends episodes."""
+    config = read_config(world, {"family": str})
+    if not family_of_world(config["family"]).frames_alone:
+        return True
+    return config.get("reward") is not None or config.get("termination", "never") != "never"
 
 
 def _names() -> str:

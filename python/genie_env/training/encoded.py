@@ -215,7 +215,7 @@ def encoded_clips(
 ) -> list[NDArray[Any]]:
     """encoded_once by `model`, the `network` of `run`, as `encode_store` says."""
     encode = partial(encode_store, run, network, model, ahead=ahead)
-    precision = "bfloat16" if _in_bf16(run, network) else "float32"
+    precision = "bfloat16" if in_bf16(run, network) else "float32"
     return encoded_once(run, f"{kind}-{precision}", directories, stores, row, dtype, encode)
 
 
@@ -228,21 +228,20 @@ def encode_store(
     first: int = 0,
     *,
     ahead: int,
-    only: NDArray[np.bool_] | None = None,
 ) -> Iterator[int]:
     """encode_episodes by `model`, the `network` of `run`, in the precision that it was trained in."""
     return encode_episodes(
-        partial(model.encode, bf16=_in_bf16(run, network)),
+        partial(model.encode, bf16=in_bf16(run, network)),
         store,
         encoded,
         first,
         reach=model.receptive_field,
         ahead=ahead,
-        only=only,
     )
 
 
-def _in_bf16(run: Path, network: Network) -> bool:
+def in_bf16(run: Path, network: Network) -> bool:
+    """Whether `network` was trained in bfloat16."""
     return bool(read_settings(run, network)["dtype"] == "bfloat16")
 
 
@@ -254,11 +253,9 @@ def encode_episodes(
     *,
     reach: int,
     ahead: int,
-    only: NDArray[np.bool_] | None = None,
 ) -> Iterator[int]:
     """Fills `encoded`, a row a frame, with the outputs of `encode`, from the episode that begins at
-    `first_frame` on, and yields after each how many rows are done; `only`, bool [E], chooses
-    episodes.
+    `first_frame` on, and yields after each how many rows are done.
 
     `encode` takes frames [1, T, H, W, 3] and returns an output for all frames but the last `ahead`.
     An output depends on `reach` frames, the last of which is `ahead` frames after its own. Rows
@@ -266,8 +263,6 @@ def encode_episodes(
     """
     starts = store.episode_starts
     chosen = starts[:-1] >= first_frame
-    if only is not None:
-        chosen &= only
     for start, stop in np.stack([starts[:-1], starts[1:]], axis=1)[chosen].tolist():
         encode_episode(
             encode,

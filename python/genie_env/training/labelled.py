@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction, RowCounters, World
-from genie_env.data.datasets import Batch, held_out, shuffled
+from genie_env.data.datasets import Batch, held_out, pictures_of, shuffled
 from genie_env.data.files import remove_left_behind, user_cache
 from genie_env.training.encoded import (
     encode_episode,
@@ -65,12 +65,7 @@ class LabelledPart:
 
     def pictures(self, episode: int) -> NDArray[np.uint8]:
         """uint8 [T, H, W, 3]."""
-        first, last = self.store.episode_starts[episode : episode + 2]
-        frames = self.store.frames[first:last]
-        if not self.finals:
-            return frames
-        assert self.store.final_frames is not None
-        return np.concatenate([frames, self.store.final_frames[episode : episode + 1]])
+        return pictures_of(self.store, episode, final=self.finals)
 
     @property
     def name(self) -> str:
@@ -190,30 +185,33 @@ def follow(
 def codes_of_steps(
     parts: Sequence[LabelledPart], codes: Sequence[NDArray[np.uint8]]
 ) -> list[NDArray[np.int64]]:
-    """int64 [frames] a part: the latent action of every step.
+    """int64 [frames] a part: the latent action of every step; see drawn_among_alike."""
+    filled = drawn_among_alike(
+        np.concatenate([own[part.shown] for part, own in zip(parts, codes, strict=True)]),
+        np.concatenate([part.store.actions[: len(part.shown)] for part in parts]),
+        np.concatenate([part.followed for part in parts]),
+    )
+    return np.split(filled, np.cumsum([len(part.shown) for part in parts])[:-1])
 
-    One that no recorded frame follows cannot be inferred. It is drawn from those of the steps whose
-    recorded action is the same (or nearest): taking the likeliest would make it a sign of the end.
+
+def drawn_among_alike(
+    codes: NDArray[np.integer[Any]], recorded: NDArray[Any], followed: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The latent action of every step, int64 [steps]: `codes`, as they were inferred, where the step
+    is followed by a recorded frame.
+
+    Others cannot be inferred. They are drawn from those of the steps whose recorded action, of
+    `recorded` [steps, ...], is the same (or nearest): taking the likeliest would make it a sign of
+    the end.
     """
-    steps = [
-        all_codes[part.shown].astype(np.int64) for part, all_codes in zip(parts, codes, strict=True)
-    ]
-    followed = np.concatenate([part.followed for part in parts])
-    recorded = np.concatenate([_numbers(part) for part in parts])
-    known, inferred = recorded[followed], np.concatenate(steps)[followed]
+    numbers = recorded.reshape(len(recorded), -1).astype(np.float64)
+    filled = codes.astype(np.int64)
+    known, inferred = numbers[followed], filled[followed]
     random = np.random.Generator(np.random.Philox(key=[0, 0]))
-    for part, filled in zip(parts, steps, strict=True):
-        own = _numbers(part)
-        for step in np.flatnonzero(~part.followed) if len(known) else []:
-            distance = np.square(known - own[step]).sum(1)
-            filled[step] = random.choice(inferred[distance == distance.min()])
-    return steps
-
-
-def _numbers(part: LabelledPart) -> NDArray[np.float64]:
-    """The recorded actions: float64 [frames, numbers]."""
-    actions = part.store.actions[: len(part.shown)]
-    return actions.reshape(len(actions), -1).astype(np.float64)
+    for step in np.flatnonzero(~followed) if len(known) else []:
+        distance = np.square(known - numbers[step]).sum(1)
+        filled[step] = random.choice(inferred[distance == distance.min()])
+    return filled
 
 
 class LabelledSteps:

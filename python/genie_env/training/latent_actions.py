@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction
-from genie_env.data.datasets import Batch, ClipData, held_out
+from genie_env.data.datasets import Batch, ClipData, held_out, pictures_of
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
     FRAME,
@@ -26,7 +26,7 @@ from genie_env.training.clip_training import (
     clip_schema,
 )
 from genie_env.training.codebook_usage import least_varied, usage, watch_perplexity
-from genie_env.training.encoded import encode_store, encoded_clips, shown
+from genie_env.training.encoded import encode_episode, encoded_clips, in_bf16, shown
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
 from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_option
@@ -135,14 +135,22 @@ def encoded_actions(
 def held_out_actions(
     run: Path, model: LatentAction, stores: Sequence[EpisodeStore]
 ) -> list[NDArray[np.uint8]]:
-    """Like encoded_actions, but of held-out episodes alone (0 in all others), and never cached."""
+    """Like encoded_actions, but of held-out episodes alone (0 in all others), and never cached. Where
+    a recording has final frames, they tell the last code of an episode."""
+    encode = partial(model.encode, bf16=in_bf16(run, LATENT_ACTIONS))
+
+    def fill(store: EpisodeStore, codes: NDArray[np.uint8]) -> Iterator[int]:
+        for episode in np.flatnonzero(held_out(store)).tolist():
+            first = int(store.episode_starts[episode])
+            pictures = pictures_of(store, episode, final=store.final_frames is not None)
+            told = codes[first : first + len(pictures) - 1]
+            encode_episode(encode, pictures, told, reach=model.receptive_field, ahead=1)
+            yield int(store.episode_starts[episode + 1])
+
     found = []
     for store in stores:
         codes = np.zeros(store.num_frames, np.uint8)
-        inferred = encode_store(
-            run, LATENT_ACTIONS, model, store, codes, ahead=1, only=held_out(store)
-        )
-        for _ in shown(inferred, "inferring latent actions", store.num_frames):
+        for _ in shown(fill(store, codes), "inferring latent actions", store.num_frames):
             pass
         found.append(codes)
     return found
