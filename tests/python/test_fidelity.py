@@ -423,7 +423,7 @@ def test_latent_actions_are_inferred_from_the_frames(
     store = EpisodeStore(slides)
     world: Any = Slider("genie", actions=4)
     directory = world_of_codes(tmp_path / "world", latent_run)
-    (actions,) = actions_of(world, directory, [slides], [store], latent_run)
+    (actions,) = actions_of(world, directory, [slides], [store], latent_run, [held_out(store)])
     model = load_latent_actions(latent_run)
     first, end = store.episode_starts[19:21]
     clip = torch.from_numpy(store.frames[first:end].copy())[None]
@@ -437,7 +437,7 @@ def test_latent_actions_are_inferred_from_the_frames(
     # The world's own, where it has them; of episodes that training saw, nothing is asked.
     freeze_network(latent_run, LATENT_ACTIONS, directory / "latent-actions")
     kept = directory / "latent-actions"
-    (own,) = actions_of(world, directory, [slides], [store], kept)
+    (own,) = actions_of(world, directory, [slides], [store], kept, [held_out(store)])
     seen = np.repeat(~held_out(store), np.diff(store.episode_starts))
     assert not own[seen].any()
     assert (own == actions)[~seen].mean() > 0.95
@@ -467,11 +467,11 @@ def test_latent_actions_of_another_codebook_are_refused(
     for change in (0.001, 0.01):
         directory = world_of_codes(tmp_path / "world", latent_run, change=change)
         with pytest.raises(ValueError, match=words):
-            actions_of(world, directory, [slides], [store], latent_run)
+            actions_of(world, directory, [slides], [store], latent_run, [held_out(store)])
     codes = load_latent_actions(latent_run).codes()[:, :-1].half().contiguous()
     save_file({"action_codes": codes.numpy()}, directory / "model.safetensors")
     with pytest.raises(ValueError, match=words):
-        actions_of(world, directory, [slides], [store], latent_run)
+        actions_of(world, directory, [slides], [store], latent_run, [held_out(store)])
 
 
 def test_a_world_says_which_actions_it_takes(
@@ -480,7 +480,7 @@ def test_a_world_says_which_actions_it_takes(
     def refused(world: Slider, run: Path | None, words: str, directory: Path = slides) -> None:
         with pytest.raises(ValueError, match=re.escape(words)):
             stores = [EpisodeStore(directory)]
-            actions_of(world, tmp_path, [directory], stores, run)  # type: ignore[arg-type]
+            actions_of(world, tmp_path, [directory], stores, run, [held_out(s) for s in stores])  # type: ignore[arg-type]
 
     refused(
         Slider("genie", actions=4),

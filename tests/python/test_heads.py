@@ -26,13 +26,14 @@ from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
 from genie_env.cli.app import APP
 from genie_env.cli.worlds import describe
+from genie_env.data.datasets import held_out
 from genie_env.families.genie.commands import freeze_heads_command, train_heads
 from genie_env.families.genie.costs import genie_costs
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 from genie_env.families.world_files import part
 from genie_env.training.heads import labelled_steps, load_follower
 from genie_env.training.labelled import codes_of_steps, labelled_parts
-from genie_env.training.latent_actions import held_out_actions, load_latent_actions
+from genie_env.training.latent_actions import actions_of_episodes, load_latent_actions
 from genie_env.training.runs import read_reports
 
 FEATURES, ACTIONS, LOW, HIGH = 12, 3, -2.0, 5.0
@@ -404,7 +405,7 @@ def test_outcomes_are_measured_to_the_last_step(
 def test_a_final_frame_tells_the_last_latent_action(judging: Path, data: Path) -> None:
     inference = judging / "latent-actions"
     model, store = load_latent_actions(inference), EpisodeStore(data)
-    (codes,) = held_out_actions(inference, model, [store])
+    (codes,) = actions_of_episodes(inference, model, [store], [held_out(store)])
     (part,) = labelled_parts([data], [store], 40)
     for episode in (19, 39):
         first, last = store.episode_starts[episode : episode + 2]

@@ -14,7 +14,8 @@ from random_world import write_random_world
 
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.app import APP
-from genie_env.evaluation.outcomes import Returns, bins_of, held_out_episodes, measure
+from genie_env.data.datasets import held_out
+from genie_env.evaluation.outcomes import Returns, bins_of, drawn_episodes, measure
 from genie_env.families.model_card import put_section
 
 META = {
@@ -84,7 +85,7 @@ def found(
     world: Counting, directory: Path, lengths: list[int], ends: list[bool], horizon: int
 ) -> Any:
     store = write_episodes(directory, lengths, ends)
-    episodes = held_out_episodes([store], [store.actions], horizon, 1000, seed=0)
+    episodes = drawn_episodes([store], [held_out(store)], [store.actions], horizon, 1000, seed=0)
     return measure(world, episodes, horizon=horizon, temperature=1.0, seed=0), store  # type: ignore[arg-type]
 
 
@@ -164,6 +165,27 @@ def test_the_command_writes_figures_a_picture_and_the_card(tmp_path: Path) -> No
     card = (world / "README.md").read_text()
     assert card.startswith("# mine\n\n## Reward and termination\n\n12 windows of at most 5 steps")
     assert card.count("## Reward") == 1 and card.endswith("\n\n## Where it is wrong\n\nhere\n")
+
+
+def test_every_episode_of_a_new_recording_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = write_random_world(tmp_path / "world")
+    write_episodes(tmp_path / "data", [15] * 30, [True] * 30)
+    told = tmp_path / "told.json"
+    line = ["outcomes", "--world", world, "--data", tmp_path / "data", "--every-episode"]
+    run(*line, "--json", told)
+    facts = json.loads(told.read_text())
+    assert facts["episodes"] == 30 and facts["every_episode"]
+    assert "new episodes" in capsys.readouterr().out
+
+    config = json.loads((world / "config.json").read_text())
+    config["training"] = {"data": {"memory": [{**META, "versions": {"numpy": "1"}}]}}
+    (world / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as ended:
+        APP.main([str(word) for word in line], prog_name="genie-env")
+    message = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 1 and "record with another --seed" in message
 
 
 @pytest.mark.parametrize(

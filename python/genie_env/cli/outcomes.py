@@ -24,8 +24,8 @@ def outcomes(
     data: Annotated[
         list[Path],
         typer.Option(
-            help="directory of recorded episodes, of which the held-out ones are used; may be "
-            "repeated"
+            help="directory of recorded episodes, of which the held-out ones are used, unless "
+            "--every-episode is given; may be repeated"
         ),
     ],
     windows: Annotated[
@@ -57,6 +57,13 @@ def outcomes(
         typer.Option(help="directory for outcomes.png", file_okay=False, writable=True),
     ] = None,
     json_file: JsonOption = None,
+    every_episode: Annotated[
+        bool,
+        typer.Option(
+            "--every-episode",
+            help="take every episode of recordings that no training used, not only those held out",
+        ),
+    ] = False,
     card: Annotated[
         bool, typer.Option(help="write picture and figures into the world's model card")
     ] = False,
@@ -79,4 +86,5 @@ def outcomes(
         out=out,
         json_file=json_file,
         card=card,
+        every_episode=every_episode,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out
 from genie_env.data.frame_rate import pace, same_rate
 from genie_env.data.recording_metadata import has_actions, read_meta
 from genie_env.data.videos import trained_on
-from genie_env.envs.world_card import read_config
+from genie_env.envs.world_card import read_config, training_recordings
 from genie_env.games.base import FrameSize
 
 
@@ -58,6 +59,24 @@ def _check_rate(world: World, directory: Path, store: EpisodeStore) -> None:
             f"the videos have {rate:.4g} frames per second, but the world {world.spec.name} {known:.4g}: "
             f"give --frames-per-second {known:g}, which takes the nearest frame in time"
         )
+
+
+def check_new(
+    world_directory: Path, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> None:
+    """Raises ValueError where a recording is one that the world was trained on, or that one's
+    continuation."""
+    trained = [_how_made(meta) for meta in training_recordings(read_config(world_directory))]
+    for directory, store in zip(directories, stores, strict=True):
+        if _how_made(read_meta(directory, store)) in trained:
+            raise ValueError(
+                f"the world was trained on {directory}, or on a recording that was made like it: leave "
+                "out --every-episode, which takes those held out alone, or record with another --seed"
+            )
+
+
+def _how_made(meta: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in meta.items() if name != "versions"}
 
 
 def check_unseen(

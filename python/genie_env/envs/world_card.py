@@ -87,10 +87,16 @@ def _game(config: dict[str, Any]) -> str | None:
     """The real game that the config names, or else the first recording's."""
     if (game := _member(config, "real_game", str)) is not None:
         return str(game)
-    recordings = _member(config, "training", "data", object) or []
-    if isinstance(recordings, dict):  # by network
-        recordings = [each for network in recordings.values() for each in network]
+    recordings = training_recordings(config)
     return next(filter(None, (_member(each, "game", str) for each in recordings)), None)
+
+
+def training_recordings(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metadata of the recordings that a world was learned from, as its config.json keeps them."""
+    kept = _member(config, "training", "data", object) or []
+    by_network = list(kept.values()) if isinstance(kept, dict) else [kept]
+    by_network.append(_member(config, "training", "labelled", list) or [])
+    return [each for recordings in by_network for each in recordings]
 
 
 def _licence(directory: Path) -> str | None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_env._core import EpisodeStore, World
-from genie_env.data.datasets import fingerprint, open_stores
+from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
 from genie_env.data.progress import busy, counted
@@ -38,7 +38,7 @@ from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
     LATENT_ACTIONS_FOLDER,
-    held_out_actions,
+    actions_of_episodes,
     load_latent_actions,
 )
 from genie_env.training.runs import final_report, is_frozen
@@ -50,11 +50,12 @@ def actions_of(
     directories: Sequence[Path],
     stores: Sequence[EpisodeStore],
     latent_actions: Path | None,
+    episodes: Sequence[NDArray[np.bool_]],
 ) -> list[NDArray[Any]]:
-    """The world's action from every frame of the recordings to the next: [frames] a store.
+    """The world's action from every frame of some episodes to the next: [frames] a store. episodes:
+    bool [E] a store.
 
-    As recorded; or, for a world whose actions are latent, inferred from the frames, of held-out
-    episodes alone, by the latent action model of the run `latent_actions` (0 where no frame follows).
+    As recorded; or, for a world whose actions are latent, inferred from the frames by the latent action model of the run `latent_actions` (0 where no frame follows).
     Raises ValueError where
     that run is missing, superfluous or not the one that the world was learned from, and where
     recorded actions have other meanings than the world's.
@@ -80,7 +81,7 @@ def actions_of(
                 f"the codes of {latent_actions} are not the actions of the world {spec.name}, "
                 "whose codebook is another: give the run that it was learned from, as it was then"
             )
-        return [*held_out_actions(latent_actions, model, stores)]
+        return [*actions_of_episodes(latent_actions, model, stores, episodes)]
     if latent_actions is not None:
         raise ValueError(
             f"the actions of the world {spec.name} are those of its recordings ({actions}): leave "
@@ -148,7 +149,8 @@ def fidelity(
     with ExitStack() as stack:
         if out is not None:
             stack.enter_context(only_writer(out))
-        actions = actions_of(loaded, world, directories, stores, latent_actions)
+        unseen = [held_out(store) for store in stores]
+        actions = actions_of(loaded, world, directories, stores, latent_actions, unseen)
         drawn = Starts.draw(
             stores,
             actions,

@@ -20,7 +20,7 @@ from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import counted
 from genie_env.data.recording_metadata import recorded_game
-from genie_env.data.world_recordings import check_recordings
+from genie_env.data.world_recordings import check_new, check_recordings
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity import actions_of
 from genie_env.evaluation.outcomes import (
@@ -29,10 +29,10 @@ from genie_env.evaluation.outcomes import (
     Returns,
     agreeing,
     bins_of,
-    held_out_episodes,
+    drawn_episodes,
     measure,
 )
-from genie_env.families import family_of_world, knows_outcomes
+from genie_env.families import knows_outcomes
 from genie_env.families.model_card import put_section
 from genie_env.training.labelled import drawn_among_alike
 from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
@@ -88,12 +88,15 @@ def outcomes(
     out: Path | None,
     json_file: Path | None,
     card: bool,
+    every_episode: bool = False,
 ) -> None:
     """Measures the world in the directory `world` on the held-out episodes of `data`; prints a table,
     writes `json_file`, and a picture into `out`, where given; with `card`, picture and figures go
-    into the world's own directory. temperature: None for the world's own.
+    into the world's own directory. temperature: None for the world's own. every_episode: not only
+    those held out, of recordings that no training used.
 
-    Raises ValueError for wrong arguments, and where the recordings are not of the world's game.
+    Raises ValueError for wrong arguments, and where the recordings are not of the world's game, or,
+    with `every_episode`, were trained on.
     """
     for name, value in (("windows", windows), ("horizon", horizon)):
         if value < 1:
@@ -117,8 +120,11 @@ def outcomes(
             f"the recordings are of {recorded.game}, but the game of the world {spec.name} is "
             f"{spec.game}: give recordings of its game"
         )
-    actions = _actions_of_steps(loaded, world, data, stores)
-    episodes = held_out_episodes(stores, actions, horizon, windows, seed)
+    if every_episode:
+        check_new(world, data, stores)
+    chosen = [held_out(store) | every_episode for store in stores]
+    actions = _actions_of_steps(loaded, world, data, stores, chosen)
+    episodes = drawn_episodes(stores, chosen, actions, horizon, windows, seed)
     tau = spec.temperature if temperature is None else temperature
     console = Console()
     steps = sum(map(len, episodes))
@@ -134,6 +140,7 @@ def outcomes(
         "horizon": horizon,
         "temperature": tau,
         "seed": seed,
+        "every_episode": every_episode,
         "world": spec.name,
         "fingerprint": spec.fingerprint,
         "dtype": spec.dtype,
@@ -158,30 +165,36 @@ def outcomes(
 
 
 def _actions_of_steps(
-    world: World, directory: Path, data: Sequence[Path], stores: Sequence[EpisodeStore]
+    world: World,
+    directory: Path,
+    data: Sequence[Path],
+    stores: Sequence[EpisodeStore],
+    episodes: Sequence[NDArray[np.bool_]],
 ) -> list[NDArray[Any]]:
-    """The world's action of every step of the held-out episodes, an episode's last one too: [frames]
-    a store."""
-    if family_of_world(world.spec.family).action_codes is None:
-        return actions_of(world, directory, data, stores, None)
+    """The world's action of every step of some episodes, an episode's last one too: [frames] a store.
+    episodes: bool [E] a store."""
     inference = directory / LATENT_ACTIONS_FOLDER
-    codes = actions_of(world, directory, data, stores, inference if inference.is_dir() else None)
+    run = inference if inference.is_dir() else None
+    actions = actions_of(world, directory, data, stores, run, episodes)
+    if run is None:
+        return actions
     filled = []
-    for store, inferred in zip(stores, codes, strict=True):
-        steps = np.flatnonzero(np.repeat(held_out(store), np.diff(store.episode_starts)))
+    for store, chosen, inferred in zip(stores, episodes, actions, strict=True):
+        steps = np.flatnonzero(np.repeat(chosen, np.diff(store.episode_starts)))
         followed = np.ones(store.num_frames, bool)
         if store.final_frames is None:
             followed[store.episode_starts[1:] - 1] = False
-        actions = inferred.astype(np.int64)
-        actions[steps] = drawn_among_alike(inferred[steps], store.actions[steps], followed[steps])
-        filled.append(actions)
+        codes = inferred.astype(np.int64)
+        codes[steps] = drawn_among_alike(inferred[steps], store.actions[steps], followed[steps])
+        filled.append(codes)
     return filled
 
 
 def _summary(facts: Mapping[str, Any]) -> str:
+    kind = "new" if facts["every_episode"] else "held-out"
     return (
         f"{facts['windows']:,} windows of at most {facts['horizon']} steps in {facts['episodes']:,} "
-        f"held-out episodes ({facts['steps']:,} steps); temperature {facts['temperature']:g}; world "
+        f"{kind} episodes ({facts['steps']:,} steps); temperature {facts['temperature']:g}; world "
         f"{facts['world']} ({facts['fingerprint'][:12]}, {facts['dtype']})"
     )
 
@@ -224,7 +237,8 @@ def _card_lines(report: Report, facts: Mapping[str, Any]) -> list[str]:
     lines = [f"{_summary(facts)}. As `genie-env outcomes` measures it:", ""]
     lines += ["| figure | followed | dreamed |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in _rows(report)]
-    lines += ["", "The termination's scale and shift were fitted on held-out episodes as well."]
+    if not facts["every_episode"]:
+        lines += ["", "The termination's scale and shift were fitted on held-out episodes as well."]
     return [*lines, "", f"![reward and termination]({PICTURE})"]
 
 

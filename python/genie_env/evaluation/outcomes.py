@@ -1,9 +1,9 @@
-"""How well a world knows reward and termination, on held-out episodes.
+"""How well a world knows reward and termination, on episodes that no training used.
 
-No training used these; but where `freeze` calibrated the termination, it fitted two numbers on the
-held-out episodes of the world's own recordings.
+Where `freeze` calibrated the termination, it fitted two numbers on the held-out episodes of the
+world's own recordings.
 
-The world follows held-out episodes from their first frame to their end, and says at every step what
+The world follows episodes from their first frame to their end, and says at every step what
 reward the action brought and how likely it ended the episode. Windows of some steps, cut at the
 ends of episodes, compare sums of rewards; beside each, a dream of the same steps begins where the
 window does.
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, RowCounters, World, WorldStep
 from genie_env.agents.dreams import derived_seeds
-from genie_env.data.datasets import HELD_OUT_EVERY, held_out
+from genie_env.data.datasets import HELD_OUT_EVERY
 
 ROWS = 64
 """Episodes that are followed at once."""
@@ -31,7 +31,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Episode:
-    """A held-out episode of a recording."""
+    """An episode of a recording."""
 
     store: EpisodeStore
     index: int
@@ -68,19 +68,21 @@ class Episode:
         return np.asarray(seen)
 
 
-def held_out_episodes(
+def drawn_episodes(
     stores: Sequence[EpisodeStore],
+    episodes: Sequence[NDArray[np.bool_]],
     actions: Sequence[NDArray[Any]],
     horizon: int,
     windows: int,
     seed: int,
 ) -> list[Episode]:
-    """Held-out episodes in random order, as many as make `windows` windows of `horizon` steps; all,
-    where they make fewer. actions: [frames, ...] a store. Raises ValueError where there are none."""
+    """Some of the episodes in random order, as many as make `windows` windows of `horizon` steps;
+    all, where they make fewer. episodes: bool [E] a store; actions: [frames, ...] a store. Raises
+    ValueError where there are none."""
     every = [
         Episode(store, index, taken[store.episode_starts[index] : store.episode_starts[index + 1]])
-        for store, taken in zip(stores, actions, strict=True)
-        for index in np.flatnonzero(held_out(store)).tolist()
+        for store, wanted, taken in zip(stores, episodes, actions, strict=True)
+        for index in np.flatnonzero(wanted).tolist()
     ]
     random = np.random.Generator(np.random.Philox(key=[seed, 0]))
     chosen: list[Episode] = []

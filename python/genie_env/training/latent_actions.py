@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction
-from genie_env.data.datasets import Batch, ClipData, held_out, pictures_of
+from genie_env.data.datasets import Batch, ClipData, pictures_of
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
     FRAME,
@@ -132,15 +132,20 @@ def encoded_actions(
     )
 
 
-def held_out_actions(
-    run: Path, model: LatentAction, stores: Sequence[EpisodeStore]
+def actions_of_episodes(
+    run: Path,
+    model: LatentAction,
+    stores: Sequence[EpisodeStore],
+    episodes: Sequence[NDArray[np.bool_]],
 ) -> list[NDArray[np.uint8]]:
-    """Like encoded_actions, but of held-out episodes alone (0 in all others), and never cached. Where
-    a recording has final frames, they tell the last code of an episode."""
+    """Like encoded_actions, but of some episodes alone (0 in all others), and never cached. Where a
+    recording has final frames, they tell the last code of an episode. episodes: bool [E] a store."""
     encode = partial(model.encode, bf16=in_bf16(run, LATENT_ACTIONS))
 
-    def fill(store: EpisodeStore, codes: NDArray[np.uint8]) -> Iterator[int]:
-        for episode in np.flatnonzero(held_out(store)).tolist():
+    def fill(
+        store: EpisodeStore, chosen: NDArray[np.bool_], codes: NDArray[np.uint8]
+    ) -> Iterator[int]:
+        for episode in np.flatnonzero(chosen).tolist():
             first = int(store.episode_starts[episode])
             pictures = pictures_of(store, episode, final=store.final_frames is not None)
             told = codes[first : first + len(pictures) - 1]
@@ -148,9 +153,9 @@ def held_out_actions(
             yield int(store.episode_starts[episode + 1])
 
     found = []
-    for store in stores:
+    for store, chosen in zip(stores, episodes, strict=True):
         codes = np.zeros(store.num_frames, np.uint8)
-        for _ in shown(fill(store, codes), "inferring latent actions", store.num_frames):
+        for _ in shown(fill(store, chosen, codes), "inferring latent actions", store.num_frames):
             pass
         found.append(codes)
     return found
