@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,13 @@ def costs_of(config: dict[str, Any], **options: int) -> Costs:
     costs = find_family(config["family"]).costs
     assert costs is not None
     return costs(config, options)
+
+
+def test_more_threads_than_cores_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    world = write_random_world(tmp_path / "world")
+    assert run("--world", str(world), "--batch", "1", "--seconds", "0.1") == 0
+    assert "torch has 3 threads, but this process 1 cores" in capsys.readouterr().out

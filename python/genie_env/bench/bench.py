@@ -26,6 +26,7 @@ from rich.table import Table
 from genie_env._core import PackedProduct, RowCounters, World, build_info
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress, busy
+from genie_env.data.threads import warn_of_threads
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.envs.world_card import read_config
@@ -439,6 +440,7 @@ def bench(
             raise ValueError(f"batch is {value}; expected 1 or more")
     if not seconds > 0:
         raise ValueError(f"seconds is {seconds}; expected a number above 0")
+    warn_of_threads()
     console = Console()
     dtypes = list(dict.fromkeys(dtypes))
     world = loader.load("auto")

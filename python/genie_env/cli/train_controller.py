@@ -26,6 +26,7 @@ from genie_env.cli.options import (
     WorldOption,
     family_options,
 )
+from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
 from genie_env.games.real_game import check_sees, real_game, score_of
@@ -90,6 +91,7 @@ def train_controller_command(
         raise ValueError(f"{warm} is a {start.kind}; expected a {LinearController.kind}")
     directory = find_world(world)
     options = family_options(option)
+    warn_of_threads()
     dreaming = Dreams.load(
         directory,
         temperature=temperature,

@@ -22,6 +22,7 @@ from genie_env.cli.options import (
     family_options,
 )
 from genie_env.data.progress import Progress
+from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
 from genie_env.games.base import rounded
 from genie_env.games.real_game import score_of
@@ -79,6 +80,7 @@ def train_ppo_command(
         steps, seed, dreams, horizon, batch, epochs, learning_rate, discount, entropy, units
     )
     directory = find_world(world)
+    warn_of_threads()
     dreaming = Dreams.load(
         directory,
         temperature=temperature,

@@ -14,6 +14,7 @@ from typing import Literal
 from genie_env._core import Trainer
 from genie_env.data.datasets import Batch
 from genie_env.data.progress import say
+from genie_env.data.threads import warn_of_threads
 from genie_env.envs.options import DType
 
 TrainedDType = Literal["float32", "bfloat16"]
@@ -62,6 +63,7 @@ def choose_dtype(
     Times updates on real batches, then gives the network back the weights and buffers that it had.
     Raises RuntimeError where `asked` is bfloat16 and the network cannot be trained in it here.
     """
+    warn_of_threads()
     trainers: dict[TrainedDType, Trainer] = {"float32": make_trainer("float32")}
     before = trainers["float32"].state()
     if asked != "float32":
