@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from genie_env.data.kept import kept
 from genie_env.data.midway import Midway
 from genie_env.data.progress import track
 from genie_env.data.run_directory import only_writer
-from genie_env.envs.options import FamilyValue
+from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world
@@ -120,7 +120,8 @@ def measure(dreams: Dreams, game: Game, seeds: Sequence[int], directory: Path) -
         return {"scores": {policy: values.tolist() for policy, values in scores.items()}}
 
     identity = {
-        **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype, **dreams.options},
+        **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype},
+        **{**dreams.options, **dreams.functions},
         **{"temperature": dreams.temperature, **game.describe(), "seeds": [*seeds]},
     }
     schema = {"scores": {policy: [float] for policy in game.baselines}}
@@ -166,6 +167,8 @@ def calibrate(
     temperatures: Sequence[float] = TEMPERATURES,
     dreams: int = 512,
     options: Mapping[str, FamilyValue] = {},
+    reward_fn: StepFunction | None = None,
+    termination_fn: StepFunction | None = None,
     real_scores: Path | None = None,
     episodes: int = 300,
     workers: int = 2,
@@ -185,7 +188,10 @@ def calibrate(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     game = real_game(world)
     # Loaded and checked before anything is played, so that what is wrong shows at once.
-    worlds = _choices(world, options, device)
+    worlds = [
+        replace(each, reward_fn=reward_fn, termination_fn=termination_fn)
+        for each in _choices(world, options, device)
+    ]
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     _check_scores(every[0])
     every[0].check_plays(game)
@@ -228,11 +234,11 @@ def calibrate(
 def _check_scores(dreams: Dreams) -> None:
     """Raises ValueError where no policy can score in a world, or end."""
     spec = dreams.world.spec
-    if family_of_world(spec.family).frames_alone:
+    if family_of_world(spec.family).frames_alone and dreams.reward_fn is None:
         raise ValueError(
             f"the world {spec.name} was learned from frames alone: it pays no reward and never ends "
             "an episode, so that its scores cannot be compared with those of the real game; give a "
-            "world that was learned with rewards and ends"
+            "world that was learned with rewards and ends, or a reward_fn"
         )
 
 
