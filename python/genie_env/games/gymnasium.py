@@ -112,6 +112,13 @@ class GymnasiumGame(Game):
             if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
                 rate = None
             notices = ["actions of float64 are recorded as float32"] * rounded_actions(made)
+            own = {} if spec is None else {**spec.kwargs, **self.env_args}
+            if self.frame_skip > 1 and own.get("frameskip", 1) != 1:
+                notices.append(
+                    f"{self.name} holds an action itself for {own['frameskip']} of its frames, and "
+                    f"--frame-skip {self.frame_skip} for as many of its steps: with --env-args "
+                    "'{\"frameskip\": 1}' --frame-skip alone decides"
+                )
             return _Facts(
                 env.actions,
                 env.flattened,
