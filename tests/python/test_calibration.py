@@ -5,6 +5,7 @@ import math
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from random_world import write_random_world
@@ -13,8 +14,16 @@ from genie_env.agents.dreams import Dreams
 from genie_env.cli.app import APP
 from genie_env.envs.registry import find_world
 from genie_env.evaluation import calibrate as calibration
-from genie_env.evaluation.calibrate import Setting, calibrate, choose, find_holes, hole_warning
+from genie_env.evaluation.calibrate import (
+    Comparison,
+    Setting,
+    calibrate,
+    choose,
+    find_holes,
+    hole_warning,
+)
 from genie_env.evaluation.statistics import Summary
+from genie_env.games.base import Score
 from genie_env.games.doom import DoomGame
 from genie_env.games.registry import find_game
 
@@ -61,6 +70,40 @@ def test_it_takes_evidence_to_leave_temperature_1() -> None:
     assert Setting("sampled", 1.0, {"held": single}).standard_error({"held": single}) == (
         pytest.approx(math.sqrt(2))
     )
+
+
+def test_scores_below_0_are_compared_by_their_differences() -> None:
+    real = {"random": Summary(-30, 8.0, None, 50), "held": Summary(-10, 6.0, None, 50)}
+    near = Setting(None, 0.5, {"random": Summary(-28, 8.0, None, 50), "held": Summary(-12, 0.0, None, 50)})
+    far = Setting(None, 1.0, {"random": Summary(5, 8.0, None, 50), "held": Summary(-12, 0.0, None, 50)})
+    by = Comparison.of([near, far], real, Score())
+    # Within policies (64 + 36) / 2, between them 10 squared.
+    assert by.deviation == pytest.approx(math.sqrt(50 + 100))
+    assert near.error(real, by) == pytest.approx(2 / by.deviation)
+    assert far.error(real, by) == pytest.approx((35 + 2) / 2 / by.deviation)
+    of_means = math.sqrt((64 + 64 + 36 + 0) / 50) / 2
+    assert near.standard_error(real, by) == pytest.approx(of_means / by.deviation)
+    assert choose([near, far], real, by) is near
+    assert by.words(0.5) == "by 0.50 standard deviations of the real game's"
+    game = replace_constants(DOOM, ("random", "held"))
+    (hole,) = find_holes(far, real, game, by)  # held is within a deviation
+    assert (hole["policy"], hole["real"], hole["dream"]) == ("random", -30, 5)
+    assert "-30 in the real game (2.9 standard deviations of real scores)" in hole_warning(
+        [hole], DOOM.score
+    )
+
+
+def replace_constants(game: Any, policies: tuple[str, ...]) -> Any:
+    return type("Held", (type(game),), {"constant_policies": policies})(game.name)
+
+
+def test_scores_above_0_alone_are_compared_by_ratio() -> None:
+    above, at = lives(held=3), lives(held=0)
+    assert Comparison.of([Setting(None, 1.0, above)], above, Score()) == Comparison()
+    assert Comparison.of([Setting(None, 1.0, at)], lives(held=3, left=1), Score()).deviation == 1.0
+    words = "every score of the blind policies in the real game is 0 points, .*: give more --episodes"
+    with pytest.raises(ValueError, match=words):
+        Comparison.of([Setting(None, 1.0, above)], at, Score())
 
 
 def test_a_constant_policy_that_lives_much_longer_is_a_hole() -> None:
@@ -134,7 +177,7 @@ def test_what_cannot_be_calibrated_is_refused_before_the_real_game_is_played(
     directory, changes, words = (
         tmp_path / "world",
         {"reward_per_step": 0.0},
-        "random in the dream is 0",
+        "every survival of random, held, .* in the dream is 0 tics: the world pays nothing",
     )
     if world == "doom-genie":
         shutil.copytree(find_world(world), directory)

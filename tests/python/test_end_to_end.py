@@ -6,11 +6,13 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from test_documentation import ROOT, blocks
 
+from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
 
 TUTORIAL = ROOT / "docs" / "your-own-game.md"
@@ -80,33 +82,89 @@ def test_the_tutorial_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert config["max_episode_steps"] == 500  # the game's own
     assert "## Reward and termination" in Path("runs/cartpole-world/README.md").read_text()
     assert Path("runs/film.mp4").stat().st_size > 1000
+    world = ("--world", "runs/cartpole-world", "--temperature", 1)
+    run("calibrate", *world, "--out", "calibration", "--dreams", 8, "--episodes", 2, "--workers", 1)
+    assert read("calibration/calibration.json")["compared"] == {"by": "ratio"}
 
 
-def test_continuous_actions_and_frames_that_are_not_square(tmp_path: Path) -> None:
-    data, vision, memory = tmp_path / "data", tmp_path / "vision", tmp_path / "memory"
-    world, short = tmp_path / "world", ("--steps", 5, "--batch", 4, "--dtype", "float32")
-    pictures = ("--frame-skip", 10, "--frame-size", "48x80")
-    run("record", "Pendulum-v1", "--out", data, "--episodes", 40, *pictures)
-    run("train", "vision", "--data", data, "--out", vision, "--latents", 8, *short)
-    sizes = ("--window", 8, "--hidden", 16)
-    run("train", "memory", "--data", data, "--vision", vision, "--out", memory, *sizes, *short)
-    run("freeze", "vision-memory", "--vision", vision, "--memory", memory, "--out", world)
-    config = json.loads((world / "config.json").read_text())
+def the_whole_path(
+    game: str, *, record: tuple[object, ...], agents: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """From recording to film in this folder, in small; what everything that is written is read by the
+    next command. Returns the world's config.json and calibration.json."""
+    module, colon, _ = game.rpartition(":")
+    plugin = ("--import", module) if colon else ()
+    short = ("--steps", 5, "--batch", 4, "--dtype", "float32")
+    run("record", game, "--out", "data", "--workers", 1, *record)
+    run("train", "vision", "--data", "data", "--out", "vision", "--latents", 8, *short)
+    sizes = ("--window", 8, "--hidden", 16, "--vision", "vision")
+    run("train", "memory", "--data", "data", "--out", "memory", *sizes, *short)
+    run("freeze", "vision-memory", "--vision", "vision", "--memory", "memory", "--out", "world")
+    world = ("--world", "world")
+    small = ("--dreams", 8, "--episodes", 4, "--workers", 1, "--temperature", 1, 1.3)
+    run(*plugin, "calibrate", *world, "--out", "calibration", *small)
+    for kind in agents:
+        learning = ("--steps", 200, "--dreams", 4, "--out", kind, *LEARNING[kind])
+        run("train", kind, *world, *learning)
+        agent = ("--agent", f"{kind}/agent.safetensors")
+        run("dream-score", *world, *agent, "--episodes", 4, "--json", f"{kind}/dreamt.json")
+        played = ("--episodes", 2, "--workers", 1)
+        run(*plugin, "evaluate", *world, *agent, *played, "--json", f"{kind}/real.json")
+        for file, episodes in (("dreamt", 4), ("real", 2)):
+            assert len(read(f"{kind}/{file}.json")["scores"]) == episodes
+    run(*plugin, "film", *world, *agent, "--episodes", 1, "--workers", 1, "--out", "film.mp4")
+    assert Path("film.mp4").stat().st_size > 1000
+    return read("world/config.json"), read("calibration/calibration.json")
+
+
+LEARNING: dict[str, tuple[object, ...]] = {"ppo": ("--horizon", 32), "controller": ("--population", 4)}
+
+
+def read(file: str) -> dict[str, Any]:
+    return dict(json.loads(Path(file).read_text()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_continuous_actions_and_frames_that_are_not_square(folder: Path) -> None:
+    record = ("--episodes", 40, "--frame-skip", 10, "--frame-size", "48x80")
+    config, calibrated = the_whole_path("Pendulum-v1", record=record, agents=("ppo", "controller"))
     assert config["reward"]["type"] == "learned" and config["termination"] == "never"
     assert config["max_episode_steps"] == 20
-
-    told = tmp_path / "outcomes.json"
-    run("outcomes", "--world", world, "--data", data, "--windows", 20, "--json", told)
-    found = json.loads(told.read_text())
+    # Its scores are below 0.
+    assert calibrated["compared"]["by"] == "difference" and calibrated["compared"]["deviation"] > 0
+    run("outcomes", "--world", "world", "--data", "data", "--windows", 20, "--json", "told.json")
+    found = read("told.json")
     assert found["followed"]["r2"] is not None and found["bins"] == []
 
-    learning = ("--steps", 200, "--dreams", 4, "--out")
-    run("train", "ppo", "--world", world, "--horizon", 32, *learning, tmp_path / "ppo")
-    population = ("--population", 4)
-    run("train", "controller", "--world", world, *population, *learning, tmp_path / "controller")
-    for kind in ("ppo", "controller"):
-        agent = tmp_path / kind / "agent.safetensors"
-        scored = tmp_path / f"{kind}.json"
-        run("dream-score", "--world", world, "--agent", agent, "--episodes", 4)
-        run("evaluate", "--world", world, "--agent", agent, "--episodes", 2, "--json", scored)
-        assert len(json.loads(scored.read_text())["scores"]) == 2
+
+def test_a_sparse_reward(folder: Path) -> None:
+    """The observations are dictionaries, whose picture is symbols: frames are what is rendered."""
+    game = "minigrid:MiniGrid-Empty-Random-5x5-v0"
+    record = ("--episodes", 60, "--env-args", '{"max_steps": 30}')
+    config, _ = the_whole_path(game, record=record, agents=("ppo",))
+    rewards = EpisodeStore(Path("data")).rewards
+    assert 0 < np.count_nonzero(rewards) < 60
+    assert config["reward"] == {"type": "learned", "low": 0.0, "high": pytest.approx(rewards.max())}
+    assert config["termination"] == "sampled" and config["max_episode_steps"] == 30
+    names = ["left", "right", "forward", "pickup", "drop", "toggle", "done"]
+    assert config["actions"]["meanings"] == names
+    data = config["training"]["data"]["memory"]
+    assert data[0]["preprocessing"]["from"] == "render" and data[0]["settings"] == {"max_steps": 30}
+
+
+def test_an_atari_game(folder: Path) -> None:
+    """Its own frame skip is left to ours; an agent that never fires would play for an hour."""
+    own = '{"frameskip": 1, "max_num_frames_per_episode": 240}'
+    record = ("--episodes", 20, "--frame-skip", 4, "--env-args", own)
+    config, _ = the_whole_path("ale_py:ALE/Breakout-v5", record=record, agents=("controller",))
+    assert config["actions"]["meanings"] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
+    assert config["frame_skip"] == 4
+    starts = EpisodeStore(Path("data")).episode_starts
+    assert np.diff(starts).max() <= 60
+    data = config["training"]["data"]["memory"]
+    assert data[0]["preprocessing"]["from"] == "observation"

@@ -16,10 +16,13 @@ from genie_env.agents.agent import Agent
 from genie_env.agents.controller import steer
 from genie_env.data.midway import Midway
 from genie_env.envs.actions import Actions, actions_of_world
+from genie_env.envs.infos import as_numpy
 from genie_env.envs.load_world import load_world
-from genie_env.envs.options import EnvOptions, FamilyValue
+from genie_env.envs.options import EnvOptions, FamilyValue, StepFunction
+from genie_env.envs.step_functions import core_function, name_of
 from genie_env.envs.validation import check_temperature
-from genie_env.games.base import Game
+from genie_env.games.base import Game, Score
+from genie_env.games.real_game import score_of
 
 DROP_AT = 1 / 8
 """Ended rows leave the batch when they are this fraction of it: dropping copies the others."""
@@ -113,6 +116,10 @@ class Dreams:
     observation: str
     starts: StartBank | None = None
     """Where dreams begin; None: where the world has stored starts."""
+    reward_fn: StepFunction | None = None
+    """Replaces the world's reward, as of EnvOptions. It is given NumPy arrays."""
+    termination_fn: StepFunction | None = None
+    """Likewise its termination."""
 
     @classmethod
     def load(
@@ -125,13 +132,15 @@ class Dreams:
         device: str = "cpu",
         starts: Sequence[Path] | None = None,
         burn_in: int | None = None,
+        reward_fn: StepFunction | None = None,
+        termination_fn: StepFunction | None = None,
     ) -> Dreams:
         """Loads an installed world by name, or a world directory.
 
         `temperature`: by default the world's own. `options`: of the world's family, for instance
         {"termination": "thresholded"}; those left out are as the world says. `observation`: by
-        default the first that is a vector of floats, or else the world's first. `starts` and
-        `burn_in`: as of EnvOptions.
+        default the first that is a vector of floats, or else the world's first. `starts`,
+        `burn_in`, `reward_fn` and `termination_fn`: as of EnvOptions.
         """
         given = EnvOptions(
             temperature=temperature,
@@ -149,7 +158,10 @@ class Dreams:
                 f"world {loaded.spec.name} has"
             )
         bank = given.starts_in(loaded)
-        return cls(loaded, loaded.spec.temperature, observation, bank).at(temperature)
+        dreams = cls(
+            loaded, loaded.spec.temperature, observation, bank, reward_fn, termination_fn
+        )
+        return dreams.at(temperature)
 
     def at(self, temperature: float | None) -> Dreams:
         """The same world at another temperature; None: at this one."""
@@ -171,7 +183,18 @@ class Dreams:
     def settings(self) -> dict[str, FamilyValue]:
         """All that decides its dreams, besides the world and the seeds."""
         starts = {} if self.starts is None else {"starts": self.starts.hash}
-        return {"temperature": self.temperature, **self.options, **starts}
+        return {"temperature": self.temperature, **self.options, **starts, **self.functions}
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """The names of the user's functions that replace the world's reward and termination."""
+        given = {"reward_fn": self.reward_fn, "termination_fn": self.termination_fn}
+        return {name: name_of(function) for name, function in given.items() if function is not None}
+
+    @property
+    def score(self) -> Score:
+        """The name and unit of the sum of rewards: the game's, unless `reward_fn` pays them."""
+        return score_of(Path(self.world.directory)) if self.reward_fn is None else Score()
 
     @property
     def actions(self) -> Actions:
@@ -198,8 +221,20 @@ class Dreams:
     def check_room(self, rows: int) -> None:
         """Raises an error with the figures where `rows` dreams at a time, each with a controller of
         its own, do not fit into memory."""
-        VecEnv(self.world, num_envs=rows, observation=self.observation, starts=self.starts)
+        self.make_env(rows)
         torch.empty(2, rows, self.num_features, device=self.world.device)  # weights, observations
+
+    def make_env(self, rows: int, observation: str | None = None) -> VecEnv:
+        """`rows` dreams that have not begun; `observation`: by default the one in use."""
+        return VecEnv(
+            self.world,
+            num_envs=rows,
+            observation=observation or self.observation,
+            temperature=self.temperature,
+            starts=self.starts,
+            reward_fn=core_function("reward_fn", self.reward_fn, as_numpy),
+            termination_fn=core_function("termination_fn", self.termination_fn, as_numpy),
+        )
 
     def play(
         self,
@@ -237,13 +272,7 @@ class Dreams:
             return EpisodeResults(ended.numpy(), steps)
         if left < len(seeds):
             policy.keep(rows)
-        env = VecEnv(
-            self.world,
-            num_envs=left,
-            observation=self.observation,
-            temperature=self.temperature,
-            starts=self.starts,
-        )
+        env = self.make_env(left)
         alive = torch.ones(left, dtype=torch.bool, device=device)
         scores = torch.zeros(len(seeds), device=device)
         observation = env.reset(seeds=[seeds[row] for row in rows.tolist()])

@@ -203,6 +203,8 @@ class _Run:
             observation=dreams.observation,
             temperature=dreams.temperature,
             starts=dreams.starts,
+            reward_fn=dreams.reward_fn,
+            termination_fn=dreams.termination_fn,
         )
         # Values are then of order one, whatever the game's rewards are.
         self._envs: VecNormalize = VecNormalize(

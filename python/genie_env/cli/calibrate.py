@@ -11,13 +11,16 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     RealEpisodesOption,
+    RewardFnOption,
     SeedOption,
     TemperaturesOption,
+    TerminationFnOption,
     WorkersOption,
     WorldOption,
     family_options,
 )
 from genie_env.envs.registry import find_world
+from genie_env.envs.step_functions import named_function
 from genie_env.evaluation import calibrate as calibration
 
 
@@ -52,6 +55,8 @@ def calibrate(
     episodes: RealEpisodesOption = 300,
     workers: WorkersOption = 2,
     option: FamilyOption = None,
+    reward_fn: RewardFnOption = None,
+    termination_fn: TerminationFnOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -69,6 +74,8 @@ def calibrate(
         temperatures=temperature,
         dreams=dreams,
         options=family_options(option),
+        reward_fn=named_function("reward_fn", reward_fn),
+        termination_fn=named_function("termination_fn", termination_fn),
         real_scores=real_scores,
         episodes=episodes,
         workers=workers,

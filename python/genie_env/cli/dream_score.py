@@ -14,17 +14,19 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     JsonOption,
+    RewardFnOption,
     SeedOption,
     StartsOption,
     TemperatureOption,
+    TerminationFnOption,
     WorldOption,
     family_options,
 )
 from genie_env.envs.registry import find_world
+from genie_env.envs.step_functions import named_function
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.evaluation.evaluate import show_scores
 from genie_env.evaluation.statistics import summarise
-from genie_env.games.real_game import score_of
 
 
 def dream_score(
@@ -38,6 +40,8 @@ def dream_score(
     seed: SeedOption = 0,
     starts: StartsOption = None,
     burn_in: BurnInOption = None,
+    reward_fn: RewardFnOption = None,
+    termination_fn: TerminationFnOption = None,
     device: DeviceOption = "cpu",
     json_file: JsonOption = None,
 ) -> None:
@@ -54,11 +58,13 @@ def dream_score(
         device=device,
         starts=starts,
         burn_in=burn_in,
+        reward_fn=named_function("reward_fn", reward_fn),
+        termination_fn=named_function("termination_fn", termination_fn),
     )
     console = Console()
     found = dream_scores(dreams, agent, seed, episodes, json_file, console)
-    score = score_of(directory)
-    show_scores(console, {agent.name: summarise(found["scores"])}, score, "fresh dreams")
+    summary = {agent.name: summarise(found["scores"])}
+    show_scores(console, summary, dreams.score, "fresh dreams")
     settings = {**dreams.settings, "temperature": f"{dreams.temperature:g}"}
     if dreams.starts is not None:
         settings["starts"] = dreams.starts.hash[:12]

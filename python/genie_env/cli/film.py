@@ -19,6 +19,7 @@ from genie_env.cli.options import (
     FamilyOption,
     SeedOption,
     TemperatureOption,
+    TerminationFnOption,
     WorkersOption,
     WorldOption,
     family_options,
@@ -26,6 +27,7 @@ from genie_env.cli.options import (
 from genie_env.data.progress import track
 from genie_env.data.workers import play_episodes
 from genie_env.envs.registry import find_world
+from genie_env.envs.step_functions import named_function
 from genie_env.evaluation.comparison_video import FILMED, film_side_by_side, median
 from genie_env.evaluation.evaluate import FRESH_GAMES
 
@@ -40,6 +42,7 @@ def film(
     ] = FILMED,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
+    termination_fn: TerminationFnOption = None,
     seed: SeedOption = FRESH_GAMES,
     workers: WorkersOption = 2,
     device: DeviceOption = "cpu",
@@ -53,7 +56,13 @@ def film(
         raise ValueError(f"episodes is {episodes}; expected 1 or more")
     directory, options = find_world(world), family_options(option)
     player = agent_player(directory, agent, seed, options)
-    dreams = Dreams.load(directory, temperature=temperature, options=options, device=device)
+    dreams = Dreams.load(
+        directory,
+        temperature=temperature,
+        options=options,
+        device=device,
+        termination_fn=named_function("termination_fn", termination_fn),
+    )
     console = Console()
     with closing(play_episodes(player, range(episodes), workers)) as played:
         scores = [e.score for e in track(played, "playing", episodes, console=console)]

@@ -49,6 +49,24 @@ BurnInOption = Annotated[
         max=10_000,
     ),
 ]
+RewardFnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reward-fn",
+        metavar="MODULE:FUNCTION",
+        help="function that gives rewards in place of the world's: reward(observations, actions, "
+        "next_observations), of a module of this folder or an installed one",
+    ),
+]
+TerminationFnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--termination-fn",
+        metavar="MODULE:FUNCTION",
+        help="function that says which dreams end, in place of the world's; it takes what --reward-fn "
+        "takes",
+    ),
+]
 JsonOption = Annotated[
     Path | None,
     typer.Option("--json", help="JSON file for all numbers", dir_okay=False, writable=True),

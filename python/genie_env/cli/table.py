@@ -11,13 +11,16 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     RealEpisodesOption,
+    RewardFnOption,
     StepsOption,
     TemperaturesOption,
+    TerminationFnOption,
     WorkersOption,
     WorldOption,
     family_options,
 )
 from genie_env.envs.registry import find_world
+from genie_env.envs.step_functions import named_function
 from genie_env.evaluation import table as tables
 
 
@@ -35,6 +38,8 @@ def table(
     ] = 3,
     steps: StepsOption = 40_000_000,
     option: FamilyOption = None,
+    reward_fn: RewardFnOption = None,
+    termination_fn: TerminationFnOption = None,
     episodes: RealEpisodesOption = 100,
     workers: WorkersOption = 2,
     device: DeviceOption = "cpu",
@@ -51,6 +56,8 @@ def table(
         seeds=seeds,
         steps=steps,
         options=family_options(option),
+        reward_fn=named_function("reward_fn", reward_fn),
+        termination_fn=named_function("termination_fn", termination_fn),
         episodes=episodes,
         workers=workers,
         device=device,

@@ -18,18 +18,21 @@ from genie_env.cli.options import (
     BurnInOption,
     DeviceOption,
     FamilyOption,
+    RewardFnOption,
     SeedOption,
     StartsOption,
     StepsOption,
     TemperatureOption,
+    TerminationFnOption,
     WorkersOption,
     WorldOption,
     family_options,
 )
 from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
+from genie_env.envs.step_functions import named_function
 from genie_env.games.base import rounded
-from genie_env.games.real_game import check_sees, real_game, score_of
+from genie_env.games.real_game import check_sees, real_game
 from genie_env.training.settings import Out
 
 
@@ -68,6 +71,8 @@ def train_controller_command(
     ] = None,
     starts: StartsOption = None,
     burn_in: BurnInOption = None,
+    reward_fn: RewardFnOption = None,
+    termination_fn: TerminationFnOption = None,
     device: DeviceOption = "cpu",
     reality: Annotated[
         bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
@@ -85,6 +90,11 @@ def train_controller_command(
             "--starts says where dreams begin, but with --reality the game begins its episodes "
             "itself: leave one of them out"
         )
+    if reality and (reward_fn or termination_fn):
+        raise ValueError(
+            f"--{'reward' if reward_fn else 'termination'}-fn is for dreams, but with --reality the "
+            "game itself pays and ends: leave one of them out"
+        )
     settings = ControllerSettings(steps, minutes, seed, population, dreams, sigma)
     start = load_agent(warm) if warm else None
     if start is not None and not isinstance(start, LinearController):
@@ -100,6 +110,8 @@ def train_controller_command(
         device=device,
         starts=starts,
         burn_in=burn_in,
+        reward_fn=named_function("reward_fn", reward_fn),
+        termination_fn=named_function("termination_fn", termination_fn),
     )
     in_real_game = None
     if reality:
@@ -107,7 +119,7 @@ def train_controller_command(
         dreaming.check_plays(game)
         check_sees(dreaming.world.spec, game)
         in_real_game = evaluate_in_real_game(directory, dreaming.observation, workers, options)
-    score = score_of(directory)
+    score = dreaming.score
     console = Console()
     best: Generation | None = None
     try:

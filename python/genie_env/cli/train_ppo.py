@@ -14,18 +14,20 @@ from genie_env.cli.options import (
     BurnInOption,
     DeviceOption,
     FamilyOption,
+    RewardFnOption,
     SeedOption,
     StartsOption,
     StepsOption,
     TemperatureOption,
+    TerminationFnOption,
     WorldOption,
     family_options,
 )
 from genie_env.data.progress import Progress
 from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
+from genie_env.envs.step_functions import named_function
 from genie_env.games.base import rounded
-from genie_env.games.real_game import score_of
 from genie_env.training.settings import Out
 
 
@@ -69,6 +71,8 @@ def train_ppo_command(
     ] = PpoSettings.units,
     starts: StartsOption = None,
     burn_in: BurnInOption = None,
+    reward_fn: RewardFnOption = None,
+    termination_fn: TerminationFnOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Train a policy network by PPO, entirely inside the dream.
@@ -89,8 +93,10 @@ def train_ppo_command(
         device=device,
         starts=starts,
         burn_in=burn_in,
+        reward_fn=named_function("reward_fn", reward_fn),
+        termination_fn=named_function("termination_fn", termination_fn),
     )
-    score, console = score_of(directory), Console()
+    score, console = dreaming.score, Console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),

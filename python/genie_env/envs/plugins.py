@@ -8,7 +8,8 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 GROUP = "genie_env.plugins"
 """The entry points by which an installed package names its modules."""
@@ -60,6 +61,38 @@ def import_module(name: str) -> None:
         ) from error
     if name not in _imported:
         _imported.append(name)
+
+
+def import_function(name: str, what: str, expected: str) -> Callable[..., Any]:
+    """The function that a command line names as "module:function", of a module of the current folder
+    or an installed one.
+
+    `what` it is, and what is `expected` of it, are for errors. Raises ValueError where there is no such
+    function, ImportError where its module cannot be imported.
+    """
+    module, _, function = name.rpartition(":")
+    expected = (
+        f"expected module:function, a function of this folder or of an installed module that {expected}"
+    )
+    if not module or not function:
+        raise ValueError(f"{what} is {name!r}; {expected}")
+    try:
+        import_module(module)
+    except ImportError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{what} is {name!r}: {error}") from error
+    except Exception as error:  # of the user's own code
+        kind = type(error).__name__
+        raise ImportError(
+            f"{what} is {name!r}, but its module cannot be imported ({kind}: {error}): correct it"
+        ) from error
+    found: Callable[..., Any] | None = getattr(sys.modules[module], function, None)
+    if not callable(found):
+        raise ValueError(
+            f"{what} is {name!r}, but the module {module!r} has no function {function!r}; {expected}"
+        )
+    return found
 
 
 def import_modules(names: Iterable[str]) -> None:

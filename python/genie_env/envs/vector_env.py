@@ -32,12 +32,12 @@ from genie_env.envs.options import (
     Array,
     EnvOptions,
     FixedOptions,
-    StepFunction,
     as_arguments,
     constructor,
     function,
     keywords,
 )
+from genie_env.envs.step_functions import core_function
 from genie_env.envs.validation import Given
 
 _RESET_OPTIONS = "'reset_mask', 'frames', 'actions', 'snapshot' or 'temperature'"
@@ -109,10 +109,8 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
             max_surprise=given.max_surprise,
             latent_distance=given.latent_distance,
             max_latent_distance=given.max_latent_distance,
-            reward_fn=self._step_function("reward_fn", given.reward_fn, validation.numbers),
-            termination_fn=self._step_function(
-                "termination_fn", given.termination_fn, validation.boolean
-            ),
+            reward_fn=core_function("reward_fn", given.reward_fn, self._give),
+            termination_fn=core_function("termination_fn", given.termination_fn, self._give),
             starts=given.starts_in(self.world),
             seed=given.seed,
         )
@@ -395,18 +393,6 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     ) -> list[int] | None:
         count = self.num_envs if rows is None else rows.numel()
         return None if seed is None else validation.row_seeds(seed, count)
-
-    def _step_function(
-        self,
-        name: str,
-        function: StepFunction | None,
-        check: Callable[[str, Given], torch.Tensor],
-    ) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None:
-        """The user's function, on what the environment gives, for the compiled part."""
-        if function is None:
-            return None
-        give = self._give
-        return lambda *step: check(f"what {name} gave", function(*map(give, step)))
 
 
 @function(keywords)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from genie_env.data.kept import kept
 from genie_env.data.midway import Midway
 from genie_env.data.progress import track
 from genie_env.data.run_directory import only_writer
-from genie_env.envs.options import FamilyValue
+from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world, knows_outcomes
@@ -37,6 +37,64 @@ TEMPERATURES = (0.1, 0.5, 0.75, 1.0, 1.15, 1.3, 1.5)
 HOLE = 1.5
 """A constant policy that scores this many times better in the dream than in the real game shows a
 hole in the dream."""
+HOLE_DEVIATIONS = 1.0
+"""Likewise, so many standard deviations of real scores better, where scores are compared by their
+differences."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How mean scores of dream and real game are compared: by their ratio, or, where not all are above
+    0, by their difference."""
+
+    deviation: float | None = None
+    """The standard deviation of the real scores of all policies together, in which differences are
+    measured; None: ratios."""
+
+    @staticmethod
+    def of(settings: Sequence[Setting], real: Mapping[str, Summary], score: Score) -> Comparison:
+        """Raises ValueError where all real scores are equal and not above 0."""
+        means = [*real.values(), *(each for s in settings for each in s.scores.values())]
+        if all(summary.mean > 0 for summary in means):
+            return Comparison()
+        within = np.mean([(summary.std or 0.0) ** 2 for summary in real.values()])
+        deviation = math.sqrt(within + np.var([summary.mean for summary in real.values()]))
+        if deviation == 0:
+            (mean, *_) = (summary.mean for summary in real.values())
+            raise ValueError(
+                f"every {score.name} of the blind policies in the real game is {mean:g} "
+                f"{score.unit}, which tells nothing of the dream: give more --episodes"
+            )
+        return Comparison(deviation)
+
+    def distance(self, dream: Summary, real: Summary) -> float:
+        """How much higher the dream's mean is: a logarithm of the ratio, or deviations.
+
+        Of ratios the logarithm, so that twice and half the real score are equally wrong and a policy
+        with a low score counts as much as one with a high score.
+        """
+        if self.deviation is None:
+            return math.log(dream.mean / real.mean)
+        return (dream.mean - real.mean) / self.deviation
+
+    def variance(self, mean: Summary) -> float:
+        """Of a mean, in the square of the unit of `distance`; the spread of a single score counts as the
+        score itself."""
+        spread = abs(mean.mean) if mean.std is None else mean.std
+        return (spread / (self.deviation or mean.mean)) ** 2 / mean.n
+
+    def words(self, distance: float) -> str:
+        """Of an absolute distance."""
+        if self.deviation is None:
+            return f"by a factor of {math.exp(distance):.2f}"
+        return f"by {distance:.2f} standard deviations of the real game's"
+
+    def as_json(self) -> dict[str, Any]:
+        by = "ratio" if self.deviation is None else "difference"
+        return {"by": by, **({} if self.deviation is None else {"deviation": self.deviation})}
+
+
+RATIOS = Comparison()
 
 
 @dataclass(frozen=True)
@@ -55,31 +113,23 @@ class Setting:
         """The option and its value; empty where there is none."""
         return "" if self.choice is None else f"{self.option} {self.choice}"
 
-    def error(self, real: Mapping[str, Summary]) -> float:
-        """The mean over policies of |log(dream mean / real mean)|; 0.69 is a factor of two.
+    def error(self, real: Mapping[str, Summary], by: Comparison = RATIOS) -> float:
+        """The mean over policies of the absolute distance; of ratios, 0.69 is a factor of two.
 
-        Logarithms, so that twice and half the real score are equally wrong and a policy with a low
-        score counts as much as one with a high score; a mean of absolutes, so that errors of both
-        signs do not cancel.
+        A mean of absolutes, so that errors of both signs do not cancel.
         """
-        return float(np.mean([abs(math.log(self.ratio(real, policy))) for policy in real]))
+        distances = [by.distance(self.scores[policy], real[policy]) for policy in real]
+        return float(np.mean(np.abs(distances)))
 
-    def standard_error(self, real: Mapping[str, Summary]) -> float:
+    def standard_error(self, real: Mapping[str, Summary], by: Comparison = RATIOS) -> float:
         """How far `error` may be off because its means are of n episodes each (delta method)."""
         means = [summary for policy in real for summary in (self.scores[policy], real[policy])]
-        return math.sqrt(sum(_relative_variance(mean) for mean in means)) / len(real)
-
-    def ratio(self, real: Mapping[str, Summary], policy: str) -> float:
-        return self.scores[policy].mean / real[policy].mean
+        return math.sqrt(sum(by.variance(mean) for mean in means)) / len(real)
 
 
-def _relative_variance(mean: Summary) -> float:
-    """The relative variance of a mean; the spread of a single score counts as the score itself."""
-    spread = mean.mean if mean.std is None else mean.std
-    return (spread / mean.mean) ** 2 / mean.n
-
-
-def choose(settings: Sequence[Setting], real: Mapping[str, Summary]) -> Setting:
+def choose(
+    settings: Sequence[Setting], real: Mapping[str, Summary], by: Comparison = RATIOS
+) -> Setting:
     """Chooses, of the settings within a standard error of the smallest error, the one whose
     temperature is nearest 1.
 
@@ -87,28 +137,30 @@ def choose(settings: Sequence[Setting], real: Mapping[str, Summary]) -> Setting:
     standard error rule: Breiman et al. 1984, section 3.4.3). Of equally near ones that with the
     smaller error.
     """
-    best = min(settings, key=lambda setting: setting.error(real))
-    limit = best.error(real) + best.standard_error(real)
+    best = min(settings, key=lambda setting: setting.error(real, by))
+    limit = best.error(real, by) + best.standard_error(real, by)
     return min(
-        (setting for setting in settings if setting.error(real) <= limit),
-        key=lambda setting: (abs(math.log(setting.temperature)), setting.error(real)),
+        (setting for setting in settings if setting.error(real, by) <= limit),
+        key=lambda setting: (abs(math.log(setting.temperature)), setting.error(real, by)),
     )
 
 
-def find_holes(setting: Setting, real: Mapping[str, Summary], game: Game) -> list[dict[str, Any]]:
+def find_holes(
+    setting: Setting, real: Mapping[str, Summary], game: Game, by: Comparison = RATIOS
+) -> list[dict[str, Any]]:
     """The game's constant policies that score more than HOLE times better in the dream than in the
-    real game."""
+    real game, or HOLE_DEVIATIONS."""
     better = 1 if game.score.higher_is_better else -1
-    return [
-        {
-            "policy": policy,
-            "dream": setting.scores[policy].mean,
-            "real": real[policy].mean,
-            "ratio": setting.ratio(real, policy),
-        }
-        for policy in game.constant_policies
-        if policy in real and setting.ratio(real, policy) ** better > HOLE
-    ]
+    most = math.log(HOLE) if by.deviation is None else HOLE_DEVIATIONS
+    holes = []
+    for policy in game.constant_policies:
+        if policy not in real:
+            continue
+        dream, distance = setting.scores[policy], by.distance(setting.scores[policy], real[policy])
+        if better * distance > most:
+            far = {"ratio": math.exp(distance)} if by.deviation is None else {"deviations": distance}
+            holes.append({"policy": policy, "dream": dream.mean, "real": real[policy].mean, **far})
+    return holes
 
 
 def measure(dreams: Dreams, game: Game, seeds: Sequence[int], directory: Path) -> Setting:
@@ -120,13 +172,13 @@ def measure(dreams: Dreams, game: Game, seeds: Sequence[int], directory: Path) -
         return {"scores": {policy: values.tolist() for policy, values in scores.items()}}
 
     identity = {
-        **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype, **dreams.options},
+        **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype},
+        **{**dreams.options, **dreams.functions},
         **{"temperature": dreams.temperature, **game.describe(), "seeds": [*seeds]},
     }
     schema = {"scores": {policy: [float] for policy in game.baselines}}
     scores = kept(directory, identity, schema, play)["scores"]
     summaries = {policy: summarise(scores[policy]) for policy in game.baselines}
-    _check_ratios(summaries, "the dream", game.score)
     option = _calibrated(dreams)
     choice = None if option is None else str(option.value)
     return Setting(choice, dreams.temperature, summaries, "" if option is None else option.name)
@@ -145,18 +197,17 @@ def play_real_game(game: Game, directory: Path, episodes: int, workers: int) -> 
         for _ in track(real.play(episodes, workers), policy, episodes - len(real.scores)):
             pass
         scores[policy] = summarise(real.scores[:episodes])
-    _check_ratios(scores, "the real game", game.score)
     return scores
 
 
-def _check_ratios(scores: Mapping[str, Summary], where: str, score: Score) -> None:
-    for policy, summary in scores.items():
-        if summary.mean <= 0:
-            raise ValueError(
-                f"the mean {score.name} of {policy} in {where} is {summary.mean:g} {score.unit}, "
-                "but calibration compares scores by their ratio and needs means above 0: this "
-                "world cannot be calibrated so"
-            )
+def _check_pays(setting: Setting, score: Score) -> None:
+    """Raises ValueError where a dream pays nothing, whoever plays it."""
+    if all(summary.mean == 0 and not summary.std for summary in setting.scores.values()):
+        raise ValueError(
+            f"every {score.name} of {', '.join(setting.scores)} in the dream is 0 {score.unit}: the "
+            "world pays nothing, so that its scores cannot be compared with those of the real game; "
+            "give a world that was learned with rewards, or a reward_fn"
+        )
 
 
 def calibrate(
@@ -166,6 +217,8 @@ def calibrate(
     temperatures: Sequence[float] = TEMPERATURES,
     dreams: int = 512,
     options: Mapping[str, FamilyValue] = {},
+    reward_fn: StepFunction | None = None,
+    termination_fn: StepFunction | None = None,
     real_scores: Path | None = None,
     episodes: int = 300,
     workers: int = 2,
@@ -185,7 +238,10 @@ def calibrate(
             raise ValueError(f"{name} is {value}; expected 1 or more")
     game = real_game(world)
     # Loaded and checked before anything is played, so that what is wrong shows at once.
-    worlds = _choices(world, options, device)
+    worlds = [
+        replace(each, reward_fn=reward_fn, termination_fn=termination_fn)
+        for each in _choices(world, options, device)
+    ]
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     _check_scores(every[0])
     every[0].check_plays(game)
@@ -196,31 +252,34 @@ def calibrate(
         seeds, dreamt = derived_seeds(seed, count=dreams), out / "dreams"
         # Before hours of the real game, should it have no score.
         (first,) = (measure(d, game, seeds, dreamt) for d in track(every[:1], "dreaming"))
+        _check_pays(first, game.score)
         real = play_real_game(game, real_scores or out / "real", episodes, workers)
         rest = track(every[1:], "dreaming", len(every) - 1)
         settings = [first, *(measure(dreaming, game, seeds, dreamt) for dreaming in rest)]
-        chosen = choose(settings, real)
-        holes = find_holes(chosen, real, game)
-        plot(settings, real, chosen, game.score, out / "calibration.png")
+        by = Comparison.of(settings, real, game.score)
+        chosen = choose(settings, real, by)
+        holes = find_holes(chosen, real, game, by)
+        plot(settings, real, chosen, by, game.score, out / "calibration.png")
         write_json(
             out / "calibration.json",
             {
                 "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
                 "score": game.score.as_json(),
                 "seed": seed,
-                "chosen": _head(chosen, real),
+                "compared": by.as_json(),
+                "chosen": _head(chosen, real, by),
                 "holes": holes,
                 "real": {policy: summary.as_json() for policy, summary in real.items()},
                 "dream": [
                     {
-                        **_head(setting, real),
+                        **_head(setting, real, by),
                         "scores": {p: summary.as_json() for p, summary in setting.scores.items()},
                     }
                     for setting in settings
                 ],
             },
         )
-    _show(console, settings, real, chosen, holes, game.score)
+    _show(console, settings, real, chosen, holes, by, game.score)
     files = f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}"
     console.print(files, soft_wrap=True)
 
@@ -228,11 +287,11 @@ def calibrate(
 def _check_scores(dreams: Dreams) -> None:
     """Raises ValueError where no policy can score in a world, or end."""
     spec = dreams.world.spec
-    if not knows_outcomes(dreams.world.directory):
+    if not knows_outcomes(dreams.world.directory) and dreams.reward_fn is None:
         raise ValueError(
             f"the world {spec.name} was learned from frames alone: it pays no reward and never ends "
             "an episode, so that its scores cannot be compared with those of the real game; give a "
-            "world that was learned with rewards and ends"
+            "world that was learned with rewards and ends, or a reward_fn"
         )
 
 
@@ -257,12 +316,12 @@ def _choices(world: Path, options: Mapping[str, FamilyValue], device: str) -> li
     ]
 
 
-def _head(setting: Setting, real: Mapping[str, Summary]) -> dict[str, Any]:
+def _head(setting: Setting, real: Mapping[str, Summary], by: Comparison) -> dict[str, Any]:
     return {
         "temperature": setting.temperature,
         **({} if setting.choice is None else {setting.option: setting.choice}),
-        "error": setting.error(real),
-        "standard_error": setting.standard_error(real),
+        "error": setting.error(real, by),
+        "standard_error": setting.standard_error(real, by),
     }
 
 
@@ -270,6 +329,7 @@ def plot(
     settings: Sequence[Setting],
     real: Mapping[str, Summary],
     chosen: Setting,
+    by: Comparison,
     score: Score,
     file: Path,
 ) -> None:
@@ -289,7 +349,8 @@ def plot(
                 panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
         if words == chosen.words:
             panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
-        panel.set(title=words, xlabel="temperature", yscale="log")
+        panel.set(title=words, xlabel="temperature")
+        panel.set_yscale("log" if by.deviation is None else "linear")
     panels[0].set_ylabel(f"{score.name}, {score.unit} (dashed: the real game, 95 %)")
     panels[-1].legend(fontsize="small")
     write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
@@ -301,6 +362,7 @@ def _show(
     real: Mapping[str, Summary],
     chosen: Setting,
     holes: Sequence[Mapping[str, Any]],
+    by: Comparison,
     score: Score,
 ) -> None:
     table = Table(title=f"mean {score.name}, {score.unit}")
@@ -312,14 +374,14 @@ def _show(
             setting.choice or "dream",
             f"{setting.temperature:g}",
             *(f"{rounded(setting.scores[policy].mean)}" for policy in real),
-            f"{setting.error(real):.3f}",
+            f"{setting.error(real, by):.3f}",
             style="bold green" if setting is chosen else None,
         )
     console.print(table)
     way = f", {chosen.words}" if chosen.words else ""
     console.print(
-        f"Chosen: temperature {chosen.temperature:g}{way} ({score.name} is off by a factor of "
-        f"{math.exp(chosen.error(real)):.2f} on average), the temperature nearest 1 whose error is "
+        f"Chosen: temperature {chosen.temperature:g}{way} ({score.name} is off "
+        f"{by.words(chosen.error(real, by))} on average), the temperature nearest 1 whose error is "
         "within a standard error of the smallest."
     )
     if holes:
@@ -331,7 +393,7 @@ def _show(
 def hole_warning(holes: Sequence[Mapping[str, Any]], score: Score) -> str:
     found = [
         f"always {hole['policy']}: a {score.name} of {rounded(hole['dream'])} {score.unit} in the "
-        f"dream, {rounded(hole['real'])} in the real game ({hole['ratio']:.1f} times)"
+        f"dream, {rounded(hole['real'])} in the real game ({_how_far(hole)})"
         for hole in holes
     ]
     return (
@@ -340,3 +402,9 @@ def hole_warning(holes: Sequence[Mapping[str, Any]], score: Score) -> str:
         "dream and badly in the real game. Record episodes that do what these policies do, and "
         "train the world again."
     )
+
+
+def _how_far(hole: Mapping[str, Any]) -> str:
+    if "ratio" in hole:
+        return f"{hole['ratio']:.1f} times"
+    return f"{abs(hole['deviations']):.1f} standard deviations of real scores"

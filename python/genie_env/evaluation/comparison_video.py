@@ -117,12 +117,7 @@ def _dream(
 ) -> Iterator[tuple[VecEnv, torch.Tensor]]:
     """Dreams together, and at every frame says which rows go on: bool [len(seeds)]. The others
     dream on unseen, so that the batch keeps its size."""
-    env = VecEnv(
-        dreams.world,
-        num_envs=len(seeds),
-        observation=agent.observation,
-        temperature=dreams.temperature,
-    )
+    env = dreams.make_env(len(seeds), agent.observation)
     observation = env.reset(seeds=list(seeds))
     alive = torch.ones(len(seeds), dtype=torch.bool)
     while alive.any():

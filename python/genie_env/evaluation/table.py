@@ -22,7 +22,7 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import track
 from genie_env.data.run_directory import changed_settings, claim_run
 from genie_env.envs.json_files import read_json
-from genie_env.envs.options import FamilyValue
+from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.dream_score import dream_identity, dream_scores
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
@@ -59,7 +59,6 @@ def fill_cell(
     directory: Path,
     *,
     options: Mapping[str, FamilyValue],
-    score: Score,
     episodes: int,
     workers: int,
     console: Console,
@@ -68,6 +67,7 @@ def fill_cell(
 
     What `directory` already holds is not done again.
     """
+    score = dreams.score
     with TrainingProgress(settings, score, console) as progress:
         run = train_controller(
             dreams,
@@ -111,10 +111,11 @@ def _dream_scores(
     return [*dream_scores(dreams, agent, seed, FRESH_DREAMS, file, console)["scores"]]
 
 
-def markdown(cells: Sequence[Cell], score: Score) -> str:
-    """A row a cell, and under the cells of a temperature the mean of their means."""
+def markdown(cells: Sequence[Cell], score: Score, dreamt: Score | None = None) -> str:
+    """A row a cell, and under the cells of a temperature the mean of their means. `score`: of the real
+    game; `dreamt`: of dreams, where that is another one."""
     lines = [
-        f"| tau | seed | dream {score} | real {score} | 95 % interval |",
+        f"| tau | seed | dream {dreamt or score} | real {score} | 95 % interval |",
         "|---|---|---|---|---|",
     ]
     for temperature in dict.fromkeys(cell.temperature for cell in cells):
@@ -141,6 +142,8 @@ def table(
     seeds: int = 3,
     steps: int = 40_000_000,
     options: Mapping[str, FamilyValue] = {},
+    reward_fn: StepFunction | None = None,
+    termination_fn: StepFunction | None = None,
     episodes: int = 100,
     workers: int = 2,
     device: str = "cpu",
@@ -154,7 +157,13 @@ def table(
     for name, value in (("seeds", seeds), ("episodes", episodes)):
         if value < 1:
             raise ValueError(f"{name} is {value}; expected 1 or more")
-    dreams = Dreams.load(world, options=options, device=device)
+    dreams = Dreams.load(
+        world,
+        options=options,
+        device=device,
+        reward_fn=reward_fn,
+        termination_fn=termination_fn,
+    )
     game = real_game(world)
     # Where the game cannot be played, this fails now, not after the first hour of training.
     game.make().close()
@@ -163,7 +172,7 @@ def table(
         for temperature in temperatures
         for seed in range(seeds)
     ]
-    identity = {"world": dreams.fingerprint, **dreams.options, "steps": steps}
+    identity = {"world": dreams.fingerprint, **dreams.options, **dreams.functions, "steps": steps}
     console = Console()
     cells: list[Cell] = []
     with claim_run(out, identity, [f"tau-*/seed-*/{LOG}", "table.json"]):
@@ -177,7 +186,6 @@ def table(
                     world,
                     run,
                     options=options,
-                    score=game.score,
                     episodes=episodes,
                     workers=workers,
                     console=console,
@@ -186,8 +194,7 @@ def table(
             # After every cell, so that a stopped table shows what it has.
             found = {**identity, "score": game.score.as_json()}
             write_json(out / "table.json", {**found, "cells": [cell.as_json() for cell in cells]})
-            write_atomically(
-                out / "table.md", lambda file: file.write_text(markdown(cells, game.score))
-            )
-    console.print(Markdown(markdown(cells, game.score)))
+            text = markdown(cells, game.score, dreams.score)
+            write_atomically(out / "table.md", lambda file: file.write_text(text))
+    console.print(Markdown(markdown(cells, game.score, dreams.score)))
     console.print(f"wrote {out / 'table.md'} and {out / 'table.json'}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env.envs.actions import Actions, DiscreteActions, Taken
-from genie_env.envs.plugins import import_module
+from genie_env.envs.plugins import import_function
 from genie_env.games.base import FrameSize, Game
 from genie_env.games.env_actions import rounded_actions
 from genie_env.games.frames import Preprocessing
@@ -113,6 +112,13 @@ class GymnasiumGame(Game):
             if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
                 rate = None
             notices = ["actions of float64 are recorded as float32"] * rounded_actions(made)
+            own = {} if spec is None else {**spec.kwargs, **self.env_args}
+            if self.frame_skip > 1 and own.get("frameskip", 1) != 1:
+                notices.append(
+                    f"{self.name} holds an action itself for {own['frameskip']} of its frames, and "
+                    f"--frame-skip {self.frame_skip} for as many of its steps: with --env-args "
+                    "'{\"frameskip\": 1}' --frame-skip alone decides"
+                )
             return _Facts(
                 env.actions,
                 env.flattened,
@@ -181,21 +187,7 @@ _PICTURES = "pictures (uint8 [height, width, 3], grey ones, or floats from 0 to 
 
 def make_function(name: str) -> Callable[..., Any]:
     """The function "module:function". Raises ValueError where there is none."""
-    module, _, function = name.rpartition(":")
-    expected = (
-        "module:function, a function of this folder or of an installed module that returns a "
-        "gymnasium.Env"
-    )
-    if not module or not function:
-        raise ValueError(f"the function that makes the game is {name!r}; expected {expected}")
-    try:
-        import_module(module)
-    except ValueError as error:
-        raise ValueError(f"the function that makes the game is {name!r}: {error}") from error
-    found: Callable[..., Any] | None = getattr(sys.modules[module], function, None)
-    if not callable(found):
-        raise ValueError(f"the module {module!r} has no function {function!r}; expected {expected}")
-    return found
+    return import_function(name, "the function that makes the game", "returns a gymnasium.Env")
 
 
 def _made_by(name: str, env_args: dict[str, Any]) -> gymnasium.Env[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,11 +82,23 @@ class LatentData:
         """Batch number `step` of an endless sequence of epochs; see Memory::ComputeLoss."""
         epoch, place = divmod(step, self.batches_an_epoch(size, window))
         stream, order = self._epoch(window, seed, epoch)
-        pieces = [
-            self._window(stream, start * window, window)
-            for start in order[place * size : (place + 1) * size]
-        ]
-        return {name: torch.from_numpy(np.stack([p[name] for p in pieces])) for name in pieces[0]}
+        starts = order[place * size : (place + 1) * size]
+        return _stacked([self._window(stream, start * window, window) for start in starts])
+
+    def every_step(self, size: int, window: int) -> Iterator[Batch]:
+        """All episodes in their order, cut into windows, in batches of at most `size`: nothing is left
+        out, however few there are. A window begins with the last step of the one before, which is
+        judged by its next frame; the last window is shorter."""
+        lengths = [piece.length for piece in self._episodes]
+        stream = np.arange(len(lengths)), np.concatenate([[0], np.cumsum(lengths)])
+        begins = range(0, max(self.num_frames - 1, 1), max(window - 1, 1))
+        whole = [begin for begin in begins if begin + window <= self.num_frames]
+        for first in range(0, len(whole), size):
+            windows = whole[first : first + size]
+            yield _stacked([self._window(stream, begin, window) for begin in windows])
+        if len(whole) < len(begins):
+            left = self.num_frames - begins[-1]
+            yield _stacked([self._window(stream, begins[-1], left)])
 
     def _epoch(
         self, window: int, seed: int, epoch: int
@@ -145,6 +157,10 @@ class LatentData:
             **dict.fromkeys(("rewards", "restarts", "terminations"), nothing),
             "finals": np.ones(1, np.float32),
         }
+
+
+def _stacked(windows: Sequence[Mapping[str, NDArray[np.float32]]]) -> Batch:
+    return {name: torch.from_numpy(np.stack([w[name] for w in windows])) for name in windows[0]}
 
 
 def _gaussian(encoded: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:

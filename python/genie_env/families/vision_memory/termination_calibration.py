@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from genie_env._core import Memory
@@ -15,12 +17,11 @@ WINDOWS = 16  # at a time
 def calibrate_termination(
     memory: Memory, unseen: LatentData, window: int
 ) -> TerminationCalibration:
-    """Fits the calibration on M's held-out windows, each read once."""
-    count = unseen.batches_an_epoch(1, window)
-    size = min(WINDOWS, count)
+    """Fits the calibration on all of M's held-out steps."""
+    count = math.ceil(unseen.num_frames / max(window - 1, 1) / WINDOWS)
+    batches = unseen.every_step(WINDOWS, window)
     logits, terminations = [], []
-    for index in track(range(count // size), "calibrating terminations", transient=True):
-        batch = unseen.batch(size, window, 0, index)
+    for index, batch in enumerate(track(batches, "calibrating terminations", count, transient=True)):
         outcomes = memory.judge_windows(batch, noise_step=index)
         logits.append(outcomes["termination_logits"][outcomes["judged"]])
         terminations.append(batch["terminations"][outcomes["judged"]])
