@@ -37,11 +37,15 @@ def run(*words: object) -> None:
     assert ended.value.code == 0
 
 
-def follow_the_tutorial(options: dict[str, dict[str, object]]) -> list[list[str]]:
-    """Runs its commands in this folder, each with `options` in place of its own; returns them."""
+def follow_the_tutorial(
+    options: dict[str, dict[str, object]], until: str | None = None
+) -> list[list[str]]:
+    """Runs its commands in this folder, up to the first that has the word `until`, each with
+    `options` in place of its own; returns them."""
     text = re.sub(r"\\\n\s*", "", "".join(blocks(TUTORIAL, "bash")))
     lines = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("genie-env ")]
-    for words in lines:
+    last = next((index for index, words in enumerate(lines) if until in words), len(lines))
+    for words in lines[:last]:
         command = " ".join(words[:2]) if words[0] in ("train", "freeze") else words[0]
         for option, value in options.get(command, {}).items():
             if option in words:
@@ -59,7 +63,8 @@ def test_an_agent_trained_in_the_dream_alone_is_better_than_random(
     monkeypatch.chdir(tmp_path)
     float32 = {"--dtype": "float32"}
     networks = {"train vision": float32, "train memory": float32}
-    follow_the_tutorial({**networks, "evaluate": {"--episodes": 30}, "film": {"--episodes": 2}})
+    few = {"evaluate": {"--episodes": 30}, "film": {"--episodes": 2}}
+    follow_the_tutorial({**networks, **few}, until="data/cartpole-2")
     world, agent = "runs/cartpole-world", "runs/cartpole-agent/agent.safetensors"
     of_agent, of_random = Path("agent.json"), Path("random.json")
     count = ("--episodes", 30, "--json")
@@ -82,6 +87,7 @@ def test_the_tutorial_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert config["max_episode_steps"] == 500  # the game's own
     assert "## Reward and termination" in Path("runs/cartpole-world/README.md").read_text()
     assert Path("runs/film.mp4").stat().st_size > 1000
+    assert Path("runs/cartpole-agent-2/agent.safetensors").exists()
     world = ("--world", "runs/cartpole-world", "--temperature", 1)
     run("calibrate", *world, "--out", "calibration", "--dreams", 8, "--episodes", 2, "--workers", 1)
     assert read("calibration/calibration.json")["compared"] == {"by": "ratio"}
