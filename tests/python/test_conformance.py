@@ -22,6 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import vector
 from numpy.typing import NDArray
 from packaging.version import Version
+from random_world import write_random_world
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from genie_env import DreamEnv, DreamVectorEnv, _core
@@ -37,11 +38,14 @@ ALL = NEXT, SAME, DISABLED = (
 GENIE = GenieSizes(T=3, S=36, d=32, blocks=1, heads=2, codes=32, K=2, judges=1)
 
 
-@pytest.fixture(scope="module", params=["doom", "genie"])
+@pytest.fixture(scope="module", params=["doom", "joint", "genie"])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped world of Doom, and a small one of the other family, with learned rewards."""
+    """The shipped world of Doom, a small one whose mixture is joint, and a small one of the other
+    family, with learned rewards."""
     if request.param == "doom":
         return find_world("doom-take-cover")
+    if request.param == "joint":
+        return write_random_world(tmp_path_factory.mktemp("joint") / "world", joint=True)
     return random_genie_world(tmp_path_factory.mktemp("genie") / "world", GENIE)
 
 

@@ -64,8 +64,8 @@ at::Tensor LossOfBlock(const at::Tensor& mixture, int64_t components, const at::
   gradients.log_stds.copy_(weighted - weighted * square);
 
   const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
-  const double dimensions_of_mixture = static_cast<double>(dimensions / mixtures);
-  return (log_sqrt_two_pi - total.squeeze(1).div_(dimensions_of_mixture)).mean(1);
+  const int64_t together = dimensions / mixtures;  // dimensions of one mixture
+  return (log_sqrt_two_pi - total.squeeze(1).div_(static_cast<double>(together))).mean(1);
 }
 
 struct MixtureLoss : torch::autograd::Function<MixtureLoss> {

@@ -59,7 +59,7 @@ GENIE_ENV_INLINE void JointRows(const JointMixtureBlock& block) {
     const float* products = block.products + row * block.components * 2 * kPanel;
     float z[kPanel];
     if constexpr (kSample) {
-      const int64_t drawn = block.component[row] * 2 * kPanel;
+      const int64_t drawn = int64_t{block.component[row]} * 2 * kPanel;
       const float *part = products + drawn, *bias = block.bias + drawn;
       const float* normal = block.normal + row * block.stride;
       const float noise_scale = std::sqrt(block.temperature[row]);

@@ -28,7 +28,7 @@ def random_vision_memory_world(directory: Path, text: str) -> Path:
     Raises ValueError where one is missing, unknown, given twice or cannot be.
     """
     given = parse_sizes(text, _NUMBERS, ("mixture",), _EXPECTED)
-    sizes = {name: whole_number(name, given[name], _EXPECTED) for name in _NUMBERS}
+    sizes: dict[str, Any] = {name: whole_number(name, given[name], _EXPECTED) for name in _NUMBERS}
     kind: dict[str, Any] = {"mixture": given.get("mixture", "independent")}
     memory = Trainer(Memory(**sizes, **kind, actions=len(_ACTIONS), seed=1)).weights()
     # M has something to say, and about one step in 150 ends an episode.
