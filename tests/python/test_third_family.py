@@ -50,7 +50,7 @@ def test_is_registered_beside_the_librarys_own(world: Path) -> None:
     assert find_family("linear-gaussian").default_batches == (1, 64)
     with pytest.raises(ValueError, match="'linear-gaussian' is registered already"):
         register_family(linear_gaussian.FAMILY)
-    with pytest.raises(ValueError, match="no random worlds; those that do: genie, vision-memory$"):
+    with pytest.raises(ValueError, match="no random worlds; those that do: .*vision-memory"):
         random_world("linear-gaussian:3", world)
 
 
