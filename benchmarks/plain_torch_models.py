@@ -82,7 +82,11 @@ class PlainVision(nn.Module):
 
 
 class PlainMemory(nn.Module):
-    """The MDN-RNN (appendix A.2): an LSTM, a mixture a latent dimension, a termination logit."""
+    """The MDN-RNN (appendix A.2): an LSTM, a mixture a latent dimension, a termination logit.
+
+    With `joint`, as other implementations of the paper have it, one mixture over whole latent vectors,
+    whose components have diagonal covariances.
+    """
 
     def __init__(
         self,
@@ -92,12 +96,14 @@ class PlainMemory(nn.Module):
         actions: int = 1,
         rewards: tuple[float, float] | None = None,
         judges_termination: bool = False,
+        joint: bool = False,
     ) -> None:
         """`rewards` and `judges_termination` add a head that reads the next z too."""
         super().__init__()
-        self.shape = (3, latents, components)
+        self.latents, self.components, self.joint = latents, components, joint
         self.lstm = nn.LSTM(latents + actions + 1, hidden, batch_first=True)
-        self.output = nn.Linear(hidden, 3 * latents * components + 1)
+        mixtures = 1 if joint else latents
+        self.output = nn.Linear(hidden, (mixtures + 2 * latents) * components + 1)
         self.judges_termination = judges_termination
         self.bins = None
         if rewards is not None:
@@ -140,6 +146,19 @@ class PlainMemory(nn.Module):
             if name != "lstm.bias_hh_l0"
         }
 
+    def log_likelihood(self, output: Tensor, z: Tensor) -> Tensor:
+        """Of z, [..., latents], under what M's output says of it; divided by the latents, [...]."""
+        gaussians = self.latents * self.components
+        sizes = [output.shape[-1] - 1 - 2 * gaussians, gaussians, gaussians, 1]
+        parts = output.split(sizes, dim=-1)[:3]
+        log_weight, mean, log_std = (part.unflatten(-1, (-1, self.components)) for part in parts)
+        distance = (z[..., None] - mean) * torch.exp(-log_std)
+        log_normal = -0.5 * distance.square() - log_std - 0.5 * math.log(2 * math.pi)
+        if self.joint:
+            log_normal = log_normal.sum(-2, keepdim=True)
+        log_likelihood = torch.logsumexp(log_weight.log_softmax(-1) + log_normal, dim=-1)
+        return log_likelihood.sum(-1) / self.latents
+
     def loss(
         self, batch: Mapping[str, Tensor], noise: Tensor, kept: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -161,12 +180,8 @@ class PlainMemory(nn.Module):
             read = hidden * 2 * kept[:, None]
             logit = read @ self.output.weight[-1] + self.output.bias[-1]
 
-        log_weight, mean, log_std = output[:, :-1, :-1].unflatten(-1, self.shape).unbind(2)
-        distance = (z[:, 1:, :, None] - mean) * torch.exp(-log_std)
-        log_normal = -0.5 * distance.square() - log_std - 0.5 * math.log(2 * math.pi)
-        log_likelihood = torch.logsumexp(log_weight.log_softmax(-1) + log_normal, dim=-1)
         has_next = restarts[:, 1:] == 0
-        nll = -log_likelihood.mean(-1)[has_next].mean()
+        nll = -self.log_likelihood(output[:, :-1], z[:, 1:])[has_next].mean()
         judged = batch["finals"] == 0
         terms = {"nll": nll}
         if self.bins is not None or self.judges_termination:

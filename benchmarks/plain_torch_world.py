@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,32 +38,51 @@ class PlainDream:
             config["sizes"][name] for name in ("latents", "hidden", "components")
         )
         self.latents, self.rows = latents, rows
-        self.inputs = torch.tensor(config["actions"]["inputs"], dtype=dtype)
+        mixtures = 1 if config.get("mixture") == "joint" else latents
+        self.inputs = self._action_inputs(config["actions"]).to(dtype)
+        width = self.inputs.shape[1]
         self.temperature: float = config["temperature"]
-        self._load(load_file(world / "model.safetensors"), components, dtype)
+        self._load(load_file(world / "model.safetensors"), components, mixtures, dtype)
 
         # z, action, restart and h lie side by side: what the LSTM reads needs no concatenation.
-        self.input = torch.zeros(rows, latents + 2 + hidden, dtype=dtype)
-        self.z = self.input[:, :latents]
-        self.action = self.input[:, latents]
-        self.restart = self.input[:, latents + 1]
-        self.h = self.input[:, latents + 2 :]
+        self.input = torch.zeros(rows, latents + width + 1 + hidden, dtype=dtype)
+        self.z, self.action, restart, self.h = self.input.split([latents, width, 1, hidden], dim=1)
+        self.restart = restart[:, 0]
         self.c = torch.zeros(rows, hidden)
         self.restart.fill_(1)
         self.gates = torch.zeros(rows, 4 * hidden, dtype=dtype)
         self.tanh = torch.zeros(rows, hidden)
-        self.output = torch.zeros(rows, 3 * latents * components + 1, dtype=dtype)
-        self.uniform = torch.zeros(rows, 1, latents)
+        sizes = [mixtures * components, latents * components, latents * components, 1]
+        self.output = torch.zeros(rows, sum(sizes), dtype=dtype)
+        self.uniform = torch.zeros(rows, 1, mixtures)
         self.normal = torch.zeros(rows, latents)
-        self.parts = self.output[:, :-1].view(rows, 3, components, latents)
+        self.sizes, self.components = sizes, components
 
-    def _load(self, weights: Mapping[str, Tensor], components: int, dtype: torch.dtype) -> None:
+    @staticmethod
+    def _action_inputs(actions: Mapping[str, Any]) -> Tensor:
+        """What M reads of each action: a number in worlds of format 1 and 2, else one-hot."""
+        if "inputs" in actions:
+            return torch.tensor(actions["inputs"])[:, None]
+        return torch.eye(len(actions["meanings"]))
+
+    def _parts(self, output: Tensor) -> list[Tensor]:
+        """Log weights, [N, components, mixtures], means and log standard deviations, [N, components,
+        latents], float32."""
+        parts = output.float().split(self.sizes, dim=1)[:3]
+        return [part.unflatten(1, (self.components, -1)) for part in parts]
+
+    def _load(
+        self, weights: Mapping[str, Tensor], components: int, mixtures: int, dtype: torch.dtype
+    ) -> None:
         m = {name.removeprefix("memory."): weights[name].float() for name in weights}
 
         def components_first(parameter: Tensor) -> Tensor:
-            shape = (3, self.latents, components, *parameter.shape[1:])
-            mixture = parameter[:-1].reshape(shape).transpose(1, 2)
-            return torch.cat([mixture.flatten(0, 2), parameter[-1:]])
+            weights, gaussians = parameter[:-1].split(
+                [mixtures * components, 2 * self.latents * components]
+            )
+            weights = weights.unflatten(0, (mixtures, components)).transpose(0, 1)
+            gaussians = gaussians.unflatten(0, (2, self.latents, components)).transpose(1, 2)
+            return torch.cat([weights.flatten(0, 1), gaussians.flatten(0, 2), parameter[-1:]])
 
         def transposed(weight: Tensor) -> Tensor:
             return weight.to(dtype).T.contiguous()
@@ -88,9 +108,10 @@ class PlainDream:
         return self._sample()
 
     def _sample(self) -> Tensor:
-        logits, means, log_stds = self.parts.float().unbind(1)
+        logits, means, log_stds = self._parts(self.output)
         reached = logits.mul_(1 / self.temperature).softmax(1).cumsum_(1)
         component = (reached[:, :-1] < self.uniform.uniform_()).sum(1, keepdim=True)
+        component = component.expand(-1, 1, self.latents)
         mean = means.gather(1, component).squeeze(1)
         std = log_stds.gather(1, component).squeeze(1).exp_()
         self.normal.normal_().mul_(math.sqrt(self.temperature))
@@ -107,16 +128,16 @@ class CompiledDream(PlainDream):
         self._compiled = torch.compile(self._formulas, dynamic=False)
 
     def _formulas(self, z: Tensor, h: Tensor, c: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
-        action = self.inputs[actions][:, None]
-        inputs = torch.cat([z, action, torch.zeros_like(action), h], 1)
+        action = self.inputs[actions]
+        inputs = torch.cat([z, action, torch.zeros_like(action[:, :1]), h], 1)
         i, f, g, o = torch.addmm(self.bias, inputs, self.weight).float().chunk(4, 1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = (torch.sigmoid(o) * torch.tanh(c)).to(h.dtype)
         output = torch.addmm(self.output_bias, h, self.output_weight).float()
-        parts = output[:, :-1].view(self.parts.shape)
-        logits, means, log_stds = parts.unbind(1)
+        logits, means, log_stds = self._parts(output)
         reached = (logits / self.temperature).softmax(1).cumsum(1)
         component = (reached[:, :-1] < torch.rand_like(self.uniform)).sum(1, keepdim=True)
+        component = component.expand(-1, 1, self.latents)
         mean = means.gather(1, component).squeeze(1)
         std = log_stds.gather(1, component).squeeze(1).exp()
         noise = torch.randn_like(mean) * math.sqrt(self.temperature)

@@ -3,6 +3,9 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <stdexcept>
+#include <string>
+
 #include "bindings/calls.h"
 #include "genie_env/models/vision_memory/memory.h"
 #include "genie_env/models/vision_memory/vision.h"
@@ -10,6 +13,16 @@
 
 namespace genie_env {
 namespace py = pybind11;
+namespace {
+
+MixtureKind MixtureNamed(const std::string& name) {
+  if (name == kIndependentMixture) return MixtureKind::kIndependent;
+  if (name == kJointMixture) return MixtureKind::kJoint;
+  throw std::invalid_argument("mixture is \"" + name + "\", expected \"" + kIndependentMixture +
+                              "\" or \"" + kJointMixture + "\"");
+}
+
+}  // namespace
 
 void InitTrainer(py::module_& m) {
   py::class_<Model, std::shared_ptr<Model>>(
@@ -50,18 +63,22 @@ void InitTrainer(py::module_& m) {
   py::class_<Memory, Model, std::shared_ptr<Memory>>(
       m, "Memory", "M of World Models: an LSTM with a mixture density output.")
       .def(
-          py::init([](int64_t latents, int64_t hidden, int64_t components, int64_t actions,
+          py::init([](int64_t latents, int64_t hidden, int64_t components,
+                      const std::string& mixture, int64_t actions,
                       const std::optional<std::pair<double, double>>& rewards,
                       bool judges_termination, uint64_t seed) {
             std::optional<RewardRange> range;
             if (rewards) range = {rewards->first, rewards->second};
-            return std::make_shared<Memory>(MemorySizes{latents, hidden, components, actions}, seed,
-                                            range, judges_termination);
+            const MemorySizes sizes{latents, hidden, components, actions, MixtureNamed(mixture)};
+            return std::make_shared<Memory>(sizes, seed, range, judges_termination);
           }),
           py::kw_only(), py::arg("latents") = 64, py::arg("hidden") = 512,
-          py::arg("components") = 5, py::arg("actions") = 1, py::arg("rewards") = py::none(),
+          py::arg("components") = 5, py::arg("mixture") = kIndependentMixture,
+          py::arg("actions") = 1, py::arg("rewards") = py::none(),
           py::arg("judges_termination") = false, py::arg("seed") = 0,
-          "actions: numbers that M reads of an action. rewards: the smallest and the largest, "
+          "mixture: \"independent\", one of `components` Gaussians a latent dimension, or "
+          "\"joint\", one over whole latent vectors. actions: numbers that M reads of an action. "
+          "rewards: the smallest and the largest, "
           "where "
           "M learns them. judges_termination: whether a termination depends on the next frame too.")
       .def(
@@ -87,6 +104,11 @@ void InitTrainer(py::module_& m) {
       .def_property_readonly("latents", [](const Memory& m) { return m.sizes().latents; })
       .def_property_readonly("hidden", [](const Memory& m) { return m.sizes().hidden; })
       .def_property_readonly("components", [](const Memory& m) { return m.sizes().components; })
+      .def_property_readonly(
+          "mixture",
+          [](const Memory& m) {
+            return m.sizes().mixture == MixtureKind::kJoint ? kJointMixture : kIndependentMixture;
+          })
       .def_property_readonly("actions", [](const Memory& m) { return m.sizes().actions; });
 
   py::class_<Trainer>(m, "Trainer",

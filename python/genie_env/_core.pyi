@@ -205,9 +205,9 @@ class Memory(Model):
     """
     M of World Models: an LSTM with a mixture density output.
     """
-    def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, actions: typing.SupportsInt = 1, rewards: tuple[typing.SupportsFloat, typing.SupportsFloat] | None = None, judges_termination: bool = False, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, *, latents: typing.SupportsInt = 64, hidden: typing.SupportsInt = 512, components: typing.SupportsInt = 5, mixture: str = 'independent', actions: typing.SupportsInt = 1, rewards: tuple[typing.SupportsFloat, typing.SupportsFloat] | None = None, judges_termination: bool = False, seed: typing.SupportsInt = 0) -> None:
         """
-        actions: numbers that M reads of an action. rewards: the smallest and the largest, where M learns them. judges_termination: whether a termination depends on the next frame too.
+        mixture: "independent", one of `components` Gaussians a latent dimension, or "joint", one over whole latent vectors. actions: numbers that M reads of an action. rewards: the smallest and the largest, where M learns them. judges_termination: whether a termination depends on the next frame too.
         """
     def judge_windows(self, batch: collections.abc.Mapping[str, torch.Tensor], noise_step: typing.SupportsInt) -> dict[str, torch.Tensor]:
         """
@@ -224,6 +224,9 @@ class Memory(Model):
         ...
     @property
     def latents(self) -> int:
+        ...
+    @property
+    def mixture(self) -> str:
         ...
 class Trainer:
     """

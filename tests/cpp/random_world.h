@@ -78,8 +78,8 @@ inline std::string RandomConfig(const MemorySizes& sizes, const RandomKind& kind
  "sizes": {"latents": )" +
          std::to_string(sizes.latents) + R"(, "hidden": )" + std::to_string(sizes.hidden) +
          R"(, "components": )" + std::to_string(sizes.components) + R"(},
- "actions": )" +
-         kind.actions +
+ )" + (sizes.mixture == MixtureKind::kJoint ? R"("mixture": "joint", )" : "") +
+         R"("actions": )" + kind.actions +
          R"(,
  "frame": {"height": 64, "width": 64}, "frame_skip": 1, "max_episode_steps": 100,
  )" + reward +

@@ -25,6 +25,11 @@ INSTANTIATE_TEST_SUITE_P(DTypes, VecEnvConforms, testing::Values("float32", "bfl
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(VecEnvConforms, InWorldsOfVisionAndMemory) { Check(WriteRandomWorld(directory_.path())); }
+TEST_P(VecEnvConforms, InWorldsOfAJointMixture) {
+  Check(WriteRandomWorld(
+      directory_.path(),
+      {.latents = 11, .hidden = 37, .components = 3, .mixture = MixtureKind::kJoint}));
+}
 TEST_P(VecEnvConforms, InWorldsWithActionsInABoxAndLearnedRewards) {
   Check(WriteRandomWorld(directory_.path(),
                          {.latents = 11, .hidden = 37, .components = 3, .actions = 2}, 0,

@@ -34,8 +34,8 @@ namespace {
 /// Random worlds, written once for all tests; sizes that fill panels of 16, and some that do not.
 const std::filesystem::path& WorldOf(const MemorySizes& sizes) {
   static const TemporaryDirectory directory;
-  static std::map<std::array<int64_t, 3>, std::filesystem::path> written;
-  const std::array key{sizes.latents, sizes.hidden, sizes.components};
+  static std::map<std::array<int64_t, 4>, std::filesystem::path> written;
+  const std::array key{sizes.latents, sizes.hidden, sizes.components, sizes.mixtures()};
   if (!written.contains(key)) {
     written[key] = WriteRandomWorld(directory.path() / std::to_string(written.size()), sizes, 3);
   }
@@ -44,12 +44,19 @@ const std::filesystem::path& WorldOf(const MemorySizes& sizes) {
 
 constexpr MemorySizes kWhole{32, 64, 5}, kRagged{11, 37, 3}, kBoxed{11, 37, 3, 2};
 
+constexpr MemorySizes Joint(MemorySizes sizes) {
+  sizes.mixture = MixtureKind::kJoint;
+  return sizes;
+}
+constexpr MemorySizes kJointWhole = Joint(kWhole), kJointRagged = Joint(kRagged);
+
 bool HasCuda() { return at::globalContext().hasCUDA(); }
 
 TEST(VisionMemoryWorld, ConformsInFloat32) {
   // V's convolutions differ in their last bits between batch sizes; M's step does not.
   CheckWorld(*World::Load(WorldOf(kWhole), {.dtype = "float32"}), 1e-4);
   CheckWorld(*World::Load(WorldOf(kRagged), {.dtype = "float32"}), 1e-4);
+  CheckWorld(*World::Load(WorldOf(kJointRagged), {.dtype = "float32"}), 1e-4);
 }
 
 TEST(VisionMemoryWorld, ConformsWithinTheCallersInferenceMode) {
@@ -62,6 +69,7 @@ TEST(VisionMemoryWorld, ConformsInBfloat16ToTheBit) {
   if (!CanPackBf16()) GTEST_SKIP() << "this processor has no AVX-512";
   CheckWorld(*World::Load(WorldOf(kWhole), {.dtype = "bfloat16"}));
   CheckWorld(*World::Load(WorldOf(kRagged), {.dtype = "bfloat16"}));
+  CheckWorld(*World::Load(WorldOf(kJointRagged), {.dtype = "bfloat16"}));
 }
 
 TEST(VisionMemoryWorld, ConformsWithActionsInABoxAndLearnedRewards) {
@@ -116,6 +124,7 @@ TEST(VisionMemoryWorld, RoundingOfAnActionIsNoError) {
 TEST(VisionMemoryWorld, ConformsOnTheGpu) {
   if (!HasCuda()) GTEST_SKIP() << "no GPU";
   CheckWorld(*World::Load(WorldOf(kWhole), {.device = "cuda"}), 1e-3);
+  CheckWorld(*World::Load(WorldOf(kJointWhole), {.device = "cuda"}), 1e-3);
   const auto gpu = World::Load(WorldOf(kWhole), {.device = "cuda"});
   const auto cpu = World::Load(WorldOf(kWhole), {.dtype = "float32"});
   const RowCounters rng{{1, 0, 0}, {2, 0, 0}, {3, 0, 0}};
@@ -169,6 +178,7 @@ struct Scene {
       return all.at(std::string("memory.") + name).to(at::kFloat);
     };
     weights = {.latents = sizes.latents,
+               .mixture = sizes.mixture,
                .weight_ih = weight("weight_ih"),
                .weight_hh = weight("weight_hh"),
                .bias = weight("bias"),
@@ -198,7 +208,7 @@ struct Scene {
     }
     if (judges) actions = normal(6, sizes.actions).tanh();
     next = normal(3, sizes.latents);
-    draws = {.uniform = at::sigmoid(normal(4, sizes.latents)),
+    draws = {.uniform = at::sigmoid(normal(4, sizes.mixtures())),
              .normal = normal(5, sizes.latents),
              .temperature = at::full({rows}, 0.7f)};
   }
@@ -248,7 +258,8 @@ void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarTy
 
 TEST(FrozenMemory, PackedIsPlainInFloat32) {
   for (const MemorySizes& sizes :
-       {kWhole, kRagged, MemorySizes{1, 1, 1}, MemorySizes{64, 512, 5}}) {
+       {kWhole, kRagged, MemorySizes{1, 1, 1}, MemorySizes{64, 512, 5}, kJointWhole, kJointRagged,
+        Joint({1, 1, 1}), Joint({64, 512, 5}), Joint({33, 17, kMaxComponents})}) {
     for (const int64_t rows : {1, 3, 64, 77, 200}) {
       ComparePackedWithPlain(sizes, rows, at::kFloat, 2e-4, 1e-3);
     }
@@ -261,6 +272,10 @@ TEST(FrozenMemory, PackedIsNearPlainInBfloat16) {
     for (const int64_t rows : {1, 77}) {
       ComparePackedWithPlain(sizes, rows, at::kBFloat16, 0.1, 0.02);
     }
+  }
+  // A row that draws another component by a rounding is another one in all dimensions.
+  for (const MemorySizes& sizes : {kJointWhole, kJointRagged, Joint({64, 512, 5})}) {
+    ComparePackedWithPlain(sizes, 77, at::kBFloat16, 0.1, 0.05);
   }
 }
 
@@ -304,11 +319,12 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
     CheckBitsOfRows(Scene({64, 512, 5}, 131), dtype);
     CheckBitsOfRows(Scene({64, 512, 5, 3}, 131, /*judges=*/true), dtype);
+    CheckBitsOfRows(Scene(Joint({64, 512, 5}), 131), dtype);
   }
 }
 
 TEST(FrozenMemory, WritesWhatIsObservedWhereItIsWanted) {
-  for (const MemorySizes& sizes : {kWhole, kRagged}) {
+  for (const MemorySizes& sizes : {kWhole, kRagged, kJointRagged}) {
     const Scene scene(sizes, 77);
     for (const auto& memory : {MakeMemoryCpu(scene.weights, at::kFloat),
                                MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat)}) {
@@ -350,8 +366,12 @@ TEST(FrozenMemory, NoComponentWithoutWeightIsDrawn) {
         .output_bias = at::cat({at::tensor(logits), at::arange(components, at::kFloat),
                                 at::full({components}, -20.0f), at::zeros({1})}),
         .action_inputs = at::zeros({1, 1})};
+    // With one dimension, a joint mixture has the same parameters.
+    MemoryWeights joint = weights;
+    joint.mixture = MixtureKind::kJoint;
     for (const auto& memory :
-         {MakeMemoryCpu(weights, at::kFloat), MakeMemoryTorch(weights, at::kCPU, at::kFloat)}) {
+         {MakeMemoryCpu(weights, at::kFloat), MakeMemoryTorch(weights, at::kCPU, at::kFloat),
+          MakeMemoryCpu(joint, at::kFloat), MakeMemoryTorch(joint, at::kCPU, at::kFloat)}) {
       const MemoryState state{.z = at::zeros({rows, 1}),
                               .h = at::zeros({rows, 1}),
                               .c = at::zeros({rows, 1}),
@@ -649,6 +669,10 @@ TEST_F(Damaged, ConfigIsRefusedByField) {
       R"(: "sizes.hidden" is 18446744073709551615, expected an integer from 1 to 65536)");
   ExpectConfigRefused(R"("components": 3)", R"("components": "3")",
                       R"(: "sizes.components" is "3", expected an integer from 1 to 32)");
+  ExpectConfigRefused(R"("actions")", R"("mixture": "both", "actions")",
+                      R"(: "mixture" is "both", expected "independent" or "joint")");
+  ExpectConfigRefused(R"("actions")", R"("mixture": null, "actions")",
+                      R"(: "mixture" is null, expected "independent" or "joint")");
   ExpectConfigRefused(R"(["left", "stay", "right"])", "[]",
                       R"(: "actions.meanings" is [], expected a list of 1 to 1024 texts)");
   ExpectConfigRefused(
@@ -704,6 +728,10 @@ TEST_F(Damaged, ActionsAndRewardsAreRefusedByField) {
 
 TEST_F(Damaged, WeightsAreRefusedByTensor) {
   const TensorMap good = RandomWeights(kSizes, 0);
+  WriteBytes(path_ / "config.json", RandomConfig(Joint(kSizes)));
+  ExpectWeightsRefused(
+      good, R"(: tensor "memory.output.bias" has shape [145], expected [100])");  // (1 + 32) 3 + 1
+  WriteBytes(path_ / "config.json", RandomConfig(kSizes));
   TensorMap bad = good;
   bad.erase("memory.bias");
   ExpectWeightsRefused(bad, R"( has no tensor "memory.bias")");

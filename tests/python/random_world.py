@@ -13,7 +13,7 @@ STARTS = 7
 
 
 def random_weights(
-    latents: int = 16, hidden: int = 32, components: int = 3, seed: int = 0
+    latents: int = 16, hidden: int = 32, components: int = 3, seed: int = 0, joint: bool = False
 ) -> dict[str, NDArray[np.float16]]:
     """V and M under their names in model.safetensors, of such sizes that M has something to say;
     about one step in fifty ends an episode."""
@@ -39,7 +39,8 @@ def random_weights(
     ):
         layer(f"deconv{i}", (inputs, outputs, side, side), outputs, inputs * side * side // 4)
 
-    output = 3 * latents * components + 1
+    mixtures = 1 if joint else latents
+    output = (mixtures + 2 * latents) * components + 1
     weights["memory.weight_ih"] = weight(4 * hidden, latents + 2, inputs=hidden, gain=3)
     weights["memory.weight_hh"] = weight(4 * hidden, hidden, inputs=hidden, gain=3)
     weights["memory.bias"] = weight(4 * hidden, inputs=hidden, gain=3)
@@ -67,13 +68,18 @@ def random_config(latents: int = 16, hidden: int = 32, components: int = 3) -> d
 
 
 def write_random_world(
-    directory: Path, latents: int = 16, hidden: int = 32, components: int = 3, seed: int = 0
+    directory: Path,
+    latents: int = 16,
+    hidden: int = 32,
+    components: int = 3,
+    seed: int = 0,
+    joint: bool = False,
 ) -> Path:
-    """Writes a world into `directory`; returns it."""
+    """Writes a world into `directory`; returns it. `joint`: of M's mixture."""
     directory.mkdir(parents=True, exist_ok=True)
-    config = random_config(latents, hidden, components)
+    config = random_config(latents, hidden, components) | ({"mixture": "joint"} if joint else {})
     (directory / "config.json").write_text(json.dumps(config))
-    weights = random_weights(latents, hidden, components, seed)
+    weights = random_weights(latents, hidden, components, seed, joint)
     save_file(weights, directory / "model.safetensors")
     generator = np.random.default_rng(seed + 1)
     starts = {

@@ -64,10 +64,13 @@ def test_auto_names_the_type_it_stands_for(tmp_path: Path) -> None:
     assert {r["dtype"] for r in json.loads(file.read_text())["results"]} <= {"float32", "bfloat16"}
 
 
-def test_products_are_those_of_the_networks() -> None:
+@pytest.mark.parametrize("joint", [False, True])
+def test_products_are_those_of_the_networks(joint: bool) -> None:
     """Counted again from the layers of the plain PyTorch networks."""
     config = random_config(latents=64, hidden=512, components=5)
-    memory = PlainMemory()
+    if joint:
+        config["mixture"] = "joint"
+    memory = PlainMemory(joint=joint)
     weights = [memory.lstm.weight_ih_l0, memory.lstm.weight_hh_l0, memory.output.weight]
     costs = costs_of(config)
     flops = sum(p.flops for p in costs.step)
@@ -87,13 +90,19 @@ def test_products_are_those_of_the_networks() -> None:
     assert [p.flops for p in costs.decoding] == [2 * latents * pixels, *counted[2:]]
 
 
-def test_a_genie_world_of_random_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "genie:T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2",
+        "vision-memory:latents=8,hidden=16,components=2,mixture=joint",
+    ],
+)
+def test_a_world_of_random_weights(sizes: str, tmp_path: Path) -> None:
     file = tmp_path / "b.json"
-    sizes = "T=3,S=12,d=32,blocks=2,heads=2,codes=20,K=2"
     options = ["--batch", "1", "3", "--seconds", "0.05", "--dtype", "float32", "--json", str(file)]
-    assert run("--random", f"genie:{sizes}", *options) == 0
+    assert run("--random", sizes, *options) == 0
     report = json.loads(file.read_text())
-    assert report["world"]["name"] == "random-genie"
+    assert report["world"]["name"] == f"random-{sizes.partition(':')[0]}"
     assert [(r["batch"], r["tier"]) for r in report["results"]] == [
         (b, t) for b in (1, 3) for t in ("features", "pixels", "numpy")
     ]
@@ -228,7 +237,11 @@ def test_wrong_arguments(
         (["--random", "dice:6"], "unknown world family 'dice': give one of genie, vision-memory"),
         (
             ["--random", "vision-memory:64"],
-            "the family vision-memory makes no random worlds; those that do: genie",
+            "--random is 'vision-memory:64': '64' in it is not understood; expected each of latents,",
+        ),
+        (
+            ["--random", "vision-memory:latents=8,hidden=8,components=2,mixture=both"],
+            'mixture is "both", expected "independent" or "joint"',
         ),
     ],
 )

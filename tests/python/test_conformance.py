@@ -22,6 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import vector
 from numpy.typing import NDArray
 from packaging.version import Version
+from random_world import write_random_world
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from genie_env import DreamEnv, DreamVectorEnv, _core
@@ -39,9 +40,12 @@ GENIE = GenieSizes(T=3, S=36, d=32, blocks=1, heads=2, codes=32, K=2, judges=1)
 
 @pytest.fixture(scope="module", params=["doom", "genie"])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped world of Doom, and a small one of the other family, with learned rewards."""
+    """The shipped world of Doom, a small one whose mixture is joint, and a small one of the other
+    family, with learned rewards."""
     if request.param == "doom":
         return find_world("doom-take-cover")
+    if request.param == "joint":
+        return write_random_world(tmp_path_factory.mktemp("joint") / "world", joint=True)
     return random_genie_world(tmp_path_factory.mktemp("genie") / "world", GENIE)
 
 
@@ -50,6 +54,11 @@ def world(directory: Path) -> _core.World:
     return _core.World.load(directory, dtype="float32")
 
 
+with_joint = pytest.mark.parametrize("directory", ["doom", "joint", "genie"], indirect=True)
+"""What wrappers do does not depend on M's mixture, so that the checkers alone see a joint one."""
+
+
+@with_joint
 @pytest.mark.parametrize("observation", ["first", "pixels"])
 def test_check_env_of_gymnasium(directory: Path, observation: str) -> None:
     with warnings.catch_warnings():
@@ -65,6 +74,7 @@ def test_check_env_of_gymnasium(directory: Path, observation: str) -> None:
         check_env(env.unwrapped)
 
 
+@with_joint
 @pytest.mark.parametrize("observation", ["first", "pixels"])
 def test_check_env_of_stable_baselines3(directory: Path, observation: str) -> None:
     kind = None if observation == "first" else observation

@@ -22,6 +22,7 @@ import genie_env
 from genie_env import _core
 from genie_env.agents.controller import LinearController
 from genie_env.agents.real_play import agent_player
+from genie_env.cli.bench import random_world
 from genie_env.envs.actions import DiscreteActions
 from genie_env.families import find_family, register_family
 from genie_env.sb3 import DreamVecEnv
@@ -49,6 +50,8 @@ def test_is_registered_beside_the_librarys_own(world: Path) -> None:
     assert find_family("linear-gaussian").default_batches == (1, 64)
     with pytest.raises(ValueError, match="'linear-gaussian' is registered already"):
         register_family(linear_gaussian.FAMILY)
+    with pytest.raises(ValueError, match="no random worlds; those that do: .*vision-memory"):
+        random_world("linear-gaussian:3", world)
 
 
 def test_dreams_follow_its_equation(world: Path) -> None:

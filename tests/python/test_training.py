@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import genie_env
 from genie_env._core import EpisodeStore, EpisodeWriter, Memory, Trainer, Vision
+from genie_env.cli.app import APP
 from genie_env.data import progress
 from genie_env.data.datasets import (
     FrameData,
@@ -417,6 +418,7 @@ def test_training_learns_and_freezes(runs: Path) -> None:
     assert load_vision(runs / "vision").latents == 4
     config = freeze_runs(runs, temperature=1.25)
     assert config["sizes"] == {"latents": 4, "hidden": 16, "components": 2}
+    assert config["mixture"] == "independent"
     assert (config["name"], config["temperature"]) == ("world", 1.25)
     assert config["training"]["data"] == {"vision": [META], "memory": [META]}
     assert config["training"]["vision"]["step"] == 3
@@ -424,6 +426,41 @@ def test_training_learns_and_freezes(runs: Path) -> None:
     assert set(measured) == {"loss", "nll", "termination", "death_recall", "false_alarms"}
     assert set(config["training"]["termination_calibration"]) == {"scale", "shift"}
     assert load_file(runs / "world" / "starts.safetensors")["mu"].shape == (EPISODES - 2, 4)
+
+
+def test_a_world_of_a_joint_mixture(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    memory = runs / "joint"
+
+    def genie_env_says(*arguments: object) -> object:
+        with pytest.raises(SystemExit) as end:
+            APP.main([*map(str, arguments)], prog_name="genie-env")
+        return end.value.code
+
+    sizes = ("--steps", 3, "--batch", 2, "--window", 8, "--hidden", 16, "--components", 2)
+    both = ("--data", runs / "data", "--vision", runs / "vision", "--out", memory, *sizes)
+    assert genie_env_says("train", "memory", *both, "--mixture", "both") == 2
+    refusal = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "'--mixture'" in refusal and "'both' is not one of 'independent', 'joint'" in refusal
+    assert genie_env_says("train", "memory", *both, "--mixture", "joint") == 0
+    assert json.loads((memory / "settings.json").read_text())["mixture"] == "joint"
+    world = runs / "world"
+    names = ("--vision", runs / "vision", "--memory", memory, "--out", world)
+    assert genie_env_says("freeze", "vision-memory", *names) == 0
+    assert json.loads((world / "config.json").read_text())["mixture"] == "joint"
+    assert load_file(world / "model.safetensors")["memory.output.bias"].shape == (2 * 9 + 1,)
+
+    env = genie_env.make_vec(world, num_envs=3, seed=0)
+    env.reset()
+    env.step(np.zeros(3, np.int64))
+    before = env.snapshot()
+    first = env.step(np.ones(3, np.int64))
+    env.restore(before)
+    again = env.step(np.ones(3, np.int64))
+    assert np.isfinite(first[0]).all() and np.array_equal(first[0], again[0])
+
+    change_json(memory / "settings.json", mixture="both")
+    with pytest.raises(ValueError, match='mixture is "both", expected "independent" or "joint"'):
+        freeze_vision_memory(runs / "vision", memory, world)
 
 
 def test_a_frozen_world_knows_how_far_it_is_from_what_it_was_trained_on(runs: Path) -> None:
@@ -679,7 +716,10 @@ def test_a_run_that_an_older_version_began_goes_on(trained: Path) -> None:
         *("network", "data", "frames", "vision", "steps", "batch", "window", "learning_rate"),
         *("hidden", "components", "seed", "dtype", "start", "recordings"),
         *("actions", "rewards", "judges_termination"),  # which older versions did not learn
+        "mixture",  # older versions had one kind alone
     }
+    del written["mixture"]
+    assert with_todays_names(written)["mixture"] == "independent"
     written = json.loads((trained / "vision" / "settings.json").read_text())
     assert set(written) == {
         *("network", "data", "frames", "steps", "batch", "learning_rate", "latents", "beta"),

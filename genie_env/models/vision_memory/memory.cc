@@ -64,18 +64,17 @@ at::Tensor Memory::Mixture(const at::Tensor& hidden) const {
   // The parameters have a dimension's components side by side. Computing is faster with the latents
   // innermost, and permuting the rows of the weights costs almost nothing.
   const int64_t latents = sizes_.latents, components = sizes_.components;
-  const int64_t mixture_size = sizes_.output() - 1;
-  const at::Tensor weight = output_->weight.narrow(0, 0, mixture_size)
-                                .view({3, latents, components, sizes_.hidden})
-                                .transpose(1, 2)
-                                .reshape({mixture_size, sizes_.hidden});
-  const at::Tensor bias = output_->bias.narrow(0, 0, mixture_size)
-                              .view({3, latents, components})
-                              .transpose(1, 2)
-                              .reshape({mixture_size});
-  std::vector<int64_t> shape(hidden.sizes().begin(), hidden.sizes().end() - 1);
-  shape.insert(shape.end(), {3, components, latents});
-  return at::linear(hidden, weight, bias).view(shape);
+  const int64_t mixtures = sizes_.mixtures();
+  const auto components_first = [&](const at::Tensor& parameter) {
+    const auto part = [&](int64_t first, int64_t parts, int64_t dimensions) {
+      return parameter.narrow(0, first, parts * dimensions * components)
+          .unflatten(0, {parts, dimensions, components})
+          .transpose(1, 2)
+          .flatten(0, 2);
+    };
+    return at::cat({part(0, 1, mixtures), part(mixtures * components, 2, latents)});
+  };
+  return at::linear(hidden, components_first(output_->weight), components_first(output_->bias));
 }
 
 at::Tensor Memory::TerminationLogit(const at::Tensor& hidden) const {
@@ -163,9 +162,9 @@ Loss Memory::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
 
   const at::Tensor weight = reading.followed / reading.followed.sum().clamp_min(1);
   const at::Tensor before_last = weight.narrow(1, 0, followed).flatten();
-  const at::Tensor nll =
-      MixtureNegativeLogLikelihood(Mixture(reading.hidden).narrow(1, 0, followed).flatten(0, 1),
-                                   z.narrow(1, 1, followed).flatten(0, 1), before_last);
+  const at::Tensor nll = MixtureNegativeLogLikelihood(
+      Mixture(reading.hidden).narrow(1, 0, followed).flatten(0, 1), sizes_.components,
+      z.narrow(1, 1, followed).flatten(0, 1), before_last);
 
   const Judgement judgement = JudgeRead(reading);
   Loss loss{.total = nll, .terms = {{"nll", nll.detach()}}};

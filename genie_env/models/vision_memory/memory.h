@@ -9,8 +9,8 @@
 namespace genie_env {
 
 /// M of World Models (Ha & Schmidhuber 2018, appendix A.2): an LSTM with a mixture density output
-/// (Bishop 1994) and a termination logit. The LSTM has one bias, as in the paper; its gates are in
-/// torch's order (input, forget, cell, output).
+/// (Bishop 1994; sizes().mixture says of which kind) and a termination logit. The LSTM has one
+/// bias, as in the paper; its gates are in torch's order (input, forget, cell, output).
 class Memory : public Model {
  public:
   /// Sizes: from 1 to the limits of core/limits.h. rewards: their range, where M learns them.
@@ -34,7 +34,7 @@ class Memory : public Model {
   ///                               float32 [N, T]: 1 at an episode's first frame, where the action
   ///                               ended the episode, and at a final frame
   /// The sum of
-  ///   "nll", the negative log likelihood of the next z, per latent dimension, averaged over frames
+  ///   "nll", the negative log likelihood of the next z, divided by latents, averaged over frames
   ///     whose next one is of the same episode;
   ///   "termination", the cross-entropy of the termination, deaths weighted, averaged over frames
   ///     with an action, and, where the next frame is needed to judge, with a next one;
@@ -63,8 +63,7 @@ class Memory : public Model {
     at::Tensor read;             ///< [N, 1, hidden]: what the termination logit multiplies them by
     at::Tensor acted, followed;  ///< float32 [N, T]: 1 with an action, with a next frame
   };
-  /// hidden: [..., hidden]. [..., 3, components, latents]: unnormalised log weights, means, log
-  /// standard deviations.
+  /// hidden: [..., hidden]. What MixtureNegativeLogLikelihood takes, [..., sizes().output() - 1].
   at::Tensor Mixture(const at::Tensor& hidden) const;
   at::Tensor TerminationLogit(const at::Tensor& hidden) const;
   Reading Read(const TensorMap& batch, TrainingNoise& noise, bool drop) const;

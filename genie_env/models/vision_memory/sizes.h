@@ -33,18 +33,37 @@ struct VisionSide {
   int64_t encoded;  ///< of the fourth convolution's output
 };
 
+/// How M's mixture of Gaussians (Bishop 1994, "Mixture density networks") is a density of the next
+/// z.
+enum class MixtureKind : uint8_t {
+  /// Every latent dimension has a mixture of its own, as Ha & Schmidhuber (2018, appendix A.2) have
+  /// it: p(z) = prod_i sum_k w_ik N(z_i; mean_ik, std_ik).
+  kIndependent,
+  /// One mixture over whole vectors: p(z) = sum_k w_k prod_i N(z_i; mean_ik, std_ik). A draw takes
+  /// all its numbers from one component, so dimensions can depend on each other.
+  kJoint,
+};
+
+/// Their names in settings and in a world's config.json.
+inline constexpr const char *kIndependentMixture = "independent", *kJointMixture = "joint";
+
 struct MemorySizes {
   int64_t latents = 64;
   int64_t hidden = 512;
-  int64_t components = 5;  ///< of the mixture, for each latent dimension
+  int64_t components = 5;  ///< of every mixture
   int64_t actions = 1;     ///< numbers that M reads of an action, each in [-1, 1]
+  MixtureKind mixture = MixtureKind::kIndependent;
 
   /// Numbers that M reads at every step: z, the action, the restart flag.
   int64_t input() const { return latents + actions + 1; }
 
-  /// Numbers that M outputs after every step: log weights, means and log standard deviations as
-  /// [3][latents][components], then the termination logit.
-  int64_t output() const { return 3 * latents * components + 1; }
+  /// Mixtures that z is divided among: each has latents / mixtures() dimensions.
+  int64_t mixtures() const { return mixture == MixtureKind::kJoint ? 1 : latents; }
+
+  /// Numbers that M outputs after every step: log weights [mixtures][components], means
+  /// [latents][components], log standard deviations [latents][components], and the termination
+  /// logit.
+  int64_t output() const { return (mixtures() + 2 * latents) * components + 1; }
 };
 
 }  // namespace genie_env

@@ -23,6 +23,13 @@ int64_t VisionSideOf(const JsonFields& frame, const char* name) {
   return side;
 }
 
+MixtureKind ParseMixture(const JsonFields& fields) {
+  constexpr const char* kName = "mixture";
+  if (!fields.Has(kName)) return MixtureKind::kIndependent;
+  return fields.Choice(kName, kIndependentMixture, kJointMixture) ? MixtureKind::kIndependent
+                                                                  : MixtureKind::kJoint;
+}
+
 }  // namespace
 
 VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::string& file) {
@@ -38,6 +45,7 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
                             .width = VisionSideOf(frame, "width"),
                             .hidden = sizes.Integer("hidden", 1, kMaxHidden),
                             .components = sizes.Integer("components", 1, kMaxComponents),
+                            .mixture = ParseMixture(fields),
                             .actions = {},
                             .action_inputs = {},
                             .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),

@@ -5,16 +5,18 @@
 #include <vector>
 
 #include "genie_env/core/spec.h"
+#include "genie_env/models/vision_memory/sizes.h"
 #include "genie_env/worlds/outcome_config.h"
 
 namespace genie_env {
 
 /// What config.json says of a world of the vision-memory family, beside its name.
 struct VisionMemoryConfig {
-  int64_t latents = 0;            ///< "sizes"
-  int64_t height = 0, width = 0;  ///< "frame"
-  int64_t hidden = 0;             ///< "sizes"
-  int64_t components = 0;         ///< "sizes"
+  int64_t latents = 0;                              ///< "sizes"
+  int64_t height = 0, width = 0;                    ///< "frame"
+  int64_t hidden = 0;                               ///< "sizes"
+  int64_t components = 0;                           ///< "sizes"
+  MixtureKind mixture = MixtureKind::kIndependent;  ///< "mixture"; without it, independent
   ActionSpec actions;
   /// What M reads of each numbered action, in [-1, 1], in formats 1 and 2; empty: one-hot.
   std::vector<float> action_inputs;

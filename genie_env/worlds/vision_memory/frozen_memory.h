@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "genie_env/models/vision_memory/sizes.h"
 #include "genie_env/worlds/outcome_weights.h"
 
 namespace genie_env {
@@ -12,18 +13,26 @@ namespace genie_env {
 /// The parameters of M (models/vision_memory/memory.h). All are float32 on the CPU.
 struct MemoryWeights {
   int64_t latents = 0;
+  MixtureKind mixture = MixtureKind::kIndependent;
   at::Tensor weight_ih;      ///< [4 hidden, latents + A + 1]
   at::Tensor weight_hh;      ///< [4 hidden, hidden]
   at::Tensor bias;           ///< [4 hidden]
-  at::Tensor output_weight;  ///< [3 latents components + 1, hidden]
-  at::Tensor output_bias;    ///< [3 latents components + 1]
+  at::Tensor output_weight;  ///< [sizes().output(), hidden]
+  at::Tensor output_bias;    ///< [sizes().output()]
   at::Tensor
       action_inputs;  ///< [actions, A]: what M reads of each; undefined: actions are in a box
   std::optional<OutcomeWeights> outcome = std::nullopt;  ///< of (h, the next z)
 
-  int64_t hidden() const { return weight_hh.size(1); }
-  int64_t components() const { return (output_bias.size(0) - 1) / (3 * latents); }
-  int64_t action_width() const { return weight_ih.size(1) - latents - 1; }  ///< A
+  /// As the tensors' shapes say; `actions` is A.
+  MemorySizes sizes() const {
+    MemorySizes found{.latents = latents,
+                      .hidden = weight_hh.size(1),
+                      .components = 1,
+                      .actions = weight_ih.size(1) - latents - 1,
+                      .mixture = mixture};
+    found.components = (output_bias.size(0) - 1) / (found.output() - 1);
+    return found;
+  }
 };
 
 /// The state that M reads and advances: float32, on M's device. Handles to the tensors of a
@@ -37,7 +46,7 @@ struct MemoryState {
 
 /// Random numbers and temperatures of the next z; float32, on M's device.
 struct MixtureDraws {
-  at::Tensor uniform;      ///< [N, latents]: chooses the component by the inverse distribution
+  at::Tensor uniform;      ///< [N, mixtures]: chooses the component by the inverse distribution
                            ///< function
   at::Tensor normal;       ///< [N, latents]: the noise within the component
   at::Tensor temperature;  ///< [N]

@@ -16,16 +16,17 @@
 #include "genie_env/tensor/scratch_pool.h"
 #include "genie_env/worlds/vision_memory/frozen_memory.h"
 #include "genie_env/worlds/vision_memory/memory_kernels.h"
+#include "genie_env/worlds/vision_memory/mixture_cpu.h"
 #include "genie_env/worlds/vision_memory/outcome_cpu.h"
+#include "genie_env/worlds/vision_memory/panel_tasks.h"
 
-// A step has three parts. Each consists of tasks of (one panel of packed weights) x (one block of
-// rows), the panel outermost, so that a core keeps a panel's weights in its cache:
+// A step has three parts. Each consists of tasks (panel_tasks.h):
 //
 //   1. Convert [z, h] of every row to the type of the products' input.
 //   2. For a panel of 16 hidden units: multiply with [K, 4 gates x 16], then compute the LSTM's
 //   cell.
-//   3. For a panel of 16 latent dimensions: multiply with [hidden, 3 x 16] for every component,
-//   then sample and score.
+//   3. For a panel of 16 latent dimensions: multiply with the weights of every component, then
+//   sample and score (MixtureCpu).
 //
 // Where M has a head, it judges what came out, in OutcomeCpu.
 //
@@ -35,43 +36,14 @@
 namespace genie_env {
 namespace {
 
-constexpr int64_t kRowsOfBlock = 64;
 constexpr int64_t kGateColumns = 4 * kPanel;
-constexpr int64_t kMixtureColumns = 3 * kPanel;
-constexpr int64_t kTasksOfThread = 4;  // fewer are not worth waking another thread
-
-int64_t Panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
-
-int64_t Blocks(int64_t rows) { return (rows + kRowsOfBlock - 1) / kRowsOfBlock; }
-
-// Rows of a buffer for the products of `rows` rows.
-int64_t PaddedRows(int64_t rows) {
-  const int64_t last = (Blocks(rows) - 1) * kRowsOfBlock;
-  return rows == 0 ? 0 : last + ProductRows(rows - last);
-}
-
-// Calls task(panel, first row, rows, products) for all tasks. products: a buffer for one block, of
-// the calling thread.
-template <typename Task>
-void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t columns, const Task& task) {
-  const int64_t blocks = Blocks(rows);
-  at::parallel_for(0, panels * blocks, kTasksOfThread, [&](int64_t begin, int64_t end) {
-    const TileScope tiles{bf16};
-    const at::Tensor products = at::empty({kRowsOfBlock, columns}, at::kFloat);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i % blocks * kRowsOfBlock;
-      task(i / blocks, first, std::min(kRowsOfBlock, rows - first),
-           products.mutable_data_ptr<float>());
-    }
-  });
-}
 
 // The buffers of one step.
 struct Scratch {
   at::Tensor input;         // [rows, inner]: [z, action of a box, h] in the products' type
   at::Tensor output_input;  // [rows, output inner]: the new h in the products' type
   at::Tensor context;       // int32 [rows]: the row of the gates' bias table
-  at::Tensor surprise;      // float32 [rows, latent panels]
+  MixtureScratch mixture;
 };
 
 template <typename Element>  // float or at::BFloat16
@@ -79,14 +51,14 @@ class MemoryCpu final : public FrozenMemory {
  public:
   explicit MemoryCpu(const MemoryWeights& weights)
       : latents_(weights.latents),
-        hidden_(weights.hidden()),
-        components_(weights.components()),
-        box_(weights.action_inputs.defined() ? 0 : weights.action_width()),
+        hidden_(weights.sizes().hidden),
+        box_(weights.action_inputs.defined() ? 0 : weights.sizes().actions),
         contexts_(box_ > 0 ? 2 : 2 * weights.action_inputs.size(0)),
         inner_((latents_ + box_ + hidden_ + 1) / 2 * 2),
         output_inner_((hidden_ + 1) / 2 * 2),
-        kernels_(SupportedMemoryKernels().back()) {
-    const int64_t hidden_panels = Panels(hidden_), latent_panels = Panels(latents_);
+        kernels_(SupportedMemoryKernels().back()),
+        mixture_(MakeMixtureCpu<Element>(weights)) {
+    const int64_t hidden_panels = Panels(hidden_);
     const auto by_panels = [&](const at::Tensor& gates) {  // [4 hidden, S] -> [panels, 4 x 16, S]
       return PadTo(gates.unflatten(0, {4, hidden_}), 1, hidden_panels * kPanel)
           .unflatten(1, {hidden_panels, kPanel})
@@ -107,20 +79,6 @@ class MemoryCpu final : public FrozenMemory {
       biases.push_back(bias + columns[columns.size(0) - 1] * (context % 2));
     }
     gate_bias_ = by_panels(at::stack(biases, 1)).transpose(1, 2).contiguous();
-
-    const int64_t mixture_size = 3 * latents_ * components_;
-    const auto by_components = [&](const at::Tensor& mixture) {  // -> [panels, components, 48, S]
-      return PadTo(mixture.narrow(0, 0, mixture_size).unflatten(0, {3, latents_, components_}), 1,
-                   latent_panels * kPanel)
-          .unflatten(1, {latent_panels, kPanel})
-          .permute({1, 3, 0, 2, 4})
-          .flatten(2, 3);
-    };
-    const at::Tensor output_weight = PadTo(weights.output_weight, 1, output_inner_);
-    mixture_weight_ = PackedPanels<Element>(by_components(output_weight).flatten(0, 1));
-    mixture_bias_ = by_components(weights.output_bias.unsqueeze(1)).contiguous();
-    termination_weight_ = weights.output_weight[mixture_size].contiguous();
-    termination_bias_ = weights.output_bias[mixture_size].item<float>();
     if (weights.outcome) outcome_.emplace(*weights.outcome);
   }
 
@@ -156,34 +114,34 @@ class MemoryCpu final : public FrozenMemory {
                         const MemoryState& observation_out) const {
     if (kBf16) CheckBf16StillWorks();
     const int64_t rows = state.z.size(0), padded = PaddedRows(rows);
-    const int64_t latent_panels = Panels(latents_);
     MemoryOutcome outcome{at::empty({rows}, at::kFloat), at::empty({rows}, at::kFloat)};
     const auto fits = [&](const Scratch& used) { return used.input.size(0) >= padded; };
     Scratch scratch = scratch_.Take(fits, [&]() -> Scratch {
       return {.input = at::empty({padded, inner_}, kType),
               .output_input = at::empty({padded, output_inner_}, kType),
               .context = at::empty({padded}, at::kInt),
-              .surprise = at::empty({padded, latent_panels}, at::kFloat)};
+              .mixture = mixture_->MakeScratch(padded)};
     });
 
     Assemble(state, actions, scratch);
     Recur(state, scratch, observation_out);
     if (next != nullptr) state.z.copy_(*next);
-    Predict(state, draws, scratch, observation_out, outcome.termination_logit);
+    mixture_->Predict({.hidden = scratch.output_input,
+                       .state = state,
+                       .draws = draws,
+                       .observation_out = observation_out,
+                       .scratch = scratch.mixture,
+                       .termination_logit = outcome.termination_logit});
     if (outcome_) {
       if (outcome_->has_reward()) outcome.reward = at::empty({rows}, at::kFloat);
       outcome_->Judge(scratch.output_input, hidden_, state.z, outcome);
     }
 
-    // What is not finite in z shows in the parts, and what is not in h in the logit.
-    const float* parts = scratch.surprise.const_data_ptr<float>();
+    // What is not finite in z shows in the surprise, and what is not in h in the logit.
+    mixture_->Surprise(scratch.mixture, outcome.surprise);
     const float* logit = outcome.termination_logit.const_data_ptr<float>();
-    for (int64_t row = 0; row < rows; ++row, parts += latent_panels) {
-      float sum = 0;
-      for (int64_t panel = 0; panel < latent_panels; ++panel) sum += parts[panel];
-      outcome.surprise.mutable_data_ptr<float>()[row] =
-          sum / static_cast<float>(latents_) + 0 * logit[row];
-    }
+    float* surprise = outcome.surprise.mutable_data_ptr<float>();
+    for (int64_t row = 0; row < rows; ++row) surprise[row] += 0 * logit[row];
     scratch_.Give(std::move(scratch));
     return outcome;
   }
@@ -246,57 +204,8 @@ class MemoryCpu final : public FrozenMemory {
         });
   }
 
-  void Predict(const MemoryState& state, const MixtureDraws* draws, const Scratch& scratch,
-               const MemoryState& observation_out, const at::Tensor& termination_logit) const {
-    const auto hidden = scratch.output_input.const_data_ptr<Element>();
-    const int64_t panels = Panels(latents_), columns = components_ * kMixtureColumns;
-    ForEachTask(
-        panels, state.z.size(0), kBf16, columns,
-        [&](int64_t panel, int64_t first, int64_t rows, float* products) {
-          for (int64_t k = 0; k < components_; ++k) {
-            mixture_weight_.Multiply(panel * components_ + k, ProductRows(rows),
-                                     hidden + first * output_inner_, output_inner_,
-                                     products + k * kMixtureColumns, columns);
-          }
-          const int64_t dimension = panel * kPanel, at = first * latents_ + dimension;
-          MixtureBlock block{
-              .rows = rows,
-              .dimensions = std::min(kPanel, latents_ - dimension),
-              .components = components_,
-              .products = products,
-              .bias = mixture_bias_.const_data_ptr<float>() + panel * columns,
-              .temperature = nullptr,
-              .stride = latents_,
-              .uniform = nullptr,
-              .normal = nullptr,
-              .z = state.z.mutable_data_ptr<float>() + at,
-              .z_out = PartOf(observation_out.z, first, dimension),
-              .surprise_stride = panels,
-              .surprise = scratch.surprise.mutable_data_ptr<float>() + first * panels + panel};
-          if (draws != nullptr) {
-            block.temperature = draws->temperature.const_data_ptr<float>() + first;
-            block.uniform = draws->uniform.const_data_ptr<float>() + at;
-            block.normal = draws->normal.const_data_ptr<float>() + at;
-            kernels_.sample(block);
-          } else {
-            kernels_.score(block);
-          }
-          if (panel == 0) {
-            kernels_.dot(rows, hidden_, state.h.const_data_ptr<float>() + first * hidden_,
-                         termination_weight_.const_data_ptr<float>(), termination_bias_,
-                         termination_logit.mutable_data_ptr<float>() + first);
-          }
-        });
-  }
-
   static Bits* Pointer(const at::Tensor& tensor) {
     return reinterpret_cast<Bits*>(tensor.mutable_data_ptr<Element>());
-  }
-
-  static StridedRows PartOf(const at::Tensor& observation_out, int64_t row, int64_t column) {
-    if (!observation_out.defined()) return {};
-    return {observation_out.mutable_data_ptr<float>() + row * observation_out.stride(0) + column,
-            observation_out.stride(0)};
   }
 
   void Convert(int64_t size, const float* from, Bits* to) const {
@@ -307,18 +216,15 @@ class MemoryCpu final : public FrozenMemory {
     }
   }
 
-  int64_t latents_, hidden_, components_;
+  int64_t latents_, hidden_;
   int64_t box_;           // numbers of an action in a box; 0: actions are numbered
   int64_t contexts_;      // 2 action + restart, without the action of a box
   int64_t inner_;         // latents + box + hidden, made even
   int64_t output_inner_;  // hidden, made even
   MemoryKernels kernels_;
-  PackedPanels<Element> gate_weight_;     // [hidden panels, 64, inner]
-  at::Tensor gate_bias_;                  // [hidden panels, contexts, 4, 16]
-  PackedPanels<Element> mixture_weight_;  // [latent panels x components, 48, output inner]
-  at::Tensor mixture_bias_;               // [latent panels, components, 3, 16]
-  at::Tensor termination_weight_;
-  float termination_bias_ = 0;
+  std::unique_ptr<const MixtureCpu<Element>> mixture_;
+  PackedPanels<Element> gate_weight_;  // [hidden panels, 64, inner]
+  at::Tensor gate_bias_;               // [hidden panels, contexts, 4, 16]
   std::optional<OutcomeCpu<Element>> outcome_;
   mutable ScratchPool<Scratch> scratch_;
 };

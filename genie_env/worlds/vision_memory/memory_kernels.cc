@@ -8,17 +8,10 @@
 #include "genie_env/core/random.h"
 #include "genie_env/kernels/cpu/float_math.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
+#include "genie_env/worlds/vision_memory/panel_lanes.h"
 
 namespace genie_env {
 namespace {
-
-constexpr float kHalfLogTwoPi = 0.918938533f;
-
-/// The lanes of a panel that are computed. In a whole panel, the compiler knows their number.
-template <bool kWhole>
-GENIE_ENV_INLINE int64_t Lanes(int64_t present) {
-  return kWhole ? kPanel : present;
-}
 
 /// exp(-x), with x clamped so that the product of three of them is finite. At the bounds, 1 + e and
 /// 1 - e are rounded to their limits already.
@@ -26,11 +19,6 @@ GENIE_ENV_INLINE float ExpOfNegative(float x) {
   x = x < -28.0f ? -28.0f : x;
   x = x > 28.0f ? 28.0f : x;
   return Exp(-x);
-}
-
-GENIE_ENV_INLINE void CopyRow(const float* values, int64_t size, const StridedRows& to,
-                              int64_t row) {
-  if (to.first != nullptr) std::memcpy(to.first + row * to.stride, values, size * sizeof(float));
 }
 
 template <bool kWhole, typename Element>

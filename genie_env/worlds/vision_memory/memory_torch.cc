@@ -23,8 +23,7 @@ namespace {
 class MemoryTorch final : public FrozenMemory {
  public:
   MemoryTorch(const MemoryWeights& weights, at::Device device, at::ScalarType dtype)
-      : latents_(weights.latents),
-        components_(weights.components()),
+      : sizes_(weights.sizes()),
         dtype_(dtype),
         weight_(at::cat({weights.weight_ih, weights.weight_hh}, 1).to(device, dtype)),
         bias_(weights.bias.to(device, dtype)),
@@ -59,8 +58,9 @@ class MemoryTorch final : public FrozenMemory {
     for (size_t k = 1; k < sums.size(); ++k) sums[k] = sums[k - 1] + sums[k];
     const at::Tensor aim = draws.uniform.clamp_min(kLeastUniform) * sums.back();
     const at::Tensor component =
-        (at::stack(sums, 2).narrow(2, 0, components_ - 1) < aim.unsqueeze(2))
-            .sum(2, /*keepdim=*/true);
+        (at::stack(sums, 2).narrow(2, 0, sizes_.components - 1) < aim.unsqueeze(2))
+            .sum(2, /*keepdim=*/true)
+            .expand({-1, sizes_.latents, 1});  // of one mixture to all dimensions
     const at::Tensor mean = mixture.means.gather(2, component).squeeze(2);
     const at::Tensor log_std = mixture.log_stds.gather(2, component).squeeze(2);
     const at::Tensor z = mean + log_std.exp() * tau.sqrt() * draws.normal;
@@ -81,10 +81,11 @@ class MemoryTorch final : public FrozenMemory {
  private:
   struct Advanced {
     at::Tensor c, h;
-    at::Tensor output;  // float32 [N, 3 latents components + 1]
+    at::Tensor output;  // float32 [N, sizes_.output()]
   };
   struct Mixture {
-    at::Tensor logits, means, log_stds;  // float32 [N, latents, components]
+    at::Tensor logits;           // float32 [N, mixtures, components]
+    at::Tensor means, log_stds;  // float32 [N, latents, components]
   };
 
   // Computes one LSTM step; does not write the state.
@@ -108,19 +109,32 @@ class MemoryTorch final : public FrozenMemory {
   }
 
   Mixture Split(const at::Tensor& output) const {
-    const at::Tensor parts = output.narrow(1, 0, 3 * latents_ * components_)
-                                 .view({output.size(0), 3, latents_, components_});
-    return {parts.select(1, 0), parts.select(1, 1), parts.select(1, 2)};
+    const int64_t components = sizes_.components, mixtures = sizes_.mixtures();
+    const int64_t weights = mixtures * components, gaussians = sizes_.latents * components;
+    const auto part = [&](int64_t first, int64_t size) {
+      return output.narrow(1, first, size).unflatten(1, {-1, components});
+    };
+    return {part(0, weights), part(weights, gaussians), part(weights + gaussians, gaussians)};
+  }
+
+  // -log p(z) / latents: [N].
+  at::Tensor Surprise(const Mixture& mixture, const at::Tensor& z) const {
+    const at::Tensor deviation = (z.unsqueeze(2) - mixture.means) * mixture.log_stds.neg().exp();
+    const at::Tensor log_weight = at::log_softmax(mixture.logits, 2);
+    const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
+    if (sizes_.mixture == MixtureKind::kJoint) {
+      const at::Tensor exponent = mixture.log_stds + 0.5 * deviation.square();
+      const at::Tensor joint = log_weight.squeeze(1) - exponent.sum(1);
+      return log_sqrt_two_pi - at::logsumexp(joint, {1}) / static_cast<double>(sizes_.latents);
+    }
+    const at::Tensor joint =
+        log_weight - mixture.log_stds - 0.5 * deviation.square() - log_sqrt_two_pi;
+    return at::logsumexp(joint, {2}).mean(1).neg();
   }
 
   MemoryOutcome OutcomeOf(const Advanced& next, const Mixture& mixture, const at::Tensor& z) const {
-    const at::Tensor deviation = (z.unsqueeze(2) - mixture.means) * mixture.log_stds.neg().exp();
-    const double log_sqrt_two_pi = 0.5 * std::log(2 * std::numbers::pi);
-    const at::Tensor joint = at::log_softmax(mixture.logits, 2) - mixture.log_stds -
-                             0.5 * deviation.square() - log_sqrt_two_pi;
     const at::Tensor logit = next.output.select(1, next.output.size(1) - 1).clone();
-    MemoryOutcome outcome{.termination_logit = logit,
-                          .surprise = at::logsumexp(joint, {2}).mean(1).neg() + 0 * logit};
+    MemoryOutcome outcome{.termination_logit = logit, .surprise = Surprise(mixture, z) + 0 * logit};
     if (outcome_) Judge(next.h, z, outcome);
     return outcome;
   }
@@ -135,7 +149,7 @@ class MemoryTorch final : public FrozenMemory {
     outcome.reward = ExpectedReward(output.narrow(1, 0, outcome_->bins()), outcome_->reward_bins);
   }
 
-  int64_t latents_, components_;
+  MemorySizes sizes_;
   at::ScalarType dtype_;
   at::Tensor weight_, bias_, output_weight_, output_bias_;
   at::Tensor action_inputs_;  // undefined: actions are in a box

@@ -10,7 +10,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -106,19 +105,26 @@ int64_t ActionWidth(const VisionMemoryConfig& config) {
 
 constexpr const char* kOutcome = "memory.outcome";
 
+MemorySizes MemorySizesOf(const VisionMemoryConfig& config) {
+  return {.latents = config.latents,
+          .hidden = config.hidden,
+          .components = config.components,
+          .actions = ActionWidth(config),
+          .mixture = config.mixture};
+}
+
 /// The parameters of M by their names in the file, and their shapes.
 std::map<std::string, std::vector<int64_t>> MemoryShapes(const VisionMemoryConfig& config) {
-  const auto [latents, hidden, components] =
-      std::array{config.latents, config.hidden, config.components};
-  const int64_t output = 3 * latents * components + 1;
+  const MemorySizes sizes = MemorySizesOf(config);
+  const int64_t gates = 4 * sizes.hidden;
   std::map<std::string, std::vector<int64_t>> shapes{
-      {"memory.weight_ih", {4 * hidden, latents + ActionWidth(config) + 1}},
-      {"memory.weight_hh", {4 * hidden, hidden}},
-      {"memory.bias", {4 * hidden}},
-      {"memory.output.weight", {output, hidden}},
-      {"memory.output.bias", {output}}};
+      {"memory.weight_ih", {gates, sizes.input()}},
+      {"memory.weight_hh", {gates, sizes.hidden}},
+      {"memory.bias", {gates}},
+      {"memory.output.weight", {sizes.output(), sizes.hidden}},
+      {"memory.output.bias", {sizes.output()}}};
   if (config.outcome.judged().any()) {
-    ExpectOutcome(kOutcome, config.outcome.judged(), hidden + latents, shapes);
+    ExpectOutcome(kOutcome, config.outcome.judged(), sizes.hidden + sizes.latents, shapes);
   }
   return shapes;
 }
@@ -126,6 +132,7 @@ std::map<std::string, std::vector<int64_t>> MemoryShapes(const VisionMemoryConfi
 MemoryWeights MemoryOf(const VisionMemoryConfig& config, const TensorMap& tensors) {
   const auto take = [&](const char* name) { return tensors.at(std::string("memory.") + name); };
   MemoryWeights memory{.latents = config.latents,
+                       .mixture = config.mixture,
                        .weight_ih = take("weight_ih"),
                        .weight_hh = take("weight_hh"),
                        .bias = take("bias"),
@@ -195,6 +202,7 @@ class VisionMemoryWorld final : public World {
       : spec_(std::move(spec)),
         fields_(Fields(config.latents, config.hidden)),
         latents_(config.latents),
+        mixtures_(MemorySizesOf(config).mixtures()),
         reward_per_step_(config.outcome.reward_per_step),
         termination_(termination),
         device_(device),
@@ -250,7 +258,7 @@ class VisionMemoryWorld final : public World {
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
     const MixtureDraws draws{
-        .uniform = Draw(rng, Stream::kMixture, latents_, FillUniform).to(device_),
+        .uniform = Draw(rng, Stream::kMixture, mixtures_, FillUniform).to(device_),
         .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
         .temperature = tau.to(device_)};
     const MemoryState parts = Parts(state);
@@ -386,7 +394,7 @@ class VisionMemoryWorld final : public World {
 
   WorldSpec spec_;
   std::vector<StateField> fields_;
-  int64_t latents_;
+  int64_t latents_, mixtures_;
   float reward_per_step_;
   Termination termination_;
   at::Device device_;

@@ -13,8 +13,9 @@ namespace genie_env {
 /// frame. Begin writes all four, as do Step and Follow. Observations: "zch" (z, c, h side by side),
 /// "zh", and "pixels", the decoded frame.
 ///
-/// Draws of a call: Begin takes kStart (which stored start) and kVision (z's noise); Step kMixture
-/// and kGaussian, one of each a latent dimension; Follow kVision; both kTermination where
+/// Draws of a call: Begin takes kStart (which stored start) and kVision (z's noise); Step kMixture,
+/// one a mixture (a latent dimension, or in joint worlds a row), and kGaussian, one a latent
+/// dimension; Follow kVision; both kTermination where
 /// termination is sampled. Actions are discrete, and M sees the input that config.json names for
 /// each: the controller of the paper gave one of three actions too, by thirds of its output.
 ///

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ ENCODED_AT_ONCE = 512
 GRADIENT_CLIP = 1.0
 HELD_OUT_BATCHES = 4
 
+Mixture = Literal["independent", "joint"]
+
 MEMORY = Network(
     "memory",
     {
@@ -43,6 +45,7 @@ MEMORY = Network(
         "window": int,
         "hidden": int,
         "components": int,
+        "mixture": str,
         "actions": int,
         "rewards?": ([float], None),
         "judges_termination": bool,
@@ -63,6 +66,13 @@ class MemorySettings(TrainingSettings):
     learning_rate: LearningRate = 1e-3
     hidden: Annotated[int, size_option("LSTM units", "hidden")] = 512
     components: Annotated[int, size_option("components of the mixture", "components")] = 5
+    mixture: Annotated[
+        Mixture,
+        typer.Option(
+            help="independent: a mixture for each latent dimension, as in the paper; joint: one over "
+            "whole latent vectors"
+        ),
+    ] = "independent"
     start: Annotated[
         Path | None, typer.Option(help="run directory whose M training starts from")
     ] = None
@@ -121,6 +131,7 @@ def make_memory(vision: Vision, settings: Mapping[str, Any], seed: int = 0) -> M
         latents=vision.latents,
         hidden=settings["hidden"],
         components=settings["components"],
+        mixture=settings["mixture"],
         actions=settings["actions"],
         rewards=None if rewards is None else tuple(rewards),
         judges_termination=settings["judges_termination"],

@@ -94,6 +94,8 @@ def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
         today["sizes"] = {_RENAMED.get(name, name): sizes[name] for name in sizes}
     if today.get("network") == "vision":
         today.setdefault("frame", [64, 64])  # V took no other
+    if today.get("network") == "memory":
+        today.setdefault("mixture", "independent")  # M had no other
     return today
 
 

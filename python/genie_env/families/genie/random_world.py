@@ -11,6 +11,7 @@ import torch
 
 from genie_env._core import Dynamics, Heads, Tokenizer, Trainer
 from genie_env.families.genie.config import FEATURE_AREAS
+from genie_env.families.random_sizes import parse_sizes, whole_number
 from genie_env.families.world_files import prefixed, write_world
 from genie_env.training.dynamics import DynamicsSizes
 from genie_env.training.tokenizer import TokenizerSizes
@@ -54,22 +55,13 @@ class GenieSizes:
         """
         names = [field.name for field in fields(GenieSizes)]
         optional = [field.name for field in fields(GenieSizes) if field.default is not MISSING]
-        sizes: dict[str, int] = {}
-        for part in text.split(","):
-            name, _, value = part.partition("=")
-            if name not in names or name in sizes or not value.isdecimal():
-                raise ValueError(
-                    f"{part!r} in it is not understood; expected each of "
-                    f"{', '.join(n for n in names if n not in optional)} once, as in {_EXAMPLE}, and "
-                    f"{optional[0]}=1 for a world with rewards and terminations"
-                )
-            if len(value) > 9:
-                raise ValueError(f"{name} in it is larger than any world's")
-            sizes[name] = int(value)
-        missing = [name for name in names if name not in {*sizes, *optional}]
-        if missing:
-            raise ValueError(f"it is without {', '.join(missing)}: give them too")
-        return GenieSizes(**sizes)
+        required = [name for name in names if name not in optional]
+        expected = (
+            f"each of {', '.join(required)} once, as in {_EXAMPLE}, and {optional[0]}=1 for a world "
+            "with rewards and terminations"
+        )
+        sizes = parse_sizes(text, required, optional, expected)
+        return GenieSizes(**{name: whole_number(name, sizes[name], expected) for name in sizes})
 
 
 def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:

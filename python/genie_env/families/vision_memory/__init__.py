@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from genie_env.families.base import RESUMES, Command, Family
 from genie_env.families.vision_memory.costs import vision_memory_costs
 
 _COMMANDS = "genie_env.families.vision_memory.commands"
 
+
+def _random_world(directory: Path, sizes: str) -> Path:
+    from genie_env.families.vision_memory.random_world import random_vision_memory_world
+
+    return random_vision_memory_world(directory, sizes)
+
+
 VISION_MEMORY = Family(
     name="vision-memory",
     costs=vision_memory_costs,
+    random_world=_random_world,
+    random_sizes="latents=64,hidden=512,components=5,mixture=joint",
     calibrated_option="termination",
     commands=(
         Command(

@@ -26,7 +26,7 @@ def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
         step=[
             Product("input", 1, latents + _action_inputs(config) + 1, 4 * hidden),
             Product("hidden", 1, hidden, 4 * hidden),
-            Product("output", 1, hidden, 3 * latents * sizes["components"] + 1),
+            Product("output", 1, hidden, _outputs(config)),
             *(outcome if outputs else []),
         ],
         decoding=_decoding(latents, config["frame"]),
@@ -48,6 +48,14 @@ def _decoding(latents: int, frame: Mapping[str, int]) -> list[Product]:
                 Product(f"deconv{index}", height * width, inputs, outputs * kernel * kernel)
             )
     return products
+
+
+def _outputs(config: Mapping[str, Any]) -> int:
+    """As in models/vision_memory/sizes.h."""
+    latents, components = (config["sizes"][name] for name in ("latents", "components"))
+    mixtures = 1 if config.get("mixture") == "joint" else latents
+    outputs: int = (mixtures + 2 * latents) * components + 1
+    return outputs
 
 
 def _action_inputs(config: Mapping[str, Any]) -> int:

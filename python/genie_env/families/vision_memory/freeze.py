@@ -117,6 +117,7 @@ def freeze_vision_memory(
                     "hidden": settings["hidden"],
                     "components": settings["components"],
                 },
+                "mixture": settings["mixture"],
                 "actions": game.actions.as_json(),
                 "frame": {"height": stores[0].height, "width": stores[0].width},
                 "frame_skip": game.frame_skip,
