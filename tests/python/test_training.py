@@ -674,10 +674,10 @@ def test_vision_begins_with_the_mean_colour_and_learns_what_is_dark_on_white() -
     trainer = Trainer(vision, learning_rate=5e-4)
     losses = []
     for step in range(120):
-        losses.append(trainer.backward({"frames": frames[step % 2 :: 2]})["squared_error"])
+        losses.append(trainer.backward({"frames": frames[step % 8 :: 8]})["squared_error"])
         trainer.update()
     # A V that begins with grey stays at 137.
-    assert losses[0] < 140 and np.mean(losses[-4:]) < 30
+    assert losses[0] < 140 and np.mean(losses[-8:]) < 70
 
 
 def test_vision_refuses_frames_of_another_size_before_a_run_begins(tmp_path: Path) -> None:
