@@ -362,6 +362,15 @@ def test_atari_names_its_actions() -> None:
     assert BlindPlayer(game, 0, ("random",)).game.frame_size == (64, 64)
 
 
+def test_a_game_that_holds_actions_itself_says_so() -> None:
+    pytest.importorskip("ale_py")
+    (notice,) = find_game("ale_py:ALE/Breakout-v5", frame_skip=3).notices
+    assert "ale_py:ALE/Breakout-v5 holds an action itself for 4 of its frames" in notice
+    assert "--env-args '{\"frameskip\": 1}'" in notice
+    once = find_game("ale_py:ALE/Breakout-v5", frame_skip=3, env_args={"frameskip": 1})
+    assert once.notices == find_game("ale_py:ALE/Breakout-v5").notices == ()
+
+
 def test_a_wrapper_that_changes_actions_takes_their_names() -> None:
     pytest.importorskip("ale_py")
 

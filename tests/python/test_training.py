@@ -141,6 +141,24 @@ def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -
                     assert same or (time == 0 and time_before == lengths[before] - 1)
 
 
+@pytest.mark.parametrize(("size", "window"), [(2, 10), (16, 7), (3, 2), (4, 1000)])
+def test_every_held_out_step_is_read_with_its_next_frame(
+    store: EpisodeStore, size: int, window: int
+) -> None:
+    windows = LatentData([store], [labels(store)], ACTIONS, held_out_part=True)
+    seen: list[tuple[int, int]] = []
+    for batch in windows.every_step(size, window):
+        assert 0 < len(batch["mu"]) <= size and batch["mu"].shape[1] <= window
+        for row, restarts in zip(batch["mu"].tolist(), batch["restarts"], strict=True):
+            steps = [(int(episode), int(time)) for episode, time in row]
+            assert restarts.tolist() == [time == 0 for _, time in steps]
+            assert seen[-1:] in ([], steps[:1])  # the window before ends where this one begins
+            seen += steps[bool(seen) :]
+    lengths = np.diff(store.episode_starts)
+    held = np.flatnonzero(held_out(store)).tolist()
+    assert seen == [(episode, time) for episode in held for time in range(lengths[episode])]
+
+
 def test_too_little_data_says_so(store: EpisodeStore) -> None:
     with pytest.raises(ValueError, match=r"a batch of 9999 frames .* record more episodes"):
         FrameData([store], held_out_part=False).batch(9999, 0, 0)
@@ -613,8 +631,8 @@ def test_a_world_of_any_game_can_be_frozen(runs: Path) -> None:
 def test_what_there_is_to_learn_of_outcomes(tmp_path: Path) -> None:
     """A reward is judged with the frame after it, which the last step of an episode may not have."""
 
-    def outcomes(finals: bool, terminates: bool = True) -> Outcomes:
-        directory = tmp_path / f"{finals}-{terminates}"
+    def outcomes(finals: bool, terminates: bool = True, episodes: int = 20) -> Outcomes:
+        directory = tmp_path / f"{finals}-{terminates}-{episodes}"
         scalars = {"rewards": "float32", "terminations": "bool", "truncations": "bool"}
         frame = {"dtype": "uint8", "shape": [64, 64, 3]}
         columns = {
@@ -625,7 +643,7 @@ def test_what_there_is_to_learn_of_outcomes(tmp_path: Path) -> None:
         kept = {"episode_columns": {"final_frames": frame}} if finals else {}
         meta = json.dumps({"format_version": 2, "columns": columns, **kept})
         with EpisodeWriter(directory, 64, 64, meta) as writer:
-            for _ in range(3):
+            for _ in range(episodes):
                 frames, last = np.zeros((4, 64, 64, 3), np.uint8), np.arange(4) == 3
                 rewards = np.array([1, 1, 1, 5], np.float32)
                 ends = (last, last & False) if terminates else (last & False, last)
@@ -636,6 +654,8 @@ def test_what_there_is_to_learn_of_outcomes(tmp_path: Path) -> None:
     assert outcomes(finals=True) == Outcomes([1.0, 5.0], 1.0, True, True)
     assert outcomes(finals=False) == Outcomes(None, 1.0, True, False)
     assert outcomes(finals=True, terminates=False) == Outcomes([1.0, 5.0], 1.0, False, True)
+    with pytest.raises(ValueError, match="no held-out episode .every 20th. ends in a termination"):
+        outcomes(finals=True, episodes=19)
 
 
 def test_windows_end_with_final_frames(store: EpisodeStore) -> None:
