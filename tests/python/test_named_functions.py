@@ -18,6 +18,7 @@ from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.cli.app import APP
+from genie_env.envs import plugins
 from genie_env.envs.step_functions import named_function
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
@@ -63,6 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, whose modules nothing else in this process has imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(plugins, "_imported", [])  # which workers of later tests would import
     for module in ("own_rewards", "own_broken", "my_rewards"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     (tmp_path / "own_rewards.py").write_text(MODULE)
