@@ -259,5 +259,5 @@ def _bin(steps: NDArray[np.float64]) -> Bin:
     z = 1.959963984540054  # of the normal distribution's 97.5th percentile
     middle = (observed + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(observed * (1 - observed) / n + z * z / (4 * n * n))
-    low, high = max(middle - half, 0.0), min(middle + half, 1.0)
+    low, high = min(middle - half, observed), max(middle + half, observed)  # but for rounding
     return Bin(n, predicted, observed, float(low), float(high))
