@@ -140,6 +140,10 @@ def test_a_bin_agrees_where_its_probability_is_in_wilsons_interval() -> None:
     assert (low.low, low.high) == (0, pytest.approx(0.0714, abs=1e-4)) and not low.agrees
     assert (high.low, high.high) == pytest.approx((0.3664, 0.6336), abs=1e-4) and high.agrees
     assert [each.steps for each in bins_of(steps[:3], 10)] == [1, 1, 1]
+    for count in range(1, 300):  # in spite of rounding, so that it can be drawn
+        for share in (0, 1):
+            (only,) = bins_of(np.full((count, 2), share), 1)
+            assert only.low <= only.observed <= only.high
 
 
 def run(*words: object) -> None:
