@@ -263,4 +263,4 @@ def test_more_threads_than_cores_are_named(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     world = write_random_world(tmp_path / "world")
     assert run("--world", str(world), "--batch", "1", "--seconds", "0.1") == 0
-    assert "torch has 3 threads, but this process 1 cores" in capsys.readouterr().out
+    assert "torch runs 3 threads, but this process may use 1 of the cores" in capsys.readouterr().out

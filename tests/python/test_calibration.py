@@ -101,6 +101,16 @@ def test_scores_above_0_alone_are_compared_by_ratio() -> None:
     above, at = lives(held=3), lives(held=0)
     assert Comparison.of([Setting(None, 1.0, above)], above, Score()) == Comparison()
     assert Comparison.of([Setting(None, 1.0, at)], lives(held=3, left=1), Score()).deviation == 1.0
+    # One way to dream in which nothing is scored does not change how the others are compared.
+    none, good = Setting(None, 0.1, lives(held=0, left=3)), Setting(None, 1.3, lives(held=2, left=3))
+    real = lives(held=3, left=3)
+    by = Comparison.of([none, good], real, Score())
+    assert by == Comparison() and none.error(real, by) == math.inf
+    assert choose([none, good], real, by) is good
+    assert Comparison.of([none], lives(held=3, left=1), Score()).deviation == 1.0
+    same = {name: Summary(-0.1, 0.0, None, 9) for name in ("a", "b", "c")}
+    with pytest.raises(ValueError, match=r"every score .* is -0\.1 points"):
+        Comparison.of([Setting(None, 1.0, same)], same, Score())
     words = "every score of the blind policies in the real game is 0 points, .*: give more --episodes"
     with pytest.raises(ValueError, match=words):
         Comparison.of([Setting(None, 1.0, above)], at, Score())

@@ -15,7 +15,7 @@ from random_world import write_random_world
 from genie_env._core import EpisodeStore, EpisodeWriter
 from genie_env.cli.app import APP
 from genie_env.data.datasets import held_out
-from genie_env.evaluation.outcomes import Returns, bins_of, drawn_episodes, measure
+from genie_env.evaluation.outcomes import Returns, bins_of, drawn_episodes, dreamed_bins_of, measure
 from genie_env.families.model_card import put_section
 
 META = {
@@ -114,13 +114,15 @@ def test_dreams_end_by_themselves_and_go_on_behind_a_death(tmp_path: Path) -> No
     four, eight = store.rewards[19:23], store.rewards[42:50]
     assert sorted(early.windows[:, 2]) == sorted([four[:2].sum(), eight[:2].sum()])
     late, _ = found(Counting(), tmp_path / "late", lengths, ends, horizon=8)
-    # The early dreams say so, two steps each; the episodes themselves went on.
-    said, ended = early.dreamed_steps.T
-    assert sorted(said) == pytest.approx([0.01, 0.01, 1, 1]) and not ended.any()
+    # By the step of the window: both dreams end at the second, the episodes at the fourth and eighth.
+    recorded, ended, dreaming, told = early.by_step.T
+    assert recorded.tolist() == [2] * 4 + [1] * 4 and ended.tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+    assert dreaming.tolist() == [2, 2] + [0] * 6 and told[:2] == pytest.approx([0.02, 2])
+    assert [each.steps for each in dreamed_bins_of(early.by_step)] == [2, 2]
     lived_on = four.sum() + 4 * store.actions[22]  # the last action again, until the window is full
     assert sorted(late.windows[:, 2]) == sorted([lived_on, eight.sum()])
-    assert late.steps[:, 1].sum() == late.dreamed_steps[:, 1].sum() == 2
-    assert len(late.dreamed_steps) == len(late.steps) == 12
+    assert late.steps[:, 1].sum() == late.by_step[:, 1].sum() == 2
+    assert late.by_step[:, 0].sum() == len(late.steps) == 12 and late.by_step[:, 2].sum() == 16
 
 
 def test_the_measures_are_those_of_their_definitions() -> None:
@@ -144,6 +146,28 @@ def test_a_bin_agrees_where_its_probability_is_in_wilsons_interval() -> None:
         for share in (0, 1):
             (only,) = bins_of(np.full((count, 2), share), 1)
             assert only.low <= only.observed <= only.high
+
+
+def test_dreams_that_end_as_often_as_the_recordings_agree() -> None:
+    """Of episodes and dreams of one law, whose hazard rises within a window: 95 % of bins agree."""
+    random, horizon = np.random.default_rng(0), 20
+    agreed = made = 0
+    for _ in range(40):
+        by_step = np.zeros((horizon, 4))
+        for column in (0, 2):
+            alive = np.full(3000, True)
+            frailty = random.gamma(1.0, 1.0, 3000)
+            for step in range(horizon):
+                hazard = np.minimum(frailty * 0.002 * (1 + step), 1)
+                by_step[step, column] = alive.sum()
+                ended = alive & (random.random(3000) < hazard)
+                by_step[step, column + 1] = hazard[alive].sum() if column else ended.sum()
+                alive &= ~ended
+        bins = dreamed_bins_of(by_step)
+        agreed, made = agreed + sum(each.agrees for each in bins), made + len(bins)
+    assert made == 400 and agreed / made > 0.9
+    by_step[:, 3] *= 1.5
+    assert sum(each.agrees for each in dreamed_bins_of(by_step)) < 7
 
 
 def run(*words: object) -> None:
@@ -181,11 +205,19 @@ def test_every_episode_of_a_new_recording_counts(
     run(*line, "--json", told)
     facts = json.loads(told.read_text())
     assert facts["episodes"] == 30 and facts["every_episode"]
-    assert "new episodes" in capsys.readouterr().out
+    assert "whether the recordings are new is unknown" in capsys.readouterr().out
 
-    config = json.loads((world / "config.json").read_text())
-    config["training"] = {"data": {"memory": [{**META, "versions": {"numpy": "1"}}]}}
-    (world / "config.json").write_text(json.dumps(config))
+    def trained_on(meta: dict[str, Any]) -> None:
+        config = json.loads((world / "config.json").read_text())
+        config["training"] = {"data": {"memory": [{**meta, "versions": {"numpy": "1"}}]}}
+        (world / "config.json").write_text(json.dumps(config))
+
+    played = {**META, "seed": 3, "policies": ["random"]}
+    (tmp_path / "data" / "meta.json").write_text(json.dumps(played))
+    trained_on({**played, "seed": 4})
+    run(*line)
+    assert "new episodes" in capsys.readouterr().out
+    trained_on({**played, "format_version": 2, "actions": {}, "score": {}})  # of another version
     with pytest.raises(SystemExit) as ended:
         APP.main([str(word) for word in line], prog_name="genie-env")
     message = " ".join(capsys.readouterr().err.split())

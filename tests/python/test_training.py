@@ -141,19 +141,21 @@ def test_windows_are_consecutive_frames_of_whole_episodes(store: EpisodeStore) -
                     assert same or (time == 0 and time_before == lengths[before] - 1)
 
 
+@pytest.mark.parametrize("overlap", [0, 1])
 @pytest.mark.parametrize(("size", "window"), [(2, 10), (16, 7), (3, 2), (4, 1000)])
-def test_every_held_out_step_is_read_with_its_next_frame(
-    store: EpisodeStore, size: int, window: int
+def test_every_held_out_step_is_read_once_or_with_its_next_frame(
+    store: EpisodeStore, size: int, window: int, overlap: int
 ) -> None:
     windows = LatentData([store], [labels(store)], ACTIONS, held_out_part=True)
     seen: list[tuple[int, int]] = []
-    for batch in windows.every_step(size, window):
+    for batch in windows.every_step(size, window, overlap=overlap):
         assert 0 < len(batch["mu"]) <= size and batch["mu"].shape[1] <= window
         for row, restarts in zip(batch["mu"].tolist(), batch["restarts"], strict=True):
             steps = [(int(episode), int(time)) for episode, time in row]
             assert restarts.tolist() == [time == 0 for _, time in steps]
-            assert seen[-1:] in ([], steps[:1])  # the window before ends where this one begins
-            seen += steps[bool(seen) :]
+            if seen and overlap:  # the window before ends where this one begins
+                assert seen.pop() == steps[0]
+            seen += steps
     lengths = np.diff(store.episode_starts)
     held = np.flatnonzero(held_out(store)).tolist()
     assert seen == [(episode, time) for episode in held for time in range(lengths[episode])]

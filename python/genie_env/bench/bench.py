@@ -26,7 +26,7 @@ from rich.table import Table
 from genie_env._core import PackedProduct, RowCounters, World, build_info
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress, busy
-from genie_env.data.threads import warn_of_threads
+from genie_env.data.threads import cores_of_this_process, warn_of_threads
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.envs.world_card import read_config
@@ -141,7 +141,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     """What the figures were measured on."""
     facts: dict[str, Any] = {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores_of_this_process(),
         "threads": torch.get_num_threads(),
         "instruction_sets": build_info()["instruction_sets"],
         "torch": torch.__version__,

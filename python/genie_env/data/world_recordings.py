@@ -9,6 +9,7 @@ from typing import Any
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out
 from genie_env.data.frame_rate import pace, same_rate
+from genie_env.data.progress import say
 from genie_env.data.recording_metadata import has_actions, read_meta
 from genie_env.data.videos import trained_on
 from genie_env.envs.world_card import read_config, training_recordings
@@ -61,12 +62,20 @@ def _check_rate(world: World, directory: Path, store: EpisodeStore) -> None:
         )
 
 
+_PLAYED = ("game", "settings", "frame_skip", "seed", "policies", "agent", "explore")
+"""Of a recording's metadata of any format, what decides its episodes."""
+
+
 def check_new(
     world_directory: Path, directories: Sequence[Path], stores: Sequence[EpisodeStore]
 ) -> None:
     """Raises ValueError where a recording is one that the world was trained on, or that one's
-    continuation."""
+    continuation. Says so where the world does not know its recordings."""
     trained = [_how_made(meta) for meta in training_recordings(read_config(world_directory))]
+    if not trained:
+        say(
+            "the world does not say what it was trained on: whether the recordings are new is unknown"
+        )
     for directory, store in zip(directories, stores, strict=True):
         if _how_made(read_meta(directory, store)) in trained:
             raise ValueError(
@@ -76,6 +85,8 @@ def check_new(
 
 
 def _how_made(meta: dict[str, Any]) -> dict[str, Any]:
+    if "seed" in meta:  # played by `genie-env record`
+        return {name: meta.get(name) for name in _PLAYED}
     return {name: value for name, value in meta.items() if name != "versions"}
 
 

@@ -44,8 +44,9 @@ differences."""
 
 @dataclass(frozen=True)
 class Comparison:
-    """How mean scores of dream and real game are compared: by their ratio, or, where not all are above
-    0, by their difference."""
+    """How mean scores of dream and real game are compared: by their ratio, or, where not all
+    that are compared are above 0, by their difference. A way to dream in which they are not is then no
+    choice, unless in none they are."""
 
     deviation: float | None = None
     """The standard deviation of the real scores of all policies together, in which differences are
@@ -53,14 +54,18 @@ class Comparison:
 
     @staticmethod
     def of(settings: Sequence[Setting], real: Mapping[str, Summary], score: Score) -> Comparison:
-        """Raises ValueError where all real scores are equal and not above 0."""
-        means = [*real.values(), *(each for s in settings for each in s.scores.values())]
-        if all(summary.mean > 0 for summary in means):
+        """Raises ValueError where all real scores are equal and ratios cannot be taken."""
+
+        def above_0(scores: Mapping[str, Summary]) -> bool:
+            return all(summary.mean > 0 for summary in scores.values())
+
+        if above_0(real) and any(above_0(setting.scores) for setting in settings):
             return Comparison()
+        means = [summary.mean for summary in real.values()]
         within = np.mean([(summary.std or 0.0) ** 2 for summary in real.values()])
-        deviation = math.sqrt(within + np.var([summary.mean for summary in real.values()]))
-        if deviation == 0:
-            (mean, *_) = (summary.mean for summary in real.values())
+        deviation = math.sqrt(within + np.var(means))
+        if deviation <= 1e-9 * max(map(abs, means), default=0.0):
+            mean = means[0]
             raise ValueError(
                 f"every {score.name} of the blind policies in the real game is {mean:g} "
                 f"{score.unit}, which tells nothing of the dream: give more --episodes"
@@ -74,14 +79,15 @@ class Comparison:
         with a low score counts as much as one with a high score.
         """
         if self.deviation is None:
-            return math.log(dream.mean / real.mean)
+            return math.log(dream.mean / real.mean) if dream.mean > 0 else -math.inf
         return (dream.mean - real.mean) / self.deviation
 
     def variance(self, mean: Summary) -> float:
         """Of a mean, in the square of the unit of `distance`; the spread of a single score counts as the
         score itself."""
         spread = abs(mean.mean) if mean.std is None else mean.std
-        return (spread / (self.deviation or mean.mean)) ** 2 / mean.n
+        unit = self.deviation or mean.mean
+        return math.inf if unit <= 0 else (spread / unit) ** 2 / mean.n
 
     def words(self, distance: float) -> str:
         """Of an absolute distance."""
@@ -320,8 +326,13 @@ def _head(setting: Setting, real: Mapping[str, Summary], by: Comparison) -> dict
     return {
         "temperature": setting.temperature,
         **({} if setting.choice is None else {setting.option: setting.choice}),
-        "error": setting.error(real, by),
-        "standard_error": setting.standard_error(real, by),
+        **{
+            name: value if math.isfinite(value) else None
+            for name, value in (
+                ("error", setting.error(real, by)),
+                ("standard_error", setting.standard_error(real, by)),
+            )
+        },
     }
 
 

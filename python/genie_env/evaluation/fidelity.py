@@ -55,9 +55,9 @@ def actions_of(
     """The world's action from every frame of some episodes to the next: [frames] a store. episodes:
     bool [E] a store.
 
-    As recorded; or, for a world whose actions are latent, inferred from the frames by the latent action model of the run `latent_actions` (0 where no frame follows).
-    Raises ValueError where
-    that run is missing, superfluous or not the one that the world was learned from, and where
+    As recorded; or, for a world whose actions are latent, inferred from the frames by the latent
+    action model of the run `latent_actions` (0 where no frame follows). Raises ValueError where that
+    run is missing, superfluous or not the one that the world was learned from, and where
     recorded actions have other meanings than the world's.
     """
     spec, actions = world.spec, actions_of_world(world.spec.actions)

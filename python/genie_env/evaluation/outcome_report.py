@@ -30,6 +30,7 @@ from genie_env.evaluation.outcomes import (
     agreeing,
     bins_of,
     drawn_episodes,
+    dreamed_bins_of,
     measure,
 )
 from genie_env.families import knows_outcomes
@@ -50,6 +51,7 @@ class Report:
     bins: list[Bin]
     """Of followed steps. Empty where the world never terminates."""
     dreamed_bins: list[Bin]
+    """Of dreams, by the step of their window."""
 
     @classmethod
     def of(cls, found: Outcomes, terminates: bool) -> Report:
@@ -58,7 +60,7 @@ class Report:
             Returns.of(recorded, followed),
             Returns.of(recorded, dreamed),
             bins_of(found.steps) if terminates else [],
-            bins_of(found.dreamed_steps) if terminates else [],
+            dreamed_bins_of(found.by_step) if terminates else [],
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -224,7 +226,8 @@ def _table(report: Report, horizon: int) -> Table:
     table = Table(
         title=f"windows of {horizon} steps: what the world says against what was recorded",
         caption="a bin agrees where its mean probability lies in the 95 % Wilson interval of the "
-        "recorded share",
+        "recorded share; followed steps are binned by their probability, dreamed ones by their place "
+        "in the window",
     )
     for column in ("figure", "followed", "dreamed"):
         table.add_column(column, justify="left" if column == "figure" else "right")

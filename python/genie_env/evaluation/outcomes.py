@@ -106,8 +106,10 @@ class Outcomes:
     steps: NDArray[np.float64]
     """[N, 2]: termination probability (0 where the world never terminates), and whether the step
     ended its episode."""
-    dreamed_steps: NDArray[np.float64]
-    """The same of dreams, [M, 2]: of those that have not ended before the step."""
+    by_step: NDArray[np.float64]
+    """[horizon, 4], of every step of a window: how many recorded episodes had not ended before it,
+    how many it ended, how many dreams had not ended before it, and their termination probabilities'
+    sum."""
     windows: NDArray[np.float64]
     """[W, 3]: the sum of recorded rewards, of those that the world gave as it followed, and of those
     that it gave in its dream."""
@@ -139,7 +141,7 @@ def measure(
         )
     return Outcomes(
         np.concatenate([each.steps for each in found]),
-        np.concatenate([each.dreamed_steps for each in found]),
+        np.sum([each.by_step for each in found], axis=0),
         np.concatenate([each.windows for each in found]),
     )
 
@@ -170,7 +172,7 @@ def _measure_batch(
     world.begin(
         state, torch.ones(count, dtype=torch.bool), counters(0), frames=torch.from_numpy(first)
     )
-    steps, dreamed_steps, windows = [], [], []
+    steps, windows, by_step = [], [], np.zeros((horizon, 4))
     for step in range(len(rewards)):
         if step % horizon == 0:
             dream, dreaming = state.clone(), step < lengths
@@ -183,16 +185,17 @@ def _measure_batch(
         dreamt = world.step(dream, taken, tau, counters(step + 1), None)
         ended = (step == lengths - 1) & terminates
         steps.append(np.stack([_probability(given), ended], axis=1)[alive])
-        dreamed_steps.append(np.stack([_probability(dreamt), ended], axis=1)[alive & dreaming])
         sums[:, 0] += rewards[step]
         sums[:, 1] += np.where(alive, given.reward.double().cpu().numpy(), 0)
         dreaming = dreaming & (step < ends)
+        told = _probability(dreamt)[dreaming].sum()
+        by_step[step % horizon] += alive.sum(), (ended & alive).sum(), dreaming.sum(), told
         sums[:, 2] += np.where(dreaming, dreamt.reward.double().cpu().numpy(), 0)
         dreaming = dreaming & ~dreamt.terminated.cpu().numpy()
         if step % horizon == horizon - 1 or step == len(rewards) - 1:
             windows.append(sums[begun])
         progress(int(alive.sum()))
-    return Outcomes(np.concatenate(steps), np.concatenate(dreamed_steps), np.concatenate(windows))
+    return Outcomes(np.concatenate(steps), by_step, np.concatenate(windows))
 
 
 def _probability(step: WorldStep) -> NDArray[np.float64]:
@@ -246,7 +249,20 @@ def bins_of(steps: NDArray[np.float64], bins: int = BINS) -> list[Bin]:
     """Steps [N, 2] in bins of equal count, by ascending probability. No bin is empty."""
     ordered = steps[np.argsort(steps[:, 0], kind="stable")]
     parts = np.array_split(ordered, min(bins, len(ordered)))
-    return [_bin(part) for part in parts]
+    return [_bin(len(part), float(part[:, 0].mean()), float(part[:, 1].mean())) for part in parts]
+
+
+def dreamed_bins_of(by_step: NDArray[np.float64], bins: int = BINS) -> list[Bin]:
+    """Outcomes.by_step in bins of neighbouring steps of a window, of about equal count.
+
+    A dream goes its own way, so its probabilities are not those of the recorded steps; but at the same
+    step of a window as many dreams as recorded episodes should end.
+    """
+    reached = by_step[(by_step[:, 0] > 0) & (by_step[:, 2] > 0)]
+    before = np.cumsum(reached[:, 0]) - reached[:, 0]
+    places = (before * bins / reached[:, 0].sum()).astype(int)
+    sums = [reached[places == place].sum(0) for place in np.unique(places)]
+    return [_bin(int(n), told / dreams, ended / n) for n, ended, dreams, told in sums]
 
 
 def agreeing(bins: Sequence[Bin]) -> int:
@@ -254,10 +270,9 @@ def agreeing(bins: Sequence[Bin]) -> int:
     return sum(each.agrees for each in bins)
 
 
-def _bin(steps: NDArray[np.float64]) -> Bin:
-    n, predicted, observed = len(steps), float(steps[:, 0].mean()), float(steps[:, 1].mean())
+def _bin(n: int, predicted: float, observed: float) -> Bin:
     z = 1.959963984540054  # of the normal distribution's 97.5th percentile
     middle = (observed + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(observed * (1 - observed) / n + z * z / (4 * n * n))
     low, high = min(middle - half, observed), max(middle + half, observed)  # but for rounding
-    return Bin(n, predicted, observed, float(low), float(high))
+    return Bin(n, float(predicted), float(observed), float(low), float(high))

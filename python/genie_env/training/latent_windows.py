@@ -62,7 +62,12 @@ class LatentData:
             _Piece(index, episode, int(start), int(stop), int(stop - start) + encoded.has_finals)
             for index, (store, encoded) in enumerate(zip(stores, latents, strict=True))
             for episode, (start, stop, out) in enumerate(
-                zip(store.episode_starts[:-1], store.episode_starts[1:], held_out(store), strict=True)
+                zip(
+                    store.episode_starts[:-1],
+                    store.episode_starts[1:],
+                    held_out(store),
+                    strict=True,
+                )
             )
             if out == held_out_part
         ]
@@ -85,13 +90,13 @@ class LatentData:
         starts = order[place * size : (place + 1) * size]
         return _stacked([self._window(stream, start * window, window) for start in starts])
 
-    def every_step(self, size: int, window: int) -> Iterator[Batch]:
+    def every_step(self, size: int, window: int, *, overlap: int) -> Iterator[Batch]:
         """All episodes in their order, cut into windows, in batches of at most `size`: nothing is left
-        out, however few there are. A window begins with the last step of the one before, which is
-        judged by its next frame; the last window is shorter."""
+        out, however few there are; the last window is shorter. overlap: 1 where a window begins with
+        the last step of the one before, which is judged by its next frame; or else 0."""
         lengths = [piece.length for piece in self._episodes]
         stream = np.arange(len(lengths)), np.concatenate([[0], np.cumsum(lengths)])
-        begins = range(0, max(self.num_frames - 1, 1), max(window - 1, 1))
+        begins = range(0, max(self.num_frames - overlap, 1), max(window - overlap, 1))
         whole = [begin for begin in begins if begin + window <= self.num_frames]
         for first in range(0, len(whole), size):
             windows = whole[first : first + size]

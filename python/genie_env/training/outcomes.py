@@ -21,7 +21,7 @@ and of other steps at which one is."""
 
 NO_TERMINATION = (
     f"no held-out episode (every {HELD_OUT_EVERY}th) ends in a termination, though others do, so the "
-    "termination probability could not be calibrated: record more episodes"
+    "termination probability could not be calibrated: give more of the recorded episodes, or record more"
 )
 
 

@@ -15,11 +15,12 @@ WINDOWS = 16  # at a time
 
 
 def calibrate_termination(
-    memory: Memory, unseen: LatentData, window: int
+    memory: Memory, unseen: LatentData, window: int, *, judges_termination: bool
 ) -> TerminationCalibration:
-    """Fits the calibration on all of M's held-out steps."""
-    count = math.ceil(unseen.num_frames / max(window - 1, 1) / WINDOWS)
-    batches = unseen.every_step(WINDOWS, window)
+    """Fits the calibration on all of M's held-out steps, each once. judges_termination: M's."""
+    overlap = int(judges_termination)
+    count = math.ceil(unseen.num_frames / max(window - overlap, 1) / WINDOWS) + 1
+    batches = unseen.every_step(WINDOWS, window, overlap=overlap)
     logits, terminations = [], []
     for index, batch in enumerate(track(batches, "calibrating terminations", count, transient=True)):
         outcomes = memory.judge_windows(batch, noise_step=index)
