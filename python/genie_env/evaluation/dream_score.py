@@ -57,15 +57,15 @@ def dream_scores(
 def _notice_functions(notes: Mapping[str, str], given: Mapping[str, str]) -> None:
     """Prints a line where an agent was trained with other functions of the user's than those given."""
     for option in ("reward_fn", "termination_fn"):
-        trained, now = (
-            (names.get(option), names.get(f"{option}_source")) for names in (notes, given)
-        )
-        if trained[0] is None or trained == now:
+        trained, now = notes.get(option), given.get(option)
+        source, source_now = (names.get(f"{option}_source") for names in (notes, given))
+        edited = source is not None and source != source_now
+        if trained is None or (trained == now and not edited):
             continue
-        here = "without one" if now[0] is None else f"with {now[0]}"
-        if trained[0] == now[0]:
+        here = "without one" if now is None else f"with {now}"
+        if trained == now:
             here += " as it is now, whose source is another"
-        say(f"the agent was trained with {option} {trained[0]}, and is scored here {here}")
+        say(f"the agent was trained with {option} {trained}, and is scored here {here}")
 
 
 def dream_identity(dreams: Dreams, agent: Path, seed: int) -> dict[str, Any]:
