@@ -3,6 +3,8 @@ what is refused."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import re
 import shlex
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_world import write_boxed_world
+from random_world import write_boxed_world, write_random_world
 from test_documentation import ROOT, blocks
 
 from genie_env.agents.agent import load_agent
@@ -19,8 +21,11 @@ from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.cli.app import APP
 from genie_env.envs import plugins
-from genie_env.envs.step_functions import named_function
+from genie_env.envs.step_functions import name_of, named_function, source_of
+from genie_env.evaluation import calibrate as calibration
+from genie_env.evaluation.statistics import summarise
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
+from genie_env.games.doom import DoomGame
 
 MODULE = """
 import numpy as np
@@ -56,6 +61,16 @@ def fails(observations, actions, next_observations):
     return {}["a key"]
 
 number = 3
+
+class Payer:
+    def __call__(self, observations, actions, next_observations):
+        return np.ones(len(actions))
+
+    def pay(self, observations, actions, next_observations):
+        return np.ones(len(actions))
+
+def scaled(scale, observations, actions, next_observations, by=None):
+    return np.full(len(actions), float(scale))
 """
 
 
@@ -65,10 +80,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(plugins, "_imported", [])  # which workers of later tests would import
-    for module in ("own_rewards", "own_broken", "my_rewards"):
+    for module in ("own_rewards", "own_broken", "own_ending", "own_missing", "my_rewards"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     (tmp_path / "own_rewards.py").write_text(MODULE)
     (tmp_path / "own_broken.py").write_text("1 / 0\n")
+    (tmp_path / "own_ending.py").write_text("import sys\nsys.exit()\n")
+    (tmp_path / "own_missing.py").write_text("import nothing_like_it\n")
     return tmp_path
 
 
@@ -110,7 +127,96 @@ def test_an_agent_is_trained_with_them_and_says_so(
     assert found["scores"] == [200.0] * 3  # the world's limit is 100 steps
     assert (found["reward_fn"], found["termination_fn"]) == ("own_rewards:twos", "own_rewards:never")
     printed = capsys.readouterr().out
+    assert (
+        "the agent was trained with reward_fn own_rewards:ones, and is scored here with "
+        "own_rewards:twos\n"
+    ) in printed
+    assert "trained with termination_fn" not in printed
     assert "score in fresh dreams, points" in printed and "own_rewards:twos" in printed
+
+
+def edit_the_module() -> None:
+    Path("own_rewards.py").write_text(f"{MODULE}\n# a longer file\n")
+    del sys.modules["own_rewards"]
+
+
+def test_an_agents_functions_are_told_from_edited_and_missing_ones(
+    random_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("train", "controller", *TRAININGS["controller"], "--out", "run", "--world", random_world)
+    run(*line, "--reward-fn", "own_rewards:ones")
+    before = load_agent(Path("run/agent.safetensors")).notes["reward_fn_source"]
+    scored = ("dream-score", "--world", random_world, "--agent", "run/agent.safetensors")
+    capsys.readouterr()
+    run(*scored, "--episodes", 2, "--reward-fn", "own_rewards:ones")
+    assert "the agent was trained with" not in capsys.readouterr().out
+    run(*scored, "--episodes", 2)
+    said = capsys.readouterr().out
+    assert said.count("trained with reward_fn own_rewards:ones, and is scored here without one\n") == 1
+
+    edit_the_module()
+    run(*scored, "--episodes", 2, "--reward-fn", "own_rewards:ones")
+    assert "with own_rewards:ones as it is now, whose source is another" in capsys.readouterr().out
+    run(*line, "--reward-fn", "own_rewards:ones", code=1)
+    assert f"reward_fn_source was '{before}' and is now '" in capsys.readouterr().err
+
+
+def test_names_and_sources_that_last(random_world: Path) -> None:
+    named_function("reward_fn", "own_rewards:ones")
+    functions = sys.modules["own_rewards"]
+    payer, made = functions.Payer(), functools.partial
+    names = {
+        "own_rewards:ones": functions.ones,
+        "own_rewards:Payer": payer,
+        "own_rewards:Payer.pay": payer.pay,
+        "own_rewards:scaled(2, by=own_rewards:ones)": made(functions.scaled, 2, by=functions.ones),
+    }
+    for name, function in names.items():
+        found = Dreams.load(random_world, reward_fn=function).functions
+        expected = hashlib.sha256(MODULE.encode()).hexdigest()[:12]
+        assert found == {"reward_fn": name, "reward_fn_source": expected}
+    edit_the_module()
+    assert source_of(functions.ones) == expected  # what this process imported, not what the file is now
+    edited = named_function("reward_fn", "own_rewards:ones")
+    assert edited is not None and name_of(edited) == "own_rewards:ones"
+    assert source_of(edited) == source_of(sys.modules["own_rewards"].ones) != expected
+    assert source_of(len) == ""
+
+
+def test_calibrate_says_what_pays_and_dreams_again_where_the_source_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("vizdoom")
+    world = write_random_world(folder / "world")
+    real = {"left": summarise([1.0, 2.0]), "still": summarise([2.0, 3.0])}
+    monkeypatch.setattr(DoomGame, "baselines", tuple(real))
+    monkeypatch.setattr(calibration, "play_real_game", lambda *_: real)
+    line = ("calibrate", "--world", world, "--out", "out", "--temperature", 1.0, "--dreams", 2)
+    line += ("--option", "termination=sampled", "--reward-fn", "own_rewards:ones")
+    found = []
+    for kept in (1, 1, 2):
+        if kept == 2:
+            edit_the_module()
+        run(*line)
+        assert "the function must pay what the game pays" in capsys.readouterr().out
+        assert len([*Path("out/dreams").glob("*.json")]) == kept
+        found.append(json.loads(Path("out/calibration.json").read_text()))
+    assert found[0] == found[1] and found[0]["reward_fn"] == "own_rewards:ones"
+    assert len(found[0]["reward_fn_source"]) == 12
+    assert found[0]["reward_fn_source"] != found[2]["reward_fn_source"]
+
+
+def test_a_film_tries_its_function_before_the_games_are_played(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = write_random_world(folder / "world")
+    dreams = Dreams.load(world)
+    weights = np.zeros(dreams.num_features, np.float32)
+    LinearController(weights, dreams.observation, dreams.fingerprint).save(folder / "agent")
+    monkeypatch.setattr("genie_env.cli.film.play_episodes", lambda *_: pytest.fail("it was played"))
+    line = ("film", "--world", world, "--agent", "agent", "--out", "film.mp4")
+    run(*line, "--termination-fn", "own_rewards:ones", code=1)
+    assert "termination_fn own_rewards:ones gave: got float64, expected b" in capsys.readouterr().err
 
 
 def test_a_dream_that_a_function_ends_at_once_is_one_step_long(random_world: Path) -> None:
@@ -134,6 +240,18 @@ def test_a_dream_that_a_function_ends_at_once_is_one_step_long(random_world: Pat
             "reward",
             "own_broken:ones",
             "its module cannot be imported (ZeroDivisionError: division by zero): correct it",
+        ),
+        (
+            "reward",
+            "own_ending:ones",
+            "reward_fn is 'own_ending:ones': the module 'own_ending' ends the program when it is "
+            "imported: put what it does under if __name__ ==",
+        ),
+        (
+            "reward",
+            "own_missing:ones",
+            "reward_fn is 'own_missing:ones', but its module cannot be imported (No module named "
+            "'nothing_like_it'): install what is missing",
         ),
         ("reward", "own_rewards:rows", "what reward_fn gave: got float32 [4, 1], expected float32 [4]"),
         (

@@ -19,7 +19,7 @@ from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.infos import as_numpy
 from genie_env.envs.load_world import load_world
 from genie_env.envs.options import EnvOptions, FamilyValue, StepFunction
-from genie_env.envs.step_functions import core_function, name_of
+from genie_env.envs.step_functions import core_function, name_of, source_of
 from genie_env.envs.validation import check_temperature
 from genie_env.games.base import Game, Score
 from genie_env.games.real_game import score_of
@@ -187,9 +187,17 @@ class Dreams:
 
     @property
     def functions(self) -> dict[str, str]:
-        """The names of the user's functions that replace the world's reward and termination."""
+        """The names of the user's functions that replace the world's reward and termination, and
+        hashes of their source: {"reward_fn": "my:reward", "reward_fn_source": "0123456789ab"}."""
         given = {"reward_fn": self.reward_fn, "termination_fn": self.termination_fn}
-        return {name: name_of(function) for name, function in given.items() if function is not None}
+        found = {}
+        for option, function in given.items():
+            if function is None:
+                continue
+            found[option] = name_of(function)
+            if source := source_of(function):
+                found[f"{option}_source"] = source
+        return found
 
     @property
     def score(self) -> Score:
@@ -325,6 +333,13 @@ class Dreams:
         agent.check_fits(self.world.spec)
         dreams = replace(self, observation=agent.observation)
         return dreams.play(OneAgent(agent), seeds, on_step, midway)
+
+    def try_step(self, agent: Agent) -> None:
+        """Dreams one step of the agent's, so that a function of the user's that cannot be used fails
+        before anything long is done. Raises ValueError where the agent reads other observations."""
+        agent.check_fits(self.world.spec)
+        env = self.make_env(1, agent.observation)
+        env.step(agent.act(env.reset(seeds=[0])))
 
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""

@@ -63,6 +63,8 @@ def film(
         device=device,
         termination_fn=named_function("termination_fn", termination_fn),
     )
+    acting = load_agent(agent)
+    dreams.try_step(acting)
     console = Console()
     with closing(play_episodes(player, range(episodes), workers)) as played:
         scores = [e.score for e in track(played, "playing", episodes, console=console)]
@@ -71,4 +73,4 @@ def film(
     player = replace(player, keep_frames=True)
     with closing(play_episodes(player, range(chosen, chosen + 1), 1)) as played:
         (episode,) = played
-    film_side_by_side(dreams, load_agent(agent), episode, episodes, out, seed, console)
+    film_side_by_side(dreams, acting, episode, episodes, out, seed, console)

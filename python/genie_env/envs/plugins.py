@@ -44,13 +44,18 @@ def import_module(name: str) -> None:
     """Imports a module of the current folder, or an installed one.
 
     The folder stays first on `sys.path`, where worker processes look too. Raises ValueError where
-    there is no such module.
+    there is no such module, or it ends the program.
     """
     folder = os.getcwd()
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         importlib.import_module(name)
+    except SystemExit as error:
+        raise ValueError(
+            f"the module {name!r} ends the program when it is imported: put what it does under "
+            'if __name__ == "__main__"'
+        ) from error
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if name != missing and not name.startswith(f"{missing}."):
@@ -78,10 +83,14 @@ def import_function(name: str, what: str, expected: str) -> Callable[..., Any]:
         raise ValueError(f"{what} is {name!r}; {expected}")
     try:
         import_module(module)
-    except ImportError:
-        raise
     except ValueError as error:
         raise ValueError(f"{what} is {name!r}: {error}") from error
+    except ImportError as error:  # of what the user's own code imports
+        raise ImportError(
+            f"{what} is {name!r}, but its module cannot be imported ({error}): install what is missing, "
+            "or correct it",
+            name=error.name,
+        ) from error
     except Exception as error:  # of the user's own code
         kind = type(error).__name__
         raise ImportError(

@@ -24,7 +24,7 @@ from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
 from genie_env.data.midway import Midway
-from genie_env.data.progress import track
+from genie_env.data.progress import say, track
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
@@ -251,6 +251,11 @@ def calibrate(
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     _check_scores(every[0])
     every[0].check_plays(game)
+    if reward_fn is not None:
+        say(
+            "with a reward function, dreams are still compared with the game's own score: the function "
+            f"must pay what the game pays, {game.score.name} in {game.score.unit}"
+        )
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a file is as wide as the table
@@ -270,6 +275,7 @@ def calibrate(
             out / "calibration.json",
             {
                 "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
+                **every[0].functions,
                 "score": game.score.as_json(),
                 "seed": seed,
                 "compared": by.as_json(),

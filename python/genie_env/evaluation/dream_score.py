@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from genie_env.agents.agent import file_hash, load_agent
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, say
 from genie_env.evaluation.statistics import summarise
 
 
@@ -34,6 +35,7 @@ def dream_scores(
     """
     player = load_agent(agent)
     player.check_world(dreams.world)
+    _notice_functions(player.notes, dreams.functions)
     seeds = derived_seeds(seed, count=episodes)
     identity = dream_identity(dreams, agent, seed)
     columns = (TextColumn("dreaming"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
@@ -50,6 +52,20 @@ def dream_scores(
         if file is not None:
             write_json(file, found)
     return found
+
+
+def _notice_functions(notes: Mapping[str, str], given: Mapping[str, str]) -> None:
+    """Prints a line where an agent was trained with other functions of the user's than those given."""
+    for option in ("reward_fn", "termination_fn"):
+        trained, now = notes.get(option), given.get(option)
+        source, source_now = (names.get(f"{option}_source") for names in (notes, given))
+        edited = source is not None and source != source_now
+        if trained is None or (trained == now and not edited):
+            continue
+        here = "without one" if now is None else f"with {now}"
+        if trained == now:
+            here += " as it is now, whose source is another"
+        say(f"the agent was trained with {option} {trained}, and is scored here {here}")
 
 
 def dream_identity(dreams: Dreams, agent: Path, seed: int) -> dict[str, Any]:
