@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "genie_env/kernels/cpu/amx_product.h"
 #include "genie_env/kernels/cpu/packed_gemm.h"
 #include "genie_env/tensor/gather_scatter.h"
 #include "genie_env/tensor/scratch_pool.h"
@@ -54,7 +55,7 @@ class MemoryCpu final : public FrozenMemory {
         hidden_(weights.sizes().hidden),
         box_(weights.action_inputs.defined() ? 0 : weights.sizes().actions),
         contexts_(box_ > 0 ? 2 : 2 * weights.action_inputs.size(0)),
-        inner_((latents_ + box_ + hidden_ + 1) / 2 * 2),
+        inner_(Padded(latents_ + box_ + hidden_)),
         output_inner_((hidden_ + 1) / 2 * 2),
         kernels_(SupportedMemoryKernels().back()),
         mixture_(MakeMixtureCpu<Element>(weights)) {
@@ -165,7 +166,8 @@ class MemoryCpu final : public FrozenMemory {
         Convert(latents_, z + row * latents_, x);
         if (box_ > 0) Convert(box_, point + row * box_, x + latents_);
         Convert(hidden_, h + row * hidden_, x + latents_ + box_);
-        if (inner_ > latents_ + box_ + hidden_) x[inner_ - 1] = Bits{};
+        const int64_t read = latents_ + box_ + hidden_;
+        std::fill_n(x + read, inner_ - read, Bits{});
         if (output_inner_ > hidden_) out_hidden[(row + 1) * output_inner_ - 1] = Bits{};
         const int64_t action = box_ > 0 ? 0 : number[row];
         contexts[row] = static_cast<int32_t>(2 * action + (restart[row] != 0 ? 1 : 0));
@@ -204,6 +206,13 @@ class MemoryCpu final : public FrozenMemory {
         });
   }
 
+  // Inner size of a product. In bfloat16 products are of whole tiles: those of a size with a rest
+  // take three times as long with AMX.
+  static int64_t Padded(int64_t size) {
+    constexpr int64_t kMultiple = kBf16 ? kAmxInner : 2;
+    return (size + kMultiple - 1) / kMultiple * kMultiple;
+  }
+
   static Bits* Pointer(const at::Tensor& tensor) {
     return reinterpret_cast<Bits*>(tensor.mutable_data_ptr<Element>());
   }
@@ -219,7 +228,7 @@ class MemoryCpu final : public FrozenMemory {
   int64_t latents_, hidden_;
   int64_t box_;           // numbers of an action in a box; 0: actions are numbered
   int64_t contexts_;      // 2 action + restart, without the action of a box
-  int64_t inner_;         // latents + box + hidden, made even
+  int64_t inner_;         // latents + box + hidden, padded
   int64_t output_inner_;  // hidden, made even
   MemoryKernels kernels_;
   std::unique_ptr<const MixtureCpu<Element>> mixture_;
