@@ -8,15 +8,16 @@ from collections.abc import Sequence
 def parse_sizes(
     text: str, required: Sequence[str], optional: Sequence[str], expected: str
 ) -> dict[str, str]:
-    """From "T=16,S=64": the value of each name, in any order.
+    """From "T=16,S=64": the value of each name, in any order. Required ones are numbers.
 
-    `expected`: for messages. Raises ValueError where a name is unknown, given twice, or, of a
-    required one, missing.
+    `expected`: for messages. Raises ValueError where a name is unknown or given twice, a number is
+    none, or a required one is missing.
     """
     sizes: dict[str, str] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
-        if name not in {*required, *optional} or name in sizes or not value:
+        unknown = name not in {*required, *optional} or name in sizes
+        if unknown or not value or (name in required and not value.isdecimal()):
             raise ValueError(not_understood(part, expected))
         sizes[name] = value
     if missing := [name for name in required if name not in sizes]:
