@@ -203,7 +203,7 @@ def test_with_one_latent_both_mixtures_are_the_same(tmp_path: Path) -> None:
 
 
 def test_plain_pytorch_dreams_in_a_joint_world(path: Path) -> None:
-    """Of the benchmark: its draws have the spread of ours."""
+    """Of the benchmark: its draws have the spread of the world's."""
     rows = 2000
     plain, world = PlainDream(path, rows, torch.float32), World.load(path, dtype="float32")
     state = world.make_state(rows)

@@ -38,8 +38,7 @@ HOLE = 1.5
 """A constant policy that scores this many times better in the dream than in the real game shows a
 hole in the dream."""
 HOLE_DEVIATIONS = 1.0
-"""Likewise, so many standard deviations of real scores better, where scores are compared by their
-differences."""
+"""The same in standard deviations of real scores, where scores are compared by their differences."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def play_real_game(game: Game, directory: Path, episodes: int, workers: int) -> 
 
 
 def _check_pays(setting: Setting, score: Score) -> None:
-    """Raises ValueError where a dream pays nothing, whoever plays it."""
+    """Raises ValueError where a dream pays no policy anything."""
     if all(summary.mean == 0 and not summary.std for summary in setting.scores.values()):
         raise ValueError(
             f"every {score.name} of {', '.join(setting.scores)} in the dream is 0 {score.unit}: the "

@@ -17,6 +17,7 @@ from genie_env.data.recording_metadata import RecordedGame, numbered_actions, re
 from genie_env.data.world_recordings import check_recordings
 from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.registry import find_world
+from genie_env.training.encoded import in_bf16
 from genie_env.training.labelled import (
     FEATURES,
     MOST_EPISODES,
@@ -34,7 +35,7 @@ from genie_env.training.latent_actions import (
 )
 from genie_env.training.loop import Schedule, train
 from genie_env.training.outcomes import SHARES, Outcomes
-from genie_env.training.runs import COMMON, Network, claim_training, read_settings
+from genie_env.training.runs import COMMON, Network, claim_training
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings
 
 HELD_OUT_BATCHES = 8
@@ -117,7 +118,7 @@ def labelled_steps(
     """The steps to train on, and the held-out ones."""
     run = world.directory / LATENT_ACTIONS_FOLDER
     model = load_latent_actions(run, device)
-    bf16 = read_settings(run, LATENT_ACTIONS)["dtype"] == "bfloat16"
+    bf16 = in_bf16(run, LATENT_ACTIONS)
     codes = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
     features = [followed_features(part, world, own) for part, own in zip(parts, codes, strict=True)]
     actions = codes_of_steps(parts, codes)

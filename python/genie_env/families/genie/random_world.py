@@ -11,7 +11,7 @@ import torch
 
 from genie_env._core import Dynamics, Heads, Tokenizer, Trainer
 from genie_env.families.genie.config import FEATURE_AREAS
-from genie_env.families.random_sizes import parse_sizes, whole_number
+from genie_env.families.random_sizes import parse_sizes
 from genie_env.families.world_files import prefixed, write_world
 from genie_env.training.dynamics import DynamicsSizes
 from genie_env.training.tokenizer import TokenizerSizes
@@ -60,8 +60,7 @@ class GenieSizes:
             f"each of {', '.join(required)} once, as in {_EXAMPLE}, and {optional[0]}=1 for a world "
             "with rewards and terminations"
         )
-        sizes = parse_sizes(text, required, optional, expected)
-        return GenieSizes(**{name: whole_number(name, sizes[name], expected) for name in sizes})
+        return GenieSizes(**parse_sizes(text, required, optional, expected))
 
 
 def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:

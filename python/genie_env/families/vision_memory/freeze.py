@@ -96,7 +96,7 @@ def freeze_vision_memory(
                 load_memory(memory, encoder),
                 LatentData(stores, latents, game.actions, held_out_part=True),
                 settings["window"],
-                judges_termination=settings.get("judges_termination", False),
+                judges_termination=settings["judges_termination"],
             )
             judged = ("outcome.output",) if settings["judges_termination"] else ()
             weights = calibration.apply(weights, ("output", *judged))  # their sum

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from genie_env._core import Memory, Trainer, Vision
-from genie_env.families.random_sizes import parse_sizes, whole_number
+from genie_env.families.random_sizes import parse_sizes
 from genie_env.families.world_files import prefixed, write_world
 
 _NUMBERS = ("latents", "hidden", "components")
@@ -27,8 +27,8 @@ def random_vision_memory_world(directory: Path, text: str) -> Path:
 
     Raises ValueError where one is missing, unknown, given twice or cannot be.
     """
-    given = parse_sizes(text, _NUMBERS, ("mixture",), _EXPECTED)
-    sizes: dict[str, Any] = {name: whole_number(name, given[name], _EXPECTED) for name in _NUMBERS}
+    given = parse_sizes(text, _NUMBERS, ("mixture",), _EXPECTED, words=("mixture",))
+    sizes = {name: given[name] for name in _NUMBERS}
     kind: dict[str, Any] = {"mixture": given.get("mixture", "independent")}
     memory = Trainer(Memory(**sizes, **kind, actions=len(_ACTIONS), seed=1)).weights()
     # M has something to say, and about one step in 150 ends an episode.
