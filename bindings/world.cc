@@ -260,6 +260,11 @@ void InitSpecs(py::module_& m) {
       .def_readonly("frame_skip", &WorldSpec::frame_skip)
       .def_readonly("game", &WorldSpec::game,
                     "That it was learned from, as its recordings say; empty where they do not.")
+      .def_readonly("exact_rows", &WorldSpec::exact_rows,
+                    "Whether a row's bits depend on that row alone; otherwise they may change with "
+                    "the number of rows and threads, by rounding.")
+      .def_readonly("takes_frames", &WorldSpec::takes_frames,
+                    "Whether `begin` and `follow` can be given frames.")
       .def_readonly("frames_per_second", &WorldSpec::frames_per_second,
                     "Steps that a second of play takes; None where its directory does not say.")
       .def_readonly("max_episode_steps", &WorldSpec::max_episode_steps)

@@ -79,6 +79,8 @@ MappedFile::MappedFile(const std::filesystem::path& file) {
   close(descriptor);
   if (error != 0) throw FormatError(file.string() + " cannot be mapped: " + Reason(error));
   if (!S_ISREG(status.st_mode)) throw FormatError(file.string() + " is not a regular file");
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
   if (address != nullptr) {
     bytes_ = {static_cast<const std::byte*>(address), static_cast<size_t>(status.st_size)};
   }
@@ -88,11 +90,19 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), device_(other.device_), inode_(other.inode_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
+  std::swap(device_, other.device_);
+  std::swap(inode_, other.inode_);
   return *this;
+}
+
+bool MappedFile::IsStill(const std::filesystem::path& file) const {
+  struct stat status {};
+  return stat(file.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
 }
 
 OutputFile::OutputFile(const std::filesystem::path& file, Mode mode)

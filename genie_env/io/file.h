@@ -20,8 +20,12 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  /// Whether the file of that name is the one that was mapped.
+  bool IsStill(const std::filesystem::path& file) const;
+
  private:
   std::span<const std::byte> bytes_;
+  uint64_t device_ = 0, inode_ = 0;
 };
 
 /// A file open for writing at given offsets. Move-only; not thread-safe. Every failure throws

@@ -25,6 +25,34 @@ class JsonFields {
     return JsonFields(value, file_, prefix_ + name + ".");
   }
 
+  /// A list of at most `most` objects.
+  std::vector<JsonFields> Objects(const char* name, size_t most) const {
+    const nlohmann::json& value = Value(name);
+    bool objects = value.is_array() && value.size() <= most;
+    for (size_t i = 0; objects && i < value.size(); ++i) objects = value[i].is_object();
+    if (!objects) Fail(name, "a list of at most " + std::to_string(most) + " objects");
+    std::vector<JsonFields> fields;
+    for (size_t i = 0; i < value.size(); ++i) {
+      fields.emplace_back(value[i], file_, prefix_ + name + "[" + std::to_string(i) + "].");
+    }
+    return fields;
+  }
+
+  /// A text that is not empty.
+  std::string Text(const char* name) const {
+    const nlohmann::json& value = Value(name);
+    if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
+      Fail(name, "a text that is not empty");
+    }
+    return value.get<std::string>();
+  }
+
+  bool Boolean(const char* name) const {
+    const nlohmann::json& value = Value(name);
+    if (!value.is_boolean()) Fail(name, "true or false");
+    return value.get<bool>();
+  }
+
   /// "format_version" of `what`, for instance "world". It may be from `oldest` to `newest`.
   int64_t FormatVersion(int64_t oldest, int64_t newest, const std::string& what) const {
     constexpr const char* kName = "format_version";

@@ -11,6 +11,7 @@
 #include "genie_env/core/error.h"
 #include "genie_env/core/text.h"
 #include "genie_env/io/json_check.h"
+#include "genie_env/tensor/check_tensor.h"
 
 namespace genie_env {
 namespace {
@@ -92,6 +93,30 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
              tensors.emplace(name, ToFloat(view, place));
            });
   return tensors;
+}
+
+std::vector<at::Tensor> ReadTensors(std::span<const std::byte> bytes,
+                                    const std::filesystem::path& file,
+                                    const std::vector<StoredShape>& expected) {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& [name, type, shape] : expected) shapes.emplace(name, shape);
+  std::map<std::string, at::Tensor> tensors;
+  ReadEach(bytes, file, shapes,
+           [&](const std::string& name, const TensorView& view, const std::string& place) {
+             const StoredType type = std::ranges::find(expected, name, &StoredShape::name)->type;
+             at::Tensor tensor = CopyOf(view);
+             if (view.type != type) {
+               throw FormatError(place + " holds " + Describe(tensor) + ", expected " +
+                                 Describe(CopyOf({.type = type, .shape = {0}, .bytes = {}})));
+             }
+             if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>()) {
+               throw FormatError(place + " holds a value that is not finite");
+             }
+             tensors.emplace(name, std::move(tensor));
+           });
+  std::vector<at::Tensor> ordered;
+  for (const StoredShape& each : expected) ordered.push_back(tensors.at(each.name));
+  return ordered;
 }
 
 at::Tensor ReadIndices(std::span<const std::byte> bytes, const std::filesystem::path& file,

@@ -28,6 +28,19 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
     std::span<const std::byte> bytes, const std::filesystem::path& file,
     const std::map<std::string, std::vector<int64_t>>& shapes);
 
+/// A tensor that a file must hold; -1 in its shape stands for any length above 0.
+struct StoredShape {
+  std::string name;
+  StoredType type = StoredType::kFloat32;
+  std::vector<int64_t> shape;
+};
+
+/// Copies tensors out of the bytes of a safetensors file, which must hold exactly those, of these
+/// types and without NaN or infinity. Returns them in the order of `expected`. Throws as above.
+std::vector<at::Tensor> ReadTensors(std::span<const std::byte> bytes,
+                                    const std::filesystem::path& file,
+                                    const std::vector<StoredShape>& expected);
+
 /// Copies the one tensor of a safetensors file, which must be called `name` and hold int64 from 0
 /// to count - 1. Throws FormatError as above.
 at::Tensor ReadIndices(std::span<const std::byte> bytes, const std::filesystem::path& file,

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "genie_env/worlds/exported/world.h"
 #include "genie_env/worlds/genie/world.h"
 #include "genie_env/worlds/vision_memory/world.h"
 
@@ -29,6 +30,7 @@ void RegisterOwnFamilies(Registry& registry) {
   if (std::exchange(registry.has_own_families, true)) return;
   RegisterWorldFamily(VisionMemoryFamily());
   RegisterWorldFamily(GenieFamily());
+  RegisterWorldFamily(ExportedFamily());
 }
 
 // What environments call their own options, which could not be told from a family's.

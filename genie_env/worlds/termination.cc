@@ -52,9 +52,16 @@ Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCount
             .probability = {}};
   }
   const at::Tensor probability = at::sigmoid(logit);
+  // By the logit: the probability of one just above 0 rounds to one half.
   if (termination == Termination::kThresholded) return {logit > 0, probability};
+  return EndingOfProbability(termination, probability, rng);
+}
+
+Ending EndingOfProbability(Termination termination, const at::Tensor& probability,
+                           const RowCounters& rng) {
+  if (termination == Termination::kThresholded) return {probability > 0.5, probability};
   const at::Tensor drawn = Draw(rng, Stream::kTermination, 1, FillUniform).view({-1});
-  return {ToDevice(drawn, logit.device()) < probability, probability};
+  return {ToDevice(drawn, probability.device()) < probability, probability};
 }
 
 }  // namespace genie_env

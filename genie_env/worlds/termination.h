@@ -32,4 +32,8 @@ struct Ending {
 /// ends are sampled.
 Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCounters& rng);
 
+/// The same of a probability that is known as such; `termination` is not kNever.
+Ending EndingOfProbability(Termination termination, const at::Tensor& probability,
+                           const RowCounters& rng);
+
 }  // namespace genie_env

@@ -119,10 +119,13 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path,
                        .fingerprint = {},
                        .game = GameOf(config),
                        .frames_per_second = FramesPerSecond(config, file.string()),
-                       .weights = MappedFile(path / WorldDirectory::kWeights),
+                       .weights = MappedFile(std::filesystem::exists(path / "model.pt2")
+                                                 ? path / "model.pt2"
+                                                 : path / WorldDirectory::kWeights),
                        .starts = MappedFile(path / WorldDirectory::kStarts)};
-  // Files that their headers do not fit are refused before many GB are hashed.
-  const SafetensorsFile weights(world.weights.bytes(), world.weights_file().string());
+  if (world.weights_file().extension() != ".pt2")
+    // Files that their headers do not fit are refused before many GB are hashed.
+    const SafetensorsFile weights(world.weights.bytes(), world.weights_file().string());
   const SafetensorsFile starts(world.starts.bytes(), world.starts_file().string());
   world.fingerprint = FingerprintOf(world, between_pieces);
   return world;

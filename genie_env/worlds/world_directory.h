@@ -36,7 +36,9 @@ struct WorldDirectory {
   MappedFile starts;                        ///< starts.safetensors
 
   std::filesystem::path config_file() const { return path / kConfig; }
-  std::filesystem::path weights_file() const { return path / kWeights; }
+  std::filesystem::path weights_file() const {
+    return path / (std::filesystem::exists(path / "model.pt2") ? "model.pt2" : kWeights);
+  }
   std::filesystem::path starts_file() const { return path / kStarts; }
 };
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genie_env.envs.options import EnvOptions
     from genie_env.envs.single_env import DreamEnv
     from genie_env.envs.vector_env import DreamVectorEnv, make_vec
+    from genie_env.families.exported.export import export_world
     from genie_env.games.real_env import RealEnv
     from genie_env.games.real_vector_env import RealVectorEnv
 
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "build_info",
     "cmake_prefix",
+    "export_world",
     "find_world",
     "installed_worlds",
     "make_vec",
@@ -56,7 +58,7 @@ __all__ = [
 TORCH = "2.11"
 """The minor version of torch that the compiled part is built against."""
 
-_NEWEST_IN_CORE = ("AtomicFile", "Busy", "StartBank", "WorldSpec.frames_per_second")
+_NEWEST_IN_CORE = ("AtomicFile", "Busy", "StartBank", "ExportedGraph")
 """The latest additions to the compiled part: one that was built before has not all of them."""
 
 _STALE = (
@@ -76,6 +78,7 @@ _HOMES = {
     "StartBank": "_core",
     "World": "envs.load_world",  # which says how it is pickled
     "build_info": "_core",
+    "export_world": "families.exported.export",
     "make_vec": "envs.vector_env",
     "make_without_limit": "envs.single_env",  # the entry point of gymnasium.make
 }

@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Heads', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'ExportedGraph', 'FormatError', 'Heads', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'why_not_served', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -561,6 +561,11 @@ class WorldSpec:
         Of its matrix products: "float32" or "bfloat16".
         """
     @property
+    def exact_rows(self) -> bool:
+        """
+        Whether a row's bits depend on that row alone; otherwise they may change with the number of rows and threads, by rounding.
+        """
+    @property
     def family(self) -> str:
         ...
     @property
@@ -610,6 +615,11 @@ class WorldSpec:
     @property
     def state_bytes_per_row(self) -> int:
         ...
+    @property
+    def takes_frames(self) -> bool:
+        """
+        Whether `begin` and `follow` can be given frames.
+        """
     @property
     def temperature(self) -> float:
         """
@@ -739,6 +749,18 @@ class World:
     @property
     def spec(self) -> WorldSpec:
         ...
+class ExportedGraph:
+    """
+    A graph of a model.pt2 that the world has been loaded from, run alone: what a step of the model itself costs. Thread-safe.
+    """
+    def __init__(self, archive: os.PathLike | str | bytes, name: str) -> None:
+        """
+        name: "initial", "step", "follow" or "render". Raises FormatError naming the file.
+        """
+    def run(self, inputs: collections.abc.Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """
+        The outputs for these inputs, both in the order of the graph: see genie_env/worlds/exported/world.h. An output may share memory with an input.
+        """
 class Snapshot:
     """
     Rows of an environment at one moment: an immutable value, that can be saved and pickled.
@@ -959,6 +981,10 @@ def safetensors_bytes(tensors: collections.abc.Mapping[str, torch.Tensor], metad
     
     Tensors of any device and strides, of bool, uint8, int64, float16, bfloat16, float32 or float64.
     Raises ValueError on other types, and on names that are not UTF-8.
+    """
+def why_not_served(name: str) -> str:
+    """
+    Why no exported world may use the operator, for instance "torch.ops.aten.add.Tensor", and what to do; empty where it may.
     """
 def world_families() -> dict[str, WorldFamily]:
     """

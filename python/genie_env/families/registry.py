@@ -7,6 +7,7 @@ from pathlib import Path
 from genie_env.envs.latent_actions import INFERENCES
 from genie_env.envs.world_card import read_config
 from genie_env.families.base import Family
+from genie_env.families.exported import EXPORTED
 from genie_env.families.genie import GENIE
 from genie_env.families.vision_memory import VISION_MEMORY
 
@@ -58,5 +59,5 @@ def _names() -> str:
     return ", ".join(sorted(_FAMILIES))
 
 
-for _family in (VISION_MEMORY, GENIE):
+for _family in (VISION_MEMORY, GENIE, EXPORTED):
     register_family(_family)

@@ -1,0 +1,35 @@
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/worlds/exported/graph_runner.h"
+#include "genie_env/worlds/exported/operators.h"
+
+namespace genie_env {
+namespace py = pybind11;
+
+void InitExported(py::module_& m) {
+  m.def("why_not_served", &WhyNotServed, py::arg("name"),
+        "Why no exported world may use the operator, for instance \"torch.ops.aten.add.Tensor\", "
+        "and what to do; empty where it may.");
+  py::class_<GraphRunner>(m, "ExportedGraph",
+                          "A graph of a model.pt2 that the world has been loaded from, run alone: "
+                          "what a step of the model itself costs. Thread-safe.")
+      .def(py::init<const std::filesystem::path&, const std::string&>(), py::arg("archive"),
+           py::arg("name"), py::call_guard<py::gil_scoped_release>(),
+           "name: \"initial\", \"step\", \"follow\" or \"render\". Raises FormatError naming the "
+           "file.")
+      .def(
+          "run",
+          [](const GraphRunner& self, const std::vector<at::Tensor>& inputs) {
+            const py::gil_scoped_release released;
+            const FrozenScope scope;
+            return self.Run(inputs);
+          },
+          py::arg("inputs"),
+          "The outputs for these inputs, both in the order of the graph: see "
+          "genie_env/worlds/exported/world.h. An output may share memory with an input.");
+}
+
+}  // namespace genie_env
