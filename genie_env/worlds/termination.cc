@@ -1,9 +1,11 @@
 #include "genie_env/worlds/termination.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/zeros.h>
 
+#include <cmath>
 #include <stdexcept>
 
 #include "genie_env/tensor/device.h"
@@ -11,6 +13,18 @@
 
 namespace genie_env {
 namespace {
+
+// On the CPU by one function for every row: torch computes the last few with another.
+at::Tensor Sigmoid(const at::Tensor& logit) {
+  if (!logit.is_cpu()) return at::sigmoid(logit);
+  const at::Tensor given = logit.contiguous(), probability = at::empty_like(given);
+  const float* from = given.const_data_ptr<float>();
+  float* to = probability.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < given.numel(); ++i) {
+    to[i] = static_cast<float>(1 / (1 + std::exp(-double{from[i]})));
+  }
+  return probability;
+}
 
 constexpr const char *kTermination = "termination", *kSampled = "sampled",
                      *kThresholded = "thresholded";
@@ -51,7 +65,7 @@ Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCount
     return {.terminated = at::zeros(logit.sizes(), logit.options().dtype(at::kBool)),
             .probability = {}};
   }
-  const at::Tensor probability = at::sigmoid(logit);
+  const at::Tensor probability = Sigmoid(logit);
   // By the logit: the probability of one just above 0 rounds to one half.
   if (termination == Termination::kThresholded) return {logit > 0, probability};
   return EndingOfProbability(termination, probability, rng);

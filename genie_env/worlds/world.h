@@ -36,8 +36,8 @@ struct WorldSpec {
   std::string game = {};  ///< that it was learned from, as its recordings say; empty: they do not
   std::optional<double> frames_per_second =
       std::nullopt;  ///< steps that a second of play takes; empty: its directory does not say
-  /// Whether a row's bits depend on that row alone. Otherwise they may change with the number of
-  /// rows and of threads, by the rounding of float32; draws never do.
+  /// Whether a row's bits depend on that row alone. Otherwise they may change with the rows beside
+  /// it, by the rounding of float32; draws never do.
   bool exact_rows = true;
   bool takes_frames = true;  ///< whether Begin and Follow can be given frames, where it has them
 };

@@ -17,13 +17,13 @@ std::shared_ptr<const World> GivenWorld() {
 TEST(GivenWorld, Conforms) {
   const auto world = GivenWorld();
   if (world == nullptr) GTEST_SKIP() << "GENIE_ENV_GIVEN_WORLD names no world";
-  CheckWorld(*world, ToleranceOf(*world));
+  CheckWorld(*world, ToleranceOf(*world), ToleranceOf(*world));
 }
 
 TEST(GivenWorld, EnvironmentsConform) {
   const auto world = GivenWorld();
   if (world == nullptr) GTEST_SKIP() << "GENIE_ENV_GIVEN_WORLD names no world";
-  CheckVecEnv(world, ToleranceOf(*world));
+  CheckVecEnv(world, ToleranceOf(*world), ToleranceOf(*world));
 }
 
 }  // namespace

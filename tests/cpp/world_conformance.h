@@ -34,8 +34,8 @@ namespace genie_env {
 /// an equal state, also with other threads.
 class WorldConformance {
  public:
-  explicit WorldConformance(const World& world, double tolerance = 0)
-      : world_(world), tolerance_(tolerance) {}
+  explicit WorldConformance(const World& world, double tolerance = 0, double thread_tolerance = 0)
+      : world_(world), tolerance_(tolerance), thread_tolerance_(thread_tolerance) {}
 
   void CheckAll() const {
     ShapesAreAsTheSpecSays();
@@ -144,12 +144,10 @@ class WorldConformance {
   /// As far as rows are promised to be alike: three steps, or one from an equal state.
   void PlayPromised(Dream& dream) const {
     Step(dream);
-    if (!world_.spec().exact_rows) return;
+    if (thread_tolerance_ > 0) return;
     Follow(dream);
     Step(dream);
   }
-
-  double AcrossThreads() const { return world_.spec().exact_rows ? 0 : tolerance_; }
 
   static std::vector<uint64_t> Seeds(uint64_t first, int64_t count) {
     std::vector<uint64_t> seeds(count);
@@ -234,7 +232,7 @@ class WorldConformance {
 
   void ThreadsShareTheWorld() const {
     const std::vector<uint64_t> seeds = Seeds(0, 5);
-    const Dream start = world_.spec().exact_rows ? Begun(seeds) : Played(seeds);
+    const Dream start = thread_tolerance_ == 0 ? Begun(seeds) : Played(seeds);
     std::vector<Dream> dreams;
     for (int i = 0; i < 2; ++i) dreams.push_back(Copied(start));
     std::vector<std::thread> threads;
@@ -243,7 +241,7 @@ class WorldConformance {
     Dream here = Copied(start);
     PlayPromised(here);
     for (const Dream& dream : dreams) {
-      ExpectAlike(dream.state, here.state, AcrossThreads(), "in a thread");
+      ExpectAlike(dream.state, here.state, thread_tolerance_, "in a thread");
     }
   }
 
@@ -253,13 +251,13 @@ class WorldConformance {
       ~Restored() { at::set_num_threads(threads); }
     } restored;
     const std::vector<uint64_t> seeds = Seeds(0, 65);
-    const Dream start = world_.spec().exact_rows ? Begun(seeds) : Played(seeds);
+    const Dream start = thread_tolerance_ == 0 ? Begun(seeds) : Played(seeds);
     Dream one = Copied(start), four = Copied(start);
     at::set_num_threads(1);
     PlayPromised(one);
     at::set_num_threads(4);
     PlayPromised(four);
-    ExpectAlike(four.state, one.state, AcrossThreads(), "with 4 threads instead of 1");
+    ExpectAlike(four.state, one.state, thread_tolerance_, "with 4 threads instead of 1");
   }
 
   /// A state made outside torch's InferenceMode moves within it, and one made within outside.
@@ -326,7 +324,7 @@ class WorldConformance {
       std::vector<uint64_t> seeds = Seeds(100, batch);
       seeds[position] = kSeed;
       Dream dream = Played(seeds);
-      if (!world_.spec().exact_rows) {
+      if (thread_tolerance_ > 0) {
         WorldState::CopyRows(before, Rows({0}), dream.state, Rows({position}));
       }
       const WorldStep step = Step(dream);
@@ -335,6 +333,11 @@ class WorldConformance {
       EXPECT_TRUE(Alike(step.surprise.narrow(0, position, 1), expected.surprise, tolerance_))
           << what;
       EXPECT_TRUE(at::equal(step.terminated.narrow(0, position, 1), expected.terminated)) << what;
+      if (expected.termination_probability.defined()) {
+        EXPECT_TRUE(Alike(step.termination_probability.narrow(0, position, 1),
+                          expected.termination_probability, tolerance_))
+            << what;
+      }
       if (tolerance_ == 0) {
         for (const TensorSpec& kind : world_.spec().observations) {
           EXPECT_TRUE(at::equal(world_.Observe(dream.state, kind.name, Rows({position})),
@@ -550,14 +553,14 @@ class WorldConformance {
   }
 
   const World& world_;
-  double tolerance_;
+  double tolerance_, thread_tolerance_;
 };
 
 /// How much the rows of a world may differ that says so itself (WorldSpec::exact_rows).
 inline double ToleranceOf(const World& world) { return world.spec().exact_rows ? 0 : 1e-5; }
 
-inline void CheckWorld(const World& world, double tolerance = 0) {
-  WorldConformance(world, tolerance).CheckAll();
+inline void CheckWorld(const World& world, double tolerance = 0, double thread_tolerance = 0) {
+  WorldConformance(world, tolerance, thread_tolerance).CheckAll();
 }
 
 }  // namespace genie_env

@@ -46,6 +46,7 @@ RUNS = "--data {data} --out {out}"
 LINES = {
     "demo": "--out {out} --world {world}",
     "worlds": "{world} --json {file}",
+    "check": "{world} --json {file}",
     "record": "doom-take-cover --out {out}",
     "import minari": "{minari} --out {out} --picture near",
     "inspect": "{data} --picture {file}",
@@ -304,6 +305,7 @@ HUGE = "--width 8192 --heads 2"
 PROCESSES = {
     "demo": "--seed 1" + "0" * 30,
     "worlds": "{folder}",
+    "check": "{folder}",
     "record": "no-such-game --out {out}",
     "import minari": "{folder} --out {out}",
     "inspect": "{file}",

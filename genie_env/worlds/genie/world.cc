@@ -117,7 +117,8 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
           .temperature = config.temperature,
           .options = std::move(options),
           .game = directory.game,
-          .frames_per_second = directory.frames_per_second};
+          .frames_per_second = directory.frames_per_second,
+          .exact_rows = dtype == at::kBFloat16};
 }
 
 /// What model.safetensors holds.

@@ -74,7 +74,8 @@ WorldSpec SpecOf(const WorldDirectory& directory, const VisionMemoryConfig& conf
           .temperature = config.temperature,
           .options = std::move(options),
           .game = directory.game,
-          .frames_per_second = directory.frames_per_second};
+          .frames_per_second = directory.frames_per_second,
+          .exact_rows = dtype == at::kBFloat16};
 }
 
 /// What an observation of features has side by side; nothing where it is the decoded frame.

@@ -24,6 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_env._core import PackedProduct, RowCounters, World, build_info
+from genie_env.bench import rivals
+from genie_env.bench.timing import REPEATS, interleaved, wait
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress, busy
 from genie_env.data.threads import cores_of_this_process, warn_of_threads
@@ -37,7 +39,6 @@ TIERS = {
     "pixels": "every frame decoded, torch tensors",
     "numpy": "features alone, NumPy arrays",
 }
-REPEATS = 7
 SQUARE = 1024
 """Side of the square matrices whose product may be the limit."""
 _PRODUCTS = {"features": "features", "numpy": "features", "pixels": "pixels"}
@@ -61,43 +62,6 @@ class Result:
     world's family does not say what they are, as is the share."""
     limit_share: float | None
     """steps_per_s / limit_steps_per_s."""
-
-
-def repeat(step: Callable[[], object], seconds: float, device: torch.device) -> float:
-    """Calls of `step` per second, over at least `seconds`."""
-    calls = 0
-    _wait(device)
-    began = time.perf_counter()
-    while True:
-        step()
-        calls += 1
-        if time.perf_counter() - began >= seconds:
-            _wait(device)
-            return calls / (time.perf_counter() - began)
-
-
-def interleaved(
-    steps: dict[Any, Callable[[], object]],
-    seconds: float,
-    device: torch.device,
-    tick: Callable[[], None] = lambda: None,
-) -> dict[Any, list[float]]:
-    """Calls per second of every cell, REPEATS times. Cells take turns, so that whatever else the
-    machine does slows all of them alike. `seconds` is the time of a cell, all its repeats together;
-    one more turn comes first, to warm up."""
-    rates: dict[Any, list[float]] = {cell: [] for cell in steps}
-    for turn in range(1 + REPEATS):
-        for cell, step in steps.items():
-            rate = repeat(step, seconds / REPEATS, device)
-            if turn > 0:
-                rates[cell].append(rate)
-            tick()
-    return rates
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _stepper(env: DreamVectorEnv, tier: str, warm: int) -> Callable[[], object]:
@@ -198,7 +162,7 @@ def environment_cost(world: World, batch: int, seconds: float) -> Cost:
         for call, taken in zip(calls, times, strict=True):
             start = time.perf_counter()
             call()
-            _wait(world.device)
+            wait(world.device)
             taken.append(time.perf_counter() - start)
     stepped, whole = map(statistics.median, times)
     return Cost(
@@ -429,11 +393,13 @@ def bench(
     seconds: float = 2.0,
     json_file: Path | None = None,
     plot_file: Path | None = None,
+    module: torch.nn.Module | None = None,
 ) -> None:
     """Measures a world, prints a table, and writes `json_file` and `plot_file` where given.
 
     batches: those of the world's family where None. dtypes: "auto", "float32" or "bfloat16".
-    seconds: time of every cell, its repeats together. Raises ValueError for wrong numbers.
+    seconds: time of every cell, its repeats together. module: that an exported world was made of, to
+    be measured beside it. Raises ValueError for wrong numbers, and a module of another world.
     """
     for value in batches or []:
         if value < 1:
@@ -445,11 +411,17 @@ def bench(
     dtypes = list(dict.fromkeys(dtypes))
     world = loader.load("auto")
     spec, options = world.spec, options_in_force(world)
+    if module is not None:
+        rivals.check(world, module)
     batches = sorted(set(batches or family_of_world(spec.family).default_batches))
     with Progress(console=console, transient=True) as progress:
         results, squares = measure(loader, batches, dtypes, seconds, progress)
     with busy("measuring what the environment adds", console=console):
         costs = [environment_cost(loader.load(dtype), max(batches), seconds) for dtype in dtypes]
+    beside: list[rivals.Rate] = []
+    if module is not None:
+        with Progress(console=console, transient=True) as progress:
+            beside = rivals.compare(world, module, batches, seconds, progress)
     facts = machine(loader.device)
     how = "".join(f", {name}={value}" for name, value in options.items())
     where = facts.get("gpu", f"{facts['cpu']} ({facts['instruction_sets']})")
@@ -464,9 +436,12 @@ def bench(
             f"{cost.overhead_share:.1%} more than the world's own ({cost.step_ms} ms): "
             "bookkeeping, episodes that begin again, Python"
         )
+    if beside:
+        rivals.show(console, beside)
     if json_file is not None:
         report = {
             "results": [asdict(result) for result in results],
+            "beside_the_module": [asdict(rate) for rate in beside],
             "environment": [asdict(cost) for cost in costs],
             "machine": {**facts, "square_flops_per_s": squares},
             "world": {"name": spec.name, "fingerprint": spec.fingerprint, "options": options},

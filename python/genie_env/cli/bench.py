@@ -17,6 +17,7 @@ from genie_env.cli.options import (
     OptionalWorldOption,
     family_options,
 )
+from genie_env.envs.plugins import import_function
 from genie_env.envs.registry import find_world
 from genie_env.families import families, find_family
 
@@ -54,6 +55,14 @@ def bench(
     ] = 2.0,
     device: DeviceOption = "cpu",
     option: FamilyOption = None,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="function that returns the PyTorch module that an exported world was made of, which is "
+            "measured beside it, eager and compiled",
+        ),
+    ] = None,
     json_file: JsonOption = None,
     plot_file: Annotated[
         Path | None,
@@ -70,12 +79,15 @@ def bench(
     options = family_options(option)
     if (world is None) == (random is None):
         raise ValueError("give either --world or --random FAMILY:SIZES")
+    made_of = None
+    if module is not None:
+        made_of = import_function(module, "--module", "returns a torch.nn.Module")()
     with tempfile.TemporaryDirectory(prefix="genie_env_bench_") as folder:
         directory = (
             find_world(world or "") if random is None else random_world(random, Path(folder))
         )
         loader = measuring.Loader(directory, torch.device(device), options)
-        measuring.bench(loader, batch, dtype, seconds, json_file, plot_file)
+        measuring.bench(loader, batch, dtype, seconds, json_file, plot_file, made_of)
 
 
 def random_world(text: str, folder: Path) -> Path:

@@ -41,6 +41,13 @@ def commands() -> list[Command]:
         ),
         Command(
             "",
+            "check",
+            "genie_env.cli.check:check",
+            "Dream a few steps of a world, and say which of its promises hold.",
+            "check runs/world",
+        ),
+        Command(
+            "",
             "record",
             "genie_env.cli.record:record",
             "Play a real game and record every frame, action, reward and end.",

@@ -1,0 +1,331 @@
+"""Modules as worlds: what is exported is what is dreamed, and what cannot be served is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import philox
+import pytest
+import torch
+from exported_modules import (
+    PICTURE,
+    WALK,
+    Picture,
+    Tensors,
+    Walk,
+    export_picture,
+    export_walk,
+    seeded,
+)
+from torch import nn
+
+from genie_env import DreamEnv, World, export_world, make_vec
+from genie_env._core import RowCounters
+from genie_env.families.exported.checks import check_world
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return export_walk(tmp_path_factory.mktemp("exported") / "walk")
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return export_picture(tmp_path_factory.mktemp("exported") / "picture")
+
+
+def test_a_dream_is_what_the_module_computes(walk: World) -> None:
+    """From the same draws, in eager PyTorch: an independent Philox draws them."""
+    module, rows = seeded(Walk), 3
+    seeds = [5, 6, 7]
+
+    def noise(step: int) -> Tensors:
+        def of(stream: int) -> torch.Tensor:
+            drawn = [philox.normals(seed, 0, step, stream, Walk.SIZE) for seed in seeds]
+            return torch.tensor(np.array(drawn), dtype=torch.float32)
+
+        return {"start": of(64), "step": of(65)}
+
+    state = walk.make_state(rows)
+    everywhere = torch.ones(rows, dtype=torch.bool)
+    walk.begin(state, everywhere, RowCounters(seeds, [0] * rows, [0] * rows))
+    starts = [int(5 * philox.uniforms(seed, 0, 0, 0, 1)[0]) for seed in seeds]
+    with torch.no_grad():
+        own, observed = module.initial({"x": WALK["starts"]["x"][starts]}, noise(0))
+        for step in range(1, 5):
+            action = torch.tensor([step % 2, 1, 0])
+            tau = torch.tensor([0.5, 1.0, 2.0])
+            own, reward, probability, observed = module.step(own, action, tau, noise(step))
+            got = walk.step(state, action, tau, RowCounters(seeds, [0] * rows, [step] * rows))
+            close(got.reward, reward)
+            close(got.termination_probability, probability)
+            close(got.observation, observed["xh"])
+            for name, tensor in own.items():
+                close(state.fields[name], tensor)
+
+
+def close(one: torch.Tensor | None, other: torch.Tensor) -> None:
+    assert one is not None
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_what_it_says_of_itself(walk: World, picture: World) -> None:
+    assert walk.spec.family == "exported" and walk.spec.frame is None
+    assert [spec.name for spec in walk.spec.observations] == ["xh"]
+    assert walk.spec.max_episode_steps == 20 and not walk.spec.takes_frames
+    assert picture.spec.takes_frames and picture.spec.options == {}
+    assert [spec.name for spec in picture.spec.observations] == ["pixels"]
+    for world in (walk, picture):
+        assert all(finding.holds for finding in check_world(world)), [*check_world(world)]
+
+
+def test_frames_are_followed(picture: World) -> None:
+    frames = torch.randint(256, (2, Picture.SIDE, Picture.SIDE, 3), dtype=torch.uint8)
+    state = picture.make_state(2)
+    rng = RowCounters([1, 2], [0, 0], [0, 0])
+    picture.begin(state, torch.ones(2, dtype=torch.bool), rng, frames)
+    assert torch.equal(picture.observe(state, "pixels"), frames)
+    given = frames.flip(1)
+    step = picture.follow(state, torch.zeros(2, 2), given, RowCounters([1, 2], [0, 0], [1, 1]))
+    assert torch.equal(picture.observe(state, "pixels"), given)
+    close(step.reward, given.float().mean((1, 2, 3)) / 255)
+    assert state.fields["age"].tolist() == [1, 1]
+
+
+def test_environments_snapshots_and_adapters(walk: World, picture: World) -> None:
+    env = make_vec(walk.directory, num_envs=4, seed=0)
+    env.reset()
+    before = env.snapshot()
+    first = env.step(np.zeros(4, np.int64))[0]
+    env.restore(before)
+    np.testing.assert_array_equal(env.step(np.zeros(4, np.int64))[0], first)
+    single = DreamEnv(picture, render_mode="rgb_array")
+    single.reset(seed=0)
+    single.step(np.zeros(2, np.float32))
+    assert single.render().shape == (Picture.SIDE, Picture.SIDE, 3)
+
+
+def test_a_rewritten_world_is_another(tmp_path: Path) -> None:
+    one = export_walk(tmp_path / "world")
+    other = export_world(seeded(Walk, seed=1), tmp_path / "world", **WALK)
+    assert one.spec.fingerprint != other.spec.fingerprint
+    assert sorted(path.name for path in (tmp_path / "world").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.pt2",
+        "starts.safetensors",
+    ]
+
+
+def test_loading_and_stepping_write_nothing(walk: World) -> None:
+    code = (
+        "import genie_env, numpy as np\n"
+        f"env = genie_env.make_vec({str(walk.directory)!r}, num_envs=3)\n"
+        "env.reset(seed=0)\n"
+        "for _ in range(5): env.step(np.zeros(3, np.int64))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_nothing_of_the_author_is_in_the_archive(walk: World) -> None:
+    data = (walk.directory / "model.pt2").read_bytes()
+    for secret in (str(Path(__file__).parent), "stack_trace", "exported_modules", "sample_inputs"):
+        assert secret.encode() not in data
+
+
+def test_the_shipped_graphs_open_in_torch_too(walk: World) -> None:
+    module = torch.export.load(walk.directory / "model.pt2")
+    assert module is not None
+
+
+class Changed(Walk):
+    """A walk, one thing of which is wrong."""
+
+    def __init__(self, change: Callable[..., Any]) -> None:
+        super().__init__()
+        self.change = change
+        self.count = 0
+        self.drop = nn.Dropout(0.5)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def step(self, state: Tensors, action: Any, temperature: Any, noise: Tensors) -> Any:
+        return self.change(self, Walk.step, state, action, temperature, noise)
+
+
+def with_state(change: Callable[[Tensors], Tensors]) -> Callable[..., Any]:
+    def step(self: Any, walk: Any, *inputs: Any) -> Any:
+        state, *rest = walk(self, *inputs)
+        return (change(state), *rest)
+
+    return step
+
+
+def added_noise(draw: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
+    return with_state(lambda state: {**state, "x": state["x"] + draw(state["x"])})
+
+
+def in_place(self: Any, walk: Any, state: Tensors, *rest: Any) -> Any:
+    state["x"] += 1
+    return walk(self, state, *rest)
+
+
+def branch(self: Any, walk: Any, state: Tensors, *rest: Any) -> Any:
+    if state["x"].sum() > 0:
+        return walk(self, state, *rest)
+    return walk(self, {**state, "x": -state["x"]}, *rest)
+
+
+def counts(self: Any, walk: Any, *inputs: Any) -> Any:
+    self.seen += 1
+    return walk(self, *inputs)
+
+
+def logit(self: Any, walk: Any, *inputs: Any) -> Any:
+    state, reward, probability, observations = walk(self, *inputs)
+    return state, reward, probability - 2, observations
+
+
+def compares_rows(self: Any, walk: Any, state: Tensors, *rest: Any) -> Any:
+    if state["x"].shape[0] == 3:
+        state = {**state, "x": state["x"] + 1}
+    return walk(self, state, *rest)
+
+
+REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
+    "rand": (added_noise(torch.rand_like), r"step uses .*rand.*test_exported.py, line \d+.*noise"),
+    "bernoulli": (added_noise(lambda x: torch.bernoulli(x.sigmoid())), "bernoulli.*noise"),
+    "multinomial": (
+        added_noise(lambda x: torch.multinomial(x.softmax(1), 1).float()),
+        "multinomial.*noise",
+    ),
+    "neighbours": (
+        with_state(lambda state: {**state, "x": state["x"] - state["x"].mean(0, keepdim=True)}),
+        "depends on its neighbours: state x of 1 rows differs by .* dimension 0",
+    ),
+    "rows": (compares_rows, r"step cannot be exported.*one number of rows only"),
+    "branch": (branch, r"step cannot be exported.*test_exported.py, line \d+.*torch.where"),
+    "in place": (in_place, r"step changes its input state\['x'\] in place.*clone"),
+    "buffer": (counts, "step changes the buffer 'seen'.*state"),
+    "shape": (
+        with_state(lambda state: {**state, "before": state["before"].repeat(1, 2)}),
+        r"step: state\['before'\] was float32 \[N, 3\] and is float32 \[N, 6\].*ring",
+    ),
+    "dtype": (
+        with_state(lambda state: {**state, "h": state["h"].double()}),
+        r"state\['h'\] was float32 \[N, 16\] and is float64",
+    ),
+    "missing": (
+        with_state(lambda state: {"x": state["x"]}),
+        "step gives the state 'x', but was given 'x', 'h', 'c', 'before'",
+    ),
+    "infinite": (
+        with_state(lambda state: {**state, "x": state["x"] / 0}),
+        r"step: state\['x'\] is not finite",
+    ),
+    "logit": (logit, "terminated_probability holds .* from 0 to 1: of a logit take the sigmoid"),
+    "nonzero": (
+        with_state(lambda state: {**state, "x": state["x"] + state["x"].nonzero().sum()}),
+        "nonzero",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_what_cannot_be_served_is_refused(wrong: str, tmp_path: Path) -> None:
+    change, words = REFUSED[wrong]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Changed(change).eval()
+        with pytest.raises(ValueError, match=words):
+            export_world(module, tmp_path / "world", **WALK)
+    assert not (tmp_path / "world").exists() or not any((tmp_path / "world").iterdir())
+
+
+def test_training_mode_is_refused(tmp_path: Path) -> None:
+    module = Changed(with_state(lambda state: state)).train()
+    with pytest.raises(ValueError, match=r"drop \(Dropout\) is in training mode: call module.eval"):
+        export_world(module, tmp_path / "world", **WALK)
+
+
+ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no start": ({"starts": None, "noise": None}, "neither starts nor noise"),
+    "noise": ({"noise": {"start": ("cauchy", (3,))}}, "noise 'start' is 'cauchy': give 'normal'"),
+    "starts": (
+        {"starts": {"x": torch.zeros(5, 3), "y": torch.zeros(4)}},
+        "different numbers of rows",
+    ),
+    "names": ({"action_names": ["left"]}, "action_names has 1 names, but there are 2 actions"),
+    "observation": ({"observations": {}}, "gives the observations 'xh', but none are declared"),
+    "temperature": ({"temperature": 0.0}, "temperature"),
+    "termination": ({"termination": "soon"}, "termination is 'soon'"),
+    "steps": ({"max_episode_steps": 0}, "max_episode_steps"),
+}
+
+
+@pytest.mark.parametrize("wrong", ARGUMENTS)
+def test_wrong_arguments_leave_the_world_as_it_was(wrong: str, tmp_path: Path) -> None:
+    changed, words = ARGUMENTS[wrong]
+    before = export_walk(tmp_path / "world").spec.fingerprint
+    with pytest.raises(ValueError, match=words):
+        export_walk(tmp_path / "world", **changed)
+    assert World.load(tmp_path / "world").spec.fingerprint == before
+
+
+def test_a_module_without_methods(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Linear has no method `initial`"):
+        export_world(nn.Linear(1, 1), tmp_path / "world", **WALK)
+    with pytest.raises(TypeError, match="module is a str"):
+        export_world("model", tmp_path / "world", **WALK)  # type: ignore[arg-type]
+
+
+def test_wrong_requests_of_a_loaded_world(walk: World) -> None:
+    with pytest.raises(ValueError, match='dtype is "bfloat16", but an exported world computes in'):
+        World.load(walk.directory, dtype="bfloat16")
+    state = walk.make_state(1)
+    frames = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="has no pictures"):
+        walk.follow(state, torch.zeros(1, dtype=torch.int64), frames, RowCounters([0], [0], [0]))
+
+
+def test_a_config_that_lies(walk: World, tmp_path: Path) -> None:
+    for change, words in (
+        ({"state": [{"name": "x", "dtype": "float32", "shape": [4]}]}, 'the graph "initial" gives'),
+        ({"device": "cuda"}, "cuda"),
+        ({"follows": True}, '"follows" is true, expected false'),
+        ({"observations": []}, '"observations" is .*at least one tensor'),
+        ({"noise": [{"name": "n", "distribution": "cauchy", "shape": []}]}, "noise.*distribution"),
+        ({"row_bits": "some"}, "row_bits"),
+    ):
+        directory = tmp_path / "lie"
+        directory.mkdir(exist_ok=True)
+        for file in walk.directory.iterdir():
+            (directory / file.name).write_bytes(file.read_bytes())
+        config = json.loads((directory / "config.json").read_text())
+        (directory / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(ValueError, match=words):
+            World.load(directory)
+
+
+@pytest.mark.parametrize("name", ["walk", "picture"])
+def test_the_conformance_kits(name: str, request: pytest.FixtureRequest) -> None:
+    modules = os.environ.get("GENIE_ENV_TEST_MODULES")
+    kits = Path(modules or "nowhere") / "genie_env_tests"
+    if not kits.exists():
+        pytest.skip("the C++ tests are not built: GENIE_ENV_TESTS=ON")
+    world: World = request.getfixturevalue(name)
+    done = subprocess.run(
+        [kits, "--gtest_filter=GivenWorld.*", "--gtest_brief=1"],
+        env={**os.environ, "GENIE_ENV_GIVEN_WORLD": str(world.directory)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0 and "SKIPPED" not in done.stdout, done.stdout
