@@ -4,15 +4,11 @@
 
 #include "genie_env/tensor/frozen_scope.h"
 #include "genie_env/worlds/exported/graph_runner.h"
-#include "genie_env/worlds/exported/operators.h"
 
 namespace genie_env {
 namespace py = pybind11;
 
 void InitExported(py::module_& m) {
-  m.def("why_not_served", &WhyNotServed, py::arg("name"),
-        "Why no exported world may use the operator, for instance \"torch.ops.aten.add.Tensor\", "
-        "and what to do; empty where it may.");
   py::class_<GraphRunner>(m, "ExportedGraph",
                           "A graph of a model.pt2 that the world has been loaded from, run alone: "
                           "what a step of the model itself costs. Thread-safe.")

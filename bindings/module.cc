@@ -8,6 +8,7 @@ void InitDynamics(pybind11::module_& m);
 void InitHeads(pybind11::module_& m);
 void InitEpisodeStore(pybind11::module_& m);
 void InitExported(pybind11::module_& m);
+void InitExportedArchive(pybind11::module_& m);
 void InitFile(pybind11::module_& m);
 void InitLatentAction(pybind11::module_& m);
 void InitLimits(pybind11::module_& m);
@@ -38,6 +39,7 @@ PYBIND11_MODULE(_core, m) {
   genie_env::InitDynamics(m);
   genie_env::InitHeads(m);
   genie_env::InitMaskGit(m);
+  genie_env::InitExportedArchive(m);
   genie_env::InitWorld(m);
   genie_env::InitExported(m);
   genie_env::InitSnapshot(m);

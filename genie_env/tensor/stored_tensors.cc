@@ -97,13 +97,13 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
 
 std::vector<at::Tensor> ReadTensors(std::span<const std::byte> bytes,
                                     const std::filesystem::path& file,
-                                    const std::vector<StoredShape>& expected) {
+                                    const std::vector<ExpectedTensor>& expected) {
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const auto& [name, type, shape] : expected) shapes.emplace(name, shape);
   std::map<std::string, at::Tensor> tensors;
   ReadEach(bytes, file, shapes,
            [&](const std::string& name, const TensorView& view, const std::string& place) {
-             const StoredType type = std::ranges::find(expected, name, &StoredShape::name)->type;
+             const StoredType type = std::ranges::find(expected, name, &ExpectedTensor::name)->type;
              at::Tensor tensor = CopyOf(view);
              if (view.type != type) {
                throw FormatError(place + " holds " + Describe(tensor) + ", expected " +
@@ -115,7 +115,7 @@ std::vector<at::Tensor> ReadTensors(std::span<const std::byte> bytes,
              tensors.emplace(name, std::move(tensor));
            });
   std::vector<at::Tensor> ordered;
-  for (const StoredShape& each : expected) ordered.push_back(tensors.at(each.name));
+  for (const ExpectedTensor& each : expected) ordered.push_back(tensors.at(each.name));
   return ordered;
 }
 

@@ -29,7 +29,7 @@ std::map<std::string, at::Tensor> ReadFloatTensors(
     const std::map<std::string, std::vector<int64_t>>& shapes);
 
 /// A tensor that a file must hold; -1 in its shape stands for any length above 0.
-struct StoredShape {
+struct ExpectedTensor {
   std::string name;
   StoredType type = StoredType::kFloat32;
   std::vector<int64_t> shape;
@@ -39,7 +39,7 @@ struct StoredShape {
 /// types and without NaN or infinity. Returns them in the order of `expected`. Throws as above.
 std::vector<at::Tensor> ReadTensors(std::span<const std::byte> bytes,
                                     const std::filesystem::path& file,
-                                    const std::vector<StoredShape>& expected);
+                                    const std::vector<ExpectedTensor>& expected);
 
 /// Copies the one tensor of a safetensors file, which must be called `name` and hold int64 from 0
 /// to count - 1. Throws FormatError as above.

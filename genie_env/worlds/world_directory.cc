@@ -13,6 +13,7 @@
 #include "genie_env/io/json_fields.h"
 #include "genie_env/io/safetensors.h"
 #include "genie_env/io/sha256.h"
+#include "genie_env/io/zip_archive.h"
 
 namespace genie_env {
 namespace {
@@ -85,6 +86,18 @@ std::optional<double> FramesPerSecond(const json& config, const std::string& fil
   return std::nullopt;
 }
 
+/// Which of the two files that may hold the weights is there.
+const char* WeightsName(const std::filesystem::path& path) {
+  std::error_code error;  // a file that cannot be looked at is not opened either
+  const bool weights = std::filesystem::exists(path / WorldDirectory::kWeights, error);
+  const bool exported = std::filesystem::exists(path / WorldDirectory::kExported, error);
+  if (weights && exported) {
+    throw FormatError(path.string() + " has both " + WorldDirectory::kWeights + " and " +
+                      WorldDirectory::kExported + "; a world has one of them");
+  }
+  return exported ? WorldDirectory::kExported : WorldDirectory::kWeights;
+}
+
 std::string FingerprintOf(const WorldDirectory& world,
                           const std::function<void()>& between_pieces) {
   const auto line = [&](std::span<const std::byte> bytes, const std::filesystem::path& file) {
@@ -111,6 +124,7 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path,
   // First: other versions may have other files.
   const int64_t version =
       JsonFields(config, file.string()).FormatVersion(kOldestVersion, kNewestVersion, "world");
+  const char* const weights_name = WeightsName(path);
   WorldDirectory world{.path = path,
                        .format_version = version,
                        .config = std::move(text),
@@ -119,13 +133,15 @@ WorldDirectory OpenWorldDirectory(const std::filesystem::path& path,
                        .fingerprint = {},
                        .game = GameOf(config),
                        .frames_per_second = FramesPerSecond(config, file.string()),
-                       .weights = MappedFile(std::filesystem::exists(path / "model.pt2")
-                                                 ? path / "model.pt2"
-                                                 : path / WorldDirectory::kWeights),
+                       .weights_name = weights_name,
+                       .weights = MappedFile(path / weights_name),
                        .starts = MappedFile(path / WorldDirectory::kStarts)};
-  if (world.weights_file().extension() != ".pt2")
-    // Files that their headers do not fit are refused before many GB are hashed.
+  // Files that their headers do not fit are refused before many GB are hashed.
+  if (weights_name == WorldDirectory::kExported) {
+    const ZipArchive exported(world.weights.bytes(), world.weights_file().string(), between_pieces);
+  } else {
     const SafetensorsFile weights(world.weights.bytes(), world.weights_file().string());
+  }
   const SafetensorsFile starts(world.starts.bytes(), world.starts_file().string());
   world.fingerprint = FingerprintOf(world, between_pieces);
   return world;

@@ -26,8 +26,8 @@ class SignatureBuilder {
  public:
   explicit SignatureBuilder(const ExportedConfig& config) : config_(config) {}
 
-  GraphSignature Initial() const {
-    GraphSignature graph;
+  ExportedGraph Initial() const {
+    ExportedGraph graph;
     Add(graph.inputs, "context", config_.context);
     AddNoise(graph.inputs);
     Add(graph.outputs, "state", config_.state);
@@ -35,22 +35,22 @@ class SignatureBuilder {
     return graph;
   }
 
-  GraphSignature Step() const {
-    GraphSignature graph = Acting();
+  ExportedGraph Step() const {
+    ExportedGraph graph = Acting();
     Add(graph.inputs, "temperature", at::kFloat, {});
     AddNoise(graph.inputs);
     return graph;
   }
 
-  GraphSignature Follow() const {
-    GraphSignature graph = Acting();
+  ExportedGraph Follow() const {
+    ExportedGraph graph = Acting();
     Add(graph.inputs, "frame", at::kByte, {config_.height, config_.width, 3});
     AddNoise(graph.inputs);
     return graph;
   }
 
-  GraphSignature Render() const {
-    GraphSignature graph;
+  ExportedGraph Render() const {
+    ExportedGraph graph;
     Add(graph.inputs, "state", config_.state);
     Add(graph.outputs, "frame", at::kByte, {config_.height, config_.width, 3});
     return graph;
@@ -81,8 +81,8 @@ class SignatureBuilder {
     }
   }
 
-  GraphSignature Acting() const {
-    GraphSignature graph;
+  ExportedGraph Acting() const {
+    ExportedGraph graph;
     Add(graph.inputs, "state", config_.state);
     Add(graph.inputs, "action", ActionType(config_.actions),
         config_.actions.box ? config_.actions.box->shape : std::vector<int64_t>{});
@@ -139,7 +139,7 @@ at::ScalarType TorchType(DType type) {
   return type == DType::kUInt8 ? at::kByte : type == DType::kInt64 ? at::kLong : at::kFloat;
 }
 
-LoadedGraph::LoadedGraph(GraphSignature signature, GraphRunner runner, at::Device device)
+LoadedGraph::LoadedGraph(ExportedGraph signature, GraphRunner runner, at::Device device)
     : signature_(std::move(signature)), runner_(std::move(runner)), device_(device) {}
 
 std::vector<at::Tensor> LoadedGraph::Run(const std::vector<at::Tensor>& inputs,
@@ -179,7 +179,7 @@ std::vector<at::Tensor> LoadedGraph::Empty() const {
 ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig& config,
                           at::Device device) {
   const SignatureBuilder builder(config);
-  std::map<std::string, GraphSignature> expected{{"initial", builder.Initial()},
+  std::map<std::string, ExportedGraph> expected{{"initial", builder.Initial()},
                                                  {"step", builder.Step()}};
   if (config.follows) expected.emplace("follow", builder.Follow());
   if (config.renders()) expected.emplace("render", builder.Render());
@@ -187,11 +187,11 @@ ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig&
   for (const auto& [name, signature] : expected) names.push_back(name);
 
   const std::filesystem::path file = directory.weights_file();
-  const std::map<std::string, GraphSignature> stored =
-      CheckArchive(directory.weights.bytes(), file.string(), names, config.device);
+  const std::map<std::string, ExportedGraph> stored =
+      CheckArchive(directory.weights.bytes(), file.string(), names, device.type());
   for (auto& [name, signature] : expected) {
     const std::string place = file.string() + ": the graph \"" + name + "\"";
-    const GraphSignature& own = stored.at(name);
+    const ExportedGraph& own = stored.at(name);
     CheckSide(place, "takes", own.inputs, signature.inputs);
     CheckSide(place, "gives", own.outputs, signature.outputs);
     for (size_t i = 0; i < own.inputs.size(); ++i) {

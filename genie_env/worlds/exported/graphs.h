@@ -21,7 +21,7 @@ at::ScalarType TorchType(DType type);
 class LoadedGraph {
  public:
   /// signature: of the archive, as CheckArchive returned it.
-  LoadedGraph(GraphSignature signature, GraphRunner runner, at::Device device);
+  LoadedGraph(ExportedGraph signature, GraphRunner runner, at::Device device);
 
   /// Whether the graph uses its input of that place.
   bool reads(size_t input) const { return signature_.inputs[input].used; }
@@ -33,7 +33,7 @@ class LoadedGraph {
  private:
   std::vector<at::Tensor> Empty() const;
 
-  GraphSignature signature_;
+  ExportedGraph signature_;
   GraphRunner runner_;
   at::Device device_;
 };

@@ -284,7 +284,7 @@ class ExportedWorld final : public World {
 
 std::vector<at::Tensor> ReadContexts(const WorldDirectory& directory,
                                      const ExportedConfig& config) {
-  std::vector<StoredShape> expected;
+  std::vector<ExpectedTensor> expected;
   for (const ExportedTensor& tensor : config.context) {
     std::vector<int64_t> shape{-1};
     shape.insert(shape.end(), tensor.shape.begin(), tensor.shape.end());

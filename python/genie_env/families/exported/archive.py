@@ -49,9 +49,19 @@ def write_archive(file: IO[bytes], graphs: Mapping[str, ExportedProgram]) -> Non
 
 
 def _json_of(graph: ExportedProgram) -> bytes:
+    """A graph as the archive keeps it.
+
+    On the CPU its results are said to be on the device "meta", which only tells LibTorch's runner to
+    compute them with torch's own operators: see genie_env/worlds/exported/archive.h.
+    """
     graph._example_inputs = None  # which would be pickled
-    text: bytes = serialize(graph).exported_program
-    return text
+    program = json.loads(serialize(graph).exported_program)
+    graph_json = program["graph_module"]["graph"]
+    given = {tensor["as_tensor"]["name"] for tensor in graph_json["inputs"]}
+    for name, described in graph_json["tensor_values"].items():
+        if name not in given and described["device"]["type"] == "cpu":
+            described["device"] = {"type": "meta", "index": None}
+    return json.dumps(program).encode()
 
 
 class _Records:

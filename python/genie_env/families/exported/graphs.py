@@ -73,12 +73,12 @@ def _refusal(method: str, error: Exception) -> ValueError:
 
 def _check_operators(method: str, program: ExportedProgram) -> None:
     for node in program.graph.nodes:
-        if node.op in ("placeholder", "output"):
-            continue
         name = _name(node)
+        if node.op in ("placeholder", "output") or name == "_operator.getitem":
+            continue
         if why := why_not_served(name):
             line = _line_in(node.meta.get("stack_trace") or "")
-            raise ValueError(f"{method} uses {name}{line}: {why}")
+            raise ValueError(f"{method}: {name}{line} {why}")
 
 
 def _name(node: torch.fx.Node) -> str:
