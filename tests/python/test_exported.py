@@ -141,11 +141,6 @@ def test_nothing_of_the_author_is_in_the_archive(walk: World) -> None:
         assert secret.encode() not in data
 
 
-def test_the_shipped_graphs_open_in_torch_too(walk: World) -> None:
-    module = torch.export.load(walk.directory / "model.pt2")
-    assert module is not None
-
-
 class Changed(Walk):
     """A walk, one thing of which is wrong."""
 
@@ -200,7 +195,7 @@ def compares_rows(self: Any, walk: Any, state: Tensors, *rest: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
-    "rand": (added_noise(torch.rand_like), r"step uses .*rand.*test_exported.py, line \d+.*noise"),
+    "rand": (added_noise(torch.rand_like), r"step: .*rand.*test_exported.py, line \d+.*noise"),
     "bernoulli": (added_noise(lambda x: torch.bernoulli(x.sigmoid())), "bernoulli.*noise"),
     "multinomial": (
         added_noise(lambda x: torch.multinomial(x.softmax(1), 1).float()),
