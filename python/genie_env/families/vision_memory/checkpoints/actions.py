@@ -108,7 +108,7 @@ def _point(name: str, text: str) -> list[float]:
     try:
         point = [float(number) for number in text.split(",")]
     except ValueError:
-        point = [math.nan]
-    if not np.isfinite(np.array(point, np.float32)).all():
+        point = [math.inf]
+    if not all(abs(number) <= float(np.finfo(np.float32).max) for number in point):
         raise ValueError(f"--actions has {name}={text}, expected finite numbers after the '='")
     return point

@@ -66,7 +66,7 @@ def import_checkpoint(layout: str, vision: Path, memory: Path, out: Path, facts:
     _check_reads_actions(memory, networks)
     recordings = facts.starts if any(path.is_dir() for path in facts.starts) else ()
     stores = open_stores(list(recordings)) if recordings else []
-    facts = _with_recorded(facts, recordings, stores)
+    facts, recorded = _with_recorded(facts, recordings, stores)
     _check_complete(layout, facts, networks.memory)
     assert facts.actions is not None and facts.max_episode_steps is not None
     facts.actions.check(networks.memory.of_action.shape[1])
@@ -97,6 +97,7 @@ def import_checkpoint(layout: str, vision: Path, memory: Path, out: Path, facts:
                 "temperature": facts.temperature,
                 "termination": termination,
                 "termination_reads": "action",
+                **recorded,
                 **played.config(),
                 "imported": _provenance(found, vision=vision, memory=memory),
             },
@@ -121,10 +122,10 @@ def _check_reads_actions(file: Path, networks: ReadNetworks) -> None:
 
 def _with_recorded(
     facts: Facts, recordings: Sequence[Path], stores: Sequence[EpisodeStore]
-) -> Facts:
-    """What the recordings say, where `facts` does not."""
+) -> tuple[Facts, dict[str, str]]:
+    """What the recordings say, where `facts` does not; and the config's "real_game"."""
     if not stores:
-        return facts
+        return facts, {}
     if (stores[0].height, stores[0].width) != (SIDE, SIDE):
         raise ValueError(
             f"--starts holds frames of {stores[0].height} x {stores[0].width}, and V takes {SIDE} x "
@@ -136,9 +137,9 @@ def _with_recorded(
         "max_episode_steps": longest_dream(game, stores),
         "frame_skip": game.frame_skip,
         **rate_of(recordings, stores),
-        "real_game": game.game,
     }
-    return replace(facts, **{k: v for k, v in said.items() if getattr(facts, k) is None})
+    known = replace(facts, **{k: v for k, v in said.items() if getattr(facts, k) is None})
+    return known, {"real_game": game.game}
 
 
 def _check_complete(layout: str, facts: Facts, memory: ReadMemory) -> None:
