@@ -86,7 +86,7 @@ def _vision(tensors: Tensors) -> Tensors:
             vision[f"{ours}.bias"] = tensors[f"{theirs}/bias"]
     for ours, theirs in (("mu", "enc_fc_mu"), ("logvar", "enc_fc_log_var")):
         kernel = tensors[f"{theirs}/kernel"]  # of an image with its channels innermost
-        weight = kernel.unflatten(0, _ENCODED).permute(3, 2, 0, 1).flatten(1)
+        weight = kernel.reshape(*_ENCODED, -1).permute(3, 2, 0, 1).flatten(1)
         vision |= {f"{ours}.weight": weight.contiguous(), f"{ours}.bias": tensors[f"{theirs}/bias"]}
     vision["expand.weight"] = tensors["dec_fc/kernel"].t().contiguous()
     vision["expand.bias"] = tensors["dec_fc/bias"]
