@@ -95,8 +95,7 @@ TEST(VisionMemoryWorld, ConformsWithRectifiedFeaturesAndRewardsThatAreLinear) {
   RowCounters rng;
   for (uint64_t row = 0; row < 70; ++row) rng.push_back({row, 0, 0});
   world->Begin(state, at::ones({70}, at::kBool), {}, rng);
-  const WorldStep step =
-      world->Step(state, at::zeros({70}, at::kLong), at::ones({70}), rng, {.kind = "zch"});
+  const WorldStep step = world->Step(state, at::zeros({70}, at::kLong), at::ones({70}), rng, "zch");
   const at::Tensor expected = (state[1] * 0.1f * at::arange(37, at::kFloat)).sum(1) + 0.5f;
   EXPECT_TRUE(at::allclose(step.reward, expected, 1e-5, 1e-5));
 }

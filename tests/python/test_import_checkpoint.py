@@ -32,6 +32,7 @@ import genie_env
 from genie_env import _core
 from genie_env._core import RowCounters, World
 from genie_env.cli.app import APP
+from genie_env.envs.actions import DiscreteActions
 from genie_env.families.vision_memory.checkpoints.actions import read_actions
 from genie_env.families.vision_memory.checkpoints.importing import Facts, import_checkpoint
 from genie_env.families.vision_memory.costs import vision_memory_costs
@@ -63,10 +64,9 @@ class Imported:
         actions = self.facts.actions
         assert actions is not None
         taken = actions.actions.draw(generator, (ROWS,))
-        if actions.actions is NAMED.actions:
-            read = np.eye(3)[taken]
-        elif actions.points is not None:
-            read = actions.points.numpy()[taken]
+        if isinstance(actions.actions, DiscreteActions):
+            numbers = np.eye(3) if actions.points is None else actions.points.numpy()
+            read = numbers[taken]
         else:
             read = taken.astype(np.float64)
         return torch.from_numpy(taken), torch.from_numpy(read)
@@ -136,9 +136,7 @@ def test_steps_are_theirs(imported: Imported) -> None:
         h, c = theirs.step(z, read, torch.full((ROWS,), at == 1), h, c)
         step = world.step(state, actions, tau, counters(at))
         for name, expected in (("h", h), ("c", c)):
-            torch.testing.assert_close(
-                state.fields[name].double(), expected, rtol=1e-5, atol=2e-5, msg=lambda m: name + m
-            )
+            torch.testing.assert_close(state.fields[name].double(), expected, rtol=1e-5, atol=2e-5)
 
         log_weights, means, deviations = theirs.mixture(h)
         mixtures = log_weights.shape[1]
@@ -155,9 +153,7 @@ def test_steps_are_theirs(imported: Imported) -> None:
         normals = torch.distributions.Normal(means, deviations).log_prob(found[..., None])
         joint = log_weights + (normals.sum(1, keepdim=True) if mixtures == 1 else normals)
         density = joint.logsumexp(2).sum(1)
-        torch.testing.assert_close(
-            step.surprise.double(), -density / LATENTS, rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(step.surprise.double(), -density / LATENTS, rtol=1e-4, atol=1e-4)
         reward = theirs.reward(h)
         if reward is None:
             reward = torch.full((ROWS,), imported.facts.reward_per_step, dtype=torch.float64)
@@ -260,6 +256,22 @@ def test_what_is_not_summed_keeps_its_bits(tmp_path: Path) -> None:
         stored[f"vision.{p.layer}.weight"].numel() for p in products
     ]
     assert "`best.tar` and `best.tar`" in (made.path / "README.md").read_text()
+
+
+def test_a_world_that_is_damaged_is_refused_by_its_field(tmp_path: Path) -> None:
+    path = brought_in(tmp_path, "ctallec").path
+    file = path / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "decoder_features": "cubic"}))
+    words = '"decoder_features" is "cubic", expected "rectified" or "linear"'
+    with pytest.raises(_core.FormatError, match=words):
+        World.load(path)
+    file.write_text(json.dumps(config))
+    weights = load_file(path / "model.safetensors")
+    del weights["memory.reward.bias"]
+    save_file(weights, path / "model.safetensors")
+    with pytest.raises(_core.FormatError, match='has no tensor "memory.reward.bias"'):
+        World.load(path)
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -483,7 +495,10 @@ def test_files_that_are_something_else(
         ('[["x"]]', "'enc_conv1/kernel' is not an array of numbers"),
         ("[[1, [2]]]", "'enc_conv1/kernel' is not an array of numbers"),
         ("[[1e999]]", "'enc_conv1/kernel' holds a value that is not a finite float32"),
-        ("[[1]]", r"v.json lacks enc_conv1/bias, .*enc_conv1/kernel is \[1\], expected \[4, 4, 3, 32\]"),
+        (
+            "[[1]]",
+            r"v.json lacks enc_conv1/bias, .*enc_conv1/kernel is \[1\], expected \[4, 4, 3, 32\]",
+        ),
         (str([[1]] * 23), "has, but the layout has not, array 23"),
     ],
 )
@@ -561,9 +576,7 @@ def test_starts_that_do_not_fit(
     file = tmp_path / "starts.npz"
     np.savez(file, **arrays)
     with pytest.raises(ValueError, match=words) as refused:
-        import_checkpoint(
-            "ctallec", *ctallec, tmp_path / "out", replace(COMPLETE, starts=[file])
-        )
+        import_checkpoint("ctallec", *ctallec, tmp_path / "out", replace(COMPLETE, starts=[file]))
     assert str(refused.value).startswith(str(file)) and not (tmp_path / "out").exists()
 
 
@@ -584,12 +597,22 @@ def test_a_termination_that_m_does_not_predict(tmp_path: Path) -> None:
     ("names", "low", "high", "words"),
     [
         (["a"], [0.0], [1.0], "--actions names numbered actions, and --action-low"),
-        (["a=1", "b"], [], [], "--actions are a=1 b: give all of them as NAME=NUMBER,NUMBER or none"),
+        (
+            ["a=1", "b"],
+            [],
+            [],
+            "--actions are a=1 b: give all of them as NAME=NUMBER,NUMBER or none",
+        ),
         (["a=1", "b=1,2"], [], [], "--actions are a=1 b=1,2: give as many numbers for each"),
         (["a=x"], [], [], "--actions has a=x, expected finite numbers after the '='"),
         (["a=1e39"], [], [], "--actions has a=1e39, expected finite numbers"),
         ([], [0.0], [], "--action-low has 1 numbers and --action-high 0: give as many of each"),
-        ([], [1.0], [0.0], "--action-low and --action-high: the bounds of an action are 1.0 and 0.0"),
+        (
+            [],
+            [1.0],
+            [0.0],
+            "--action-low and --action-high: the bounds of an action are 1.0 and 0.0",
+        ),
     ],
 )
 def test_actions_that_cannot_be(

@@ -68,12 +68,10 @@ def import_checkpoint(
         ),
     ] = [],
     action_low: Annotated[
-        list[float],
-        typer.Option(help="continuous actions: the least of each number", **_NUMBER),
+        list[float], typer.Option(help="continuous actions: the least of each number", **_NUMBER)
     ] = [],
     action_high: Annotated[
-        list[float],
-        typer.Option(help="continuous actions: the most of each number", **_NUMBER),
+        list[float], typer.Option(help="continuous actions: the most of each number", **_NUMBER)
     ] = [],
     max_episode_steps: Annotated[
         int | None,

@@ -141,11 +141,12 @@ def _npz(file: Path) -> Tensors:
     _check_readable(file)
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return {name: _float(torch.from_numpy(arrays[name]), str(file)) for name in arrays}
+            tensors = {name: torch.from_numpy(arrays[name]) for name in arrays}
     except OSError:
         raise
     except Exception as error:  # of zipfile and of NumPy
         raise ValueError(f"{file} is not a .npz file of numbers ({error})") from error
+    return {name: _float(tensor, f"{file}: {name!r}") for name, tensor in tensors.items()}
 
 
 def _float(tensor: torch.Tensor, place: str) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """The layout of hardmaru/WorldModelsExperiments: vae.json and rnn.json of the paper's authors.
 
-TensorFlow's variables in the order of their making, as lists of integers: 10,000 times the values. Of
-doomrnn/, M reads [z, action, restart flag], and the first of its outputs is the termination logit; of
-carracing/, it reads [z, action] and has neither. Its LSTM (LayerNormBasicLSTMCell without layer norm)
-has the gates input, cell, forget, output, and adds 1 to the forget gate.
+TensorFlow's variables in the order of their making, as lists of integers: 10,000 times the values. The
+repository has two M: one reads [z, action, restart flag], and the first of its outputs is the
+termination logit; the other reads [z, action] and has neither. Their LSTM (LayerNormBasicLSTMCell
+without layer norm) has the gates input, cell, forget, output, and adds 1 to the forget gate.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def read_hardmaru(vision_file: Path, memory_file: Path) -> ReadNetworks:
 
 
 def _read_memory(file: Path) -> tuple[Tensors, Shapes]:
-    """doomrnn/ makes the LSTM first, carracing/ the output layer: the LSTM's kernel has four columns
-    for every row of the other matrix."""
+    """The M with terminations makes its LSTM first, the other its output layer: the LSTM's kernel has
+    four columns for every row of the other matrix."""
     lstm_first: Shapes = {**_LSTM_SHAPES, **_OUTPUT_SHAPES}
     output_first: Shapes = {**_OUTPUT_SHAPES, **_LSTM_SHAPES}
     arrays = read_json_arrays(file, tuple(output_first))
