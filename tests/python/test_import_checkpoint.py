@@ -8,6 +8,7 @@ import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Imported:
     theirs: Networks
     facts: Facts
 
-    @property
+    @cached_property
     def world(self) -> World:
         return World.load(self.path, dtype="float32")
 
@@ -447,10 +448,11 @@ def test_code_in_a_file_is_never_run(ctallec: tuple[Path, Path], tmp_path: Path)
     file = tmp_path / "best.tar"
     torch.save({"state_dict": {"encoder.conv1.weight": Harmful()}}, file)
     words = refusal(tmp_path / "out", "ctallec", file, ctallec[1], COMPLETE)
-    assert words.startswith(f"{file} could not be read without running code that it names (Unpick")
+    begin = f"{file} holds no state dict that could be read without running code of its (Unpickling"
+    assert words.startswith(begin)
     assert words.endswith(
-        "save the network's state dict alone where the file comes from, "
-        "torch.save(model.state_dict(), ...), or as safetensors"
+        "save that alone where the file comes from, torch.save(model.state_dict(), ...), or as "
+        "safetensors"
     )
     assert "weights_only=False" not in words
     file.write_bytes(pickle.dumps(Harmful()))
@@ -463,8 +465,8 @@ def test_code_in_a_file_is_never_run(ctallec: tuple[Path, Path], tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("v.pt", b"", r"could not be read without running code that it names \(EOFError"),
-        ("v.pt", b"what nobody expects", "could not be read without running code"),
+        ("v.pt", b"", r"that could be read without running code of its \(EOFError"),
+        ("v.pt", b"what nobody expects", "that could be read without running code of its"),
         ("v.safetensors", b"what nobody expects", "is not a safetensors file"),
         ("v.pt", {"state_dict": {"a": 1}}, "'a' is a int, but a state dict of tensors is expected"),
         ("v.pt", [1], "holds a list, but a state dict is expected"),
@@ -492,7 +494,8 @@ def test_files_that_are_something_else(
     [
         ("{}", "holds a dict, but a JSON list of arrays is expected"),
         ("[[1, NaN]]", "is not JSON"),
-        ('[["x"]]', "'enc_conv1/kernel' is not an array of numbers"),
+        ('[["1"]]', "'enc_conv1/kernel' is not an array of numbers"),
+        ("[[true]]", "'enc_conv1/kernel' is not an array of numbers"),
         ("[[1, [2]]]", "'enc_conv1/kernel' is not an array of numbers"),
         ("[[1e999]]", "'enc_conv1/kernel' holds a value that is not a finite float32"),
         (

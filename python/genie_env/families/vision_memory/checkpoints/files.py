@@ -62,7 +62,7 @@ def read_json_arrays(file: Path, names: Sequence[str]) -> Tensors:
 
 
 def read_latents(file: Path) -> Tensors:
-    """ "mu", and "logvar" where the file has it: float32 [starts, latents]. `file`: .npz, .json (as
+    """Latents: "mu", and "logvar" where the file has it, float32 [starts, latents]. `file`: .npz, .json (as
     initial_z.json of hardmaru/WorldModelsExperiments), else as `read_state_dict` takes it. Raises
     ValueError naming the file, and OSError."""
     if file.suffix == ".npz":
@@ -105,9 +105,9 @@ def _torch(file: Path) -> Any:
     except Exception as error:  # of the unpickler, of zipfile, of torch: a file can be anything
         reason = str(error).strip().splitlines()
         raise ValueError(
-            f"{file} could not be read without running code that it names "
-            f"({type(error).__name__}: {_without_advice(reason)}): save the network's state dict "
-            "alone where the file comes from, torch.save(model.state_dict(), ...), or as safetensors"
+            f"{file} holds no state dict that could be read without running code of its "
+            f"({type(error).__name__}: {_without_advice(reason)}): save that alone where the file "
+            "comes from, torch.save(model.state_dict(), ...), or as safetensors"
         ) from error
 
 
@@ -131,10 +131,12 @@ def _refuse(constant: str) -> None:
 
 def _array(value: Any, place: str) -> torch.Tensor:
     try:
-        array = np.array(value, np.float64) / JSON_SCALE
-    except (TypeError, ValueError, OverflowError) as error:
+        array = np.atleast_1d(np.array(value))
+    except ValueError as error:  # lists of several lengths
         raise ValueError(f"{place} is not an array of numbers ({error})") from error
-    return _float(torch.from_numpy(np.atleast_1d(array)), place)
+    if array.dtype.kind not in "if":
+        raise ValueError(f"{place} is not an array of numbers")
+    return _float(torch.from_numpy(array.astype(np.float64) / JSON_SCALE), place)
 
 
 def _npz(file: Path) -> Tensors:
