@@ -62,9 +62,11 @@ def read_json_arrays(file: Path, names: Sequence[str]) -> Tensors:
 
 
 def read_latents(file: Path) -> Tensors:
-    """Latents: "mu", and "logvar" where the file has it, float32 [starts, latents]. `file`: .npz, .json (as
-    initial_z.json of hardmaru/WorldModelsExperiments), else as `read_state_dict` takes it. Raises
-    ValueError naming the file, and OSError."""
+    """Latents: "mu", and "logvar" where the file has it, float32 [starts, latents].
+
+    `file`: .npz, .json (as initial_z.json of hardmaru/WorldModelsExperiments), else as
+    `read_state_dict` takes it. Raises ValueError naming the file, and OSError.
+    """
     if file.suffix == ".npz":
         tensors = _npz(file)
     elif file.suffix == ".json":
