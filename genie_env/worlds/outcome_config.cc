@@ -7,10 +7,12 @@ Termination ParseTermination(const JsonFields& fields) {
                                                                 : Termination::kThresholded;
 }
 
-OutcomeConfig ParseOutcome(const JsonFields& fields) {
+OutcomeConfig ParseOutcome(const JsonFields& fields, bool linear_reward) {
   OutcomeConfig parsed;
   const JsonFields reward = fields.Object("reward");
-  if (reward.Choice("type", "constant", "learned")) {
+  if (linear_reward && reward.Is("type", "linear")) {
+    parsed.linear_reward = true;
+  } else if (reward.Choice("type", "constant", "learned")) {
     parsed.reward_per_step = static_cast<float>(reward.Number("per_step"));
   } else {
     parsed.rewards = RewardRange{.low = reward.Number("low"), .high = reward.Number("high")};

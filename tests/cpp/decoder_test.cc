@@ -53,6 +53,7 @@ at::Tensor Expected(const Vision& vision, const at::Tensor& z) {
   };
   at::Tensor x = at::linear(z, all.at("expand.weight"), all.at("expand.bias"));
   const VisionSizes& sizes = vision.sizes();
+  if (sizes.rectified_features) x = at::relu(x);
   // A frame of side 48 is the middle of an image of 64, one of 16 N + 48 comes from N pixels.
   const auto seen = [](int64_t side) { return std::max<int64_t>(side, 64); };
   const auto grid = [&](int64_t side) { return (seen(side) - 48) / 16; };
@@ -124,6 +125,26 @@ TEST(Decoder, ShowsFramesOfOtherSizes) {
                              expected);
     EXPECT_LE(rounded.largest, 10) << text;
     EXPECT_LT(rounded.mean, 0.5) << text;
+  }
+}
+
+TEST(Decoder, RectifiesFeaturesWhereItsSizesSaySo) {
+  for (const auto& [height, width] : {std::pair<int64_t, int64_t>{64, 64}, {48, 48}, {80, 96}}) {
+    const VisionSizes sizes{
+        .latents = 7, .height = height, .width = width, .rectified_features = true};
+    const auto vision = Contrasting(sizes);
+    const at::Tensor z = Latents(67, 7), expected = Expected(*vision, z);
+    ASSERT_GT(Difference(expected, Expected(*Contrasting({7, height, width}), z)).largest, 20);
+    const auto decoder = MakeDecoderCpu(*vision, at::kFloat);
+    const at::Tensor frames = Decoded(*decoder, z, height, width);
+    EXPECT_LE(Difference(frames, expected).largest, 1);
+    EXPECT_TRUE(
+        at::equal(Decoded(*decoder, z.narrow(0, 66, 1), height, width), frames.narrow(0, 66, 1)));
+    const auto itself = MakeDecoderTorch(vision, at::kFloat);
+    EXPECT_LE(Difference(Decoded(*itself, z, height, width), expected).largest, 1);
+    if (!CanPackBf16()) continue;
+    const auto rounded = MakeDecoderCpu(*vision, at::kBFloat16);
+    EXPECT_LE(Difference(Decoded(*rounded, z, height, width), expected).largest, 10);
   }
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 
 #include <filesystem>
@@ -36,6 +38,9 @@ struct RandomKind {
   std::string termination = "sampled";
   std::optional<RewardRange> rewards = std::nullopt;
   bool judges_termination = false;
+  /// As of imported checkpoints, from format 3: a reward that is linear in h, and a decoder of
+  /// rectified features.
+  bool imported = false;
 };
 
 /// Two continuous numbers an action, learned rewards, terminations that the next frame shows.
@@ -59,6 +64,10 @@ inline TensorMap RandomWeights(const MemorySizes& sizes, uint64_t seed,
     weights["memory." + name] = (3 * parameter.detach()).to(at::kHalf);
   }
   weights["memory.output.bias"][sizes.output() - 1] = -4;
+  if (kind.imported) {
+    weights["memory.reward.weight"] = 0.1f * at::arange(sizes.hidden, at::kFloat).unsqueeze(0);
+    weights["memory.reward.bias"] = at::full({1}, 0.5f);
+  }
   return weights;
 }
 
@@ -69,7 +78,8 @@ inline std::string RandomConfig(const MemorySizes& sizes, const RandomKind& kind
     reward = R"("reward": {"type": )" +
              (kind.rewards ? R"("learned", "low": )" + text(kind.rewards->low) + R"(, "high": )" +
                                  text(kind.rewards->high)
-                           : R"("constant", "per_step": 1.0)") +
+              : kind.imported ? R"("linear")"
+                              : R"("constant", "per_step": 1.0)") +
              R"(}, "termination_reads": ")" + (kind.judges_termination ? "next_frame" : "action") +
              "\"";
   }
@@ -79,7 +89,8 @@ inline std::string RandomConfig(const MemorySizes& sizes, const RandomKind& kind
          std::to_string(sizes.latents) + R"(, "hidden": )" + std::to_string(sizes.hidden) +
          R"(, "components": )" + std::to_string(sizes.components) + R"(},
  )" + (sizes.mixture == MixtureKind::kJoint ? R"("mixture": "joint", )" : "") +
-         R"("actions": )" + kind.actions +
+         (kind.imported ? R"("decoder_features": "rectified", )" : "") + R"("actions": )" +
+         kind.actions +
          R"(,
  "frame": {"height": 64, "width": 64}, "frame_skip": 1, "max_episode_steps": 100,
  )" + reward +

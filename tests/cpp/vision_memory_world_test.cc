@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
@@ -77,6 +78,26 @@ TEST(VisionMemoryWorld, ConformsWithActionsInABoxAndLearnedRewards) {
   const auto path = WriteRandomWorld(directory.path(), kBoxed, 3, JudgingKind());
   CheckWorld(*World::Load(path, {.dtype = "float32"}), 1e-4);
   if (CanPackBf16()) CheckWorld(*World::Load(path, {.dtype = "bfloat16"}));
+}
+
+// The actions of format 3 whose width kWhole has.
+constexpr const char* kOneAction = R"({"type": "discrete", "meanings": ["on"], "start": 0})";
+
+TEST(VisionMemoryWorld, ConformsWithRectifiedFeaturesAndRewardsThatAreLinear) {
+  const TemporaryDirectory directory;
+  const MemorySizes sizes = Joint({.latents = 11, .hidden = 37, .components = 3, .actions = 1});
+  const auto path = WriteRandomWorld(directory.path(), sizes, 3,
+                                     {.format = 3, .actions = kOneAction, .imported = true});
+  const auto world = World::Load(path, {.dtype = "float32"});
+  CheckWorld(*world, 1e-4);
+  if (CanPackBf16()) CheckWorld(*World::Load(path, {.dtype = "bfloat16"}));
+  WorldState state = world->MakeState(70);
+  RowCounters rng;
+  for (uint64_t row = 0; row < 70; ++row) rng.push_back({row, 0, 0});
+  world->Begin(state, at::ones({70}, at::kBool), {}, rng);
+  const WorldStep step = world->Step(state, at::zeros({70}, at::kLong), at::ones({70}), rng, "zch");
+  const at::Tensor expected = (state[1] * 0.1f * at::arange(37, at::kFloat)).sum(1) + 0.5f;
+  EXPECT_TRUE(at::allclose(step.reward, expected, 1e-5, 1e-5));
 }
 
 TEST(VisionMemoryWorld, ConformsWithActionsNumberedFromElsewhere) {
@@ -253,6 +274,19 @@ void ComparePackedWithPlain(const MemorySizes& sizes, int64_t rows, at::ScalarTy
       EXPECT_LE(Differing(a.z, b.z, tolerance), strays);
       EXPECT_LE(Differing(x.surprise, y.surprise, tolerance), strays * sizes.latents);
     }
+  }
+}
+
+TEST(FrozenMemory, RewardsMayBeLinearInH) {
+  Scene scene(kRagged, 70);
+  scene.weights.reward_weight = TrainingNoise(5, 9).Normal({1, kRagged.hidden}, at::kCPU);
+  scene.weights.reward_bias = at::full({1}, -0.25f);
+  for (const auto& memory : {MakeMemoryCpu(scene.weights, at::kFloat),
+                             MakeMemoryTorch(scene.weights, at::kCPU, at::kFloat)}) {
+    const MemoryState state = scene.CopyOfState();
+    const MemoryOutcome outcome = memory->Dream(state, scene.actions, scene.draws, {});
+    const at::Tensor expected = at::matmul(state.h, scene.weights.reward_weight[0]) - 0.25f;
+    EXPECT_TRUE(at::allclose(outcome.reward, expected, 1e-5, 1e-5));
   }
 }
 

@@ -23,6 +23,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from published_checkpoints import Ctallec, write_starts
 from test_cli import commands
 from test_minari import MISSING, WHY, collect
 from typer.models import OptionInfo, ParameterInfo
@@ -49,6 +50,9 @@ LINES = {
     "check": "{world} --json {file}",
     "record": "doom-take-cover --out {out}",
     "import minari": "{minari} --out {out} --picture near",
+    "import checkpoint": "--layout ctallec --vision {checkpoint}/vae/best.tar --memory "
+    "{checkpoint}/mdrnn/best.tar --starts {checkpoint}/starts.npz --actions left stay right "
+    "--max-episode-steps 9 --out {out}",
     "inspect": "{data} --picture {file}",
     "train vision": f"{RUNS} --batch 4",
     "train memory": f"{RUNS} --vision {{runs}}/vision --batch 2 --window 4",
@@ -141,6 +145,7 @@ class Places:
     runs: Path
     agent: Path
     minari: Path
+    checkpoint: Path
     file: Path
     folder: Path
 
@@ -187,7 +192,12 @@ def places(random_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plac
         if not MISSING:
             collect(gymnasium.make("genie_env_tests/Several-v0"))
     dataset = folder / "minari" / "noise-v0"
-    return Places(random_world, data, runs, agent, dataset, file.rename(folder / "file"), folder)
+    checkpoint = folder / "checkpoint"
+    Ctallec().write(checkpoint)
+    write_starts(checkpoint / "starts.npz")
+    return Places(
+        random_world, data, runs, agent, dataset, checkpoint, file.rename(folder / "file"), folder
+    )
 
 
 @pytest.fixture
@@ -308,6 +318,7 @@ PROCESSES = {
     "check": "{folder}",
     "record": "no-such-game --out {out}",
     "import minari": "{folder} --out {out}",
+    "import checkpoint": f"{LINES['import checkpoint']} --memory {{folder}}",
     "inspect": "{file}",
     "train vision": f"{LINES['train vision']} --latents {2**63}",
     "train memory": f"{LINES['train memory']} --hidden 65536",

@@ -13,7 +13,13 @@ inline constexpr int64_t kMinVisionSide = 48, kMaxVisionSide = 256, kVisionSideS
 struct VisionSizes {
   int64_t latents = 64;
   int64_t height = 64, width = 64;  ///< of frames
+  /// Whether the decoder's features, which its first layer makes of latents, are rectified. The
+  /// paper's are not.
+  bool rectified_features = false;
 };
+
+/// Names of the decoder's features in a world's config.json.
+inline constexpr const char *kLinearFeatures = "linear", *kRectifiedFeatures = "rectified";
 
 /// Sides of the images that V's convolutions see and give, for a frame's side in pixels. A grid of
 /// N pixels becomes a side of 16 N + 48: one of 64 begins with a single pixel, as in the paper. A

@@ -4,6 +4,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mse_loss.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 
 #include <cmath>
@@ -110,6 +111,7 @@ at::Tensor Vision::Decode(const at::Tensor& latents) const {
   const at::Tensor& weight = expand_->weight;
   CheckTensor(latents, "latents", weight.scalar_type(), {-1, sizes_.latents});
   at::Tensor x = at::linear(latents.to(weight.device()), weight, expand_->bias);
+  if (sizes_.rectified_features) x = at::relu(x);
   x = x.view({-1, height_.grid, width_.grid, kFeatures});
   x = Deconv(*deconv3_, Deconv(*deconv2_, Deconv(*deconv1_, x)));
   x = Deconv(*deconv4_, x, /*rectified=*/false);

@@ -30,6 +30,11 @@ MixtureKind ParseMixture(const JsonFields& fields) {
                                                                   : MixtureKind::kJoint;
 }
 
+bool ParseRectifiedFeatures(const JsonFields& fields) {
+  constexpr const char* kName = "decoder_features";
+  return fields.Has(kName) && fields.Choice(kName, kRectifiedFeatures, kLinearFeatures);
+}
+
 }  // namespace
 
 VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::string& file) {
@@ -43,6 +48,7 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
   VisionMemoryConfig parsed{.latents = sizes.Integer("latents", 1, kMaxLatents),
                             .height = VisionSideOf(frame, "height"),
                             .width = VisionSideOf(frame, "width"),
+                            .rectified_features = ParseRectifiedFeatures(fields),
                             .hidden = sizes.Integer("hidden", 1, kMaxHidden),
                             .components = sizes.Integer("components", 1, kMaxComponents),
                             .mixture = ParseMixture(fields),
@@ -60,7 +66,7 @@ VisionMemoryConfig ParseVisionMemoryConfig(const std::string& text, const std::s
     return parsed;
   }
   parsed.actions = ParseActions(actions);
-  parsed.outcome = ParseOutcome(fields);
+  parsed.outcome = ParseOutcome(fields, /*linear_reward=*/true);
   return parsed;
 }
 

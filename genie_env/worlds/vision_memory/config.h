@@ -14,6 +14,7 @@ namespace genie_env {
 struct VisionMemoryConfig {
   int64_t latents = 0;                              ///< "sizes"
   int64_t height = 0, width = 0;                    ///< "frame"
+  bool rectified_features = false;                  ///< "decoder_features"; without it, linear
   int64_t hidden = 0;                               ///< "sizes"
   int64_t components = 0;                           ///< "sizes"
   MixtureKind mixture = MixtureKind::kIndependent;  ///< "mixture"; without it, independent

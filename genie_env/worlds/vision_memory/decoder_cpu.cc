@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "genie_env/kernels/cpu/squares_kernels.h"
 #include "genie_env/tensor/scratch_pool.h"
 #include "genie_env/worlds/vision_memory/frozen_decoder.h"
+#include "genie_env/worlds/vision_memory/memory_kernels.h"
 
 namespace genie_env {
 namespace {
@@ -44,6 +46,46 @@ at::Tensor Fold(const at::Tensor& second, const at::Tensor& first) {
   return folded;
 }
 
+constexpr int64_t kSpareFrames = 7;  // after the last, that products may read
+
+// max(W z + b, 0), with packed weights.
+template <typename Element>  // float or at::BFloat16
+class RectifiedFeatures {
+ public:
+  // weight: float32 [features, latents]; features: a multiple of kPanel. bias: float32 [features]
+  RectifiedFeatures(const at::Tensor& weight, const at::Tensor& bias)
+      : features_(weight.size(0)),
+        weight_(PadTo(weight, 1, weight.size(1) + weight.size(1) % 2).unsqueeze(0)),
+        bias_(bias.contiguous()),
+        kernels_(SupportedMemoryKernels().back()) {}
+
+  int64_t in() const { return weight_.inner(); }  // latents, made even
+
+  // z: [frames + kSpareFrames, in()], and so many rows of features, both in the products' type.
+  at::Tensor Run(const at::Tensor& z) const {
+    const TileScope tiles{kIsBf16<Element>};
+    const int64_t frames = z.size(0) - kSpareFrames, rows = ProductRows(frames);
+    const at::Tensor products = at::empty({rows, features_}, at::kFloat);
+    weight_.Multiply(0, rows, z.const_data_ptr<Element>(), in(), products.mutable_data_ptr<float>(),
+                     features_);
+    const at::Tensor features = at::zeros({z.size(0), features_}, z.options());
+    auto* out = reinterpret_cast<BitsOf<Element>*>(features.mutable_data_ptr<Element>());
+    const float *sums = products.const_data_ptr<float>(), *bias = bias_.const_data_ptr<float>();
+    if constexpr (kIsBf16<Element>) {
+      kernels_.rectify_bf16(frames, features_, sums, bias, out);
+    } else {
+      kernels_.rectify(frames, features_, sums, bias, out);
+    }
+    return features;
+  }
+
+ private:
+  int64_t features_;
+  PackedPanels<Element> weight_;  // [1, features, in]
+  at::Tensor bias_;
+  MemoryKernels kernels_;
+};
+
 template <typename Element>  // float or at::BFloat16
 class DecoderCpu final : public FrozenDecoder {
  public:
@@ -55,15 +97,20 @@ class DecoderCpu final : public FrozenDecoder {
     const auto parameter = [&](const std::string& name) {
       return all.at(name).detach().to(at::kCPU, at::kFloat);
     };
+    const at::Tensor expand = parameter("expand.weight"), expand_bias = parameter("expand.bias");
     const at::Tensor first = parameter("deconv1.weight");  // [features, out, kernel, kernel]
-    const at::Tensor expand =
-        at::cat({parameter("expand.weight"), parameter("expand.bias").unsqueeze(1)}, 1);
-    const int64_t latents = vision.sizes().latents;
-    const at::Tensor folded =
-        Fold(first, expand.view({height_.grid, width_.grid, first.size(0), latents + 1}));
-    // What the bias of the features adds is another number at every pixel.
-    const at::Tensor added = folded[latents].permute({1, 2, 0}).reshape({-1, first.size(1)});
-    layers_.emplace_back(folded.narrow(0, 0, latents), added + parameter("deconv1.bias"), 1, 1);
+    if (vision.sizes().rectified_features) {
+      features_.emplace(expand, expand_bias);
+      layers_.emplace_back(first, parameter("deconv1.bias"), height_.grid, width_.grid);
+    } else {
+      const int64_t latents = vision.sizes().latents;
+      const at::Tensor folded =
+          Fold(first, at::cat({expand, expand_bias.unsqueeze(1)}, 1)
+                          .view({height_.grid, width_.grid, first.size(0), latents + 1}));
+      // What the bias of the features adds is another number at every pixel.
+      const at::Tensor added = folded[latents].permute({1, 2, 0}).reshape({-1, first.size(1)});
+      layers_.emplace_back(folded.narrow(0, 0, latents), added + parameter("deconv1.bias"), 1, 1);
+    }
     for (const char* name : {"deconv2", "deconv3", "deconv4"}) {
       const std::string layer = name;
       layers_.emplace_back(parameter(layer + ".weight"), parameter(layer + ".bias"),
@@ -124,13 +171,18 @@ class DecoderCpu final : public FrozenDecoder {
     }
   }
 
-  // [frames, latents] as the first layer's input.
+  // Of latents, [frames, latents]: the input of the first of layers_.
   at::Tensor Input(const at::Tensor& z) const {
-    return PadTo(PadTo(z, 1, layers_[0].in()), 0, z.size(0) + 7).to(kType).contiguous();
+    const int64_t in = features_ ? features_->in() : layers_[0].in();
+    const at::Tensor padded =
+        PadTo(PadTo(z, 1, in), 0, z.size(0) + kSpareFrames).to(kType).contiguous();
+    return features_ ? features_->Run(padded) : padded;
   }
 
   VisionSide height_, width_;
-  // The first two of V's layers, latents -> a grid of features -> an image, are one.
+  // V's first layer, latents -> a grid of features; none where these are not rectified: then it is
+  // one with the next, features -> an image.
+  std::optional<RectifiedFeatures<Element>> features_;
   std::deque<PackedDeconvolution<Element>> layers_;
   SquaresKernels kernels_;
   mutable ScratchPool<Outputs> outputs_;

@@ -22,6 +22,8 @@ struct MemoryWeights {
   at::Tensor
       action_inputs;  ///< [actions, A]: what M reads of each; undefined: actions are in a box
   std::optional<OutcomeWeights> outcome = std::nullopt;  ///< of (h, the next z)
+  at::Tensor reward_weight = {};  ///< [1, hidden]: of a reward that is linear in h; else undefined
+  at::Tensor reward_bias = {};    ///< [1]
 
   /// As the tensors' shapes say; `actions` is A.
   MemorySizes sizes() const {

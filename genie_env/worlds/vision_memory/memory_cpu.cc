@@ -81,6 +81,10 @@ class MemoryCpu final : public FrozenMemory {
     }
     gate_bias_ = by_panels(at::stack(biases, 1)).transpose(1, 2).contiguous();
     if (weights.outcome) outcome_.emplace(*weights.outcome);
+    if (weights.reward_weight.defined()) {
+      reward_weight_ = weights.reward_weight.contiguous();
+      reward_bias_ = weights.reward_bias.item<float>();
+    }
   }
 
   void Begin(const MemoryState& state, const at::Tensor& rows, const at::Tensor& z) const override {
@@ -137,6 +141,7 @@ class MemoryCpu final : public FrozenMemory {
       if (outcome_->has_reward()) outcome.reward = at::empty({rows}, at::kFloat);
       outcome_->Judge(scratch.output_input, hidden_, state.z, outcome);
     }
+    if (reward_weight_.defined()) outcome.reward = LinearReward(state.h);
 
     // What is not finite in z shows in the surprise, and what is not in h in the logit.
     mixture_->Surprise(scratch.mixture, outcome.surprise);
@@ -206,6 +211,18 @@ class MemoryCpu final : public FrozenMemory {
         });
   }
 
+  // In float32, as termination logits are.
+  at::Tensor LinearReward(const at::Tensor& h) const {
+    const int64_t rows = h.size(0);
+    const at::Tensor reward = at::empty({rows}, at::kFloat);
+    at::parallel_for(0, rows, kRowsOfBlock, [&](int64_t begin, int64_t end) {
+      kernels_.dot(end - begin, hidden_, h.const_data_ptr<float>() + begin * hidden_,
+                   reward_weight_.const_data_ptr<float>(), reward_bias_,
+                   reward.mutable_data_ptr<float>() + begin);
+    });
+    return reward;
+  }
+
   // Inner size of a product. In bfloat16 products are of whole tiles: those of a size with a rest
   // take three times as long with AMX.
   static int64_t Padded(int64_t size) {
@@ -235,6 +252,8 @@ class MemoryCpu final : public FrozenMemory {
   PackedPanels<Element> gate_weight_;  // [hidden panels, 64, inner]
   at::Tensor gate_bias_;               // [hidden panels, contexts, 4, 16]
   std::optional<OutcomeCpu<Element>> outcome_;
+  at::Tensor reward_weight_;  // [1, hidden]; undefined where no reward is linear in h
+  float reward_bias_ = 0;
   mutable ScratchPool<Scratch> scratch_;
 };
 

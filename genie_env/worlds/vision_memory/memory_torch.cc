@@ -30,6 +30,10 @@ class MemoryTorch final : public FrozenMemory {
         output_weight_(weights.output_weight.to(device, dtype)),
         output_bias_(weights.output_bias.to(device, dtype)),
         outcome_(weights.outcome) {
+    if (weights.reward_weight.defined()) {
+      reward_weight_ = weights.reward_weight.to(device);
+      reward_bias_ = weights.reward_bias.to(device);
+    }
     if (weights.action_inputs.defined()) action_inputs_ = weights.action_inputs.to(device);
     if (!outcome_) return;
     for (at::Tensor* tensor : {&outcome_->units_weight, &outcome_->units_bias,
@@ -136,6 +140,9 @@ class MemoryTorch final : public FrozenMemory {
     const at::Tensor logit = next.output.select(1, next.output.size(1) - 1).clone();
     MemoryOutcome outcome{.termination_logit = logit, .surprise = Surprise(mixture, z) + 0 * logit};
     if (outcome_) Judge(next.h, z, outcome);
+    if (reward_weight_.defined()) {
+      outcome.reward = at::linear(next.h, reward_weight_, reward_bias_).squeeze(1);
+    }
     return outcome;
   }
 
@@ -154,6 +161,7 @@ class MemoryTorch final : public FrozenMemory {
   at::Tensor weight_, bias_, output_weight_, output_bias_;
   at::Tensor action_inputs_;  // undefined: actions are in a box
   std::optional<OutcomeWeights> outcome_;
+  at::Tensor reward_weight_, reward_bias_;  // float32; undefined where no reward is linear in h
 };
 
 }  // namespace

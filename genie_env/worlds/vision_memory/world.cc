@@ -104,7 +104,8 @@ int64_t ActionWidth(const VisionMemoryConfig& config) {
   return config.action_inputs.empty() ? config.actions.count() : 1;
 }
 
-constexpr const char* kOutcome = "memory.outcome";
+constexpr const char *kOutcome = "memory.outcome", *kRewardWeight = "memory.reward.weight",
+                     *kRewardBias = "memory.reward.bias";
 
 MemorySizes MemorySizesOf(const VisionMemoryConfig& config) {
   return {.latents = config.latents,
@@ -127,6 +128,10 @@ std::map<std::string, std::vector<int64_t>> MemoryShapes(const VisionMemoryConfi
   if (config.outcome.judged().any()) {
     ExpectOutcome(kOutcome, config.outcome.judged(), sizes.hidden + sizes.latents, shapes);
   }
+  if (config.outcome.linear_reward) {
+    shapes.emplace(kRewardWeight, std::vector<int64_t>{1, sizes.hidden});
+    shapes.emplace(kRewardBias, std::vector<int64_t>{1});
+  }
   return shapes;
 }
 
@@ -143,12 +148,19 @@ MemoryWeights MemoryOf(const VisionMemoryConfig& config, const TensorMap& tensor
   if (config.outcome.judged().any()) {
     memory.outcome = OutcomeOf(tensors, kOutcome, config.outcome.rewards);
   }
+  if (config.outcome.linear_reward) {
+    memory.reward_weight = tensors.at(kRewardWeight);
+    memory.reward_bias = tensors.at(kRewardBias);
+  }
   return memory;
 }
 
 Networks ReadNetworks(const WorldDirectory& directory, const VisionMemoryConfig& config) {
-  auto vision = std::make_shared<Vision>(
-      VisionSizes{.latents = config.latents, .height = config.height, .width = config.width});
+  auto vision =
+      std::make_shared<Vision>(VisionSizes{.latents = config.latents,
+                                           .height = config.height,
+                                           .width = config.width,
+                                           .rectified_features = config.rectified_features});
   std::map<std::string, std::vector<int64_t>> shapes = MemoryShapes(config);
   for (const auto& [name, parameter] : ParametersOf(*vision)) {
     shapes.emplace("vision." + name, parameter.sizes().vec());
@@ -366,9 +378,9 @@ class VisionMemoryWorld final : public World {
   }
 
   at::Tensor Decode(const at::Tensor& z, const at::Tensor& out = {}) const {
-    const auto& [latents, height, width] = vision_->sizes();
+    const VisionSizes& sizes = vision_->sizes();
     at::Tensor frames = out.defined() ? out
-                                      : at::empty({z.size(0), height, width, 3},
+                                      : at::empty({z.size(0), sizes.height, sizes.width, 3},
                                                   at::TensorOptions(device_).dtype(at::kByte));
     decoder_->Decode(z, frames);
     return frames;

@@ -7,7 +7,7 @@ from genie_env.families.commands import family_commands
 
 GROUPS = {
     "train": "Train the parts of a world, or an agent inside one.",
-    "import": "Write what others recorded as a recording.",
+    "import": "Bring in what others recorded or trained.",
     "freeze": "Freeze trained networks into a world directory.",
 }
 
@@ -62,6 +62,7 @@ def commands() -> list[Command]:
             "import minari minigrid/pictures-v0 --out data/minigrid",
             RESUMES,
         ),
+        *family_commands("import"),
         Command(
             "",
             "inspect",

@@ -98,4 +98,4 @@ class Family:
     calibrated_option: str | None = None
     """The option whose every value `genie-env calibrate` tries beside the temperature."""
     commands: Sequence[Command] = ()
-    """Its commands of `genie-env train` and `genie-env freeze`."""
+    """Its commands of `genie-env train`, `import` and `freeze`."""

@@ -7,7 +7,7 @@ from genie_env.families.registry import families
 
 
 def family_commands(group: str) -> list[Command]:
-    """Those of `genie-env train` or `genie-env freeze`, family by family."""
+    """Those of `genie-env train`, `import` or `freeze`, family by family."""
     return [
         command for family in families() for command in family.commands if command.group == group
     ]

@@ -49,6 +49,13 @@ def _lines(made: Path, config: Mapping[str, Any]) -> Iterator[str]:
     for name, meaning in _FILES.items():
         if (made / name).exists():
             yield f"| `{name}` | {meaning} |"
+    if imported := config.get("imported"):
+        yield from ("", "## Imported", "")
+        files = " and ".join(f"`{imported[network]['file']}`" for network in ("vision", "memory"))
+        yield (
+            f"Its networks are {files} of a checkpoint in the layout of {imported['repository']}, "
+            "which `genie-env import checkpoint` has brought in as they are."
+        )
     training = config.get("training", {})
     for network, learned in training.items():
         if isinstance(learned, dict) and "held_out" in learned:

@@ -56,20 +56,22 @@ def write_world(
     latent_actions: tuple[Path, Network] | None = None,
     measure: Measure | None = None,
     played: PlayedGame = PlayedGame(),
+    exact: bool = False,
 ) -> None:
     """Writes a frozen world into the directory `out`, and replaces the one that is there.
 
-    weights are stored in float16, statistics of the training latents as they are; `latent_actions`
-    is a finished run, and its network. Everything is written into a folder of `out` first, UNFINISHED,
-    and loaded from there: the loader in C++ alone knows what a config may hold. What `measure` then
-    finds, on the weights as they are stored, are the "held_out" figures of the config and the model
+    weights are stored in float16, or, with `exact`, as they are; so are statistics of the training
+    latents. `latent_actions` is a finished run, and its network. Everything is written into a folder
+    of `out` first, UNFINISHED, and loaded from there: the loader in C++ alone knows what a config may
+    hold. What `measure` then finds, on the weights as they are stored, are the "held_out" figures of the config and the model
     card. Raises ValueError naming the weight that float16 cannot hold, or the file and the field that
     the loader refuses, or what `played` refuses; the world in `out` is then as it was.
 
     The caller is the only writer in `out` (see `only_writer`).
     """
     config = shown_in(config)  # of paths that are not UTF-8, the loader would refuse the JSON
-    model = safetensors_bytes({**_halves(out, weights), **(statistics or {})})
+    stored = dict(weights) if exact else _halves(out, weights)
+    model = safetensors_bytes({**stored, **(statistics or {})})
     if latent_actions is not None:
         _halves(out, prefixed(LATENT_ACTIONS_FOLDER, load_weights(*latent_actions)))
     contexts = safetensors_bytes(dict(starts))
@@ -93,9 +95,9 @@ def write_world(
         if latent_actions is not None:
             freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
-            stored = {name: weight.float() for name, weight in load(model).items()}
+            read = {name: weight.float() for name, weight in load(model).items()}
             with busy("measuring the frozen networks on held-out episodes"):
-                figures = measure(made, stored)
+                figures = measure(made, read)
             _write_figures(made, config, figures)
         _publish(made, out)
     finally:

@@ -46,5 +46,13 @@ VISION_MEMORY = Family(
             "Freeze V and M into a world directory.",
             "freeze vision-memory --vision runs/vision --memory runs/memory --out runs/world",
         ),
+        Command(
+            "import",
+            "checkpoint",
+            f"{_COMMANDS}:import_checkpoint",
+            "Bring V and M that others published into a world directory, as they are.",
+            "import checkpoint --layout ctallec --vision vae/best.tar --memory mdrnn/best.tar "
+            "--starts data/car --reward-per-step 0 --out runs/car",
+        ),
     ),
 )

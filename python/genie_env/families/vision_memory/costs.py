@@ -29,19 +29,21 @@ def vision_memory_costs(config: Mapping[str, Any], options: Options) -> Costs:
             Product("output", 1, hidden, _outputs(config)),
             *(outcome if outputs else []),
         ],
-        decoding=_decoding(latents, config["frame"]),
+        decoding=_decoding(latents, config["frame"], config.get("decoder_features") == "rectified"),
     )
 
 
-def _decoding(latents: int, frame: Mapping[str, int]) -> list[Product]:
+def _decoding(latents: int, frame: Mapping[str, int], rectified: bool) -> list[Product]:
     # Sides of 48 are seen as 64 (VisionSide in models/vision_memory/sizes.h).
     sides = [(max(frame[side], 64) - 48) // 16 for side in ("height", "width")]
     products = []
+    if rectified:
+        products.append(Product("expand", 1, latents, 1024 * sides[0] * sides[1]))
     layers = [(1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6)]
     for index, (inputs, outputs, kernel) in enumerate(layers, start=1):
         height, width = sides
         sides = [2 * (side - 1) + kernel for side in sides]
-        if index == 1:  # with the layer before it
+        if index == 1 and not rectified:  # with the layer before it
             products.append(Product("deconv1", 1, latents, outputs * sides[0] * sides[1]))
         else:
             products.append(
