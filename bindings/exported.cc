@@ -3,12 +3,18 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "genie_env/tensor/frozen_scope.h"
+#include "genie_env/worlds/exported/compiled_folder.h"
 #include "genie_env/worlds/exported/graph_runner.h"
 
 namespace genie_env {
 namespace py = pybind11;
 
 void InitExported(py::module_& m) {
+  m.def("compiled_folder", &CompiledFolder, py::arg("fingerprint"),
+        "The folder for code that is compiled for the world of that fingerprint: it holds NAME.pt2 "
+        "for every graph, and machine.txt, whose text is `compiling_machine()`.");
+  m.def("compiling_machine", &CompilingMachine,
+        "What compiled code depends on: the version of torch and the processor.");
   py::class_<GraphRunner>(m, "ExportedGraph",
                           "A graph of a model.pt2 that the world has been loaded from, run alone: "
                           "what a step of the model itself costs. Thread-safe.")

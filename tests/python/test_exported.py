@@ -27,7 +27,7 @@ from exported_modules import (
 from torch import nn
 
 from genie_env import DreamEnv, World, export_world, make_vec
-from genie_env._core import RowCounters
+from genie_env._core import RowCounters, compiled_folder, compiling_machine
 from genie_env.families.exported.checks import check_world
 
 
@@ -80,7 +80,7 @@ def test_what_it_says_of_itself(walk: World, picture: World) -> None:
     assert walk.spec.family == "exported" and walk.spec.frame is None
     assert [spec.name for spec in walk.spec.observations] == ["xh"]
     assert walk.spec.max_episode_steps == 20 and not walk.spec.takes_frames
-    assert picture.spec.takes_frames and picture.spec.options == {}
+    assert picture.spec.takes_frames and list(picture.spec.options) == ["compile"]
     assert [spec.name for spec in picture.spec.observations] == ["pixels"]
     for world in (walk, picture):
         assert all(finding.holds for finding in check_world(world)), [*check_world(world)]
@@ -307,6 +307,38 @@ def test_a_config_that_lies(walk: World, tmp_path: Path) -> None:
         (directory / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(ValueError, match=words):
             World.load(directory)
+
+
+def test_compiled_code_of_another_machine_is_refused(
+    walk: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENIE_ENV_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match="holds no compiled code: genie_env.make_vec"):
+        World.load(walk.directory, options={"compile": True})
+    folder = compiled_folder(walk.spec.fingerprint)
+    assert folder.is_relative_to(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "machine.txt").write_text(compiling_machine().replace("torch 2", "torch 1"))
+    with pytest.raises(ValueError, match="was compiled on another machine .*torch 1"):
+        World.load(walk.directory, options={"compile": True})
+
+
+@pytest.mark.long
+def test_compiled_code_dreams_alike(
+    walk: World, picture: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENIE_ENV_CACHE", str(tmp_path))
+    for world in (walk, picture):
+        plain = make_vec(world.directory, num_envs=5, seed=0)
+        compiled = make_vec(world.directory, num_envs=5, seed=0, compile=True)
+        assert not compiled.world.spec.exact_rows
+        plain.action_space.seed(0)
+        np.testing.assert_allclose(plain.reset()[0], compiled.reset()[0], atol=1e-5)
+        actions = plain.action_space.sample()
+        one, other = plain.step(actions)[0], compiled.step(actions)[0]
+        atol = 1 if one.dtype == np.uint8 else 1e-5
+        np.testing.assert_allclose(one.astype(float), other.astype(float), atol=atol)
+        assert all(finding.holds for finding in check_world(compiled.world))
 
 
 @pytest.mark.parametrize("name", ["walk", "picture"])

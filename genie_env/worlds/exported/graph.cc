@@ -813,11 +813,11 @@ class GraphChecker {
   const json* tensor_values_ = nullptr;
   std::map<std::string, GraphValue> values_;
   mutable std::set<std::string> used_;  // of the values, those that nodes or outputs read
-  std::string rows_;              // the symbol of the number of rows
-  size_t node_ = 0;               // the node that is being checked,
-  std::string target_ = "input";  // its operator,
-  bool takes_numbers_ = false;    // whether numbers may stand for its tensors,
-  bool has_tensor_ = false;       // and whether it takes a tensor
+  std::string rows_;                    // the symbol of the number of rows
+  size_t node_ = 0;                     // the node that is being checked,
+  std::string target_ = "input";        // its operator,
+  bool takes_numbers_ = false;          // whether numbers may stand for its tensors,
+  bool has_tensor_ = false;             // and whether it takes a tensor
   ExportedGraph checked_;
 };
 

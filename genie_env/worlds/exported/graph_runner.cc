@@ -3,6 +3,7 @@
 #include <ATen/core/ivalue.h>
 #include <c10/util/Exception.h>
 #include <c10/util/Flags.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/nativert/ModelRunnerHandle.h>
 
 #include <mutex>
@@ -48,19 +49,41 @@ std::string Reason(const std::exception& error) {
 
 struct GraphRunner::Impl {
   std::string place;
-  std::unique_ptr<torch::nativert::ModelRunnerHandle> handle;
+  // One of the two.
+  std::unique_ptr<torch::nativert::ModelRunnerHandle> interpreter = nullptr;
+  std::unique_ptr<torch::inductor::AOTIModelPackageLoader> compiled = nullptr;
+
+  Impl(const std::filesystem::path& file, const std::string& name)
+      : place(file.string() + ": the graph \"" + name + "\"") {}
+
+  template <typename Load>
+  void Loading(const Load& load) {
+    try {
+      const WithoutWarnings quiet;
+      load();
+    } catch (const std::exception& error) {
+      throw FormatError(place + " is refused by LibTorch: " + Reason(error));
+    }
+  }
 };
 
 GraphRunner::GraphRunner(const std::filesystem::path& archive, const std::string& name)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->place = archive.string() + ": the graph \"" + name + "\"";
-  try {
-    const WithoutWarnings quiet;
-    impl_->handle = std::make_unique<torch::nativert::ModelRunnerHandle>(archive.string(), name);
-  } catch (const std::exception& error) {
-    throw FormatError(impl_->place + " is refused by LibTorch: " + Reason(error));
-  }
+    : GraphRunner(std::make_unique<Impl>(archive, name)) {
+  impl_->Loading([&] {
+    impl_->interpreter =
+        std::make_unique<torch::nativert::ModelRunnerHandle>(archive.string(), name);
+  });
 }
+
+GraphRunner GraphRunner::Compiled(const std::filesystem::path& package, const std::string& name) {
+  auto impl = std::make_unique<Impl>(package, name);
+  impl->Loading([&] {
+    impl->compiled = std::make_unique<torch::inductor::AOTIModelPackageLoader>(package.string());
+  });
+  return GraphRunner(std::move(impl));
+}
+
+GraphRunner::GraphRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 GraphRunner::~GraphRunner() = default;
 GraphRunner::GraphRunner(GraphRunner&&) noexcept = default;
@@ -69,10 +92,11 @@ GraphRunner& GraphRunner::operator=(GraphRunner&&) noexcept = default;
 const std::string& GraphRunner::place() const { return impl_->place; }
 
 std::vector<at::Tensor> GraphRunner::Run(const std::vector<at::Tensor>& inputs) const {
-  std::vector<c10::IValue> values(inputs.begin(), inputs.end());
   std::vector<c10::IValue> results;
   try {
-    results = impl_->handle->runWithFlatInputsAndOutputs(std::move(values));
+    if (impl_->compiled != nullptr) return impl_->compiled->run(inputs);
+    std::vector<c10::IValue> values(inputs.begin(), inputs.end());
+    results = impl_->interpreter->runWithFlatInputsAndOutputs(std::move(values));
   } catch (const std::exception& error) {
     throw std::runtime_error(impl_->place + " failed: " + Reason(error));
   }

@@ -9,13 +9,18 @@
 
 namespace genie_env {
 
-/// A graph of a torch.export archive, run by LibTorch's interpreter. Immutable, and safe to share
-/// between threads. The archive must have passed CheckArchive.
+/// A graph of a torch.export archive. Immutable, and safe to share between threads.
 class GraphRunner {
  public:
-  /// Loads the graph `name` and its weights. Throws FormatError naming the file where LibTorch
-  /// refuses it.
+  /// Loads the graph `name` and its weights, to be run by LibTorch's interpreter. The archive must
+  /// have passed CheckArchive. Throws FormatError naming the file where LibTorch refuses it.
   GraphRunner(const std::filesystem::path& archive, const std::string& name);
+
+  /// Loads a graph that AOTInductor compiled: `package` holds machine code, which is run. It must
+  /// lie in a folder that has passed CheckCompiled (compiled_folder.h). Threads take turns. Throws
+  /// FormatError naming the file.
+  static GraphRunner Compiled(const std::filesystem::path& package, const std::string& name);
+
   ~GraphRunner();
   GraphRunner(GraphRunner&&) noexcept;
   GraphRunner& operator=(GraphRunner&&) noexcept;
@@ -29,6 +34,7 @@ class GraphRunner {
 
  private:
   struct Impl;
+  explicit GraphRunner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -11,6 +11,7 @@
 #include "genie_env/io/json_check.h"
 #include "genie_env/tensor/check_tensor.h"
 #include "genie_env/worlds/check_arguments.h"
+#include "genie_env/worlds/exported/compiled_folder.h"
 
 namespace genie_env {
 namespace {
@@ -177,10 +178,10 @@ std::vector<at::Tensor> LoadedGraph::Empty() const {
 }
 
 ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig& config,
-                          at::Device device) {
+                          at::Device device, bool compiled) {
   const SignatureBuilder builder(config);
   std::map<std::string, ExportedGraph> expected{{"initial", builder.Initial()},
-                                                 {"step", builder.Step()}};
+                                                {"step", builder.Step()}};
   if (config.follows) expected.emplace("follow", builder.Follow());
   if (config.renders()) expected.emplace("render", builder.Render());
   std::vector<std::string> names;
@@ -198,8 +199,13 @@ ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig&
       signature.inputs[i].used = own.inputs[i].used;
     }
   }
+  std::filesystem::path folder;
+  if (compiled) CheckCompiled(folder = CompiledFolder(directory.fingerprint));
   const auto load = [&](const std::string& name) {
-    return LoadedGraph(std::move(expected.at(name)), GraphRunner(file, name), device);
+    return LoadedGraph(
+        std::move(expected.at(name)),
+        compiled ? GraphRunner::Compiled(folder / (name + ".pt2"), name) : GraphRunner(file, name),
+        device);
   };
   ExportedGraphs graphs{.initial = load("initial"), .step = load("step")};
   if (config.follows) graphs.follow.emplace(load("follow"));

@@ -44,9 +44,10 @@ struct ExportedGraphs {
 };
 
 /// Checks the archive of a world directory, loads its graphs, and checks that they take and give
-/// what config.json says; `device` is the one that it names. Throws FormatError naming the file,
-/// the graph and the tensor.
+/// what config.json says; `device` is the one that it names. `compiled`: runs what was compiled of
+/// them (compiled_folder.h), and throws std::invalid_argument where that is missing. Throws
+/// FormatError naming the file, the graph and the tensor.
 ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig& config,
-                          at::Device device);
+                          at::Device device, bool compiled);
 
 }  // namespace genie_env

@@ -29,6 +29,14 @@
 namespace genie_env {
 namespace {
 
+constexpr const char* kCompile = "compile";
+
+OptionSpec CompileOptionSpec() {
+  return {.name = kCompile,
+          .type = OptionType::kBoolean,
+          .description = "run code that AOTInductor compiled on this machine, for this processor"};
+}
+
 // The model's own state, then the observations.
 std::vector<StateField> ExportedFields(const ExportedConfig& config) {
   std::vector<StateField> fields;
@@ -325,12 +333,18 @@ std::shared_ptr<World> LoadExported(const WorldDirectory& directory, const World
   CheckExportedDtype(options);
   const Termination termination =
       TerminationInForce(config.termination, options.options, directory.name);
-  std::vector<Option> in_force;
+  const auto compile = options.options.find(kCompile);
+  std::vector<Option> in_force{
+      {.spec = CompileOptionSpec(),
+       .default_value = false,
+       .value = compile == options.options.end() ? OptionValue(false) : compile->second}};
   if (auto option = TerminationOption(config.termination, termination)) {
     in_force.push_back(std::move(*option));
   }
   std::vector<at::Tensor> starts = ReadContexts(directory, config);
-  ExportedGraphs graphs = LoadGraphs(directory, config, device);
+  const bool compiled = in_force[0].value == OptionValue(true);
+  ExportedGraphs graphs = LoadGraphs(directory, config, device, compiled);
+  if (compiled) config.exact_rows = false;
   WorldSpec spec = ExportedSpec(directory, config, std::move(in_force));
   return std::make_shared<ExportedWorld>(std::move(spec), std::move(config), termination, device,
                                          std::move(graphs), std::move(starts));
@@ -339,7 +353,9 @@ std::shared_ptr<World> LoadExported(const WorldDirectory& directory, const World
 }  // namespace
 
 WorldFamily ExportedFamily() {
-  return {.name = "exported", .options = {TerminationOptionSpec()}, .load = LoadExported};
+  return {.name = "exported",
+          .options = {CompileOptionSpec(), TerminationOptionSpec()},
+          .load = LoadExported};
 }
 
 }  // namespace genie_env

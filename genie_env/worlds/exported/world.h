@@ -25,7 +25,8 @@ namespace genie_env {
 /// "pixels". Surprise is 0, as the model says none, and not finite where the row's state is not.
 ///
 /// Draws of a call: FamilyStream(i) for noise i; Begin takes kStart (which start) too, and Step and
-/// Follow kTermination where ends are sampled. Its option is "termination", as of vision-memory.
+/// Follow kTermination where ends are sampled. Its options are "termination", as of vision-memory,
+/// and "compile": graphs are then code that was compiled on this machine (compiled_folder.h).
 WorldFamily ExportedFamily();
 
 }  // namespace genie_env

@@ -30,6 +30,7 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import Progress, busy
 from genie_env.data.threads import cores_of_this_process, warn_of_threads
 from genie_env.envs.actions import actions_of_world
+from genie_env.envs.preparations import prepare_world
 from genie_env.envs.vector_env import DreamVectorEnv, make_vec
 from genie_env.envs.world_card import read_config
 from genie_env.families import Costs, Product, family_of_world
@@ -193,6 +194,7 @@ class Loader:
     options: dict[str, bool | int | float | str] = field(default_factory=dict)
 
     def load(self, dtype: str) -> World:
+        prepare_world(self.directory, self.options)
         return World.load(
             self.directory, device=str(self.device), dtype=dtype, options=self.options
         )

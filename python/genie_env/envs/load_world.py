@@ -11,6 +11,7 @@ from genie_env._core import FormatError, World, world_families
 from genie_env.envs import validation
 from genie_env.envs.options import EnvOptions, FamilyValue, environment_has
 from genie_env.envs.plugins import import_plugins
+from genie_env.envs.preparations import prepare_world
 from genie_env.envs.registry import find_world
 
 
@@ -27,6 +28,7 @@ def load_world(world: str | Path | World, options: EnvOptions) -> World:
         return world
     import_plugins()
     directory = find_world(world)
+    prepare_world(directory, given)
     try:
         return World.load(directory, device=options.device, dtype=options.dtype, options=given)
     except FormatError:
@@ -45,6 +47,7 @@ def _load_again(
 ) -> World:
     """A pickled world. Raises ValueError where its directory holds another one now."""
     import_plugins()
+    prepare_world(directory, options)
     world = World.load(directory, device=device, dtype=dtype, options=options)
     if world.spec.fingerprint != fingerprint:
         raise ValueError(

@@ -95,6 +95,8 @@ class Family:
     frames_alone: bool = False
     """Whether its worlds are learned from frames alone, and pay reward 0 and never terminate, unless
     their config.json says otherwise (see knows_outcomes)."""
+    prepare: Callable[[Path, Options], None] | None = None
+    """Called before the world of a directory is loaded with the given options of its family."""
     calibrated_option: str | None = None
     """The option whose every value `genie-env calibrate` tries beside the temperature."""
     commands: Sequence[Command] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genie_env.envs.latent_actions import INFERENCES
+from genie_env.envs.preparations import PREPARATIONS
 from genie_env.envs.world_card import read_config
 from genie_env.families.base import Family
 from genie_env.families.exported import EXPORTED
@@ -24,6 +25,8 @@ def register_family(family: Family) -> None:
     _FAMILIES[family.name] = family
     if family.infer_actions is not None:
         INFERENCES[family.name] = family.infer_actions
+    if family.prepare is not None:
+        PREPARATIONS[family.name] = family.prepare
 
 
 def families() -> tuple[Family, ...]:

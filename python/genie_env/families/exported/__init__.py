@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from genie_env.families.base import Family
+from pathlib import Path
 
-EXPORTED = Family(name="exported")
+from genie_env.families.base import Family, Options
+
+
+def _prepare(directory: Path, options: Options) -> None:
+    if options.get("compile"):
+        from genie_env.families.exported.compile import prepare
+
+        prepare(directory, options)
+
+
+EXPORTED = Family(name="exported", prepare=_prepare)

@@ -1,0 +1,118 @@
+"""Compiles the graphs of an exported world with AOTInductor, for this machine alone.
+
+The machine code lies in a cache outside the world's directory (genie_env/worlds/exported/
+compiled_folder.h), and is made from the graphs, never taken from anybody else's file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._export.serde.schema import ExportedProgram as Serialised
+from torch._export.serde.serialize import ExportedProgramDeserializer, _bytes_to_dataclass
+from torch.export import ExportedProgram
+from torch.export.pt2_archive import PT2ArchiveReader
+from torch.export.pt2_archive._package import _load_constants, _load_state_dict
+from torch.export.pt2_archive.constants import MODELS_FILENAME_FORMAT
+
+from genie_env._core import (
+    World,
+    check_archive,
+    compiled_folder,
+    compiling_machine,
+)
+from genie_env.data.progress import busy
+from genie_env.families.exported.graphs import ROWS
+
+ARCHIVE = "model.pt2"
+MACHINE = "machine.txt"
+
+_SIZE = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|[ \d()+*-]|//")
+"""Of what sizes in a graph consist: torch evaluates their text as Python."""
+
+
+def prepare(directory: Path, options: Mapping[str, Any]) -> None:
+    """Compiles the world in `directory` where `options` ask for compiled code, and this machine has not
+    compiled it yet. Raises FormatError for a damaged world, RuntimeError where there is no compiler."""
+    if options.get("compile") is not True:
+        return
+    world = World.load(directory)
+    folder = compiled_folder(world.spec.fingerprint)
+    machine = folder / MACHINE
+    if machine.exists() and machine.read_text() == compiling_machine():
+        return
+    methods = sorted(_methods(directory))
+    check_archive(directory / ARCHIVE, methods, cuda=world.device.type == "cuda")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        for number, method in enumerate(methods, 1):
+            with busy(f"compiling {method} of {world.spec.name} ({number} of {len(methods)})"):
+                _compile(
+                    directory / ARCHIVE, method, Path(temporary) / f"{method}.pt2", world.device
+                )
+        (Path(temporary) / MACHINE).write_text(compiling_machine())
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(temporary, folder)
+
+
+def _methods(directory: Path) -> set[str]:
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    follows, renders = config["follows"], "frame" in config
+    return {"initial", "step", *(["follow"] if follows else []), *(["render"] if renders else [])}
+
+
+def _compile(archive: Path, method: str, package: Path, device: torch.device) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch does itself
+        program = read_graph(archive, method, device)
+        torch._inductor.aoti_compile_and_package(program, package_path=str(package))
+
+
+def read_graph(archive: Path, method: str, device: torch.device) -> ExportedProgram:
+    """A graph of an archive that `check_archive` has passed. Raises ValueError where it has sizes that
+    are no sums and products of the number of rows."""
+    reader = PT2ArchiveReader(str(archive))
+    text = reader.read_string(MODELS_FILENAME_FORMAT.format(method))
+    serialised = json.loads(text, object_hook=lambda part: _checked(part, device))
+    program = ExportedProgramDeserializer({}).deserialize(
+        _bytes_to_dataclass(Serialised, json.dumps(serialised).encode()),
+        _load_state_dict(reader, method),
+        _load_constants(reader, method),
+        None,
+    )
+    program._example_inputs = (tuple(_examples(program, device)), {})
+    return program
+
+
+def _checked(part: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """An object of a graph's JSON: results are on the world's device again (see archive.py)."""
+    size = part.get("expr_str")
+    if size is not None and not (isinstance(size, str) and not _SIZE.sub("", size)):
+        raise ValueError(
+            f"a graph has the size {size!r}, which is not one of rows: export it again"
+        )
+    if part == {"type": "meta", "index": None}:
+        return {"type": device.type, "index": device.index}
+    return part
+
+
+def _examples(program: ExportedProgram, device: torch.device) -> list[torch.Tensor]:
+    values = {
+        node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"
+    }
+    return [
+        torch.zeros(
+            [size if isinstance(size, int) else ROWS for size in values[name].shape],
+            dtype=values[name].dtype,
+            device=device,
+        )
+        for name in program.graph_signature.user_inputs
+    ]
