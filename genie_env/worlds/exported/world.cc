@@ -268,8 +268,9 @@ class ExportedWorld final : public World {
 
   // The tensor, or a copy where something else could be looking at its memory.
   static at::Tensor Fresh(const at::Tensor& tensor) {
+    if (!tensor.is_contiguous()) return tensor.contiguous();
     const bool alone = tensor.storage().use_count() == 1 && !tensor.is_inference();
-    return alone && tensor.is_contiguous() ? tensor : tensor.contiguous().clone();
+    return alone ? tensor : tensor.clone();
   }
 
   at::Tensor Render(const WorldState& state, const std::optional<at::Tensor>& rows,

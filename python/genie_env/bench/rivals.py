@@ -152,6 +152,7 @@ def compare(
     config = read_config(Path(world.directory))
     task = progress.add_task("compiling", total=None)
     step: Callable[..., Any] = getattr(module, "step")  # noqa: B009
+    torch._dynamo.config.recompile_limit = 64  # one of its compilations for every batch
     compiled = torch.compile(step, dynamic=False)
     steps: dict[tuple[int, str], Callable[[], object]] = {}
     for batch in batches:
