@@ -18,7 +18,11 @@ from pathlib import Path
 from genie_env._core import check_archive
 
 MODELS = ("initial", "render", "step")
-OUTPUTS = {"initial": [[-1, 8], [-1, 8], [-1, 4, 3]], "render": [[-1, 16, 16, 3]]}
+OUTPUTS = {
+    "initial": [[-1, 8], [-1, 8], [-1, 4, 3]],
+    "render": [[-1, 16, 16, 3]],
+    "step": [[-1, 8], [-1, 8], [-1, 4, 3], [-1], [-1]],
+}
 
 
 def load(file: str) -> None:
