@@ -9,7 +9,7 @@ import os
 import pathlib
 import torch
 import typing
-__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Heads', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'limits', 'mask_schedule', 'safetensors_bytes', 'world_families']
+__all__: list[str] = ['ActionSpec', 'AtomicFile', 'Busy', 'Dynamics', 'EpisodeStore', 'EpisodeWriter', 'FormatError', 'Heads', 'LatentAction', 'Memory', 'Model', 'Option', 'OptionSpec', 'PackedProduct', 'RowCounters', 'Snapshot', 'StartBank', 'TensorSpec', 'Tokenizer', 'Trainer', 'VecEnv', 'VecEnvOptions', 'VecEnvStep', 'Vision', 'World', 'WorldFamily', 'WorldSpec', 'WorldState', 'WorldStep', 'build_info', 'check_archive', 'limits', 'mask_schedule', 'safetensors_bytes', 'why_not_served', 'world_families']
 class FormatError(ValueError):
     """
     A file or directory that is not what its format promises. The text names the file and the field.
@@ -948,6 +948,14 @@ def build_info() -> dict[str, typing.Any]:
     """
     How this genie_env was built: its "version", the "torch" it was built against, the "compiler", whether its loops run on several threads ("openmp"), the toolkit of its "cuda_kernels" (None without), the "cpu_capability" that torch's kernels use on this machine, the "instruction_sets" that ours use, and the "gpus" that the CUDA kernels see: each "name", "compute_capability", "memory_bytes", and whether it "runs_kernels".
     """
+def check_archive(file: os.PathLike | str | bytes, models: collections.abc.Sequence[str], cuda: bool = False) -> dict[str, tuple[list[tuple[str, list[int]]], list[tuple[str, list[int]]]]]:
+    """
+    The inputs and outputs of the graphs in the archive of an exported world, by the graphs' names.
+    
+    Each is a name and a shape, whose first length is -1: the number of rows. Nothing is executed. Raises
+    FormatError naming the file, the graph and the node unless LibTorch may open the archive: it holds just
+    the graphs that `models` names, raw tensors, and nothing that would be unpickled or executed.
+    """
 def mask_schedule(positions: typing.SupportsInt, passes: typing.SupportsInt) -> list[int]:
     """
     How many of `positions` tokens are still masked after each of `passes` passes of MaskGIT:
@@ -959,6 +967,11 @@ def safetensors_bytes(tensors: collections.abc.Mapping[str, torch.Tensor], metad
     
     Tensors of any device and strides, of bool, uint8, int64, float16, bfloat16, float32 or float64.
     Raises ValueError on other types, and on names that are not UTF-8.
+    """
+def why_not_served(target: str) -> str:
+    """
+    Why a graph of an exported world may not use the operator "torch.ops.aten.NAME.OVERLOAD", and what to
+    do instead; "" where it may.
     """
 def world_families() -> dict[str, WorldFamily]:
     """

@@ -27,6 +27,7 @@ def answers(files: list[Path], mark: Path) -> list[tuple[int, str]]:
         env={**os.environ, "OMP_NUM_THREADS": "1", "GENIE_ENV_MARK": str(mark)},
         capture_output=True,
         text=True,
+        check=False,
     )
     lines = [json.loads(line) for line in child.stdout.splitlines()]
     crashed = files[len(lines)].name if len(lines) < len(files) else ""
