@@ -208,7 +208,7 @@ def swapped_graphs(rng: random.Random) -> Hostile:
     part = rng.choice(["graph", "signature"])
     mixed["graph_module"][part] = rest["graph_module"][part]
     members[one] = json.dumps(mixed).encode()
-    return archive(members), "describes|has no stored tensor|in_spec|not the number of rows"
+    return archive(members), "describe|has no stored tensor|in_spec|not the number of rows"
 
 
 NUMBERS = (
