@@ -235,7 +235,7 @@ class DirectoryReader {
   }
 
   std::string CheckedName(std::span<const std::byte> bytes) const {
-    const std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     const std::string member = "the member name " + Quoted(name) + " ";
     if (!std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c <= '~'; })) {
       Fail("a member's name is not of printable ASCII characters");
@@ -250,7 +250,9 @@ class DirectoryReader {
       const size_t end = std::min(name.find('/', begin), name.size());
       const std::string part = name.substr(begin, end - begin);
       if (part.empty()) Fail(member + "is that of a folder, or has an empty part");
-      if (part == "." || part == "..") Fail(member + "has the part \"" + part + "\"");
+      if (part == "." || part == "..") {
+        Fail(std::string(member).append("has the part ").append(Quoted(part)));
+      }
       begin = end + 1;
     }
     return name;

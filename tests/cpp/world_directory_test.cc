@@ -9,6 +9,7 @@
 #include "genie_env/io/safetensors.h"
 #include "genie_env/io/sha256.h"
 #include "tests/cpp/files.h"
+#include "tests/cpp/zip_bytes.h"
 
 namespace genie_env {
 namespace {
@@ -117,6 +118,23 @@ TEST_F(WorldDirectoryTest, TheFingerprintCoversEveryFile) {
 
 // A download that replaces the files while a world is loaded gives that world no other's
 // fingerprint.
+TEST_F(WorldDirectoryTest, MayHoldExportedGraphsInPlaceOfWeights) {
+  const std::string exported = ZipBytes({{.name = "archive/version", .bytes = "3"}});
+  WriteBytes(path() / "model.pt2", exported);
+  EXPECT_THAT(Error(), HasSubstr("has both model.safetensors and model.pt2"));
+  std::filesystem::remove(path() / "model.safetensors");
+  const WorldDirectory world = OpenWorldDirectory(path());
+  EXPECT_EQ(world.weights_file(), path() / "model.pt2");
+  EXPECT_EQ(world.weights.bytes().size(), exported.size());
+  EXPECT_EQ(world.fingerprint,
+            HashOf(HashOf(kConfig) + "  config.json\n" + HashOf(exported) + "  model.pt2\n" +
+                   HashOf(kStarts) + "  starts.safetensors\n"));
+  WriteBytes(path() / "model.pt2", exported.substr(1));
+  EXPECT_THAT(Error(), HasSubstr((path() / "model.pt2").string() + ": "));
+  std::filesystem::remove(path() / "model.pt2");
+  EXPECT_THAT(Error(), HasSubstr("model.safetensors"));
+}
+
 TEST_F(WorldDirectoryTest, WhatWasHashedIsWhatIsRead) {
   const WorldDirectory world = OpenWorldDirectory(path());
   for (const char* file : {"config.json", "model.safetensors", "starts.safetensors"}) {

@@ -12,12 +12,12 @@ namespace genie_env {
 
 /// A member of an archive as its headers describe it; what is not set is as it should be.
 struct ZipPart {
-  std::string name, bytes;
+  std::string name = {}, bytes = {};
   uint16_t flags = 0, method = 0;
-  std::string extra, central_extra, comment;
-  std::optional<std::string> local_name;  ///< in the header before the bytes
-  std::optional<uint32_t> crc;
-  std::optional<uint64_t> size, stored, offset;  ///< in the directory
+  std::string extra = {}, central_extra = {}, comment = {};
+  std::optional<std::string> local_name = {};  ///< in the header before the bytes
+  std::optional<uint32_t> crc = {};
+  std::optional<uint64_t> size = {}, stored = {}, offset = {};  ///< in the directory
 };
 
 /// The bytes of an archive; what follows the directory's header counts `counted` members.

@@ -431,7 +431,7 @@ class GraphChecker {
         !node["is_hop_single_tensor_return"].is_null()) {
       FailNode("runs other graphs within: only graphs without control flow are served");
     }
-    if (!Array(node, "inputs").size() || !Field(node, "outputs").is_array()) {
+    if (Array(node, "inputs").empty() || !Field(node, "outputs").is_array()) {
       FailNode("has no inputs or no list of outputs");
     }
     std::map<std::string, const json*> arguments;
@@ -535,8 +535,12 @@ class GraphChecker {
       }
       ++known;
       if (!Fits(*given->second, *argument.real_type())) {
+        const bool number =
+            given->second->contains("as_int") || given->second->contains("as_float");
+        const bool tensor = argument.real_type()->kind() == c10::TypeKind::TensorType;
         FailNode("has the argument " + argument.name() + " = " + Shortened(given->second->dump()) +
-                 ", expected a value of the type " + argument.real_type()->str());
+                 ", expected a value of the type " + argument.real_type()->str() +
+                 (number && tensor ? ": write torch.tensor(...) in place of the number" : ""));
       }
       CheckNumbers(argument.name(), *given->second);
     }
@@ -595,7 +599,8 @@ class GraphChecker {
     const auto all = [&](auto fits) { return std::all_of(value.begin(), value.end(), fits); };
     const auto is_tensor = [&](const json& name) {
       ValueOf(NameIn(name), true);
-      return has_tensor_ = true;
+      has_tensor_ = true;
+      return true;
     };
     switch (element.kind()) {
       case c10::TypeKind::TensorType:
