@@ -2,7 +2,7 @@
 
     python examples/python/exported_lstm.py --out runs/lstm --seed 0
 
-The model gives a Gaussian of the next state vector and the probability of an end; every reward is 1.
+It gives a Gaussian of the next state vector and the probability of an end; every reward is 1.
 The agent learns in dreams alone, and then plays the real game too.
 """
 
@@ -30,8 +30,8 @@ UPDATES, AGENT_STEPS, GAMES = 600, 100_000, 100
 
 
 def gather(seed):
-    """Games of random linear rules, which fall in many ways: state vectors x [SEQUENCES, STEPS + 1, 4],
-    actions and ends [SEQUENCES, STEPS]."""
+    """Games of random linear rules, which fall in many ways: state vectors x,
+    [SEQUENCES, STEPS + 1, 4]; actions and ends, [SEQUENCES, STEPS]."""
     env = gymnasium.make_vec("CartPole-v1", SEQUENCES, vectorization_mode="vector_entry_point")
     rng = np.random.default_rng(seed)
     rules, x, actions, ends = rng.normal(size=(SEQUENCES, 4)), [env.reset(seed=seed)[0]], [], []
@@ -104,11 +104,6 @@ class RandomPlay:
         return np.random.randint(2, size=len(observations)), None
 
 
-def mean_return(agent, env):
-    env.seed(10_000)
-    return float(evaluate_policy(agent, env, GAMES, warn=False)[0])
-
-
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default="runs/lstm", help="world directory")
@@ -131,11 +126,12 @@ def main(arguments=None):
     ppo = {"n_steps": 32, "batch_size": 256, "gamma": 0.98, "learning_rate": 1e-3}
     agent = PPO("MlpPolicy", DreamVecEnv(world, 64), seed=args.seed, **ppo)
     agent.learn(round(args.effort * AGENT_STEPS))
-    dreams = DreamVecEnv(world, GAMES)
-    figures = {"agent": mean_return(agent, dreams), "random": mean_return(RandomPlay(), dreams)}
-    games = make_vec_env("CartPole-v1", GAMES)
-    figures["agent_real"] = mean_return(agent, games)
-    figures["random_real"] = mean_return(RandomPlay(), games)
+    dreams, figures = DreamVecEnv(world, GAMES), {}
+    for name, player in {"agent": agent, "random": RandomPlay()}.items():
+        dreams.seed(10_000)
+        figures[name] = evaluate_policy(player, dreams, GAMES, warn=False)[0]
+        games = make_vec_env("CartPole-v1", GAMES, seed=10_000)
+        figures[f"{name}_real"] = evaluate_policy(player, games, GAMES)[0]
     print(figures)
     if args.json:
         args.json.write_text(json.dumps(figures))

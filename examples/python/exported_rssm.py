@@ -2,8 +2,8 @@
 
     python examples/python/exported_rssm.py --out runs/rssm --seed 0
 
-The game is CartPole whose velocities are hidden, so that the model must remember. The agent is
-given the model's state: h of a GRU, and z, categorical latents.
+The game is CartPole with hidden velocities: the model must remember. Its state, which the agent is
+given, is h of a GRU and z, categorical latents.
 """
 
 from __future__ import annotations
@@ -115,11 +115,6 @@ class RandomPlay:
         return np.random.randint(2, size=len(observations)), None
 
 
-def mean_return(agent, env):
-    env.seed(10_000)
-    return float(evaluate_policy(agent, env, GAMES, warn=False)[0])
-
-
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default="runs/rssm", help="world directory")
@@ -142,8 +137,10 @@ def main(arguments=None):
     ppo = {"n_steps": 32, "batch_size": 256, "gamma": 0.98, "learning_rate": 1e-3}
     agent = PPO("MlpPolicy", DreamVecEnv(world, 64), seed=args.seed, **ppo)
     agent.learn(round(args.effort * AGENT_STEPS))
-    dreams = DreamVecEnv(world, GAMES)
-    figures = {"agent": mean_return(agent, dreams), "random": mean_return(RandomPlay(), dreams)}
+    dreams, figures = DreamVecEnv(world, GAMES), {}
+    for name, player in {"agent": agent, "random": RandomPlay()}.items():
+        dreams.seed(10_000)
+        figures[name] = evaluate_policy(player, dreams, GAMES, warn=False)[0]
     print(figures)
     if args.json:
         args.json.write_text(json.dumps(figures))

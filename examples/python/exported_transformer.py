@@ -112,11 +112,6 @@ class RandomPlay:
         return np.random.randint(3, size=len(observations)), None
 
 
-def mean_return(agent, env):
-    env.seed(10_000)
-    return float(evaluate_policy(agent, env, GAMES, warn=False)[0])
-
-
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default="runs/transformer", help="world directory")
@@ -138,8 +133,10 @@ def main(arguments=None):
     print(*check_world(world), sep="\n")
     agent = PPO("MlpPolicy", DreamVecEnv(world, 64), n_steps=32, batch_size=256, seed=args.seed)
     agent.learn(round(args.effort * AGENT_STEPS))
-    dreams = DreamVecEnv(world, GAMES)
-    figures = {"agent": mean_return(agent, dreams), "random": mean_return(RandomPlay(), dreams)}
+    dreams, figures = DreamVecEnv(world, GAMES), {}
+    for name, player in {"agent": agent, "random": RandomPlay()}.items():
+        dreams.seed(10_000)
+        figures[name] = evaluate_policy(player, dreams, GAMES, warn=False)[0]
     print(figures)
     if args.json:
         args.json.write_text(json.dumps(figures))
