@@ -25,7 +25,7 @@ from genie_env.families.exported.checks import check_world
 from genie_env.sb3 import DreamVecEnv
 
 SIDE, CELL, PIXELS, FLOW_STEPS = 8, 2, 16, 3  # cells of the board's side, pixels of a cell's
-PLAYED, BATCH, UPDATES, AGENT_STEPS, GAMES = 2000, 64, 800, 30_000, 100
+PLAYED, BATCH, UPDATES, AGENT_STEPS, GAMES = 2000, 64, 600, 30_000, 100
 
 
 def gather(seed):

@@ -25,7 +25,7 @@ from genie_env.families.exported.checks import check_world
 from genie_env.sb3 import DreamVecEnv
 
 HIDDEN, LATENTS, CLASSES, CODE = 128, 8, 8, 8 * 8
-SEQUENCES, STEPS, BATCH, UPDATES, AGENT_STEPS, GAMES = 4000, 40, 32, 500, 80_000, 100
+SEQUENCES, STEPS, BATCH, UPDATES, AGENT_STEPS, GAMES = 4000, 40, 32, 400, 80_000, 100
 
 
 def gather(seed):

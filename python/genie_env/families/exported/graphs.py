@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._decomp import decompositions
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 
@@ -30,7 +33,7 @@ def export_graph(graph: Graph, inputs: Sequence[torch.Tensor]) -> ExportedProgra
     where torch knows it, and what to do.
     """
     rows = Dim("rows", min=1)
-    with torch.no_grad():
+    with torch.no_grad(), _right_shapes_of_lstm():
         try:
             program: ExportedProgram = torch.export.export(
                 graph,
@@ -50,6 +53,32 @@ def export_graph(graph: Graph, inputs: Sequence[torch.Tensor]) -> ExportedProgra
     for node in program.graph.nodes:
         node.meta = {key: node.meta[key] for key in _METADATA if key in node.meta}
     return program
+
+
+@contextmanager
+def _right_shapes_of_lstm() -> Iterator[None]:
+    """Within, torch traces nn.LSTM with the shapes that it computes with: torch 2.11 gives the last h
+    and c of a traced one a dimension too many, [1, 1, N, hidden] of one layer. Also leaves out what
+    torch then warns of, which is its own doing. Changes a global of torch: not thread-safe."""
+    select = decompositions.select_one_layer_lstm_function  # type: ignore[attr-defined]
+
+    def selected(input: Any, hx: Any, params: Any) -> Any:
+        layer = select(input, hx, params)
+
+        def run(input: Any, hidden: Any, *arguments: Any, **named: Any) -> Any:
+            out, last = layer(input, hidden, *arguments, **named)
+            pairs = zip(last, hidden, strict=True)
+            return out, tuple(after.reshape(before.shape) for after, before in pairs)
+
+        return run
+
+    decompositions.select_one_layer_lstm_function = selected  # type: ignore[attr-defined]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*_flat_weights.* assigned during export")
+            yield
+    finally:
+        decompositions.select_one_layer_lstm_function = select  # type: ignore[attr-defined]
 
 
 def _refusal(method: str, error: Exception) -> ValueError:
