@@ -104,7 +104,9 @@ def export_world(
             "observations is empty and the module does not render: nothing could be seen"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch warns of what it does itself
+        # Torch warns of what it does itself.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message=".*_flat_weights.* assigned during export")
         graphs = {
             method: export_graph(Graph(module, method, contract), inputs[method])
             for method in contract.methods

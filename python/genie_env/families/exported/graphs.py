@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
-from torch.fx.proxy import TracerBase
 
 from genie_env._core import why_not_served
 from genie_env.families.exported.contract import Graph
+from genie_env.families.exported.tracing import is_own, mended_tracing
 
 ROWS = 3
 """Rows of the inputs that graphs are traced with; any number but 0 and 1, which are special to torch."""
@@ -33,7 +30,7 @@ def export_graph(graph: Graph, inputs: Sequence[torch.Tensor]) -> ExportedProgra
     where torch knows it, and what to do.
     """
     rows = Dim("rows", min=1)
-    with torch.no_grad(), _lines_of_users():
+    with torch.no_grad(), mended_tracing():
         try:
             program: ExportedProgram = torch.export.export(
                 graph,
@@ -52,18 +49,6 @@ def export_graph(graph: Graph, inputs: Sequence[torch.Tensor]) -> ExportedProgra
     for node in program.graph.nodes:
         node.meta = {key: node.meta[key] for key in _METADATA if key in node.meta}
     return program
-
-
-@contextlib.contextmanager
-def _lines_of_users() -> Iterator[None]:
-    """Has torch remember the line of every operator: by itself it does within functions that are
-    called "forward" alone."""
-
-    def own(tracer: TracerBase, stack: traceback.StackSummary) -> traceback.StackSummary:
-        return traceback.StackSummary.from_list([f for f in stack if _is_own(f.filename)])
-
-    with mock.patch.object(TracerBase, "_filter_traceback_frames", own):
-        yield
 
 
 def _refusal(method: str, error: Exception) -> ValueError:
@@ -201,16 +186,8 @@ def _own_line(stack: traceback.StackSummary) -> str:
 
 
 def _shown(frames: Iterable[tuple[str, int, str]]) -> str:
-    own = [frame for frame in frames if _is_own(frame[0])]
+    own = [frame for frame in frames if is_own(frame[0])]
     if not own:
         return ""
     file, line, code = own[-1]
     return f" ({file}, line {line}: {code.strip()})"
-
-
-def _is_own(file: str) -> bool:
-    """Whether a file of source is a user's: not of torch, of this package or of Python."""
-    return not file.startswith((*_OTHERS, "<")) and "/lib/python" not in file
-
-
-_OTHERS = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent))
