@@ -21,7 +21,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import genie_env
-from genie_env.families.exported.checks import check_world
 from genie_env.sb3 import DreamVecEnv
 
 SIDE, CELL, PIXELS, FLOW_STEPS = 8, 2, 16, 3  # cells of the board's side, pixels of a cell's
@@ -133,7 +132,7 @@ def main(arguments=None):
         starts={"frame": data[0][:, 0]},
         max_episode_steps=2 * SIDE,
     )
-    print(*check_world(world), sep="\n")
+    print(*genie_env.check_world(world), sep="\n")
     agent = PPO("MlpPolicy", DreamVecEnv(world, 64), n_steps=32, batch_size=256, seed=args.seed)
     agent.learn(round(args.effort * AGENT_STEPS))
     dreams, figures = DreamVecEnv(world, GAMES), {}

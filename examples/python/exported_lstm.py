@@ -22,7 +22,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import genie_env
-from genie_env.families.exported.checks import check_world
 from genie_env.sb3 import DreamVecEnv
 
 SEQUENCES, STEPS, BATCH, HIDDEN = 4000, 48, 32, 64
@@ -122,7 +121,7 @@ def main(arguments=None):
         starts={"x": data[0][:, 0]},
         max_episode_steps=200,
     )
-    print(*check_world(world), sep="\n")
+    print(*genie_env.check_world(world), sep="\n")
     ppo = {"n_steps": 32, "batch_size": 256, "gamma": 0.98, "learning_rate": 1e-3}
     agent = PPO("MlpPolicy", DreamVecEnv(world, 64), seed=args.seed, **ppo)
     agent.learn(round(args.effort * AGENT_STEPS))

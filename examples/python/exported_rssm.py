@@ -21,7 +21,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import genie_env
-from genie_env.families.exported.checks import check_world
 from genie_env.sb3 import DreamVecEnv
 
 HIDDEN, LATENTS, CLASSES, CODE = 128, 8, 8, 8 * 8
@@ -133,7 +132,7 @@ def main(arguments=None):
         starts={"x": data[0][:, 0]},
         max_episode_steps=200,
     )
-    print(*check_world(world), sep="\n")
+    print(*genie_env.check_world(world), sep="\n")
     ppo = {"n_steps": 32, "batch_size": 256, "gamma": 0.98, "learning_rate": 1e-3}
     agent = PPO("MlpPolicy", DreamVecEnv(world, 64), seed=args.seed, **ppo)
     agent.learn(round(args.effort * AGENT_STEPS))

@@ -37,7 +37,7 @@ def _lines_of_users() -> Iterator[None]:
 def _right_shapes_of_lstm() -> Iterator[None]:
     """By itself torch gives the last h and c of a traced nn.LSTM a dimension too many, [1, 1, N, hidden]
     of one layer."""
-    select = decompositions.select_one_layer_lstm_function  # type: ignore[attr-defined]
+    select: Any = decompositions.select_one_layer_lstm_function  # type: ignore[attr-defined]
 
     def selected(input: Any, hx: Any, params: Any) -> Any:
         layer = select(input, hx, params)
