@@ -12,9 +12,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.export.pt2_archive import _package
@@ -36,9 +38,11 @@ class Step(nn.Module):
         self.head = nn.Linear(8, 7)
         self.register_buffer("scale", torch.arange(8.0))
 
-    def forward(self, h: Tensor, c: Tensor, ring: Tensor, action: Tensor, noise: Tensor) -> Any:
+    def forward(
+        self, h: Tensor, c: Tensor, ring: Tensor, action: Tensor, tau: Tensor, noise: Tensor
+    ) -> Any:
         rows = h.shape[0]
-        x = torch.cat([self.embedding(action), noise], 1)
+        x = torch.cat([self.embedding(action), noise * tau[:, None]], 1)
         h, c = self.cell(x, (h, c))
         y = self.head(self.norm(h) * self.scale)
         left, right, rest = y.split([3, 3, 1], 1)
@@ -56,7 +60,7 @@ class Initial(nn.Module):
         super().__init__()
         self.register_buffer("first", torch.ones(4, 3))
 
-    def forward(self, start: Tensor) -> Any:
+    def forward(self, start: Tensor, noise: Tensor) -> Any:
         rows = start.shape[0]
         return (
             start,
@@ -73,9 +77,9 @@ class Render(nn.Module):
 
 STATE = (torch.zeros(2, 8), torch.zeros(2, 8), torch.zeros(2, 4, 3))
 INPUTS: dict[str, tuple[Tensor, ...]] = {
-    "initial": (torch.zeros(2, 8),),
+    "initial": (torch.zeros(2, 8), torch.zeros(2, 4)),
     "render": STATE,
-    "step": (*STATE, torch.zeros(2, dtype=torch.long), torch.zeros(2, 4)),
+    "step": (*STATE, torch.zeros(2, dtype=torch.long), torch.ones(2), torch.zeros(2, 4)),
 }
 
 
@@ -118,6 +122,39 @@ def sound_members() -> Members:
         for_runner(model)
         members[f"models/{name}.json"] = json.dumps(model).encode()
     return members
+
+
+def write_world(directory: Path, content: bytes) -> Path:
+    """A world directory that says what the sound archive is, with this archive; returns its file."""
+    directory.mkdir(parents=True)
+    tensor = {"dtype": "float32"}
+    config = {
+        "format_version": 3,
+        "family": "exported",
+        "name": "archive",
+        "device": "cpu",
+        "actions": {"type": "discrete", "meanings": ["a", "b", "c", "d"], "start": 0},
+        "context": [{"name": "start", "shape": [8], **tensor}],
+        "noise": [{"name": "noise", "distribution": "normal", "shape": [4]}],
+        "state": [
+            {"name": "h", "shape": [8], **tensor},
+            {"name": "c", "shape": [8], **tensor},
+            {"name": "ring", "shape": [4, 3], **tensor},
+        ],
+        "observations": [],
+        "frame": {"height": 16, "width": 16},
+        "follows": False,
+        "termination": "sampled",
+        "row_bits": "tolerance",
+        "max_episode_steps": 10,
+        "temperature": 1.0,
+        "frame_skip": 1,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    save_file({"start": torch.zeros(2, 8)}, directory / "starts.safetensors")
+    file = directory / "model.pt2"
+    file.write_bytes(content)
+    return file
 
 
 @dataclass
@@ -197,10 +234,10 @@ def swapped_graphs(rng: random.Random) -> Hostile:
     kind = rng.randrange(4)
     if kind == 0:
         members[one], members[other] = members[other], members[one]
-        return archive(members), "has no stored tensor|takes other tensors"
+        return archive(members), "has no stored tensor|config.json says"
     if kind == 1:
         members[one] = members[other]
-        return archive(members), "has no stored tensor|takes other tensors"
+        return archive(members), "has no stored tensor|config.json says"
     if kind == 2:
         members[f"models/{first}2.json"] = members[one]
         return archive(members), "is a graph that this world does not have"

@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from exported_archives import KINDS, MODELS, archive, hostile_archives, sound_members
+from exported_archives import (
+    KINDS,
+    MODELS,
+    archive,
+    hostile_archives,
+    sound_members,
+    write_world,
+)
 
 from genie_env._core import FormatError, check_archive, why_not_served
 
@@ -41,8 +48,7 @@ def refuse(each: int, tmp_path: Path) -> None:
     assert len(hostile) == each * len(KINDS)
     files = []
     for name, content, _ in hostile:
-        files.append(tmp_path / f"{name}.pt2")
-        files[-1].write_bytes(content)
+        files.append(write_world(tmp_path / name, content))
     mark = tmp_path / "executed"
     wrong = []
     for (name, content, said), (peak, error) in zip(hostile, answers(files, mark), strict=True):
@@ -65,16 +71,15 @@ def test_a_thousand_hostile_archives(tmp_path: Path) -> None:
 
 
 def test_a_sound_archive_is_loaded(tmp_path: Path) -> None:
-    file = tmp_path / "model.pt2"
-    file.write_bytes(archive(sound_members()))
+    file = write_world(tmp_path / "world", archive(sound_members()))
     ((peak, error),) = answers([file], tmp_path / "executed")
     assert error == ""
     assert peak < 2 * file.stat().st_size + 16 * MEBIBYTE
     graphs = check_archive(file, MODELS)
     inputs, outputs = graphs["step"]
     assert inputs == [
-        *(("h", [-1, 8]), ("c", [-1, 8]), ("ring", [-1, 4, 3]), ("action", [-1])),
-        ("noise", [-1, 4]),
+        *(("h", [-1, 8]), ("c", [-1, 8]), ("ring", [-1, 4, 3])),
+        *(("action", [-1]), ("tau", [-1]), ("noise", [-1, 4])),
     ]
     assert [shape for _, shape in outputs] == [[-1, 8], [-1, 8], [-1, 4, 3], [-1], [-1]]
 
