@@ -24,7 +24,7 @@ import genie_env
 from genie_env.sb3 import DreamVecEnv
 
 SIDE, CELL, PIXELS, FLOW_STEPS = 8, 2, 16, 3  # cells of the board's side, pixels of a cell's
-PLAYED, BATCH, UPDATES, AGENT_STEPS, GAMES = 2000, 64, 600, 30_000, 100
+PLAYED, BATCH, UPDATES, AGENT_STEPS, GAMES = 2000, 64, 2500, 60_000, 100
 
 
 def gather(seed):
@@ -36,7 +36,7 @@ def gather(seed):
     frames = np.zeros((PLAYED, SIDE, SIDE, SIDE, 3), np.uint8)
     outcomes = np.zeros((PLAYED, SIDE, 2), np.float32)
     for step in range(SIDE):
-        ball = np.clip(ball + rng.choice([-1, 0, 0, 1], PLAYED), 0, SIDE - 1)
+        ball = np.clip(ball + rng.choice([-1, 0, 0, 0, 0, 0, 0, 1], PLAYED), 0, SIDE - 1)
         paddle = np.clip(paddle + actions[:, step] - 1, 0, SIDE - 1)
         frames[row, step, step, ball, 0] = 255
         frames[row, step, -1, paddle, 1] = 255
@@ -62,8 +62,9 @@ class Model(nn.Module):
         self.out = nn.Sequential(conv(16, 16), nn.Conv2d(16, 3, 3, padding=1))
         self.outcome = nn.Sequential(conv(3, 16, 2), nn.Flatten(), nn.Linear(4 * PIXELS**2, 2))
 
-    def velocity(self, x, time, frame, action):
-        """Of the flow from noise, at time 0, to the next frame, at time 1: a small U-Net."""
+    def clean(self, x, time, frame, action):
+        """The frame to which the flow leads that begins at noise, at time 0, and is at x: a small
+        U-Net."""
         given = torch.cat([F.one_hot(action, 3).float(), time[:, None]], 1)[:, :, None, None]
         fine = self.fine(torch.cat([x, frame, given.expand(-1, -1, PIXELS, PIXELS)], 1))
         return self.out(fine + self.coarse(fine))
@@ -78,7 +79,7 @@ class Model(nn.Module):
         x = noise["frame"] * temperature[:, None, None, None].sqrt()
         for i in range(FLOW_STEPS):
             time = torch.full_like(temperature, i / FLOW_STEPS)
-            x = x + self.velocity(x, time, state["frame"], action) / FLOW_STEPS
+            x = x + (self.clean(x, time, state["frame"], action) - x) / (FLOW_STEPS - i)
         return self.arrive(x.clamp(-1, 1))
 
     def follow(self, state, action, frame, noise):
@@ -91,15 +92,16 @@ class Model(nn.Module):
 def train(data, updates):
     """By flow matching, beside the outcomes of frames to which noise is added."""
     (frames, actions, outcomes), model = data, Model()
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for update in range(1, updates + 1):
         row, step = torch.randint(PLAYED, (BATCH,)), torch.randint(1, SIDE, (BATCH,))
         frame, after = planes(frames[row, step - 1]), planes(frames[row, step])
-        noise, time = torch.randn_like(after), torch.rand(BATCH)
+        noise, time = torch.randn_like(after), torch.randint(FLOW_STEPS, (BATCH,)) / FLOW_STEPS
         x = torch.lerp(noise, after, time[:, None, None, None])
-        velocity = model.velocity(x, time, frame, actions[row, step])
+        blurred = frame + 0.3 * torch.randn_like(frame)  # as dreamed frames are not quite sharp
+        painted = model.clean(x, time, blurred, actions[row, step])
         judged = model.outcome(after + 0.1 * torch.randn_like(after))
-        loss = F.mse_loss(velocity, after - noise)
+        loss = 10 * F.mse_loss(painted, after)
         loss += F.binary_cross_entropy_with_logits(judged, outcomes[row, step])
         optimizer.zero_grad()
         loss.backward()
