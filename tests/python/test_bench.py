@@ -234,7 +234,7 @@ def test_wrong_arguments(
             ["--random", "genie"],
             "--random is 'genie': '' in it is not understood; expected each of T",
         ),
-        (["--random", "dice:6"], "unknown world family 'dice': give one of genie, vision-memory"),
+        (["--random", "dice:6"], "unknown world family 'dice': give one of exported, genie, vision-memory"),
         (
             ["--random", "vision-memory:64"],
             "--random is 'vision-memory:64': '64' in it is not understood; expected each of latents,",

@@ -23,14 +23,14 @@ def test_families_are_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     register_family(Family("dice", default_batches=(1, 2)))
     assert find_family("dice").default_batches == (1, 2)
     words = (
-        r"a world family 'genie' is registered already \(registered: dice, genie, .*vision-memory\): "
+        r"a world family 'genie' is registered already \(registered: dice, exported, genie, .*vision-memory\): "
         "give yours another name"
     )
     with pytest.raises(ValueError, match=words):
         register_family(Family("genie"))
     assert find_family("genie").costs is not None
     with pytest.raises(
-        ValueError, match="unknown world family 'cards': give one of dice, genie, .*vision-memory"
+        ValueError, match="unknown world family 'cards': give one of dice, exported, genie, .*vision-memory"
     ):
         find_family("cards")
 

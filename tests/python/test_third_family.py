@@ -43,7 +43,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_is_registered_beside_the_librarys_own(world: Path) -> None:
-    assert set(_core.world_families()) == {"genie", "linear-gaussian", "vision-memory"}
+    assert set(_core.world_families()) == {
+        "exported",
+        "genie",
+        "linear-gaussian",
+        "vision-memory",
+    }
     assert [option.name for option in _core.world_families()["linear-gaussian"].options] == [
         "noise"
     ]

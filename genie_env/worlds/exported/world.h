@@ -14,11 +14,11 @@ namespace genie_env {
 ///
 /// The graphs take and give tensors [N, *shape] in this order, each list as config.json has it:
 ///
-///     graph    takes                                     gives
-///     initial  context, noise                            state, observations
-///     step     state, action, temperature, noise         state, reward, [probability],
-///     observations follow   state, action, frame, noise               as step render   state
-///     frame, uint8 [N, H, W, 3]
+///     graph    takes                              gives
+///     initial  context, noise                     state, observations
+///     step     state, action, temperature, noise  state, reward, [probability], observations
+///     follow   state, action, frame, noise        what step gives
+///     render   state                              frame, uint8 [N, H, W, 3]
 ///
 /// State of a row: the model's own, under its names, then "observation/NAME" for every observation
 /// of the frame that it is at. Observations: the declared ones and, where the model renders,

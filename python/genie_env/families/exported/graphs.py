@@ -42,6 +42,7 @@ def export_graph(graph: Graph, inputs: Sequence[torch.Tensor]) -> ExportedProgra
             raise _refusal(graph.method, error) from error
         program = program.run_decompositions({})
     _check_signature(graph.method, program)
+    _reshape_in_place_of_views(program)
     _check_operators(graph.method, program)
     _leave_out_what_does_nothing(program)
     _leave_out_unused_weights(program)
@@ -103,6 +104,15 @@ def _check_signature(method: str, program: ExportedProgram) -> None:
         raise ValueError(
             f"{method} changes one of its inputs in place: work on a copy (tensor.clone()), return it"
         )
+
+
+def _reshape_in_place_of_views(program: ExportedProgram) -> None:
+    """A view needs the strides that its tensor has now; without copies that do nothing it may have
+    others."""
+    aten = torch.ops.aten
+    for node in program.graph.nodes:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default
 
 
 def _leave_out_what_does_nothing(program: ExportedProgram) -> None:
