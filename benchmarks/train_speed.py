@@ -33,7 +33,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from genie_env._core import Dynamics, LatentAction, Memory, Model, Tokenizer, Trainer, Vision
-from genie_env.bench.bench import SQUARE, machine, multipliers, repeat, usable_dtypes
+from genie_env.bench.bench import SQUARE, machine, multipliers, usable_dtypes
+from genie_env.bench.timing import repeat
 from genie_env.families import Product
 
 FRAMES = 100
