@@ -359,7 +359,7 @@ class GraphChecker {
 
   /// How Python calls the graph. LibTorch's runner follows the nested structures without counting.
   void CheckCalls(const json& calls) const {
-    if (calls.empty() || !calls[0].is_object() || Text(calls[0], "fqn") != "") {
+    if (calls.empty() || !calls[0].is_object() || !Text(calls[0], "fqn").empty()) {
       Fail("does not begin its module_call_graph with the whole model");
     }
     const json& signature = Object(calls[0], "signature");
