@@ -18,6 +18,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONGEST = (
+    "test_hostile_options",
+    "test_training",
+    "test_end_to_end",
+    "test_exported_examples",
+    "test_exported",
+    "test_conformance",
+)
+"""Files that come first: the processes that share the tests then end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def random_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world of random weights that several tests may load; nobody writes into it."""
