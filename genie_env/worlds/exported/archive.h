@@ -23,6 +23,7 @@ struct GraphTensor {
 /// The tensors that a graph takes and gives, in order, as its metadata says.
 struct ExportedGraph {
   std::vector<GraphTensor> inputs, outputs;
+  int64_t bytes_per_row = 0;  ///< of all tensors within, as far as they grow with the rows
 };
 
 /// Checks the archive of an exported world, model.pt2, so that LibTorch may open it: `bytes` are

@@ -16,10 +16,11 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // Of float32 numbers: without their signs, as integers, infinity and NaN are above all others.
 bool AllFinite(const float* numbers, int64_t count) {
-  constexpr uint32_t kSign = 0x80000000, kInfinity = 0x7f800000;
-  uint32_t largest = 0;
+  constexpr int32_t kNoSign = 0x7fffffff, kInfinity = 0x7f800000;
+  int32_t largest = 0;  // signed, as every processor's vectors compare such
   for (int64_t i = 0; i < count; ++i) {
-    largest = std::max(largest, std::bit_cast<uint32_t>(numbers[i]) & ~kSign);
+    const int32_t bits = std::bit_cast<int32_t>(numbers[i]) & kNoSign;
+    largest = bits > largest ? bits : largest;
   }
   return largest < kInfinity;
 }

@@ -71,6 +71,9 @@ class GraphChecker {
 
   ExportedGraph Check() {
     CheckVersions();
+    if (program_.contains("guards_code") && program_["guards_code"] != json::array()) {
+      Fail("has \"guards_code\", which is Python code: nothing of an archive is executed");
+    }
     const json& module = Object(program_, "graph_module");
     graph_ = &Object(module, "graph");
     tensor_values_ = &Object(*graph_, "tensor_values");
@@ -342,18 +345,22 @@ class GraphChecker {
         Fail("describes the tensor " + Quoted(name) + ", which it does not have");
       }
       const std::string what = "tensor " + Quoted(name);
-      DtypeOf(Field(meta, "dtype"), name_ + ": the " + what);
+      const at::ScalarType dtype = DtypeOf(Field(meta, "dtype"), name_ + ": the " + what);
       const json& sizes = Array(meta, "sizes");
       if (sizes.size() > kMaxGraphDimensions || Array(meta, "strides").size() != sizes.size()) {
         Fail("has the " + what + " of too many dimensions, or other strides than sizes");
       }
       int64_t elements = 1;
+      bool of_rows = false;
       for (const json& size : sizes) {
         const auto& [kind, number] = Tagged(size);
+        of_rows |= kind != "as_int";
         if (kind != "as_int") continue;
         CheckElements(elements,
                       IntegerOf(number, 0, kMaxElements, name_ + ": a size of the " + what), what);
       }
+      const auto bytes = static_cast<int64_t>(c10::elementSize(dtype));
+      if (of_rows) checked_.bytes_per_row += elements * bytes;
     }
   }
 

@@ -42,7 +42,9 @@ class WithoutWarnings {
 // Without the C++ stack that LibTorch adds.
 std::string Reason(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  const std::string text =
+      torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  return text.substr(0, text.find("\nException raised from"));  // of an error within an error
 }
 
 }  // namespace

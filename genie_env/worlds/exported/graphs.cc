@@ -1,6 +1,8 @@
 #include "genie_env/worlds/exported/graphs.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/narrow.h>
 
 #include <algorithm>
 #include <map>
@@ -146,6 +148,26 @@ LoadedGraph::LoadedGraph(ExportedGraph signature, GraphRunner runner, at::Device
 std::vector<at::Tensor> LoadedGraph::Run(const std::vector<at::Tensor>& inputs,
                                          int64_t rows) const {
   if (rows == 0) return Empty();  // which not every operator can compute
+  constexpr int64_t kBytesAtOnce = int64_t{1} << 28, kFewest = 16;
+  const int64_t at_once =
+      std::max(kFewest, kBytesAtOnce / std::max<int64_t>(signature_.bytes_per_row, 1));
+  if (rows <= at_once) return RunPart(inputs, rows);
+  const int64_t parts = (rows + at_once - 1) / at_once, size = (rows + parts - 1) / parts;
+  std::vector<std::vector<at::Tensor>> outputs(signature_.outputs.size());
+  for (int64_t first = 0; first < rows; first += size) {
+    const int64_t count = std::min(size, rows - first);
+    std::vector<at::Tensor> part;
+    for (const at::Tensor& input : inputs) part.push_back(input.narrow(0, first, count));
+    std::vector<at::Tensor> given = RunPart(part, count);
+    for (size_t i = 0; i < given.size(); ++i) outputs[i].push_back(std::move(given[i]));
+  }
+  std::vector<at::Tensor> together;
+  for (const std::vector<at::Tensor>& each : outputs) together.push_back(at::cat(each));
+  return together;
+}
+
+std::vector<at::Tensor> LoadedGraph::RunPart(const std::vector<at::Tensor>& inputs,
+                                             int64_t rows) const {
   std::vector<at::Tensor> outputs = runner_.Run(inputs);
   if (outputs.size() != signature_.outputs.size()) {
     throw std::runtime_error(runner_.place() + " gave " + std::to_string(outputs.size()) +
@@ -198,6 +220,7 @@ ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig&
     for (size_t i = 0; i < own.inputs.size(); ++i) {
       signature.inputs[i].used = own.inputs[i].used;
     }
+    signature.bytes_per_row = own.bytes_per_row;
   }
   std::filesystem::path folder;
   if (compiled) CheckCompiled(folder = CompiledFolder(directory.fingerprint));

@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <optional>
@@ -262,7 +263,17 @@ class ExportedWorld final : public World {
       }
     }
     for (size_t i = 0; i < values.size(); ++i) {
-      if (!unchanged(values[i], state[i])) state[i].copy_(values[i]);
+      if (!unchanged(values[i], state[i])) CopyTo(state[i], values[i]);
+    }
+  }
+
+  // Small tensors as bytes, on this thread: to wake others would take longer than the copy.
+  static void CopyTo(const at::Tensor& field, const at::Tensor& value) {
+    constexpr size_t kSmall = size_t{1} << 20;
+    if (field.is_cpu() && value.is_contiguous() && value.nbytes() <= kSmall) {
+      std::memcpy(field.mutable_data_ptr(), value.const_data_ptr(), value.nbytes());
+    } else {
+      field.copy_(value);
     }
   }
 

@@ -82,6 +82,7 @@ def read_graph(archive: Path, method: str, device: torch.device) -> ExportedProg
     reader = PT2ArchiveReader(str(archive))
     text = reader.read_string(MODELS_FILENAME_FORMAT.format(method))
     serialised = json.loads(text, object_hook=lambda part: _checked(part, device))
+    serialised["guards_code"] = []  # which torch would execute
     program = ExportedProgramDeserializer({}).deserialize(
         _bytes_to_dataclass(Serialised, json.dumps(serialised).encode()),
         _load_state_dict(reader, method),
