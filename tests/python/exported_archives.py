@@ -84,7 +84,7 @@ INPUTS: dict[str, tuple[Tensor, ...]] = {
 
 
 def for_runner(program: dict[str, Any]) -> None:
-    """Leaves out where nodes came from, and marks results as what LibTorch's own kernels do not take."""
+    """Leaves out where nodes came from and guards in Python, and marks results as what LibTorch's own kernels do not take."""
     graph = program["graph_module"]["graph"]
     inputs = {each["as_tensor"]["name"] for each in graph["inputs"]}
     for name, value in graph["tensor_values"].items():
@@ -92,6 +92,7 @@ def for_runner(program: dict[str, Any]) -> None:
             value["device"] = {"type": "meta", "index": None}
     for node in graph["nodes"]:
         node["metadata"] = {}
+    program["guards_code"] = []
 
 
 @lru_cache

@@ -95,6 +95,16 @@ def test_an_archive_of_another_torch_is_to_be_exported_again(tmp_path: Path) -> 
         check_archive(file, MODELS)
 
 
+def test_guards_in_python_are_refused(tmp_path: Path) -> None:
+    members = dict(sound_members())
+    program = json.loads(members["models/step.json"])
+    program["guards_code"] = ["__import__('os').abort()"]
+    members["models/step.json"] = json.dumps(program).encode()
+    file = write_world(tmp_path / "world", archive(members))
+    with pytest.raises(FormatError, match="guards_code.*nothing of an archive is executed"):
+        check_archive(file, MODELS)
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
