@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -122,6 +123,12 @@ def test_a_rewritten_world_is_another(tmp_path: Path) -> None:
         "model.pt2",
         "starts.safetensors",
     ]
+
+
+def test_it_replaces_a_world_of_another_family(random_world: Path, tmp_path: Path) -> None:
+    shutil.copytree(random_world, tmp_path / "world")
+    assert export_walk(tmp_path / "world").spec.family == "exported"
+    assert not (tmp_path / "world" / "model.safetensors").exists()
 
 
 def test_loading_and_stepping_write_nothing(walk: World) -> None:

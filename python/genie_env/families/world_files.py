@@ -137,7 +137,7 @@ def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world. Other files that are
     in `out` stay, and so does a model card that somebody wrote."""
     write_card(made, out)
-    for name in ("config.json", ACTIONS_MAP):
+    for name in ("config.json", ACTIONS_MAP, "model.pt2"):  # the last of an exported world
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / LATENT_ACTIONS_FOLDER, ignore_errors=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):

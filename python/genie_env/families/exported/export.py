@@ -335,6 +335,7 @@ def write_card(made: Path, config: Mapping[str, Any], card: str | None) -> None:
 
 def _publish(made: Path, out: Path) -> None:
     """Moves everything, config.json last: a directory without one is no world."""
-    (out / "config.json").unlink(missing_ok=True)
+    for name in ("config.json", "model.safetensors"):  # of a world of another family
+        (out / name).unlink(missing_ok=True)
     for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
         path.replace(out / path.name)
