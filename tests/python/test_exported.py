@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -25,10 +26,14 @@ from exported_modules import (
     export_walk,
     seeded,
 )
+from rich.console import Console
 from torch import nn
 
 from genie_env import DreamEnv, World, export_world, make_vec
 from genie_env._core import RowCounters, compiled_folder, compiling_machine
+from genie_env.bench import rivals
+from genie_env.data.progress import Progress
+from genie_env.envs.registry import find_world
 from genie_env.families.exported.checks import check_world
 
 
@@ -251,6 +256,15 @@ def test_what_cannot_be_served_is_refused(wrong: str, tmp_path: Path) -> None:
     assert not (tmp_path / "world").exists() or not any((tmp_path / "world").iterdir())
 
 
+def test_an_operator_of_somebodys_own_is_refused(tmp_path: Path) -> None:
+    with torch.library._scoped_library("genie_env_test", "FRAGMENT") as library:
+        library.define("twice(Tensor x) -> Tensor")
+        library.impl("twice", lambda x: 2 * x, "CompositeExplicitAutograd")
+        module = Changed(added_noise(lambda x: torch.ops.genie_env_test.twice(x))).eval()
+        with pytest.raises(ValueError, match=r"genie_env_test.twice.*line \d+.*custom operator"):
+            export_world(module, tmp_path / "world", **WALK)
+
+
 def test_training_mode_is_refused(tmp_path: Path) -> None:
     module = Changed(with_state(lambda state: state)).train()
     with pytest.raises(ValueError, match=r"drop \(Dropout\) is in training mode: call module.eval"):
@@ -346,6 +360,26 @@ def test_compiled_code_dreams_alike(
         atol = 1 if one.dtype == np.uint8 else 1e-5
         np.testing.assert_allclose(one.astype(float), other.astype(float), atol=atol)
         assert all(finding.holds for finding in check_world(compiled.world))
+
+
+def test_bench_sets_a_world_beside_its_module(
+    walk: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # which takes half a minute
+    module = seeded(Walk)
+    rivals.check(walk, module)
+    with Progress() as progress:
+        rates = rivals.compare(walk, module, [1, 3], 0.07, progress)
+    assert {(rate.batch, rate.rival) for rate in rates} == {
+        (batch, rival) for batch in (1, 3) for rival in rivals.RIVALS
+    }
+    assert all(rate.steps_per_s > 0 for rate in rates)
+    rivals.show(Console(file=io.StringIO()), rates)
+    with pytest.raises(ValueError, match="--module gives a Linear, expected the torch.nn.Module that"):
+        rivals.check(walk, nn.Linear(1, 1))
+    doom = World.load(find_world("doom-take-cover"))
+    with pytest.raises(ValueError, match="doom-take-cover is of the family vision-memory: leave it out"):
+        rivals.check(doom, module)
 
 
 @pytest.mark.parametrize("name", ["walk", "picture"])

@@ -27,6 +27,7 @@ RIVALS = {
     "graph": "the exported graph alone, always from one state: no draws, no copy, no episodes",
     "eager": "the module in PyTorch, in a loop with the same states, draws and episodes",
     "compiled": "the same loop with torch.compile",
+    "copy": "the copy of a state into another alone: what a step copies at most",
 }
 
 
@@ -127,6 +128,17 @@ def _graph(world: World, config: Mapping[str, Any], batch: int) -> Callable[[], 
     return lambda: graph.run(inputs)
 
 
+def _copy(world: World, batch: int) -> Callable[[], object]:
+    one, other = world.make_state(batch).fields, world.make_state(batch).fields
+    pairs = [(one[name], other[name]) for name in one]
+
+    def copy() -> None:
+        for to, of in pairs:
+            to.copy_(of)
+
+    return copy
+
+
 def check(world: World, module: torch.nn.Module) -> None:
     """Raises ValueError unless the world is an exported one, and `module` can be what it was made of."""
     if world.spec.family != "exported":
@@ -161,6 +173,7 @@ def compare(
         steps[batch, "eager"] = EagerLoop(module, step, world, config, batch)
         steps[batch, "compiled"] = EagerLoop(module, compiled, world, config, batch)
         steps[batch, "compiled"]()
+        steps[batch, "copy"] = _copy(world, batch)
     progress.update(task, description="measuring", total=(REPEATS + 1) * len(steps))
     rates = interleaved(steps, seconds, world.device, tick=lambda: progress.advance(task))
     medians = {cell: statistics.median(rate) * cell[0] for cell, rate in rates.items()}
@@ -179,6 +192,12 @@ def show(console: Console, rates: Sequence[Rate]) -> None:
         table.add_column(rival, justify="right")
     for batch in dict.fromkeys(rate.batch for rate in rates):
         cells = {rate.rival: rate for rate in rates if rate.batch == batch}
-        shown = (f"{c.steps_per_s:,.0f} ({c.of_eager:.2f})" for c in map(cells.__getitem__, RIVALS))
+        step = 1 / cells["environment"].steps_per_s
+        shown = [
+            f"{1 / cells[name].steps_per_s / step:.1%} of a step"
+            if name == "copy"
+            else f"{cells[name].steps_per_s:,.0f} ({cells[name].of_eager:.2f})"
+            for name in RIVALS
+        ]
         table.add_row(f"{batch:,}", *shown)
     console.print(table)
