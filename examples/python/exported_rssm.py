@@ -59,7 +59,7 @@ class Model(nn.Module):
         noisy = logits - temperature * torch.log(-torch.log(uniform))  # of Gumbel's distribution
         drawn = F.one_hot(noisy.argmax(2), CLASSES)
         soft = logits.softmax(2)
-        return (drawn + soft - soft.detach()).flatten(1)
+        return (drawn + (soft - soft.detach())).flatten(1)  # to the bit one-hot
 
     def initial(self, context, noise):
         h = torch.zeros(context["x"].shape[0], HIDDEN)

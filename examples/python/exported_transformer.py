@@ -23,11 +23,8 @@ from torch.nn import functional as F
 import genie_env
 from genie_env.sb3 import DreamVecEnv
 
-HEIGHT, WIDTH, KINDS = (
-    10,
-    5,
-    3,
-)  # of a board, whose cells are empty (0), the ball (1), the paddle (2)
+# Sides of a board, whose cells are empty (0), the ball (1) or the paddle (2).
+HEIGHT, WIDTH, KINDS = 10, 5, 3
 MEMORY, HEADS, SIZE, PLAYED, BATCH = 6, 4, 64, 2000, 64
 UPDATES, AGENT_STEPS, GAMES = 500, 40_000, 100
 
