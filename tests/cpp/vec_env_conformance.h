@@ -148,15 +148,16 @@ class VecEnvConformance {
     bool ended = false;
     for (size_t i = 0; i < once.size(); ++i) {
       ExpectRows(once[i], Rows({0, 1, 2}), again[i], Rows({0, 1, 2}), 0, "played again");
-      ended = ended || once[i].truncated.any().item<bool>();
+      ended = ended || (once[i].truncated | once[i].terminated).any().item<bool>();
     }
     EXPECT_TRUE(ended) << "the schedule must see ends";
   }
 
   void NeighboursChangeNoBit(AutoresetMode mode) const {
     const auto one = Played({5, 6, 7, 8}, mode), other = Played({50, 6, 70, 80}, mode);
-    for (size_t i = 0; i < one.size(); ++i) {
-      ExpectRows(one[i], Rows({1}), other[i], Rows({1}), 0, "among other neighbours");
+    for (size_t i = 0; i < (thread_tolerance_ == 0 ? one.size() : Promised()); ++i) {
+      ExpectRows(one[i], Rows({1}), other[i], Rows({1}), thread_tolerance_,
+                 "among other neighbours");
     }
   }
 
@@ -253,9 +254,18 @@ class VecEnvConformance {
     game.env.Restore(snapshot, {}, {{100, 101}});
     game.step = 2;
     ExpectRows(Play(game), Rows({0, 1}), branch, Rows({0, 1}), 0, "the same branch");
+    // A world may have nothing random until an episode begins again.
     game.env.Restore(snapshot);
     game.step = 2;
-    EXPECT_FALSE(at::equal(Play(game).observation, branch.observation)) << "another branch";
+    const std::vector<VecEnvStep> trunk = PlayOn(game);
+    game.env.Restore(snapshot, {}, {{100, 101}});
+    game.step = 2;
+    const std::vector<VecEnvStep> parted = PlayOn(game);
+    bool differ = false;
+    for (size_t i = 0; i < trunk.size(); ++i) {
+      differ = differ || !at::equal(trunk[i].observation, parted[i].observation);
+    }
+    EXPECT_TRUE(differ) << "another branch";
   }
 
   void ForksPartByTheirActionsAlone() const {
@@ -273,7 +283,13 @@ class VecEnvConformance {
     env.Step(some(Rows({1, 0, 1, 0})));
     const VecEnvStep parted = env.Step(some(Rows({0, 0, 0, 0})));
     ExpectRows(parted, Rows({0, 1}), parted, Rows({2, 3}), 10 * tolerance_, "alike by actions");
-    EXPECT_FALSE(at::equal(parted.observation[0], parted.observation[1])) << "other actions";
+    // Not every two actions differ everywhere: a wall may be in the way of one.
+    bool differ = !at::equal(parted.observation[0], parted.observation[1]);
+    for (int64_t i = 0; i < kSteps && !differ; ++i) {
+      const VecEnvStep step = env.Step(some(Rows({i + 1, i, i + 1, i})));
+      differ = !at::equal(step.observation[0], step.observation[1]);
+    }
+    EXPECT_TRUE(differ) << "other actions";
   }
 
   /// uint8 [rows, length, H, W, 3]

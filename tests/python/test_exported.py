@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import philox
 import pytest
@@ -195,6 +196,12 @@ def counts(self: Any, walk: Any, *inputs: Any) -> Any:
     return walk(self, *inputs)
 
 
+def counts_in_an_attribute(self: Any, walk: Any, *inputs: Any) -> Any:
+    self.count += 1
+    state, _, *rest = walk(self, *inputs)
+    return state, torch.full_like(state["x"][:, 0], self.count), *rest
+
+
 def logit(self: Any, walk: Any, *inputs: Any) -> Any:
     state, reward, probability, observations = walk(self, *inputs)
     return state, reward, probability - 2, observations
@@ -207,10 +214,14 @@ def compares_rows(self: Any, walk: Any, state: Tensors, *rest: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
-    "rand": (added_noise(torch.rand_like), r"step: .*rand.*test_exported.py, line \d+.*noise"),
-    "bernoulli": (added_noise(lambda x: torch.bernoulli(x.sigmoid())), "bernoulli.*noise"),
+    "rand": (added_noise(torch.rand_like), "step answers the same inputs differently.*noise"),
+    "seeded": (
+        added_noise(lambda x: 0 * torch.rand_like(x)),
+        r"step: .*rand.*test_exported.py, line \d+.*noise",
+    ),
+    "bernoulli": (added_noise(lambda x: 0 * torch.bernoulli(x.sigmoid())), "bernoulli.*noise"),
     "multinomial": (
-        added_noise(lambda x: torch.multinomial(x.softmax(1), 1).float()),
+        added_noise(lambda x: 0 * torch.multinomial(x.softmax(1), 1).float()),
         "multinomial.*noise",
     ),
     "neighbours": (
@@ -221,6 +232,15 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "branch": (branch, r"step cannot be exported.*test_exported.py, line \d+.*torch.where"),
     "in place": (in_place, r"step changes its input state\['x'\] in place.*clone"),
     "buffer": (counts, "step changes the buffer 'seen'.*state"),
+    "undeclared": (
+        lambda self, walk, state, action, tau, noise: noise["wind"],
+        "step asks for 'wind', which is neither in its state nor declared",
+    ),
+    "attribute": (counts_in_an_attribute, "step answers the same inputs differently.*attribute"),
+    "order": (
+        with_state(lambda state: {"x": state["x"], "y": state["h"]}),
+        "step gives the state 'x', 'y', but was given",
+    ),
     "shape": (
         with_state(lambda state: {**state, "before": state["before"].repeat(1, 2)}),
         r"step: state\['before'\] was float32 \[N, 3\] and is float32 \[N, 6\].*ring",
@@ -265,6 +285,22 @@ def test_an_operator_of_somebodys_own_is_refused(tmp_path: Path) -> None:
             export_world(module, tmp_path / "world", **WALK)
 
 
+def test_the_order_of_a_state_does_not_matter(tmp_path: Path, walk: World) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Changed(with_state(lambda state: dict(reversed(state.items())))).eval()
+    module.load_state_dict(seeded(Walk).state_dict(), strict=False)
+    envs = [
+        make_vec(world, num_envs=3, seed=0)
+        for world in (walk, export_world(module, tmp_path / "world", **WALK))
+    ]
+    for env in envs:
+        env.reset()
+    for _ in range(3):
+        one, other = (env.step(np.array([0, 1, 0]))[0] for env in envs)
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_training_mode_is_refused(tmp_path: Path) -> None:
     module = Changed(with_state(lambda state: state)).train()
     with pytest.raises(ValueError, match=r"drop \(Dropout\) is in training mode: call module.eval"):
@@ -274,6 +310,16 @@ def test_training_mode_is_refused(tmp_path: Path) -> None:
 ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "no start": ({"starts": None, "noise": None}, "neither starts nor noise"),
     "noise": ({"noise": {"start": ("cauchy", (3,))}}, "noise 'start' is 'cauchy': give 'normal'"),
+    "noise shape": ({"noise": {"start": ("normal", 3)}}, "noise 'start' has the shape 3, expected"),
+    "noise pair": ({"noise": {"start": "normal"}}, "noise 'start' is 'normal', expected"),
+    "far start": (
+        {
+            "starts": {"x": torch.tensor([[0.0] * 3] * 40 + [[50.0] * 3])},
+            "observations": {"xh": gymnasium.spaces.Box(-9, 9, (19,), np.float32)},
+        },
+        "initial: observation 'xh' holds .* outside the bounds",
+    ),
+    "bad start": ({"starts": {"x": torch.full((5, 3), np.nan)}}, "starts.* not finite"),
     "starts": (
         {"starts": {"x": torch.zeros(5, 3), "y": torch.zeros(4)}},
         "different numbers of rows",
@@ -282,7 +328,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "observation": ({"observations": {}}, "gives the observations 'xh', but none are declared"),
     "temperature": ({"temperature": 0.0}, "temperature"),
     "termination": ({"termination": "soon"}, "termination is 'soon'"),
-    "steps": ({"max_episode_steps": 0}, "max_episode_steps"),
+    "steps": ({"max_episode_steps": 0}, "max_episode_steps is 0, expected an integer from 1"),
 }
 
 
@@ -362,9 +408,7 @@ def test_compiled_code_dreams_alike(
         assert all(finding.holds for finding in check_world(compiled.world))
 
 
-def test_bench_sets_a_world_beside_its_module(
-    walk: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bench_sets_a_world_beside_its_module(walk: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # which takes half a minute
     module = seeded(Walk)
     rivals.check(walk, module)
@@ -375,10 +419,14 @@ def test_bench_sets_a_world_beside_its_module(
     }
     assert all(rate.steps_per_s > 0 for rate in rates)
     rivals.show(Console(file=io.StringIO()), rates)
-    with pytest.raises(ValueError, match="--module gives a Linear, expected the torch.nn.Module that"):
+    with pytest.raises(
+        ValueError, match="--module gives a Linear, expected the torch.nn.Module that"
+    ):
         rivals.check(walk, nn.Linear(1, 1))
     doom = World.load(find_world("doom-take-cover"))
-    with pytest.raises(ValueError, match="doom-take-cover is of the family vision-memory: leave it out"):
+    with pytest.raises(
+        ValueError, match="doom-take-cover is of the family vision-memory: leave it out"
+    ):
         rivals.check(doom, module)
 
 

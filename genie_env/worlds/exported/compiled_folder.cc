@@ -1,6 +1,8 @@
 #include "genie_env/worlds/exported/compiled_folder.h"
 
+#include <sys/stat.h>
 #include <torch/headeronly/version.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -29,18 +31,34 @@ std::string TextOf(const std::filesystem::path& file) {
   return text.str();
 }
 
+// Machine code that others could have written is not run.
+void CheckOwner(const std::filesystem::path& folder) {
+  struct stat status {};
+  const bool own = stat(folder.c_str(), &status) == 0 && status.st_uid == geteuid() &&
+                   (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+  if (own) return;
+  throw std::invalid_argument("option 'compile' was given, but others can write to " +
+                              folder.string() + ": remove it, and compile again");
+}
+
 }  // namespace
 
 std::filesystem::path CompiledFolder(const std::string& fingerprint) {
   const auto inside = [&](const std::filesystem::path& cache) {
     return cache / "compiled" / fingerprint;
   };
-  if (const char* own = std::getenv("GENIE_ENV_CACHE")) return inside(own);
-  if (const char* cache = std::getenv("XDG_CACHE_HOME")) {
-    return inside(std::filesystem::path(cache) / "genie_env");
+  // Relative folders are passed over: code of the current one is nobody's own.
+  const auto folder = [](const char* variable) {
+    const char* const value = std::getenv(variable);
+    const std::filesystem::path path = value == nullptr ? "" : value;
+    return path.is_absolute() ? path : std::filesystem::path();
+  };
+  if (const auto own = folder("GENIE_ENV_CACHE"); !own.empty()) return inside(own);
+  if (const auto cache = folder("XDG_CACHE_HOME"); !cache.empty()) {
+    return inside(cache / "genie_env");
   }
-  if (const char* home = std::getenv("HOME")) {
-    return inside(std::filesystem::path(home) / ".cache" / "genie_env");
+  if (const auto home = folder("HOME"); !home.empty()) {
+    return inside(home / ".cache" / "genie_env");
   }
   throw std::runtime_error(
       "there is no folder for compiled code: set GENIE_ENV_CACHE, or HOME, or leave compile out");
@@ -55,6 +73,7 @@ std::string CompilingMachine() {
 void CheckCompiled(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "machine.txt";
   const std::string found = TextOf(file);
+  if (!found.empty()) CheckOwner(folder);
   if (found == CompilingMachine()) return;
   const std::string how =
       ": genie_env.make_vec(..., compile=True) in Python compiles it, or leave compile out";

@@ -8,7 +8,7 @@ namespace genie_env {
 /// The folder in which code is kept that AOTInductor compiled for the world of that fingerprint: in
 /// $GENIE_ENV_CACHE, $XDG_CACHE_HOME/genie_env or ~/.cache/genie_env, outside any world directory.
 /// It holds NAME.pt2 for every graph, and machine.txt. Throws std::runtime_error where none of the
-/// three variables is set.
+/// three variables names an absolute path.
 std::filesystem::path CompiledFolder(const std::string& fingerprint);
 
 /// What compiled code depends on: the versions of torch and the processor with its instruction
@@ -16,7 +16,7 @@ std::filesystem::path CompiledFolder(const std::string& fingerprint);
 std::string CompilingMachine();
 
 /// Throws std::invalid_argument, saying what to do, unless `folder` holds code that was compiled on
-/// such a machine as this one.
+/// such a machine as this one, and nobody but this user can write to it.
 void CheckCompiled(const std::filesystem::path& folder);
 
 }  // namespace genie_env

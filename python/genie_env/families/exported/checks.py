@@ -42,7 +42,7 @@ class Rows:
 
 def check_world(world: World) -> Iterator[Finding]:
     """Every promise in turn."""
-    yield from _plays(world)
+    yield from check_dreams(world)
     yield _repeats(world)
     rows = check_rows(world)
     yield Finding("a row depends on itself alone", not rows.error, rows.error)
@@ -92,7 +92,7 @@ def _difference(name: str, alone: torch.Tensor, beside: torch.Tensor, count: int
     )
 
 
-def _plays(world: World) -> Iterator[Finding]:
+def check_dreams(world: World) -> Iterator[Finding]:
     """Some steps, whose numbers must be finite and whose observations within their bounds."""
     state = _played(world, max(ROWS))
     step = _step(world, state, range(max(ROWS)), STEPS + 1)

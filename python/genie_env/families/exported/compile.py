@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +39,48 @@ _SIZE = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|[ \d()+*-]|//")
 """Of what sizes in a graph consist: torch evaluates their text as Python."""
 
 
+_LONGEST_SIZE = 200
+
+
 def prepare(directory: Path, options: Mapping[str, Any]) -> None:
     """Compiles the world in `directory` where `options` ask for compiled code, and this machine has not
     compiled it yet. Raises FormatError for a damaged world, RuntimeError where there is no compiler."""
     if options.get("compile") is not True:
         return
     world = World.load(directory)
-    folder = compiled_folder(world.spec.fingerprint)
-    machine = folder / MACHINE
-    if machine.exists() and machine.read_text() == compiling_machine():
+    folder, methods = compiled_folder(world.spec.fingerprint), sorted(_methods(directory))
+    if _is_whole(folder, methods):
         return
-    methods = sorted(_methods(directory))
-    check_archive(directory / ARCHIVE, methods, cuda=world.device.type == "cuda")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made, archive = Path(temporary) / "made", Path(temporary) / ARCHIVE
+        made.mkdir(mode=0o700)
+        # What is checked is what is compiled, whatever becomes of the directory meanwhile.
+        shutil.copyfile(directory / ARCHIVE, archive)
+        check_archive(archive, methods, cuda=world.device.type == "cuda")
+        if World.load(directory).spec.fingerprint != world.spec.fingerprint:
+            raise ValueError(f"{directory} was replaced while it was compiled: try again")
         for number, method in enumerate(methods, 1):
             with busy(f"compiling {method} of {world.spec.name} ({number} of {len(methods)})"):
-                _compile(
-                    directory / ARCHIVE, method, Path(temporary) / f"{method}.pt2", world.device
-                )
-        (Path(temporary) / MACHINE).write_text(compiling_machine())
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(temporary, folder)
+                _compile(archive, method, made / f"{method}.pt2", world.device)
+        (made / MACHINE).write_text(compiling_machine())
+        if folder.exists():  # of another machine, or not whole
+            folder.rename(Path(temporary) / "replaced")
+        try:
+            made.rename(folder)
+        except OSError:  # another process was first
+            if not _is_whole(folder, methods):
+                raise
+
+
+def _is_whole(folder: Path, methods: Sequence[str]) -> bool:
+    """Whether everything lies there, and was compiled on this machine."""
+    machine = folder / MACHINE
+    return (
+        machine.exists()
+        and machine.read_text() == compiling_machine()
+        and all((folder / f"{method}.pt2").exists() for method in methods)
+    )
 
 
 def _methods(directory: Path) -> set[str]:
@@ -96,7 +116,8 @@ def read_graph(archive: Path, method: str, device: torch.device) -> ExportedProg
 def _checked(part: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """An object of a graph's JSON: results are on the world's device again (see archive.py)."""
     size = part.get("expr_str")
-    if size is not None and not (isinstance(size, str) and not _SIZE.sub("", size)):
+    plain = isinstance(size, str) and len(size) <= _LONGEST_SIZE and "**" not in size
+    if size is not None and not (plain and not _SIZE.sub("", size)):
         raise ValueError(
             f"a graph has the size {size!r}, which is not one of rows: export it again"
         )

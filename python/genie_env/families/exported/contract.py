@@ -11,6 +11,7 @@ the row. See docs/your-own-world.md.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -174,10 +175,14 @@ class Trial:
         self._temperature = temperature
         self._device = device
 
-    def context(self, rows: int) -> Tensors:
-        """Starts of that many rows, from the first on."""
-        count = len(next(iter(self._starts.values()), ()))
-        chosen = torch.arange(rows) % max(count, 1)
+    @property
+    def starts(self) -> int:
+        """How many there are; 0: the module begins from noise alone."""
+        return len(next(iter(self._starts.values()), ()))
+
+    def context(self, rows: int, first: int = 0) -> Tensors:
+        """Starts of that many rows, from `first` on."""
+        chosen = (first + torch.arange(rows)) % max(self.starts, 1)
         return {name: start[chosen].to(self._device) for name, start in self._starts.items()}
 
     def noise(self, rows: int, seed: int) -> Tensors:
@@ -186,9 +191,9 @@ class Trial:
             for place, (name, noise) in enumerate(self._noise.items())
         }
 
-    def initial(self, rows: int) -> Tensors:
-        """The state that rows begin in."""
-        answer = self._call("initial", self.context(rows), self.noise(rows, seed=1))
+    def initial(self, rows: int, first: int = 0) -> Tensors:
+        """The state that rows begin in, from the start `first` on."""
+        answer = self._call("initial", self.context(rows, first), self.noise(rows, seed=1))
         _check_answer("initial", answer, "(state, observations)", 2)
         state, observations = answer
         _check_state("initial", state, rows)
@@ -242,9 +247,24 @@ class Trial:
         return frame
 
     def _call(self, method: str, *arguments: Any) -> Any:
+        """What a method answers. Raises ValueError where it answers otherwise when it is asked again:
+        what moves must be in the state, where seeds, snapshots and forks reach it."""
         call: Callable[..., Any] = getattr(self._module, method)
+        copies = copy.deepcopy(arguments)  # it may change the first in place, which is told apart
         with torch.no_grad():
-            return call(*arguments)
+            try:
+                answer, again = call(*arguments), call(*copies)
+            except KeyError as error:
+                raise ValueError(
+                    f"{method} asks for {error}, which is neither in its state nor declared as a start or "
+                    "as noise"
+                ) from error
+        if not _alike(answer, again):
+            raise ValueError(
+                f"{method} answers the same inputs differently: it draws random numbers (declare them in "
+                "`noise`) or counts in an attribute or a buffer (what moves belongs into the state)"
+            )
+        return answer
 
     def _check_observations(self, method: str, observations: Any, rows: int) -> None:
         if not isinstance(observations, Mapping) or set(observations) != set(self._observations):
@@ -256,12 +276,24 @@ class Trial:
             what = f"{method}: observation {name!r}"
             expected = Shape(torch.from_numpy(np.empty(0, box.dtype)).dtype, tuple(box.shape))
             _check_one(what, observations[name], expected, rows)
-            shown = observations[name].cpu().numpy()
+            shown = observations[name].detach().cpu().numpy()
             if (shown < box.low).any() or (shown > box.high).any():
                 raise ValueError(
                     f"{what} holds {shown.min():g} to {shown.max():g}, outside the bounds that are "
                     f"declared ({box.low.min():g} to {box.high.max():g})"
                 )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two answers hold the same numbers."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        same = one.shape == other.shape and one.dtype == other.dtype
+        return same and torch.equal(one.nan_to_num(), other.nan_to_num())
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return True  # of another kind: refused by what asked
 
 
 def _check_answer(method: str, answer: Any, parts: str, count: int) -> None:

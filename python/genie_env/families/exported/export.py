@@ -20,7 +20,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.validation import check_temperature
 from genie_env.families.exported.archive import write_archive
-from genie_env.families.exported.checks import RTOL, check_rows
+from genie_env.families.exported.checks import RTOL, check_dreams, check_rows
 from genie_env.families.exported.contract import (
     DTYPES,
     FRAME,
@@ -44,6 +44,8 @@ from genie_env.families.world_files import (
 )
 
 ARCHIVE = "model.pt2"
+_STARTS_AT_ONCE = 256
+_MOST_STEPS = 2**31 - 1
 
 
 def export_world(
@@ -85,6 +87,15 @@ def export_world(
     check_temperature(temperature)
     check_choice("exported", "termination", termination)
     _check_module(module)
+    if type(max_episode_steps) is not int or not 1 <= max_episode_steps <= _MOST_STEPS:
+        raise ValueError(
+            f"max_episode_steps is {max_episode_steps!r}, expected an integer from 1 to {_MOST_STEPS}"
+        )
+    for argument, given in (("observations", observations), ("noise", noise), ("starts", starts)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(
+                f"{argument} is a {type(given).__name__}, expected a dictionary by the tensors' names"
+            )
     device = next(
         (p.device for p in (*module.parameters(), *module.buffers())),
         torch.device("cpu"),
@@ -148,6 +159,10 @@ def export_world(
             world = World.load(made, device=str(device))
             for method in contract.methods:
                 _check_loaded(made / ARCHIVE, Graph(module, method, contract), inputs[method])
+            if broken := [finding for finding in check_dreams(world) if not finding.holds]:
+                raise ValueError(
+                    f"a dream does not hold that {broken[0].promise}: {broken[0].detail}"
+                )
             rows = check_rows(world)
             if rows.error:
                 raise ValueError(f"a row depends on its neighbours: {rows.error}")
@@ -171,6 +186,8 @@ def _try_out(
 ) -> tuple[Contract, dict[str, list[torch.Tensor]]]:
     """Calls every method, on few rows; returns what the module takes and gives, and the inputs that
     its graphs are traced with."""
+    for first in range(0, trial.starts, _STARTS_AT_ONCE):
+        trial.initial(min(_STARTS_AT_ONCE, trial.starts - first), first)
     begun = trial.initial(ROWS)
     frame = trial.render(begun) if hasattr(module, "render") else None
     follows = hasattr(module, "follow")
@@ -191,7 +208,7 @@ def _try_out(
 
     drawn = [*trial.noise(ROWS, seed=100).values()]
     tau = torch.full((ROWS,), 1.0, device=device)
-    own = [*again.values()]
+    own = [again[key] for key in contract.state]
     inputs = {
         "initial": [*trial.context(ROWS).values(), *trial.noise(ROWS, seed=1).values()],
         "step": [*own, action, tau, *drawn],
@@ -246,10 +263,15 @@ def _check_module(module: torch.nn.Module) -> None:
 
 
 def _noise(name: str, declared: tuple[Distribution, Sequence[int]]) -> Noise:
+    expected = "('normal' or 'uniform', shape of one row), as in ('normal', (3,))"
+    if not isinstance(declared, tuple) or len(declared) != 2:
+        raise ValueError(f"noise {name!r} is {declared!r}, expected {expected}")
     distribution, shape = declared
     if distribution not in ("normal", "uniform"):
         raise ValueError(f"noise {name!r} is {distribution!r}: give 'normal' or 'uniform'")
-    return Noise(distribution, tuple(int(side) for side in shape))
+    if not isinstance(shape, Sequence) or not all(type(s) is int and s > 0 for s in shape):
+        raise ValueError(f"noise {name!r} has the shape {shape!r}, expected {expected}")
+    return Noise(distribution, tuple(shape))
 
 
 def _start(name: str, given: torch.Tensor | NDArray[Any]) -> torch.Tensor:
@@ -258,6 +280,8 @@ def _start(name: str, given: torch.Tensor | NDArray[Any]) -> torch.Tensor:
         raise ValueError(f"starts[{name!r}] has shape {list(start.shape)}, expected [starts, ...]")
     if start.dtype not in DTYPES:
         raise ValueError(f"starts[{name!r}] is of {start.dtype}: give {', '.join(DTYPES.values())}")
+    if start.is_floating_point() and not start.isfinite().all():
+        raise ValueError(f"starts[{name!r}] holds numbers that are not finite")
     return start
 
 

@@ -1,9 +1,11 @@
 """What torch 2.11 does amiss where it traces a module, mended while it does. Each changes a global of
-torch for that time: one thread exports at a time."""
+torch for that time."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,23 @@ from torch.fx.proxy import TracerBase
 
 @contextlib.contextmanager
 def mended_tracing() -> Iterator[None]:
-    """Within, every operator remembers the line that calls it, and nn.LSTM has the right shapes."""
-    with _lines_of_users(), _right_shapes_of_lstm():
+    """Within, every operator remembers the line that calls it, nn.LSTM has the right shapes, and torch
+    logs no graphs: what it cannot trace is told in the error. Other threads wait."""
+    with _LOCK, _lines_of_users(), _right_shapes_of_lstm(), _quiet():
         yield
+
+
+_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager
