@@ -115,6 +115,7 @@ std::vector<at::Tensor> ReadTensors(std::span<const std::byte> bytes,
              tensors.emplace(name, std::move(tensor));
            });
   std::vector<at::Tensor> ordered;
+  ordered.reserve(expected.size());
   for (const ExpectedTensor& each : expected) ordered.push_back(tensors.at(each.name));
   return ordered;
 }

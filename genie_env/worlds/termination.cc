@@ -17,7 +17,8 @@ namespace {
 // On the CPU by one function for every row: torch computes the last few with another.
 at::Tensor Sigmoid(const at::Tensor& logit) {
   if (!logit.is_cpu()) return at::sigmoid(logit);
-  const at::Tensor given = logit.contiguous(), probability = at::empty_like(given);
+  const at::Tensor given = logit.contiguous();
+  at::Tensor probability = at::empty_like(given);
   const float* from = given.const_data_ptr<float>();
   float* to = probability.mutable_data_ptr<float>();
   for (int64_t i = 0; i < given.numel(); ++i) {

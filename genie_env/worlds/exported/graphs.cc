@@ -157,11 +157,13 @@ std::vector<at::Tensor> LoadedGraph::Run(const std::vector<at::Tensor>& inputs,
   for (int64_t first = 0; first < rows; first += size) {
     const int64_t count = std::min(size, rows - first);
     std::vector<at::Tensor> part;
+    part.reserve(inputs.size());
     for (const at::Tensor& input : inputs) part.push_back(input.narrow(0, first, count));
     std::vector<at::Tensor> given = RunPart(part, count);
     for (size_t i = 0; i < given.size(); ++i) outputs[i].push_back(std::move(given[i]));
   }
   std::vector<at::Tensor> together;
+  together.reserve(outputs.size());
   for (const std::vector<at::Tensor>& each : outputs) together.push_back(at::cat(each));
   return together;
 }
@@ -207,6 +209,7 @@ ExportedGraphs LoadGraphs(const WorldDirectory& directory, const ExportedConfig&
   if (config.follows) expected.emplace("follow", builder.Follow());
   if (config.renders()) expected.emplace("render", builder.Render());
   std::vector<std::string> names;
+  names.reserve(expected.size());
   for (const auto& [name, signature] : expected) names.push_back(name);
 
   const std::filesystem::path file = directory.weights_file();

@@ -68,7 +68,7 @@ class RectifiedFeatures {
     const at::Tensor products = at::empty({rows, features_}, at::kFloat);
     weight_.Multiply(0, rows, z.const_data_ptr<Element>(), in(), products.mutable_data_ptr<float>(),
                      features_);
-    const at::Tensor features = at::zeros({z.size(0), features_}, z.options());
+    at::Tensor features = at::zeros({z.size(0), features_}, z.options());
     auto* out = reinterpret_cast<BitsOf<Element>*>(features.mutable_data_ptr<Element>());
     const float *sums = products.const_data_ptr<float>(), *bias = bias_.const_data_ptr<float>();
     if constexpr (kIsBf16<Element>) {

@@ -214,7 +214,7 @@ class MemoryCpu final : public FrozenMemory {
   // In float32, as termination logits are.
   at::Tensor LinearReward(const at::Tensor& h) const {
     const int64_t rows = h.size(0);
-    const at::Tensor reward = at::empty({rows}, at::kFloat);
+    at::Tensor reward = at::empty({rows}, at::kFloat);
     at::parallel_for(0, rows, kRowsOfBlock, [&](int64_t begin, int64_t end) {
       kernels_.dot(end - begin, hidden_, h.const_data_ptr<float>() + begin * hidden_,
                    reward_weight_.const_data_ptr<float>(), reward_bias_,
