@@ -51,7 +51,8 @@ def test_an_example_in_small(name: str, tmp_path: Path) -> None:
     assert world.spec.family == "exported"
     findings = [*check_world(world)]
     assert all(finding.holds for finding in findings), findings
-    conforms(tmp_path / "world")
+    if name != "diffusion":  # whose kits take half a minute: they are for the long test
+        conforms(tmp_path / "world")
 
 
 @EXAMPLES

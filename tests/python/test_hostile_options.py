@@ -314,8 +314,8 @@ def empty(folder: Path) -> None:
 HUGE = "--width 8192 --heads 2"
 PROCESSES = {
     "demo": "--seed 1" + "0" * 30,
-    "worlds": "{folder}",
-    "check": "{folder}",
+    "worlds": "{data}",
+    "check": "{data}",
     "record": "no-such-game --out {out}",
     "import minari": "{folder} --out {out}",
     "import checkpoint": f"{LINES['import checkpoint']} --memory {{folder}}",
