@@ -87,8 +87,7 @@ class SignatureBuilder {
   ExportedGraph Acting() const {
     ExportedGraph graph;
     Add(graph.inputs, "state", config_.state);
-    Add(graph.inputs, "action", ActionType(config_.actions),
-        config_.actions.box ? config_.actions.box->shape : std::vector<int64_t>{});
+    Add(graph.inputs, "action", ActionType(config_.actions), ActionShape(config_.actions, {}));
     Add(graph.outputs, "state", config_.state);
     Add(graph.outputs, "reward", at::kFloat, {});
     if (config_.termination != Termination::kNever) {

@@ -26,8 +26,8 @@ class LoadedGraph {
   /// Whether the graph uses its input of that place.
   bool reads(size_t input) const { return signature_.inputs[input].used; }
 
-  /// The outputs for `rows` rows, of which so many are computed at once as keeps what the graph
-  /// holds meanwhile within some 256 MB: LibTorch's runner frees it at the end. Throws
+  /// The outputs for `rows` rows. Many are computed in parts, each within some 256 MB: LibTorch's
+  /// runner frees what it has computed only at the end. Throws
   /// std::runtime_error where the graph fails, or gives a tensor of another shape or type than it
   /// declares. Thread-safe.
   std::vector<at::Tensor> Run(const std::vector<at::Tensor>& inputs, int64_t rows) const;

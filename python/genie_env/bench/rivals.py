@@ -20,6 +20,7 @@ from genie_env.data.progress import Progress
 from genie_env.envs.actions import BoxActions, DiscreteActions, actions_of_world
 from genie_env.envs.vector_env import make_vec
 from genie_env.envs.world_card import read_config
+from genie_env.families.exported.archive import ARCHIVE
 
 Tensors = dict[str, torch.Tensor]
 RIVALS = {
@@ -39,6 +40,12 @@ class Rate:
     rival: str
     steps_per_s: float
     of_eager: float
+
+
+def draws(noise: Sequence[Mapping[str, Any]], rows: int) -> Tensors:
+    """What a config's "noise" declares, drawn by torch."""
+    draw = {"normal": torch.randn, "uniform": torch.rand}
+    return {n["name"]: draw[n["distribution"]](rows, *n["shape"]) for n in noise}
 
 
 class EagerLoop:
@@ -65,23 +72,19 @@ class EagerLoop:
             self._state = self._begin(batch)
             self._age = torch.zeros(batch, dtype=torch.int64)
 
-    def _draws(self, rows: int) -> Tensors:
-        draw = {"normal": torch.randn, "uniform": torch.rand}
-        return {n["name"]: draw[n["distribution"]](rows, *n["shape"]) for n in self._noise}
-
     def _begin(self, rows: int) -> Tensors:
         context = {}
         if self._starts:
             chosen = torch.randint(len(next(iter(self._starts.values()))), (rows,))
             context = {name: start[chosen] for name, start in self._starts.items()}
-        return dict(self._module.initial(context, self._draws(rows))[0])  # type: ignore[operator]
+        return dict(self._module.initial(context, draws(self._noise, rows))[0])  # type: ignore[operator]
 
     @torch.inference_mode()
     def __call__(self) -> object:
         self._turn = (self._turn + 1) % len(self._actions)
         action, rows = self._actions[self._turn], len(self._age)
         state, reward, probability, observations = self._step(
-            self._state, action, self._temperature, self._draws(rows)
+            self._state, action, self._temperature, draws(self._noise, rows)
         )
         self._age += 1
         ended = self._age >= self._limit
@@ -120,11 +123,10 @@ def _graph(world: World, config: Mapping[str, Any], batch: int) -> Callable[[], 
     everywhere = torch.ones(batch, dtype=torch.bool)
     world.begin(state, everywhere, RowCounters(range(batch), zeros, zeros))
     own = [state.fields[tensor["name"]].clone() for tensor in config["state"]]
-    draw = {"normal": torch.randn, "uniform": torch.rand}
-    noise = [draw[n["distribution"]](batch, *n["shape"]) for n in config["noise"]]
+    noise = draws(config["noise"], batch).values()
     tau = torch.full((batch,), world.spec.temperature)
     inputs = [*own, random_actions(world, batch, 1)[0], tau, *noise]
-    graph = ExportedGraph(world.directory / "model.pt2", "step")
+    graph = ExportedGraph(world.directory / ARCHIVE, "step")
     return lambda: graph.run(inputs)
 
 

@@ -8,10 +8,10 @@ from genie_env.families.base import Family, Options
 
 
 def _prepare(directory: Path, options: Options) -> None:
-    if options.get("compile"):
+    if options.get("compile") is True:
         from genie_env.families.exported.compile import prepare
 
-        prepare(directory, options)
+        prepare(directory)
 
 
 EXPORTED = Family(name="exported", prepare=_prepare)

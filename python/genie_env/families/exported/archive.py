@@ -30,6 +30,10 @@ from torch.export.pt2_archive.constants import (
 )
 
 
+ARCHIVE = "model.pt2"
+"""Its name in a world directory."""
+
+
 def write_archive(file: IO[bytes], graphs: Mapping[str, ExportedProgram]) -> None:
     """Writes the archive. Raises ValueError naming a weight that is no plain tensor."""
     with PT2ArchiveWriter(file) as archive:

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ from genie_env._core import (
     compiling_machine,
 )
 from genie_env.data.progress import busy
+from genie_env.envs.world_card import read_config
+from genie_env.families.exported.archive import ARCHIVE
+from genie_env.families.exported.contract import methods_of
 from genie_env.families.exported.graphs import ROWS
 
-ARCHIVE = "model.pt2"
 MACHINE = "machine.txt"
 
 _SIZE = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|[ \d()+*-]|//")
@@ -42,13 +44,13 @@ _SIZE = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|[ \d()+*-]|//")
 _LONGEST_SIZE = 200
 
 
-def prepare(directory: Path, options: Mapping[str, Any]) -> None:
-    """Compiles the world in `directory` where `options` ask for compiled code, and this machine has not
-    compiled it yet. Raises FormatError for a damaged world, RuntimeError where there is no compiler."""
-    if options.get("compile") is not True:
-        return
+def prepare(directory: Path) -> None:
+    """Compiles the world in `directory`, where this machine has not compiled it yet. Raises FormatError
+    for a damaged world, RuntimeError where there is no compiler."""
     world = World.load(directory)
-    folder, methods = compiled_folder(world.spec.fingerprint), sorted(_methods(directory))
+    config = read_config(directory, {"follows": bool})
+    methods = methods_of(follows=config["follows"], renders="frame" in config)
+    folder = compiled_folder(world.spec.fingerprint)
     if _is_whole(folder, methods):
         return
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -81,12 +83,6 @@ def _is_whole(folder: Path, methods: Sequence[str]) -> bool:
         and machine.read_text() == compiling_machine()
         and all((folder / f"{method}.pt2").exists() for method in methods)
     )
-
-
-def _methods(directory: Path) -> set[str]:
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    follows, renders = config["follows"], "frame" in config
-    return {"initial", "step", *(["follow"] if follows else []), *(["render"] if renders else [])}
 
 
 def _compile(archive: Path, method: str, package: Path, device: torch.device) -> None:

@@ -40,8 +40,12 @@ OBSERVED = {np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.float32)}
 """What observations may consist of."""
 
 FRAME = "frame"
-METHODS = ("initial", "step", "follow", "render")
 NEEDED = ("initial", "step")
+
+
+def methods_of(*, follows: bool, renders: bool) -> tuple[str, ...]:
+    """The graphs of a world's archive, by what its config says."""
+    return (*NEEDED, *(["follow"] if follows else []), *(["render"] if renders else []))
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,7 @@ class Contract:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        return (
-            *NEEDED,
-            *(["follow"] if self.follows else []),
-            *(["render"] if self.frame is not None else []),
-        )
+        return methods_of(follows=self.follows, renders=self.frame is not None)
 
     def example_actions(self, rows: int, device: torch.device, seed: int = 0) -> torch.Tensor:
         """Random actions as the module takes them: counted from 0."""

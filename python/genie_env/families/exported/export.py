@@ -19,7 +19,7 @@ from genie_env.data.files import write_atomically, write_json
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.validation import check_temperature
-from genie_env.families.exported.archive import write_archive
+from genie_env.families.exported.archive import ARCHIVE, write_archive
 from genie_env.families.exported.checks import RTOL, check_dreams, check_rows
 from genie_env.families.exported.contract import (
     DTYPES,
@@ -43,7 +43,6 @@ from genie_env.families.world_files import (
     world_name,
 )
 
-ARCHIVE = "model.pt2"
 _STARTS_AT_ONCE = 256
 _MOST_STEPS = 2**31 - 1
 

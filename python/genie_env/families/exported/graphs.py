@@ -20,7 +20,7 @@ ROWS = 3
 
 _END = 2**63 - 1
 _METADATA = ("val", "tensor_meta", "unbacked_bindings")
-"""What serialisation needs of a node; the rest names files and lines of whoever exported it."""
+"""What serialisation needs of a node; the rest names files and lines of the author's."""
 
 
 def export_graph(graph: Graph, inputs: Sequence[torch.Tensor]) -> ExportedProgram:
