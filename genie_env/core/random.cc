@@ -113,14 +113,22 @@ inline void Normal(uint32_t word0, uint32_t word1, float& cosine, float& sine) {
   sine = radius * std::bit_cast<float>(bits_s ^ difference ^ sign_s);
 }
 
-// Both functions write the elements of `blocks` blocks, from block number `first` on.
+// Blocks of any rows, computed side by side: as many as the widest vectors hold.
+constexpr size_t kLanes = 16;
+
+struct Lanes {
+  uint32_t block[kLanes];
+  uint32_t step[kLanes];
+  uint32_t episode[kLanes];
+  uint64_t seed[kLanes];
+};
+
+// Both functions write the four elements of each lane.
 GENIE_ENV_FOR_EVERY_CPU
-void UniformBlocks(const RowCounter& row, uint32_t stream, uint32_t first, size_t blocks,
-                   float* out) {
-  const RowCounter r = row;
-  for (size_t i = 0; i < blocks; ++i) {
+void UniformBlocks(const Lanes& lanes, uint32_t stream, float* out) {
+  for (size_t i = 0; i < kLanes; ++i) {
     const Block x =
-        TenRounds({first + static_cast<uint32_t>(i), stream, r.step, r.episode}, r.seed);
+        TenRounds({lanes.block[i], stream, lanes.step[i], lanes.episode[i]}, lanes.seed[i]);
     out[4 * i] = Uniform(x.x0);
     out[4 * i + 1] = Uniform(x.x1);
     out[4 * i + 2] = Uniform(x.x2);
@@ -129,12 +137,10 @@ void UniformBlocks(const RowCounter& row, uint32_t stream, uint32_t first, size_
 }
 
 GENIE_ENV_FOR_EVERY_CPU
-void NormalBlocks(const RowCounter& row, uint32_t stream, uint32_t first, size_t blocks,
-                  float* out) {
-  const RowCounter r = row;
-  for (size_t i = 0; i < blocks; ++i) {
+void NormalBlocks(const Lanes& lanes, uint32_t stream, float* out) {
+  for (size_t i = 0; i < kLanes; ++i) {
     const Block x =
-        TenRounds({first + static_cast<uint32_t>(i), stream, r.step, r.episode}, r.seed);
+        TenRounds({lanes.block[i], stream, lanes.step[i], lanes.episode[i]}, lanes.seed[i]);
     float a = 0;
     float b = 0;
     float c = 0;
@@ -149,14 +155,37 @@ void NormalBlocks(const RowCounter& row, uint32_t stream, uint32_t first, size_t
 }
 
 template <typename Blocks>
-void Fill(Blocks blocks, const RowCounter& row, Stream stream, std::span<float> out) {
-  const auto number = static_cast<uint32_t>(stream);
-  const size_t whole = out.size() / 4;
-  blocks(row, number, 0, whole, out.data());
-  if (out.size() % 4 != 0) {
-    float last[4];
-    blocks(row, number, static_cast<uint32_t>(whole), 1, last);
-    std::copy(last, last + out.size() % 4, out.begin() + static_cast<ptrdiff_t>(4 * whole));
+void Fill(Blocks blocks, std::span<const RowCounter> rows, Stream stream, std::span<float> out) {
+  if (rows.empty()) return;
+  const size_t size = out.size() / rows.size();
+  Lanes lanes{};
+  size_t row = 0, element = 0, written = 0;  // of the next lane; of out
+  while (written < out.size()) {
+    const size_t first = element;
+    size_t count = 0, elements = 0;
+    for (; count < kLanes && row < rows.size(); ++count) {
+      lanes.block[count] = static_cast<uint32_t>(element / 4);
+      lanes.step[count] = rows[row].step;
+      lanes.episode[count] = rows[row].episode;
+      lanes.seed[count] = rows[row].seed;
+      element += 4;
+      const bool last = element >= size;
+      elements += last ? size + 4 - element : 4;
+      element = last ? 0 : element;
+      row += last ? 1 : 0;
+    }
+    if (elements == 4 * kLanes) {
+      blocks(lanes, static_cast<uint32_t>(stream), &out[written]);
+    } else {  // some are not wanted
+      float drawn[4 * kLanes];
+      blocks(lanes, static_cast<uint32_t>(stream), drawn);
+      float* to = &out[written];
+      for (size_t lane = 0, at = first; lane < count; ++lane) {
+        to = std::copy_n(drawn + 4 * lane, std::min<size_t>(4, size - at), to);
+        at = at + 4 < size ? at + 4 : 0;
+      }
+    }
+    written += elements;
   }
 }
 
@@ -168,11 +197,19 @@ std::array<uint32_t, 4> Philox(uint64_t key, const std::array<uint32_t, 4>& coun
 }
 
 void FillUniform(const RowCounter& row, Stream stream, std::span<float> out) {
-  Fill(UniformBlocks, row, stream, out);
+  Fill(UniformBlocks, {&row, 1}, stream, out);
 }
 
 void FillNormal(const RowCounter& row, Stream stream, std::span<float> out) {
-  Fill(NormalBlocks, row, stream, out);
+  Fill(NormalBlocks, {&row, 1}, stream, out);
+}
+
+void FillUniformRows(std::span<const RowCounter> rows, Stream stream, std::span<float> out) {
+  Fill(UniformBlocks, rows, stream, out);
+}
+
+void FillNormalRows(std::span<const RowCounter> rows, Stream stream, std::span<float> out) {
+  Fill(NormalBlocks, rows, stream, out);
 }
 
 }  // namespace genie_env

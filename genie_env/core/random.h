@@ -63,4 +63,9 @@ void FillUniform(const RowCounter& row, Stream stream, std::span<float> out);
 /// and the next number become sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v).
 void FillNormal(const RowCounter& row, Stream stream, std::span<float> out);
 
+/// The same numbers for several rows, whose blocks are computed side by side: out is
+/// [rows.size(), elements].
+void FillUniformRows(std::span<const RowCounter> rows, Stream stream, std::span<float> out);
+void FillNormalRows(std::span<const RowCounter> rows, Stream stream, std::span<float> out);
+
 }  // namespace genie_env

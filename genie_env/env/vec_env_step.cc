@@ -148,7 +148,8 @@ void VecEnv::Impl::CheckActionTensor(const at::Tensor& actions) const {
 /// bool [N], on the CPU.
 at::Tensor VecEnv::Impl::MaskOf(const std::vector<int64_t>& rows) const {
   at::Tensor mask = at::zeros({tracker.rows()}, at::kBool);
-  for (const int64_t row : rows) mask.mutable_data_ptr<bool>()[row] = true;
+  auto* chosen = mask.mutable_data_ptr<bool>();
+  for (const int64_t row : rows) chosen[row] = true;
   return mask;
 }
 

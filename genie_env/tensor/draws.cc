@@ -8,12 +8,13 @@
 namespace genie_env {
 
 at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count, Stream stream) {
-  at::Tensor index = at::empty({static_cast<int64_t>(rng.size())}, at::kLong);
-  for (size_t i = 0; i < rng.size(); ++i) {
-    float uniform = 0;
-    FillUniform(rng[i], stream, {&uniform, 1});
-    index.mutable_data_ptr<int64_t>()[i] =
-        std::min(count - 1, static_cast<int64_t>(double{uniform} * static_cast<double>(count)));
+  const at::Tensor drawn = Draw(rng, stream, 1, FillUniformRows);
+  at::Tensor index = at::empty({drawn.size(0)}, at::kLong);
+  const auto* uniform = drawn.const_data_ptr<float>();
+  auto* out = index.mutable_data_ptr<int64_t>();
+  for (int64_t i = 0; i < index.numel(); ++i) {
+    out[i] =
+        std::min(count - 1, static_cast<int64_t>(double{uniform[i]} * static_cast<double>(count)));
   }
   return index;
 }
@@ -21,12 +22,16 @@ at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count, Stream stream
 at::Tensor Draw(const RowCounters& rng, Stream stream, int64_t size, Filler fill) {
   const auto rows = static_cast<int64_t>(rng.size());
   at::Tensor draws = at::empty({rows, size}, at::kFloat);
-  float* out = draws.mutable_data_ptr<float>();
-  at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      fill(rng[row], stream, {out + row * size, static_cast<size_t>(size)});
-    }
-  });
+  const std::span all(draws.mutable_data_ptr<float>(), static_cast<size_t>(draws.numel()));
+  constexpr int64_t kGrain = 1 << 13;  // numbers; to wake a thread for fewer takes longer than they
+  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(size, 1)),
+                   [&](int64_t begin, int64_t end) {
+                     const auto first = static_cast<size_t>(begin);
+                     const auto count = static_cast<size_t>(end - begin);
+                     const auto width = static_cast<size_t>(size);
+                     fill(std::span(rng).subspan(first, count), stream,
+                          all.subspan(first * width, count * width));
+                   });
   return draws;
 }
 

@@ -11,8 +11,8 @@ namespace genie_env {
 /// Chooses one of `count` starts for each row by its draw of the stream: int64 [N], on the CPU.
 at::Tensor DrawStartIndices(const RowCounters& rng, int64_t count, Stream stream = Stream::kStart);
 
-/// FillUniform or FillNormal.
-using Filler = void (*)(const RowCounter&, Stream, std::span<float>);
+/// FillUniformRows or FillNormalRows.
+using Filler = void (*)(std::span<const RowCounter>, Stream, std::span<float>);
 
 /// float32 [N, size] on the CPU: elements 0 .. size - 1 of the stream of every row.
 at::Tensor Draw(const RowCounters& rng, Stream stream, int64_t size, Filler fill);

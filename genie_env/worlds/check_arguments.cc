@@ -93,8 +93,9 @@ void CheckTemperature(double temperature, const std::string& name) {
 at::Tensor CheckTemperatures(const at::Tensor& temperature, int64_t rows) {
   CheckTensor(temperature, "temperature", at::kFloat, {rows});
   at::Tensor host = temperature.cpu().contiguous();
+  const auto* elements = host.const_data_ptr<float>();
   for (int64_t row = 0; row < rows; ++row) {
-    const float element = host.const_data_ptr<float>()[row];
+    const float element = elements[row];
     if (IsTemperature(element)) continue;  // first: a text for each row would cost more than a step
     CheckTemperature(element, "temperature[" + std::to_string(row) + "]");
   }
@@ -113,9 +114,10 @@ BeginningRows CheckBegin(const at::Tensor& mask, const RowCounters& rng, int64_t
   CheckTensor(mask, "mask", at::kBool, {rows});
   CheckCounters(rng, rows);
   const at::Tensor host = mask.cpu().contiguous();
+  const auto* chosen = host.const_data_ptr<bool>();
   std::vector<int64_t> begins;
   for (int64_t row = 0; row < rows; ++row) {
-    if (host.const_data_ptr<bool>()[row]) begins.push_back(row);
+    if (chosen[row]) begins.push_back(row);
   }
   BeginningRows beginning{.rows = at::tensor(begins, at::kLong), .counters = {}};
   beginning.counters.reserve(begins.size());
@@ -169,15 +171,17 @@ at::Tensor CheckActions(const at::Tensor& actions, int64_t rows, const ActionSpe
   const at::Tensor host = at::empty(given.sizes(), given.options());
   if (spec.box) {
     const ActionBox& box = *spec.box;
-    std::copy_n(given.const_data_ptr<float>(), given.numel(), host.mutable_data_ptr<float>());
+    auto* numbers = host.mutable_data_ptr<float>();
+    std::copy_n(given.const_data_ptr<float>(), given.numel(), numbers);
     for (int64_t i = 0; i < host.numel(); ++i) {
-      CheckWithin(host.const_data_ptr<float>()[i], box, i / box.numel(), i % box.numel());
+      CheckWithin(numbers[i], box, i / box.numel(), i % box.numel());
     }
     return ToDevice(host, device);
   }
-  std::copy_n(given.const_data_ptr<int64_t>(), rows, host.mutable_data_ptr<int64_t>());
+  auto* counted = host.mutable_data_ptr<int64_t>();
+  std::copy_n(given.const_data_ptr<int64_t>(), rows, counted);
   for (int64_t row = 0; row < rows; ++row) {
-    int64_t& action = host.mutable_data_ptr<int64_t>()[row];
+    int64_t& action = counted[row];
     if (action < spec.start || action - spec.start >= spec.count()) {
       throw InvalidAction("actions[" + std::to_string(row) + "] is " + std::to_string(action) +
                           ", expected " + std::to_string(spec.start) + " to " +

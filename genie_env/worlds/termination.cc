@@ -75,7 +75,7 @@ Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCount
 Ending EndingOfProbability(Termination termination, const at::Tensor& probability,
                            const RowCounters& rng) {
   if (termination == Termination::kThresholded) return {probability > 0.5, probability};
-  const at::Tensor drawn = Draw(rng, Stream::kTermination, 1, FillUniform).view({-1});
+  const at::Tensor drawn = Draw(rng, Stream::kTermination, 1, FillUniformRows).view({-1});
   return {ToDevice(drawn, probability.device()) < probability, probability};
 }
 

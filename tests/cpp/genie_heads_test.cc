@@ -135,7 +135,8 @@ TEST_F(GenieWithHeads, PaysAndEndsAsTheHeadsJudge) {
       EXPECT_FALSE(at::equal(before, after));
       const HeadsOutcome expected = heads->Judge(before, Actions(), after);
       EXPECT_TRUE(at::allclose(step.reward, expected.reward));
-      const at::Tensor draw = Draw(Counters(1), Stream::kTermination, 1, FillUniform).view({-1});
+      const at::Tensor draw =
+          Draw(Counters(1), Stream::kTermination, 1, FillUniformRows).view({-1});
       EXPECT_TRUE(at::equal(step.terminated, draw < at::sigmoid(expected.termination_logit)));
       const auto strict = World::Load(
           directory_.path(), {.dtype = "float32", .options = {{"termination", "thresholded"}}});

@@ -145,6 +145,27 @@ TEST(Random, TheFirstElementsDoNotDependOnLengthOrAlignment) {
   }
 }
 
+TEST(Random, RowsTogetherGiveTheNumbersOfEachAlone) {
+  for (const auto& [one, all] :
+       {std::pair{&FillUniform, &FillUniformRows}, std::pair{&FillNormal, &FillNormalRows}}) {
+    for (const size_t size : {0, 1, 3, 4, 5, 64, 67}) {
+      for (const size_t count : {0, 1, 2, 15, 16, 17, 40}) {
+        RowCounters rows;
+        std::vector<float> expected, alone(size);
+        for (uint32_t i = 0; i < count; ++i) {
+          rows.push_back({.seed = 7 + (uint64_t{i} << 31), .episode = i % 3, .step = i % 5});
+          one(rows.back(), Stream::kGaussian, alone);
+          expected.insert(expected.end(), alone.begin(), alone.end());
+        }
+        std::vector<float> buffer(count * size + 1, 42.0F);
+        all(rows, Stream::kGaussian, std::span(buffer).first(count * size));
+        expected.push_back(42.0F);
+        EXPECT_EQ(buffer, expected) << count << " rows of " << size;
+      }
+    }
+  }
+}
+
 TEST(Random, EveryPartOfTheCounterMatters) {
   const std::vector<float> reference = Draw(FillUniform, 8);
   EXPECT_EQ(Draw(FillUniform, 8), reference);

@@ -9,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_documentation import ROOT
 
-from genie_env import World, check_world
+from genie_env import World, check_world, make_vec
+from genie_env.families.exported.archive import ARCHIVE
+from genie_env.families.exported.compile import read_graph
+from genie_env.families.exported.contract import methods_of
 
 NAMES = ("lstm", "rssm", "transformer", "diffusion")
 EXAMPLES = pytest.mark.parametrize("name", NAMES)
@@ -49,6 +53,9 @@ def test_an_example_in_small(name: str, tmp_path: Path) -> None:
     assert {"agent", "random"} <= figures.keys()
     world = World.load(tmp_path / "world")
     assert world.spec.family == "exported"
+    methods = methods_of(follows=world.spec.takes_frames, renders=world.spec.frame is not None)
+    for method in methods:  # what `compile=True` would compile
+        read_graph(world.directory / ARCHIVE, method, world.device)
     findings = [*check_world(world)]
     assert all(finding.holds for finding in findings), findings
     if name != "diffusion":  # whose kits take half a minute: they are for the long test
@@ -61,9 +68,22 @@ def test_an_example_is_short(name: str) -> None:
     assert len(text.splitlines()) <= 150
 
 
+def dreams_alike_compiled(directory: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of compiled code gives the interpreter's numbers."""
+    monkeypatch.setenv("GENIE_ENV_CACHE", str(cache))
+    envs = [make_vec(directory, num_envs=5, seed=0, compile=compiled) for compiled in (False, True)]
+    actions = envs[0].action_space.sample()
+    for call in (lambda env: env.reset()[0], lambda env: env.step(actions)[0]):
+        one, other = (call(env).astype(float) for env in envs)
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert all(finding.holds for finding in check_world(envs[1].world))
+
+
 @pytest.mark.long
 @EXAMPLES
-def test_an_agent_learns_in_an_example(name: str, tmp_path: Path) -> None:
+def test_an_agent_learns_in_an_example(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three seeds; the median of agent over random play, in 100 dreams, and in 100 real games."""
     played = []
     for seed in range(3):
@@ -71,6 +91,7 @@ def test_an_agent_learns_in_an_example(name: str, tmp_path: Path) -> None:
         folder.mkdir()
         played.append(run(name, folder, seed=seed))
         conforms(folder / "world")
+    dreams_alike_compiled(tmp_path / "0" / "world", tmp_path / "cache", monkeypatch)
     for place in ("", "_real"):
         if f"agent{place}" in played[0]:
             ratios = [one[f"agent{place}"] / one[f"random{place}"] for one in played]

@@ -210,7 +210,7 @@ class ExportedWorld final : public World {
         continue;
       }
       const at::Tensor drawn = Draw(rng, FamilyStream(static_cast<uint32_t>(i)), noise.numel(),
-                                    noise.normal ? FillNormal : FillUniform);
+                                    noise.normal ? FillNormalRows : FillUniformRows);
       inputs.push_back(ToDevice(drawn, device_).view(shape));
     }
   }

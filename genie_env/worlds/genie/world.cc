@@ -221,7 +221,7 @@ class GenieWorld final : public World {
     CheckBegun(state);
     const int64_t positions = config_.dynamics.positions;
     const FrameDraws draws{
-        .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniform), device_),
+        .uniform = ToDevice(Draw(rng, Stream::kMaskGitToken, positions, FillUniformRows), device_),
         .order = Order(rng),
         .temperature = ToDevice(tau, device_)};
     const at::Tensor before = FeaturesBefore(state);
@@ -344,7 +344,7 @@ class GenieWorld final : public World {
   // What a random order is drawn from; undefined where certainty decides.
   at::Tensor Order(const RowCounters& rng) const {
     if (config_.order != UnmaskOrder::kRandom) return {};
-    return ToDevice(Draw(rng, Stream::kMaskGitOrder, config_.dynamics.positions, FillUniform),
+    return ToDevice(Draw(rng, Stream::kMaskGitOrder, config_.dynamics.positions, FillUniformRows),
                     device_);
   }
 

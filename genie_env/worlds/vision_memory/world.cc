@@ -271,8 +271,8 @@ class VisionMemoryWorld final : public World {
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
     const MixtureDraws draws{
-        .uniform = Draw(rng, Stream::kMixture, mixtures_, FillUniform).to(device_),
-        .normal = Draw(rng, Stream::kGaussian, latents_, FillNormal).to(device_),
+        .uniform = Draw(rng, Stream::kMixture, mixtures_, FillUniformRows).to(device_),
+        .normal = Draw(rng, Stream::kGaussian, latents_, FillNormalRows).to(device_),
         .temperature = tau.to(device_)};
     const MemoryState parts = Parts(state);
     // The kernel writes features while it has them at hand: a copy afterwards takes 5 % of a step.
@@ -356,7 +356,7 @@ class VisionMemoryWorld final : public World {
   // of the time that an environment takes beside its world.
   at::Tensor DrawStarts(const RowCounters& rng) const {
     const at::Tensor index = DrawStartIndices(rng, starts_.mu.size(0));
-    const at::Tensor z = Draw(rng, Stream::kVision, latents_, FillNormal);
+    const at::Tensor z = Draw(rng, Stream::kVision, latents_, FillNormalRows);
     float* row = z.mutable_data_ptr<float>();
     for (size_t i = 0; i < rng.size(); ++i, row += latents_) {
       const int64_t start = index.const_data_ptr<int64_t>()[i] * latents_;
@@ -368,7 +368,7 @@ class VisionMemoryWorld final : public World {
   }
 
   at::Tensor Encode(const at::Tensor& frames, const RowCounters& rng) const {
-    const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormal).to(device_);
+    const at::Tensor noise = Draw(rng, Stream::kVision, latents_, FillNormalRows).to(device_);
     const at::Tensor gaussian = InChunks(frames, [&](const at::Tensor& chunk) {
       const LatentGaussian encoded = vision_->Encode(chunk);
       return at::cat({encoded.mu, encoded.logvar}, 1);

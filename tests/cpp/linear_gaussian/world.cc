@@ -78,7 +78,7 @@ class LinearGaussianWorld final : public World {
     const at::Tensor chosen = CheckActions(actions, state.rows(), spec_.actions, device());
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
-    const at::Tensor normal = Draw(rng, kNoiseStream, size_, FillNormal);
+    const at::Tensor normal = Draw(rng, kNoiseStream, size_, FillNormalRows);
     const int64_t rows = state.rows();
     WorldStep step{.reward = at::empty({rows}, at::kFloat),
                    .terminated = at::empty({rows}, at::kBool),

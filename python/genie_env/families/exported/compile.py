@@ -6,12 +6,14 @@ compiled_folder.h), and is made from the graphs, never taken from anybody else's
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,10 @@ from genie_env.families.exported.graphs import ROWS
 
 MACHINE = "machine.txt"
 
-_SIZE = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|[ \d()+*-]|//")
+_SIZE = re.compile(
+    r"Symbol\('\w+'(, \w+=(True|False))*\)|(Add|Mul|Integer)(?=\()|[ ,\d()+*-]|//"
+)
 """Of what sizes in a graph consist: torch evaluates their text as Python."""
-
 
 _LONGEST_SIZE = 200
 
@@ -86,10 +89,21 @@ def _is_whole(folder: Path, methods: Sequence[str]) -> bool:
 
 
 def _compile(archive: Path, method: str, package: Path, device: torch.device) -> None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _torch_says_errors_alone():
         warnings.simplefilter("ignore")  # of what torch does itself
         program = read_graph(archive, method, device)
         torch._inductor.aoti_compile_and_package(program, package_path=str(package))
+
+
+@contextlib.contextmanager
+def _torch_says_errors_alone() -> Iterator[None]:
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def read_graph(archive: Path, method: str, device: torch.device) -> ExportedProgram:
