@@ -41,7 +41,7 @@ command -v ctest >/dev/null || "$python" -m pip install cmake
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
 export PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$PWD/build/matplotlib GENIE_ENV_TEST_MODULES=$PWD/$build/tests/cpp
 # The tests of a file share trained networks; conftest.py says which files come first.
-options=("${marked[@]}" --numprocesses "$(nproc)" --dist loadfile --no-loadscope-reorder)
+options=("${marked[@]}" --numprocesses "$(nproc)" --dist loadfile --no-loadscope-reorder --durations 20)
 failed=0
 ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error |
   tee build/ctest.log || failed=1

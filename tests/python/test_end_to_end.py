@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_documentation import ROOT, blocks
 
 from genie_env._core import EpisodeStore
@@ -66,16 +69,30 @@ def follow_the_tutorial(
     return lines
 
 
+@pytest.fixture
+def every_core() -> Iterator[None]:
+    """Other tests share the machine; one that trains at length is alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("every_core")
 def test_an_agent_trained_in_the_dream_alone_is_better_than_random(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 real games each: one and a half times the score, and p below 0.01 (Mann and Whitney 1947)."""
     monkeypatch.chdir(tmp_path)
-    float32 = {"--dtype": "float32"}
-    networks = {"train vision": float32, "train memory": float32}
-    few = {"evaluate": {"--episodes": 30}, "film": {"--episodes": 2}}
-    follow_the_tutorial({**networks, **few}, until="data/cartpole-2")
+    options: dict[str, dict[str, object]] = {
+        "train vision": {"--dtype": "float32"},
+        "train memory": {"--dtype": "float32", "--hidden": 128},
+        "train ppo": {"--steps": 200_000},
+        "evaluate": {"--episodes": 30},
+        "film": {"--episodes": 2},
+    }
+    follow_the_tutorial(options, until="data/cartpole-2")
     world, agent = "runs/cartpole-world", "runs/cartpole-agent/agent.safetensors"
     of_agent, of_random = Path("agent.json"), Path("random.json")
     count = ("--episodes", 30, "--json")
