@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from genie_env.envs.options import EnvOptions
     from genie_env.envs.single_env import DreamEnv
     from genie_env.envs.vector_env import DreamVectorEnv, make_vec
-    from genie_env.families.exported.checks import check_world
+    from genie_env.envs.world_checks import check_world
     from genie_env.families.exported.export import export_world
     from genie_env.games.real_env import RealEnv
     from genie_env.games.real_vector_env import RealVectorEnv
@@ -80,7 +80,7 @@ _HOMES = {
     "StartBank": "_core",
     "World": "envs.load_world",  # which says how it is pickled
     "build_info": "_core",
-    "check_world": "families.exported.checks",
+    "check_world": "envs.world_checks",
     "export_world": "families.exported.export",
     "make_vec": "envs.vector_env",
     "make_without_limit": "envs.single_env",  # the entry point of gymnasium.make

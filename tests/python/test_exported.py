@@ -35,7 +35,7 @@ from genie_env._core import RowCounters, compiled_folder, compiling_machine
 from genie_env.bench import rivals
 from genie_env.data.progress import Progress
 from genie_env.envs.registry import find_world
-from genie_env.families.exported.checks import check_world
+from genie_env.envs.world_checks import check_world
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def check(
     from genie_env import World  # imports torch
     from genie_env.data.files import write_json
     from genie_env.envs.registry import find_world
-    from genie_env.families.exported.checks import check_world
+    from genie_env.envs.world_checks import check_world
 
     loaded = World.load(find_world(world), device=device)
     console = Console(highlight=False, markup=False)

@@ -20,7 +20,7 @@ from genie_env.data.run_directory import only_writer
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.validation import check_temperature
 from genie_env.families.exported.archive import ARCHIVE, write_archive
-from genie_env.families.exported.checks import RTOL, check_dreams, check_rows
+from genie_env.envs.world_checks import RTOL, check_dreams, check_rows
 from genie_env.families.exported.contract import (
     DTYPES,
     FRAME,
