@@ -53,7 +53,7 @@ export class Options {
     const id = `option-${option.name}`;
     const label = Object.assign(document.createElement("label"), {
       htmlFor: id,
-      textContent: option.name.replaceAll("_", " "),
+      textContent: title(option.name),
     });
     const input = field(option);
     input.id = id;
@@ -74,6 +74,10 @@ export class Options {
     if (output) output.textContent = option.value;
     return row;
   }
+}
+
+function title(name) {
+  return name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
 }
 
 /** A slider where a short range is known, else a field, a menu or a box to tick. */
@@ -107,11 +111,11 @@ function read(option, input) {
 /** The world's own pace, parts of it, and none. Values are frames per second, or "free". */
 export function buildPaces(select, fps, chosen) {
   const paces = [
-    [fps, `world's, ${+fps.toFixed(2)}/s`],
-    [fps / 2, "half"],
-    [fps / 4, "a quarter"],
-    [fps * 2, "double"],
-    ["free", "no limit"],
+    [fps, `World's, ${+fps.toFixed(2)}/s`],
+    [fps / 2, "Half"],
+    [fps / 4, "A quarter"],
+    [fps * 2, "Double"],
+    ["free", "No limit"],
   ];
   select.replaceChildren(...paces.map(([value, label]) => new Option(label, value)));
   select.onchange = () => chosen(select.value === "free" ? null : Number(select.value));

@@ -13,7 +13,7 @@ const COMMANDS = [
 ];
 
 const NAMES = {
-  ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓",
+  ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc",
   Comma: ",", Period: ".", Slash: "/", Semicolon: ";", Minus: "-", Equal: "=",
 };
 

@@ -35,11 +35,14 @@ export class Legend {
   show(actions) {
     this.entries = entries(actions);
     this.#buttons = this.entries.map((entry) => this.#button(entry, entry.index === actions.rest));
-    this.list.replaceChildren(...this.#buttons.map((button) => {
+    const items = this.#buttons.map((button) => {
       const item = document.createElement("li");
       item.append(button);
       return item;
-    }));
+    });
+    const back = Object.assign(document.createElement("li"), { className: "quiet" });
+    back.append(key("Escape"), " back to the dream");
+    this.list.replaceChildren(...items, back);
   }
 
   /** Lights the entries of the action that was played: an index or a list of numbers. */
