@@ -1,0 +1,175 @@
+"""One tab of the page: its dream runs, its messages are obeyed, and what it does not take waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from genie_env.play.pace import Pace
+from genie_env.play.protocol import packed, parse
+from genie_env.play.session import Session, Shown
+
+T = TypeVar("T")
+UNDERWAY = 2
+"""Frames that were sent and not yet drawn, at most."""
+PATIENCE = 10.0
+"""Seconds that a page may take to draw one, or to take a message."""
+
+
+class Tab:
+    """Sends the frames of a session over one WebSocket."""
+
+    def __init__(self, socket: WebSocket, session: Session, executor: Executor) -> None:
+        self._socket = socket
+        self._session = session
+        self._executor = executor
+        self._using = asyncio.Lock()  # the session, which takes one thread at a time
+        self._paused = False
+        self._single_steps = 0
+        self._awake = asyncio.Event()
+        self._drawn = asyncio.Event()
+        self._sent = self._seen = 0  # numbers of frames
+        self._pace = Pace()
+
+    async def run(self) -> None:
+        """Until the page is closed, or takes nothing any more."""
+        await self._send(self._session.hello())
+        await self._tell()
+        await self._send(self._session.tree())
+        await self._show(self._session.shown)
+        dream = asyncio.create_task(self._dream())
+        listen = asyncio.create_task(self._listen())
+        try:
+            done, _ = await asyncio.wait({dream, listen}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (dream, listen):
+                task.cancel()
+            await asyncio.gather(dream, listen, return_exceptions=True)
+        for task in done:
+            with contextlib.suppress(WebSocketDisconnect):
+                task.result()
+
+    async def _dream(self) -> None:
+        while True:
+            while self._paused and not self._single_steps:
+                self._awake.clear()
+                await self._awake.wait()
+            if self._single_steps:
+                self._single_steps -= 1
+            else:
+                await self._pace.wait(self._session.pace)
+            await self._wait_for_the_page()
+            await self._show(self._session.step)
+            if self._session.recording_is_full:
+                await self._obey({"type": "record", "on": False})
+
+    async def _wait_for_the_page(self) -> None:
+        while self._sent - self._seen >= UNDERWAY:
+            self._drawn.clear()
+            try:
+                await asyncio.wait_for(self._drawn.wait(), PATIENCE)
+            except TimeoutError:
+                raise WebSocketDisconnect(1013, "the page took no picture for 10 seconds") from None
+
+    async def _listen(self) -> None:
+        while True:
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            try:
+                if (content := received.get("bytes")) is not None:
+                    await self._use(self._session.picture, content)
+                    await self._after_a_jump()
+                else:
+                    await self._obey(parse(received["text"]))
+            except (ValueError, OSError, RuntimeError) as error:
+                if isinstance(error, WebSocketDisconnect):
+                    raise
+                await self._send({"type": "error", "message": str(error)})
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        kind, session = message.pop("type"), self._session
+        if kind == "drawn":
+            self._seen = min(max(self._seen, message["id"]), self._sent)
+            self._drawn.set()
+        elif kind == "keys":
+            session.keys(message["down"], message["seq"])
+        elif kind == "axes":
+            session.axes(message["values"], message["seq"])
+        elif kind in ("pause", "step", "pace"):
+            self._set_time(kind, message)
+            await self._tell()
+        elif kind == "starts":
+            await self._send(await self._use(session.starts))
+        elif kind == "branch":
+            await self._use(session.branch)
+            await self._send(session.tree())
+        elif kind == "record":
+            recorded = await self._use(session.record, message["on"])
+            await self._tell()
+            if recorded is not None:
+                await self._send(recorded)
+        else:
+            await self._use(_control(session, kind), *message.values())
+            if kind in ("reset", "return", "rows"):
+                await self._after_a_jump()
+            else:
+                await self._tell()
+
+    def _set_time(self, kind: str, message: dict[str, Any]) -> None:
+        if kind == "pause":
+            self._paused = message["on"]
+        elif kind == "step":
+            self._single_steps += 1 if self._paused and self._single_steps < 10 else 0
+        else:
+            fps = message["fps"]
+            if fps is not None and not 0.1 <= fps <= 1000:
+                raise ValueError(f"the pace is {fps} steps a second; expected 0.1 to 1000, or null")
+            self._session.pace = fps
+        self._awake.set()
+
+    async def _after_a_jump(self) -> None:
+        """The dream is elsewhere than after its last step."""
+        await self._tell()
+        await self._send(self._session.tree())
+        await self._show(self._session.shown)
+
+    async def _tell(self) -> None:
+        state = await self._use(self._session.state)
+        await self._send({"type": "state", "paused": self._paused, **state})
+
+    async def _show(self, make: Callable[[], Shown]) -> None:
+        shown = await self._use(make)
+        header = {**shown.header, "fps": round(self._pace.measured, 2)}
+        self._sent = header["id"]
+        frame = packed(header, shown.picture)
+        await asyncio.wait_for(self._socket.send_bytes(frame), PATIENCE)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await asyncio.wait_for(self._socket.send_json(message), PATIENCE)
+
+    async def _use(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Calls the session in another thread, where it may compute."""
+        loop = asyncio.get_running_loop()
+        call = functools.partial(function, *arguments)
+        async with self._using:
+            return await asyncio.shield(loop.run_in_executor(self._executor, call))
+
+
+def _control(session: Session, kind: str) -> Callable[..., object]:
+    controls: dict[str, Callable[..., object]] = {
+        "reset": session.reset,
+        "temperature": session.temperature,
+        "option": session.option,
+        "return": session.back_to,
+        "rows": session.rows,
+        "mode": session.mode,
+        "agent": session.agent,
+    }
+    return controls[kind]
