@@ -38,6 +38,7 @@ function begin(message) {
   traces.clear("dream");
   traces.clear("real");
   latency.forget();
+  picker.forget();
   $("world").textContent = hello.world;
   $("family").textContent = hello.family;
   document.title = `${hello.world} · play`;

@@ -3,6 +3,8 @@
 const MOST_BYTES = 16 * 2 ** 20;
 
 export class Picker {
+  #known = false;
+
   /** `ask()` requests the thumbnails; `chosen(index)`. */
   constructor(dialog, pictures, { ask, chosen }) {
     this.dialog = dialog;
@@ -16,10 +18,16 @@ export class Picker {
 
   open() {
     this.dialog.showModal();
-    this.ask();
+    if (!this.#known) this.ask();
+  }
+
+  /** The server is another one: its starts are asked for again. */
+  forget() {
+    this.#known = false;
   }
 
   show({ pictures, indices }) {
+    this.#known = true;
     this.pictures.replaceChildren(...pictures.map((picture, i) => {
       const button = document.createElement("button");
       button.type = "button";
