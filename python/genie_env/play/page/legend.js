@@ -2,19 +2,22 @@
 
 import { keyName } from "./keys.js";
 
-/** Entries of {label, codes, index (discrete) or dimension and value (box)}. */
+/** Entries of {label, codes, chord, index (discrete) or dimension and value (box)}. A chord's keys are held together. */
 export function entries(actions) {
   const codes = Object.keys(actions.keys);
   if (actions.kind === "discrete") {
+    const chords = actions.chords ?? [];
+    const alone = (code) => actions.keys[code] !== actions.rest || !chords.some(([each]) => each.includes(code));
     return actions.names.map((name, index) => ({
       index,
       label: label(name, actions.meanings?.[index]),
-      codes: codes.filter((code) => actions.keys[code] === index),
+      codes: codes.filter((code) => actions.keys[code] === index && alone(code)),
+      chord: chords.find(([, each]) => each === index)?.[0] ?? [],
     }));
   }
   return codes.map((code) => {
     const [dimension, value] = actions.keys[code];
-    return { dimension, value, label: `axis ${dimension}: ${value > 0 ? "+" : ""}${value}`, codes: [code] };
+    return { dimension, value, label: `axis ${dimension}: ${value > 0 ? "+" : ""}${value}`, codes: [code], chord: [] };
   });
 }
 
@@ -57,18 +60,18 @@ export class Legend {
 
   #button(entry, rest) {
     const button = Object.assign(document.createElement("button"), { type: "button", tabIndex: -1 });
-    for (const code of entry.codes) button.append(key(code), " ");
+    for (const code of entry.codes.length ? entry.codes : entry.chord) button.append(key(code), " ");
     button.append(entry.label);
     if (rest && !entry.codes.length) button.append(" (no key)");
-    const [code] = entry.codes;
-    if (code) {
+    const held = entry.codes.length ? entry.codes.slice(0, 1) : entry.chord;
+    if (held.length) {
       button.addEventListener("pointerdown", (event) => {
         event.preventDefault(); // the focus stays with the dream
         button.setPointerCapture(event.pointerId);
-        this.keys.press(code, event.timeStamp);
+        for (const code of held) this.keys.press(code, event.timeStamp);
       });
       for (const end of ["pointerup", "pointercancel"]) {
-        button.addEventListener(end, () => this.keys.release(code));
+        button.addEventListener(end, () => held.forEach((code) => this.keys.release(code)));
       }
     }
     return button;

@@ -254,7 +254,7 @@ document.addEventListener("visibilitychange", () => {
 
 setInterval(() => {
   const shown = rate.value(performance.now());
-  $("rate").textContent = shown === null ? "–" : shown.toFixed(1);
+  $("rate").textContent = shown === null ? "–" : shown.toFixed(shown < 10 ? 2 : 1);
   const measured = latency.summary();
   if (measured) {
     $("latency").textContent =
