@@ -77,7 +77,7 @@ class Session:
             "size": spec.frame.shape[:2],
             "actions": self._controls.as_json(),
             "temperature": self._temperature(),
-            "options": [_option(option) for option in spec.options if option.name != "compile"],
+            "options": [_option(option) for option in spec.options.values() if option.name != "compile"],
             "starts": STARTS,
             "takes_pictures": _takes_pictures(self._world),
             "real": False,
@@ -88,7 +88,7 @@ class Session:
     def state(self) -> dict[str, Any]:
         return {
             "temperature": self._temperature(),
-            "options": {option.name: option.value for option in self._world.spec.options},
+            "options": {option.name: option.value for option in self._world.spec.options.values()},
             "seed": self._seed,
             "mode": "dream",
             "rows": self._env.num_envs,
@@ -151,9 +151,9 @@ class Session:
         self._env.set_temperature(value)
 
     def option(self, name: str, value: Any) -> None:
-        """The dream goes on in the world with another option, which is loaded anew."""
+        """The world is loaded with another option, and a dream of the same seed begins in it."""
         spec = self._world.spec
-        values = {option.name: option.value for option in spec.options}
+        values = {option.name: option.value for option in spec.options.values()}
         if name not in values:
             known = ", ".join(values) or "none"
             raise ValueError(f"{spec.name} has no option {name!r}; it has {known}")
@@ -163,13 +163,20 @@ class Session:
             dtype=spec.dtype,
             options={**values, name: value},
         )
-        self._move(world, self._env.num_envs)
+        env = DreamVectorEnv(world, self._env.num_envs, temperature=self._temperature())
+        env.reset(seed=self._seed)
+        self._env.close()
+        self._env, self._world = env, world
+        self._begin(self._seed)
 
     def rows(self, count: int) -> None:
         """So many rows from this moment on: the first goes on, the others under seeds of their own."""
         if count not in ROWS:
             raise ValueError(f"{count} dreams at once were asked for; there may be 1, 4 or 9")
-        self._move(self._world, count)
+        env = DreamVectorEnv(self._world, count)
+        self._restore(env, self._env.snapshot([0]))
+        self._env.close()
+        self._env = env
 
     def mode(self, mode: str) -> None:
         if mode not in MODES:
@@ -290,17 +297,6 @@ class Session:
         self._reward, self._surprise, self._made_ms = 0.0, 0.0, 0.0
         self._ended: str | None = None
         self._action: int | list[float] | None = None
-
-    def _move(self, world: World, rows: int) -> None:
-        """The same dream in another environment."""
-        env = DreamVectorEnv(world, rows)
-        try:
-            self._restore(env, self._env.snapshot([0]))
-        except BaseException:
-            env.close()
-            raise
-        self._env.close()
-        self._env, self._world = env, world
 
     def _restore(self, env: DreamVectorEnv, moment: Any) -> None:
         env.reset(seed=0)  # rows need an episode before they can be set to another

@@ -111,13 +111,15 @@ class Tab:
             await self._use(session.branch)
             await self._send(session.tree())
         elif kind == "record":
-            recorded = await self._use(session.record, message["on"])
-            await self._tell()
+            try:
+                recorded = await self._use(session.record, message["on"])
+            finally:
+                await self._tell()
             if recorded is not None:
                 await self._send(recorded)
         else:
             await self._use(_control(session, kind), *message.values())
-            if kind in ("reset", "return", "rows"):
+            if kind in ("reset", "return", "rows", "option"):
                 await self._after_a_jump()
             else:
                 await self._tell()
