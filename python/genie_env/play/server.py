@@ -16,11 +16,11 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from genie_env._core import World
 from genie_env.play.session import Session
-from genie_env.play.tab import Tab
+from genie_env.play.tab import NothingTaken, Tab
 
 PAGE = Path(__file__).parent / "page"
 MOST_TABS = 32
@@ -108,12 +108,9 @@ def application(
         tabs.add(tab)
         try:
             await tab.run()
-        except WebSocketDisconnect as error:
+        except NothingTaken as error:
             with contextlib.suppress(RuntimeError):  # it has gone already
-                await socket.close(error.code, error.reason)
-        except TimeoutError:
-            with contextlib.suppress(RuntimeError):
-                await socket.close(1013, "the page took no message for 10 seconds")
+                await socket.close(1013, str(error))
         finally:
             tabs.discard(tab)
             session.close()

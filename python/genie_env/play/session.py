@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from genie_env._core import World
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.frame_rate import frames_per_second
+from genie_env.envs.json_files import read_json
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.envs.world_card import read_config
 from genie_env.games.action_map import FILE as DICTIONARY
-from genie_env.envs.json_files import read_json
 from genie_env.media.read_picture import read_picture
 from genie_env.play.controls import controls_of
 from genie_env.play.protocol import MODES, ROWS

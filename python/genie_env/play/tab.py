@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -20,6 +20,10 @@ UNDERWAY = 2
 """Frames that were sent and not yet drawn, at most."""
 PATIENCE = 10.0
 """Seconds that a page may take to draw one, or to take a message."""
+
+
+class NothingTaken(Exception):
+    """The page is slower than patience allows."""
 
 
 class Tab:
@@ -38,7 +42,7 @@ class Tab:
         self._pace = Pace()
 
     async def run(self) -> None:
-        """Until the page is closed, or takes nothing any more."""
+        """Until the page is closed. Raises NothingTaken where it does not take what it is sent."""
         await self._send(self._session.hello())
         await self._tell()
         await self._send(self._session.tree())
@@ -75,7 +79,7 @@ class Tab:
             try:
                 await asyncio.wait_for(self._drawn.wait(), PATIENCE)
             except TimeoutError:
-                raise WebSocketDisconnect(1013, "the page took no picture for 10 seconds") from None
+                raise NothingTaken("the page took no picture for 10 seconds") from None
 
     async def _listen(self) -> None:
         while True:
@@ -89,8 +93,6 @@ class Tab:
                 else:
                     await self._obey(parse(received["text"]))
             except (ValueError, OSError, RuntimeError) as error:
-                if isinstance(error, WebSocketDisconnect):
-                    raise
                 await self._send({"type": "error", "message": str(error)})
 
     async def _obey(self, message: dict[str, Any]) -> None:
@@ -151,10 +153,16 @@ class Tab:
         header = {**shown.header, "fps": round(self._pace.measured, 2)}
         self._sent = header["id"]
         frame = packed(header, shown.picture)
-        await asyncio.wait_for(self._socket.send_bytes(frame), PATIENCE)
+        await self._patiently(self._socket.send_bytes(frame))
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await asyncio.wait_for(self._socket.send_json(message), PATIENCE)
+        await self._patiently(self._socket.send_json(message))
+
+    async def _patiently(self, sending: Awaitable[None]) -> None:
+        try:
+            await asyncio.wait_for(sending, PATIENCE)
+        except TimeoutError:
+            raise NothingTaken("the page took no message for 10 seconds") from None
 
     async def _use(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls the session in another thread, where it may compute."""

@@ -20,6 +20,26 @@ function paint(draw) {
   });
 }
 
+const GAP = 2; // pixels of a picture between those of a grid
+
+/** Draws the pictures of a grid apart. `resized()` is called where the canvas has another size than before. */
+function drawGrid(canvas, image, columns, lines, resized) {
+  const width = image.width / columns;
+  const height = image.height / lines;
+  const size = [image.width + GAP * (columns - 1), image.height + GAP * (lines - 1)];
+  if (canvas.width !== size[0] || canvas.height !== size[1]) {
+    [canvas.width, canvas.height] = size;
+    resized();
+  }
+  const context = canvas.getContext("2d");
+  for (let line = 0; line < lines; line++) {
+    for (let column = 0; column < columns; column++) {
+      const from = [column * width, line * height, width, height];
+      context.drawImage(image, ...from, column * (width + GAP), line * (height + GAP), width, height);
+    }
+  }
+}
+
 export class Screen {
   #queue = Promise.resolve();
 
@@ -39,12 +59,7 @@ export class Screen {
       const image = await bitmap;
       const canvas = this.canvases[header.place];
       await paint(() => {
-        if (canvas.width !== image.width || canvas.height !== image.height) {
-          canvas.width = image.width;
-          canvas.height = image.height;
-          this.fit();
-        }
-        canvas.getContext("2d").drawImage(image, 0, 0);
+        drawGrid(canvas, image, header.columns, header.rows / header.columns, () => this.fit());
         image.close();
       });
       this.shown(header);
