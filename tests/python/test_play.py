@@ -11,16 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
-
-from genie_env import World
 from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
 from genie_env.envs.actions import BoxActions, DiscreteActions
@@ -30,8 +26,15 @@ from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
 from genie_env.play.protocol import parse
 from genie_env.play.server import application, names_of
 from genie_env.play.session import Session
+from genie_env.play.shared import Shared
+from PIL import Image
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from genie_env import World
 
 HOST = "127.0.0.1:8000"
+AGENT = find_world("doom-take-cover") / "controller.safetensors"
 HEADERS = {"host": HOST, "origin": f"http://{HOST}"}
 
 
@@ -42,8 +45,8 @@ def world() -> World:
 
 @pytest.fixture
 def client(world: World, tmp_path: Path) -> TestClient:
-    app = application(world, hosts=names_of(8000), recordings=tmp_path / "played")
-    return TestClient(app, base_url=f"http://{HOST}")
+    shared = Shared.of(world, tmp_path / "played", agent=AGENT)
+    return TestClient(application(shared, hosts=names_of(8000)), base_url=f"http://{HOST}")
 
 
 class Page:
@@ -194,7 +197,10 @@ def test_a_picture_becomes_the_start(client: TestClient) -> None:
         assert red > green + 30
         bomb = io.BytesIO()
         Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
-        for content, words in ((b"text", "no picture that can be read"), (bomb.getvalue(), "pixels")):
+        for content, words in (
+            (b"text", "no picture that can be read"),
+            (bomb.getvalue(), "pixels"),
+        ):
             page._socket.send_bytes(content)
             assert words in page.until("error")["message"]
         assert page.steps(1)["step"] == 1
@@ -226,6 +232,81 @@ def test_a_session_is_recorded(client: TestClient, tmp_path: Path) -> None:
     assert ended.value.code == 0
 
 
+def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
+    with opened(client) as page:
+        page.send("agent", on=True)
+        page.until("state", agent=True)
+        taken = {page.steps(1)["action"] for _ in range(30)}
+        assert len(taken) > 1
+        page.send("keys", down=["KeyP"], seq=1)  # of no action
+        page.send("keys", down=["ArrowLeft"], seq=2)
+        page.until("state", agent=False)
+        assert page.steps(1)["action"] == 0
+
+
+def test_without_an_agent_and_a_game(world: World, tmp_path: Path) -> None:
+    shared = replace(Shared.of(world, tmp_path), no_real_game="the game is not installed")
+    session = Session(shared)
+    try:
+        assert session.hello()["agent"] is None and session.hello()["real"] is False
+        with pytest.raises(ValueError, match="there is no agent"):
+            session.agent(True)
+        with pytest.raises(ValueError, match="the game is not installed"):
+            session.mode("both")
+        assert session.state()["mode"] == "dream"
+    finally:
+        session.close()
+
+
+def test_an_agent_of_another_world(tmp_path: Path) -> None:
+    other = World.load(find_world("doom-genie"))
+    with pytest.raises(ValueError, match="it was trained for another kind of world"):
+        Shared.of(other, tmp_path, agent=AGENT)
+
+
+def test_dream_and_reality_under_the_same_keys(client: TestClient) -> None:
+    pytest.importorskip("vizdoom")
+    with opened(client) as page:
+        page.send("mode", mode="both")
+        page.until("state", mode="both")
+        page.until("frame", place="dream", step=0)
+        dreamt = page.picture.astype(int)
+        page.until("frame", place="real", step=0)
+        assert np.abs(dreamt - page.picture).mean() < 20, "the dream begins as the game does"
+        page.send("keys", down=["ArrowRight"], seq=1)
+        page.send("step")
+        assert page.until("frame", place="dream", step=1)["action"] == 2
+        assert page.until("frame", place="real", step=1)["action"] == 2
+        page.send("mode", mode="real")
+        page.until("state", mode="real")
+        page.until("frame", place="real")
+        page.send("agent", on=True)
+        page.until("state", agent=True)
+        page.steps(3)
+        for kind, words in (("branch", "no moments"), ("record", "switch to the dream")):
+            page.send(kind, **({"on": True} if kind == "record" else {}))
+            assert words in page.until("error")["message"]
+        page.send("mode", mode="dream")
+        page.until("frame", place="dream")
+
+
+def test_side_by_side_they_wait_for_each_other(world: World, tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    session = Session(Shared.of(world, tmp_path))
+    try:
+        session.mode("both")
+        seen: list[dict[str, Any]] = [{}, {}]
+        for _ in range(2_000):
+            seen = [shown.header for shown in session.step()]
+            if all(header["ended"] for header in seen):
+                break
+        dream, real = seen
+        assert dream["step"] != real["step"], "one of them waited"
+        assert [shown.header["step"] for shown in session.step()] == [0, 0]
+    finally:
+        session.close()
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -254,8 +335,8 @@ def test_what_is_malformed_leaves_the_dream_as_it_was(client: TestClient) -> Non
         page.steps(2)
         page._socket.send_text("no JSON")
         assert page.until("error")["message"] == "the message is not JSON"
-        page.send("mode", mode="real")
-        assert "'real' is not there" in page.until("error")["message"]
+        page.send("mode", mode="awake")
+        assert "'awake' is not there" in page.until("error")["message"]
         assert page.steps(1)["step"] == 3
 
 
@@ -275,9 +356,7 @@ def test_ten_tabs_do_not_disturb_each_other(client: TestClient) -> None:
     assert len({picture.tobytes() for picture in pictures}) == 10
 
 
-def test_a_closed_tab_frees_its_dream(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_closed_tab_frees_its_dream(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
     close = Session.close
     monkeypatch.setattr(Session, "close", lambda self: closed.append(close(self)))
@@ -321,16 +400,21 @@ def test_other_hosts_and_origins_are_refused(
 
 
 def test_a_websocket_says_its_origin(client: TestClient) -> None:
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws", headers={"host": HOST}):
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/ws", headers={"host": HOST}),
+    ):
         pass
 
 
 def test_a_token_is_needed_where_others_can_reach_the_page(world: World, tmp_path: Path) -> None:
-    client = TestClient(application(world, token="secret", recordings=tmp_path))
+    client = TestClient(application(Shared.of(world, tmp_path), token="secret"))
     assert client.get("/").status_code == 403
     assert "the token is missing or wrong" in client.get("/?token=other").text
     page = client.get("/?token=secret")
-    assert page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
+    assert (
+        page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
+    )
     origin = {"host": "testserver", "origin": "http://testserver"}
     with client.websocket_connect("/ws?token=secret", headers=origin) as socket:
         assert Page(socket).receive()["type"] == "hello"
@@ -370,7 +454,7 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             APP.main(["play", "doom-take-cover", "--port", str(port), "--no-browser"])
     assert ended.value.code == 1
-    assert f"port {port} of 127.0.0.1 cannot be listened on" in capsys.readouterr().err
+    assert f"port {port} of --host 127.0.0.1 cannot be listened on" in capsys.readouterr().err
 
 
 def test_without_what_serves(

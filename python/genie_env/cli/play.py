@@ -12,7 +12,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from genie_env.cli.options import DeviceOption, FamilyOption, TemperatureOption, family_options
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    OptionalAgentOption,
+    TemperatureOption,
+    family_options,
+)
 
 _LOCAL = "127.0.0.1"
 
@@ -33,13 +39,14 @@ def play(
         str | None,
         typer.Option(
             help="address to listen on, for browsers of other machines; the page then needs the token "
-            "in the address that is printed [default: this machine alone]",
+            "in the address that is printed [default: this machine alone]"
         ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="open the page in a browser")] = True,
     recordings: Annotated[
         Path, typer.Option(help="directory for what is recorded on the page", file_okay=False)
     ] = Path("played"),
+    agent: OptionalAgentOption = None,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     device: DeviceOption = "cpu",
@@ -61,19 +68,15 @@ def play(
     from genie_env.envs.load_world import load_world
     from genie_env.envs.options import EnvOptions
     from genie_env.play.protocol import LARGEST_PICTURE
+    from genie_env.play.shared import Shared
 
     loaded = load_world(world, EnvOptions.of({"device": device, **family_options(option)}))
+    shared = Shared.of(loaded, recordings, temperature, agent)
     listening = _listen(host or _LOCAL, port)
     with listening:
         port = listening.getsockname()[1]
         token = None if host is None else secrets.token_urlsafe(16)
-        app = application(
-            loaded,
-            recordings=recordings,
-            hosts=names_of(port) if host is None else None,
-            token=token,
-            temperature=temperature,
-        )
+        app = application(shared, hosts=names_of(port) if host is None else None, token=token)
         shown = host if host not in (None, "0.0.0.0", "::") else _LOCAL
         address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
         Console(highlight=False).print(
@@ -100,11 +103,12 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # of a name that none can be
         listening.close()
+        reason = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"port {port} of {host} cannot be listened on ({error.strerror or error}): give another "
-            "--port, or 0 for any free one"
+            f"port {port} of --host {host} cannot be listened on ({reason}): give another --port, or 0 "
+            "for any free one; --host is an address of this machine"
         ) from None
     return listening
 

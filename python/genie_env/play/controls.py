@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_env.envs.actions import Actions, BoxActions, DiscreteActions
 
@@ -105,9 +106,9 @@ class BoxControls:
             for key, bound in zip(pair, (self._low, self._high), strict=True)
         }
 
-    def action(self, down: Sequence[str], axes: Sequence[float]) -> np.ndarray[Any, Any]:
+    def action(self, down: Sequence[str], axes: Sequence[float]) -> NDArray[np.float32]:
         """float32 [*shape]."""
-        numbers = self._rest.astype(np.float32).copy()
+        numbers: NDArray[np.float32] = self._rest.astype(np.float32)
         for number, axis in enumerate(axes[: len(numbers)]):
             if axis:
                 share = (min(1.0, max(-1.0, axis)) + 1) / 2

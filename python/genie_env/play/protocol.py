@@ -21,10 +21,10 @@ LONGEST_TEXT = 1 << 16
 LARGEST_PICTURE = 1 << 24
 """Bytes of a picture that a page may send."""
 ROWS = (1, 4, 9)
-MODES = ("dream",)
+MODES = ("dream", "real", "both")
 MOST_KEYS = 64
 
-_INTEGER, _NUMBER, _FLAG, _TEXT = "an integer", "a finite number", "true or false", "a text"
+_INTEGER, _NUMBER, _FLAG, _TEXT = ("an integer", "a finite number", "true or false", "a text")
 _FIELDS: dict[str, dict[str, str]] = {
     "keys": {"down": "a list of at most 64 texts", "seq": _INTEGER},
     "axes": {"values": "a list of at most 64 finite numbers", "seq": _INTEGER},

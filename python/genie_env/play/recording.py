@@ -52,16 +52,22 @@ class SessionRecording:
         if ended:
             self._end(terminated=terminated)
 
-    def write(self, directory: Path) -> tuple[Path, Path]:
-        """The film and the directory of episodes, which is made. Raises ValueError without a step."""
-        self._end(terminated=False)
-        if not self._episodes:
+    def check(self) -> None:
+        """Raises ValueError where nothing was recorded."""
+        if not (self._episodes or self._actions):
             raise ValueError("nothing was recorded: not a step was taken")
-        film, store = directory / "film.mp4", directory / "episodes"
-        first = self._pictures[0]
-        scale = 2 * max(1, round(256 / first.shape[0]))
-        write_video(film, (enlarge(picture, scale) for picture in self._pictures), self._fps)
-        with EpisodeWriter(store, *first.shape[:2], json.dumps(self._meta(), indent=2)) as writer:
+
+    def write_film(self, file: Path) -> None:
+        """As a video, as MP4."""
+        scale = 2 * max(1, round(256 / self._pictures[0].shape[0]))
+        write_video(file, (enlarge(picture, scale) for picture in self._pictures), self._fps)
+
+    def write_episodes(self, directory: Path) -> None:
+        """As episodes that training reads, in a directory that is made."""
+        self._end(terminated=False)
+        self.check()
+        height, width, _ = self._pictures[0].shape
+        with EpisodeWriter(directory, height, width, json.dumps(self._meta(), indent=2)) as writer:
             for episode in self._episodes:
                 assert episode.frames is not None
                 writer.append(
@@ -72,7 +78,6 @@ class SessionRecording:
                     episode.truncations,
                     episode.final_frame,
                 )
-        return film, store
 
     def _meta(self) -> dict[str, Any]:
         assert self._spec.frame is not None

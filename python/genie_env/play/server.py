@@ -18,8 +18,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from genie_env._core import World
 from genie_env.play.session import Session
+from genie_env.play.shared import Shared
 from genie_env.play.tab import NothingTaken, Tab
 
 PAGE = Path(__file__).parent / "page"
@@ -66,24 +66,23 @@ class Guard:
             return ""
         given = connection.query_params.get("token", "")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
-            return "the token is missing or wrong: open the address that was printed, with its ?token="
+            return (
+                "the token is missing or wrong: open the address that was printed, with its ?token="
+            )
         return ""
 
 
 def application(
-    world: World,
-    *,
-    recordings: Path,
-    hosts: frozenset[str] | None = None,
-    token: str | None = None,
-    temperature: float | None = None,
+    shared: Shared, *, hosts: frozenset[str] | None = None, token: str | None = None
 ) -> ASGIApp:
-    """The page of a loaded world, which all tabs share. `hosts`: "name:port", as browsers say them.
+    """The page of what all tabs share. `hosts`: "name:port", as browsers say them.
 
-    Give one of `hosts` and `token`, which the address must then have. Raises ValueError for a world without pictures.
+    Give one of `hosts` and `token`, which the address must then have.
     """
-    Session(world, recordings, temperature).close()  # what it refuses is refused now
-    executor = ThreadPoolExecutor(max(1, os.cpu_count() or 1), thread_name_prefix="dream")
+    Session(shared).close()  # what it refuses is refused now
+    # One thread more than computes at a time, for worlds that are being loaded.
+    executor = ThreadPoolExecutor(1 + (os.cpu_count() or 1), thread_name_prefix="dream")
+    recordings = shared.recordings
     tabs: set[Tab] = set()
 
     async def index(_: Request) -> Response:
@@ -101,9 +100,7 @@ def application(
         if len(tabs) >= MOST_TABS:
             await socket.close(1013, f"{MOST_TABS} tabs are open: close one")
             return
-        loop = asyncio.get_running_loop()
-        make = loop.run_in_executor(executor, Session, world, recordings, temperature)
-        session = await make
+        session = await asyncio.wrap_future(executor.submit(Session, shared))
         tab = Tab(socket, session, executor)
         tabs.add(tab)
         try:
@@ -113,7 +110,7 @@ def application(
                 await socket.close(1013, str(error))
         finally:
             tabs.discard(tab)
-            session.close()
+            executor.submit(tab.close)
 
     routes = [
         Route("/", index),

@@ -28,10 +28,7 @@ class Shared:
 
     @staticmethod
     def of(
-        world: World,
-        recordings: Path,
-        temperature: float | None = None,
-        agent: Path | None = None,
+        world: World, recordings: Path, temperature: float | None = None, agent: Path | None = None
     ) -> Shared:
         """Raises ValueError for a world without pictures, and an agent of another world."""
         if world.spec.frame is None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from genie_env.play.pace import Pace
 from genie_env.play.protocol import packed, parse
-from genie_env.play.session import Session, Shown
+from genie_env.play.progress import Shown
+from genie_env.play.session import Session
 
 T = TypeVar("T")
 UNDERWAY = 2
-"""Frames that were sent and not yet drawn, at most."""
+"""Frames of the dream, or of the game, that were sent and not yet drawn, at most."""
 PATIENCE = 10.0
 """Seconds that a page may take to draw one, or to take a message."""
 
@@ -39,6 +39,8 @@ class Tab:
         self._awake = asyncio.Event()
         self._drawn = asyncio.Event()
         self._sent = self._seen = 0  # numbers of frames
+        self._places = 1  # whose frames are shown: of the dream, the game or both
+        self._call: Future[Any] | None = None  # of the session, in another thread
         self._pace = Pace()
 
     async def run(self) -> None:
@@ -74,7 +76,7 @@ class Tab:
                 await self._obey({"type": "record", "on": False})
 
     async def _wait_for_the_page(self) -> None:
-        while self._sent - self._seen >= UNDERWAY:
+        while self._sent - self._seen >= UNDERWAY * self._places:
             self._drawn.clear()
             try:
                 await asyncio.wait_for(self._drawn.wait(), PATIENCE)
@@ -100,10 +102,10 @@ class Tab:
         if kind == "drawn":
             self._seen = min(max(self._seen, message["id"]), self._sent)
             self._drawn.set()
-        elif kind == "keys":
-            session.keys(message["down"], message["seq"])
-        elif kind == "axes":
-            session.axes(message["values"], message["seq"])
+        elif kind in ("keys", "axes"):
+            took_over = (session.keys if kind == "keys" else session.axes)(*message.values())
+            if took_over:
+                await self._tell()
         elif kind in ("pause", "step", "pace"):
             self._set_time(kind, message)
             await self._tell()
@@ -121,7 +123,7 @@ class Tab:
                 await self._send(recorded)
         else:
             await self._use(_control(session, kind), *message.values())
-            if kind in ("reset", "return", "rows", "option"):
+            if kind in ("reset", "return", "rows", "option", "mode"):
                 await self._after_a_jump()
             else:
                 await self._tell()
@@ -148,12 +150,14 @@ class Tab:
         state = await self._use(self._session.state)
         await self._send({"type": "state", "paused": self._paused, **state})
 
-    async def _show(self, make: Callable[[], Shown]) -> None:
-        shown = await self._use(make)
-        header = {**shown.header, "fps": round(self._pace.measured, 2)}
-        self._sent = header["id"]
-        frame = packed(header, shown.picture)
-        await self._patiently(self._socket.send_bytes(frame))
+    async def _show(self, make: Callable[[], list[Shown]]) -> None:
+        frames = await self._use(make)
+        self._places = len(frames)
+        for shown in frames:
+            self._sent += 1
+            fps = round(self._pace.measured, 2)
+            frame = packed({"id": self._sent, **shown.header, "fps": fps}, shown.picture)
+            await self._patiently(self._socket.send_bytes(frame))
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._patiently(self._socket.send_json(message))
@@ -166,10 +170,16 @@ class Tab:
 
     async def _use(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls the session in another thread, where it may compute."""
-        loop = asyncio.get_running_loop()
-        call = functools.partial(function, *arguments)
         async with self._using:
-            return await asyncio.shield(loop.run_in_executor(self._executor, call))
+            call = self._executor.submit(function, *arguments)
+            self._call = call
+            return await asyncio.shield(asyncio.wrap_future(call))
+
+    def close(self) -> None:
+        """Frees the session, after the call that may still be under way."""
+        if self._call is not None:
+            wait([self._call])
+        self._session.close()
 
 
 def _control(session: Session, kind: str) -> Callable[..., object]:
