@@ -48,6 +48,7 @@ LINES = {
     "demo": "--out {out} --world {world}",
     "worlds": "{world} --json {file}",
     "check": "{world} --json {file}",
+    "play": "{world} --recordings {out} --no-browser",
     "record": "doom-take-cover --out {out}",
     "import minari": "{minari} --out {out} --picture near",
     "import checkpoint": "--layout ctallec --vision {checkpoint}/vae/best.tar --memory "
@@ -316,6 +317,7 @@ PROCESSES = {
     "demo": "--seed 1" + "0" * 30,
     "worlds": "{data}",
     "check": "{data}",
+    "play": "{data}",
     "record": "no-such-game --out {out}",
     "import minari": "{folder} --out {out}",
     "import checkpoint": f"{LINES['import checkpoint']} --memory {{folder}}",

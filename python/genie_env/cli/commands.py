@@ -41,6 +41,13 @@ def commands() -> list[Command]:
         ),
         Command(
             "",
+            "play",
+            "genie_env.cli.play:play",
+            "Serve a page on which the dream is played, with the keys of your browser.",
+            "play doom-take-cover",
+        ),
+        Command(
+            "",
             "check",
             "genie_env.cli.check:check",
             "Dream a few steps of a world, and say which of its promises hold.",

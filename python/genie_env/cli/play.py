@@ -1,0 +1,120 @@
+"""`genie-env play`: a page to play the dream."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from genie_env.cli.options import (
+    DeviceOption,
+    FamilyOption,
+    OptionalAgentOption,
+    TemperatureOption,
+    family_options,
+)
+
+_LOCAL = "127.0.0.1"
+
+
+def play(
+    world: Annotated[
+        str,
+        typer.Argument(
+            help="world to play: an installed world's name, or a world directory",
+            path_type=str,
+            show_default=False,
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option(help="port to listen on; 0: any free one", min=0, max=65535)
+    ] = 8642,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="address to listen on, for browsers of other machines; the page then needs the token "
+            "in the address that is printed [default: this machine alone]"
+        ),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="open the page in a browser")] = True,
+    recordings: Annotated[
+        Path, typer.Option(help="directory for what is recorded on the page", file_okay=False)
+    ] = Path("played"),
+    agent: OptionalAgentOption = None,
+    temperature: TemperatureOption = None,
+    option: FamilyOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Serve a page on which the dream is played, with the keys of your browser.
+
+    Ctrl-C ends it. Over SSH: `ssh -L 8642:127.0.0.1:8642 machine`, and open the page at home.
+    """
+    try:
+        import uvicorn
+
+        from genie_env.play.server import application, names_of
+    except ModuleNotFoundError as error:
+        if error.name not in ("uvicorn", "starlette"):
+            raise
+        raise ImportError(
+            f"{error.name} is not installed: pip install 'genie_env[play]' serves the page"
+        ) from None
+    from genie_env.envs.load_world import load_world
+    from genie_env.envs.options import EnvOptions
+    from genie_env.play.protocol import LARGEST_PICTURE
+    from genie_env.play.shared import Shared
+
+    loaded = load_world(world, EnvOptions.of({"device": device, **family_options(option)}))
+    shared = Shared.of(loaded, recordings, temperature, agent)
+    listening = _listen(host or _LOCAL, port)
+    with listening:
+        port = listening.getsockname()[1]
+        token = None if host is None else secrets.token_urlsafe(16)
+        app = application(shared, hosts=names_of(port) if host is None else None, token=token)
+        shown = host if host not in (None, "0.0.0.0", "::") else _LOCAL
+        address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+        Console(highlight=False).print(
+            f"{loaded.spec.name} is played at {address} (Ctrl-C ends it)", soft_wrap=True
+        )
+        if browser:
+            threading.Thread(target=_open, args=(address,), daemon=True).start()
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=LARGEST_PICTURE,
+            timeout_graceful_shutdown=2,
+        )
+        uvicorn.Server(config).run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises ValueError where it is in use, or not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen()
+    except (OSError, UnicodeError) as error:  # of a name that none can be
+        listening.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"port {port} of --host {host} cannot be listened on ({reason}): give another --port, or 0 "
+            "for any free one; --host is an address of this machine"
+        ) from None
+    return listening
+
+
+def _open(address: str) -> None:
+    if not webbrowser.open(address):
+        Console(stderr=True).print(
+            f"no browser was found: open {address} in one", soft_wrap=True, highlight=False
+        )

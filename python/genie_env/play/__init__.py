@@ -1,0 +1,1 @@
+"""A page on which people play a dream: `genie-env play`."""

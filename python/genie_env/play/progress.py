@@ -1,0 +1,69 @@
+"""Where an episode is, and what its last step brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Place = Literal["dream", "real"]
+
+
+@dataclass
+class Progress:
+    """As a frame's header says it."""
+
+    step: int = 0
+    total: float = 0.0
+    """The return so far."""
+    reward: float = 0.0
+    surprise: float = 0.0
+    """Nats, of the last frame."""
+    terminated: bool = False
+    truncated: bool = False
+    action: int | list[float] | None = None
+    made_ms: float = 0.0
+    """What the step took."""
+
+    @property
+    def ended(self) -> bool:
+        return self.terminated or self.truncated
+
+    def took(
+        self,
+        action: int | list[float],
+        reward: float,
+        surprise: float,
+        *,
+        terminated: bool,
+        truncated: bool,
+        made_ms: float,
+    ) -> None:
+        """One step more."""
+        self.step += 1
+        self.total += reward
+        self.action, self.reward, self.surprise = action, reward, surprise
+        self.terminated, self.truncated, self.made_ms = terminated, truncated, made_ms
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "return": self.total,
+            "reward": self.reward,
+            "termination_probability": None,
+            "surprise": self.surprise,
+            "ended": "terminated" if self.terminated else "truncated" if self.truncated else None,
+            "action": self.action,
+            "made_ms": round(self.made_ms, 2),
+        }
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame and what is said of it."""
+
+    header: dict[str, Any]
+    picture: NDArray[np.uint8]
+    """All rows in one: uint8 [rows * H, columns * W, 3]."""

@@ -1,0 +1,74 @@
+"""The real game of a world, under the same keys."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_env._core import World
+from genie_env.games.real_env import RealEnv
+from genie_env.play.controls import Controls
+from genie_env.play.progress import Progress, Shown
+
+
+class Real:
+    """One game. One thread at a time uses it."""
+
+    def __init__(self, world: World, controls: Controls, observation: str | None) -> None:
+        """Raises ValueError or ImportError where no game of this world can be played here."""
+        self._controls = controls
+        self._env = RealEnv(world, observation=observation, render_mode="rgb_array")
+        self.progress = Progress()
+        self.observation = torch.empty(0)
+        """As the world sees the game, [1, ...]."""
+
+    def close(self) -> None:
+        self._env.close()
+
+    @property
+    def frame(self) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3]."""
+        frame = self._env.render()
+        assert frame is not None
+        return frame
+
+    def reset(self, seed: int | None) -> None:
+        """Begins an episode; None: the game's next one."""
+        observation, _ = self._env.reset(seed=seed)
+        self.observation = torch.from_numpy(observation)[None]
+        self.progress = Progress()
+
+    def take(self, action: Any) -> None:
+        """One step, or the beginning of the next episode where one has ended."""
+        if self.progress.ended:
+            self.reset(None)
+            return
+        began = time.perf_counter()
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        made_ms = 1000 * (time.perf_counter() - began)
+        self.observation = torch.from_numpy(observation)[None]
+        self.progress.took(
+            self._controls.shown(action),
+            float(reward),
+            float(info["surprise"]),
+            terminated=terminated,
+            truncated=truncated,
+            made_ms=made_ms,
+        )
+
+    def shown(self) -> Shown:
+        header = {"place": "real", "rows": 1, "columns": 1, **self.progress.as_json()}
+        return Shown(header, self.frame)
+
+
+def why_not(world: World, controls: Controls) -> str | None:
+    """Why the real game of a world cannot be played here; None where it can."""
+    try:
+        Real(world, controls, None).close()
+    except (ValueError, ImportError, RuntimeError, OSError) as error:
+        return str(error)
+    return None

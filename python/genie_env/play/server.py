@@ -1,0 +1,126 @@
+"""The page's server: its files, its recordings, and a WebSocket for every tab."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from genie_env.play.session import Session
+from genie_env.play.shared import Shared
+from genie_env.play.tab import NothingTaken, Tab
+
+PAGE = Path(__file__).parent / "page"
+MOST_TABS = 32
+POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
+
+
+class Guard:
+    """Refuses every request for another host, of another site's page, or without the token.
+
+    A name that an attacker lets point to 127.0.0.1 is another host (DNS rebinding). Behind a token any
+    host will do: what this machine is called elsewhere is not known here.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        if refusal := self._refusal(connection):
+            response = PlainTextResponse(refusal + "\n", 403)
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).send_denial_response(response)
+            else:
+                await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, connection: HTTPConnection) -> str:
+        host = connection.headers.get("host", "")
+        if self._hosts is not None and host.lower() not in self._hosts:
+            return f"the host {host!r} is not this server's: open the address that it printed"
+        origin = connection.headers.get("origin")
+        needed = connection.scope["type"] == "websocket"
+        if (origin is not None or needed) and urlsplit(origin or "").netloc.lower() != host.lower():
+            return f"the origin {origin!r} is not this page's: open the address that was printed"
+        # The page's own files hold nothing to keep secret; its scripts ask for them without the token.
+        if self._token is None or connection.url.path.startswith("/page/"):
+            return ""
+        given = connection.query_params.get("token", "")
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            return (
+                "the token is missing or wrong: open the address that was printed, with its ?token="
+            )
+        return ""
+
+
+def application(
+    shared: Shared, *, hosts: frozenset[str] | None = None, token: str | None = None
+) -> ASGIApp:
+    """The page of what all tabs share. `hosts`: "name:port", as browsers say them.
+
+    Give one of `hosts` and `token`, which the address must then have.
+    """
+    Session(shared).close()  # what it refuses is refused now
+    # One thread more than computes at a time, for worlds that are being loaded.
+    executor = ThreadPoolExecutor(1 + (os.cpu_count() or 1), thread_name_prefix="dream")
+    recordings = shared.recordings
+    tabs: set[Tab] = set()
+
+    async def index(_: Request) -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": POLICY})
+
+    async def film(request: Request) -> Response:
+        name = request.path_params["name"]
+        for folder in recordings.iterdir() if recordings.is_dir() else ():
+            if folder.name == name:
+                return FileResponse(folder / "film.mp4")
+        return PlainTextResponse("there is no such recording\n", 404)
+
+    async def play(socket: WebSocket) -> None:
+        await socket.accept()
+        if len(tabs) >= MOST_TABS:
+            await socket.close(1013, f"{MOST_TABS} tabs are open: close one")
+            return
+        session = await asyncio.wrap_future(executor.submit(Session, shared))
+        tab = Tab(socket, session, executor)
+        tabs.add(tab)
+        try:
+            await tab.run()
+        except NothingTaken as error:
+            with contextlib.suppress(RuntimeError):  # it has gone already
+                await socket.close(1013, str(error))
+        finally:
+            tabs.discard(tab)
+            executor.submit(tab.close)
+
+    routes = [
+        Route("/", index),
+        Route("/recordings/{name}.mp4", film),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        WebSocketRoute("/ws", play),
+    ]
+    return Guard(Starlette(routes=routes), hosts, token)
+
+
+def names_of(port: int) -> frozenset[str]:
+    """What browsers call a server of this machine alone."""
+    return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})

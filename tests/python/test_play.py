@@ -1,0 +1,466 @@
+"""The server of `genie-env play`: what it tells a page, what it obeys and what it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from genie_env._core import EpisodeStore
+from genie_env.cli.app import APP
+from genie_env.envs.actions import BoxActions, DiscreteActions
+from genie_env.envs.registry import find_world
+from genie_env.play import tab
+from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
+from genie_env.play.protocol import parse
+from genie_env.play.server import application, names_of
+from genie_env.play.session import Session
+from genie_env.play.shared import Shared
+from PIL import Image
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from genie_env import World
+
+HOST = "127.0.0.1:8000"
+AGENT = find_world("doom-take-cover") / "controller.safetensors"
+HEADERS = {"host": HOST, "origin": f"http://{HOST}"}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.load(find_world("doom-take-cover"))
+
+
+@pytest.fixture
+def client(world: World, tmp_path: Path) -> TestClient:
+    shared = Shared.of(world, tmp_path / "played", agent=AGENT)
+    return TestClient(application(shared, hosts=names_of(8000)), base_url=f"http://{HOST}")
+
+
+class Page:
+    """A page that draws every frame at once."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self.header: dict[str, Any] = {}
+        self.picture = np.zeros(0, np.uint8)
+
+    def send(self, kind: str, **fields: Any) -> None:
+        self._socket.send_text(json.dumps({"type": kind, **fields}))
+
+    def receive(self) -> dict[str, Any]:
+        """The next message; a frame has the type "frame"."""
+        received = self._socket.receive()
+        if received["type"] == "websocket.close":
+            raise WebSocketDisconnect(received["code"], received.get("reason"))
+        if (text := received.get("text")) is not None:
+            return dict(json.loads(text))
+        content = received["bytes"]
+        (length,) = struct.unpack(">I", content[:4])
+        self.header = json.loads(content[4 : 4 + length])
+        self.picture = np.asarray(Image.open(io.BytesIO(content[4 + length :])))
+        self.send("drawn", id=self.header["id"])
+        return {"type": "frame", **self.header}
+
+    def until(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """The next message of this type that says so."""
+        while True:
+            message = self.receive()
+            if message["type"] == kind and fields.items() <= message.items():
+                return message
+
+    def steps(self, count: int) -> dict[str, Any]:
+        """Single steps of a paused dream."""
+        for _ in range(count):
+            before = self.header["step"]
+            self.send("step")
+            self.until("frame", step=before + 1)
+        return self.header
+
+
+@contextlib.contextmanager
+def opened(client: TestClient) -> Iterator[Page]:
+    """A page whose dream is paused at its beginning."""
+    with (
+        contextlib.suppress(CancelledError),  # the client cancels what is under way when it closes
+        client.websocket_connect("/ws", headers=HEADERS) as socket,
+    ):
+        page = Page(socket)
+        page.until("hello")
+        page.send("pause", on=True)
+        page.until("state", paused=True)
+        page.send("reset", seed=0, start=None)
+        page.until("frame", step=0)
+        yield page
+
+
+def test_a_page_is_told_what_it_plays(client: TestClient) -> None:
+    with client.websocket_connect("/ws", headers=HEADERS) as socket:
+        hello = Page(socket).receive()
+    assert hello["world"] == "doom-take-cover" and hello["size"] == [64, 64] and hello["fps"] == 35
+    assert hello["actions"]["keys"] == {"ArrowLeft": 0, "ArrowRight": 2}
+    assert hello["actions"]["rest"] == 1
+    assert [option["name"] for option in hello["options"]] == ["termination"]
+
+
+def test_keys_are_actions_and_the_same_seed_is_the_same_dream(client: TestClient) -> None:
+    with opened(client) as page:
+        seen = []
+        for key in ("ArrowLeft", "ArrowRight", "ArrowLeft"):
+            page.send("keys", down=[key], seq=7)
+            page.send("reset", seed=3, start=None)
+            page.until("frame", step=0)
+            assert page.steps(12)["seq"] == 7
+            assert page.header["action"] == (0 if key == "ArrowLeft" else 2)
+            assert page.header["return"] == 12
+            seen.append(page.picture)
+    assert np.array_equal(seen[0], seen[2]) and not np.array_equal(seen[0], seen[1])
+
+
+def test_it_keeps_the_worlds_pace_and_stops_when_paused(client: TestClient) -> None:
+    with opened(client) as page:
+        page.send("pace", fps=None)
+        page.send("pause", on=False)
+        page.until("frame", step=20)
+        page.send("pause", on=True)
+        page.until("state", paused=True)
+        page.send("starts")  # what is under way arrives before its answer
+        page.until("starts")
+        at = page.header["step"]
+        assert page.steps(1)["step"] == at + 1
+        page.send("pace", fps=0)
+        assert "expected 0.1 to 1000" in page.until("error")["message"]
+
+
+def test_a_moment_is_returned_to(client: TestClient) -> None:
+    with opened(client) as page:
+        page.steps(3)
+        page.send("branch")
+        tree = page.until("tree")
+        assert tree["nodes"][0]["step"] == 3 and tree["at"] == 0
+        page.steps(4)
+        there = page.picture
+        page.send("return", node=0)
+        page.until("frame", step=3)
+        page.steps(4)
+        assert np.array_equal(page.picture, there), "the same keys, the same dream"
+        page.send("return", node=5)
+        assert page.until("error")["message"] == "there is no moment 5; there are 1"
+
+
+def test_rows_dream_the_same_actions_under_other_seeds(client: TestClient) -> None:
+    with opened(client) as page:
+        page.steps(2)
+        page.send("rows", count=4)
+        page.until("frame", rows=4, step=2)
+        assert page.picture.shape == (128, 128, 3)
+        one, other = slice(0, 64), slice(64, 128)  # whole blocks of a JPEG
+        assert np.array_equal(page.picture[one, one], page.picture[other, other])
+        page.steps(20)
+        assert not np.array_equal(page.picture[one, one], page.picture[other, other])
+        page.send("rows", count=2)
+        assert "there may be 1, 4 or 9" in page.until("error")["message"]
+
+
+def test_an_option_begins_a_dream_with_it(client: TestClient) -> None:
+    with opened(client) as page:
+        page.send("option", name="termination", value="thresholded")
+        assert page.until("state")["options"] == {"termination": "thresholded"}
+        page.send("option", name="passes", value=3)
+        assert "has no option 'passes'; it has termination" in page.until("error")["message"]
+        page.send("temperature", value=0.5)
+        assert page.until("state")["temperature"] == 0.5
+        page.send("temperature", value=-1)
+        assert "expected a finite number above 0" in page.until("error")["message"]
+
+
+def test_a_picture_becomes_the_start(client: TestClient) -> None:
+    with opened(client) as page:
+        page.steps(1)
+        file = io.BytesIO()
+        Image.fromarray(np.full((90, 120, 3), (200, 30, 30), np.uint8)).save(file, "PNG")
+        page._socket.send_bytes(file.getvalue())
+        page.until("frame", step=0)
+        red, green, _ = page.picture.reshape(-1, 3).mean(0)
+        assert red > green + 30
+        bomb = io.BytesIO()
+        Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+        for content, words in (
+            (b"text", "no picture that can be read"),
+            (bomb.getvalue(), "pixels"),
+        ):
+            page._socket.send_bytes(content)
+            assert words in page.until("error")["message"]
+        assert page.steps(1)["step"] == 1
+
+
+def test_a_session_is_recorded(client: TestClient, tmp_path: Path) -> None:
+    with opened(client) as page:
+        page.send("record", on=True)
+        page.until("state", recording=True)
+        page.send("record", on=False)
+        assert page.until("error")["message"] == "nothing was recorded: not a step was taken"
+        page.send("record", on=True)
+        page.until("state", recording=True)
+        page.send("keys", down=["ArrowRight"], seq=1)
+        page.steps(5)
+        page.send("reset", seed=1, start=None)
+        page.until("frame", step=0)
+        page.steps(2)
+        page.send("record", on=False)
+        recorded = page.until("recorded")
+        film = client.get(recorded["video"], headers={"host": HOST})
+    assert film.status_code == 200 and film.content[4:8] == b"ftyp"
+    store = EpisodeStore(recorded["episodes"])
+    assert store.num_episodes == 2 and store.num_frames == 7
+    assert store.actions.tolist() == [2] * 7 and store.rewards.tolist() == [1] * 7
+    assert client.get("/recordings/other.mp4", headers={"host": HOST}).status_code == 404
+    with pytest.raises(SystemExit) as ended:
+        APP.main(["inspect", recorded["episodes"]], prog_name="genie-env")
+    assert ended.value.code == 0
+
+
+def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
+    with opened(client) as page:
+        page.send("agent", on=True)
+        page.until("state", agent=True)
+        taken = {page.steps(1)["action"] for _ in range(30)}
+        assert len(taken) > 1
+        page.send("keys", down=["KeyP"], seq=1)  # of no action
+        page.send("keys", down=["ArrowLeft"], seq=2)
+        page.until("state", agent=False)
+        assert page.steps(1)["action"] == 0
+
+
+def test_without_an_agent_and_a_game(world: World, tmp_path: Path) -> None:
+    shared = replace(Shared.of(world, tmp_path), no_real_game="the game is not installed")
+    session = Session(shared)
+    try:
+        assert session.hello()["agent"] is None and session.hello()["real"] is False
+        with pytest.raises(ValueError, match="there is no agent"):
+            session.agent(True)
+        with pytest.raises(ValueError, match="the game is not installed"):
+            session.mode("both")
+        assert session.state()["mode"] == "dream"
+    finally:
+        session.close()
+
+
+def test_an_agent_of_another_world(tmp_path: Path) -> None:
+    other = World.load(find_world("doom-genie"))
+    with pytest.raises(ValueError, match="it was trained for another kind of world"):
+        Shared.of(other, tmp_path, agent=AGENT)
+
+
+def test_dream_and_reality_under_the_same_keys(client: TestClient) -> None:
+    pytest.importorskip("vizdoom")
+    with opened(client) as page:
+        page.send("mode", mode="both")
+        page.until("state", mode="both")
+        page.until("frame", place="dream", step=0)
+        dreamt = page.picture.astype(int)
+        page.until("frame", place="real", step=0)
+        assert np.abs(dreamt - page.picture).mean() < 20, "the dream begins as the game does"
+        page.send("keys", down=["ArrowRight"], seq=1)
+        page.send("step")
+        assert page.until("frame", place="dream", step=1)["action"] == 2
+        assert page.until("frame", place="real", step=1)["action"] == 2
+        page.send("mode", mode="real")
+        page.until("state", mode="real")
+        page.until("frame", place="real")
+        page.send("agent", on=True)
+        page.until("state", agent=True)
+        page.steps(3)
+        for kind, words in (("branch", "no moments"), ("record", "switch to the dream")):
+            page.send(kind, **({"on": True} if kind == "record" else {}))
+            assert words in page.until("error")["message"]
+        page.send("mode", mode="dream")
+        page.until("frame", place="dream")
+
+
+def test_side_by_side_they_wait_for_each_other(world: World, tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    session = Session(Shared.of(world, tmp_path))
+    try:
+        session.mode("both")
+        seen: list[dict[str, Any]] = [{}, {}]
+        for _ in range(2_000):
+            seen = [shown.header for shown in session.step()]
+            if all(header["ended"] for header in seen):
+                break
+        dream, real = seen
+        assert dream["step"] != real["step"], "one of them waited"
+        assert [shown.header["step"] for shown in session.step()] == [0, 0]
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("no JSON", "the message is not JSON"),
+        ("[1]", 'no "type" of: keys, axes'),
+        ('{"type": "fly"}', 'no "type" of: keys, axes'),
+        ('{"type": []}', 'no "type" of: keys, axes'),
+        ('{"type": "keys", "down": [1], "seq": 0}', '"down" of the message "keys" is not a list'),
+        ('{"type": "keys", "down": []}', '"seq" of the message "keys" is not an integer'),
+        ('{"type": "axes", "values": [NaN], "seq": 0}', '"values" of the message "axes" is not'),
+        ('{"type": "rows", "count": true}', '"count" of the message "rows" is not an integer'),
+        ('{"type": "temperature", "value": Infinity}', "is not a finite number"),
+        ('{"type": "reset", "seed": 1.5, "start": null}', "is not an integer or null"),
+        ("[" * 60_000, "the message is not JSON"),
+        ("x" * 70_000, "the message has 70,000 characters; expected at most 65,536"),
+    ],
+)
+def test_malformed_messages(message: str, words: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse(message)
+    assert words in str(refused.value)
+
+
+def test_what_is_malformed_leaves_the_dream_as_it_was(client: TestClient) -> None:
+    with opened(client) as page:
+        page.steps(2)
+        page._socket.send_text("no JSON")
+        assert page.until("error")["message"] == "the message is not JSON"
+        page.send("mode", mode="awake")
+        assert "'awake' is not there" in page.until("error")["message"]
+        assert page.steps(1)["step"] == 3
+
+
+def test_ten_tabs_do_not_disturb_each_other(client: TestClient) -> None:
+    with contextlib.ExitStack() as stack:
+        pages = [stack.enter_context(opened(client)) for _ in range(10)]
+        for number, page in enumerate(pages):
+            page.send("reset", seed=number, start=None)
+            page.until("frame", step=0)
+        for page in pages:
+            page.steps(3)
+        pictures = [page.picture for page in pages]
+        pages[3].send("reset", seed=7, start=None)
+        pages[3].until("frame", step=0)
+        pages[3].steps(3)
+    assert np.array_equal(pages[3].picture, pictures[7])
+    assert len({picture.tobytes() for picture in pictures}) == 10
+
+
+def test_a_closed_tab_frees_its_dream(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    close = Session.close
+    monkeypatch.setattr(Session, "close", lambda self: closed.append(close(self)))
+    with opened(client) as page:
+        page.steps(1)
+        assert not closed
+    deadline = time.monotonic() + 30
+    while not closed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(closed) == 1
+
+
+def test_a_page_that_draws_nothing_is_slowed_down_and_dropped(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tab, "PATIENCE", 0.3)
+    with client.websocket_connect("/ws", headers=HEADERS) as socket:
+        frames = 0
+        while (received := socket.receive())["type"] != "websocket.close":
+            frames += "bytes" in received and received["bytes"] is not None
+    assert frames == tab.UNDERWAY
+    assert received["code"] == 1013 and "took no picture" in received["reason"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"host": "evil.example:8000", "origin": f"http://{HOST}"}, "is not this server's"),
+        ({"host": HOST, "origin": "http://evil.example"}, "is not this page's"),
+        ({"host": HOST, "origin": "null"}, "is not this page's"),
+        ({"host": "127.0.0.1:9000", "origin": "http://127.0.0.1:9000"}, "is not this server's"),
+    ],
+)
+def test_other_hosts_and_origins_are_refused(
+    client: TestClient, headers: dict[str, str], words: str
+) -> None:
+    answer = client.get("/", headers=headers)
+    assert answer.status_code == 403 and words in answer.text
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws", headers=headers):
+        pass
+
+
+def test_a_websocket_says_its_origin(client: TestClient) -> None:
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/ws", headers={"host": HOST}),
+    ):
+        pass
+
+
+def test_a_token_is_needed_where_others_can_reach_the_page(world: World, tmp_path: Path) -> None:
+    client = TestClient(application(Shared.of(world, tmp_path), token="secret"))
+    assert client.get("/").status_code == 403
+    assert "the token is missing or wrong" in client.get("/?token=other").text
+    page = client.get("/?token=secret")
+    assert (
+        page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
+    )
+    origin = {"host": "testserver", "origin": "http://testserver"}
+    with client.websocket_connect("/ws?token=secret", headers=origin) as socket:
+        assert Page(socket).receive()["type"] == "hello"
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws", headers=origin):
+        pass
+
+
+def test_chords_and_names() -> None:
+    atari = DiscreteControls(
+        DiscreteActions(("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")), None
+    )
+    assert atari.rest == 0 and atari.keys["Space"] == 1
+    assert atari.action(["ArrowLeft", "Space"], ()) == 5
+    assert atari.action(["ArrowLeft", "ArrowRight"], ()) == 2, "the newest key"
+    assert atari.action(["KeyP"], ()) == 0
+    assert atari.action([], (-0.9, 0)) == 3
+    latent = controls_of(DiscreteActions(("0", "1", "2"), start=4), {4: "left", 5: "", 6: "left"})
+    assert isinstance(latent, DiscreteControls)
+    assert latent.as_json()["meanings"] == ["left", "", "left"]
+    assert latent.keys == {"ArrowLeft": 0, "Digit1": 1, "Digit2": 2}
+    assert latent.action(["Digit2"], ()) == 6
+
+
+def test_continuous_actions() -> None:
+    wheel = BoxControls(BoxActions((3,), (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    assert wheel.action([], ()).tolist() == [0, 0, 0]
+    assert wheel.action(["ArrowLeft", "ArrowUp"], ()).tolist() == [-1, 1, 0]
+    assert wheel.action([], (0.5, -1.0)).tolist() == [0.5, 0, 0]
+    assert wheel.action(["ArrowRight"], (-1.0,)).tolist() == [1, 0, 0], "keys before sticks"
+
+
+def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as ended:
+            APP.main(["play", "doom-take-cover", "--port", str(port), "--no-browser"])
+    assert ended.value.code == 1
+    assert f"port {port} of --host 127.0.0.1 cannot be listened on" in capsys.readouterr().err
+
+
+def test_without_what_serves(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit):
+        APP.main(["play", "doom-take-cover", "--no-browser"])
+    assert "pip install 'genie_env[play]'" in capsys.readouterr().err
