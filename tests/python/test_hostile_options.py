@@ -23,6 +23,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from published_checkpoints import Ctallec, write_starts
 from test_cli import commands
 from test_minari import MISSING, WHY, collect
@@ -48,7 +49,7 @@ LINES = {
     "demo": "--out {out} --world {world}",
     "worlds": "{world} --json {file}",
     "check": "{world} --json {file}",
-    "play": "{world} --recordings {out} --no-browser",
+    "play": "{world} --recordings {out} --no-browser --port 0",
     "record": "doom-take-cover --out {out}",
     "import minari": "{minari} --out {out} --picture near",
     "import checkpoint": "--layout ctallec --vision {checkpoint}/vae/best.tar --memory "
@@ -218,6 +219,7 @@ def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (_core.Tokenizer, "encode"),
         (torch.Tensor, "backward"),
         (workers._Worker, "__init__"),
+        (uvicorn.Server, "run"),
         (DoomGame, "make"),
     ):
         monkeypatch.setattr(kind, method, accept)

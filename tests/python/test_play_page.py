@@ -122,11 +122,7 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def text(self, name: str) -> str:
-        return str(
-            self.script(
-                "return document.getElementById(arguments[0]).textContent", name
-            )
-        )
+        return str(self.script("return document.getElementById(arguments[0]).textContent", name))
 
     def step(self) -> int:
         """The step that is shown, which follows the picture by a moment."""
@@ -250,20 +246,16 @@ def test_the_whole_page_fits_a_small_screen(page: Page) -> None:
     assert sizes == [WIDTH, HEIGHT, 0]
     canvas = page.find("#dream")
     assert canvas.value_of_css_property("image-rendering") == "pixelated"
-    assert canvas.size == {"width": 512, "height": 512}, (
-        "eight times the world's 64 pixels"
-    )
-    assert page.driver.get_screenshot_as_png()[16:24] == WIDTH.to_bytes(
+    assert canvas.size == {"width": 512, "height": 512}, "eight times the world's 64 pixels"
+    assert page.driver.get_screenshot_as_png()[16:24] == WIDTH.to_bytes(4, "big") + HEIGHT.to_bytes(
         4, "big"
-    ) + HEIGHT.to_bytes(4, "big")
+    )
 
 
 def test_light_and_dark_follow_the_system(page: Page) -> None:
     def brightness(scheme: str) -> float:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        page.driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": features}
-        )
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         shot = Image.open(io.BytesIO(page.driver.get_screenshot_as_png()))
         return float(np.asarray(shot.crop((0, 0, 250, HEIGHT)).convert("L")).mean())
 
@@ -335,12 +327,7 @@ def test_a_branch_is_returned_to(page: Page) -> None:
     remembered = page.settled()
     before = len(page.driver.find_elements(By.CSS_SELECTOR, "#tree button"))
     page.find("#branch").click()
-    until(
-        lambda: (
-            len(page.driver.find_elements(By.CSS_SELECTOR, "#tree button"))
-            == before + 1
-        )
-    )
+    until(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, "#tree button")) == before + 1)
     page.advance(6)
     assert difference(remembered, page.settled()) > 0
     page.find("#tree button[aria-current=true]").click()
@@ -454,9 +441,7 @@ def test_a_recorded_start_is_picked(page: Page) -> None:
     for index in (0, 1):
         page.find("#open-starts").click()
         starts = until(
-            lambda: page.driver.find_elements(
-                By.CSS_SELECTOR, "#starts-pictures button"
-            )
+            lambda: page.driver.find_elements(By.CSS_SELECTOR, "#starts-pictures button")
         )
         starts[index].click()
         until(lambda: not page.find("#starts").is_displayed())
@@ -470,22 +455,12 @@ def test_the_real_game_is_a_key_away(page: Page) -> None:
     if not page.find("#switch").is_enabled():
         pytest.skip("The real game is not installed: pip install vizdoom.")
     page.press("r")
-    until(
-        lambda: (
-            page.find("#real").is_displayed() and not page.find("#dream").is_displayed()
-        )
-    )
+    until(lambda: page.find("#real").is_displayed() and not page.find("#dream").is_displayed())
     until(lambda: page.picture("real").any())
     page.press("r")
-    until(
-        lambda: (
-            page.find("#dream").is_displayed() and not page.find("#real").is_displayed()
-        )
-    )
+    until(lambda: page.find("#dream").is_displayed() and not page.find("#real").is_displayed())
     page.find("#mode input[value='both']").find_element(By.XPATH, "..").click()
-    until(
-        lambda: page.find("#dream").is_displayed() and page.find("#real").is_displayed()
-    )
+    until(lambda: page.find("#dream").is_displayed() and page.find("#real").is_displayed())
     assert page.notices() == ""
 
 
@@ -548,9 +523,7 @@ def test_latency_is_measured(page: Page) -> None:
     for _ in range(3):
         for press in range(300):
             key = Keys.ARROW_LEFT if press % 2 else Keys.ARROW_RIGHT
-            ActionChains(page.driver, duration=0).key_down(key).pause(0.05).key_up(
-                key
-            ).perform()
+            ActionChains(page.driver, duration=0).key_down(key).pause(0.05).key_up(key).perform()
         until(lambda: "(300)" in page.text("latency"))
         time.sleep(1)
         rate, latency, load = (
