@@ -34,6 +34,7 @@ if not (CHROMIUM.exists() and DRIVER.exists()):
     )
 
 WORLD = Path(__file__).parents[2] / "worlds" / "doom-take-cover"
+AGENT = WORLD / "controller.safetensors"
 WIDTH, HEIGHT = 1280, 720
 WAIT = 30.0
 """Seconds until a test gives up; none fails because it is slow."""
@@ -53,7 +54,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-c", "from genie_env.cli.app import main; main()"]
     log = (folder / "server.log").open("w+")
     server = subprocess.Popen(
-        [*command, "play", str(WORLD), "--no-browser", "--port", str(port)],
+        [
+            *command,
+            "play",
+            str(WORLD),
+            "--no-browser",
+            "--port",
+            str(port),
+            "--agent",
+            str(AGENT),
+        ],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=log,
@@ -492,8 +502,6 @@ def test_the_real_game_is_a_key_away(page: Page) -> None:
 @pytest.mark.long
 def test_an_agent_plays_until_a_key_takes_over(page: Page) -> None:
     box = page.find("#agent")
-    if not box.is_enabled():
-        pytest.skip("This world has no agent.")
     page.press("g")
     until(box.is_selected)
     page.press(Keys.ARROW_LEFT)
