@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
+from genie_env.data.video_reader import decode, look_through
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.registry import find_world
 from genie_env.play import tab
 from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
+from genie_env.play.offline import read_actions
 from genie_env.play.protocol import parse
 from genie_env.play.server import application, names_of
 from genie_env.play.session import Session
@@ -464,3 +466,55 @@ def test_without_what_serves(
     with pytest.raises(SystemExit):
         APP.main(["play", "doom-take-cover", "--no-browser"])
     assert "pip install 'genie_env[play]'" in capsys.readouterr().err
+
+
+def test_a_film_of_actions_without_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    file, picture = tmp_path / "actions.txt", tmp_path / "start.png"
+    film = tmp_path / "film.mp4"
+    file.write_text("# a dodge\nleft x 3\n2\n\nRIGHT * 2 # and back\n")
+    Image.new("RGB", (90, 70), (200, 30, 30)).save(picture)
+    line = ["play", "doom-take-cover", "--record", str(film), "--actions", str(file)]
+    with pytest.raises(SystemExit) as ended:
+        APP.main([*line, "--picture", str(picture)])
+    assert ended.value.code == 0
+    video = look_through(film)
+    frames = decode(video, np.arange(7), (512, 512))
+    red, green, _ = frames[0].reshape(-1, 3).mean(0)
+    assert red > green + 30
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"left\nfly", "line 2: 'fly' is no action of this world: it has 3 actions"),
+        (b"3", "line 1: '3' is no action"),
+        (b"left x 2000000", "has more than 1,000,000 steps"),
+        (b"# nothing", "has no action: expected an action a line"),
+        (b"\xff", "is no text"),
+    ],
+)
+def test_what_is_no_file_of_actions(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "actions.txt"
+    file.write_bytes(content)
+    with pytest.raises(ValueError) as refused:
+        read_actions(file, DiscreteActions(("LEFT", "stay", "RIGHT")))
+    assert words in str(refused.value)
+
+
+def test_continuous_actions_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "actions.txt"
+    wheel = BoxActions((2,), (-1.0, 0.0), (1.0, 1.0))
+    file.write_text("0.5, 1 x 2\n-1 0")
+    assert [action.tolist() for action in read_actions(file, wheel)] == [[0.5, 1]] * 2 + [[-1, 0]]
+    file.write_text("0.5, 2")
+    with pytest.raises(ValueError, match="line 1: '0.5, 2' is no action of this world"):
+        read_actions(file, wheel)
+
+
+def test_a_film_needs_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        APP.main(["play", "doom-take-cover", "--record", str(tmp_path / "film.mp4")])
+    assert "--record and --actions go together" in capsys.readouterr().err

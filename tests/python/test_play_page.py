@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -34,6 +35,7 @@ if not (CHROMIUM.exists() and DRIVER.exists()):
     )
 
 WORLD = Path(__file__).parents[2] / "worlds" / "doom-take-cover"
+AGENT = WORLD / "controller.safetensors"
 WIDTH, HEIGHT = 1280, 720
 WAIT = 30.0
 """Seconds until a test gives up; none fails because it is slow."""
@@ -47,13 +49,26 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of the world in a process of its own."""
-    folder = tmp_path_factory.mktemp("play")
-    port = free_port()
+    with served(tmp_path_factory.mktemp("play"), free_port()) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def served(folder: Path, port: int) -> Iterator[str]:
+    """A server of the world in a process of its own; gives its address."""
     command = [sys.executable, "-c", "from genie_env.cli.app import main; main()"]
     log = (folder / "server.log").open("w+")
     server = subprocess.Popen(
-        [*command, "play", str(WORLD), "--no-browser", "--port", str(port)],
+        [
+            *command,
+            "play",
+            str(WORLD),
+            "--no-browser",
+            "--port",
+            str(port),
+            "--agent",
+            str(AGENT),
+        ],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=log,
@@ -467,8 +482,6 @@ def test_the_real_game_is_a_key_away(page: Page) -> None:
 @pytest.mark.long
 def test_an_agent_plays_until_a_key_takes_over(page: Page) -> None:
     box = page.find("#agent")
-    if not box.is_enabled():
-        pytest.skip("This world has no agent.")
     page.press("g")
     until(box.is_selected)
     page.press(Keys.ARROW_LEFT)
@@ -489,6 +502,22 @@ def test_a_recording_has_a_film_and_episodes(page: Page) -> None:
     )
     assert size > 1000
     assert "episodes in" in page.notices()
+
+
+@pytest.mark.long
+def test_the_page_comes_back_with_its_server(browser: Page, tmp_path: Path) -> None:
+    port = free_port()
+    with served(tmp_path, port) as address:
+        browser.open(address)
+    assert (
+        "The server has ended" in until(browser.notices) or "The server closed" in browser.notices()
+    )
+    with served(tmp_path, port):
+        until(lambda: "Connected again. A new dream begins." in browser.notices())
+        until(lambda: browser.step() > 0)
+        assert browser.text("connection") == "connected"
+    browser.driver.get("about:blank")
+    browser.problems()  # that nothing listened in between
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ from genie_env._core import World
 from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
+    PictureOption,
     SeedOption,
     TemperatureOption,
     WorldOption,
@@ -40,15 +41,7 @@ def dream(
             help="directory for the clips, and a picture of them", file_okay=False, writable=True
         ),
     ],
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            "--picture",
-            "--prompt",
-            help="picture to begin from, of any size and format; a start of the world's own unless "
-            "given",
-        ),
-    ] = None,
+    picture: PictureOption = None,
     frames: Annotated[int, typer.Option(help="number of frames to dream", min=1, max=100_000)] = 64,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,

@@ -78,6 +78,14 @@ TemperaturesOption = Annotated[
     list[float],
     typer.Option("--temperature", "--tau", help="sampling temperatures to try", min=1e-6, max=1e6),
 ]
+PictureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture",
+        "--prompt",
+        help="picture to begin from, of any size and format; a start of the world's own unless given",
+    ),
+]
 _AGENT = typer.Option("--agent", help="agent file, of a controller that was trained in --world")
 AgentOption = Annotated[Path, _AGENT]
 OptionalAgentOption = Annotated[Path | None, _AGENT]

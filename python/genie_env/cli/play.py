@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import socket
 import threading
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,9 +17,14 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     OptionalAgentOption,
+    PictureOption,
+    SeedOption,
     TemperatureOption,
     family_options,
 )
+
+if TYPE_CHECKING:
+    from genie_env.play.shared import Shared
 
 _LOCAL = "127.0.0.1"
 
@@ -49,29 +55,68 @@ def play(
     agent: OptionalAgentOption = None,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
+    seed: SeedOption = 0,
+    picture: PictureOption = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="MP4 file of a dream under --actions, in place of a page",
+            dir_okay=False,
+            writable=True,
+        ),
+    ] = None,
+    actions: Annotated[
+        Path | None,
+        typer.Option(
+            help="text file with an action a line, by name or number, such as 'left' or 'left x 30'",
+            dir_okay=False,
+        ),
+    ] = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Serve a page on which the dream is played, with the keys of your browser.
 
-    Ctrl-C ends it. Over SSH: `ssh -L 8642:127.0.0.1:8642 machine`, and open the page at home.
+    Ctrl-C ends it. Over SSH: `ssh -L 8642:127.0.0.1:8642 machine`, and open the page at home. With
+    --record and --actions, a film is written instead.
     """
-    try:
-        import uvicorn
-
-        from genie_env.play.server import application, names_of
-    except ModuleNotFoundError as error:
-        if error.name not in ("uvicorn", "starlette"):
-            raise
-        raise ImportError(
-            f"{error.name} is not installed: pip install 'genie_env[play]' serves the page"
-        ) from None
+    if (record is None) != (actions is None):
+        raise ValueError("--record and --actions go together: give both, or neither for the page")
+    if actions is None:
+        _check_installed()
     from genie_env.envs.load_world import load_world
     from genie_env.envs.options import EnvOptions
-    from genie_env.play.protocol import LARGEST_PICTURE
     from genie_env.play.shared import Shared
 
     loaded = load_world(world, EnvOptions.of({"device": device, **family_options(option)}))
-    shared = Shared.of(loaded, recordings, temperature, agent)
+    shared = Shared.of(loaded, recordings, temperature, agent, seed, picture)
+    if record is not None and actions is not None:
+        from genie_env.play.offline import actions_of, film, read_actions
+
+        film(shared, read_actions(actions, actions_of(shared)), record)
+        Console().print(f"wrote {record}", soft_wrap=True)
+    else:
+        _serve(shared, host, port, browser)
+
+
+def _check_installed() -> None:
+    """Raises ImportError where what serves the page is not there."""
+    for module in ("uvicorn", "starlette", "websockets"):
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise ImportError(
+                f"{module} is not installed: pip install 'genie_env[play]' serves the page"
+            ) from None
+
+
+def _serve(shared: Shared, host: str | None, port: int, browser: bool) -> None:
+    import uvicorn
+
+    from genie_env.play.protocol import LARGEST_PICTURE
+    from genie_env.play.server import application, names_of
+
     listening = _listen(host or _LOCAL, port)
     with listening:
         port = listening.getsockname()[1]
@@ -80,7 +125,7 @@ def play(
         shown = host if host not in (None, "0.0.0.0", "::") else _LOCAL
         address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
         Console(highlight=False).print(
-            f"{loaded.spec.name} is played at {address} (Ctrl-C ends it)", soft_wrap=True
+            f"{shared.world.spec.name} is played at {address} (Ctrl-C ends it)", soft_wrap=True
         )
         if browser:
             threading.Thread(target=_open, args=(address,), daemon=True).start()

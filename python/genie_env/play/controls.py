@@ -88,6 +88,9 @@ class DiscreteControls:
             "names": list(self._actions.meanings),
             "meanings": None if self._meanings is None else list(self._meanings),
             "keys": self.keys,
+            "chords": [
+                [sorted(chord), index] for chord, index in self._chords.items() if len(chord) > 1
+            ],
             "rest": self.rest,
         }
 

@@ -59,7 +59,7 @@ class SessionRecording:
 
     def write_film(self, file: Path) -> None:
         """As a video, as MP4."""
-        scale = 2 * max(1, round(256 / self._pictures[0].shape[0]))
+        scale = film_scale(self._pictures[0].shape[0])
         write_video(file, (enlarge(picture, scale) for picture in self._pictures), self._fps)
 
     def write_episodes(self, directory: Path) -> None:
@@ -110,3 +110,8 @@ class SessionRecording:
                 )
             )
         self._frames, self._actions, self._rewards = self._frames[-1:], [], []
+
+
+def film_scale(height: int) -> int:
+    """How many pixels of a film stand for one of a frame: an even number."""
+    return 2 * max(1, round(256 / height))

@@ -53,7 +53,7 @@ class Session:
         self.seq = 0
         """Of the last input that the next step will use."""
         self._recording: SessionRecording | None = None
-        self.reset(seed=0, start=None)
+        self._begin(shared.seed, shared.picture)
 
     def close(self) -> None:
         self._dream.close()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from genie_env._core import World
 from genie_env.agents.agent import Agent, load_agent
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.json_files import read_json
 from genie_env.games.action_map import FILE as DICTIONARY
+from genie_env.media.read_picture import read_picture
 from genie_env.play.controls import Controls, controls_of
 from genie_env.play.real import why_not
 
@@ -25,10 +29,19 @@ class Shared:
     agent_name: str | None
     no_real_game: str | None
     """Why the real game cannot be played; None where it can."""
+    seed: int = 0
+    """Of the first episode."""
+    picture: NDArray[np.uint8] | None = None
+    """That it begins from, uint8 [H, W, 3]; None: where the world does."""
 
     @staticmethod
     def of(
-        world: World, recordings: Path, temperature: float | None = None, agent: Path | None = None
+        world: World,
+        recordings: Path,
+        temperature: float | None = None,
+        agent: Path | None = None,
+        seed: int = 0,
+        picture: Path | None = None,
     ) -> Shared:
         """Raises ValueError for a world without pictures, and an agent of another world."""
         if world.spec.frame is None:
@@ -37,6 +50,7 @@ class Shared:
         if playing is not None:
             playing.check_world(world)
         controls = controls_of(actions_of_world(world.spec.actions), _meanings(world))
+        height, width, _ = world.spec.frame.shape
         return Shared(
             world,
             controls,
@@ -45,6 +59,8 @@ class Shared:
             playing,
             None if agent is None else agent.name,
             why_not(world, controls),
+            seed,
+            None if picture is None else read_picture(picture, height, width),
         )
 
     @property

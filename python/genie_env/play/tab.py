@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from genie_env.play.pace import Pace
-from genie_env.play.protocol import packed, parse
 from genie_env.play.progress import Shown
+from genie_env.play.protocol import packed, parse
 from genie_env.play.session import Session
 
 T = TypeVar("T")

@@ -48,7 +48,7 @@ function begin(message) {
   options.build(hello.options);
   buildPaces($("pace"), hello.fps, (fps) => send("pace", { fps }));
   for (const input of mode.inputs) input.disabled = input.value !== "dream" && !hello.real;
-  $("mode").title = hello.real ? "" : "The real game of this world is not installed.";
+  $("mode").title = hello.real ? "" : "The real game of this world cannot be played here.";
   $("switch").disabled = !hello.real;
   $("agent").disabled = hello.agent === null;
   $("agent-name").textContent = hello.agent === null ? "No agent" : `Agent plays: ${hello.agent}`;

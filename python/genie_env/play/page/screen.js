@@ -41,7 +41,7 @@ function drawGrid(canvas, image, columns, lines, resized) {
 }
 
 export class Screen {
-  #queue = Promise.resolve();
+  #queues = { dream: Promise.resolve(), real: Promise.resolve() };
 
   /** `canvases`: by place, "dream" and "real". `shown(header)` follows each painted frame. */
   constructor(stage, canvases, shown) {
@@ -51,13 +51,14 @@ export class Screen {
     new ResizeObserver(() => this.fit()).observe(stage);
   }
 
-  /** Frames are painted in the order of their arrival. `failed(error)`: the picture is damaged. */
+  /** A place's frames are painted in the order of their arrival, and those of both places together. `failed(error)`: the picture is damaged. */
   show({ header, picture }, failed) {
     const bitmap = createImageBitmap(picture);
     bitmap.catch(() => {}); // it is awaited below, perhaps later
-    this.#queue = this.#queue.then(async () => {
+    const { place } = header;
+    this.#queues[place] = this.#queues[place].then(async () => {
       const image = await bitmap;
-      const canvas = this.canvases[header.place];
+      const canvas = this.canvases[place];
       await paint(() => {
         drawGrid(canvas, image, header.columns, header.rows / header.columns, () => this.fit());
         image.close();
@@ -78,14 +79,19 @@ export class Screen {
   /** The largest size that fits, a whole multiple of the picture's where it is larger than the picture. */
   fit() {
     const canvases = Object.values(this.canvases).filter((canvas) => !canvas.parentElement.hidden);
-    const caption = canvases.length > 1 ? 26 : 0;
+    const caption = canvases.length > 1 ? 30 : 0;
     const width = (this.stage.clientWidth - 16 * (canvases.length - 1)) / canvases.length;
     const height = this.stage.clientHeight - caption;
+    const scale = (canvas, most) => {
+      const free = Math.min(width / canvas.width, most / canvas.height);
+      return free > 1 ? Math.floor(free * devicePixelRatio) / devicePixelRatio : free;
+    };
+    // Pictures side by side are about as high as the lowest of them.
+    const lowest = Math.min(...canvases.map((canvas) => canvas.height * scale(canvas, height)));
     for (const canvas of canvases) {
-      let scale = Math.min(width / canvas.width, height / canvas.height);
-      if (scale > 1) scale = Math.floor(scale * devicePixelRatio) / devicePixelRatio;
-      canvas.style.width = `${canvas.width * scale}px`;
-      canvas.style.height = `${canvas.height * scale}px`;
+      const factor = scale(canvas, lowest);
+      canvas.style.width = `${canvas.width * factor}px`;
+      canvas.style.height = `${canvas.height * factor}px`;
     }
   }
 }
