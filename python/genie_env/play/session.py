@@ -305,7 +305,10 @@ class Session:
         """New episodes of all that is played. `frame`: the dream's first."""
         if self._mode != "dream":
             if self._real is None:
-                self._real = Real(self._world, self._controls, self._shared.observation)
+                shared = self._shared
+                self._real = Real(
+                    self._world, self._controls, shared.observation, shared.game, shared.action_map
+                )
             self._real.reset(seed)
             if frame is None and takes_pictures(self._world):
                 frame = self._real.frame
