@@ -187,6 +187,9 @@ def test_an_option_begins_a_dream_with_it(client: TestClient) -> None:
     with opened(client) as page:
         page.send("option", name="termination", value="thresholded")
         assert page.until("state")["options"] == {"termination": "thresholded"}
+        for wrong in (3, "never", True):
+            page.send("option", name="termination", value=wrong)
+            assert "termination" in page.until("error")["message"]
         page.send("option", name="passes", value=3)
         assert "has no option 'passes'; it has termination" in page.until("error")["message"]
         page.send("temperature", value=0.5)
@@ -212,6 +215,25 @@ def test_a_picture_becomes_the_start(client: TestClient) -> None:
         ):
             page._socket.send_bytes(content)
             assert words in page.until("error")["message"]
+        assert page.steps(1)["step"] == 1
+
+
+def test_a_step_that_fails_pauses_and_says_so(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(client) as page:
+        with monkeypatch.context() as patched:
+
+            def fails(session: Session) -> None:
+                raise RuntimeError("the game has crashed")
+
+            patched.setattr(Session, "step", fails)
+            page.send("pause", on=False)
+            said = page.until("error")["message"]
+            assert said == "the game has crashed. It is paused: reset it"
+            page.until("state", paused=True)
+        page.send("reset", seed=0, start=None)
+        page.until("frame", step=0)
         assert page.steps(1)["step"] == 1
 
 
@@ -570,10 +592,11 @@ def test_a_socket_that_is_not_read_any_more_is_dropped(
     closed = threading.Event()
     close = Session.close
     monkeypatch.setattr(Session, "close", lambda self: (close(self), closed.set()))
-    with opened_socket(address, max_queue=1) as own, contextlib.suppress(ConnectionClosed):
-        for _ in range(1_000):  # answers of 24 pictures each, which nobody reads
-            own.send(json.dumps({"type": "starts"}))
-    assert closed.wait(30)
+    with opened_socket(address, max_queue=1, close_timeout=1) as own:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):  # answers of 24 pictures each, which nobody reads
+                own.send(json.dumps({"type": "starts"}))
+        assert closed.wait(30)
 
 
 def test_other_sites_get_a_sentence(address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,7 +64,7 @@ class Shared:
         no_real_game = None
         try:
             Real(world, controls, None, game, action_map).close()
-        except (ValueError, ImportError, RuntimeError, OSError) as error:
+        except (ValueError, ImportError, RuntimeError, OSError, gymnasium.error.Error) as error:
             if game is not None:
                 raise
             no_real_game = str(error)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
+import gymnasium
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from genie_env.play.pace import Pace
@@ -20,6 +21,13 @@ UNDERWAY = 2
 """Frames of the dream, or of the game, that were sent and not yet drawn, at most."""
 PATIENCE = 10.0
 """Seconds that a page may take to draw one, or to take a message."""
+
+
+FAILURES = (
+    *(ValueError, TypeError, RuntimeError, OSError, MemoryError, EOFError),
+    gymnasium.error.Error,
+)
+"""What a session raises in words for its user; the tab goes on."""
 
 
 class NothingTaken(Exception):
@@ -71,7 +79,12 @@ class Tab:
             else:
                 await self._pace.wait(self._session.pace)
             await self._wait_for_the_page()
-            await self._show(self._session.step)
+            try:
+                await self._show(self._session.step)
+            except FAILURES as error:  # of a game, for instance
+                self._paused = True
+                await self._send({"type": "error", "message": f"{error}. It is paused: reset it"})
+                await self._tell()
             if self._session.recording_is_full:
                 await self._obey({"type": "record", "on": False})
 
@@ -94,7 +107,7 @@ class Tab:
                     await self._after_a_jump()
                 else:
                     await self._obey(parse(received["text"]))
-            except (ValueError, OSError, RuntimeError) as error:
+            except FAILURES as error:
                 await self._send({"type": "error", "message": str(error)})
 
     async def _obey(self, message: dict[str, Any]) -> None:
