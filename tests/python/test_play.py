@@ -599,6 +599,16 @@ def test_a_socket_that_is_not_read_any_more_is_dropped(
         assert closed.wait(30)
 
 
+def test_pages_that_are_closed_at_once_leave_no_trace(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        opened_socket(address).close()
+    with opened_socket(address) as own:
+        assert json.loads(own.recv())["type"] == "hello"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_other_sites_get_a_sentence(address: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://{address}/ws", origin=Origin("http://evil.example")).close()

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from genie_env.play.protocol import LARGEST_PICTURE
 from genie_env.play.session import Session
@@ -107,6 +107,8 @@ def application(
         tabs.add(tab)
         try:
             await tab.run()
+        except WebSocketDisconnect:
+            pass  # the page was closed while it was sent something
         except NothingTaken as error:
             with contextlib.suppress(RuntimeError):  # it has gone already
                 await socket.close(1013, str(error))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
 import gymnasium
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from genie_env.play.pace import Pace
 from genie_env.play.progress import Shown
@@ -52,7 +51,8 @@ class Tab:
         self._pace = Pace()
 
     async def run(self) -> None:
-        """Until the page is closed. Raises NothingTaken where it does not take what it is sent."""
+        """Until the page is closed. Raises NothingTaken where it does not take what it is sent, and
+        WebSocketDisconnect where it is closed meanwhile."""
         await self._send(self._session.hello())
         await self._tell()
         await self._send(self._session.tree())
@@ -66,8 +66,7 @@ class Tab:
                 task.cancel()
             await asyncio.gather(dream, listen, return_exceptions=True)
         for task in done:
-            with contextlib.suppress(WebSocketDisconnect):
-                task.result()
+            task.result()
 
     async def _dream(self) -> None:
         while True:
