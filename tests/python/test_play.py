@@ -33,6 +33,7 @@ from genie_env.play.protocol import LARGEST_PICTURE, parse
 from genie_env.play.server import application, names_of, server_of
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
+from genie_env.play.tree import as_data
 from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -665,3 +666,26 @@ def test_latent_actions_are_named_and_options_are_the_familys(tmp_path: Path) ->
         assert dream.header["step"] == real.header["step"] == 1
     finally:
         session.close()
+
+
+def test_recorded_frames_are_starts(world: World, tmp_path: Path) -> None:
+    session = Session(Shared.of(world, tmp_path))
+    try:
+        session.record(True)
+        for _ in range(40):
+            session.step()
+        recorded = session.record(False)
+    finally:
+        session.close()
+    assert recorded is not None
+    session = Session(Shared.of(world, tmp_path, starts=[Path(recorded["episodes"])]))
+    try:
+        pictures = session.starts()["pictures"]
+        session.reset(None, 5)
+        assert as_data(session.shown()[0].picture) == pictures[5]
+        session.option("termination", "thresholded")
+        assert session.step()[0].header["step"] == 1
+    finally:
+        session.close()
+    with pytest.raises(ValueError, match="no directory of recorded episodes"):
+        Session(Shared.of(world, tmp_path, starts=[tmp_path / "none"]))

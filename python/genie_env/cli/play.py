@@ -18,6 +18,7 @@ from genie_env.cli.options import (
     FamilyOption,
     OptionalAgentOption,
     SeedOption,
+    StartsOption,
     TemperatureOption,
     family_options,
 )
@@ -76,6 +77,7 @@ def play(
             "given",
         ),
     ] = None,
+    starts: StartsOption = None,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -116,6 +118,7 @@ def play(
         action_map=action_map,
         seed=seed,
         picture=picture,
+        starts=starts or (),
     )
     if record is not None and actions is not None:
         from genie_env.play.offline import actions_of, film, read_actions

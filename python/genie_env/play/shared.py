@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env._core import World
+from genie_env._core import StartBank, World
 from genie_env.agents.agent import Agent, load_agent
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.json_files import read_json
+from genie_env.envs.options import EnvOptions
 from genie_env.games.action_map import FILE as DICTIONARY
 from genie_env.media.read_picture import read_picture
 from genie_env.play.controls import Controls, controls_of
@@ -38,6 +40,8 @@ class Shared:
     """Of the first episode."""
     picture: NDArray[np.uint8] | None = None
     """That it begins from, uint8 [H, W, 3]; None: where the world does."""
+    starts: tuple[Path, ...] = ()
+    """Recordings that episodes begin in; none: the world's stored starts."""
 
     @staticmethod
     def of(
@@ -50,6 +54,7 @@ class Shared:
         action_map: Path | None = None,
         seed: int = 0,
         picture: Path | None = None,
+        starts: Sequence[Path] = (),
     ) -> Shared:
         """Raises ValueError for a world without pictures, an agent of another world, and a game or
         map that does not fit."""
@@ -79,6 +84,7 @@ class Shared:
             action_map=action_map,
             no_real_game=no_real_game,
             seed=seed,
+            starts=tuple(starts),
             picture=None if picture is None else read_picture(picture, height, width),
         )
 
@@ -86,6 +92,10 @@ class Shared:
     def observation(self) -> str | None:
         """What the agent reads; None: any."""
         return None if self.agent is None else self.agent.observation
+
+    def starts_in(self, world: World) -> StartBank | None:
+        """Where episodes of this world begin; None: in its stored starts. Takes seconds."""
+        return EnvOptions(starts=list(self.starts)).starts_in(world) if self.starts else None
 
 
 def _meanings(file: Path, given: Path | None) -> dict[int, str] | None:
