@@ -42,6 +42,8 @@ class Shared:
     """That it begins from, uint8 [H, W, 3]; None: where the world does."""
     starts: tuple[Path, ...] = ()
     """Recordings that episodes begin in; none: the world's stored starts."""
+    bank: StartBank | None = None
+    """The states of `world` there."""
 
     @staticmethod
     def of(
@@ -85,6 +87,7 @@ class Shared:
             no_real_game=no_real_game,
             seed=seed,
             starts=tuple(starts),
+            bank=_bank(world, starts),
             picture=None if picture is None else read_picture(picture, height, width),
         )
 
@@ -94,8 +97,13 @@ class Shared:
         return None if self.agent is None else self.agent.observation
 
     def starts_in(self, world: World) -> StartBank | None:
-        """Where episodes of this world begin; None: in its stored starts. Takes seconds."""
-        return EnvOptions(starts=list(self.starts)).starts_in(world) if self.starts else None
+        """Where episodes of this world begin; None: in its stored starts. Takes seconds for another
+        world than `world`, such as one of other options."""
+        return self.bank if world is self.world else _bank(world, self.starts)
+
+
+def _bank(world: World, starts: Sequence[Path]) -> StartBank | None:
+    return EnvOptions(starts=list(starts)).starts_in(world) if starts else None
 
 
 def _meanings(file: Path, given: Path | None) -> dict[int, str] | None:
