@@ -8,30 +8,38 @@ import json
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
+from genie_env.cli.play import open_page
 from genie_env.data.video_reader import decode, look_through
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.registry import find_world
+from genie_env.games.registry import find_game
 from genie_env.play import tab
 from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
 from genie_env.play.offline import read_actions
-from genie_env.play.protocol import parse
-from genie_env.play.server import application, names_of
+from genie_env.play.protocol import LARGEST_PICTURE, parse
+from genie_env.play.server import application, names_of, server_of
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
+from genie_env.play.tree import as_data
 from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+from websockets import Origin
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from genie_env import World
 
@@ -180,6 +188,9 @@ def test_an_option_begins_a_dream_with_it(client: TestClient) -> None:
     with opened(client) as page:
         page.send("option", name="termination", value="thresholded")
         assert page.until("state")["options"] == {"termination": "thresholded"}
+        for wrong in (3, "never", True):
+            page.send("option", name="termination", value=wrong)
+            assert "termination" in page.until("error")["message"]
         page.send("option", name="passes", value=3)
         assert "has no option 'passes'; it has termination" in page.until("error")["message"]
         page.send("temperature", value=0.5)
@@ -205,6 +216,25 @@ def test_a_picture_becomes_the_start(client: TestClient) -> None:
         ):
             page._socket.send_bytes(content)
             assert words in page.until("error")["message"]
+        assert page.steps(1)["step"] == 1
+
+
+def test_a_step_that_fails_pauses_and_says_so(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(client) as page:
+        with monkeypatch.context() as patched:
+
+            def fails(session: Session) -> None:
+                raise RuntimeError("the game has crashed")
+
+            patched.setattr(Session, "step", fails)
+            page.send("pause", on=False)
+            said = page.until("error")["message"]
+            assert said == "the game has crashed. It is paused: reset it"
+            page.until("state", paused=True)
+        page.send("reset", seed=0, start=None)
+        page.until("frame", step=0)
         assert page.steps(1)["step"] == 1
 
 
@@ -260,8 +290,10 @@ def test_without_an_agent_and_a_game(world: World, tmp_path: Path) -> None:
         session.close()
 
 
-def test_an_agent_of_another_world(tmp_path: Path) -> None:
+def test_an_agent_and_a_map_that_do_not_fit(tmp_path: Path) -> None:
     other = World.load(find_world("doom-genie"))
+    with pytest.raises(ValueError, match="give mapping.json, which `genie-env map-actions` wrote"):
+        Shared.of(other, tmp_path, action_map=tmp_path / "mapping.json")
     with pytest.raises(ValueError, match="it was trained for another kind of world"):
         Shared.of(other, tmp_path, agent=AGENT)
 
@@ -518,3 +550,142 @@ def test_a_film_needs_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path
     with pytest.raises(SystemExit):
         APP.main(["play", "doom-take-cover", "--record", str(tmp_path / "film.mp4")])
     assert "--record and --actions go together" in capsys.readouterr().err
+
+
+@pytest.fixture
+def address(world: World, tmp_path: Path) -> Iterator[str]:
+    """Of a server on a real socket, such as "127.0.0.1:8000"."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        app = application(Shared.of(world, tmp_path), hosts=names_of(port))
+        server = server_of(app)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join()
+
+
+def opened_socket(address: str, **options: Any) -> ClientConnection:
+    return connect(f"ws://{address}/ws", origin=Origin(f"http://{address}"), **options)
+
+
+def test_an_oversized_message_closes_its_tab_alone(address: str) -> None:
+    with opened_socket(address) as other, opened_socket(address) as own:
+        with pytest.raises(ConnectionClosed) as closed:
+            own.send(bytes(LARGEST_PICTURE + 1))
+            while True:
+                own.recv()
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+        assert json.loads(other.recv())["type"] == "hello"
+        other.send(json.dumps({"type": "keys", "down": ["K" * 70_000], "seq": 1}))
+        while isinstance(received := other.recv(), bytes) or "error" not in received:
+            pass
+        assert "expected at most 65,536" in received
+
+
+def test_a_socket_that_is_not_read_any_more_is_dropped(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tab, "PATIENCE", 0.3)
+    closed = threading.Event()
+    close = Session.close
+    monkeypatch.setattr(Session, "close", lambda self: (close(self), closed.set()))
+    with opened_socket(address, max_queue=1, close_timeout=1) as own:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):  # answers of 24 pictures each, which nobody reads
+                own.send(json.dumps({"type": "starts"}))
+        assert closed.wait(30)
+
+
+def test_pages_that_are_closed_at_once_leave_no_trace(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        opened_socket(address).close()
+    with opened_socket(address) as own:
+        assert json.loads(own.recv())["type"] == "hello"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_other_sites_get_a_sentence(address: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://{address}/ws", origin=Origin("http://evil.example")).close()
+    assert refused.value.response.status_code == 403
+    assert b"'http://evil.example' is not this page's" in (refused.value.response.body or b"")
+
+
+def test_no_browser_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    open_page("http://127.0.0.1:1/")
+    assert capsys.readouterr().err == "no browser was found: open http://127.0.0.1:1/ in one\n"
+
+
+def test_a_world_without_pictures(world: World, tmp_path: Path) -> None:
+    blind = SimpleNamespace(spec=SimpleNamespace(name="numbers", frame=None))
+    with pytest.raises(ValueError, match="numbers has no pictures: give a world that has"):
+        Shared.of(cast(World, blind), tmp_path)
+
+
+def test_latent_actions_are_named_and_options_are_the_familys(tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    world = World.load(find_world("doom-genie"))
+    meant = ("left", "stay", "right", "left", "right", "stay")  # as the game numbers its actions
+    names = list(find_game("doom-take-cover").actions.meanings)
+    entries = {
+        str(code): {"action": names.index(name), "meaning": name} for code, name in enumerate(meant)
+    }
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text(json.dumps({"dictionary": entries}))
+    session = Session(Shared.of(world, tmp_path, game="doom-take-cover", action_map=mapping))
+    try:
+        hello = session.hello()
+        assert hello["fps"] == 8.75 and hello["actions"]["meanings"] == list(meant)
+        assert hello["actions"]["keys"] == {
+            "ArrowLeft": 0,
+            "ArrowRight": 2,
+            "Digit1": 3,
+            "Digit2": 4,
+            "Digit3": 5,
+        }
+        passes = next(option for option in hello["options"] if option["name"] == "passes")
+        assert passes["type"] == "integer" and passes["minimum"] == 1
+        session.option("passes", 2)
+        assert session.state()["options"]["passes"] == 2
+        with pytest.raises(ValueError, match="passes"):
+            session.option("passes", 0)
+        assert session.step()[0].header["step"] == 1
+        session.rows(4)
+        assert session.step()[0].picture.shape == (128, 128, 3)
+        session.mode("both")
+        dream, real = session.step()
+        assert dream.header["step"] == real.header["step"] == 1
+    finally:
+        session.close()
+
+
+def test_recorded_frames_are_starts(world: World, tmp_path: Path) -> None:
+    session = Session(Shared.of(world, tmp_path))
+    try:
+        session.record(True)
+        for _ in range(40):
+            session.step()
+        recorded = session.record(False)
+    finally:
+        session.close()
+    assert recorded is not None
+    session = Session(Shared.of(world, tmp_path, starts=[Path(recorded["episodes"])]))
+    try:
+        pictures = session.starts()["pictures"]
+        session.reset(None, 5)
+        assert as_data(session.shown()[0].picture) == pictures[5]
+        session.option("termination", "thresholded")
+        assert session.step()[0].header["step"] == 1
+    finally:
+        session.close()
+    with pytest.raises(ValueError, match="no directory of recorded episodes"):
+        Session(Shared.of(world, tmp_path, starts=[tmp_path / "none"]))

@@ -19,6 +19,7 @@ from genie_env.cli.options import (
     OptionalAgentOption,
     PictureOption,
     SeedOption,
+    StartsOption,
     TemperatureOption,
     family_options,
 )
@@ -53,10 +54,23 @@ def play(
         Path, typer.Option(help="directory for what is recorded on the page", file_okay=False)
     ] = Path("played"),
     agent: OptionalAgentOption = None,
+    game: Annotated[
+        str | None,
+        typer.Option(help="real game to play beside the dream [default: the one the world names]"),
+    ] = None,
+    action_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="mapping.json of `genie-env map-actions`: what latent actions stand for [default: "
+            "the world's own]",
+            dir_okay=False,
+        ),
+    ] = None,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,
     picture: PictureOption = None,
+    starts: StartsOption = None,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +102,17 @@ def play(
     from genie_env.play.shared import Shared
 
     loaded = load_world(world, EnvOptions.of({"device": device, **family_options(option)}))
-    shared = Shared.of(loaded, recordings, temperature, agent, seed, picture)
+    shared = Shared.of(
+        loaded,
+        recordings,
+        temperature=temperature,
+        agent=agent,
+        game=game,
+        action_map=action_map,
+        seed=seed,
+        picture=picture,
+        starts=starts or (),
+    )
     if record is not None and actions is not None:
         from genie_env.play.offline import actions_of, film, read_actions
 
@@ -112,10 +136,7 @@ def _check_installed() -> None:
 
 
 def _serve(shared: Shared, host: str | None, port: int, browser: bool) -> None:
-    import uvicorn
-
-    from genie_env.play.protocol import LARGEST_PICTURE
-    from genie_env.play.server import application, names_of
+    from genie_env.play.server import application, names_of, server_of
 
     listening = _listen(host or _LOCAL, port)
     with listening:
@@ -128,16 +149,8 @@ def _serve(shared: Shared, host: str | None, port: int, browser: bool) -> None:
             f"{shared.world.spec.name} is played at {address} (Ctrl-C ends it)", soft_wrap=True
         )
         if browser:
-            threading.Thread(target=_open, args=(address,), daemon=True).start()
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            lifespan="off",
-            ws="websockets-sansio",
-            ws_max_size=LARGEST_PICTURE,
-            timeout_graceful_shutdown=2,
-        )
-        uvicorn.Server(config).run([listening])
+            threading.Thread(target=open_page, args=(address,), daemon=True).start()
+        server_of(app).run([listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -158,7 +171,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _open(address: str) -> None:
+def open_page(address: str) -> None:
     if not webbrowser.open(address):
         Console(stderr=True).print(
             f"no browser was found: open {address} in one", soft_wrap=True, highlight=False

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import Snapshot, World
+from genie_env._core import Snapshot, StartBank, World
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.play.controls import Controls
 from genie_env.play.progress import Progress, Shown
@@ -26,10 +26,16 @@ class Dream:
         observation: str | None,
         rows: int = 1,
         temperature: float | None = None,
+        starts: StartBank | None = None,
     ) -> None:
         self._controls = controls
         self._env = DreamVectorEnv(
-            world, rows, observation=observation, temperature=temperature, output="torch"
+            world,
+            rows,
+            observation=observation,
+            temperature=temperature,
+            output="torch",
+            starts=starts,
         )
         self.progress = Progress()
         self.observation = torch.empty(0)

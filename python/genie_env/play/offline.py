@@ -63,7 +63,13 @@ def film(shared: Shared, steps: Sequence[Any], file: Path) -> None:
     spec = shared.world.spec
     assert spec.frame is not None
     scale = film_scale(spec.frame.shape[0])
-    dream = Dream(shared.world, shared.controls, None, temperature=shared.temperature)
+    dream = Dream(
+        shared.world,
+        shared.controls,
+        None,
+        temperature=shared.temperature,
+        starts=shared.starts_in(shared.world),
+    )
     try:
         dream.reset(shared.seed, shared.picture)
         pictures = (enlarge(picture, scale) for picture in _dreamt(dream, steps))

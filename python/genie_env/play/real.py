@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,25 @@ from genie_env.play.progress import Progress, Shown
 class Real:
     """One game. One thread at a time uses it."""
 
-    def __init__(self, world: World, controls: Controls, observation: str | None) -> None:
-        """Raises ValueError or ImportError where no game of this world can be played here."""
+    def __init__(
+        self,
+        world: World,
+        controls: Controls,
+        observation: str | None,
+        game: str | None,
+        action_map: Path | None,
+    ) -> None:
+        """`game`: its name; None: the world's. `action_map`: of latent actions; None: the world's own.
+
+        Raises ValueError or ImportError where no game of this world can be played here."""
         self._controls = controls
-        self._env = RealEnv(world, observation=observation, render_mode="rgb_array")
+        self._env = RealEnv(
+            world,
+            game=game,
+            action_map=action_map,
+            observation=observation,
+            render_mode="rgb_array",
+        )
         self.progress = Progress()
         self.observation = torch.empty(0)
         """As the world sees the game, [1, ...]."""
@@ -63,12 +79,3 @@ class Real:
     def shown(self) -> Shown:
         header = {"place": "real", "rows": 1, "columns": 1, **self.progress.as_json()}
         return Shown(header, self.frame)
-
-
-def why_not(world: World, controls: Controls) -> str | None:
-    """Why the real game of a world cannot be played here; None where it can."""
-    try:
-        Real(world, controls, None).close()
-    except (ValueError, ImportError, RuntimeError, OSError) as error:
-        return str(error)
-    return None

@@ -10,14 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from genie_env.play.protocol import LARGEST_PICTURE
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
 from genie_env.play.tab import NothingTaken, Tab
@@ -105,6 +107,8 @@ def application(
         tabs.add(tab)
         try:
             await tab.run()
+        except WebSocketDisconnect:
+            pass  # the page was closed while it was sent something
         except NothingTaken as error:
             with contextlib.suppress(RuntimeError):  # it has gone already
                 await socket.close(1013, str(error))
@@ -124,3 +128,16 @@ def application(
 def names_of(port: int) -> frozenset[str]:
     """What browsers call a server of this machine alone."""
     return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """Serves a page. A larger message than a picture may be closes its tab alone."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_PICTURE,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)

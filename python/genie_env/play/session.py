@@ -29,7 +29,7 @@ from genie_env.play.shared import Shared
 from genie_env.play.tree import Tree, as_data
 
 STARTS = 24
-"""Of the world's own, in the picker: those of the seeds 0, 1, 2, ..."""
+"""In the picker: those that the seeds 0, 1, 2, ... draw."""
 
 
 class Session:
@@ -42,8 +42,13 @@ class Session:
         self.fps = frames_per_second(self._world.spec)
         self.pace: float | None = self.fps
         """Steps a second; None: no limit."""
+        self._starts = shared.starts_in(self._world)
         self._dream = Dream(
-            self._world, self._controls, shared.observation, temperature=shared.temperature
+            self._world,
+            self._controls,
+            shared.observation,
+            temperature=shared.temperature,
+            starts=self._starts,
         )
         self._real: Real | None = None  # made when it is first played
         self._mode = "dream"
@@ -99,7 +104,7 @@ class Session:
 
     def starts(self) -> dict[str, Any]:
         """The picker's pictures."""
-        env = DreamVectorEnv(self._world, STARTS)
+        env = DreamVectorEnv(self._world, STARTS, starts=self._starts)
         try:
             env.reset(seed=0)
             pictures = [as_data(frame) for frame in env.frames()]
@@ -163,6 +168,7 @@ class Session:
             options={**values, name: value},
         )
         before, real = self._dream, self._real
+        self._starts = self._shared.starts_in(world)
         self._dream, self._world, self._real = (self._like(world, before.rows), world, None)
         before.close()
         if real is not None:
@@ -305,7 +311,10 @@ class Session:
         """New episodes of all that is played. `frame`: the dream's first."""
         if self._mode != "dream":
             if self._real is None:
-                self._real = Real(self._world, self._controls, self._shared.observation)
+                shared = self._shared
+                self._real = Real(
+                    self._world, self._controls, shared.observation, shared.game, shared.action_map
+                )
             self._real.reset(seed)
             if frame is None and takes_pictures(self._world):
                 frame = self._real.frame
@@ -320,7 +329,7 @@ class Session:
     def _like(self, world: World, rows: int) -> Dream:
         """Another dream of the same temperature, which has not begun."""
         observation, temperature = self._shared.observation, self._dream.temperature
-        return Dream(world, self._controls, observation, rows, temperature)
+        return Dream(world, self._controls, observation, rows, temperature, self._starts)
 
     def _refuse_reality(self, why: str) -> None:
         if self._mode == "real":

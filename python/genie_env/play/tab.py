@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+import gymnasium
+from starlette.websockets import WebSocket
 
 from genie_env.play.pace import Pace
 from genie_env.play.progress import Shown
@@ -20,6 +20,13 @@ UNDERWAY = 2
 """Frames of the dream, or of the game, that were sent and not yet drawn, at most."""
 PATIENCE = 10.0
 """Seconds that a page may take to draw one, or to take a message."""
+
+
+FAILURES = (
+    *(ValueError, TypeError, RuntimeError, OSError, MemoryError, EOFError),
+    gymnasium.error.Error,
+)
+"""What a session raises in words for its user; the tab goes on."""
 
 
 class NothingTaken(Exception):
@@ -44,7 +51,8 @@ class Tab:
         self._pace = Pace()
 
     async def run(self) -> None:
-        """Until the page is closed. Raises NothingTaken where it does not take what it is sent."""
+        """Until the page is closed. Raises NothingTaken where it does not take what it is sent, and
+        WebSocketDisconnect where it is closed meanwhile."""
         await self._send(self._session.hello())
         await self._tell()
         await self._send(self._session.tree())
@@ -58,8 +66,7 @@ class Tab:
                 task.cancel()
             await asyncio.gather(dream, listen, return_exceptions=True)
         for task in done:
-            with contextlib.suppress(WebSocketDisconnect):
-                task.result()
+            task.result()
 
     async def _dream(self) -> None:
         while True:
@@ -71,7 +78,12 @@ class Tab:
             else:
                 await self._pace.wait(self._session.pace)
             await self._wait_for_the_page()
-            await self._show(self._session.step)
+            try:
+                await self._show(self._session.step)
+            except FAILURES as error:  # of a game, for instance
+                self._paused = True
+                await self._send({"type": "error", "message": f"{error}. It is paused: reset it"})
+                await self._tell()
             if self._session.recording_is_full:
                 await self._obey({"type": "record", "on": False})
 
@@ -94,7 +106,7 @@ class Tab:
                     await self._after_a_jump()
                 else:
                     await self._obey(parse(received["text"]))
-            except (ValueError, OSError, RuntimeError) as error:
+            except FAILURES as error:
                 await self._send({"type": "error", "message": str(error)})
 
     async def _obey(self, message: dict[str, Any]) -> None:
