@@ -162,7 +162,7 @@ class Page:
         )
         return np.array(pixels, np.uint8).reshape(height, width, 4)[..., :3]
 
-    def settled(self) -> np.ndarray[Any, Any]:
+    def still_picture(self) -> np.ndarray[Any, Any]:
         """The picture of a paused dream, once nothing more arrives."""
         before = self.picture()
         while True:
@@ -192,7 +192,7 @@ class Page:
         self.find("#reset").click()
         until(lambda: f"seed {seed}" in self.text("seed-now"))
         until(lambda: self.step() == 0)
-        return self.settled()
+        return self.still_picture()
 
     def advance(self, steps: int) -> None:
         """Single steps of a paused dream."""
@@ -290,7 +290,7 @@ def test_keys_change_the_dream(page: Page) -> None:
         page.hold(key)
         page.advance(15)
         page.release(key)
-        return page.settled()
+        return page.still_picture()
 
     left, right, again = (
         after(Keys.ARROW_LEFT),
@@ -321,7 +321,7 @@ def test_a_gamepad_plays(page: Page) -> None:
 def test_the_same_seed_begins_with_the_same_picture(page: Page) -> None:
     first = page.reset(5)
     page.advance(5)
-    assert difference(first, page.settled()) > 0
+    assert difference(first, page.still_picture()) > 0
     assert np.array_equal(first, page.reset(5))
     assert not np.array_equal(first, page.reset(6))
 
@@ -330,7 +330,7 @@ def test_pause_and_single_steps(page: Page) -> None:
     page.reset(1)
     assert page.step() == 0
     page.advance(2)
-    page.settled()
+    page.still_picture()
     assert page.step() == 2
     page.resume()
     until(lambda: page.step() > 6)
@@ -339,15 +339,15 @@ def test_pause_and_single_steps(page: Page) -> None:
 def test_a_branch_is_returned_to(page: Page) -> None:
     page.reset(2)
     page.advance(4)
-    remembered = page.settled()
+    remembered = page.still_picture()
     before = len(page.driver.find_elements(By.CSS_SELECTOR, "#tree button"))
     page.find("#branch").click()
     until(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, "#tree button")) == before + 1)
     page.advance(6)
-    assert difference(remembered, page.settled()) > 0
+    assert difference(remembered, page.still_picture()) > 0
     page.find("#tree button[aria-current=true]").click()
     until(lambda: page.step() == 4)
-    assert np.array_equal(remembered, page.settled())
+    assert np.array_equal(remembered, page.still_picture())
 
 
 def test_a_dropped_picture_becomes_the_start(page: Page) -> None:
@@ -356,10 +356,10 @@ def test_a_dropped_picture_becomes_the_start(page: Page) -> None:
     dark = np.zeros((64, 64, 3), np.uint8)
     shown = []
     for picture in (bright, dark):
-        before = page.settled()
+        before = page.still_picture()
         page.drop(encoded(picture), "image/png")
         until(lambda before=before: not np.array_equal(page.picture(), before))
-        shown.append(page.settled().mean())
+        shown.append(page.still_picture().mean())
     assert shown[0] > shown[1] + 20, shown
     assert page.notices() == ""
 
@@ -405,8 +405,8 @@ def test_several_dreams_of_the_same_actions(page: Page) -> None:
 def test_the_keyboard_is_enough(page: Page) -> None:
     page.press("p")
     until(page.paused)
-    page.press("5", Keys.ARROW_UP)  # no key of ours: nothing happens
-    page.settled()
+    page.press("5", Keys.ARROW_UP)  # no key of the page: nothing happens
+    page.still_picture()
     step = page.step()
     page.press("n")
     until(lambda: page.step() == step + 1)
@@ -461,7 +461,7 @@ def test_a_recorded_start_is_picked(page: Page) -> None:
         starts[index].click()
         until(lambda: not page.find("#starts").is_displayed())
         until(lambda: page.step() == 0)
-        shown.append(page.settled())
+        shown.append(page.still_picture())
     assert difference(*shown) > 0
 
 

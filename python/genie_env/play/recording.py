@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeWriter, WorldSpec
+from genie_env._core import WorldSpec
 from genie_env.data.episode import Episode
-from genie_env.data.recording import columns, versions
+from genie_env.data.recording import append_episodes, columns, versions
 from genie_env.envs.actions import actions_of_world
 from genie_env.media.video import enlarge, write_video
 
@@ -67,17 +66,9 @@ class SessionRecording:
         self._end(terminated=False)
         self.check()
         height, width, _ = self._pictures[0].shape
-        with EpisodeWriter(directory, height, width, json.dumps(self._meta(), indent=2)) as writer:
-            for episode in self._episodes:
-                assert episode.frames is not None
-                writer.append(
-                    episode.frames,
-                    episode.actions,
-                    episode.rewards,
-                    episode.terminations,
-                    episode.truncations,
-                    episode.final_frame,
-                )
+        append_episodes(
+            directory, (height, width), self._meta(), lambda _: (each for each in self._episodes)
+        )
 
     def _meta(self) -> dict[str, Any]:
         assert self._spec.frame is not None

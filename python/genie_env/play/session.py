@@ -176,7 +176,7 @@ class Session:
         self._begin(self._seed)
 
     def rows(self, count: int) -> None:
-        """So many rows from this moment on: the first goes on, the others under seeds of their own."""
+        """`count` rows from this moment on: the first goes on, the others under seeds of their own."""
         if count not in ROWS:
             raise ValueError(f"{count} dreams at once were asked for; there may be 1, 4 or 9")
         before, progress = self._dream, self._dream.progress

@@ -121,7 +121,7 @@ export function buildPaces(select, fps, chosen) {
   select.onchange = () => chosen(select.value === "free" ? null : Number(select.value));
 }
 
-/** `pace`: frames per second, or null. A pace of none of ours is added to the menu. */
+/** `pace`: frames per second, or null. A pace that the menu lacks is added to it. */
 export function setPace(select, pace) {
   const value = String(pace ?? "free");
   if (![...select.options].some((option) => option.value === value)) {
