@@ -93,7 +93,7 @@ class Tab:
             try:
                 await asyncio.wait_for(self._drawn.wait(), PATIENCE)
             except TimeoutError:
-                raise NothingTaken("the page took no picture for 10 seconds") from None
+                raise NothingTaken(f"the page took no picture for {PATIENCE:g} seconds") from None
 
     async def _listen(self) -> None:
         while True:
@@ -178,7 +178,7 @@ class Tab:
         try:
             await asyncio.wait_for(sending, PATIENCE)
         except TimeoutError:
-            raise NothingTaken("the page took no message for 10 seconds") from None
+            raise NothingTaken(f"the page took no message for {PATIENCE:g} seconds") from None
 
     async def _use(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls the session in another thread, where it may compute."""
