@@ -25,7 +25,7 @@ from genie_env.cli.play import open_page
 from genie_env.data.video_reader import decode, look_through
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.registry import find_world
-from genie_env.games.registry import find_game
+from genie_env.games.action_map import Meaning
 from genie_env.play import tab
 from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
 from genie_env.play.offline import read_actions
@@ -475,18 +475,20 @@ def test_a_token_is_needed_where_others_can_reach_the_page(world: World, tmp_pat
 
 def test_chords_and_names() -> None:
     atari = DiscreteControls(
-        DiscreteActions(("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")), None
+        DiscreteActions(("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"))
     )
     assert atari.rest == 0 and atari.keys["Space"] == 1
     assert atari.action(["ArrowLeft", "Space"], ()) == 5
     assert atari.action(["ArrowLeft", "ArrowRight"], ()) == 2, "the newest key"
     assert atari.action(["KeyP"], ()) == 0
     assert atari.action([], (-0.9, 0)) == 3
-    latent = controls_of(DiscreteActions(("0", "1", "2"), start=4), {4: "left", 5: "", 6: "left"})
+    numbered = DiscreteActions(("0", "1", "2"), start=4)
+    latent = controls_of(numbered, {4: Meaning("left", 9), 6: Meaning("left", 40, share=0.7)})
     assert isinstance(latent, DiscreteControls)
     assert latent.as_json()["meanings"] == ["left", "", "left"]
-    assert latent.keys == {"ArrowLeft": 0, "Digit1": 1, "Digit2": 2}
-    assert latent.action(["Digit2"], ()) == 6
+    assert latent.keys == {"ArrowLeft": 2, "Digit1": 0, "Digit2": 1}, "the most frequent"
+    assert latent.action(["Digit1"], ()) == 4
+    assert latent.rest == 2, "the least certain"
 
 
 def test_continuous_actions() -> None:
@@ -659,24 +661,20 @@ def test_a_world_without_pictures(world: World, tmp_path: Path) -> None:
 def test_latent_actions_are_named_and_options_are_the_familys(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
     world = World.load(find_world("doom-genie"))
-    meant = ("left", "stay", "right", "left", "right", "stay")  # as the game numbers its actions
-    names = list(find_game("doom-take-cover").actions.meanings)
-    entries = {
-        str(code): {"action": names.index(name), "meaning": name} for code, name in enumerate(meant)
-    }
-    mapping = tmp_path / "mapping.json"
-    mapping.write_text(json.dumps({"dictionary": entries}))
-    session = Session(Shared.of(world, tmp_path, game="doom-take-cover", action_map=mapping))
+    session = Session(Shared.of(world, tmp_path, game="doom-take-cover"))  # by its own dictionary
     try:
         hello = session.hello()
-        assert hello["fps"] == 8.75 and hello["actions"]["meanings"] == list(meant)
+        assert hello["fps"] == 8.75
+        assert hello["actions"]["meanings"] == ["left", "right", "right", "left", "left", "left"]
         assert hello["actions"]["keys"] == {
             "ArrowLeft": 0,
             "ArrowRight": 2,
-            "Digit1": 3,
-            "Digit2": 4,
-            "Digit3": 5,
+            "Digit1": 1,
+            "Digit2": 3,
+            "Digit3": 4,
+            "Digit4": 5,
         }
+        assert hello["actions"]["rest"] == 3, "in which nothing moves"
         passes = next(option for option in hello["options"] if option["name"] == "passes")
         assert passes["type"] == "integer" and passes["minimum"] == 1
         session.option("passes", 2)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env.envs.actions import Actions, BoxActions, DiscreteActions
+from genie_env.games.action_map import Meaning
 
 _KEYS = {
     "left": "ArrowLeft",
@@ -44,23 +45,28 @@ _STICKS = (("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown"), ("KeyA", "KeyD
 class DiscreteControls:
     """Numbered actions: of those whose keys are all held, the one with most keys is taken."""
 
-    def __init__(self, actions: DiscreteActions, meanings: Sequence[str] | None) -> None:
+    def __init__(
+        self, actions: DiscreteActions, meanings: Sequence[Meaning] | None = None
+    ) -> None:
+        """`meanings`: of latent actions. Of several that mean the same, the most frequent has its key;
+        where none means to rest, the least certain one does."""
         self._actions = actions
         self._meanings = meanings
         self._chords: dict[frozenset[str], int] = {}
-        more = iter(_MORE)
-        rest = None
-        for index, name in enumerate(meanings or actions.meanings):
-            words = _words(name)
+        told = meanings or [Meaning(name) for name in actions.meanings]
+        rest, unnamed = None, []
+        for index in sorted(range(len(told)), key=lambda index: -told[index].labels):
+            words = _words(told[index].name)
             chord = frozenset(_KEYS[word] for word in words if word in _KEYS)
             if not chord and words and rest is None:
                 rest = index
             elif not chord or chord in self._chords:
-                if (key := next(more, None)) is not None:
-                    self._chords[frozenset({key})] = index
+                unnamed.append(index)
             else:
                 self._chords[chord] = index
-        self.rest = 0 if rest is None else rest
+        self._chords |= {frozenset({key}): i for key, i in zip(_MORE, sorted(unnamed), strict=False)}
+        least_certain = min(range(len(told)), key=lambda index: told[index].share)
+        self.rest = least_certain if rest is None else rest
         """The action when no key is held, counted from 0."""
 
     @property
@@ -86,10 +92,11 @@ class DiscreteControls:
         return int(action) - self._actions.start
 
     def as_json(self) -> dict[str, Any]:
+        meanings = self._meanings
         return {
             "kind": "discrete",
             "names": list(self._actions.meanings),
-            "meanings": None if self._meanings is None else list(self._meanings),
+            "meanings": meanings and [meaning.name for meaning in meanings],
             "keys": self.keys,
             "chords": [
                 [sorted(chord), index] for chord, index in self._chords.items() if len(chord) > 1
@@ -142,14 +149,13 @@ class BoxControls:
 Controls = DiscreteControls | BoxControls
 
 
-def controls_of(actions: Actions, meanings: Mapping[int, str] | None = None) -> Controls:
+def controls_of(actions: Actions, meanings: Mapping[int, Meaning] | None = None) -> Controls:
     """`meanings`: by latent action, what its world's dictionary says."""
     if isinstance(actions, BoxActions):
         return BoxControls(actions)
-    told = None
-    if meanings is not None:
-        told = [meanings.get(int(action), "") for action in actions.examples()]
-    return DiscreteControls(actions, told)
+    if meanings is None:
+        return DiscreteControls(actions)
+    return DiscreteControls(actions, [meanings.get(int(a), Meaning()) for a in actions.examples()])
 
 
 def _words(name: str) -> list[str]:
