@@ -69,7 +69,9 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(runs: Path, out: Path, *data: Path, **change: Any) -> None:
-    train_dynamics(**{"data": [*data], "tokenizer": runs / "tokenizer", "out": out} | DYNAMICS | change)
+    train_dynamics(
+        **{"data": [*data], "tokenizer": runs / "tokenizer", "out": out} | DYNAMICS | change
+    )
 
 
 @pytest.fixture(scope="module")
@@ -273,9 +275,21 @@ REFUSED: list[tuple[Callable[[Path], Path], dict[str, Any], str]] = [
         r"the recordings have actions \[1, 2\] from .*, but dynamics read numbered actions: give "
         r"recordings of a game that has those, or learn latent actions from these \(--actions latent",
     ),
-    (many, {}, "the recordings have 257 actions, but dynamics read at most 256: give recordings of"),
-    (frames_alone, {}, "has no actions, as it was decoded from video files: .*; give a recording of"),
-    (a_video, {}, "is a file, and a directory of recorded episodes is expected; a video has no act"),
+    (
+        many,
+        {},
+        "the recordings have 257 actions, but dynamics read at most 256: give recordings of",
+    ),
+    (
+        frames_alone,
+        {},
+        "has no actions, as it was decoded from video files: .*; give a recording of",
+    ),
+    (
+        a_video,
+        {},
+        "is a file, and a directory of recorded episodes is expected; a video has no act",
+    ),
     (
         recorded,
         {"frames_per_second": 10.0},
@@ -364,7 +378,7 @@ CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"type": "box"}, '"actions.type" is "box", expected "discrete"'),
     ({"type": None}, '"actions.type" is null, expected "discrete"'),
     ({"start": "0"}, '"actions.start" is "0", expected an integer'),
-    ({"meanings": ["a"] * 257}, ', expected at most 256 texts'),
+    ({"meanings": ["a"] * 257}, ", expected at most 256 texts"),
     ({"meanings": ["a"]}, 'action_codes" has shape [2, 2], expected [1, 1]'),
     ({"recorded": False}, 'has no "actions.code_dimensions"'),
 ]

@@ -72,7 +72,7 @@ DYNAMICS = Network(
     "dynamics",
     {
         **clip_schema(sizes_schema(DynamicsSizes, {"positions": int, "codes": int})),
-        # Both null where the actions are those of the recordings.
+        # The latent actions and their weights are null where the actions are those of the recordings.
         **{"tokenizer": str, "latent_actions": (str, None), "weights": [str, (str, None)]},
     },
 )
@@ -141,9 +141,7 @@ def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
             f"{run} was trained with other action codes than those given: give {right}, or train it "
             "again"
         )
-    return load_network(
-        run, DYNAMICS, lambda settings: Dynamics(action_codes, **settings["sizes"])
-    )
+    return load_network(run, DYNAMICS, lambda settings: Dynamics(action_codes, **settings["sizes"]))
 
 
 def likeliest_next(

@@ -85,7 +85,8 @@ def freeze_genie(
     settings = learned["dynamics"]["settings"]
     tokenizer_run = Path(settings["tokenizer"])
     learned["tokenizer"] = provenance(tokenizer_run, TOKENIZER)
-    actions_run = settings["latent_actions"] and Path(settings["latent_actions"])
+    made_by = settings["latent_actions"]
+    actions_run = None if made_by is None else Path(made_by)
     if actions_run is not None:
         learned["latent_actions"] = provenance(actions_run, LATENT_ACTIONS)
     for run, known in zip((tokenizer_run, actions_run), settings["weights"], strict=True):
@@ -173,9 +174,7 @@ class _Actions:
 def _latent(model: LatentAction) -> _Actions:
     codes = model.codes()
     meanings = [str(code) for code in range(model.actions)]
-    return _Actions(
-        codes, {"actions": {"meanings": meanings, "code_dimensions": codes.shape[1]}}
-    )
+    return _Actions(codes, {"actions": {"meanings": meanings, "code_dimensions": codes.shape[1]}})
 
 
 def _recorded(data: Sequence[str], played: PlayedGame) -> _Actions:
@@ -203,9 +202,7 @@ def _figures(
     """The held-out figures of a world's weights, on the recordings that its dynamics learned from;
     what the dynamics read is encoded by the world's own networks."""
 
-    def clips(
-        of: Mapping[str, Any], count: int, length: int = 0
-    ) -> list[list[tuple[int, slice]]]:
+    def clips(of: Mapping[str, Any], count: int, length: int = 0) -> list[list[tuple[int, slice]]]:
         """Batches of a network's clips: the store and the frames of each."""
         longest = longest_episode(stores, held_out_part=True)
         places = Clips(stores, min(length or of["clip"], longest), held_out_part=True)
