@@ -147,6 +147,28 @@ def test_actions_that_decide_the_next_frame_are_learned(runs: Path) -> None:
     assert figures["hidden_frame_4"] < 0.3 < figures["action_gain"]
 
 
+def test_the_dot_of_a_dream_goes_where_the_action_says(world: Path, data: Path) -> None:
+    """Against the recorded next frame of held-out episodes, and against where it does not go."""
+    store, loaded = EpisodeStore(data), World.load(world, dtype="float32")
+    firsts = (store.episode_starts[[19, 39]][:, None] + np.arange(8)).ravel()
+    frames, actions = torch.from_numpy(store.frames.copy()), torch.from_numpy(store.actions.copy())
+    rows = len(firsts)
+    rng = RowCounters(np.arange(rows), [0] * rows, [0] * rows)
+    state = loaded.make_state(rows)
+    loaded.begin(state, torch.ones(rows, dtype=torch.bool), rng, frames[firsts])
+    for ahead in (1, 2):
+        loaded.follow(state, actions[firsts + ahead - 1], frames[firsts + ahead], rng, "tokens")
+    shown, taken, cold = {}, actions[firsts + 2], torch.full((rows,), 1e-6)
+    for name, action in (("right", taken), ("wrong", -1 - taken)):
+        dreamt = state.clone()
+        loaded.step(dreamt, action, cold, rng)
+        shown[name] = loaded.observe(dreamt, "tokens")
+    loaded.follow(state, taken, frames[firsts + 3], rng, "tokens")
+    real = loaded.observe(state, "tokens")
+    same = {name: (tokens == real).all(1).float().mean() for name, tokens in shown.items()}
+    assert same["right"] > 0.7 and same["wrong"] < 0.2
+
+
 def test_dreams_begin_from_recordings_by_their_own_actions(world: Path, data: Path) -> None:
     loaded = World.load(world, dtype="float32")
     assert action_inference(loaded) is None
