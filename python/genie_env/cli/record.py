@@ -36,11 +36,14 @@ def _policy_help() -> str:
     def listed(policies: dict[str, str]) -> str:
         return "; ".join(f"{name}: {meaning}" for name, meaning in policies.items())
 
-    own = [f". Of {game.name} also {listed({**game.own_policies})}" for game in registered_games()]
+    own = [
+        f". Of {game.name} also {listed({**game.own_policies, **game.scripted_policies})}"
+        for game in registered_games()
+    ]
     defaults = "".join(f"{game.recording_policy} in {game.name}, " for game in registered_games())
     return (
-        "blind policy, whose actions do not depend on what the game shows; several share the "
-        f"episodes evenly, in a new order every round. {listed(GENERAL_POLICIES)}{''.join(own)}. "
+        "policy: a blind one, whose actions do not depend on what the game shows, or a script of the "
+        f"game, which reads its state; several share the episodes evenly, in a new order every round. {listed(GENERAL_POLICIES)}{''.join(own)}. "
         f"[default: {defaults}held elsewhere]"
     )
 
@@ -131,7 +134,7 @@ def record(
             )
         policies = tuple(policy or [chosen.recording_policy])
         for name in policies:
-            chosen.check_policy(name)
+            chosen.check_real_policy(name)
         player = BlindPlayer(chosen, seed, policies)
     else:
         if policy or world is None:
