@@ -35,7 +35,7 @@ fi
 # torch comes first: the build then links this one, and need not download another (see
 # cmake/build_backend.py). The tests compile with the package, from the same objects.
 "$python" -m pip install "$(grep -o '"torch==[^"]*"' pyproject.toml | tr -d '"')"
-"$python" -m pip install '.[doom,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON "$@"
+"$python" -m pip install '.[doom,car,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON "$@"
 command -v ctest >/dev/null || "$python" -m pip install cmake
 
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')

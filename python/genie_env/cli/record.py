@@ -42,8 +42,9 @@ def _policy_help() -> str:
     ]
     defaults = "".join(f"{game.recording_policy} in {game.name}, " for game in registered_games())
     return (
-        "policy: a blind one, whose actions do not depend on what the game shows, or a script of the "
-        f"game, which reads its state; several share the episodes evenly, in a new order every round. {listed(GENERAL_POLICIES)}{''.join(own)}. "
+        "blind policy, whose actions do not depend on what the game shows, or script of the game, which "
+        "reads its state; several share the episodes evenly, in a new order every round. "
+        f"{listed(GENERAL_POLICIES)}{''.join(own)}. "
         f"[default: {defaults}held elsewhere]"
     )
 
@@ -52,7 +53,7 @@ def record(
     game: Annotated[
         str,
         typer.Argument(
-            help="doom-take-cover, or the id of a Gymnasium environment with pictures "
+            help="doom-take-cover, car-racing, or the id of a Gymnasium environment with pictures "
             "(module:Name where a module of yours registers it)"
         ),
     ],

@@ -113,7 +113,7 @@ def find_game(
         return game
     try:
         gymnasium.spec(bare)
-    except gymnasium.error.UnregisteredEnv as error:
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         raise ValueError(
             f"unknown game {name!r} ({error}); expected {', '.join(map(repr, _GAMES))} or the id "
             "of a registered Gymnasium environment, with its module where that registers it "
