@@ -212,6 +212,10 @@ void InitVecEnv(py::module_& m) {
       .def_readonly("surprise", &VecEnvStep::surprise, "float32 [N], in nats")
       .def_property_readonly("latent_distance", OrNone(&VecEnvStep::latent_distance),
                              "float32 [N], a Mahalanobis distance; None unless asked for")
+      .def_property_readonly("termination_probability",
+                             OrNone(&VecEnvStep::termination_probability),
+                             "float32 [N], what the world decided `terminated` by; None where "
+                             "nothing terminates in it, and where termination_fn decides")
       .def_readonly("began", &VecEnvStep::began,
                     "bool [N], rows that began an episode: instead of going on (NextStep; reward "
                     "and scores are then 0), or after the end of another (SameStep)")

@@ -263,8 +263,10 @@ void InitSpecs(py::module_& m) {
       .def_readonly("exact_rows", &WorldSpec::exact_rows,
                     "Whether a row's bits depend on that row alone; otherwise they may change with "
                     "the number of rows and threads, by rounding.")
-      .def_readonly("takes_frames", &WorldSpec::takes_frames,
-                    "Whether `begin` and `follow` can be given frames.")
+      .def_readonly("begins_from_frames", &WorldSpec::begins_from_frames,
+                    "Whether `begin` can be given frames, where the world has pictures.")
+      .def_readonly("follows_frames", &WorldSpec::follows_frames,
+                    "Whether `follow` can be given them as well.")
       .def_readonly("frames_per_second", &WorldSpec::frames_per_second,
                     "Steps that a second of play takes; None where its directory does not say.")
       .def_readonly("max_episode_steps", &WorldSpec::max_episode_steps)
@@ -370,13 +372,9 @@ void InitState(py::module_& m) {
       .def_readonly("surprise", &WorldStep::surprise,
                     "float32 [N], nats a latent dimension or token, at temperature 1")
       .def_readonly("observation", &WorldStep::observation, "[N, *shape], of the kind asked for")
-      .def_property_readonly(
-          "termination_probability",
-          [](const WorldStep& step) -> std::optional<at::Tensor> {
-            if (!step.termination_probability.defined()) return std::nullopt;
-            return step.termination_probability;
-          },
-          "float32 [N], what `terminated` was decided by; None where nothing terminates");
+      .def_property_readonly("termination_probability", OrNone(&WorldStep::termination_probability),
+                             "float32 [N], what `terminated` was decided by; None where nothing "
+                             "terminates");
 }
 
 }  // namespace

@@ -78,6 +78,9 @@ struct VecEnvStep {
   at::Tensor truncated;             ///< bool [N], a limit ended it
   at::Tensor surprise;              ///< float32 [N], see WorldStep
   at::Tensor latent_distance = {};  ///< float32 [N], World::LatentDistance, where asked for
+  /// float32 [N], what the world decided `terminated` by (see WorldStep); undefined where nothing
+  /// terminates in it, and where termination_fn decides.
+  at::Tensor termination_probability = {};
   /// bool [N], rows that began an episode. kNextStep: instead of going on, so that reward and
   /// scores are 0. kSameStep: after the end of another, which everything but `observation` is of.
   at::Tensor began;

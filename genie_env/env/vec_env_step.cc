@@ -62,7 +62,9 @@ VecEnvStep VecEnv::Impl::Step(const at::Tensor& actions, const at::Tensor& out) 
       step.reward.masked_fill_(step.began, 0);
       step.terminated.masked_fill_(step.began, false);
       step.surprise.masked_fill_(step.began, 0);
-      if (options.latent_distance) step.latent_distance.masked_fill_(step.began, 0);
+      for (at::Tensor* score : {&step.latent_distance, &step.termination_probability}) {
+        if (score->defined()) score->masked_fill_(step.began, 0);
+      }
     }
     const HostView<bool> terminated(step.terminated);
     const at::Tensor truncated = BeyondLimits(step);
@@ -90,6 +92,8 @@ VecEnvStep VecEnv::Impl::ApplyUserFunctions(const WorldStep& step,
       .truncated = AllFalse(),
       .surprise = step.surprise,
       .latent_distance = options.latent_distance ? world->LatentDistance(state) : at::Tensor(),
+      .termination_probability =
+          options.termination_fn ? at::Tensor() : step.termination_probability,
       .began = AllFalse()};
   if (!HasUserFunctions()) return result;
   // Copies, which both may write to.

@@ -39,7 +39,8 @@ struct WorldSpec {
   /// Whether a row's bits depend on that row alone. Otherwise they may change with the rows beside
   /// it, by the rounding of float32; draws never do.
   bool exact_rows = true;
-  bool takes_frames = true;  ///< whether Begin and Follow can be given frames, where it has them
+  bool begins_from_frames = true;  ///< whether Begin can be given frames, where it has them
+  bool follows_frames = true;      ///< whether Follow can be given them as well
 };
 
 /// What one step brought to each of N rows: fresh tensors on the world's device.

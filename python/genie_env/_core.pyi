@@ -556,6 +556,11 @@ class WorldSpec:
     def actions(self) -> ActionSpec:
         ...
     @property
+    def begins_from_frames(self) -> bool:
+        """
+        Whether `begin` can be given frames, where the world has pictures.
+        """
+    @property
     def dtype(self) -> str:
         """
         Of its matrix products: "float32" or "bfloat16".
@@ -572,6 +577,11 @@ class WorldSpec:
     def fingerprint(self) -> str:
         """
         SHA-256 of config, weights and starts; goes with every result.
+        """
+    @property
+    def follows_frames(self) -> bool:
+        """
+        Whether `follow` can be given them as well.
         """
     @property
     def frame(self) -> TensorSpec | None:
@@ -615,11 +625,6 @@ class WorldSpec:
     @property
     def state_bytes_per_row(self) -> int:
         ...
-    @property
-    def takes_frames(self) -> bool:
-        """
-        Whether `begin` and `follow` can be given frames.
-        """
     @property
     def temperature(self) -> float:
         """
@@ -894,6 +899,11 @@ class VecEnvStep:
     def terminated(self) -> torch.Tensor:
         """
         bool [N]
+        """
+    @property
+    def termination_probability(self) -> torch.Tensor | None:
+        """
+        float32 [N], what the world decided `terminated` by; None where nothing terminates in it, and where termination_fn decides
         """
     @property
     def truncated(self) -> torch.Tensor:

@@ -67,6 +67,7 @@ class CountingWorld : public World {
       step.reward.mutable_data_ptr<float>()[row] = 1;
       step.terminated.mutable_data_ptr<bool>()[row] = count == ends_at_;
       step.surprise.mutable_data_ptr<float>()[row] = temperature.const_data_ptr<float>()[row];
+      step.termination_probability.mutable_data_ptr<float>()[row] = ProbabilityAt(count);
     }
     Fail(Failure::kStep);
     step.observation = Observe(state, observation.kind, std::nullopt);
@@ -84,6 +85,7 @@ class CountingWorld : public World {
       step.reward.mutable_data_ptr<float>()[row] = 1;
       step.terminated.mutable_data_ptr<bool>()[row] = count == ends_at_;
       step.surprise.mutable_data_ptr<float>()[row] = 100;
+      step.termination_probability.mutable_data_ptr<float>()[row] = ProbabilityAt(count);
     }
     step.observation = Observe(state, observation, std::nullopt);
     return step;
@@ -108,8 +110,11 @@ class CountingWorld : public World {
   static WorldStep NewStep(int64_t rows) {
     return {.reward = at::empty({rows}, at::kFloat),
             .terminated = at::empty({rows}, at::kBool),
-            .surprise = at::empty({rows}, at::kFloat)};
+            .surprise = at::empty({rows}, at::kFloat),
+            .termination_probability = at::empty({rows}, at::kFloat)};
   }
+
+  static float ProbabilityAt(int64_t count) { return static_cast<float>(count) / 8; }
 
   static void Tell(WorldState& state, int64_t row, int64_t count, const RowCounters& rng,
                    int64_t action) {

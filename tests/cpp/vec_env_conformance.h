@@ -141,7 +141,7 @@ class VecEnvConformance {
   /// float32 is promised one step from an equal state; bits are promised for ever.
   size_t Promised() const { return tolerance_ == 0 ? kSteps : 1; }
 
-  bool TakesFrames() const { return world_->spec().frame && world_->spec().takes_frames; }
+  bool TakesFrames() const { return world_->spec().frame && world_->spec().follows_frames; }
 
   void ASchedulePlayedAgainIsTheSame(AutoresetMode mode) const {
     const auto once = Played({5, 6, 7}, mode), again = Played({5, 6, 7}, mode);

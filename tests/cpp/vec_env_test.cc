@@ -154,6 +154,30 @@ TEST(VecEnv, TemperatureIsARows) {
   EXPECT_EQ(Flat(env.Step(Longs({0})).surprise), (Numbers{7}));
 }
 
+TEST(VecEnv, TheWorldsTerminationProbabilityComesWithTheStep) {
+  const auto eighths = [](const VecEnvStep& step) {
+    return Flat(step.termination_probability * 8);
+  };
+  VecEnv env = Counting(2, {.num_envs = 2});
+  env.Reset({.frames = Frames({0, 1})});
+  EXPECT_EQ(eighths(env.Step(Longs({0, 0}))), (Numbers{1, 2}));
+  EXPECT_EQ(eighths(env.Step(Longs({0, 0}))), (Numbers{2, 0}));  // row 1 began
+  env.Reset();
+  EXPECT_EQ(eighths(env.Follow(Longs({0, 0}), Frames({4, 8}))), (Numbers{4, 8}));
+
+  VecEnv same = Counting(1, {.num_envs = 1, .autoreset_mode = AutoresetMode::kSameStep});
+  same.Reset();
+  EXPECT_EQ(eighths(same.Step(Longs({0}))), (Numbers{1}));  // of the episode that ended
+
+  const auto never = [](const at::Tensor& observation, const at::Tensor&, const at::Tensor&) {
+    return at::zeros({observation.size(0)}, at::kBool);
+  };
+  VecEnv decided = Counting(2, {.num_envs = 1, .termination_fn = never});
+  decided.Reset();
+  EXPECT_FALSE(decided.Step(Longs({0})).termination_probability.defined());
+  EXPECT_FALSE(decided.Follow(Longs({0}), Frames({2})).termination_probability.defined());
+}
+
 TEST(VecEnv, KeepGoesOnWithTheGivenRowsAlone) {
   VecEnv env = Counting(3, {.num_envs = 4, .seed = 40});
   env.Reset({.frames = Frames({0, 1, 0, 2})});

@@ -49,6 +49,7 @@ class WorldConformance {
     ARowDependsOnItselfAlone();
     BeginTouchesOnlyItsRows();
     FramesAreFollowed();
+    EpisodesBeginFromFrames();
     AStepReturnsItsObservation();
     AStepOverwritesWhatItSays();
     LookingChangesNothing();
@@ -117,7 +118,7 @@ class WorldConformance {
                        observation);
   }
 
-  bool TakesFrames() const { return world_.spec().frame && world_.spec().takes_frames; }
+  bool TakesFrames() const { return world_.spec().frame && world_.spec().follows_frames; }
 
   /// A given frame; where the world takes none, one that it samples.
   WorldStep Follow(Dream& dream) const { return Follow(dream, First()); }
@@ -365,7 +366,9 @@ class WorldConformance {
 
   void FramesAreFollowed() const {
     if (!TakesFrames()) {
-      FramesAreRefused();
+      Refuses([&](Dream& dream, const at::Tensor& frames, const RowCounters& rng) {
+        world_.Follow(dream.state, Actions(dream), frames, rng, First());
+      });
       return;
     }
     Dream a = Begun(Seeds(0, 3));
@@ -374,31 +377,35 @@ class WorldConformance {
     const at::Tensor other = 255 - Frames(b);
     world_.Follow(b.state, Actions(b), other, Counters(b.seeds, 1), First());
     EXPECT_FALSE(at::equal(a.state[0], b.state[0])) << "the frame given must count";
+  }
 
-    Dream begun{a.seeds, world_.MakeState(3)};
+  void EpisodesBeginFromFrames() const {
+    if (!world_.spec().frame || !world_.spec().begins_from_frames) {
+      Refuses([&](Dream& dream, const at::Tensor& frames, const RowCounters& rng) {
+        world_.Begin(dream.state, at::ones({2}, at::kBool), {.frames = frames}, rng);
+      });
+      return;
+    }
+    const std::vector<uint64_t> seeds = Seeds(0, 3);
+    Dream begun{seeds, world_.MakeState(3)};
     world_.Begin(begun.state, at::ones({3}, at::kBool), {.frames = Frames(begun)},
-                 Counters(begun.seeds, 0));
-    EXPECT_FALSE(at::equal(begun.state[0], Begun(begun.seeds).state[0]))
+                 Counters(seeds, 0));
+    EXPECT_FALSE(at::equal(begun.state[0], Begun(seeds).state[0]))
         << "the frame to begin from must count";
   }
 
   /// A world that takes no pictures says so, whatever it is asked to do with them.
-  void FramesAreRefused() const {
+  void Refuses(
+      const std::function<void(Dream&, const at::Tensor& frames, const RowCounters&)>& call) const {
     Dream dream = Begun(Seeds(0, 2));
     const WorldState before = dream.state.Clone();
-    const at::Tensor frames = at::zeros({2, 8, 8, 3}, at::kByte), all = at::ones({2}, at::kBool);
-    const RowCounters rng = Counters(dream.seeds, 1);
-    const auto refuses = [&](const std::function<void()>& call) {
-      try {
-        call();
-        ADD_FAILURE() << "frames were accepted";
-      } catch (const std::invalid_argument& error) {
-        const char* const words = world_.spec().frame ? "frames" : "has no pictures";
-        EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-      }
-    };
-    refuses([&] { world_.Follow(dream.state, Actions(dream), frames, rng, First()); });
-    refuses([&] { world_.Begin(dream.state, all, {.frames = frames}, rng); });
+    try {
+      call(dream, at::zeros({2, 8, 8, 3}, at::kByte), Counters(dream.seeds, 1));
+      ADD_FAILURE() << "frames were accepted";
+    } catch (const std::invalid_argument& error) {
+      const char* const words = world_.spec().frame ? "frames" : "has no pictures";
+      EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+    }
     ExpectAlike(dream.state, before, 0, "after frames were refused");
   }
 

@@ -14,6 +14,7 @@ import genie_env
 from genie_env import DreamEnv
 
 ROWS, STEPS, SEED = 3, 30, 11
+SCORES = ("surprise", "_surprise", "termination_probability", "_termination_probability")
 
 
 def make(world: Path, mode: AutoresetMode | str, **options: Any) -> genie_env.DreamVectorEnv:
@@ -60,7 +61,7 @@ def test_as_gymnasium_vectorises_single_environments(
         expected = theirs.step(actions)
         infos_expected = dict(expected[4])
         # Gymnasium leaves out what no row has.
-        for key in ("surprise", "_surprise"):
+        for key in SCORES:
             infos_expected.setdefault(key, np.zeros(ROWS, infos[key].dtype))
         assert_same(infos, infos_expected)
         assert_same(observations, expected[0])
@@ -92,10 +93,8 @@ def test_same_step_step_by_step(random_world: Path) -> None:
             pytest.skip("a death came first")
         assert truncations.tolist() == ([True, False, True] if step == 7 else [False] * 3)
         if step < 7:
-            assert set(infos) == {"surprise", "_surprise"}
-    assert set(infos) == {
-        *("surprise", "_surprise", "final_obs", "_final_obs", "final_info", "_final_info")
-    }
+            assert set(infos) == set(SCORES)
+    assert set(infos) == {*SCORES, "final_obs", "_final_obs", "final_info", "_final_info"}
     ended = np.array([True, False, True])
     for mask_of in ("_final_obs", "_final_info"):
         np.testing.assert_array_equal(infos[mask_of], ended)
@@ -104,10 +103,12 @@ def test_same_step_step_by_step(random_world: Path) -> None:
     assert infos["final_obs"][1] is None
     for row in (0, 2):
         np.testing.assert_array_equal(infos["final_obs"][row], observations[row])
-        assert infos["final_info"]["surprise"][row] == scores["surprise"][row]
-        assert infos["surprise"][row] == 0
-    assert infos["surprise"][1] == scores["surprise"][1]
-    assert infos["final_info"]["surprise"][1] == 0
+        for name in SCORES[::2]:
+            assert infos["final_info"][name][row] == scores[name][row] != 0
+            assert infos[name][row] == 0
+    for name in SCORES[::2]:
+        assert infos[name][1] == scores[name][1]
+        assert infos["final_info"][name][1] == 0
 
 
 def test_tensors_hold_all_final_observations(random_world: Path) -> None:

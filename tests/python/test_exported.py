@@ -86,8 +86,8 @@ def close(one: torch.Tensor | None, other: torch.Tensor) -> None:
 def test_what_it_says_of_itself(walk: World, picture: World) -> None:
     assert walk.spec.family == "exported" and walk.spec.frame is None
     assert [spec.name for spec in walk.spec.observations] == ["xh"]
-    assert walk.spec.max_episode_steps == 20 and not walk.spec.takes_frames
-    assert picture.spec.takes_frames and list(picture.spec.options) == ["compile"]
+    assert walk.spec.max_episode_steps == 20 and not walk.spec.follows_frames
+    assert picture.spec.follows_frames and list(picture.spec.options) == ["compile"]
     assert [spec.name for spec in picture.spec.observations] == ["pixels"]
     for world in (walk, picture):
         assert all(finding.holds for finding in check_world(world)), [*check_world(world)]

@@ -53,7 +53,7 @@ def test_an_example_in_small(name: str, tmp_path: Path) -> None:
     assert {"agent", "random"} <= figures.keys()
     world = World.load(tmp_path / "world")
     assert world.spec.family == "exported"
-    methods = methods_of(follows=world.spec.takes_frames, renders=world.spec.frame is not None)
+    methods = methods_of(follows=world.spec.follows_frames, renders=world.spec.frame is not None)
     for method in methods:  # what `compile=True` would compile
         read_graph(world.directory / ARCHIVE, method, world.device)
     findings = [*check_world(world)]

@@ -139,6 +139,14 @@ def test_keys_are_actions_and_the_same_seed_is_the_same_dream(client: TestClient
     assert np.array_equal(seen[0], seen[2]) and not np.array_equal(seen[0], seen[1])
 
 
+def test_what_a_step_brought_is_told(client: TestClient) -> None:
+    with opened(client) as page:
+        assert page.header["termination_probability"] is None
+        told = page.steps(3)
+        assert 0 < told["termination_probability"] < 1
+        assert (told["reward"], told["return"]) == (1, 3)
+
+
 def test_it_keeps_the_worlds_pace_and_stops_when_paused(client: TestClient) -> None:
     with opened(client) as page:
         page.send("pace", fps=None)
@@ -248,20 +256,27 @@ def test_a_session_is_recorded(client: TestClient, tmp_path: Path) -> None:
         page.until("state", recording=True)
         page.send("keys", down=["ArrowRight"], seq=1)
         page.steps(5)
-        page.send("reset", seed=1, start=None)
-        page.until("frame", step=0)
-        page.steps(2)
+        for seed in range(20):  # so many that some are held out
+            page.send("reset", seed=seed, start=None)
+            page.until("frame", step=0)
+            page.steps(2)
         page.send("record", on=False)
         recorded = page.until("recorded")
         film = client.get(recorded["video"], headers={"host": HOST})
     assert film.status_code == 200 and film.content[4:8] == b"ftyp"
     store = EpisodeStore(recorded["episodes"])
-    assert store.num_episodes == 2 and store.num_frames == 7
-    assert store.actions.tolist() == [2] * 7 and store.rewards.tolist() == [1] * 7
+    assert store.num_episodes == 21 and store.num_frames == 45
+    assert store.actions.tolist() == [2] * 45 and store.rewards.tolist() == [1] * 45
     assert client.get("/recordings/other.mp4", headers={"host": HOST}).status_code == 404
-    with pytest.raises(SystemExit) as ended:
-        APP.main(["inspect", recorded["episodes"]], prog_name="genie-env")
-    assert ended.value.code == 0
+    train = ["train", "vision", "--data", recorded["episodes"], "--out", str(tmp_path / "vision")]
+    for command in (
+        ["inspect", recorded["episodes"]],
+        [*train, "--steps", "2", "--batch", "4", "--latents", "8", "--dtype", "float32"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            APP.main(command, prog_name="genie-env")
+        assert ended.value.code == 0
+    assert (tmp_path / "vision" / "checkpoint.safetensors").is_file()
 
 
 def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
@@ -309,8 +324,10 @@ def test_dream_and_reality_under_the_same_keys(client: TestClient) -> None:
         assert np.abs(dreamt - page.picture).mean() < 20, "the dream begins as the game does"
         page.send("keys", down=["ArrowRight"], seq=1)
         page.send("step")
-        assert page.until("frame", place="dream", step=1)["action"] == 2
-        assert page.until("frame", place="real", step=1)["action"] == 2
+        for place in ("dream", "real"):
+            told = page.until("frame", place=place, step=1)
+            assert told["action"] == 2
+            assert 0 < told["termination_probability"] < 1
         page.send("mode", mode="real")
         page.until("state", mode="real")
         page.until("frame", place="real")
@@ -473,11 +490,19 @@ def test_chords_and_names() -> None:
 
 
 def test_continuous_actions() -> None:
-    wheel = BoxControls(BoxActions((3,), (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
-    assert wheel.action([], ()).tolist() == [0, 0, 0]
-    assert wheel.action(["ArrowLeft", "ArrowUp"], ()).tolist() == [-1, 1, 0]
-    assert wheel.action([], (0.5, -1.0)).tolist() == [0.5, 0, 0]
-    assert wheel.action(["ArrowRight"], (-1.0,)).tolist() == [1, 0, 0], "keys before sticks"
+    car = BoxControls(BoxActions((3,), (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0)))  # wheel, gas, brake
+    assert car.action([], ()).tolist() == [0, 0, 0]
+    assert car.action(["ArrowLeft", "ArrowUp"], ()).tolist() == [-1, 1, 0]
+    assert car.action(["ArrowDown"], ()).tolist() == [0, 0, 1]
+    assert car.action([], (0.5, -0.75)).tolist() == [0.5, 0.75, 0], "up is ahead"
+    assert car.action([], (0, 1)).tolist() == [0, 0, 1]
+    assert car.action(["ArrowRight"], (-1.0,)).tolist() == [1, 0, 0], "keys before sticks"
+    offset = BoxControls(BoxActions((2,), (0.2, -3.0), (1.0, 1.0)))
+    assert offset.as_json()["rest"] == pytest.approx([0.2, 0])
+    assert offset.action(["ArrowRight", "ArrowDown"], ()).tolist() == pytest.approx([1, -3])
+    assert offset.action([], (0.5,)).tolist() == pytest.approx([0.6, 0])
+    many = BoxControls(BoxActions((5,), (-1.0,) * 5, (1.0,) * 5))
+    assert sorted({number for number, _ in many.keys.values()}) == [0, 1, 2, 3]
 
 
 def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:

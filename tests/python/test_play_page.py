@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exported_modules import export_picture
 from PIL import Image
 
 webdriver = pytest.importorskip(
@@ -54,7 +55,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def served(folder: Path, port: int) -> Iterator[str]:
+def served(
+    folder: Path, port: int, world: Path = WORLD, agent: Path | None = AGENT
+) -> Iterator[str]:
     """A server of the world in a process of its own; gives its address."""
     command = [sys.executable, "-c", "from genie_env.cli.app import main; main()"]
     log = (folder / "server.log").open("w+")
@@ -62,12 +65,11 @@ def served(folder: Path, port: int) -> Iterator[str]:
         [
             *command,
             "play",
-            str(WORLD),
+            str(world),
             "--no-browser",
             "--port",
             str(port),
-            "--agent",
-            str(AGENT),
+            *([] if agent is None else ["--agent", str(agent)]),
         ],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -502,6 +504,29 @@ def test_a_recording_has_a_film_and_episodes(page: Page) -> None:
     )
     assert size > 1000
     assert "episodes in" in page.notices()
+
+
+def test_an_exported_world_of_continuous_actions_is_played(browser: Page, tmp_path: Path) -> None:
+    export_picture(tmp_path / "picture")
+    with served(tmp_path, free_port(), tmp_path / "picture", agent=None) as address:
+        browser.open(address)
+        first = browser.reset(0)
+        assert browser.text("trace-termination-probability") == "–"  # it has learned no ends
+        seen = {}
+        for name, code in (("one end", Keys.ARROW_LEFT), ("the other", Keys.ARROW_RIGHT)):
+            browser.reset(0)
+            browser.hold(code)
+            browser.advance(4)
+            browser.release(code)
+            seen[name] = browser.still_picture()
+        assert difference(seen["one end"], seen["the other"]) > 1
+        browser.reset(0)
+        given = np.full_like(first, 200)
+        browser.drop(encoded(given), "image/png")
+        until(lambda: difference(browser.picture(), given) < 2)
+        assert browser.problems() == []
+    browser.driver.get("about:blank")
+    browser.problems()  # that its server has ended
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from gymnasium.error import ClosedEnvironmentError, InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from random_world import write_boxed_world, write_random_world
-from test_autoreset import assert_same
+from test_autoreset import SCORES, assert_same
 
 import genie_env
 from genie_env import RealEnv, RealVectorEnv
@@ -73,7 +73,8 @@ def test_it_shows_what_the_world_makes_of_the_games_frames(world: Path, kind: st
             expected, _, _, _, infos = follower.follow([action], frame[None])
             np.testing.assert_array_equal(observation, expected[0])
             assert (reward, terminated, truncated) == (real, done, False)
-            assert info == {"surprise": infos["surprise"][0]}
+            names = ("surprise", "termination_probability")
+            assert info == {name: infos[name][0] for name in names}
             steps += 1
         assert steps >= 5  # the limit of its dreams does not hold here
 
@@ -115,7 +116,7 @@ def test_many_are_as_gymnasium_vectorises_single_ones(world: Path, mode: Autores
         actions = generator.integers(0, 2, ROWS)
         step, expected = ours.step(actions), theirs.step(actions)
         infos = dict(expected[4])
-        for key in ("surprise", "_surprise"):  # Gymnasium leaves out what no row has
+        for key in SCORES:  # Gymnasium leaves out what no row has
             infos.setdefault(key, np.zeros(ROWS, step[4][key].dtype))
         assert_same(step[4], infos)
         for mine, other in zip(step[:4], expected[:4], strict=True):

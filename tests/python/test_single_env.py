@@ -33,7 +33,8 @@ def test_it_is_a_row_of_the_vector_environment(random_world: Path) -> None:
         np.testing.assert_array_equal(observation, observations[0])
         assert (type(reward), reward) == (float, float(rewards[0]))
         assert (terminated, truncated) == (False, False)
-        assert info == {"surprise": float(infos["surprise"][0])}
+        names = ("surprise", "termination_probability")
+        assert info == {name: float(infos[name][0]) for name in names}
 
 
 def test_its_end_and_the_next_episode(random_world: Path) -> None:

@@ -49,10 +49,15 @@ def test_numpy_output(random_world: Path) -> None:
         (truncations, bool),
         (infos["surprise"], np.float32),
         (infos["_surprise"], bool),
+        (infos["termination_probability"], np.float32),
+        (infos["_termination_probability"], bool),
     ):
         assert isinstance(array, np.ndarray)
         assert (array.shape, array.dtype) == ((4,), dtype)
-    assert set(infos) == {"surprise", "_surprise"}
+    scores = {"surprise", "termination_probability"}
+    assert set(infos) == scores | {f"_{name}" for name in scores}
+    assert (0 < infos["termination_probability"]).all()
+    assert (infos["termination_probability"] < 1).all()
     assert rewards.tolist() == [1, 1, 1, 1]
     assert np.isfinite(infos["surprise"]).all() and infos["_surprise"].all()
 

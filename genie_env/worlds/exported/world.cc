@@ -66,7 +66,8 @@ WorldSpec ExportedSpec(const WorldDirectory& directory, const ExportedConfig& co
                  .game = directory.game,
                  .frames_per_second = directory.frames_per_second,
                  .exact_rows = config.exact_rows,
-                 .takes_frames = config.follows};
+                 .begins_from_frames = config.begins_from_frames(),
+                 .follows_frames = config.follows};
   if (config.renders()) {
     spec.frame = TensorSpec{"pixels", {config.height, config.width, 3}, DType::kUInt8, 0, 255};
     spec.observations.push_back(*spec.frame);

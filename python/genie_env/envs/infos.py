@@ -9,8 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genie_env._core import VecEnvStep
+
 Give = Callable[[torch.Tensor], Any]
 """Makes what the environment returns: a tensor or an array."""
+
+
+SCORES = ("surprise", "latent_distance", "termination_probability")
+"""What an environment says of each row's step, where its world can and it was asked to."""
+
+
+def scores_of(step: VecEnvStep) -> dict[str, torch.Tensor]:
+    """Float32 [N] each, those of SCORES that the step has."""
+    told = {name: getattr(step, name) for name in SCORES}
+    return {name: score for name, score in told.items() if score is not None}
 
 
 def as_it_is(tensor: torch.Tensor) -> torch.Tensor:

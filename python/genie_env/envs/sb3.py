@@ -32,7 +32,8 @@ class DreamVecEnv(FixedOptions, VecEnv):
         model = stable_baselines3.PPO("MlpPolicy", env, seed=0).learn(100_000)
 
     A row whose episode has ended begins another in the same step; its info then holds
-    "terminal_observation" and "TimeLimit.truncated". Each info also holds the row's "surprise".
+    "terminal_observation" and "TimeLimit.truncated". Each info also holds the row's scores,
+    "surprise" for instance; see DreamVectorEnv.
     """
 
     @constructor(keywords)

@@ -27,7 +27,8 @@ class DreamEnv(FixedOptions, gymnasium.Env[NDArray[Any], Any]):
         observation, reward, terminated, truncated, info = env.step(action)
 
     `info["surprise"]` is the negative log-likelihood of the new frame under the world's own
-    prediction, in nats a latent dimension or token. The options are those of DreamVectorEnv;
+    prediction, in nats a latent dimension or token; the other infos are those of DreamVectorEnv too,
+    one number each. The options are those of DreamVectorEnv;
     functions among them take a batch of one.
     """
 

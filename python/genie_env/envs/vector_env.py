@@ -24,6 +24,7 @@ from genie_env.envs.infos import (
     as_it_is,
     as_numpy,
     final_observations,
+    scores_of,
     with_masks,
     zero_elsewhere,
 )
@@ -55,6 +56,8 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     world's own prediction, in nats a latent dimension or token; `infos["_surprise"]` is false in
     rows that this step reset. `infos["latent_distance"]`, float32 [N], if it was asked for, is the
     Mahalanobis distance of the frame's latents to those of the training frames.
+    `infos["termination_probability"]`, float32 [N], is what the world decided `terminations` by; it
+    is missing where nothing terminates in the world, and where `termination_fn` decides.
 
     One thread at a time uses an environment: a call while another thread is in one raises
     `genie_env.Busy`, and `close` waits. `close` frees what the rows hold.
@@ -364,9 +367,7 @@ class DreamVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
 
     def _results(self, step: _core.VecEnvStep) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         give, began = self._give, step.began
-        scores = {"surprise": step.surprise}
-        if step.latent_distance is not None:
-            scores["latent_distance"] = step.latent_distance
+        scores = scores_of(step)
         if step.final_observation is None:  # scores are 0 already where a row began
             infos = with_masks(scores, ~began, give)
         else:

@@ -67,6 +67,25 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
     return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
 
 
+def meanings_of(file: Path) -> dict[int, str]:
+    """What a mapping.json calls the actions that latent ones stand for; "" where it does not say.
+    Raises ValueError."""
+    entries = _read_file(file)["dictionary"]
+    return {int(code): entry.get("meaning") or "" for code, entry in entries.items()}
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        found = read_json(file, _MAPPING)
+    except OSError as error:
+        raise ValueError(
+            f"{error}; give mapping.json, which `genie-env map-actions` wrote"
+        ) from error
+    if wrong := [code for code in found["dictionary"] if not code.isdecimal()]:
+        raise ValueError(f'{file}: "dictionary" has the key {wrong[0]!r}; expected numbers')
+    return found
+
+
 def _check_unchanged(own: Path) -> None:
     """Raises ValueError where a world's own dictionary is not the one that its config tells of."""
     told = read_config(own.parent).get("actions_map")
@@ -86,12 +105,7 @@ def _read(given: ActionMap, world: World, game: Game) -> tuple[dict[int, Any], s
     if not isinstance(given, str | Path):
         raise TypeError(f"action_map is {given!r}; expected a file, or a dict of actions")
     file = Path(given)
-    try:
-        found = read_json(file, _MAPPING)
-    except OSError as error:
-        raise ValueError(
-            f"{error}; give mapping.json, which `genie-env map-actions` wrote"
-        ) from error
+    found = _read_file(file)
     known = _latent_actions_of(world)
     if found.get("weights") and known and found["weights"] not in known:
         raise ValueError(
@@ -99,8 +113,6 @@ def _read(given: ActionMap, world: World, game: Game) -> tuple[dict[int, Any], s
             f"{world.spec.name} are {' or '.join(sorted(known))}: give the map of this world"
         )
     entries = found["dictionary"]
-    if wrong := [code for code in entries if not code.isdecimal()]:
-        raise ValueError(f'{file}: "dictionary" has the key {wrong[0]!r}; expected numbers')
     for code, entry in entries.items():
         _check_meaning(entry, code, game, file)
     return {int(code): entry["action"] for code, entry in entries.items()}, str(file)

@@ -18,6 +18,7 @@ from genie_env._core import World
 from genie_env.envs import validation
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.exclusive import Exclusive
+from genie_env.envs.infos import SCORES, zero_elsewhere
 from genie_env.envs.options import EnvOptions
 from genie_env.envs.validation import Given
 from genie_env.envs.vector_env import DreamVectorEnv
@@ -43,7 +44,7 @@ class Played:
     terminations: NDArray[np.bool_]
     truncations: NDArray[np.bool_]
     scores: dict[str, torch.Tensor]
-    """Float32 [N] each: surprise, and latent_distance where it was asked for."""
+    """Float32 [N] each: those of SCORES that the world tells."""
     infos: dict[int, dict[str, Any]]
     """The game's own, by row."""
 
@@ -81,6 +82,7 @@ class RealRows:
         self._actions = actions_of_world(spec.actions)
         self._first_seed = given.seed
         self._frames = np.zeros((num_envs, *self.game.frame_size, 3), np.uint8)
+        self._scores: dict[str, torch.Tensor] = {}  # of the last frames that were followed
         self._begun, self._seeded = np.zeros((2, num_envs), bool)
         self.ended = np.zeros(num_envs, bool)
         """Rows whose episode has ended."""
@@ -153,13 +155,11 @@ class RealRows:
                 played.truncations[row],
                 played.infos[row],
             ) = self._games[row].step(action)
-        zeros = torch.zeros(count, device=self.features.device)
-        names = ("surprise", "latent_distance")[: 1 + self.features.options.latent_distance]
-        played.scores = {name: zeros for name in names}
         if rows.any():
             played.observation, *_, infos = self.features.follow(taken, self._frames)
-            mask = torch.from_numpy(rows).to(self.features.device)
-            played.scores = {name: infos[name].where(mask, 0) for name in names}
+            self._scores = {name: infos[name] for name in SCORES if name in infos}
+        playing = torch.from_numpy(rows).to(self.features.device)
+        played.scores = zero_elsewhere(playing, self._scores)
         self._begun[:], self._failed = True, False
         self.ended = played.terminations | played.truncations
         return played

@@ -18,6 +18,7 @@ from genie_env._core import World
 from genie_env.envs import validation
 from genie_env.envs.frame_rate import UNKNOWN_RATE
 from genie_env.envs.infos import (
+    SCORES,
     as_it_is,
     as_numpy,
     final_observations,
@@ -30,9 +31,6 @@ from genie_env.games.action_map import ActionMap
 from genie_env.games.base import Game
 from genie_env.games.real_rows import RealRows
 
-_ROWS_INFOS = ("surprise", "latent_distance")
-
-
 class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     """N games of the real environment, seen as an agent of a world sees its dreams.
 
@@ -43,7 +41,7 @@ class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     The games run one after the other in this process; the world follows their frames as one batch.
     See `RealEnv` for what is observed, what actions mean, and what ends an episode. Autoreset modes,
     final observations and infos are as in DreamVectorEnv; the infos of the games stand beside
-    "surprise". Every array that is returned is fresh.
+    the world's. Every array that is returned is fresh.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": UNKNOWN_RATE}
@@ -200,7 +198,7 @@ class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         """The games' own infos, as Gymnasium gathers them; the world's names are not theirs."""
         gathered: dict[str, Any] = {}
         for row, info in infos.items():
-            own = {name: value for name, value in info.items() if name not in _ROWS_INFOS}
+            own = {name: value for name, value in info.items() if name not in SCORES}
             gathered = self._add_info(gathered, own, row)
         return gathered
 

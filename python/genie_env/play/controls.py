@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +37,8 @@ _MORE = [*(f"Digit{n}" for n in range(1, 10)), *(f"Key{letter}" for letter in "A
 """Keys of actions whose names say nothing, in order."""
 _PAIRS = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"))
 """Keys for less and more of the numbers of continuous actions, in order."""
+_STICKS = (("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown"), ("KeyA", "KeyD"), ("KeyW", "KeyS"))
+"""Keys that a gamepad's axes are: below 0 (left, up) and above."""
 
 
 class DiscreteControls:
@@ -69,7 +72,7 @@ class DiscreteControls:
 
     def action(self, down: Sequence[str], axes: Sequence[float]) -> np.int64:
         """The world's action. `down`: held keys, the newest last; `axes`: -1 to 1."""
-        down = [*down, *_keys_of_axes(axes)]
+        down = [*down, *(key for key, way in _pushed(axes[:2]) if way > 0.5)]
         fitting = [chord for chord in self._chords if chord <= set(down)]
         if not fitting:
             index = self.rest
@@ -96,30 +99,30 @@ class DiscreteControls:
 
 
 class BoxControls:
-    """Continuous actions: a held key is one end of a number's range, an axis any point of it."""
+    """Continuous actions: a held key takes a number from rest to one end of its range, a stick part of
+    the way. A number that rests at an end, such as a car's gas, has one key."""
 
     def __init__(self, actions: BoxActions) -> None:
         self._actions = actions
         self._low, self._high = (bound.reshape(-1) for bound in actions.bounds)
         self._rest = np.clip(0, self._low, self._high)
-        pairs = _PAIRS[: actions.width]
-        self.keys = {
-            key: (number, float(bound[number]))
-            for number, pair in enumerate(pairs)
-            for key, bound in zip(pair, (self._low, self._high), strict=True)
-        }
+        self.keys: dict[str, tuple[int, float]] = {}
+        pairs = iter(_PAIRS)
+        halves = itertools.chain.from_iterable(map(reversed, pairs))  # of pairs that are free
+        for number, rest in enumerate(self._rest):
+            bounds = (float(self._low[number]), float(self._high[number]))
+            ends = [bound for bound in bounds if bound != rest]
+            keys = next(pairs, ()) if len(ends) == 2 else itertools.islice(halves, len(ends))
+            self.keys |= {key: (number, end) for key, end in zip(keys, ends, strict=False)}
 
     def action(self, down: Sequence[str], axes: Sequence[float]) -> NDArray[np.float32]:
         """float32 [*shape]."""
         numbers: NDArray[np.float32] = self._rest.astype(np.float32)
-        for number, axis in enumerate(axes[: len(numbers)]):
-            if axis:
-                share = (min(1.0, max(-1.0, axis)) + 1) / 2
-                numbers[number] = self._low[number] + share * (self._high - self._low)[number]
-        for key in down:
+        for key, way in (*_pushed(axes), *((key, 1.0) for key in down)):
             if key in self.keys:
-                number, value = self.keys[key]
-                numbers[number] = value
+                number, end = self.keys[key]
+                rest = self._rest[number]
+                numbers[number] = end if way == 1 else rest + way * (end - rest)
         return numbers.reshape(self._actions.shape)
 
     def shown(self, action: Any) -> list[float]:
@@ -131,6 +134,7 @@ class BoxControls:
             "shape": list(self._actions.shape),
             "low": self._low.tolist(),
             "high": self._high.tolist(),
+            "rest": self._rest.tolist(),
             "keys": self.keys,
         }
 
@@ -153,10 +157,10 @@ def _words(name: str) -> list[str]:
     return _WORDS.findall(name.lower())
 
 
-def _keys_of_axes(axes: Sequence[float]) -> list[str]:
-    """Half a stick's way counts as a key."""
-    keys = []
-    for axis, (less, more) in zip(axes[:2], (_PAIRS[0], ("ArrowUp", "ArrowDown")), strict=False):
-        if abs(axis) > 0.5:
-            keys.append(more if axis > 0 else less)
-    return keys
+def _pushed(axes: Sequence[float]) -> list[tuple[str, float]]:
+    """The keys that a gamepad's sticks are, and how far each is pushed: above 0, at most 1."""
+    return [
+        (less if axis < 0 else more, min(1.0, abs(axis)))
+        for axis, (less, more) in zip(axes, _STICKS, strict=False)
+        if axis
+    ]

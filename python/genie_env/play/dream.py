@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import Snapshot, StartBank, World
+from genie_env.envs.infos import SCORES
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.play.controls import Controls
 from genie_env.play.progress import Progress, Shown
@@ -82,7 +83,7 @@ class Dream:
         self.progress.took(
             self._controls.shown(action),
             float(rewards[0]),
-            float(infos["surprise"][0]),
+            {name: float(infos[name][0]) for name in SCORES if name in infos},
             terminated=bool(terminations[0]),
             truncated=bool(truncations[0]),
             made_ms=made_ms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ class Progress:
     reward: float = 0.0
     surprise: float = 0.0
     """Nats, of the last frame."""
+    termination_probability: float | None = None
+    """The world's, of the last step; None: it tells none."""
     terminated: bool = False
     truncated: bool = False
     action: int | list[float] | None = None
@@ -35,16 +38,18 @@ class Progress:
         self,
         action: int | list[float],
         reward: float,
-        surprise: float,
+        scores: Mapping[str, Any],
         *,
         terminated: bool,
         truncated: bool,
         made_ms: float,
     ) -> None:
-        """One step more."""
+        """One step more. `scores`: what an environment's infos say of it, one number each."""
         self.step += 1
         self.total += reward
-        self.action, self.reward, self.surprise = action, reward, surprise
+        self.action, self.reward = action, reward
+        self.surprise = scores["surprise"]
+        self.termination_probability = scores.get("termination_probability")
         self.terminated, self.truncated, self.made_ms = terminated, truncated, made_ms
 
     def as_json(self) -> dict[str, Any]:
@@ -52,7 +57,7 @@ class Progress:
             "step": self.step,
             "return": self.total,
             "reward": self.reward,
-            "termination_probability": None,
+            "termination_probability": self.termination_probability,
             "surprise": self.surprise,
             "ended": "terminated" if self.terminated else "truncated" if self.truncated else None,
             "action": self.action,

@@ -70,7 +70,7 @@ class Real:
         self.progress.took(
             self._controls.shown(action),
             float(reward),
-            float(info["surprise"]),
+            info,
             terminated=terminated,
             truncated=truncated,
             made_ms=made_ms,

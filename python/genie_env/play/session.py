@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from genie_env._core import World
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.envs.world_card import read_config
 from genie_env.media.read_picture import read_picture
 from genie_env.play.dream import Dream
 from genie_env.play.progress import Shown
-from genie_env.play.protocol import MODES, ROWS
+from genie_env.play.protocol import MODES, ROWS, as_data
 from genie_env.play.real import Real
 from genie_env.play.recording import SessionRecording
 from genie_env.play.shared import Shared
-from genie_env.play.tree import Tree, as_data
+from genie_env.play.tree import Tree
 
 STARTS = 24
 """In the picker: those that the seeds 0, 1, 2, ... draw."""
@@ -81,7 +80,7 @@ class Session:
                 _option(option) for option in spec.options.values() if option.name != "compile"
             ],
             "starts": STARTS,
-            "takes_pictures": takes_pictures(self._world),
+            "takes_pictures": spec.begins_from_frames,
             "real": self._shared.no_real_game is None,
             "agent": self._shared.agent_name,
             "max_episode_steps": spec.max_episode_steps,
@@ -138,7 +137,7 @@ class Session:
 
     def picture(self, content: bytes) -> None:
         """A new dream of a picture of any format."""
-        if not takes_pictures(self._world):
+        if not self._world.spec.begins_from_frames:
             raise ValueError(f"{self._world.spec.name} does not begin from pictures")
         if self._mode == "real":
             raise ValueError("the real game does not begin from a picture: switch to the dream")
@@ -316,7 +315,7 @@ class Session:
                     self._world, self._controls, shared.observation, shared.game, shared.action_map
                 )
             self._real.reset(seed)
-            if frame is None and takes_pictures(self._world):
+            if frame is None and self._world.spec.begins_from_frames:
                 frame = self._real.frame
         if self._mode != "real":
             self._dream.reset(seed, frame)
@@ -340,14 +339,6 @@ class Session:
         assert self._world.spec.frame is not None
         height, width, _ = self._world.spec.frame.shape
         return height, width
-
-
-def takes_pictures(world: World) -> bool:
-    """Whether a dream may begin from a frame: of exported worlds, their config says."""
-    if world.spec.family != "exported":
-        return True
-    context = read_config(Path(world.directory)).get("context")
-    return isinstance(context, list) and [each.get("name") for each in context] == ["frame"]
 
 
 def _option(option: Any) -> dict[str, Any]:

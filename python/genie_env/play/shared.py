@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from genie_env._core import StartBank, World
 from genie_env.agents.agent import Agent, load_agent
 from genie_env.envs.actions import actions_of_world
-from genie_env.envs.json_files import read_json
 from genie_env.envs.options import EnvOptions
 from genie_env.games.action_map import FILE as DICTIONARY
+from genie_env.games.action_map import meanings_of
 from genie_env.media.read_picture import read_picture
 from genie_env.play.controls import Controls, controls_of
 from genie_env.play.real import Real
@@ -66,8 +66,9 @@ class Shared:
         playing = None if agent is None else load_agent(agent)
         if playing is not None:
             playing.check_world(world)
-        meanings = _meanings(action_map or Path(world.directory) / DICTIONARY, given=action_map)
-        controls = controls_of(actions_of_world(world.spec.actions), meanings)
+        dictionary = action_map or Path(world.directory) / DICTIONARY
+        told = meanings_of(dictionary) if action_map or dictionary.is_file() else None
+        controls = controls_of(actions_of_world(world.spec.actions), told)
         no_real_game = None
         try:
             Real(world, controls, None, game, action_map).close()
@@ -104,18 +105,3 @@ class Shared:
 
 def _bank(world: World, starts: Sequence[Path]) -> StartBank | None:
     return EnvOptions(starts=list(starts)).starts_in(world) if starts else None
-
-
-def _meanings(file: Path, given: Path | None) -> dict[int, str] | None:
-    """What latent actions stand for; None where no file was given and the world has none."""
-    if given is None and not file.is_file():
-        return None
-    try:
-        found = read_json(file, {"dictionary": {"*": {"meaning?": (str, None)}}})["dictionary"]
-    except OSError as error:
-        raise ValueError(
-            f"{error}: give mapping.json, which `genie-env map-actions` wrote"
-        ) from None
-    if wrong := [code for code in found if not code.isdecimal()]:
-        raise ValueError(f'{file}: "dictionary" has the key {wrong[0]!r}; expected numbers')
-    return {int(code): entry.get("meaning") or "" for code, entry in found.items()}

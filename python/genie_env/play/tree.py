@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env._core import Snapshot
-from genie_env.play.protocol import jpeg
+from genie_env.play.protocol import as_data
 
 MOST = 200
 """Moments of one tab."""
@@ -65,8 +64,3 @@ class Tree:
             ],
             "at": self.at,
         }
-
-
-def as_data(picture: NDArray[np.uint8]) -> str:
-    """A picture as a data URL."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()

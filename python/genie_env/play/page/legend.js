@@ -29,6 +29,7 @@ function label(name, meaning) {
 
 export class Legend {
   #buttons = [];
+  #rest = []; // the numbers of a continuous action when nothing is held
 
   constructor(list, keys) {
     this.list = list;
@@ -37,7 +38,8 @@ export class Legend {
 
   show(actions) {
     this.entries = entries(actions);
-    this.#buttons = this.entries.map((entry) => this.#button(entry, entry.index === actions.rest));
+    if (actions.kind === "box") this.#rest = actions.rest;
+    this.#buttons = this.entries.map((entry) => this.#button(entry, actions.kind === "discrete" && entry.index === actions.rest));
     const items = this.#buttons.map((button) => {
       const item = document.createElement("li");
       item.append(button);
@@ -52,7 +54,8 @@ export class Legend {
   light(action) {
     this.entries.forEach((entry, i) => {
       const active = Array.isArray(action)
-        ? Math.sign(action[entry.dimension]) === Math.sign(entry.value)
+        ? Math.sign(action[entry.dimension] - this.#rest[entry.dimension]) ===
+          Math.sign(entry.value - this.#rest[entry.dimension])
         : action === entry.index;
       this.#buttons[i].classList.toggle("active", active);
     });
