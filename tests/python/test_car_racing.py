@@ -67,7 +67,7 @@ def test_obeys_gymnasiums_checker() -> None:
 def test_it_is_gymnasiums_game_in_smaller_pictures() -> None:
     """Beside CarRacing-v3 itself, every step of which draws: the same rewards and pictures, without
     the score in figures."""
-    skipping, plain = CarRacing(4), gymnasium.make("CarRacing-v3")
+    skipping, plain = CarRacing(4), gymnasium.make("CarRacing-v3", render_mode="rgb_array")
     actions = game().blind_actions("pedals", 3, 20)
     frame, _ = skipping.reset(seed=11)
     picture, _ = plain.reset(seed=11)
@@ -83,6 +83,7 @@ def test_it_is_gymnasiums_game_in_smaller_pictures() -> None:
             expected += paid
         assert reward == pytest.approx(expected)
         assert not terminated and not truncated
+        assert np.array_equal(skipping.render(), plain.render())
     skipping.close(), plain.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "genie_env"
 
-ONE_GAME = re.compile("doom|takecover|car[-_ ]?racing|car_driver", re.IGNORECASE)
+ONE_GAME = re.compile("doom|takecover|car[-_ ]?racing|car_(driver|pictures)", re.IGNORECASE)
 EXAMPLES = re.compile(
     r"doom-take-cover|doom-genie|DoomTakeCover-v0|data/doom[-\w]*|car-racing|CarRacing(Real)?-v\d"
 )
@@ -21,6 +21,7 @@ EXAMPLES = re.compile(
 
 KNOW_THE_GAME = [
     PACKAGE / "games" / "car_driver.py",
+    PACKAGE / "games" / "car_pictures.py",
     PACKAGE / "games" / "car_racing.py",
     PACKAGE / "games" / "doom.py",
     PACKAGE / "games" / "registry.py",  # the list of games

@@ -1,6 +1,6 @@
 """CarRacing-v3: the car of Ha & Schmidhuber 2018, as Gymnasium has it.
 
-This file and `car_driver` alone know the game: its pictures, actions, time, score and policies.
+This file, `car_driver` and `car_pictures` alone know the game: its pictures, actions, time, score and policies.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from genie_env.envs.actions import BoxActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
 from genie_env.games.car_driver import drive, pedals
+from genie_env.games.car_pictures import Ground
 from genie_env.games.env_actions import checked_action
 from genie_env.games.frames import resize
 
@@ -161,6 +162,7 @@ class CarRacing(gymnasium.Env[NDArray[np.uint8], Any]):
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         super().reset(seed=seed, options=options)
         self.game.reset(seed=seed)
+        self.game._render_road = Ground(self.game).draw
         self._steps, self._begun = 0, True
         return self._frame(), {}
 
