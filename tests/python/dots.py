@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 from genie_env._core import EpisodeWriter
 from genie_env.families.genie.commands import (
@@ -71,6 +73,35 @@ def record_dots(
             arrays = (frames[:-1], np.array(taken), rewards, ended, last & ~ended)
             writer.append(*arrays, *([frames[-1]] if finals else []))
     return directory
+
+
+class Dots(gymnasium.Env[Any, Any]):
+    """The dot on a ring of eight columns: actions are -1, left, and 0, right."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.action_space = spaces.Discrete(2, start=-1)
+        self.observation_space = spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
+        self._place = 3
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._place = 3
+        return self._frame(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._place = (self._place + 2 * int(action) + 1) % 8
+        return self._frame(), float(self._place > 3), False, False, {}
+
+    def _frame(self) -> Any:
+        frame = np.zeros((SIDE, SIDE, 3), np.uint8)
+        frame[:, self._place * SIDE // 8 : (self._place + 1) * SIDE // 8] = 255
+        return frame
+
+
+gymnasium.register("Dots-v0", Dots, max_episode_steps=12)
 
 
 def dots_world(directory: Path, data: Path) -> Path:

@@ -192,7 +192,7 @@ def test_what_cannot_be_calibrated_is_refused_before_the_real_game_is_played(
     if world == "doom-genie":
         shutil.copytree(find_world(world), directory)
         changes = {"real_game": "doom-take-cover"}
-        words = "was learned from frames alone: it pays no reward and never ends"
+        words = "has learned neither rewards nor ends: it pays none and never ends"
     else:
         write_random_world(directory)
     config = json.loads((directory / "config.json").read_text())

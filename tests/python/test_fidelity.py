@@ -477,6 +477,8 @@ def test_latent_actions_of_another_codebook_are_refused(
 def test_a_world_says_which_actions_it_takes(
     slides: Path, latent_run: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "config.json").write_text("{}")
+
     def refused(world: Slider, run: Path | None, words: str, directory: Path = slides) -> None:
         with pytest.raises(ValueError, match=re.escape(words)):
             stores = [EpisodeStore(directory)]

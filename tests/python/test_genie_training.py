@@ -93,7 +93,8 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def dynamics_run(data: Path, runs: Path, out: Path, **change: Any) -> None:
     settings = RUN | SMALL | {"blocks": 1} | change
-    train_dynamics([data], runs / "tokenizer", runs / "actions", out, **settings)
+    codes = {"tokenizer": runs / "tokenizer", "latent_actions": runs / "actions"}
+    train_dynamics([data], out=out, **codes, **settings)
 
 
 def test_clips_are_consecutive_frames_of_one_episode(store: EpisodeStore) -> None:
@@ -325,14 +326,13 @@ def test_other_settings_are_another_run(data: Path, runs: Path) -> None:
         actions_run(data, runs / "actions", actions=5)
     with pytest.raises(ValueError, match="actions is 300, expected 2 to 256"):
         actions_run(data, runs / "other", actions=300)
+    known: dict[str, Any] = {"out": runs / "other", "latent_actions": runs / "actions"}
     with pytest.raises(ValueError, match="holds no settings.json: give the --out of a `train tok"):
-        train_dynamics([data], runs / "nowhere", runs / "actions", runs / "other", window=2)
+        train_dynamics([data], runs / "nowhere", **known, window=2)
     with pytest.raises(ValueError, match="is a run of `train latent-actions`; expected the --out"):
-        train_dynamics([data], runs / "actions", runs / "actions", runs / "other", window=2)
+        train_dynamics([data], runs / "actions", **known, window=2)
     with pytest.raises(ValueError, match=r"too few episodes: .* but one batch takes 4,000; record"):
-        train_dynamics(
-            [data], runs / "tokenizer", runs / "actions", runs / "other", 1, 1000, clip=4
-        )
+        train_dynamics([data], runs / "tokenizer", **known, steps=1, batch=1000, clip=4)
     assert not (runs / "other").exists()
 
 

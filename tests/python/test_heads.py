@@ -418,7 +418,7 @@ def test_outcomes_of_a_world_without_heads_are_refused(
     world: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("outcomes", "--world", world, "--data", data, code=1)
-    words = "learned from frames alone: .* give it heads with `genie-env train heads`"
+    words = "has learned neither rewards nor ends: .* give it heads with `genie-env train heads`"
     assert re.search(words, " ".join(capsys.readouterr().err.split()))
 
 

@@ -83,7 +83,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_tokenizer(data, here / "tokenizer", codes=20, **SMALL, **BLOCKS)
     train_latent_actions(data, here / "actions", **SMALL, **BLOCKS)
     sizes = {name: value for name, value in SMALL.items() if name != "patch"}
-    train_dynamics(data, here / "tokenizer", here / "actions", here / "dynamics", **sizes, blocks=1)
+    codes = {"tokenizer": here / "tokenizer", "latent_actions": here / "actions"}
+    train_dynamics(data, out=here / "dynamics", **codes, **sizes, blocks=1)
     world = write_random_world(here / "world")
     config = json.loads((world / "config.json").read_text())
     config["training"] = {"data": {"vision": [META]}}

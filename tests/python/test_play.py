@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,18 +22,19 @@ import pytest
 from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
 from genie_env.cli.play import open_page
+from genie_env.data.frame_rate import pace
 from genie_env.data.video_reader import decode, look_through
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.registry import find_world
-from genie_env.games.registry import find_game
-from genie_env.play import tab
+from genie_env.games.action_map import Meaning
+from genie_env.play import recording, server, tab, tree
 from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
+from genie_env.play.dream import Dream
 from genie_env.play.offline import read_actions
-from genie_env.play.protocol import LARGEST_PICTURE, parse
-from genie_env.play.server import application, names_of, server_of
+from genie_env.play.protocol import LARGEST_PICTURE, as_data, parse
+from genie_env.play.server import application, server_of
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
-from genie_env.play.tree import as_data
 from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -56,7 +57,7 @@ def world() -> World:
 @pytest.fixture
 def client(world: World, tmp_path: Path) -> TestClient:
     shared = Shared.of(world, tmp_path / "played", agent=AGENT)
-    return TestClient(application(shared, hosts=names_of(8000)), base_url=f"http://{HOST}")
+    return TestClient(application(shared), base_url=f"http://{HOST}")
 
 
 class Page:
@@ -119,7 +120,7 @@ def opened(client: TestClient) -> Iterator[Page]:
 def test_a_page_is_told_what_it_plays(client: TestClient) -> None:
     with client.websocket_connect("/ws", headers=HEADERS) as socket:
         hello = Page(socket).receive()
-    assert hello["world"] == "doom-take-cover" and hello["size"] == [64, 64] and hello["fps"] == 35
+    assert hello["world"] == "doom-take-cover" and hello["fps"] == 35
     assert hello["actions"]["keys"] == {"ArrowLeft": 0, "ArrowRight": 2}
     assert hello["actions"]["rest"] == 1
     assert [option["name"] for option in hello["options"]] == ["termination"]
@@ -188,6 +189,9 @@ def test_rows_dream_the_same_actions_under_other_seeds(client: TestClient) -> No
         assert np.array_equal(page.picture[one, one], page.picture[other, other])
         page.steps(20)
         assert not np.array_equal(page.picture[one, one], page.picture[other, other])
+        page.send("reset", seed=5, start=None)
+        page.until("frame", step=0)
+        assert np.array_equal(page.picture[one, one], page.picture[other, other])
         page.send("rows", count=2)
         assert "there may be 1, 4 or 9" in page.until("error")["message"]
 
@@ -216,30 +220,37 @@ def test_a_picture_becomes_the_start(client: TestClient) -> None:
         page.until("frame", step=0)
         red, green, _ = page.picture.reshape(-1, 3).mean(0)
         assert red > green + 30
-        bomb = io.BytesIO()
-        Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+        bomb, film = io.BytesIO(), io.BytesIO()
+        Image.new("1", (6_000, 6_000)).save(bomb, "PNG")
+        frames = [Image.new("RGB", (2_000, 2_000), (200, 30, 30 + shade)) for shade in range(25)]
+        frames[0].save(film, "GIF", save_all=True, append_images=frames[1:])
         for content, words in (
-            (b"text", "no picture that can be read"),
-            (bomb.getvalue(), "pixels"),
+            (b"text", "the picture is no picture that can be read"),
+            (bomb.getvalue(), "the picture has more than 25,000,000 pixels"),
         ):
             page._socket.send_bytes(content)
             assert words in page.until("error")["message"]
         assert page.steps(1)["step"] == 1
+        page._socket.send_bytes(film.getvalue())  # of which the first picture alone is decoded
+        page.until("frame", step=0)
+        red, green, _ = page.picture.reshape(-1, 3).mean(0)
+        assert red > green + 30
 
 
 def test_a_step_that_fails_pauses_and_says_so(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    vizdoom = pytest.importorskip("vizdoom")
     with opened(client) as page:
         with monkeypatch.context() as patched:
 
             def fails(session: Session) -> None:
-                raise RuntimeError("the game has crashed")
+                raise vizdoom.ViZDoomErrorException("the game has crashed")  # an Exception, no more
 
             patched.setattr(Session, "step", fails)
             page.send("pause", on=False)
             said = page.until("error")["message"]
-            assert said == "the game has crashed. It is paused: reset it"
+            assert said == "the game has crashed. It is paused"
             page.until("state", paused=True)
         page.send("reset", seed=0, start=None)
         page.until("frame", step=0)
@@ -277,6 +288,114 @@ def test_a_session_is_recorded(client: TestClient, tmp_path: Path) -> None:
             APP.main(command, prog_name="genie-env")
         assert ended.value.code == 0
     assert (tmp_path / "vision" / "checkpoint.safetensors").is_file()
+
+
+@pytest.fixture
+def session(world: World, tmp_path: Path) -> Iterator[Session]:
+    session = Session(Shared.of(world, tmp_path / "played", agent=AGENT))
+    yield session
+    session.close()
+
+
+def test_a_recording_outlives_its_tab(session: Session, tmp_path: Path) -> None:
+    session.reset(11, None)
+    session.record(True)
+    for _ in range(5):
+        session.step()
+    session.close()
+    (folder,) = (tmp_path / "played").iterdir()
+    store = EpisodeStore(folder / "episodes")
+    assert store.num_frames == 5 and (folder / "film.mp4").is_file()
+    assert pace(folder / "episodes", store)["frames_per_second"] == 35
+
+
+def test_a_recording_that_cannot_be_written_says_so(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "played").write_text("no directory")
+    with pytest.raises(ValueError, match=r"nothing can be recorded into .* give another --record"):
+        session.record(True)
+    (tmp_path / "played").unlink()
+
+    def full(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(recording, "write_video", full)
+    session.record(True)
+    with pytest.raises(RuntimeError, match=r"the recording has ended \(No space left on device\)"):
+        for _ in range(300):
+            session.step()
+    assert not session.state()["recording"]
+    (folder,) = (tmp_path / "played").iterdir()
+    assert EpisodeStore(folder / "episodes").num_frames > 0, "the episode is not lost"
+    session.step()
+
+
+def test_a_frame_says_which_keys_its_step_knew(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Dream.take
+
+    def meanwhile(dream: Dream, action: Any) -> bool:
+        session.keys(["ArrowRight"], 2)
+        return take(dream, action)
+
+    session.keys(["ArrowLeft"], 1)
+    monkeypatch.setattr(Dream, "take", meanwhile)
+    (shown,) = session.step()
+    assert (shown.header["seq"], shown.header["action"]) == (1, 0)
+    (shown,) = session.step()
+    assert (shown.header["seq"], shown.header["action"]) == (2, 2)
+
+
+def test_the_end_of_an_episode_is_a_moment_too(session: Session) -> None:
+    session.option("termination", "thresholded")
+    while not (ended := session.step()[0].header)["ended"]:
+        pass
+    session.branch()
+    assert session.step()[0].header["step"] == 0, "the next episode"
+    session.step()
+    session.back_to(0)
+    (there,) = session.shown()
+    assert there.header["ended"] == ended["ended"] and there.header["step"] == ended["step"]
+    assert there.header["surprise"] == ended["surprise"] is not None
+    session.rows(4)
+    assert session.shown()[0].header["ended"] == ended["ended"]
+    (after,) = session.step()
+    assert after.header["step"] == 0 and after.header["surprise"] is None
+
+
+def test_rows_that_end_first_wait(session: Session) -> None:
+    session.option("termination", "sampled")
+    session.rows(9)
+    (before,) = session.step()
+    while not (shown := session.step()[0]).header["ended"]:
+        before = shown
+    dream = session._dream
+    for row, frame in dream._waiting.items():
+        assert row > 0 and frame.max() <= 127
+        np.testing.assert_array_equal(dream.frames[row], frame)
+    (shown,) = session.step()
+    assert shown.header["step"] == 0 and dream._waiting == {}
+    assert before.picture.shape == (192, 192, 3)
+    for row in range(1, 9):
+        np.testing.assert_array_equal(dream.frames[row], dream.frame)
+
+
+def test_moments_are_kept_by_a_reset_and_limited_in_bytes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "MOST_BYTES", 2 * session._world.spec.state_bytes_per_row)
+    session.option("termination", "thresholded")  # which forgets those of the other world
+    session.step()
+    session.branch()
+    session.reset(3, None)
+    session.branch()
+    assert [node["parent"] for node in session.tree()["nodes"]] == [None, None]
+    session.back_to(0)
+    assert session.tree()["at"] == 0 and session.shown()[0].header["step"] == 1
+    with pytest.raises(ValueError, match="2 moments are kept already: reload the page"):
+        session.branch()
 
 
 def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
@@ -371,6 +490,8 @@ def test_side_by_side_they_wait_for_each_other(world: World, tmp_path: Path) -> 
         ('{"type": "rows", "count": true}', '"count" of the message "rows" is not an integer'),
         ('{"type": "temperature", "value": Infinity}', "is not a finite number"),
         ('{"type": "reset", "seed": 1.5, "start": null}', "is not an integer or null"),
+        (f'{{"type": "axes", "values": [1{"0" * 400}], "seq": 1}}', '"values" of the message "axes"'),
+        ('{"type": "option", "name": "a", "value": "\\ud800"}', '"value" of the message "option"'),
         ("[" * 60_000, "the message is not JSON"),
         ("x" * 70_000, "the message has 70,000 characters; expected at most 65,536"),
     ],
@@ -420,16 +541,19 @@ def test_a_closed_tab_frees_its_dream(client: TestClient, monkeypatch: pytest.Mo
     assert len(closed) == 1
 
 
-def test_a_page_that_draws_nothing_is_slowed_down_and_dropped(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tab, "PATIENCE", 0.3)
+def test_the_dream_of_a_page_that_draws_nothing_waits(client: TestClient) -> None:
     with client.websocket_connect("/ws", headers=HEADERS) as socket:
-        frames = 0
-        while (received := socket.receive())["type"] != "websocket.close":
-            frames += "bytes" in received and received["bytes"] is not None
-    assert frames == tab.UNDERWAY
-    assert received["code"] == 1013 and "took no picture" in received["reason"]
+        page = Page(socket)
+        page.send = lambda kind, **fields: None  # type: ignore[method-assign]  # nobody sees it
+        for _ in range(tab.UNDERWAY):
+            page.until("frame")
+        del page.send
+        time.sleep(0.5)
+        page.send("pause", on=True)  # what is sent next is the answer, and no frame
+        assert page.receive()["type"] == "state"
+        page.send("drawn", id=page.header["id"])
+        page.send("pause", on=False)
+        assert page.until("frame")["step"] == tab.UNDERWAY
 
 
 @pytest.mark.parametrize(
@@ -438,7 +562,9 @@ def test_a_page_that_draws_nothing_is_slowed_down_and_dropped(
         ({"host": "evil.example:8000", "origin": f"http://{HOST}"}, "is not this server's"),
         ({"host": HOST, "origin": "http://evil.example"}, "is not this page's"),
         ({"host": HOST, "origin": "null"}, "is not this page's"),
-        ({"host": "127.0.0.1:9000", "origin": "http://127.0.0.1:9000"}, "is not this server's"),
+        ({"host": HOST, "origin": "http://127.0.0.1:9000"}, "is not this page's"),
+        ({"host": HOST, "origin": "http://["}, "is not this page's"),
+        ({"host": "[::1", "origin": f"http://{HOST}"}, "is not this server's"),
     ],
 )
 def test_other_hosts_and_origins_are_refused(
@@ -448,6 +574,15 @@ def test_other_hosts_and_origins_are_refused(
     assert answer.status_code == 403 and words in answer.text
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws", headers=headers):
         pass
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9000", "[::1]:80"])
+def test_a_port_that_is_forwarded_may_be_any(client: TestClient, host: str) -> None:
+    headers = {"host": host, "origin": f"http://{host}"}
+    answer = client.get("/", headers=headers)
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-cache"
+    with client.websocket_connect("/ws", headers=headers) as socket:
+        assert Page(socket).receive()["type"] == "hello"
 
 
 def test_a_websocket_says_its_origin(client: TestClient) -> None:
@@ -475,18 +610,20 @@ def test_a_token_is_needed_where_others_can_reach_the_page(world: World, tmp_pat
 
 def test_chords_and_names() -> None:
     atari = DiscreteControls(
-        DiscreteActions(("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")), None
+        DiscreteActions(("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"))
     )
     assert atari.rest == 0 and atari.keys["Space"] == 1
     assert atari.action(["ArrowLeft", "Space"], ()) == 5
     assert atari.action(["ArrowLeft", "ArrowRight"], ()) == 2, "the newest key"
     assert atari.action(["KeyP"], ()) == 0
     assert atari.action([], (-0.9, 0)) == 3
-    latent = controls_of(DiscreteActions(("0", "1", "2"), start=4), {4: "left", 5: "", 6: "left"})
+    numbered = DiscreteActions(("0", "1", "2"), start=4)
+    latent = controls_of(numbered, {4: Meaning("left", 9), 6: Meaning("left", 40, share=0.7)})
     assert isinstance(latent, DiscreteControls)
     assert latent.as_json()["meanings"] == ["left", "", "left"]
-    assert latent.keys == {"ArrowLeft": 0, "Digit1": 1, "Digit2": 2}
-    assert latent.action(["Digit2"], ()) == 6
+    assert latent.keys == {"ArrowLeft": 2, "Digit0": 0, "Digit1": 1}, "the most frequent"
+    assert latent.action(["Digit0"], ()) == 4
+    assert latent.rest == 2, "the least certain"
 
 
 def test_continuous_actions() -> None:
@@ -557,18 +694,39 @@ def test_what_is_no_file_of_actions(tmp_path: Path, content: bytes, words: str) 
     file = tmp_path / "actions.txt"
     file.write_bytes(content)
     with pytest.raises(ValueError) as refused:
-        read_actions(file, DiscreteActions(("LEFT", "stay", "RIGHT")))
+        read_actions(file, controls_of(DiscreteActions(("LEFT", "stay", "RIGHT"))))
     assert words in str(refused.value)
 
 
 def test_continuous_actions_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "actions.txt"
-    wheel = BoxActions((2,), (-1.0, 0.0), (1.0, 1.0))
+    wheel = controls_of(BoxActions((2,), (-1.0, 0.0), (1.0, 1.0)))
     file.write_text("0.5, 1 x 2\n-1 0")
     assert [action.tolist() for action in read_actions(file, wheel)] == [[0.5, 1]] * 2 + [[-1, 0]]
     file.write_text("0.5, 2")
     with pytest.raises(ValueError, match="line 1: '0.5, 2' is no action of this world"):
         read_actions(file, wheel)
+
+
+def test_latent_actions_of_a_file_have_meanings(tmp_path: Path) -> None:
+    file = tmp_path / "actions.txt"
+    meanings = {0: Meaning("left", 9), 1: Meaning("Left", 40)}
+    latent = controls_of(DiscreteActions(("0", "1", "2")), meanings)
+    file.write_text("left\n2\n0")
+    assert read_actions(file, latent) == [1, 2, 0], "the most frequent of those that mean it"
+    file.write_text("right")
+    with pytest.raises(ValueError, match=r"it has .*, which mean Left, left"):
+        read_actions(file, latent)
+
+
+@pytest.mark.parametrize("option", ["--agent", "--game", "--host"])
+def test_a_film_has_no_page(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    line = ["play", "doom-take-cover", "--record", "film.mp4", "--actions", "actions.txt"]
+    with pytest.raises(SystemExit):
+        APP.main([*line, option, str(AGENT)])
+    assert "leave out --agent, --game and --host" in capsys.readouterr().err
 
 
 def test_a_film_needs_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -584,7 +742,7 @@ def address(world: World, tmp_path: Path) -> Iterator[str]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        app = application(Shared.of(world, tmp_path), hosts=names_of(port))
+        app = application(Shared.of(world, tmp_path))
         server = server_of(app)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -625,6 +783,24 @@ def test_a_socket_that_is_not_read_any_more_is_dropped(
         assert closed.wait(30)
 
 
+def test_no_more_tabs_than_there_may_be(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_TABS", 3)
+
+    def first_message(_: int) -> str:
+        with opened_socket(address) as own:
+            try:
+                kind = str(json.loads(own.recv())["type"])
+            except ConnectionClosed as closed:
+                return closed.rcvd.reason if closed.rcvd else ""
+            time.sleep(1)  # until all have asked
+            return kind
+
+    with ThreadPoolExecutor(9) as pool:
+        said = [*pool.map(first_message, range(9))]
+    assert said.count("hello") == 3
+    assert said.count("3 tabs are open: close one") == 6
+
+
 def test_pages_that_are_closed_at_once_leave_no_trace(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -659,24 +835,20 @@ def test_a_world_without_pictures(world: World, tmp_path: Path) -> None:
 def test_latent_actions_are_named_and_options_are_the_familys(tmp_path: Path) -> None:
     pytest.importorskip("vizdoom")
     world = World.load(find_world("doom-genie"))
-    meant = ("left", "stay", "right", "left", "right", "stay")  # as the game numbers its actions
-    names = list(find_game("doom-take-cover").actions.meanings)
-    entries = {
-        str(code): {"action": names.index(name), "meaning": name} for code, name in enumerate(meant)
-    }
-    mapping = tmp_path / "mapping.json"
-    mapping.write_text(json.dumps({"dictionary": entries}))
-    session = Session(Shared.of(world, tmp_path, game="doom-take-cover", action_map=mapping))
+    session = Session(Shared.of(world, tmp_path, game="doom-take-cover"))  # by its own dictionary
     try:
         hello = session.hello()
-        assert hello["fps"] == 8.75 and hello["actions"]["meanings"] == list(meant)
+        assert hello["fps"] == 8.75
+        assert hello["actions"]["meanings"] == ["left", "right", "right", "left", "left", "left"]
         assert hello["actions"]["keys"] == {
             "ArrowLeft": 0,
             "ArrowRight": 2,
-            "Digit1": 3,
-            "Digit2": 4,
-            "Digit3": 5,
+            "Digit1": 1,
+            "Digit3": 3,
+            "Digit4": 4,
+            "Digit5": 5,
         }
+        assert hello["actions"]["rest"] == 3, "in which nothing moves"
         passes = next(option for option in hello["options"] if option["name"] == "passes")
         assert passes["type"] == "integer" and passes["minimum"] == 1
         session.option("passes", 2)

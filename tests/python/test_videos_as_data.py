@@ -327,9 +327,8 @@ def test_all_three_networks_of_genie_learn_from_them(
     runs = tmp_path / "runs"
     train_tokenizer(data, runs / "tokenizer", codes=20, **RUN, **BLOCKS)
     train_latent_actions(data, runs / "actions", **RUN, **BLOCKS)
-    train_dynamics(
-        data, runs / "tokenizer", runs / "actions", runs / "dynamics", blocks=1, clip=4, **RUN
-    )
+    codes = {"tokenizer": runs / "tokenizer", "latent_actions": runs / "actions"}
+    train_dynamics(data, out=runs / "dynamics", blocks=1, clip=4, **codes, **RUN)
     assert len(decoded) == CLIPS
     for name in ("tokenizer", "actions", "dynamics"):
         settings = json.loads((runs / name / "settings.json").read_text())

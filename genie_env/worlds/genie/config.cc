@@ -1,11 +1,13 @@
 #include "genie_env/worlds/genie/config.h"
 
 #include <stdexcept>
+#include <string>
 
 #include "genie_env/core/error.h"
 #include "genie_env/core/limits.h"
 #include "genie_env/io/json_check.h"
 #include "genie_env/io/json_fields.h"
+#include "genie_env/worlds/action_config.h"
 
 namespace genie_env {
 namespace {
@@ -15,6 +17,15 @@ constexpr int64_t kLearnsOutcomes = 3;  // formats from this one on may have hea
 BlockSizes Block(const JsonFields& fields) {
   return {.width = fields.Integer("width", 1, kMaxWidth),
           .heads = fields.Integer("heads", 1, kMaxWidth)};
+}
+
+ActionSpec RecordedActions(const JsonFields& fields) {
+  if (!fields.Is("type", "discrete")) fields.Fail("type", "\"discrete\"");
+  ActionSpec actions = ParseActions(fields);
+  if (actions.count() > kMaxLatentActions) {
+    fields.Fail("meanings", "at most " + std::to_string(kMaxLatentActions) + " texts");
+  }
+  return actions;
 }
 
 }  // namespace
@@ -49,12 +60,18 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
       .order = fields.Choice("order", Name(UnmaskOrder::kConfidence), Name(UnmaskOrder::kRandom))
                    ? UnmaskOrder::kConfidence
                    : UnmaskOrder::kRandom,
-      .action_meanings = actions.Texts("meanings", kMaxLatentActions),
-      .action_dimensions = actions.Integer("code_dimensions", 1, kMaxCodeDimensions),
+      .actions = {},
       .frame_skip = fields.Integer("frame_skip", 1, INT32_MAX),
       .max_episode_steps = fields.Integer("max_episode_steps", 1, INT32_MAX),
       .temperature = fields.PositiveNumber("temperature"),
       .outcome = {}};
+  if (actions.Has("recorded") && actions.Boolean("recorded")) {
+    parsed.actions = RecordedActions(actions);
+    parsed.action_dimensions = parsed.actions.count();
+  } else {
+    parsed.actions = {.meanings = actions.Texts("meanings", kMaxLatentActions)};
+    parsed.action_dimensions = actions.Integer("code_dimensions", 1, kMaxCodeDimensions);
+  }
   if (version >= kLearnsOutcomes && fields.Has("reward")) parsed.outcome = ParseOutcome(fields);
   const auto check = [&](const char* field, const auto& sizes) {
     try {

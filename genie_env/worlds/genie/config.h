@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "genie_env/core/spec.h"
 #include "genie_env/models/genie/sizes.h"
 #include "genie_env/worlds/genie/mask_schedule.h"
 #include "genie_env/worlds/outcome_config.h"
@@ -16,8 +16,9 @@ struct GenieConfig {
   TokenizerSizes tokenizer;  ///< "frame" and "tokenizer"
   DynamicsSizes dynamics;    ///< "dynamics"; positions and codes are the tokenizer's
   UnmaskOrder order = UnmaskOrder::kConfidence;  ///< "order": "confidence" or "random"
-  std::vector<std::string> action_meanings;
-  int64_t action_dimensions = 0;  ///< of the latent actions' codebook
+  /// "actions": the recordings' where it says "recorded", or else latent ones, numbered from 0.
+  ActionSpec actions;
+  int64_t action_dimensions = 0;  ///< of their codebook, which of recorded ones is one-hot
   int64_t frame_skip = 0;
   int64_t max_episode_steps = 0;
   double temperature = 0;
@@ -28,7 +29,7 @@ struct GenieConfig {
   /// Of the heads that judge them.
   HeadsSizes heads() const {
     return {.features = dynamics.features(),
-            .actions = static_cast<int64_t>(action_meanings.size()),
+            .actions = actions.count(),
             .reward = outcome.rewards.has_value(),
             .termination = outcome.termination != Termination::kNever,
             .judges_termination = outcome.judges_termination};

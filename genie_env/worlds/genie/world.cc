@@ -103,7 +103,7 @@ WorldSpec SpecOf(const WorldDirectory& directory, const GenieConfig& config, at:
   return {.name = directory.name,
           .family = directory.family,
           .fingerprint = directory.fingerprint,
-          .actions = {config.action_meanings},
+          .actions = config.actions,
           .observations =
               {{"latents", {positions * tokenizer.code_dimensions}, DType::kFloat32, -1, 1},
                {"features", {config.dynamics.features()}, DType::kFloat32, -kUnbounded, kUnbounded},
@@ -131,7 +131,7 @@ struct Learned {
 
 Learned ReadLearned(const WorldDirectory& directory, const GenieConfig& config) {
   // The networks say which parameters they have; the values that they begin with are not used.
-  const auto actions = static_cast<int64_t>(config.action_meanings.size());
+  const int64_t actions = config.actions.count();
   const at::Tensor no_codes = at::zeros({actions, config.action_dimensions}, at::kFloat);
   const std::map<std::string, TensorMap> parts{
       {"tokenizer.", ParametersOf(Tokenizer(config.tokenizer))},

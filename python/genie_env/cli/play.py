@@ -97,6 +97,10 @@ def play(
         raise ValueError("--record and --actions go together: give both, or neither for the page")
     if actions is None:
         _check_installed()
+    elif agent or game or host:
+        raise ValueError(
+            "a film is of --actions alone: leave out --agent, --game and --host, which are of the page"
+        )
     from genie_env.envs.load_world import load_world
     from genie_env.envs.options import EnvOptions
     from genie_env.play.shared import Shared
@@ -114,9 +118,9 @@ def play(
         starts=starts or (),
     )
     if record is not None and actions is not None:
-        from genie_env.play.offline import actions_of, film, read_actions
+        from genie_env.play.offline import film, read_actions
 
-        film(shared, read_actions(actions, actions_of(shared)), record)
+        film(shared, read_actions(actions, shared.controls), record)
         Console().print(f"wrote {record}", soft_wrap=True)
     else:
         _serve(shared, host, port, browser)
@@ -136,21 +140,27 @@ def _check_installed() -> None:
 
 
 def _serve(shared: Shared, host: str | None, port: int, browser: bool) -> None:
-    from genie_env.play.server import application, names_of, server_of
+    from genie_env.play.server import application, server_of
 
     listening = _listen(host or _LOCAL, port)
     with listening:
         port = listening.getsockname()[1]
         token = None if host is None else secrets.token_urlsafe(16)
-        app = application(shared, hosts=names_of(port) if host is None else None, token=token)
-        shown = host if host not in (None, "0.0.0.0", "::") else _LOCAL
-        address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+        app = application(shared, token)
+        address = f"http://{_shown(host)}:{port}/" + (f"?token={token}" if token else "")
         Console(highlight=False).print(
             f"{shared.world.spec.name} is played at {address} (Ctrl-C ends it)", soft_wrap=True
         )
         if browser:
             threading.Thread(target=open_page, args=(address,), daemon=True).start()
         server_of(app).run([listening])
+
+
+def _shown(host: str | None) -> str:
+    """As an address has it; where it is any address of this machine, this machine's name."""
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if host and ":" in host else host or _LOCAL
 
 
 def _listen(host: str, port: int) -> socket.socket:

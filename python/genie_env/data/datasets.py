@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ def open_stores(directories: Sequence[Path]) -> list[EpisodeStore]:
             raise ValueError(
                 f"{directory} is a file, and a directory of recorded episodes is expected; a video "
                 "has no actions, so that only `train tokenizer`, `train latent-actions` and "
-                "`train dynamics` learn from one"
+                "`train dynamics --actions latent` learn from one"
             )
     stores = [EpisodeStore(str(directory)) for directory in directories]
     if not stores:
@@ -218,15 +219,16 @@ class ClipData:
 
 
 class TokenData:
-    """Clips of tokens and of the latent actions between them, for the dynamics."""
+    """Clips of tokens and of the actions between them, for the dynamics."""
 
     def __init__(
         self,
         tokens: Sequence[NDArray[np.uint16]],
-        actions: Sequence[NDArray[np.uint8]],
+        actions: Sequence[NDArray[np.integer[Any]]],
         clips: Clips,
     ) -> None:
-        """`tokens`: [frames, S] a store; `actions`: [frames], from each frame to its next."""
+        """`tokens`: [frames, S] a store; `actions`: [frames], from each frame to its next, numbered
+        from 0."""
         self._tokens, self._actions = tokens, actions
         self.clips = clips
 

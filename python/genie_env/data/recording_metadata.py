@@ -74,8 +74,8 @@ def check_has_actions(directory: Path, store: EpisodeStore) -> None:
     if not has_actions(store, directory):
         raise ValueError(
             f"{directory} has no actions, as it was decoded from video files: `train tokenizer`, "
-            "`train latent-actions` and `train dynamics` learn from frames alone; give a recording "
-            "of `genie-env record` here"
+            "`train latent-actions` and `train dynamics --actions latent` learn from frames alone; "
+            "give a recording of `genie-env record` here"
         )
 
 

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out
 from genie_env.data.frame_rate import pace, same_rate
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import has_actions, read_meta
+from genie_env.data.recording_metadata import has_actions, read_meta, recorded_game
 from genie_env.data.videos import trained_on
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.world_card import read_config, training_recordings
 from genie_env.games.base import FrameSize
 
@@ -39,6 +42,20 @@ def check_recordings(
                 f"world {spec.name} stands for {spec.frame_skip}: give recordings made with "
                 f"`genie-env record --frame-skip {spec.frame_skip}`"
             )
+
+
+def recorded_actions(
+    world: World, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> list[NDArray[Any]]:
+    """The recorded actions as the world takes them, [frames, ...] a store. Raises ValueError where
+    they are not the world's."""
+    actions, recorded = actions_of_world(world.spec.actions), recorded_game(directories, stores)
+    if recorded.actions != actions:
+        raise ValueError(
+            f"the recordings have {recorded.actions}, the world {world.spec.name} {actions}: give "
+            "recordings of its game"
+        )
+    return [store.actions for store in stores]
 
 
 def frame_size_of(world: World) -> FrameSize:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genie_env.envs.json_files import Schema
+from genie_env.envs.world_card import read_config
+
 if TYPE_CHECKING:
     import torch
 
@@ -23,13 +26,23 @@ class ActionInference:
     """Consecutive frames, uint8 [1, T, H, W, 3], to the actions between them, int64 [1, T - 1]."""
 
 
+_CONFIG: Schema = {"actions?": {"recorded?": bool}}
+
 INFERENCES: dict[str, Callable[[Path], ActionInference]] = {}
 """By family, what loads the model of a world directory; raises ValueError where it has none. Filled
 where families are registered, so that this room needs no family."""
 
 
+def has_latent_actions(family: str, directory: Path) -> bool:
+    """Whether the actions of the world in a directory are latent: those of a family that infers them,
+    unless config.json says that this world's are recorded. Raises ValueError where that is damaged."""
+    if family not in INFERENCES:
+        return False
+    return not read_config(directory, _CONFIG).get("actions", {}).get("recorded", False)
+
+
 def action_inference(world: World) -> ActionInference | None:
     """None where a world's actions are those of its recordings. Raises ValueError where they are
     latent, and nothing infers them."""
-    load = INFERENCES.get(world.spec.family)
-    return None if load is None else load(Path(world.directory))
+    family, directory = world.spec.family, Path(world.directory)
+    return INFERENCES[family](directory) if has_latent_actions(family, directory) else None

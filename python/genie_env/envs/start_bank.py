@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, StartBank, World, WorldSpec
+from genie_env._core import EpisodeStore, StartBank, World
 from genie_env.envs.actions import Actions, actions_of_config, actions_of_world
 from genie_env.envs.json_files import parse_json
-from genie_env.envs.latent_actions import INFERENCES, ActionInference, action_inference
+from genie_env.envs.latent_actions import ActionInference, action_inference, has_latent_actions
 
 BURN_IN, STARTS_COUNT = 16, 256
 """Recorded frames that a context follows, unless an environment says another number."""
@@ -45,7 +45,7 @@ def start_bank(
     """
     stores = [_open(directory) for directory in directories]
     for directory, store in zip(directories, stores, strict=True):
-        _check_game(world.spec, directory, store, burn_in)
+        _check_game(world, directory, store, burn_in)
     inference = action_inference(world) if burn_in > 0 else None
     drawn = draw_contexts(stores, burn_in, count, inference)
     if burn_in == 0:  # of the world's own kind: none was taken
@@ -117,8 +117,9 @@ def _open(directory: Path) -> EpisodeStore:
     return EpisodeStore(directory)
 
 
-def _check_game(spec: WorldSpec, directory: Path, store: EpisodeStore, burn_in: int) -> None:
+def _check_game(world: World, directory: Path, store: EpisodeStore, burn_in: int) -> None:
     """Raises ValueError where a recording is of another game than the world's."""
+    spec = world.spec
     if spec.frame is None:
         raise ValueError(
             f"starts: the world {spec.name} has no pictures, so it cannot follow recorded frames: "
@@ -144,7 +145,7 @@ def _check_game(spec: WorldSpec, directory: Path, store: EpisodeStore, burn_in: 
             f"starts: {directory} holds one of {skip} frames of its game, but a step of the world "
             f"{spec.name} is {spec.frame_skip}: {of_its_game} at that frame skip"
         )
-    if burn_in == 0 or spec.family in INFERENCES:
+    if burn_in == 0 or has_latent_actions(spec.family, Path(world.directory)):
         return
     actions, recorded = actions_of_world(spec.actions), _recorded(file, meta)
     if recorded != actions:

@@ -300,8 +300,8 @@ def _check_scores(dreams: Dreams) -> None:
     spec = dreams.world.spec
     if not knows_outcomes(dreams.world.directory) and dreams.reward_fn is None:
         raise ValueError(
-            f"the world {spec.name} was learned from frames alone: it pays no reward and never ends "
-            "an episode, so that its scores cannot be compared with those of the real game; give a "
+            f"the world {spec.name} has learned neither rewards nor ends: it pays none and never "
+            "ends an episode, so that its scores cannot be compared with those of the real game; give a "
             "world that was learned with rewards and ends, or a reward_fn"
         )
 

@@ -24,11 +24,16 @@ from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
 from genie_env.data.progress import busy, counted
-from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
-from genie_env.data.world_recordings import check_recordings, check_unseen, frame_size_of
+from genie_env.data.world_recordings import (
+    check_recordings,
+    check_unseen,
+    frame_size_of,
+    recorded_actions,
+)
 from genie_env.envs.actions import actions_of_world
+from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
@@ -62,7 +67,7 @@ def actions_of(
     """
     spec, actions = world.spec, actions_of_world(world.spec.actions)
     action_codes = family_of_world(spec.family).action_codes
-    if action_codes is not None:
+    if action_codes is not None and has_latent_actions(spec.family, world_directory):
         if latent_actions is None:
             raise ValueError(
                 f"the actions of the world {spec.name} are latent, no recording holds them, and "
@@ -87,13 +92,7 @@ def actions_of(
             f"the actions of the world {spec.name} are those of its recordings ({actions}): leave "
             "out --latent-actions, which is for worlds learned without them"
         )
-    recorded = recorded_game(directories, stores)
-    if recorded.actions != actions:
-        raise ValueError(
-            f"the recordings have {recorded.actions}, the world {spec.name} {actions}: give "
-            "recordings of its game"
-        )
-    return [store.actions for store in stores]
+    return recorded_actions(world, directories, stores)
 
 
 def _same_codes(stored: torch.Tensor, codes: torch.Tensor, run: Path) -> bool:

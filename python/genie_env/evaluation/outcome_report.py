@@ -113,8 +113,8 @@ def outcomes(
     check_recordings(loaded, data, stores)
     if not knows_outcomes(world):
         raise ValueError(
-            f"the world {spec.name} was learned from frames alone: it pays no reward and never ends an "
-            "episode, so that there is nothing to measure; give it heads with `genie-env train heads`"
+            f"the world {spec.name} has learned neither rewards nor ends: it pays none and never "
+            "ends an episode, so that there is nothing to measure; give it heads with `genie-env train heads`"
         )
     recorded = recorded_game(data, stores)
     if spec.game and recorded.game != spec.game:

@@ -87,14 +87,16 @@ class Family:
     random_sizes: str = ""
     """An example of SIZES, for help texts."""
     action_codes: Callable[[Path], torch.Tensor] | None = None
-    """The codebook of latent actions in a world directory, float32 [actions, dimensions]. None where
-    actions are those of the recordings."""
+    """The codebook of latent actions in a world directory, float32 [actions, dimensions]: goes with
+    `infer_actions`."""
     infer_actions: Callable[[Path], ActionInference] | None = None
     """Loads the model in a world directory that infers latent actions from frames; raises ValueError
-    where it has none. None where actions are those of the recordings."""
+    where it has none. Not called for a world whose config.json says of its "actions" that they are
+    "recorded" (`envs.latent_actions.has_latent_actions`). None where actions are always those of the
+    recordings."""
     frames_alone: bool = False
-    """Whether its worlds are learned from frames alone, and pay reward 0 and never terminate, unless
-    their config.json says otherwise (see knows_outcomes)."""
+    """Whether its worlds are learned without rewards and ends, and pay reward 0 and never terminate,
+    unless their config.json says otherwise (see knows_outcomes)."""
     prepare: Callable[[Path, Options], None] | None = None
     """Called before the world of a directory is loaded with the given options of its family."""
     calibrated_option: str | None = None

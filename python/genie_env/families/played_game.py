@@ -1,16 +1,19 @@
-"""What the options of `freeze` say of the real game that agents of the world play."""
+"""The real game that agents of a world play: what the options of `freeze` and the recordings say of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genie_env._core import World
+from genie_env._core import EpisodeStore, World
+from genie_env.data.datasets import longest_episode
 from genie_env.data.files import sha256_of
+from genie_env.data.recording_metadata import RecordedGame, read_meta
 from genie_env.games.action_map import real_actions
 from genie_env.games.real_game import check_sees
-from genie_env.games.registry import find_game
+from genie_env.games.registry import find_game, registered_game
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,13 @@ class PlayedGame:
         )
         check_sees(world.spec, game)
         real_actions(world, game, self.actions_map)
+
+
+def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
+    """Steps after which an episode is truncated: as in the game, or, where that has no limit that
+    is known, after the longest recorded episode."""
+    game, told = registered_game(recorded.game), read_meta(None, stores[0]).get("max_steps")
+    limit = told if game is None else game.max_steps
+    if type(limit) is int and limit >= recorded.frame_skip:
+        return limit // recorded.frame_skip
+    return max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))

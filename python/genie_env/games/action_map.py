@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ FILE = "mapping.json"
 """In a world's directory: its own dictionary."""
 
 _MAPPING: Schema = {
-    "dictionary": {"*": {"action": int, "meaning?": (str, None)}},
+    "dictionary": {"*": {"action": int, "meaning?": (str, None), "count?": int, "share?": float}},
     "weights?": str,
 }
 
@@ -67,11 +68,26 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
     return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
 
 
-def meanings_of(file: Path) -> dict[int, str]:
-    """What a mapping.json calls the actions that latent ones stand for; "" where it does not say.
-    Raises ValueError."""
-    entries = _read_file(file)["dictionary"]
-    return {int(code): entry.get("meaning") or "" for code, entry in entries.items()}
+@dataclass(frozen=True)
+class Meaning:
+    """What a latent action stands for in the game."""
+
+    name: str = ""
+    """Of the game's action; empty: the dictionary does not say."""
+    labels: int = 0
+    """Labelled transitions that had the latent action."""
+    share: float = 1.0
+    """Of these, those of the game's action."""
+
+
+def meanings_of(file: Path) -> dict[int, Meaning]:
+    """By latent action, what a mapping.json says. Raises ValueError."""
+    return {
+        int(code): Meaning(
+            entry.get("meaning") or "", entry.get("count", 0), entry.get("share", 1.0)
+        )
+        for code, entry in _read_file(file)["dictionary"].items()
+    }
 
 
 def _read_file(file: Path) -> dict[str, Any]:

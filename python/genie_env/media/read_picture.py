@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,10 @@ from PIL import Image, ImageOps
 from genie_env.data.video_reader import Video, decode, look_through
 from genie_env.games.frames import resize
 from genie_env.games.recorded_env import on_black
+
+
+MOST_PIXELS = 25_000_000
+"""Of a picture that somebody else may send."""
 
 
 def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -24,24 +31,46 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
     if not file.is_file():
         what = "a directory" if file.is_dir() else "not there"
         raise ValueError(f"{file} is {what}: give a picture, such as a PNG or JPEG file")
+    with _opened(file, str(file), Image.MAX_IMAGE_PIXELS or 0, (width, height)) as opened:
+        if getattr(opened, "n_frames", 1) > 1 and (video := _as_video(file)) is not None:
+            frames = decode(video, np.zeros(1, np.int64), (height, width))
+            return frames.reshape(height, width, 3)
+        return _frame(opened, height, width)
+
+
+def read_still(content: IO[bytes], name: str, height: int, width: int) -> NDArray[np.uint8]:
+    """The same of content that somebody else has sent: of at most MOST_PIXELS, and of an animation the
+    first picture alone is decoded. `name`: what errors call it."""
+    with _opened(content, name, MOST_PIXELS, (width, height)) as opened:
+        return _frame(opened, height, width)
+
+
+@contextmanager
+def _opened(
+    file: Path | IO[bytes], name: str, most_pixels: int, wanted: tuple[int, int]
+) -> Iterator[Image.Image]:
+    """Of at most so many pixels. Raises ValueError, also for what fails in the block."""
+    too_large = (
+        f"{name} has more than {most_pixels:,} pixels: make it smaller; this world's frames are "
+        f"{wanted[0]} x {wanted[1]}"
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
-                if getattr(opened, "n_frames", 1) > 1 and (video := _as_video(file)) is not None:
-                    frames = decode(video, np.zeros(1, np.int64), (height, width))
-                    return frames.reshape(height, width, 3)
-                picture = on_black(_in_8_bits(ImageOps.exif_transpose(opened)))
+                if opened.width * opened.height > most_pixels:
+                    raise Image.DecompressionBombError
+                yield opened
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller; this "
-            f"world's frames are {width} x {height}"
-        ) from error
+        raise ValueError(too_large) from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's formats raise
         raise ValueError(
-            f"{file} is no picture that can be read ({error}): give a PNG or JPEG file"
+            f"{name} is no picture that can be read ({error}): give a PNG or JPEG file"
         ) from error
-    return resize(picture, height, width)
+
+
+def _frame(picture: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    return resize(on_black(_in_8_bits(ImageOps.exif_transpose(picture))), height, width)
 
 
 def _as_video(file: Path) -> Video | None:

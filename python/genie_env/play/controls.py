@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env.envs.actions import Actions, BoxActions, DiscreteActions
+from genie_env.games.action_map import Meaning
 
 _KEYS = {
     "left": "ArrowLeft",
@@ -34,7 +35,8 @@ _KEYS = {
 _REST = {"stay", "noop", "none", "nothing", "idle", "wait"}
 _WORDS = re.compile("|".join(sorted({*_KEYS, *_REST}, key=len, reverse=True)))
 _MORE = [*(f"Digit{n}" for n in range(1, 10)), *(f"Key{letter}" for letter in "ASDFHJLQEYI")]
-"""Keys of actions whose names say nothing, in order."""
+"""Keys of actions whose names say nothing, in order; a digit is its own."""
+_DIGITS = frozenset("0123456789")
 _PAIRS = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"))
 """Keys for less and more of the numbers of continuous actions, in order."""
 _STICKS = (("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown"), ("KeyA", "KeyD"), ("KeyW", "KeyS"))
@@ -44,23 +46,33 @@ _STICKS = (("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown"), ("KeyA", "KeyD
 class DiscreteControls:
     """Numbered actions: of those whose keys are all held, the one with most keys is taken."""
 
-    def __init__(self, actions: DiscreteActions, meanings: Sequence[str] | None) -> None:
+    def __init__(
+        self, actions: DiscreteActions, meanings: Sequence[Meaning] | None = None
+    ) -> None:
+        """`meanings`: of latent actions. Of several that mean the same, the most frequent has its key;
+        where none means to rest, the least certain one does."""
         self._actions = actions
         self._meanings = meanings
         self._chords: dict[frozenset[str], int] = {}
-        more = iter(_MORE)
-        rest = None
-        for index, name in enumerate(meanings or actions.meanings):
-            words = _words(name)
+        self._told = told = meanings or [Meaning(name) for name in actions.meanings]
+        rest, unnamed = None, []
+        for index in sorted(range(len(told)), key=lambda index: -told[index].labels):
+            words = _words(told[index].name)
             chord = frozenset(_KEYS[word] for word in words if word in _KEYS)
             if not chord and words and rest is None:
                 rest = index
             elif not chord or chord in self._chords:
-                if (key := next(more, None)) is not None:
-                    self._chords[frozenset({key})] = index
+                unnamed.append(index)
             else:
                 self._chords[chord] = index
-        self.rest = 0 if rest is None else rest
+        numbers = {index: actions.meanings[index] for index in sorted(unnamed)}
+        digits = {i: f"Digit{name}" for i, name in numbers.items() if name in _DIGITS}
+        more = (key for key in _MORE if key not in digits.values())
+        for index in numbers:
+            if (key := digits.get(index) or next(more, None)) is not None:
+                self._chords[frozenset({key})] = index
+        least_certain = min(range(len(told)), key=lambda index: told[index].share)
+        self.rest = least_certain if rest is None else rest
         """The action when no key is held, counted from 0."""
 
     @property
@@ -81,15 +93,34 @@ class DiscreteControls:
             index = self._chords[best]
         return np.int64(self._actions.start + index)
 
+    def named(self, name: str) -> np.int64:
+        """An action by its name, or meaning, or number. Raises ValueError."""
+        told = [meaning.name.lower() for meaning in self._told]
+        known = [each.lower() for each in self._actions.meanings]
+        if name.lower() in known:
+            return np.int64(self._actions.start + known.index(name.lower()))
+        if name and name.lower() in told:
+            alike = [index for index, each in enumerate(told) if each == name.lower()]
+            best = max(alike, key=lambda index: self._told[index].labels)
+            return np.int64(self._actions.start + best)
+        if name.isdecimal() and len(name) < 10 and int(name) in self._actions.examples():
+            return np.int64(name)
+        meant = ", ".join(sorted({meaning.name for meaning in self._told if meaning.name}))
+        also = f", which mean {meant}" if self._meanings else ""
+        raise ValueError(
+            f"{name[:100]!r} is no action of this world: it has {self._actions}{also}"
+        )
+
     def shown(self, action: Any) -> int:
         """As a frame's header has it: counted from 0."""
         return int(action) - self._actions.start
 
     def as_json(self) -> dict[str, Any]:
+        meanings = self._meanings
         return {
             "kind": "discrete",
             "names": list(self._actions.meanings),
-            "meanings": None if self._meanings is None else list(self._meanings),
+            "meanings": meanings and [meaning.name for meaning in meanings],
             "keys": self.keys,
             "chords": [
                 [sorted(chord), index] for chord, index in self._chords.items() if len(chord) > 1
@@ -125,15 +156,25 @@ class BoxControls:
                 numbers[number] = end if way == 1 else rest + way * (end - rest)
         return numbers.reshape(self._actions.shape)
 
+    def named(self, name: str) -> NDArray[np.float32]:
+        """An action by its numbers. Raises ValueError."""
+        try:
+            numbers = np.array([float(n) for n in name.replace(",", " ").split()], np.float32)
+        except ValueError:
+            numbers = np.zeros(0, np.float32)
+        inside = len(numbers) == len(self._low) and (
+            (self._low <= numbers) & (numbers <= self._high)
+        ).all()
+        if not inside:
+            raise ValueError(f"{name[:100]!r} is no action of this world: it has {self._actions}")
+        return numbers.reshape(self._actions.shape)
+
     def shown(self, action: Any) -> list[float]:
         return [round(float(number), 3) for number in np.ravel(action)]
 
     def as_json(self) -> dict[str, Any]:
         return {
             "kind": "box",
-            "shape": list(self._actions.shape),
-            "low": self._low.tolist(),
-            "high": self._high.tolist(),
             "rest": self._rest.tolist(),
             "keys": self.keys,
         }
@@ -142,14 +183,13 @@ class BoxControls:
 Controls = DiscreteControls | BoxControls
 
 
-def controls_of(actions: Actions, meanings: Mapping[int, str] | None = None) -> Controls:
+def controls_of(actions: Actions, meanings: Mapping[int, Meaning] | None = None) -> Controls:
     """`meanings`: by latent action, what its world's dictionary says."""
     if isinstance(actions, BoxActions):
         return BoxControls(actions)
-    told = None
-    if meanings is not None:
-        told = [meanings.get(int(action), "") for action in actions.examples()]
-    return DiscreteControls(actions, told)
+    if meanings is None:
+        return DiscreteControls(actions)
+    return DiscreteControls(actions, [meanings.get(int(a), Meaning()) for a in actions.examples()])
 
 
 def _words(name: str) -> list[str]:

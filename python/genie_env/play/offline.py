@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genie_env.data.progress import track
-from genie_env.envs.actions import Actions, DiscreteActions, actions_of_world
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.media.video import Picture, enlarge, write_video
+from genie_env.play.controls import Controls
 from genie_env.play.dream import Dream
 from genie_env.play.recording import film_scale
 from genie_env.play.shared import Shared
@@ -23,10 +21,10 @@ _REPEATED = re.compile(r"(.*\S)\s+[x*]\s*(\d{1,9})")
 _FORM = 'expected an action a line, or an action and how often, such as "left x 30"'
 
 
-def read_actions(file: Path, actions: Actions) -> list[Any]:
-    """The steps of a text file: an action a line, by its name or its number(s), with " x COUNT" for
-    several of it. Empty lines, and what follows "#", are left out. Raises ValueError that names the
-    line.
+def read_actions(file: Path, controls: Controls) -> list[Any]:
+    """The steps of a text file: an action a line, by its name, the meaning of a latent one, or its
+    number(s), with " x COUNT" for several of it. Empty lines, and what follows "#", are left out.
+    Raises ValueError that names the line.
     """
     try:
         if file.stat().st_size > _LARGEST_FILE:
@@ -46,7 +44,7 @@ def read_actions(file: Path, actions: Actions) -> list[Any]:
         repeated = _REPEATED.fullmatch(text)
         name, count = (repeated[1], int(repeated[2])) if repeated else (text, 1)
         try:
-            action = _action(name, actions)
+            action = controls.named(name)
         except ValueError as error:
             raise ValueError(f"{file}, line {number}: {error}") from None
         if len(steps) + count > MOST_STEPS:
@@ -78,10 +76,6 @@ def film(shared: Shared, steps: Sequence[Any], file: Path) -> None:
         dream.close()
 
 
-def actions_of(shared: Shared) -> Actions:
-    return actions_of_world(shared.world.spec.actions)
-
-
 def _dreamt(dream: Dream, steps: Sequence[Any]) -> Iterator[Picture]:
     yield dream.frame
     for action in track(steps, "dreaming", transient=True):
@@ -89,20 +83,3 @@ def _dreamt(dream: Dream, steps: Sequence[Any]) -> Iterator[Picture]:
             yield dream.frame
         yield dream.frame
 
-
-def _action(name: str, actions: Actions) -> Any:
-    if isinstance(actions, DiscreteActions):
-        known = [meaning.lower() for meaning in actions.meanings]
-        if name.lower() in known:
-            return np.int64(actions.start + known.index(name.lower()))
-        if name.isdecimal() and len(name) < 10 and int(name) in actions.examples():
-            return np.int64(name)
-        raise ValueError(f"{name[:100]!r} is no action of this world: it has {actions}")
-    try:
-        numbers = np.array([float(n) for n in name.replace(",", " ").split()], np.float32)
-    except ValueError:
-        numbers = np.zeros(0, np.float32)
-    low, high = (bound.reshape(-1) for bound in actions.bounds)
-    if len(numbers) != actions.width or not ((low <= numbers) & (numbers <= high)).all():
-        raise ValueError(f"{name[:100]!r} is no action of this world: it has {actions}")
-    return numbers.reshape(actions.shape)

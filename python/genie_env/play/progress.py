@@ -12,29 +12,27 @@ from numpy.typing import NDArray
 Place = Literal["dream", "real"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
-    """As a frame's header says it."""
+    """As a frame's header says it. What a step brought is None before the first."""
 
     step: int = 0
     total: float = 0.0
     """The return so far."""
-    reward: float = 0.0
-    surprise: float = 0.0
+    reward: float | None = None
+    surprise: float | None = None
     """Nats, of the last frame."""
     termination_probability: float | None = None
     """The world's, of the last step; None: it tells none."""
     terminated: bool = False
     truncated: bool = False
     action: int | list[float] | None = None
-    made_ms: float = 0.0
-    """What the step took."""
 
     @property
     def ended(self) -> bool:
         return self.terminated or self.truncated
 
-    def took(
+    def after(
         self,
         action: int | list[float],
         reward: float,
@@ -42,15 +40,18 @@ class Progress:
         *,
         terminated: bool,
         truncated: bool,
-        made_ms: float,
-    ) -> None:
-        """One step more. `scores`: what an environment's infos say of it, one number each."""
-        self.step += 1
-        self.total += reward
-        self.action, self.reward = action, reward
-        self.surprise = scores["surprise"]
-        self.termination_probability = scores.get("termination_probability")
-        self.terminated, self.truncated, self.made_ms = terminated, truncated, made_ms
+    ) -> Progress:
+        """One step later. `scores`: what an environment's infos say of it, one number each."""
+        return Progress(
+            step=self.step + 1,
+            total=self.total + reward,
+            reward=reward,
+            surprise=scores["surprise"],
+            termination_probability=scores.get("termination_probability"),
+            terminated=terminated,
+            truncated=truncated,
+            action=action,
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -61,7 +62,6 @@ class Progress:
             "surprise": self.surprise,
             "ended": "terminated" if self.terminated else "truncated" if self.truncated else None,
             "action": self.action,
-            "made_ms": round(self.made_ms, 2),
         }
 
 

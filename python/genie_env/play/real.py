@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +62,14 @@ class Real:
         if self.progress.ended:
             self.reset(None)
             return
-        began = time.perf_counter()
         observation, reward, terminated, truncated, info = self._env.step(action)
-        made_ms = 1000 * (time.perf_counter() - began)
         self.observation = torch.from_numpy(observation)[None]
-        self.progress.took(
+        self.progress = self.progress.after(
             self._controls.shown(action),
             float(reward),
             info,
             terminated=terminated,
             truncated=truncated,
-            made_ms=made_ms,
         )
 
     def shown(self) -> Shown:

@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from genie_env.play.protocol import LARGEST_PICTURE
@@ -27,6 +27,8 @@ from genie_env.play.tab import NothingTaken, Tab
 PAGE = Path(__file__).parent / "page"
 MOST_TABS = 32
 POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
+LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+"""What browsers call this machine; through `ssh -L` they may have any port."""
 
 
 class Guard:
@@ -36,9 +38,9 @@ class Guard:
     host will do: what this machine is called elsewhere is not known here.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        """Without a token, hosts are LOCAL_NAMES alone."""
         self._app = app
-        self._hosts = hosts
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,18 +55,18 @@ class Guard:
             else:
                 await response(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _uncached(send))
 
     def _refusal(self, connection: HTTPConnection) -> str:
         host = connection.headers.get("host", "")
-        if self._hosts is not None and host.lower() not in self._hosts:
+        if self._token is None and _name(host) not in LOCAL_NAMES:
             return f"the host {host!r} is not this server's: open the address that it printed"
         origin = connection.headers.get("origin")
         needed = connection.scope["type"] == "websocket"
-        if (origin is not None or needed) and urlsplit(origin or "").netloc.lower() != host.lower():
+        if (origin is not None or needed) and not _is_of(origin or "", host):
             return f"the origin {origin!r} is not this page's: open the address that was printed"
         # The page's own files hold nothing to keep secret; its scripts ask for them without the token.
-        if self._token is None or connection.url.path.startswith("/page/"):
+        if self._token is None or connection.scope["path"].startswith("/page/"):
             return ""
         given = connection.query_params.get("token", "")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
@@ -74,18 +76,41 @@ class Guard:
         return ""
 
 
-def application(
-    shared: Shared, *, hosts: frozenset[str] | None = None, token: str | None = None
-) -> ASGIApp:
-    """The page of what all tabs share. `hosts`: "name:port", as browsers say them.
+def _name(host: str) -> str | None:
+    """Of a Host header, without the port; None: it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
-    Give one of `hosts` and `token`, which the address must then have.
-    """
+
+def _is_of(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # it is malformed
+        return False
+
+
+def _uncached(send: Send) -> Send:
+    """A browser asks again for what another version of this package may serve otherwise."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), (b"cache-control", b"no-cache")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending
+
+
+def application(shared: Shared, token: str | None = None) -> ASGIApp:
+    """The page of what all tabs share, for this machine alone; with a token, which the address must
+    then have, for others too."""
     Session(shared).close()  # what it refuses is refused now
     # One thread more than computes at a time, for worlds that are being loaded.
     executor = ThreadPoolExecutor(1 + (os.cpu_count() or 1), thread_name_prefix="dream")
     recordings = shared.recordings
-    tabs: set[Tab] = set()
+    tabs = 0
 
     async def index(_: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": POLICY})
@@ -93,28 +118,31 @@ def application(
     async def film(request: Request) -> Response:
         name = request.path_params["name"]
         for folder in recordings.iterdir() if recordings.is_dir() else ():
-            if folder.name == name:
+            if folder.name == name and (folder / "film.mp4").is_file():
                 return FileResponse(folder / "film.mp4")
         return PlainTextResponse("there is no such recording\n", 404)
 
     async def play(socket: WebSocket) -> None:
+        nonlocal tabs
         await socket.accept()
-        if len(tabs) >= MOST_TABS:
+        if tabs >= MOST_TABS:
             await socket.close(1013, f"{MOST_TABS} tabs are open: close one")
             return
-        session = await asyncio.wrap_future(executor.submit(Session, shared))
-        tab = Tab(socket, session, executor)
-        tabs.add(tab)
+        tabs += 1
         try:
-            await tab.run()
+            session = await asyncio.wrap_future(executor.submit(Session, shared))
+            tab = Tab(socket, session, executor)
+            try:
+                await tab.run()
+            finally:
+                executor.submit(tab.close)
         except WebSocketDisconnect:
             pass  # the page was closed while it was sent something
         except NothingTaken as error:
             with contextlib.suppress(RuntimeError):  # it has gone already
                 await socket.close(1013, str(error))
         finally:
-            tabs.discard(tab)
-            executor.submit(tab.close)
+            tabs -= 1
 
     routes = [
         Route("/", index),
@@ -122,12 +150,7 @@ def application(
         Mount("/page", StaticFiles(directory=PAGE)),
         WebSocketRoute("/ws", play),
     ]
-    return Guard(Starlette(routes=routes), hosts, token)
-
-
-def names_of(port: int) -> frozenset[str]:
-    """What browsers call a server of this machine alone."""
-    return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+    return Guard(Starlette(routes=routes), token)
 
 
 def server_of(app: ASGIApp) -> uvicorn.Server:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
 import gymnasium
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from genie_env.play.pace import Pace
 from genie_env.play.progress import Shown
-from genie_env.play.protocol import packed, parse
+from genie_env.play.protocol import jpeg, packed, parse
 from genie_env.play.session import Session
 
 T = TypeVar("T")
 UNDERWAY = 2
 """Frames of the dream, or of the game, that were sent and not yet drawn, at most."""
 PATIENCE = 10.0
-"""Seconds that a page may take to draw one, or to take a message."""
+"""Seconds that a page may take to take a message."""
 
 
 FAILURES = (
     *(ValueError, TypeError, RuntimeError, OSError, MemoryError, EOFError),
     gymnasium.error.Error,
 )
-"""What a session raises in words for its user; the tab goes on."""
+"""What a session raises in words for its user. What else a game or a world raises goes to the log too."""
 
 
 class NothingTaken(Exception):
@@ -53,10 +56,8 @@ class Tab:
     async def run(self) -> None:
         """Until the page is closed. Raises NothingTaken where it does not take what it is sent, and
         WebSocketDisconnect where it is closed meanwhile."""
-        await self._send(self._session.hello())
-        await self._tell()
-        await self._send(self._session.tree())
-        await self._show(self._session.shown)
+        await self._send(await self._use(self._session.hello))
+        await self._after_a_jump()
         dream = asyncio.create_task(self._dream())
         listen = asyncio.create_task(self._listen())
         try:
@@ -70,30 +71,38 @@ class Tab:
 
     async def _dream(self) -> None:
         while True:
-            while self._paused and not self._single_steps:
-                self._awake.clear()
-                await self._awake.wait()
-            if self._single_steps:
-                self._single_steps -= 1
-            else:
-                await self._pace.wait(self._session.pace)
-            await self._wait_for_the_page()
+            # A page that nobody sees draws nothing: its dream waits.
+            while self._sent - self._seen >= UNDERWAY * self._places:
+                self._drawn.clear()
+                await self._drawn.wait()
+            if not self._is_due():
+                await self._next_turn()
+                continue
             try:
                 await self._show(self._session.step)
-            except FAILURES as error:  # of a game, for instance
+            except (NothingTaken, WebSocketDisconnect):
+                raise
+            except Exception as error:  # of a game, for instance
                 self._paused = True
-                await self._send({"type": "error", "message": f"{error}. It is paused: reset it"})
+                await self._fail(error, ". It is paused")
                 await self._tell()
-            if self._session.recording_is_full:
-                await self._obey({"type": "record", "on": False})
 
-    async def _wait_for_the_page(self) -> None:
-        while self._sent - self._seen >= UNDERWAY * self._places:
-            self._drawn.clear()
-            try:
-                await asyncio.wait_for(self._drawn.wait(), PATIENCE)
-            except TimeoutError:
-                raise NothingTaken(f"the page took no picture for {PATIENCE:g} seconds") from None
+    def _is_due(self) -> bool:
+        """Whether a step is taken now."""
+        if self._paused:
+            single, self._single_steps = self._single_steps > 0, max(0, self._single_steps - 1)
+            return single
+        if self._pace.left > 0:
+            return False
+        self._pace.stepped(self._session.pace)
+        return True
+
+    async def _next_turn(self) -> None:
+        """Until a step is due, or something is said about when."""
+        self._awake.clear()
+        seconds = None if self._paused else max(0.0, self._pace.left)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._awake.wait(), seconds)
 
     async def _listen(self) -> None:
         while True:
@@ -106,8 +115,10 @@ class Tab:
                     await self._after_a_jump()
                 else:
                     await self._obey(parse(received["text"]))
-            except FAILURES as error:
-                await self._send({"type": "error", "message": str(error)})
+            except (NothingTaken, WebSocketDisconnect):
+                raise
+            except Exception as error:
+                await self._fail(error)
 
     async def _obey(self, message: dict[str, Any]) -> None:
         kind, session = message.pop("type"), self._session
@@ -125,7 +136,7 @@ class Tab:
             await self._send(await self._use(session.starts))
         elif kind == "branch":
             await self._use(session.branch)
-            await self._send(session.tree())
+            await self._send(await self._use(session.tree))
         elif kind == "record":
             try:
                 recorded = await self._use(session.record, message["on"])
@@ -142,7 +153,7 @@ class Tab:
 
     def _set_time(self, kind: str, message: dict[str, Any]) -> None:
         if kind == "pause":
-            self._paused = message["on"]
+            self._paused, self._single_steps = message["on"], 0
         elif kind == "step":
             self._single_steps += 1 if self._paused and self._single_steps < 10 else 0
         else:
@@ -150,12 +161,14 @@ class Tab:
             if fps is not None and not 0.1 <= fps <= 1000:
                 raise ValueError(f"the pace is {fps} steps a second; expected 0.1 to 1000, or null")
             self._session.pace = fps
+        if kind != "step":
+            self._pace.restart()
         self._awake.set()
 
     async def _after_a_jump(self) -> None:
         """The dream is elsewhere than after its last step."""
         await self._tell()
-        await self._send(self._session.tree())
+        await self._send(await self._use(self._session.tree))
         await self._show(self._session.shown)
 
     async def _tell(self) -> None:
@@ -163,13 +176,19 @@ class Tab:
         await self._send({"type": "state", "paused": self._paused, **state})
 
     async def _show(self, make: Callable[[], list[Shown]]) -> None:
-        frames = await self._use(make)
+        frames = await self._use(_drawn, make)
         self._places = len(frames)
-        for shown in frames:
+        for header, picture in frames:
             self._sent += 1
-            fps = round(self._pace.measured, 2)
-            frame = packed({"id": self._sent, **shown.header, "fps": fps}, shown.picture)
+            frame = packed({"id": self._sent, **header}, picture)
             await self._patiently(self._socket.send_bytes(frame))
+
+    async def _fail(self, error: Exception, more: str = "") -> None:
+        if not isinstance(error, FAILURES):
+            logging.getLogger(__name__).error("in a tab", exc_info=error)
+        await self._send(
+            {"type": "error", "message": f"{str(error) or type(error).__name__}{more}"}
+        )
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._patiently(self._socket.send_json(message))
@@ -183,15 +202,24 @@ class Tab:
     async def _use(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls the session in another thread, where it may compute."""
         async with self._using:
-            call = self._executor.submit(function, *arguments)
-            self._call = call
-            return await asyncio.shield(asyncio.wrap_future(call))
+            self._call = call = self._executor.submit(function, *arguments)
+            result = asyncio.wrap_future(call)
+            result.add_done_callback(lambda done: done.cancelled() or done.exception())
+            return await asyncio.shield(result)
 
     def close(self) -> None:
         """Frees the session, after the call that may still be under way."""
         if self._call is not None:
             wait([self._call])
         self._session.close()
+
+
+def _drawn(make: Callable[[], list[Shown]]) -> list[tuple[dict[str, Any], bytes]]:
+    """Headers and pictures of frames, with what it took to make all of them."""
+    began = time.perf_counter()
+    frames = [(shown.header, jpeg(shown.picture)) for shown in make()]
+    made_ms = round(1000 * (time.perf_counter() - began), 2)
+    return [({**header, "made_ms": made_ms}, picture) for header, picture in frames]
 
 
 def _control(session: Session, kind: str) -> Callable[..., object]:

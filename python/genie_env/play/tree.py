@@ -9,46 +9,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env._core import Snapshot
+from genie_env.play.progress import Progress
 from genie_env.play.protocol import as_data
 
 MOST = 200
-"""Moments of one tab."""
+MOST_BYTES = 256 << 20
+"""Of all moments of one tab."""
 
 
 @dataclass(frozen=True)
 class Moment:
     snapshot: Snapshot
     """Of one row."""
-    step: int
-    total: float
-    """The return so far."""
+    progress: Progress
     seed: int
     parent: int | None
-    picture: NDArray[np.uint8]
+    picture: str
+    """A data URL."""
 
 
 class Tree:
-    """Moments by number; each knows the one that the dream had been at before it."""
+    """Moments by number; each knows the one that its episode had been at before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_each: int) -> None:
+        self._most = max(1, min(MOST, MOST_BYTES // max(1, bytes_each)))
         self._moments: dict[int, Moment] = {}
-        self.at: int | None = None
-        """The last moment that was kept or returned to."""
+        self._at: int | None = None
 
     def keep(
-        self, snapshot: Snapshot, step: int, total: float, seed: int, picture: NDArray[np.uint8]
+        self, snapshot: Snapshot, progress: Progress, seed: int, picture: NDArray[np.uint8]
     ) -> None:
-        if len(self._moments) == MOST:
-            raise ValueError(f"{MOST} moments are kept already: reset forgets them")
+        if len(self._moments) == self._most:
+            raise ValueError(
+                f"{self._most} moments are kept already: reload the page to forget them"
+            )
         number = len(self._moments)
-        self._moments[number] = Moment(snapshot, step, total, seed, self.at, picture)
-        self.at = number
+        self._moments[number] = Moment(snapshot, progress, seed, self._at, as_data(picture))
+        self._at = number
 
     def back_to(self, number: int) -> Moment:
         if number not in self._moments:
             raise ValueError(f"there is no moment {number}; there are {len(self._moments)}")
-        self.at = number
+        self._at = number
         return self._moments[number]
+
+    def leave(self) -> None:
+        """An episode begins, which comes from no moment."""
+        self._at = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -57,10 +64,10 @@ class Tree:
                 {
                     "id": number,
                     "parent": moment.parent,
-                    "step": moment.step,
-                    "picture": as_data(moment.picture),
+                    "step": moment.progress.step,
+                    "picture": moment.picture,
                 }
                 for number, moment in self._moments.items()
             ],
-            "at": self.at,
+            "at": self._at,
         }

@@ -1,4 +1,4 @@
-"""Trains the dynamics: the next frame's tokens, from clips of tokens and latent actions."""
+"""Trains the dynamics: the next frame's tokens, from clips of tokens and actions, latent or recorded."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import torch
 import typer
 from rich import get_console
 
 from genie_env._core import Dynamics, Tokenizer, mask_schedule
-from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode
+from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode, open_stores
+from genie_env.envs.validation import check_choice
 from genie_env.media.pictures import save_rows
-from genie_env.training.clip_training import ClipBatch, ClipSettings, clip_run, clip_schema
-from genie_env.training.encoded import weights_fingerprint
-from genie_env.training.latent_actions import (
-    LATENT_ACTIONS,
-    encoded_actions,
-    load_latent_actions,
-    watch_latent_actions,
+from genie_env.training.clip_training import (
+    ClipBatch,
+    ClipSettings,
+    Recordings,
+    clip_run,
+    clip_schema,
 )
+from genie_env.training.dynamics_actions import LearnedActions
+from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.latent_actions import LATENT_ACTIONS, watch_latent_actions
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import (
     Network,
@@ -40,6 +43,8 @@ PICTURED_PAST = 4
 PICTURED_STEPS = 4
 HELD_OUT_BATCHES = 4
 LONG_CLIPS = 8
+
+ActionKind = Literal["latent", "recorded"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,8 @@ DYNAMICS = Network(
     "dynamics",
     {
         **clip_schema(sizes_schema(DynamicsSizes, {"positions": int, "codes": int})),
-        **{"tokenizer": str, "latent_actions": str, "weights": [str, str]},
+        # The latent actions and their weights are null where the actions are those of the recordings.
+        **{"tokenizer": str, "latent_actions": (str, None), "weights": [str, (str, None)]},
     },
 )
 
@@ -77,9 +83,20 @@ class DynamicsSettings(ClipSettings):
     """What `train_dynamics` is given."""
 
     network = DYNAMICS
+    unsaved = ClipSettings.unsaved | {"actions"}  # what latent_actions is says it too
 
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")]
-    latent_actions: Annotated[Path, typer.Option(help="run directory of `train latent-actions`")]
+    actions: Annotated[
+        ActionKind,
+        typer.Option(
+            help="latent: the codes of --latent-actions; recorded: the numbered actions of the "
+            "recordings, which the world's are then"
+        ),
+    ] = "latent"
+    latent_actions: Annotated[
+        Path | None,
+        typer.Option(help="run directory of `train latent-actions`, for --actions latent"),
+    ] = None
     steps: Steps = 25000
     batch: ClipBatch = 4
     clip: Annotated[
@@ -89,21 +106,42 @@ class DynamicsSettings(ClipSettings):
     learning_rate: LearningRate = 5e-4
     sizes: DynamicsSizes = DynamicsSizes()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("actions", self.actions, get_args(ActionKind))
+        if self.actions == "latent" and self.latent_actions is None:
+            raise ValueError(
+                "--actions latent needs --latent-actions, the run directory of `train "
+                "latent-actions`: give it, or --actions recorded where the recordings have actions"
+            )
+        if self.actions == "recorded" and self.latent_actions is not None:
+            raise ValueError(
+                f"--latent-actions is {self.latent_actions}, but --actions recorded takes the "
+                "actions of the recordings: leave out one of the two"
+            )
+
+    def recordings(self) -> Recordings:
+        if self.actions == "recorded":
+            open_stores(self.data)  # refuses video files before they are decoded
+        return super().recordings()
+
 
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
     """The dynamics as a run of `train_dynamics` left them. Raises ValueError unless `action_codes`
     are those that they were trained with."""
-    dynamics = load_network(
-        run, DYNAMICS, lambda settings: Dynamics(action_codes, **settings["sizes"])
-    )
+    made_by = read_settings(run, DYNAMICS)["latent_actions"]
     learned_with = read_checkpoint(run).get("buffer.action_codes")
     if learned_with is None or not torch.equal(learned_with, action_codes.cpu()):
-        made_by = read_settings(run, DYNAMICS)["latent_actions"]
-        raise ValueError(
-            f"{run} was trained with other action codes than those given: give the codes of the "
-            f"latent actions that it was trained with, in {made_by}, or train it again"
+        right = (
+            "the recordings that it was trained on, as they were then"
+            if made_by is None
+            else f"the codes of the latent actions that it was trained with, in {made_by}"
         )
-    return dynamics
+        raise ValueError(
+            f"{run} was trained with other action codes than those given: give {right}, or train it "
+            "again"
+        )
+    return load_network(run, DYNAMICS, lambda settings: Dynamics(action_codes, **settings["sizes"]))
 
 
 def likeliest_next(
@@ -139,33 +177,38 @@ def _check_learned(run: Path, network: Network, watch: CollapseWatch) -> None:
 
 
 def train_dynamics(settings: DynamicsSettings) -> None:
-    """Train MaskGIT dynamics on the tokens and latent actions of recorded frames."""
+    """Train MaskGIT dynamics on the tokens of recorded frames and the actions between them."""
     window = settings.sizes.window
     clip = 2 * window if settings.clip is None else settings.clip
     settings = replace(settings, clip=clip)
     tokenizer_run, actions_run = settings.tokenizer, settings.latent_actions
     codes = read_settings(tokenizer_run, TOKENIZER)["sizes"]["codes"]
     _check_learned(tokenizer_run, TOKENIZER, watch_tokenizer(codes, stop=False))
-    actions = read_settings(actions_run, LATENT_ACTIONS)["sizes"]["actions"]
-    _check_learned(actions_run, LATENT_ACTIONS, watch_latent_actions(actions, stop=False))
+    if actions_run is not None:
+        actions = read_settings(actions_run, LATENT_ACTIONS)["sizes"]["actions"]
+        _check_learned(actions_run, LATENT_ACTIONS, watch_latent_actions(actions, stop=False))
     recordings = settings.recordings()
     tokenizer = load_tokenizer(tokenizer_run, settings.device)
-    latent_actions = load_latent_actions(actions_run, settings.device)
     sizes = {
         "positions": tokenizer.positions,
         "codes": tokenizer.codes,
         **asdict(settings.sizes),
     }
-    dynamics = Dynamics(latent_actions.codes().cpu(), seed=settings.seed, **sizes)
+    taken = (
+        LearnedActions.recorded(recordings)
+        if actions_run is None
+        else LearnedActions.latent(actions_run, settings.device, recordings)
+    )
+    dynamics = Dynamics(taken.codes, seed=settings.seed, **sizes)
     # Where one of the two was trained again in the same place, its tokens mean something else.
-    weights = [weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
+    weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
     directories, stores = recordings.directories, recordings.stores
     with clip_run(settings, recordings, dynamics, sizes, weights=weights) as run:
         # These may take hours, so everything has been checked by now.
         data = partial(
             TokenData,
             encoded_tokens(tokenizer_run, tokenizer, directories, stores),
-            encoded_actions(actions_run, latent_actions, directories, stores),
+            taken.of_stores(),
         )
         # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
         long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))
@@ -203,7 +246,7 @@ def picture(
     dynamics: Dynamics, tokenizer: Tokenizer, clips: Batch, passes: int
 ) -> list[torch.Tensor]:
     """Rows of frames, uint8 [starts, H, W, 3] each: the starts, what really followed some steps
-    later, and the likeliest frame then under each latent action, held."""
+    later, and the likeliest frame then under each action, held."""
     tokens, actions = clips["tokens"], clips["actions"]
     starts, now = min(PICTURED, len(tokens)), min(PICTURED_PAST, tokens.shape[1] - 1)
     past = tokens[:starts, :now]

@@ -9,13 +9,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from genie_env._core import Heads, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out, open_stores
 from genie_env.data.progress import say
 from genie_env.data.recording_metadata import RecordedGame, numbered_actions, recorded_game
-from genie_env.data.world_recordings import check_recordings
+from genie_env.data.world_recordings import check_recordings, recorded_actions
 from genie_env.envs.actions import DiscreteActions
+from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.registry import find_world
 from genie_env.training.encoded import in_bf16
 from genie_env.training.labelled import (
@@ -27,6 +29,7 @@ from genie_env.training.labelled import (
     followed_features,
     inferred_codes,
     labelled_parts,
+    recorded_codes,
 )
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
@@ -95,7 +98,7 @@ def make_heads(settings: Mapping[str, Any], seed: int = 0) -> Heads:
 
 def load_follower(directory: Path, device: str = "cpu") -> World:
     """The world in a directory, to follow frames for their features. Raises ValueError where it has
-    none, or no model that infers its latent actions."""
+    none, or has latent actions and no model that infers them."""
     world = World.load(directory, device=device)
     spec = world.spec
     if FEATURES not in (observation.name for observation in spec.observations):
@@ -103,7 +106,8 @@ def load_follower(directory: Path, device: str = "cpu") -> World:
             f"the world {spec.name} ({spec.family}) has no observation {FEATURES!r} that heads could "
             "learn on: give a world of `genie-env freeze genie`"
         )
-    if not (directory / LATENT_ACTIONS_FOLDER).is_dir():
+    inference = directory / LATENT_ACTIONS_FOLDER
+    if has_latent_actions(spec.family, directory) and not inference.is_dir():
         raise ValueError(
             f"the world {spec.name} has no {LATENT_ACTIONS_FOLDER}/ that infers its actions from "
             f"frames: `genie-env freeze genie` writes one; freeze the world again"
@@ -116,12 +120,17 @@ def labelled_steps(
     world: World, parts: Sequence[LabelledPart], *, device: str = "cpu"
 ) -> tuple[LabelledSteps, LabelledSteps]:
     """The steps to train on, and the held-out ones."""
-    run = world.directory / LATENT_ACTIONS_FOLDER
-    model = load_latent_actions(run, device)
-    bf16 = in_bf16(run, LATENT_ACTIONS)
-    codes = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
+    codes: Sequence[NDArray[np.integer[Any]]]
+    actions: Sequence[NDArray[np.int64]]
+    if has_latent_actions(world.spec.family, world.directory):
+        run = world.directory / LATENT_ACTIONS_FOLDER
+        model = load_latent_actions(run, device)
+        bf16 = in_bf16(run, LATENT_ACTIONS)
+        codes = inferred = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
+        actions = codes_of_steps(parts, inferred)
+    else:
+        codes, actions = zip(*map(recorded_codes, parts), strict=True)
     features = [followed_features(part, world, own) for part, own in zip(parts, codes, strict=True)]
-    actions = codes_of_steps(parts, codes)
     trained, unseen = (
         LabelledSteps(parts, features, actions, held_out_part=part) for part in (False, True)
     )
@@ -177,6 +186,8 @@ def train_heads(settings: HeadsSettings) -> None:
             "recordings of its game"
         )
     check_recordings(world, settings.data, stores)
+    if not has_latent_actions(spec.family, directory):
+        recorded_actions(world, settings.data, stores)  # refuses those that are not the world's
     parts = labelled_parts(settings.data, stores, settings.episodes)
     check_every_action(parts, game)
     batch = settings.batch

@@ -1,11 +1,13 @@
 """The labelled part of recordings, as heads of a frozen world learn from it.
 
-The world follows its frames, with the latent actions that its own model infers. What it then makes of
-them, its features, and the latent actions are computed once and kept.
+The world follows its frames, with the recorded actions where its own are these, or else with the latent
+actions that its own model infers. What it then makes of them, its features, and the latent actions are
+computed once and kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore, LatentAction, RowCounters, World
 from genie_env.data.datasets import Batch, held_out, pictures_of, shuffled
 from genie_env.data.files import remove_left_behind, user_cache
+from genie_env.data.recording_metadata import numbered_actions
 from genie_env.training.encoded import (
     encode_episode,
     frames_fingerprint,
@@ -69,9 +72,9 @@ class LabelledPart:
 
     @property
     def name(self) -> str:
-        """Of files about its pictures."""
+        """Of files about its pictures, without their ending."""
         finals = f"-{frames_fingerprint(self.store, finals=True)}" if self.finals else ""
-        return f"{frames_fingerprint(self.store)}{finals}-{self.episodes}.npy"
+        return f"{frames_fingerprint(self.store)}{finals}-{self.episodes}"
 
 
 def labelled_parts(
@@ -123,13 +126,24 @@ def inferred_codes(
 
     precision = "bfloat16" if bf16 else "float32"
     cache = user_cache() / "encoded" / f"labelled-actions-{precision}" / weights_fingerprint(run)
-    return _rows_once(cache, part, (), np.uint8, fill, "inferring the latent actions")
+    return _rows_once(cache, part, "", (), np.uint8, fill, "inferring the latent actions")
+
+
+def recorded_codes(part: LabelledPart) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The recorded actions, numbered from 0: int64 [pictures], from each to the next (0 at a final
+    frame, which no action follows), and int64 [frames], of every step."""
+    shown = part.shown
+    taken = numbered_actions(part.store)[: len(shown)]
+    codes = np.zeros(part.starts[-1], np.int64)
+    codes[shown] = taken
+    return codes, taken
 
 
 def followed_features(
-    part: LabelledPart, world: World, codes: NDArray[np.uint8]
+    part: LabelledPart, world: World, codes: NDArray[np.integer[Any]]
 ) -> NDArray[np.float16]:
-    """float16 [pictures, features]: what the world makes of each, having followed its episode."""
+    """float16 [pictures, features]: what the world makes of each, having followed its episode. codes:
+    [pictures], the world's action from each to the next, numbered from 0."""
     (size,) = next(each.shape for each in world.spec.observations if each.name == FEATURES)
     starts = part.starts.tolist()
 
@@ -145,22 +159,31 @@ def followed_features(
 
     cache = user_cache() / "encoded" / f"features-{world.device.type}-{world.spec.dtype}"
     cache /= world.spec.fingerprint[:16]
-    return _rows_once(cache, part, (size,), np.float16, fill, "following")
+    actions = hashlib.sha256(np.ascontiguousarray(codes, np.int64).tobytes()).hexdigest()[:16]
+    return _rows_once(cache, part, f"-{actions}", (size,), np.float16, fill, "following")
 
 
 def _rows_once(
-    cache: Path, part: LabelledPart, row: tuple[int, ...], dtype: Any, fill: Any, what: str
+    cache: Path,
+    part: LabelledPart,
+    of: str,
+    row: tuple[int, ...],
+    dtype: Any,
+    fill: Any,
+    what: str,
 ) -> NDArray[Any]:
+    """`of`: what the rows depend on beside the pictures, as a part of the file's name."""
     remove_left_behind(cache)
     shape = (int(part.starts[-1]), *row)
-    return rows_once(cache / part.name, shape, dtype, fill, f"{what} {part.directory}")
+    return rows_once(cache / f"{part.name}{of}.npy", shape, dtype, fill, f"{what} {part.directory}")
 
 
 def follow(
-    world: World, pictures: Sequence[NDArray[np.uint8]], codes: Sequence[NDArray[np.uint8]]
+    world: World, pictures: Sequence[NDArray[np.uint8]], codes: Sequence[NDArray[np.integer[Any]]]
 ) -> list[NDArray[np.float32]]:
     """The features of the pictures of some episodes, float32 [T, features] each, followed side by
-    side. codes: the actions from each picture to the next, uint8 [T] each; the last is not read."""
+    side. codes: the actions from each picture to the next, numbered from 0, [T] each; the last is not
+    read."""
     rows, lengths = len(pictures), [len(each) for each in pictures]
     state = world.make_state(rows)
     seeds, zeros = np.arange(rows), np.zeros(rows, np.int64)
@@ -174,6 +197,7 @@ def follow(
     seen = [world.observe(state, FEATURES).cpu().numpy()]
     for index in range(1, max(lengths)):
         taken = np.array([each[min(index, len(each)) - 1] for each in codes], np.int64)
+        taken += world.spec.actions.start
         counters = RowCounters(seeds, zeros, np.full(rows, index))
         step = world.follow(state, torch.from_numpy(taken), at(index), counters, FEATURES)
         seen.append(step.observation.cpu().numpy())
@@ -215,7 +239,7 @@ def drawn_among_alike(
 
 
 class LabelledSteps:
-    """Single steps, in random order: what was before, the latent action, what came after."""
+    """Single steps, in random order: what was before, the action, what came after."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ GENIE = Family(
             "train",
             "dynamics",
             f"{_COMMANDS}:train_dynamics",
-            "Train MaskGIT dynamics on the tokens and latent actions of recorded frames.",
+            "Train MaskGIT dynamics on the tokens of recorded frames and the actions between them.",
             "train dynamics --data clips/*.mp4 --frames-per-second 10 --tokenizer runs/tokenizer "
             "--latent-actions runs/actions --out runs/dynamics",
             RESUMES,

@@ -34,7 +34,8 @@ def freeze_genie(
     dynamics: Annotated[
         Path,
         typer.Option(
-            help="run directory of `train dynamics`, which names its tokenizer and latent actions"
+            help="run directory of `train dynamics`, which names its tokenizer and latent actions, or "
+            "has recorded ones"
         ),
     ],
     out: OutOption,
@@ -66,7 +67,10 @@ def freeze_genie(
         ),
     ] = None,
 ) -> None:
-    """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory."""
+    """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory.
+
+    Of dynamics with recorded actions, the world's actions and game are those of the recordings.
+    """
     played = PlayedGame(real_game, max_episode_steps, actions_map)
     freeze.freeze_genie(dynamics, out, name, temperature, order, passes, played)
 

@@ -1,8 +1,9 @@
-"""Freezes tokenizer, latent actions and dynamics into a world directory."""
+"""Freezes tokenizer, dynamics and, where its actions are latent, these into a world directory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,15 @@ from genie_env._core import (
     Trainer,
     limits,
 )
-from genie_env.data.datasets import Batch, ClipData, Clips, held_out, longest_episode, open_stores
+from genie_env.data.datasets import Batch, Clips, held_out, longest_episode, open_stores
 from genie_env.data.frame_rate import pace, rate_of
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import read_meta
+from genie_env.data.recording_metadata import numbered_actions, read_meta
 from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import latent_statistics, points
-from genie_env.families.played_game import PlayedGame
+from genie_env.families.played_game import PlayedGame, longest_dream
 from genie_env.families.world_files import (
     STARTS,
     Figures,
@@ -43,6 +44,7 @@ from genie_env.families.world_files import (
 from genie_env.training.codebook_usage import usage
 from genie_env.training.dynamics import DYNAMICS, load_dynamics, measure
 from genie_env.training.dynamics import HELD_OUT_BATCHES as DYNAMICS_BATCHES
+from genie_env.training.dynamics_actions import numbered_game, one_hot_codes
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
@@ -69,11 +71,11 @@ def freeze_genie(
     passes: int | None = None,
     played: PlayedGame = PlayedGame(),
 ) -> None:
-    """Writes the world of the run directory `dynamics`, which names its tokenizer and latent
-    actions, into `out`.
+    """Writes the world of the run directory `dynamics`, which names its tokenizer and, unless its
+    actions are those of its recordings, its latent actions, into `out`.
 
     `order`: "confidence" or "random"; `passes`: as many as in training where None;
-    `played`: the real game, of which video says nothing. Raises
+    `played`: the real game, of which video says nothing; None in it: as recorded actions say. Raises
     ValueError where a run is unfinished or damaged, or the runs do not belong together; `out` is
     then as it was.
     """
@@ -81,17 +83,25 @@ def freeze_genie(
     check_choice("genie", "order", order)
     learned = {"dynamics": provenance(dynamics, DYNAMICS)}
     settings = learned["dynamics"]["settings"]
-    tokenizer_run, actions_run = Path(settings["tokenizer"]), Path(settings["latent_actions"])
+    tokenizer_run = Path(settings["tokenizer"])
     learned["tokenizer"] = provenance(tokenizer_run, TOKENIZER)
-    learned["latent_actions"] = provenance(actions_run, LATENT_ACTIONS)
+    made_by = settings["latent_actions"]
+    actions_run = None if made_by is None else Path(made_by)
+    if actions_run is not None:
+        learned["latent_actions"] = provenance(actions_run, LATENT_ACTIONS)
     for run, known in zip((tokenizer_run, actions_run), settings["weights"], strict=True):
-        if weights_fingerprint(run) != known:
+        if run is not None and weights_fingerprint(run) != known:
             raise ValueError(
                 f"{run} was trained again after {dynamics} had learned from it: what its codes "
                 "mean has changed; run `train dynamics` again into another --out"
             )
-    tokenizer, latent_actions = load_tokenizer(tokenizer_run), load_latent_actions(actions_run)
-    load_dynamics(dynamics, latent_actions.codes())  # raises ValueError where they do not fit
+    tokenizer = load_tokenizer(tokenizer_run)
+    actions = (
+        _recorded(settings["data"], played)
+        if actions_run is None
+        else _latent(load_latent_actions(actions_run))
+    )
+    load_dynamics(dynamics, actions.codes)  # raises ValueError where they do not fit
     sizes = settings["sizes"]
     if passes is not None and not 1 <= passes <= sizes["passes"]:
         raise ValueError(
@@ -128,30 +138,62 @@ def freeze_genie(
                     "passes": passes or sizes["passes"],
                 },
                 "order": order,
-                "actions": {
-                    "meanings": [str(code) for code in range(latent_actions.actions)],
-                    "code_dimensions": latent_actions.codes().shape[1],
-                },
                 "frame_skip": int(pace(directories[0], stores[0]).get("frame_skip", 1)),
                 **rate_of(directories, stores),
                 # The recordings show no longer episode.
                 "max_episode_steps": longest,
                 "temperature": temperature,
+                **actions.config,
                 **played.config(),
                 "training": {**learned, "data": [*map(read_meta, directories, stores)]},
             },
             {
                 **prefixed("tokenizer", weights),
                 **prefixed("dynamics", load_weights(dynamics, DYNAMICS)),
-                "action_codes": latent_actions.codes(),
+                "action_codes": actions.codes,
             },
             {"tokens": _first_tokens(stores, tokens)},
             _statistics(stores, tokens, weights["quantizer.codebook"]),
-            (actions_run, LATENT_ACTIONS),
+            None if actions_run is None else (actions_run, LATENT_ACTIONS),
             lambda made, stored: _figures(made, stored, learned, stores),
             played,
         )
     say(f"wrote {out}")
+
+
+@dataclass(frozen=True)
+class _Actions:
+    """The actions of the world."""
+
+    codes: torch.Tensor
+    """float32 [actions, dimensions]"""
+    config: Mapping[str, Any]
+    """The fields of config.json that they decide."""
+
+
+def _latent(model: LatentAction) -> _Actions:
+    codes = model.codes()
+    meanings = [str(code) for code in range(model.actions)]
+    return _Actions(codes, {"actions": {"meanings": meanings, "code_dimensions": codes.shape[1]}})
+
+
+def _recorded(data: Sequence[str], played: PlayedGame) -> _Actions:
+    if played.actions_map is not None:
+        raise ValueError(
+            f"{played.actions_map} says what latent actions stand for, but the actions of this world "
+            "are those of its recordings: leave out --actions-map"
+        )
+    directories = [Path(path) for path in data]
+    stores = open_stores(directories)
+    game = numbered_game(directories, stores)
+    return _Actions(
+        one_hot_codes(game),
+        {
+            "actions": {**game.actions.as_json(), "recorded": True},
+            "max_episode_steps": longest_dream(game, stores),
+            "real_game": game.game,
+        },
+    )
 
 
 def _figures(
@@ -160,12 +202,16 @@ def _figures(
     """The held-out figures of a world's weights, on the recordings that its dynamics learned from;
     what the dynamics read is encoded by the world's own networks."""
 
-    def clips(of: Mapping[str, Any], count: int, length: int = 0) -> list[torch.Tensor]:
-        """Batches of a network's clips, uint8 [size, length, H, W, 3]."""
+    def clips(of: Mapping[str, Any], count: int, length: int = 0) -> list[list[tuple[int, slice]]]:
+        """Batches of a network's clips: the store and the frames of each."""
         longest = longest_episode(stores, held_out_part=True)
         places = Clips(stores, min(length or of["clip"], longest), held_out_part=True)
         size = min(of["batch"], len(places))
-        return [ClipData(stores, places).batch(size, of["seed"], i)["frames"] for i in range(count)]
+        return [places.batch(size, of["seed"], i) for i in range(count)]
+
+    def frames_of(places: list[tuple[int, slice]]) -> torch.Tensor:
+        """uint8 [size, length, H, W, 3]."""
+        return torch.from_numpy(np.stack([stores[store].frames[rows] for store, rows in places]))
 
     def trainer(model: Model, of: Mapping[str, Any]) -> Trainer:
         return Trainer(model, bf16=of["dtype"] == "bfloat16", seed=of["seed"])
@@ -173,33 +219,38 @@ def _figures(
     def autoencoder(
         model: Tokenizer | LatentAction, own: Weights, of: Mapping[str, Any], codes: int
     ) -> Figures:
-        batches = clips(of, AUTOENCODER_BATCHES)
+        batches = [frames_of(places) for places in clips(of, AUTOENCODER_BATCHES)]
         losses = held_out_figures(trainer(model, of), own, ({"frames": b} for b in batches))
         used = usage(torch.cat([model.encode(batch) for batch in batches]), codes)
         return {**losses, **finite(used)}
 
-    of_tokenizer, of_actions, of_dynamics = (
-        learned[network]["settings"] for network in ("tokenizer", "latent_actions", "dynamics")
-    )
+    of_tokenizer, of_dynamics = (learned[name]["settings"] for name in ("tokenizer", "dynamics"))
     tokenizer = Tokenizer(**of_tokenizer["sizes"])
-    actions = load_latent_actions(made / LATENT_ACTIONS_FOLDER)
     figures = {
         "tokenizer": autoencoder(
             tokenizer, part("tokenizer", weights), of_tokenizer, tokenizer.codes
-        ),
-        "latent_actions": autoencoder(
-            actions,
-            load_weights(made / LATENT_ACTIONS_FOLDER, LATENT_ACTIONS),
-            of_actions,
-            actions.actions,
-        ),
+        )
     }
+    if "latent_actions" in learned:
+        run, of_actions = made / LATENT_ACTIONS_FOLDER, learned["latent_actions"]["settings"]
+        model = load_latent_actions(run)
+        figures["latent_actions"] = autoencoder(
+            model, load_weights(run, LATENT_ACTIONS), of_actions, model.actions
+        )
 
-    def encoded(frames: torch.Tensor) -> Batch:
-        return {
-            "tokens": tokenizer.encode(frames, bf16=of_tokenizer["dtype"] == "bfloat16"),
-            "actions": actions.encode(frames, bf16=of_actions["dtype"] == "bfloat16"),
-        }
+        def actions_of(places: list[tuple[int, slice]]) -> torch.Tensor:
+            return model.encode(frames_of(places), bf16=of_actions["dtype"] == "bfloat16")
+    else:
+        recorded = [numbered_actions(store) for store in stores]
+
+        def actions_of(places: list[tuple[int, slice]]) -> torch.Tensor:
+            taken = np.stack([recorded[store][rows][:-1] for store, rows in places])
+            return torch.from_numpy(taken)
+
+    def encoded(places: list[tuple[int, slice]]) -> Batch:
+        bf16 = of_tokenizer["dtype"] == "bfloat16"
+        tokens = tokenizer.encode(frames_of(places), bf16=bf16)
+        return {"tokens": tokens, "actions": actions_of(places)}
 
     sizes = of_dynamics["sizes"]
     dynamics = Dynamics(weights["action_codes"], **sizes)

@@ -17,6 +17,7 @@ from genie_env.data.progress import say
 from genie_env.data.recording_metadata import read_meta
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.json_files import read_json
+from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.registry import find_world
 from genie_env.families.genie.config import with_todays_names
 from genie_env.families.played_game import PlayedGame
@@ -92,7 +93,8 @@ def freeze_heads(
         training = {**config.get("training", {}), "heads": learned, **calibrated}
         training["labelled"] = [*map(read_meta, directories, stores)]
         of_world, statistics, starts = _tensors(follower)
-        inference = directory / LATENT_ACTIONS_FOLDER
+        latent = has_latent_actions(spec.family, directory)
+        inference = (directory / LATENT_ACTIONS_FOLDER, LATENT_ACTIONS)
         write_world(
             out,
             {
@@ -106,7 +108,7 @@ def freeze_heads(
             {**of_world, **prefixed("heads", weights)},
             starts,
             statistics,
-            (inference, LATENT_ACTIONS),
+            inference if latent else None,
             lambda made, stored: {
                 "heads": _figures(stored, settings, unseen),
                 **_known_figures(training),

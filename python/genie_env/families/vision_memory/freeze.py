@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, Trainer, Vision
-from genie_env.data.datasets import FrameData, held_out, longest_episode, open_stores
+from genie_env.data.datasets import FrameData, held_out, open_stores
 from genie_env.data.frame_rate import rate_of
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import RecordedGame, read_meta, recorded_game
+from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.actions import Actions
 from genie_env.envs.validation import check_temperature
 from genie_env.families.latent_statistics import gaussians, latent_statistics
-from genie_env.families.played_game import PlayedGame
+from genie_env.families.played_game import PlayedGame, longest_dream
 from genie_env.families.vision_memory.termination_calibration import calibrate_termination
 from genie_env.families.world_files import (
     STARTS,
@@ -35,7 +35,6 @@ from genie_env.families.world_files import (
     world_name,
     write_world,
 )
-from genie_env.games.registry import registered_game
 from genie_env.training.latent_windows import LatentData, Latents
 from genie_env.training.memory import (
     ENCODED_AT_ONCE,
@@ -206,13 +205,3 @@ def _encode_held_out(vision: Vision, store: EpisodeStore) -> Latents:
         encode(store.frames, np.repeat(wanted, np.diff(store.episode_starts))),
         None if finals is None else encode(finals, wanted),
     )
-
-
-def longest_dream(recorded: RecordedGame, stores: Sequence[EpisodeStore]) -> int:
-    """Steps after which an episode is truncated: as in the game, or, where that has no limit that
-    is known, after the longest recorded episode."""
-    game, told = registered_game(recorded.game), read_meta(None, stores[0]).get("max_steps")
-    limit = told if game is None else game.max_steps
-    if type(limit) is int and limit >= recorded.frame_skip:
-        return limit // recorded.frame_skip
-    return max(longest_episode(stores, held_out_part=unseen) for unseen in (False, True))

@@ -32,11 +32,15 @@ export function commandKeys(taken) {
   return keys;
 }
 
+const TYPED = "input:not([type=checkbox], [type=radio], [type=range]), select, textarea";
+const MOVING = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
+
 /** Whether a key belongs to the focused element, such as a field being typed in, and not to the dream. */
 function belongsToElement(event) {
   const element = event.target;
   if (document.querySelector("dialog[open]")) return true;
-  if (element.matches("input:not([type=checkbox]), select, textarea")) return true;
+  if (element.matches(TYPED)) return true;
+  if (element.matches("input[type=radio], input[type=range]") && MOVING.includes(event.code)) return true;
   return element.matches("button, input, a") && ["Space", "Enter"].includes(event.code);
 }
 
@@ -76,6 +80,8 @@ export class Keys {
     } else if (event.code in this.commands) {
       event.preventDefault();
       if (!event.repeat) this.handlers.command(this.commands[event.code]);
+    } else if (event.target.id === "stage" && ["Space", ...MOVING].includes(event.code)) {
+      event.preventDefault(); // nor does the page scroll away under the dream
     }
   }
 

@@ -21,7 +21,6 @@ let state = null;
 let seq = 0;
 let lastStep = { dream: -1, real: -1 };
 let lostConnection = false;
-let pausedByHiding = false;
 
 const notices = new Notices($("notices"));
 const traces = new Traces($("traces"));
@@ -64,7 +63,6 @@ function showState(message) {
   press($("pause"), state.paused, "Resume", "Pause");
   press($("record"), state.recording, "Stop recording", "Record");
   $("step-once").disabled = !state.paused;
-  $("seed-now").textContent = state.seed === null ? "\u00a0" : `Now: seed ${state.seed}`;
   $("agent").checked = state.agent;
   mode.set(state.mode);
   rows.set(state.rows);
@@ -89,6 +87,7 @@ function showFrame(header) {
     latency.shown(header.seq, now);
     legend.light(header.action);
     $("made").textContent = `${header.made_ms.toFixed(1)} ms`;
+    $("seed-now").textContent = `Now: seed ${header.seed}`;
   }
   if (header.ended) {
     const name = header.place === "real" ? "The real game" : "The dream";
@@ -158,8 +157,13 @@ const rows = new Segments($("rows"), [1, 4, 9].map((value) => ({
 
 function reset({ start = null } = {}) {
   const text = $("seed").value;
+  const seed = text === "" ? null : Number(text);
+  if (seed !== null && !Number.isSafeInteger(seed)) {
+    notices.error(`The seed is ${text}; expected a whole number of at most ${Number.MAX_SAFE_INTEGER}.`);
+    return;
+  }
   latency.forget();
-  send("reset", { seed: text === "" ? null : Number(text), start });
+  send("reset", { seed, start });
   toDream();
 }
 
@@ -167,7 +171,7 @@ const commands = {
   pause: () => send("pause", { on: !state?.paused }),
   step: () => send("step"),
   branch: () => send("branch"),
-  return: () => { if (tree.at !== null) send("return", { node: tree.at }); },
+  return: () => { if (tree.last !== null) send("return", { node: tree.last }); },
   switch: () => { if (hello?.real) send("mode", { mode: state?.mode === "dream" ? "real" : "dream" }); },
   record: () => send("record", { on: !state?.recording }),
   reset: () => reset(),
@@ -240,17 +244,6 @@ for (const event of ["change", "click"]) {
       && !$("starts").open) toDream();
   });
 }
-
-// A tab that nobody sees does not dream.
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden && state && !state.paused) {
-    pausedByHiding = true;
-    send("pause", { on: true });
-  } else if (!document.hidden && pausedByHiding) {
-    pausedByHiding = false;
-    send("pause", { on: false });
-  }
-});
 
 setInterval(() => {
   const shown = rate.value(performance.now());

@@ -4,14 +4,10 @@ const afterPaint = new MessageChannel();
 const waiting = [];
 afterPaint.port1.onmessage = () => waiting.shift()();
 
-/** Calls `draw` in an animation frame and resolves once that frame has been painted. */
+/** Calls `draw` in an animation frame and resolves once that frame has been painted. A page that nobody sees
+ *  has none: its dream waits for it. */
 function paint(draw) {
   return new Promise((resolve) => {
-    if (document.hidden) {
-      draw();
-      resolve();
-      return;
-    }
     requestAnimationFrame(() => {
       draw();
       waiting.push(resolve);
@@ -76,7 +72,7 @@ export class Screen {
     this.fit();
   }
 
-  /** The largest size that fits, a whole multiple of the picture's where it is larger than the picture. */
+  /** The largest size that fits, a whole multiple of a small picture's. */
   fit() {
     const canvases = Object.values(this.canvases).filter((canvas) => !canvas.parentElement.hidden);
     const caption = canvases.length > 1 ? 30 : 0;
@@ -84,7 +80,8 @@ export class Screen {
     const height = this.stage.clientHeight - caption;
     const scale = (canvas, most) => {
       const free = Math.min(width / canvas.width, most / canvas.height);
-      return free > 1 ? Math.floor(free * devicePixelRatio) / devicePixelRatio : free;
+      const part = devicePixelRatio * (free < 3 ? 2 : 1); // halves where whole multiples are far apart
+      return free > 1 ? Math.floor(free * part) / part : free;
     };
     // Pictures side by side are about as high as the lowest of them.
     const lowest = Math.min(...canvases.map((canvas) => canvas.height * scale(canvas, height)));

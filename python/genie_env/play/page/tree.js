@@ -27,6 +27,7 @@ export function layOut(nodes) {
 
 export class Tree {
   at = null;
+  last = null; // that was kept or returned to
 
   /** `chosen(id)`: the person clicks a moment. */
   constructor(element, empty, chosen) {
@@ -37,6 +38,7 @@ export class Tree {
 
   show({ nodes, at }) {
     this.at = at;
+    this.last = at ?? (nodes.some(({ id }) => id === this.last) ? this.last : null);
     const focused = this.element.contains(document.activeElement);
     const places = layOut(nodes);
     const lines = document.createElementNS("http://www.w3.org/2000/svg", "svg");

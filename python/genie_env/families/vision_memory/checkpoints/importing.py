@@ -17,12 +17,11 @@ from genie_env.data.progress import say
 from genie_env.data.recording_metadata import recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.validation import check_choice, check_temperature
-from genie_env.families.played_game import PlayedGame
+from genie_env.families.played_game import PlayedGame, longest_dream
 from genie_env.families.vision_memory.checkpoints.actions import ReadActions
 from genie_env.families.vision_memory.checkpoints.files import Tensors, read_latents
 from genie_env.families.vision_memory.checkpoints.layouts import LAYOUTS, Layout
 from genie_env.families.vision_memory.checkpoints.networks import Linear, ReadMemory, ReadNetworks
-from genie_env.families.vision_memory.freeze import longest_dream
 from genie_env.families.world_files import STARTS, prefixed, reward_config, world_name, write_world
 
 SIDE = 64
