@@ -35,7 +35,7 @@ fi
 # torch comes first: the build then links this one, and need not download another (see
 # cmake/build_backend.py). The tests compile with the package, from the same objects.
 "$python" -m pip install "$(grep -o '"torch==[^"]*"' pyproject.toml | tr -d '"')"
-"$python" -m pip install '.[doom,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON "$@"
+"$python" -m pip install '.[doom,car,test]' --config-settings=cmake.define.GENIE_ENV_TESTS=ON "$@"
 command -v ctest >/dev/null || "$python" -m pip install cmake
 
 build=build/$("$python" -c 'import sys; print(sys.implementation.cache_tag)')
@@ -52,7 +52,7 @@ oldest=$(sed -n 's/.*"gymnasium>=\([0-9.]*\).*/\1/p' pyproject.toml)
 "$python" -m pip install --quiet --upgrade --no-deps --target build/gymnasium-oldest \
   "gymnasium==$oldest"
 PYTHONPATH=build/gymnasium-oldest "$python" -m pytest "${options[@]}" \
-  tests/python/test_{autoreset,conformance,registration,sb3,single_env,vector_env}.py |
+  tests/python/test_{autoreset,car_racing,conformance,registration,sb3,single_env,vector_env}.py |
   tee build/pytest-oldest.log || failed=1
 echo "C++:    $(grep 'tests passed' build/ctest.log)"
 echo "Python: $(tail -n 1 build/pytest.log)"

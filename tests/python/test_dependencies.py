@@ -13,11 +13,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "genie_env"
 
-ONE_GAME = re.compile("doom|takecover", re.IGNORECASE)
-EXAMPLES = re.compile(r"doom-take-cover|doom-genie|DoomTakeCover-v0|data/doom[-\w]*")
+ONE_GAME = re.compile("doom|takecover|car[-_ ]?racing|car_(driver|pictures)", re.IGNORECASE)
+EXAMPLES = re.compile(
+    r"doom-take-cover|doom-genie|DoomTakeCover-v0|data/doom[-\w]*|car-racing|CarRacing(Real)?-v\d"
+)
 """Names of worlds and directories, as examples in docstrings and help texts give them."""
 
 KNOW_THE_GAME = [
+    PACKAGE / "games" / "car_driver.py",
+    PACKAGE / "games" / "car_pictures.py",
+    PACKAGE / "games" / "car_racing.py",
     PACKAGE / "games" / "doom.py",
     PACKAGE / "games" / "registry.py",  # the list of games
     PACKAGE / "cli" / "demo.py",

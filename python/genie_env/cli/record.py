@@ -36,11 +36,15 @@ def _policy_help() -> str:
     def listed(policies: dict[str, str]) -> str:
         return "; ".join(f"{name}: {meaning}" for name, meaning in policies.items())
 
-    own = [f". Of {game.name} also {listed({**game.own_policies})}" for game in registered_games()]
+    own = [
+        f". Of {game.name} also {listed({**game.own_policies, **game.scripted_policies})}"
+        for game in registered_games()
+    ]
     defaults = "".join(f"{game.recording_policy} in {game.name}, " for game in registered_games())
     return (
-        "blind policy, whose actions do not depend on what the game shows; several share the "
-        f"episodes evenly, in a new order every round. {listed(GENERAL_POLICIES)}{''.join(own)}. "
+        "blind policy, whose actions do not depend on what the game shows, or script of the game, which "
+        "reads its state; several share the episodes evenly, in a new order every round. "
+        f"{listed(GENERAL_POLICIES)}{''.join(own)}. "
         f"[default: {defaults}held elsewhere]"
     )
 
@@ -49,7 +53,7 @@ def record(
     game: Annotated[
         str,
         typer.Argument(
-            help="doom-take-cover, or the id of a Gymnasium environment with pictures "
+            help="doom-take-cover, car-racing, or the id of a Gymnasium environment with pictures "
             "(module:Name where a module of yours registers it)"
         ),
     ],
@@ -131,7 +135,7 @@ def record(
             )
         policies = tuple(policy or [chosen.recording_policy])
         for name in policies:
-            chosen.check_policy(name)
+            chosen.check_real_policy(name)
         player = BlindPlayer(chosen, seed, policies)
     else:
         if policy or world is None:

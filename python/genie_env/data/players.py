@@ -1,4 +1,4 @@
-"""Plays the real game blind, and keeps what an episode is made of."""
+"""Plays the real game without any world, and keeps what an episode is made of."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ LARGEST_SEED = 2**63 - 1
 """Of a command: evaluations add to it, and the sum still has 64 bits."""
 LONGEST_EPISODE = 10_000
 """Frames after which an episode of an environment without a time limit is truncated."""
-
-# Schedules of fixed actions are drawn in pieces that double; longer ones begin with shorter ones.
-_FIRST_SCHEDULE = 2100
 
 _POLICY_ORDER = (
     "round by round, each permuted by "
@@ -57,7 +54,7 @@ class EpisodeSeeds:
 
 @dataclass(frozen=True)
 class BlindPlayer:
-    """Plays fixed schedules of actions.
+    """Plays fixed schedules of actions, and the game's own scripts.
 
     Several policies share every round of as many episodes, in an order of the round's own: with one
     order for all, every 20th episode (the part that training holds out) might be one policy's.
@@ -88,15 +85,11 @@ class BlindPlayer:
         try:
             while (index := jobs.take()) is not None:
                 seeds = EpisodeSeeds.of(self.seed, index)
-                policy = self.policy_of(index)
-                schedule = self.game.blind_actions(policy, seeds.policy, 0)
+                actions = self.game.play(self.policy_of(index), seeds.policy, env)
                 frame, _ = env.reset(seed=seeds.game)
                 recorder.begin(index, seeds.game)
                 while not recorder.finished:
-                    if len(recorder) == len(schedule):
-                        steps = max(_FIRST_SCHEDULE, 2 * len(schedule))
-                        schedule = self.game.blind_actions(policy, seeds.policy, steps)
-                    frame = recorder.step(env, frame, schedule[len(recorder)])
+                    frame = recorder.step(env, frame, next(actions))
                     jobs.tick()
                 jobs.give(recorder.episode())
         finally:

@@ -32,8 +32,8 @@ Player = AgentPlayer | BlindPlayer
 
 
 def blind_player(policy: str, seed: int, game: Game) -> BlindPlayer:
-    """Plays a real game by one of its blind policies. Raises ValueError for an unknown one."""
-    game.check_policy(policy)
+    """Plays a real game by one of its policies, blind or scripted. Raises ValueError for an unknown one."""
+    game.check_real_policy(policy)
     return BlindPlayer(game, seed, (policy,), keep_frames=False)
 
 

@@ -7,8 +7,9 @@ neither: see `games.gymnasium`.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ from genie_env.games.blind import GENERAL_POLICIES, Draws, general_schedule
 from genie_env.games.frames import FrameSize
 
 __all__ = ["FrameSize", "Game", "Score", "rounded"]
+
+_FIRST_SCHEDULE = 2100
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class Game(ABC):
     """Whether the environment shows a frame after an episode's last action; it is then recorded."""
     own_policies: ClassVar[Mapping[str, str]] = {}
     """Blind policies beyond the general ones, and what each does; `schedule` plays them."""
+    scripted_policies: ClassVar[Mapping[str, str]] = {}
+    """Policies that read the game's own state, and what each does; `script` plays them. A dream has no
+    such state: they play the real game alone."""
     baselines: ClassVar[tuple[str, ...]] = ("random", "held", "long-held")
     """The blind policies that dream and reality are compared by."""
     constant_policies: ClassVar[tuple[str, ...]] = ()
@@ -88,7 +94,7 @@ class Game(ABC):
     policy_hint: ClassVar[str] = ""
     """What the names of its own policies leave open, for the error that lists them."""
     recording_policy: ClassVar[str] = "held"
-    """The blind policy whose recordings cover the game well."""
+    """The policy, blind or scripted, whose recordings cover the game well."""
 
     def __post_init__(self) -> None:
         if self.frame_skip < 1:
@@ -148,11 +154,25 @@ class Game(ABC):
 
     def check_policy(self, policy: str) -> None:
         """Raises ValueError for a blind policy that this game does not know."""
+        if policy in self.scripted_policies:
+            raise ValueError(
+                f"the policy {policy!r} reads the state of {self.name} itself, which a dream does not "
+                f"have; expected one of {', '.join(self.policies)}, its blind policies"
+            )
         if not self.knows_policy(policy):
             raise ValueError(
                 f"unknown policy {policy!r}; expected one of {', '.join(self.policies)}, the blind "
-                f"policies of {self.name}{self.policy_hint}"
+                f"policies of {self.name}{self._scripts()}{self.policy_hint}"
             )
+
+    def check_real_policy(self, policy: str) -> None:
+        """Raises ValueError for a policy, blind or scripted, that this game does not know."""
+        if policy not in self.scripted_policies:
+            self.check_policy(policy)
+
+    def _scripts(self) -> str:
+        names = ", ".join(self.scripted_policies)
+        return f", or, in the real game, {names}" if names else ""
 
     def blind_actions(self, policy: str, seed: int, steps: int) -> Taken:
         """An episode's first `steps` actions under a blind policy, each held for `frame_skip` steps
@@ -168,6 +188,29 @@ class Game(ABC):
         """The actions of a policy in the first `length` steps of the game: int64 [length] or float32
         [length, ...]. A game with policies of its own overrides this, and calls it for the others."""
         return general_schedule(policy, draws, length, self.actions)
+
+    def play(self, policy: str, seed: int, env: gymnasium.Env[Any, Any]) -> Iterator[Any]:
+        """The actions of a policy, blind or scripted, in an episode of `env`, which `make()` gave: each
+        is chosen when it is asked for, in the state that `env` then has. A function of the policy and
+        the seed. Raises ValueError for an unknown policy."""
+        self.check_real_policy(policy)
+        return (
+            self.script(policy, seed, env)
+            if policy in self.scripted_policies
+            else self._play_blind(policy, seed)
+        )
+
+    def script(self, policy: str, seed: int, env: gymnasium.Env[Any, Any]) -> Iterator[Any]:
+        """The same of one of `scripted_policies`. A game that has some overrides this."""
+        raise NotImplementedError(f"{self.name} does not say how {policy!r} plays")
+
+    def _play_blind(self, policy: str, seed: int) -> Iterator[Any]:
+        schedule = self.blind_actions(policy, seed, 0)
+        for step in itertools.count():
+            # In pieces that double; longer schedules begin with shorter ones.
+            if step == len(schedule):
+                schedule = self.blind_actions(policy, seed, max(_FIRST_SCHEDULE, 2 * step))
+            yield schedule[step]
 
     def describe(self) -> dict[str, Any]:
         """The game's part of meta.json. Raises where the game cannot be played."""

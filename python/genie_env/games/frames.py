@@ -98,7 +98,8 @@ def _whole_numbers(values: Any, count: int) -> bool:
 
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] to [height, width, 3], each new pixel the mean over the area it covers."""
+    """uint8 [H, W, 3] to [height, width, 3], each new pixel the mean of those whose centres it covers
+    (a centre on its border counts on one side)."""
     if picture.shape == (height, width, 3):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))

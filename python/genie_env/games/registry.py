@@ -11,6 +11,7 @@ import gymnasium
 from genie_env.envs.frame_rate import GAME_RATES
 from genie_env.envs.plugins import import_module
 from genie_env.games.base import FrameSize, Game
+from genie_env.games.car_racing import CarRacingGame
 from genie_env.games.doom import DoomGame
 from genie_env.games.frames import NO_MARGINS, Margins, Preprocessing
 from genie_env.games.gymnasium import DEFAULT_SIZE, FrameSource, GymnasiumGame, make_function
@@ -41,6 +42,7 @@ def register_game(name: str, make: MakeGame) -> None:
 
 
 register_game("doom-take-cover", DoomGame)
+register_game("car-racing", CarRacingGame)
 
 
 def registered_games() -> list[Game]:
@@ -111,7 +113,7 @@ def find_game(
         return game
     try:
         gymnasium.spec(bare)
-    except gymnasium.error.UnregisteredEnv as error:
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         raise ValueError(
             f"unknown game {name!r} ({error}); expected {', '.join(map(repr, _GAMES))} or the id "
             "of a registered Gymnasium environment, with its module where that registers it "
