@@ -14,6 +14,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,14 +49,26 @@ class Labels:
     """[E]"""
     directory: Path
 
-    def check_frames(self, store: EpisodeStore, episode: int) -> None:
-        """Raises ValueError where the labels of an episode are those of other frames."""
+    def check_episode(self, store: EpisodeStore, episode: int) -> None:
+        """Raises ValueError where the labels of an episode are those of other frames, or are not what
+        labels are."""
         first, last = store.episode_starts[episode : episode + 2]
         if checksum(store.frames[first:last]) != self.checksums[episode]:
             raise ValueError(
                 f"{self.directory / LABELS} labels another recording: the frames of episode {episode} "
                 f"are not those that were labelled; bring back the {LABELS} and {CHECKSUMS} that were "
                 "recorded with these frames, or record again with --labels"
+            )
+        values = self.values[first:last]
+        numbers, boxes = values[..., 0], values[..., 1:5]
+        there = ~np.isnan(numbers)
+        right = np.isin(numbers, np.arange(len(self.classes))) & (boxes >= 0).all(-1)
+        if (there & ~right).any():
+            frame = first + int((there & ~right).any(-1).argmax())
+            raise ValueError(
+                f"{self.directory / LABELS}: the labels of frame {frame} are {values[frame - first]}; "
+                f"expected classes 0 to {len(self.classes) - 1} and shares of the frame, or NaN where "
+                "there is no object"
             )
 
 
@@ -85,8 +98,7 @@ def write_labels(
         raise ValueError(
             f"labels of shape {list(labels.shape)} were given; expected {[store.num_frames, *ROW]}"
         )
-    starts = store.episode_starts.tolist()
-    for episode, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for episode, (first, last) in enumerate(pairwise(store.episode_starts.tolist())):
         append_labels(directory, first, episode, store.frames[first:last], labels[first:last])
     meta = {**json.loads(store.meta), **declared_labels(classes)}
     text = json.dumps(meta, indent=2) + "\n"
@@ -113,7 +125,7 @@ def _declared(directory: Path, meta: dict[str, Any]) -> tuple[str, ...]:
             f"{directory} has no labels: record it with --labels, of a game that gives them, or leave "
             "out --labels"
         )
-    classes = declared.get("classes") if isinstance(declared, dict) else None
+    classes: Any = declared.get("classes") if isinstance(declared, dict) else None
     named = isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)
     if not named or declared != declared_labels(classes)["labels"]:
         raise ValueError(
@@ -128,7 +140,7 @@ def _mapped(
 ) -> NDArray[Any]:
     """The first `count` rows of an array file."""
     try:
-        array = np.load(file, mmap_mode="r")
+        array: NDArray[Any] = np.load(file, mmap_mode="r")
     except FileNotFoundError:
         raise ValueError(
             f"{file} is missing, though meta.json declares it: bring it back from a copy"

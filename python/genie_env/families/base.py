@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import torch
 
+    from genie_env._core import WorldSpec
     from genie_env.envs.latent_actions import ActionInference
 
 Options = Mapping[str, bool | int | float | str]
@@ -92,6 +93,9 @@ class Family:
     infer_actions: Callable[[Path], ActionInference] | None = None
     """Loads the model in a world directory that infers latent actions from frames; raises ValueError
     where it has none. None where actions are those of the recordings."""
+    latents: Callable[[WorldSpec], tuple[str, str, int]] | None = None
+    """What a world's latents are called, the observation that begins with them, and how many they
+    are, where no observation is just that."""
     frames_alone: bool = False
     """Whether its worlds are learned from frames alone, and pay reward 0 and never terminate, unless
     their config.json says otherwise (see knows_outcomes)."""
