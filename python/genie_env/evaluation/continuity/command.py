@@ -29,7 +29,7 @@ from genie_env.data.world_recordings import (
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.continuity import drift as drifting
 from genie_env.evaluation.continuity import errors as erring
-from genie_env.evaluation.continuity import reading, report
+from genie_env.evaluation.continuity import networks, reading, report
 from genie_env.evaluation.continuity.episodes import (
     LEAST,
     MEASURED,
@@ -38,7 +38,6 @@ from genie_env.evaluation.continuity.episodes import (
     every_episode,
     long_enough,
 )
-from genie_env.evaluation.continuity.networks import STEPS
 from genie_env.evaluation.continuity.objects import labelled_objects, object_pasts
 from genie_env.evaluation.continuity.pictures import picture, plot
 from genie_env.evaluation.continuity.readers import TRAINED_ON
@@ -267,7 +266,7 @@ def _objects(
                 f"no frame of the {len(parts)} episodes that {kind} shows an object of the class "
                 f"{name!r} early enough: give more episodes, or another --object"
             )
-    total = reading.reading_steps(world, STEPS)
+    total = reading.reading_steps(world, networks.STEPS)
     with counted("objects: learning to read", total, "updates", console=console) as advance:
         readers = reading.train_readers(
             world, trained, shown, chosen.burn_in, seed=chosen.seed, advance=advance
@@ -313,7 +312,7 @@ def _drift(world: World, episodes: Sequence[Episode], chosen: Chosen, console: C
 
     own = derived_seeds(seed, 6, count=3)
     shown = frames(trained, learned_from, ages, own[0], "what is learned from")
-    with counted("drift: learning", STEPS, "updates", console=console) as advance:
+    with counted("drift: learning", networks.STEPS, "updates", console=console) as advance:
         network = drifting.trained_network(shown, learned_from, seed=own[1], advance=advance)
     shown = frames(measured, pasts, (0, *ages), own[2], "what is measured")
     figures = drifting.drift_figures(network, shown, pasts, (0, *ages), world.spec.name)

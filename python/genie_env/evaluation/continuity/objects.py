@@ -15,7 +15,7 @@ from genie_env.evaluation.outcomes import Episode
 QUANTITIES = ("x", "size")
 """Of the nearest object: the place of its middle, a share of the frame's width, and the square root
 of its share of the frame's area."""
-PASTS = 8
+PASTS = 4
 """Of an episode, that show an object."""
 
 
