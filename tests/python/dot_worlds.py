@@ -20,7 +20,9 @@ from genie_env.games.labels import packed
 
 HEIGHT, WIDTH = 16, 64
 STEP = 2
-"""Pixels that an action, or the wind, moves the dot by."""
+"""Pixels that an action moves the dot by."""
+WIND = 3
+"""Steps that the wind moves it by."""
 ACTIONS = {"type": "discrete", "meanings": ["left", "stay", "right"], "start": 0}
 Tensors = dict[str, torch.Tensor]
 
@@ -32,12 +34,14 @@ def record_dot(
     length: int = 16,
     windy: bool = False,
     without: int = 4,
+    starts: tuple[int, int] = (12, WIDTH - 18),
     seed: int = 0,
     labelled: bool = True,
     known_actions: bool = True,
 ) -> Path:
     """A bright square of 3 to 6 pixels, which actions move, and in a `windy` recording the wind as
-    well: left, right or not at all, each as likely. One of `without` episodes has no dot."""
+    well: left, right or not at all, each as likely. One of `without` episodes has no dot.
+    starts: where dots begin; one that leaves the frame comes back on the other side."""
     column = {name: {"dtype": "bool", "shape": []} for name in ("terminations", "truncations")}
     meta: dict[str, Any] = {
         "format_version": 2,
@@ -56,8 +60,8 @@ def record_dot(
     with EpisodeWriter(directory, HEIGHT, WIDTH, json.dumps(meta)) as writer:
         for episode in range(episodes):
             size, actions = int(random.integers(3, 7)), random.integers(3, size=length)
-            moves = actions - 1 + windy * random.integers(-1, 2, length)
-            start = int(random.integers(12, WIDTH - 18))
+            moves = actions - 1 + windy * WIND * random.integers(-1, 2, length)
+            start = int(random.integers(*starts))
             places = (start + STEP * np.concatenate([[0], moves[:-1].cumsum()])) % WIDTH
             frames = np.full((length, HEIGHT, WIDTH, 3), 20, np.uint8)
             for frame, place in zip(frames, places, strict=True):
@@ -97,7 +101,9 @@ class Dot(nn.Module):
     ) -> tuple[Tensors, torch.Tensor, None, Tensors]:
         frame = self._moved(state["frame"], action - 1)
         if self.windy:
-            frame = self._moved(frame, (noise["wind"][:, 0] * 3).floor() - 1)
+            wind = (noise["wind"][:, 0] * 3).floor() - 1
+            for _ in range(WIND):
+                frame = self._moved(frame, wind)
         if self.forgets:
             frame = torch.full_like(frame, 20.0)
         after, seen = self._known(frame)

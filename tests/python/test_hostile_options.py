@@ -73,6 +73,7 @@ LINES = {
     "calibrate": "--world {world} --out {out}",
     "outcomes": "--world {world} --data {data} --out {out} --windows 4 --horizon 2",
     "fidelity": "--world {world} --data {data} --out {out} --starts 4 --burn-in 2 --horizon 2",
+    "continuity": "--world {world} --data {data} --out {out} --ages 1 --burn-in 2",
     "dream-score": "--world {world} --agent {agent} --starts {data} --burn-in 2",
     "film": "--world {world} --agent {agent} --out {file}",
     "evaluate": "--world {world} --agent {agent}",

@@ -63,12 +63,13 @@ class Labels:
         numbers, boxes = values[..., 0], values[..., 1:5]
         there = ~np.isnan(numbers)
         right = np.isin(numbers, np.arange(len(self.classes))) & (boxes >= 0).all(-1)
-        if (there & ~right).any():
-            frame = first + int((there & ~right).any(-1).argmax())
+        wrong = np.argwhere(there & ~right)
+        if len(wrong):
+            frame, place = wrong[0]
             raise ValueError(
-                f"{self.directory / LABELS}: the labels of frame {frame} are {values[frame - first]}; "
-                f"expected classes 0 to {len(self.classes) - 1} and shares of the frame, or NaN where "
-                "there is no object"
+                f"{self.directory / LABELS}: an object of frame {first + frame} is "
+                f"{values[frame, place].tolist()} ({', '.join(FIELDS)}); expected a class from 0 to "
+                f"{len(self.classes) - 1}, and shares of the frame's sides"
             )
 
 
