@@ -342,6 +342,7 @@ PROCESSES = {
     "calibrate": f"{LINES['calibrate']} --dreams 1000000",
     "outcomes": f"{LINES['outcomes']} --seed -1",
     "fidelity": f"{LINES['fidelity']} --horizon 100000",
+    "continuity": f"{LINES['continuity']} --drift 1 100000",
     "dream-score": f"{LINES['dream-score']} --episodes 1000000000000",
     "film": f"{LINES['film']} --out {{folder}}",
     "evaluate": f"{LINES['evaluate']} --json {{folder}}",

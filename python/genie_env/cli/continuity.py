@@ -16,8 +16,8 @@ from genie_env.cli.options import (
     family_options,
 )
 from genie_env.envs.registry import find_world
-from genie_env.evaluation.continuity.command import Chosen
 from genie_env.evaluation.continuity.command import continuity as measure
+from genie_env.evaluation.continuity.parts import Chosen
 from genie_env.training.clip_training import FramesPerSecond, SkipBad
 
 AGES = (1, 2, 3, 5, 8, 12, 20)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from genie_env._core import EpisodeStore, World
-from genie_env.agents.dreams import derived_seeds
+from genie_env._core import World
 from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.kept import kept
-from genie_env.data.labels import Labels, read_labels
-from genie_env.data.progress import counted
+from genie_env.data.labels import read_labels
 from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
 from genie_env.data.world_recordings import (
@@ -26,23 +23,23 @@ from genie_env.data.world_recordings import (
     check_unseen,
     frame_size_of,
 )
-from genie_env.envs.validation import check_temperature
-from genie_env.evaluation.continuity import drift as drifting
-from genie_env.evaluation.continuity import errors as erring
-from genie_env.evaluation.continuity import networks, reading, report
+from genie_env.evaluation.continuity import report
 from genie_env.evaluation.continuity.episodes import (
     LEAST,
-    MEASURED,
-    Past,
-    divided,
     every_episode,
     long_enough,
 )
-from genie_env.evaluation.continuity.objects import labelled_objects, object_pasts
+from genie_env.evaluation.continuity.parts import (
+    Chosen,
+    Measured,
+    class_number,
+    labelled,
+    measured_drift,
+    measured_errors,
+    measured_objects,
+)
 from genie_env.evaluation.continuity.pictures import picture, plot
-from genie_env.evaluation.continuity.readers import TRAINED_ON
 from genie_env.evaluation.fidelity import actions_of
-from genie_env.evaluation.outcomes import Episode
 from genie_env.evaluation.statistics import RESAMPLES
 from genie_env.families.model_card import put_section
 from genie_env.training.encoded import frames_fingerprint
@@ -50,35 +47,6 @@ from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 
 PLOT = "continuity.png"
 PICTURE = "continuity-dreams.png"
-Measured = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What is measured, and how."""
-
-    ages: tuple[int, ...]
-    """Of errors and objects, in steps of the world."""
-    drift: tuple[int, ...]
-    """Of the drift; empty where it is not measured."""
-    labels: bool
-    object: str | None
-    """A class of labels; None for the first."""
-    burn_in: int
-    temperature: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, ages in (("ages", self.ages), ("drift", self.drift)):
-            if any(age < 1 for age in ages) or len(set(ages)) < len(ages):
-                raise ValueError(
-                    f"{name} are {', '.join(map(str, ages))}; expected different numbers from 1 on"
-                )
-        if not self.ages:
-            raise ValueError("no ages were given; expected at least one")
-        if self.object is not None and not self.labels:
-            raise ValueError("--object is a class of labels: give --labels as well")
-        check_temperature(self.temperature)
 
 
 def continuity(
@@ -118,7 +86,7 @@ def continuity(
         if chosen.labels
         else []
     )
-    number = _class(labels, chosen.object)
+    number = class_number(labels, chosen.object)
     if every:
         check_new(world, directories, stores)
     else:
@@ -132,6 +100,11 @@ def continuity(
             stack.enter_context(only_writer(out))
         actions = actions_of(loaded, world, directories, stores, latent_actions, unseen)
         episodes = every_episode(stores, unseen, actions, chosen.seed)
+        # All is checked before the first part is measured.
+        long_enough(episodes, chosen.burn_in, max(chosen.ages), 2, "--ages")
+        if chosen.drift:
+            long_enough(episodes, chosen.burn_in, max(chosen.drift), 2 * LEAST, "--drift")
+        shown = labelled(episodes, stores, labels, number, chosen) if chosen.labels else None
         facts = {
             "world": spec.name,
             "fingerprint": spec.fingerprint,
@@ -163,16 +136,17 @@ def continuity(
 
         found: dict[str, Measured] = {}
         found["errors"] = part(
-            "errors", {"ages": [*chosen.ages]}, lambda: _errors(loaded, episodes, chosen, console)
+            "errors",
+            {"ages": [*chosen.ages]},
+            lambda: measured_errors(loaded, episodes, chosen, console),
         )
         console.print(report.errors_table(found["errors"]))
-        if chosen.labels:
-            name = labels[0].classes[number]
+        if shown is not None:
             contents = [sha256(each.values.tobytes()).hexdigest() for each in labels]
             found["objects"] = part(
                 "objects",
-                {"ages": [*chosen.ages], "object": name, "labels": contents},
-                lambda: _objects(loaded, episodes, stores, labels, number, chosen, console),
+                {"ages": [*chosen.ages], "object": shown.name, "labels": contents},
+                lambda: measured_objects(loaded, shown, chosen, console),
             )
             for kind in found["objects"]["read"]:
                 console.print(report.objects_table(found["objects"], kind))
@@ -180,7 +154,7 @@ def continuity(
             found["drift"] = part(
                 "drift",
                 {"ages": [*chosen.drift]},
-                lambda: _drift(loaded, episodes, chosen, console),
+                lambda: measured_drift(loaded, episodes, chosen, console),
             )
             console.print(report.drift_table(found["drift"]))
         console.print(report.summary(found, facts), soft_wrap=True)
@@ -203,118 +177,3 @@ def continuity(
             for title, lines in report.card_sections(found, facts, PLOT, PICTURE):
                 put_section(world, title, lines)
                 console.print(f"wrote the section {title!r} of its card", soft_wrap=True)
-
-
-def _class(labels: Sequence[Labels], name: str | None) -> int:
-    """The number of the class that is read. Raises ValueError where the recordings do not have it, or
-    have different ones."""
-    if not labels:
-        return 0
-    first = labels[0]
-    for each in labels:
-        if each.classes != first.classes:
-            raise ValueError(
-                f"the recordings label different classes: {', '.join(first.classes)} in "
-                f"{first.directory} but {', '.join(each.classes)} in {each.directory}; give recordings "
-                "of one game"
-            )
-    if name is not None and name not in first.classes:
-        raise ValueError(
-            f"no object of the class {name!r} is labelled; expected one of {', '.join(first.classes)}"
-        )
-    return 0 if name is None else first.classes.index(name)
-
-
-def _errors(
-    world: World, episodes: Sequence[Episode], chosen: Chosen, console: Console
-) -> Measured:
-    horizon = max(chosen.ages)
-    usable = long_enough(episodes, chosen.burn_in, horizon, 2, "--ages")[:MEASURED]
-    pasts = erring.error_pasts(usable, chosen.burn_in, horizon, chosen.seed)
-    total = erring.frames_dreamed(pasts, horizon)
-    with counted("errors: dreaming", total, "frames", console=console) as advance:
-        return erring.measure_errors(
-            world,
-            usable,
-            pasts,
-            chosen.ages,
-            temperature=chosen.temperature,
-            seed=chosen.seed,
-            advance=advance,
-        )
-
-
-def _objects(
-    world: World,
-    episodes: Sequence[Episode],
-    stores: Sequence[EpisodeStore],
-    labels: Sequence[Labels],
-    number: int,
-    chosen: Chosen,
-    console: Console,
-) -> Measured:
-    horizon = max(chosen.ages)
-    usable = long_enough(episodes, chosen.burn_in, horizon, 2 * LEAST, "--ages")
-    measured, trained = divided(usable)
-    objects = labelled_objects(measured, labels, stores, number)
-    shown = labelled_objects(trained, labels, stores, number)
-    pasts = object_pasts(objects, chosen.burn_in, horizon, chosen.seed)
-    name = labels[0].classes[number]
-    for kind, parts in (("learn from", shown), ("are measured", objects)):
-        if not any(each.present.any() for each in parts) or not pasts:
-            raise ValueError(
-                f"no frame of the {len(parts)} episodes that {kind} shows an object of the class "
-                f"{name!r} early enough: give more episodes, or another --object"
-            )
-    total = reading.reading_steps(world, networks.STEPS)
-    with counted("objects: learning to read", total, "updates", console=console) as advance:
-        readers = reading.train_readers(
-            world, trained, shown, chosen.burn_in, seed=chosen.seed, advance=advance
-        )
-    total = len(pasts) * reading.SAMPLES * horizon
-    with counted("objects: dreaming", total, "frames", console=console) as advance:
-        figures = reading.measure_objects(
-            world,
-            readers,
-            measured,
-            objects,
-            pasts,
-            chosen.ages,
-            temperature=chosen.temperature,
-            seed=chosen.seed,
-            advance=advance,
-        )
-    frames = sum(len(each.present) for each in shown)
-    learned = {"frames": min(frames, TRAINED_ON), "episodes": len(trained)}
-    return {**figures, "trained_on": learned}
-
-
-def _drift(world: World, episodes: Sequence[Episode], chosen: Chosen, console: Console) -> Measured:
-    ages, burn_in, seed = chosen.drift, chosen.burn_in, chosen.seed
-    measured, trained = divided(long_enough(episodes, burn_in, max(ages), 2 * LEAST, "--drift"))
-    learned_from = drifting.trained_pasts(trained, burn_in, ages, seed)
-    pasts = drifting.drift_pasts(measured, burn_in, ages, drifting.MEASURED_PASTS, seed, use=5)
-
-    def frames(
-        of: Sequence[Episode], those: Sequence[Past], wanted: Sequence[int], own: int, title: str
-    ) -> drifting.Frames:
-        total = len(those) * max(wanted)
-        with counted(f"drift: dreaming {title}", total, "frames", console=console) as advance:
-            return drifting.drift_frames(
-                world,
-                of,
-                those,
-                wanted,
-                temperature=chosen.temperature,
-                seed=own,
-                advance=advance,
-            )
-
-    own = derived_seeds(seed, 6, count=3)
-    shown = frames(trained, learned_from, ages, own[0], "what is learned from")
-    with counted("drift: learning", networks.STEPS, "updates", console=console) as advance:
-        network = drifting.trained_network(shown, learned_from, seed=own[1], advance=advance)
-    shown = frames(measured, pasts, (0, *ages), own[2], "what is measured")
-    figures = drifting.drift_figures(network, shown, pasts, (0, *ages), world.spec.name)
-    learned = {"frames": len(learned_from) * len(ages), "episodes": len(trained)}
-    return {**figures, "trained_on": learned}

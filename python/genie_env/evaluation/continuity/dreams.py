@@ -42,6 +42,11 @@ class Dreaming:
     state: WorldState
 
 
+def frames_followed(pasts: Sequence[Past]) -> int:
+    """What `observed` follows."""
+    return sum(max(pasts[place].frame for place in own) for own in _by_episode(pasts).values())
+
+
 def rows_at_once(world: World) -> int:
     return int(np.clip(BYTES // max(1, world.spec.state_bytes_per_row), 16, MOST_ROWS))
 

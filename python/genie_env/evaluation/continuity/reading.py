@@ -37,16 +37,8 @@ def reading_steps(world: World, steps: int) -> int:
     return (len(readable(world)) + 1) * steps
 
 
-def train_readers(
-    world: World,
-    episodes: Sequence[Episode],
-    objects: Sequence[Nearest],
-    burn_in: int,
-    *,
-    seed: int,
-    advance: Advance = lambda steps: None,
-) -> dict[str, Reader]:
-    """Readers of everything that can be read of a world, and of recorded frames."""
+def drawn_frames(episodes: Sequence[Episode], burn_in: int, seed: int) -> list[Past]:
+    """What readers learn from: TRAINED_ON frames of the episodes, or all."""
     every = [
         Past(number, frame)
         for number, episode in enumerate(episodes)
@@ -54,21 +46,38 @@ def train_readers(
     ]
     random = np.random.Generator(np.random.Philox(key=[seed, 3]))
     chosen = np.sort(random.permutation(len(every))[:TRAINED_ON])
-    pasts = [every[place] for place in chosen]
-    inputs = _inputs(world, episodes, pasts, seed)
+    return [every[place] for place in chosen]
+
+
+def train_readers(
+    inputs: Mapping[str, NDArray[np.generic]],
+    objects: Sequence[Nearest],
+    pasts: Sequence[Past],
+    *,
+    seed: int,
+    advance: Advance = lambda steps: None,
+) -> dict[str, Reader]:
+    """Readers of what `encoded_frames` gave of frames. `advance` is called with the number of updates
+    made."""
     owners = np.array([past.episode for past in pasts])
     return readers_of(inputs, at_age(objects, pasts, 0), owners, seed=seed, advance=advance)
 
 
-def _inputs(
-    world: World, episodes: Sequence[Episode], pasts: Sequence[Past], seed: int
+def encoded_frames(
+    world: World,
+    episodes: Sequence[Episode],
+    pasts: Sequence[Past],
+    *,
+    seed: int,
+    advance: Advance = lambda frames: None,
 ) -> dict[str, NDArray[np.generic]]:
-    """Everything that can be read of encoded frames, and the frames."""
+    """Everything that can be read of frames as a world encodes them, and the frames. `advance` is
+    called with the number of frames followed."""
     frames = [
         episodes[past.episode].store.frames[episodes[past.episode].first + past.frame]
         for past in pasts
     ]
-    encoded = observed(world, episodes, pasts, readable(world), seed=seed)
+    encoded = observed(world, episodes, pasts, readable(world), seed=seed, advance=advance)
     return {**encoded, RECORDED: np.stack(frames)}
 
 
@@ -89,7 +98,7 @@ def measure_objects(
     moved = [Past(past.episode, past.frame + age) for age in (0, *ages) for past in pasts]
     encoded = {
         kind: dict(zip((0, *ages), readers[kind].read(values).split(len(pasts)), strict=True))
-        for kind, values in _inputs(world, episodes, moved, seed).items()
+        for kind, values in encoded_frames(world, episodes, moved, seed=seed).items()
     }
     shape = (len(pasts), SAMPLES)
     seen = {(kind, age): np.zeros(shape, bool) for kind in kinds for age in ages}
