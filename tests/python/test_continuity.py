@@ -17,7 +17,15 @@ from random_world import write_random_world
 from genie_env import World
 from genie_env._core import EpisodeStore
 from genie_env.cli.continuity import continuity
-from genie_env.evaluation.continuity import drift, errors, networks, objects, reading
+from genie_env.evaluation.continuity import (
+    drift,
+    errors,
+    networks,
+    objects,
+    parts,
+    readers,
+    reading,
+)
 from genie_env.evaluation.continuity.drift import Frames, drift_figures
 from genie_env.evaluation.continuity.episodes import every_episode, long_enough
 from genie_env.evaluation.continuity.networks import Network
@@ -47,9 +55,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dot is soon learned."""
-    monkeypatch.setattr(networks, "STEPS", 150)
+    for kind, steps in (("vectors", 300), ("pictures", 150)):
+        monkeypatch.setitem(networks.STEPS, kind, steps)
     monkeypatch.setattr(networks, "BATCH", 32)
     monkeypatch.setattr(drift, "FRAMES", 300)
+    monkeypatch.setattr(parts, "PICTURES_EVERY", 1)
+    monkeypatch.setattr(readers, "PICTURES_EVERY", 1)
     monkeypatch.setattr(objects, "PASTS", 4)
 
 
@@ -134,7 +145,7 @@ def test_of_an_honest_world_the_mean_of_dreams_is_better_than_single_ones(
 ) -> None:
     """The wind moves the dot by -1, 0 or 1 times 3 steps, a variance of 6 steps squared, in dreams and
     in reality: a mean of dreams is off by that, and a single one by twice as much."""
-    monkeypatch.setattr(networks, "STEPS", 500)
+    monkeypatch.setitem(networks.STEPS, "pictures", 500)
     found = measure(places, "windy", tmp_path, "wind", labels=True, ages=[1])
     x = found["objects"]["read"]["pixels"]["1"]["x"]
     # Where the dots are that a dream of one frame is compared with.

@@ -78,6 +78,15 @@ def continuity(
             max=100_000,
         ),
     ] = 16,
+    episodes: Annotated[
+        int,
+        typer.Option(
+            help="episodes that are measured, or half of those that there are: a slow world takes "
+            "hours for many",
+            min=10,
+            max=1_000_000,
+        ),
+    ] = 100,
     temperature: Annotated[
         float,
         typer.Option(
@@ -122,6 +131,7 @@ def continuity(
         labels=labels,
         object=object,
         burn_in=burn_in,
+        episodes=episodes,
         temperature=temperature,
         seed=seed,
     )

@@ -117,6 +117,7 @@ def continuity(
             "every_episode": every,
             "latent_actions": None if latent_actions is None else str(latent_actions),
             "burn_in": chosen.burn_in,
+            "most_episodes": chosen.episodes,
             "temperature": chosen.temperature,
             "seed": chosen.seed,
             "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",

@@ -58,11 +58,14 @@ def observed(
     kinds: Mapping[str, Observe],
     *,
     seed: int,
+    every: Mapping[str, int] | None = None,
     advance: Advance = lambda frames: None,
 ) -> Arrays:
     """What the world makes of recorded frames that it is given: [P, ...] of every kind, in the order
-    of the pasts, whose frames they are. `advance` is called with the number of frames followed."""
-    found: dict[str, list[torch.Tensor]] = {kind: [torch.empty(0)] * len(pasts) for kind in kinds}
+    of the pasts, whose frames they are. every: of a kind, only that of every so many pasts, [P / every,
+    ...]. `advance` is called with the number of frames followed."""
+    thinned = {kind: (every or {}).get(kind, 1) for kind in kinds}
+    found: dict[str, dict[int, torch.Tensor]] = {kind: {} for kind in kinds}
     by_episode = _by_episode(pasts)
     for batch in _batches([*by_episode], lambda _: 1, rows_at_once(world)):
         until = [pasts[by_episode[episode][-1]].frame for episode in batch]
@@ -74,11 +77,16 @@ def observed(
                 if pasts[place].frame == frame
             ]
             if here:
-                rows = torch.tensor([row for row, _ in here])
                 for kind, observe in kinds.items():
-                    for (_, place), seen in zip(here, observe(state, rows).cpu(), strict=True):
-                        found[kind][place] = seen
-    return {kind: torch.stack(each).numpy() for kind, each in found.items()}
+                    wanted = [(row, place) for row, place in here if place % thinned[kind] == 0]
+                    if wanted:
+                        rows = torch.tensor([row for row, _ in wanted])
+                        seen = zip(wanted, observe(state, rows).cpu(), strict=True)
+                        found[kind] |= {place: each for (_, place), each in seen}
+    return {
+        kind: torch.stack([each[place] for place in sorted(each)]).numpy()
+        for kind, each in found.items()
+    }
 
 
 def dreams(

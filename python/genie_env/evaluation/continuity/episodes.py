@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore
 from genie_env.evaluation.outcomes import Episode
 
-MEASURED = 100
-"""Episodes that are measured, or half of those that a recording has."""
 LEAST = 10
 """Episodes that are needed of either kind, where networks learn."""
 
@@ -62,9 +60,10 @@ def long_enough(
     return found
 
 
-def divided(episodes: Sequence[Episode]) -> tuple[list[Episode], list[Episode]]:
-    """Those that are measured, MEASURED or half of them, and those that networks learn from."""
-    count = min(MEASURED, len(episodes) // 2)
+def divided(episodes: Sequence[Episode], most: int) -> tuple[list[Episode], list[Episode]]:
+    """Those that are measured, at most `most` and at most half of them, and those that networks learn
+    from."""
+    count = min(most, len(episodes) // 2)
     return [*episodes[:count]], [*episodes[count:]]
 
 

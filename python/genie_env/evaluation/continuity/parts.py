@@ -15,16 +15,17 @@ from genie_env.data.progress import counted
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.continuity import drift as drifting
 from genie_env.evaluation.continuity import errors as erring
-from genie_env.evaluation.continuity import networks, reading
+from genie_env.evaluation.continuity import reading
 from genie_env.evaluation.continuity.dreams import frames_followed
 from genie_env.evaluation.continuity.episodes import (
     LEAST,
-    MEASURED,
     Past,
     divided,
     long_enough,
 )
+from genie_env.evaluation.continuity.networks import STEPS
 from genie_env.evaluation.continuity.objects import Nearest, labelled_objects, object_pasts
+from genie_env.evaluation.continuity.readers import PICTURES_EVERY
 from genie_env.evaluation.outcomes import Episode
 
 Measured = dict[str, Any]
@@ -42,6 +43,8 @@ class Chosen:
     object: str | None
     """A class of labels; None for the first."""
     burn_in: int
+    episodes: int
+    """That are measured, or half of those that there are."""
     temperature: float
     seed: int
 
@@ -55,6 +58,8 @@ class Chosen:
             raise ValueError("no ages were given; expected at least one")
         if self.object is not None and not self.labels:
             raise ValueError("--object is a class of labels: give --labels as well")
+        if self.episodes < LEAST:
+            raise ValueError(f"episodes is {self.episodes}; expected {LEAST} or more")
         check_temperature(self.temperature)
 
 
@@ -82,7 +87,7 @@ def measured_errors(
     world: World, episodes: Sequence[Episode], chosen: Chosen, console: Console
 ) -> Measured:
     horizon = max(chosen.ages)
-    usable = long_enough(episodes, chosen.burn_in, horizon, 2, "--ages")[:MEASURED]
+    usable = long_enough(episodes, chosen.burn_in, horizon, 2, "--ages")[: chosen.episodes]
     pasts = erring.error_pasts(usable, chosen.burn_in, horizon, chosen.seed)
     total = erring.frames_dreamed(pasts, horizon)
     with counted("errors: dreaming", total, "frames", console=console) as advance:
@@ -123,7 +128,7 @@ def labelled(
     """Raises ValueError where labels are of other frames, or show no object."""
     horizon, name = max(chosen.ages), labels[0].classes[number]
     usable = long_enough(episodes, chosen.burn_in, horizon, 2 * LEAST, "--ages")
-    measured, trained = divided(usable)
+    measured, trained = divided(usable, chosen.episodes)
     objects = labelled_objects(measured, labels, stores, number)
     learned = labelled_objects(trained, labels, stores, number)
     pasts = object_pasts(objects, chosen.burn_in, horizon, chosen.seed)
@@ -141,9 +146,14 @@ def measured_objects(world: World, shown: Labelled, chosen: Chosen, console: Con
     total = frames_followed(frames)
     with counted("objects: following", total, "frames", console=console) as advance:
         inputs = reading.encoded_frames(
-            world, shown.trained, frames, seed=chosen.seed, advance=advance
+            world,
+            shown.trained,
+            frames,
+            seed=chosen.seed,
+            pictures_every=PICTURES_EVERY,
+            advance=advance,
         )
-    total = reading.reading_steps(world, networks.STEPS)
+    total = reading.reading_steps(inputs)
     with counted("objects: learning to read", total, "updates", console=console) as advance:
         readers = reading.train_readers(
             inputs, shown.learned, frames, seed=chosen.seed, advance=advance
@@ -170,7 +180,9 @@ def measured_drift(
     world: World, episodes: Sequence[Episode], chosen: Chosen, console: Console
 ) -> Measured:
     ages, burn_in, seed = chosen.drift, chosen.burn_in, chosen.seed
-    measured, trained = divided(long_enough(episodes, burn_in, max(ages), 2 * LEAST, "--drift"))
+    measured, trained = divided(
+        long_enough(episodes, burn_in, max(ages), 2 * LEAST, "--drift"), chosen.episodes
+    )
     learned_from = drifting.trained_pasts(trained, burn_in, ages, seed)
     pasts = drifting.drift_pasts(measured, burn_in, ages, drifting.MEASURED_PASTS, seed, use=5)
 
@@ -191,7 +203,7 @@ def measured_drift(
 
     own = derived_seeds(seed, 6, count=3)
     shown = frames(trained, learned_from, ages, own[0], "what is learned from")
-    with counted("drift: learning", networks.STEPS, "updates", console=console) as advance:
+    with counted("drift: learning", STEPS["pictures"], "updates", console=console) as advance:
         network = drifting.trained_network(shown, learned_from, seed=own[1], advance=advance)
     shown = frames(measured, pasts, (0, *ages), own[2], "what is measured")
     figures = drifting.drift_figures(network, shown, pasts, (0, *ages), world.spec.name)

@@ -12,12 +12,14 @@ from torch.nn import functional as F
 
 from genie_env._core import World, WorldState
 from genie_env.evaluation.continuity.dreams import Observe
-from genie_env.evaluation.continuity.networks import Network, fitted
+from genie_env.evaluation.continuity.networks import Network, fitted, kind_of
 from genie_env.evaluation.continuity.objects import QUANTITIES, Nearest
 from genie_env.families import family_of_world
 
-TRAINED_ON = 20_000
-"""Frames that a reader learns from, at most."""
+TRAINED_ON = 60_000
+"""Frames that a reader of vectors learns from, at most."""
+PICTURES_EVERY = 3
+"""Of these frames, every third is one that a reader of pictures learns from."""
 MOST_NUMBERS = 4096
 """Of a vector that is read."""
 
@@ -116,8 +118,22 @@ def readers_of(
     seed: int,
     advance: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Reader]:
-    """One for each kind of input."""
+    """One for each kind of input; of pictures, `inputs` has every third frame alone."""
     return {
-        kind: trained_reader(each, objects, episodes, seed=seed, advance=advance)
+        kind: trained_reader(
+            each,
+            *of_kind(kind_of(each), objects, episodes),
+            seed=seed,
+            advance=advance,
+        )
         for kind, each in inputs.items()
     }
+
+
+def of_kind(
+    kind: str, objects: Nearest, episodes: NDArray[np.int64]
+) -> tuple[Nearest, NDArray[np.int64]]:
+    """What of the frames that readers learn from is given to one of that kind."""
+    every = 1 if kind == "vectors" else PICTURES_EVERY
+    rows = np.arange(0, len(episodes), every)
+    return objects.take(rows), episodes[rows]

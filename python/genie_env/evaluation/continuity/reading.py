@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from genie_env._core import World
 from genie_env.evaluation.continuity.dreams import Advance, dreams, observed
 from genie_env.evaluation.continuity.episodes import Past
+from genie_env.evaluation.continuity.networks import STEPS, kind_of
 from genie_env.evaluation.continuity.objects import QUANTITIES, Nearest, at_age
 from genie_env.evaluation.continuity.readers import (
     TRAINED_ON,
@@ -32,9 +33,9 @@ INTERVAL = (0.1, 0.9)
 """Quantiles of the samples between which 80 % of the truths should lie."""
 
 
-def reading_steps(world: World, steps: int) -> int:
-    """Updates of all readers, of `steps` each."""
-    return (len(readable(world)) + 1) * steps
+def reading_steps(inputs: Mapping[str, NDArray[np.generic]]) -> int:
+    """Updates of all readers of these inputs."""
+    return sum(STEPS[kind_of(each)] for each in inputs.values())
 
 
 def drawn_frames(episodes: Sequence[Episode], burn_in: int, seed: int) -> list[Past]:
@@ -69,15 +70,21 @@ def encoded_frames(
     pasts: Sequence[Past],
     *,
     seed: int,
+    pictures_every: int = 1,
     advance: Advance = lambda frames: None,
 ) -> dict[str, NDArray[np.generic]]:
-    """Everything that can be read of frames as a world encodes them, and the frames. `advance` is
-    called with the number of frames followed."""
+    """Everything that can be read of frames as a world encodes them, and the frames; of pictures every
+    so many alone. `advance` is called with the number of frames followed."""
     frames = [
         episodes[past.episode].store.frames[episodes[past.episode].first + past.frame]
-        for past in pasts
+        for past in pasts[::pictures_every]
     ]
-    encoded = observed(world, episodes, pasts, readable(world), seed=seed, advance=advance)
+    spec = world.spec
+    assert spec.frame is not None  # check_recordings
+    thinned = {spec.frame.name: pictures_every}
+    encoded = observed(
+        world, episodes, pasts, readable(world), seed=seed, every=thinned, advance=advance
+    )
     return {**encoded, RECORDED: np.stack(frames)}
 
 
