@@ -33,6 +33,7 @@ from genie_env.evaluation.continuity.parts import (
     Chosen,
     Measured,
     class_number,
+    constants,
     labelled,
     measured_drift,
     measured_errors,
@@ -120,6 +121,7 @@ def continuity(
             "most_episodes": chosen.episodes,
             "temperature": chosen.temperature,
             "seed": chosen.seed,
+            "measure": constants(),
             "ci95_method": f"percentile bootstrap over episodes, {RESAMPLES:,} resamples",
         }
         identity = {

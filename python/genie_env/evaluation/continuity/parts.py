@@ -15,7 +15,7 @@ from genie_env.data.progress import counted
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.continuity import drift as drifting
 from genie_env.evaluation.continuity import errors as erring
-from genie_env.evaluation.continuity import reading
+from genie_env.evaluation.continuity import networks, objects, readers, reading
 from genie_env.evaluation.continuity.dreams import frames_followed
 from genie_env.evaluation.continuity.episodes import (
     LEAST,
@@ -23,9 +23,7 @@ from genie_env.evaluation.continuity.episodes import (
     divided,
     long_enough,
 )
-from genie_env.evaluation.continuity.networks import STEPS
 from genie_env.evaluation.continuity.objects import Nearest, labelled_objects, object_pasts
-from genie_env.evaluation.continuity.readers import PICTURES_EVERY
 from genie_env.evaluation.outcomes import Episode
 
 Measured = dict[str, Any]
@@ -61,6 +59,28 @@ class Chosen:
         if self.episodes < LEAST:
             raise ValueError(f"episodes is {self.episodes}; expected {LEAST} or more")
         check_temperature(self.temperature)
+
+
+def constants() -> dict[str, Any]:
+    """What of the measure itself decides its figures: those of another version are not taken for
+    its own."""
+    return {
+        "networks": {
+            "vectors": [*networks.LAYERS],
+            "pictures": [networks.SIDE, *networks.CHANNELS, networks.PICTURE_FEATURES],
+            "steps": dict(networks.STEPS),
+            "weight_decay": dict(networks.WEIGHT_DECAY),
+            "batch": networks.BATCH,
+            "learning_rate": networks.LEARNING_RATE,
+        },
+        "trained_on": {
+            "vectors": readers.TRAINED_ON,
+            "pictures_every": readers.PICTURES_EVERY,
+            "drift": drifting.FRAMES,
+        },
+        "pasts": [erring.PASTS, objects.PASTS, drifting.MEASURED_PASTS],
+        "samples": [erring.SAMPLES, reading.SAMPLES],
+    }
 
 
 def class_number(labels: Sequence[Labels], name: str | None) -> int:
@@ -129,15 +149,15 @@ def labelled(
     horizon, name = max(chosen.ages), labels[0].classes[number]
     usable = long_enough(episodes, chosen.burn_in, horizon, 2 * LEAST, "--ages")
     measured, trained = divided(usable, chosen.episodes)
-    objects = labelled_objects(measured, labels, stores, number)
+    shown = labelled_objects(measured, labels, stores, number)
     learned = labelled_objects(trained, labels, stores, number)
-    pasts = object_pasts(objects, chosen.burn_in, horizon, chosen.seed)
+    pasts = object_pasts(shown, chosen.burn_in, horizon, chosen.seed)
     if not pasts or not any(each.present.any() for each in learned):
         raise ValueError(
             f"no frame of the {len(usable):,} episodes shows an object of the class {name!r} where it "
             "is needed: give more episodes, or another --object"
         )
-    return Labelled(name, trained, learned, measured, objects, pasts)
+    return Labelled(name, trained, learned, measured, shown, pasts)
 
 
 def measured_objects(world: World, shown: Labelled, chosen: Chosen, console: Console) -> Measured:
@@ -150,12 +170,12 @@ def measured_objects(world: World, shown: Labelled, chosen: Chosen, console: Con
             shown.trained,
             frames,
             seed=chosen.seed,
-            pictures_every=PICTURES_EVERY,
+            pictures_every=readers.PICTURES_EVERY,
             advance=advance,
         )
     total = reading.reading_steps(inputs)
     with counted("objects: learning to read", total, "updates", console=console) as advance:
-        readers = reading.train_readers(
+        trained = reading.train_readers(
             inputs, shown.learned, frames, seed=chosen.seed, advance=advance
         )
     del inputs
@@ -163,7 +183,7 @@ def measured_objects(world: World, shown: Labelled, chosen: Chosen, console: Con
     with counted("objects: dreaming", total, "frames", console=console) as advance:
         figures = reading.measure_objects(
             world,
-            readers,
+            trained,
             shown.measured,
             shown.objects,
             shown.pasts,
@@ -203,7 +223,9 @@ def measured_drift(
 
     own = derived_seeds(seed, 6, count=3)
     shown = frames(trained, learned_from, ages, own[0], "what is learned from")
-    with counted("drift: learning", STEPS["pictures"], "updates", console=console) as advance:
+    with counted(
+        "drift: learning", networks.STEPS["pictures"], "updates", console=console
+    ) as advance:
         network = drifting.trained_network(shown, learned_from, seed=own[1], advance=advance)
     shown = frames(measured, pasts, (0, *ages), own[2], "what is measured")
     figures = drifting.drift_figures(network, shown, pasts, (0, *ages), world.spec.name)
