@@ -22,7 +22,6 @@ from genie_env.evaluation.continuity import (
     errors,
     networks,
     objects,
-    readers,
     reading,
 )
 from genie_env.evaluation.continuity.drift import Frames, drift_figures
@@ -58,7 +57,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(networks.STEPS, kind, steps)
     monkeypatch.setattr(networks, "BATCH", 32)
     monkeypatch.setattr(drift, "FRAMES", 300)
-    monkeypatch.setattr(readers, "PICTURES_EVERY", 1)
     monkeypatch.setattr(objects, "PASTS", 4)
 
 

@@ -170,7 +170,7 @@ def measured_objects(world: World, shown: Labelled, chosen: Chosen, console: Con
             shown.trained,
             frames,
             seed=chosen.seed,
-            pictures_every=readers.PICTURES_EVERY,
+            pictures_every=readers.pictures_every(len(frames)),
             advance=advance,
         )
     total = reading.reading_steps(inputs)

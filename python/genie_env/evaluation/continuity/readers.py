@@ -19,7 +19,7 @@ from genie_env.families import family_of_world
 TRAINED_ON = 60_000
 """Frames that a reader of vectors learns from, at most."""
 PICTURES_EVERY = 3
-"""Of these frames, every third is one that a reader of pictures learns from."""
+"""Of so many frames, every third is one that a reader of pictures learns from."""
 MOST_NUMBERS = 4096
 """Of a vector that is read."""
 
@@ -118,7 +118,7 @@ def readers_of(
     seed: int,
     advance: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Reader]:
-    """One for each kind of input; of pictures, `inputs` has every third frame alone."""
+    """One for each kind of input; of pictures, `inputs` has every `pictures_every`th alone."""
     return {
         kind: trained_reader(
             each,
@@ -130,10 +130,16 @@ def readers_of(
     }
 
 
+def pictures_every(frames: int) -> int:
+    """How many of the frames that readers learn from come for one that those of pictures do, which
+    are TRAINED_ON / PICTURES_EVERY at most."""
+    return max(1, -(-frames * PICTURES_EVERY // TRAINED_ON))
+
+
 def of_kind(
     kind: str, objects: Nearest, episodes: NDArray[np.int64]
 ) -> tuple[Nearest, NDArray[np.int64]]:
     """What of the frames that readers learn from is given to one of that kind."""
-    every = 1 if kind == "vectors" else PICTURES_EVERY
+    every = 1 if kind == "vectors" else pictures_every(len(episodes))
     rows = np.arange(0, len(episodes), every)
     return objects.take(rows), episodes[rows]
