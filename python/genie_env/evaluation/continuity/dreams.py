@@ -141,9 +141,11 @@ def dreams(
 
 
 def _by_episode(pasts: Sequence[Past]) -> dict[int, list[int]]:
-    """The places of the pasts of each episode, by their frames."""
+    """The places of the pasts of each episode, by their frames; first the episode that is followed for
+    the shortest time, so that those of a batch end together."""
     ordered = sorted(range(len(pasts)), key=lambda p: (pasts[p].episode, pasts[p].frame))
-    return {e: [*places] for e, places in groupby(ordered, key=lambda p: pasts[p].episode)}
+    found = [(e, [*places]) for e, places in groupby(ordered, key=lambda p: pasts[p].episode)]
+    return dict(sorted(found, key=lambda each: pasts[each[1][-1]].frame))
 
 
 def _batches(
