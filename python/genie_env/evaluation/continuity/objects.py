@@ -15,8 +15,8 @@ from genie_env.evaluation.outcomes import Episode
 QUANTITIES = ("x", "size")
 """Of the nearest object: the place of its middle, a share of the frame's width, and the square root
 of its share of the frame's area."""
-PASTS = 4
-"""Of an episode, that show an object."""
+PASTS = 6
+"""Of an episode."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,10 @@ def labelled_objects(
     return found
 
 
-def object_pasts(objects: Sequence[Nearest], burn_in: int, horizon: int, seed: int) -> list[Past]:
-    """Frames that show an object, of episodes that go on for `horizon` frames."""
-    places = []
-    for each in objects:
-        frames = np.flatnonzero(each.present)
-        places.append(frames[(frames >= burn_in) & (frames < len(each.present) - horizon)])
+def object_pasts(episodes: Sequence[Episode], burn_in: int, horizon: int, seed: int) -> list[Past]:
+    """Frames of episodes that are long enough for dreams of `horizon` frames, whether or not they
+    show an object."""
+    places = [np.arange(burn_in, len(episode) - horizon) for episode in episodes]
     return drawn_pasts(places, PASTS, seed, use=2)
 
 

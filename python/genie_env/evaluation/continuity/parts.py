@@ -151,11 +151,11 @@ def labelled(
     measured, trained = divided(usable, chosen.episodes)
     shown = labelled_objects(measured, labels, stores, number)
     learned = labelled_objects(trained, labels, stores, number)
-    pasts = object_pasts(shown, chosen.burn_in, horizon, chosen.seed)
-    if not pasts or not any(each.present.any() for each in learned):
+    pasts = object_pasts(measured, chosen.burn_in, horizon, chosen.seed)
+    if not all(any(each.present.any() for each in part) for part in (learned, shown)):
         raise ValueError(
-            f"no frame of the {len(usable):,} episodes shows an object of the class {name!r} where it "
-            "is needed: give more episodes, or another --object"
+            f"no object of the class {name!r} is in the labels of {len(learned)} episodes to learn from, "
+            f"or of {len(shown)} to measure: give more episodes, or another --object"
         )
     return Labelled(name, trained, learned, measured, shown, pasts)
 
