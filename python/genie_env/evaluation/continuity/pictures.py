@@ -110,7 +110,10 @@ def _drift(panel: Axes, drift: Figures) -> None:
         ylabel="AUC",
         ylim=(0.4, 1),
     )
+    ages = [int(age) for age in drift["auc"]]
     panel.set_xscale("symlog", linthresh=1)
+    panel.set_xticks(ages, [f"{age}" for age in ages])
+    panel.set_xlim(left=0)
 
 
 def picture(
