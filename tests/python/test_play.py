@@ -32,6 +32,7 @@ from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
 from genie_env.play.dream import Dream
 from genie_env.play.offline import read_actions
 from genie_env.play.protocol import LARGEST_PICTURE, as_data, parse
+from genie_env.play.real import Real
 from genie_env.play.server import application, server_of
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
@@ -309,6 +310,45 @@ def test_a_recording_outlives_its_tab(session: Session, tmp_path: Path) -> None:
     assert pace(folder / "episodes", store)["frames_per_second"] == 35
 
 
+def test_a_recording_is_aligned(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frame, action, reward and end of every step; a jump, and an episode that is too long, end one."""
+    monkeypatch.setattr(recording, "LARGEST_EPISODE", 8 * 64 * 64 * 3)
+    session.rows(4)
+    session.reset(3, None)
+    session.branch()
+    session.record(True)
+    frames, actions = [session._dream.frame.copy()], []
+    for step in range(12):
+        action = (0, 2, 1)[step % 3]
+        session.keys({0: ["ArrowLeft"], 1: [], 2: ["ArrowRight"]}[action], step)
+        session.step()
+        frames.append(session._dream.frame.copy())
+        actions.append(action)
+    session.back_to(0)
+    begun = session._dream.frame.copy()
+    session.step()
+    for refused in (lambda: session.temperature(0.5), lambda: session.option("termination", "sampled")):
+        with pytest.raises(ValueError, match="a recording is of one temperature and options"):
+            refused()
+    told = session.record(False)
+    assert told is not None
+    store = EpisodeStore(told["episodes"])
+    assert store.episode_starts.tolist() == [0, 7, 12, 13]
+    assert store.actions.tolist() == [*actions, actions[-1]] and store.final_frames is not None
+    for t in range(12):
+        np.testing.assert_array_equal(store.frames[t], frames[t], str(t))
+    np.testing.assert_array_equal(store.frames[12], begun)
+    np.testing.assert_array_equal(store.final_frames[0], frames[7])
+    np.testing.assert_array_equal(store.final_frames[1], frames[12])
+    assert not store.terminations.any()
+    assert np.flatnonzero(store.truncations).tolist() == [6, 11, 12]
+    meta = json.loads(store.meta)
+    assert meta["dreamt_in"]["options"] == {"termination": "sampled"}
+    assert meta["policy"] == {"name": "played on a page", "agent": AGENT.name}
+
+
 def test_a_recording_that_cannot_be_written_says_so(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,9 +362,11 @@ def test_a_recording_that_cannot_be_written_says_so(
 
     monkeypatch.setattr(recording, "write_video", full)
     session.record(True)
-    with pytest.raises(RuntimeError, match=r"the recording has ended \(No space left on device\)"):
-        for _ in range(300):
-            session.step()
+    for _ in range(300):
+        session.step()
+        if session.trouble:
+            break
+    assert "the recording has ended (No space left on device)" in session.trouble
     assert not session.state()["recording"]
     (folder,) = (tmp_path / "played").iterdir()
     assert EpisodeStore(folder / "episodes").num_frames > 0, "the episode is not lost"
@@ -353,10 +395,12 @@ def test_the_end_of_an_episode_is_a_moment_too(session: Session) -> None:
     while not (ended := session.step()[0].header)["ended"]:
         pass
     session.branch()
-    assert session.step()[0].header["step"] == 0, "the next episode"
+    after = session.step()[0].header
+    assert (after["step"], after["seed"]) == (0, 1), "the next episode is the next seed's"
     session.step()
     session.back_to(0)
     (there,) = session.shown()
+    assert there.header["seed"] == 0, "the seed of the episode, not of the next one"
     assert there.header["ended"] == ended["ended"] and there.header["step"] == ended["step"]
     assert there.header["surprise"] == ended["surprise"] is not None
     session.rows(4)
@@ -372,6 +416,7 @@ def test_rows_that_end_first_wait(session: Session) -> None:
     while not (shown := session.step()[0]).header["ended"]:
         before = shown
     dream = session._dream
+    assert dream._waiting
     for row, frame in dream._waiting.items():
         assert row > 0 and frame.max() <= 127
         np.testing.assert_array_equal(dream.frames[row], frame)
@@ -408,6 +453,67 @@ def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
         page.send("keys", down=["ArrowLeft"], seq=2)
         page.until("state", agent=False)
         assert page.steps(1)["action"] == 0
+
+
+def test_the_game_and_the_dream_have_a_seed_each(session: Session) -> None:
+    pytest.importorskip("vizdoom")
+    session.reset(5, None)
+    session.mode("real")
+    session.reset(9, None)
+    assert session.shown()[0].header["seed"] == 9
+    session.option("termination", "thresholded")  # while the dream is not shown
+    session.mode("dream")
+    assert session.shown()[0].header["seed"] == 5 and session.step()[0].header["step"] == 1
+    session.rows(4)
+    assert session.step()[0].picture.shape == (128, 128, 3)
+
+
+def test_a_game_that_fails_to_begin_or_to_end(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vizdoom")
+
+    def fails(*_: Any) -> None:
+        raise KeyError("crashed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Real, "reset", fails)
+        with pytest.raises(KeyError):
+            session.mode("both")
+    assert session.state()["mode"] == "dream"
+    session.mode("real")
+    assert session.step()[0].header["step"] == 1
+    session.mode("dream")
+    session.record(True)
+    session.step()
+    close = Real.close
+    monkeypatch.setattr(Real, "close", lambda real: (close(real), fails()))
+    with pytest.raises(KeyError):
+        session.close()
+    monkeypatch.undo()
+    (folder,) = (tmp_path / "played").iterdir()
+    assert EpisodeStore(folder / "episodes").num_frames == 1, "the recording is not lost"
+    session._real = None
+
+
+def test_an_agent_sees_the_one_that_goes_on(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vizdoom")
+    session.mode("both")
+    session.agent(True)
+    seen_ended = []
+    action = session._action
+
+    def watched(held: Any, seen: Any) -> Any:
+        seen_ended.append(seen.progress.ended)
+        return action(held, seen)
+
+    monkeypatch.setattr(session, "_action", watched)
+    session._dream.progress = replace(session._dream.progress, terminated=True)  # the dream first
+    for _ in range(3):
+        session.step()
+    assert seen_ended == [False] * 3
 
 
 def test_without_an_agent_and_a_game(world: World, tmp_path: Path) -> None:
@@ -781,6 +887,26 @@ def test_a_socket_that_is_not_read_any_more_is_dropped(
             for _ in range(1_000):  # answers of 24 pictures each, which nobody reads
                 own.send(json.dumps({"type": "starts"}))
         assert closed.wait(30)
+
+
+def test_a_page_that_takes_nothing_gives_its_place_back(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tab, "PATIENCE", 0.3)
+    monkeypatch.setattr(server, "MOST_TABS", 1)
+    with opened_socket(address, max_queue=1, close_timeout=1) as deaf:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):
+                deaf.send(json.dumps({"type": "starts"}))
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with opened_socket(address) as other, contextlib.suppress(ConnectionClosed):
+                if json.loads(other.recv())["type"] == "hello":
+                    break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the place is not free")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_no_more_tabs_than_there_may_be(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from genie_env.games.recorded_env import on_black
 
 MOST_PIXELS = 25_000_000
 """Of a picture that somebody else may send."""
+SENT = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""Formats of such pictures: others of Pillow's run programs, or hold pictures of any size."""
 
 
 def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -31,38 +33,34 @@ def read_picture(file: Path, height: int, width: int) -> NDArray[np.uint8]:
     if not file.is_file():
         what = "a directory" if file.is_dir() else "not there"
         raise ValueError(f"{file} is {what}: give a picture, such as a PNG or JPEG file")
-    with _opened(file, str(file), Image.MAX_IMAGE_PIXELS or 0, (width, height)) as opened:
-        if getattr(opened, "n_frames", 1) > 1 and (video := _as_video(file)) is not None:
-            frames = decode(video, np.zeros(1, np.int64), (height, width))
-            return frames.reshape(height, width, 3)
-        return _frame(opened, height, width)
+    with _said(str(file), Image.MAX_IMAGE_PIXELS or 0, (width, height)), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as opened:
+            if getattr(opened, "n_frames", 1) > 1 and (video := _as_video(file)) is not None:
+                frames = decode(video, np.zeros(1, np.int64), (height, width))
+                return frames.reshape(height, width, 3)
+            return _frame(opened, height, width)
 
 
 def read_still(content: IO[bytes], name: str, height: int, width: int) -> NDArray[np.uint8]:
-    """The same of content that somebody else has sent: of at most MOST_PIXELS, and of an animation the
-    first picture alone is decoded. `name`: what errors call it."""
-    with _opened(content, name, MOST_PIXELS, (width, height)) as opened:
+    """The same of content that somebody else has sent: one of SENT, of at most MOST_PIXELS; of an
+    animation the first picture alone is decoded. `name`: what errors call it."""
+    with _said(name, MOST_PIXELS, (width, height)), Image.open(content, formats=SENT) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise Image.DecompressionBombError
         return _frame(opened, height, width)
 
 
 @contextmanager
-def _opened(
-    file: Path | IO[bytes], name: str, most_pixels: int, wanted: tuple[int, int]
-) -> Iterator[Image.Image]:
-    """Of at most so many pixels. Raises ValueError, also for what fails in the block."""
-    too_large = (
-        f"{name} has more than {most_pixels:,} pixels: make it smaller; this world's frames are "
-        f"{wanted[0]} x {wanted[1]}"
-    )
+def _said(name: str, most_pixels: int, wanted: tuple[int, int]) -> Iterator[None]:
+    """Raises ValueError for what fails in the block."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
-                if opened.width * opened.height > most_pixels:
-                    raise Image.DecompressionBombError
-                yield opened
+        yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(too_large) from error
+        raise ValueError(
+            f"{name} has more than {most_pixels:,} pixels: make it smaller; this world's frames are "
+            f"{wanted[0]} x {wanted[1]}"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's formats raise
         raise ValueError(
             f"{name} is no picture that can be read ({error}): give a PNG or JPEG file"

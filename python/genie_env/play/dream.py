@@ -44,7 +44,8 @@ class Dream:
         self.progress = Progress()
         self.observation = torch.empty(0)
         """Of the first row, [1, ...]."""
-        self._seed = 0
+        self.seed = 0
+        """Of the episode."""
         self._frames: NDArray[np.uint8] | None = None  # as they were decoded, until the next step
         self._waiting: dict[int, NDArray[np.uint8]] = {}  # the last frames of rows that have ended
 
@@ -82,16 +83,16 @@ class Dream:
         """Begins an episode, in a given frame or where the world does."""
         options = {} if frame is None else {"frames": np.repeat(frame[None], self.rows, axis=0)}
         observation, _ = self._env.reset(seed=seed, options=options)
-        self._seed = seed
+        self.seed = seed
         self._begun(observation, Progress())
 
     def take(self, action: Any) -> bool:
-        """One step, or the beginning of the next episode where one has ended: then False."""
+        """One step; where the episode has ended, one of the next seed begins instead: then False."""
+        if self.progress.ended:
+            self.reset(self.seed + 1)
+            return False
         actions = np.repeat(np.asarray(action)[None], self.rows, axis=0)
         observation, rewards, terminations, truncations, infos = self._env.step(actions)
-        if self.progress.ended:
-            self._begun(observation, Progress())
-            return False
         self.observation, self._frames = observation[:1], None
         self.progress = self.progress.after(
             self._controls.shown(action),
@@ -112,21 +113,23 @@ class Dream:
 
     def restore(self, snapshot: Snapshot, progress: Progress, seed: int) -> None:
         """All rows go on from there: the first as it did, the others under seeds of their own."""
-        self._seed = seed
-        self._begun(self._env.restore(snapshot), progress)
+        observation = self._env.restore(snapshot)
+        self.seed = seed
+        self._begun(observation, progress)
 
     def shown(self) -> Shown:
         count, height, width, _ = self.frames.shape
         columns = math.isqrt(count)
         grid = self.frames.reshape(-1, columns, height, width, 3).swapaxes(1, 2)
-        header = {"place": "dream", "rows": count, "columns": columns, **self.progress.as_json()}
+        layout = {"place": "dream", "seed": self.seed, "rows": count, "columns": columns}
+        header = {**layout, **self.progress.as_json()}
         return Shown(header, grid.reshape(-1, columns * width, 3))
 
     def _begun(self, observation: torch.Tensor, progress: Progress) -> None:
         """The first row is elsewhere: the others follow it there. `observation`: of all rows."""
         if self.rows > 1:
             others = list(range(1, self.rows))
-            seeds = [self._seed + row for row in others]
+            seeds = [self.seed + row for row in others]
             observation = self._env.restore(self.snapshot(), others, seed=seeds)
         self.observation, self.progress = observation[:1], progress
         self._frames, self._waiting = None, {}

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from genie_env._core import World
+from genie_env._core import World, WorldSpec
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.play.shared import Shared
 
 STARTS = 24
 """In the picker: those that the seeds 0, 1, 2, ... draw."""
+
+
+def offered(spec: WorldSpec) -> dict[str, Any]:
+    """The options of a world that a page may change, by name. To compile a model takes minutes."""
+    return {name: option for name, option in spec.options.items() if name != "compile"}
 
 
 def hello(world: World, shared: Shared, temperature: float) -> dict[str, Any]:
@@ -22,7 +27,7 @@ def hello(world: World, shared: Shared, temperature: float) -> dict[str, Any]:
         "fps": frames_per_second(spec),
         "actions": shared.controls.as_json(),
         "temperature": temperature,
-        "options": [_option(each) for each in spec.options.values() if each.name != "compile"],
+        "options": [_option(option) for option in offered(spec).values()],
         "starts": STARTS,
         "takes_pictures": spec.begins_from_frames,
         "real": shared.no_real_game is None,

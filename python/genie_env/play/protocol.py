@@ -107,6 +107,11 @@ def as_data(picture: NDArray[np.uint8]) -> str:
 
 
 def packed(header: Mapping[str, Any], picture: bytes) -> bytes:
-    """A frame as it is sent. `picture`: as `jpeg` makes it."""
-    text = json.dumps(header).encode()
+    """A frame as it is sent. `picture`: as `jpeg` makes it. JSON knows no numbers that are not finite:
+    these become null."""
+    known = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in header.items()
+    }
+    text = json.dumps(known, allow_nan=False).encode()
     return struct.pack(">I", len(text)) + text + picture

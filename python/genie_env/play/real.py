@@ -38,6 +38,8 @@ class Real:
             render_mode="rgb_array",
         )
         self.progress = Progress()
+        self.seed = 0
+        """Of the episode."""
         self.observation = torch.empty(0)
         """As the world sees the game, [1, ...]."""
 
@@ -51,17 +53,18 @@ class Real:
         assert frame is not None
         return frame
 
-    def reset(self, seed: int | None) -> None:
-        """Begins an episode; None: the game's next one."""
+    def reset(self, seed: int) -> None:
+        """Begins an episode."""
         observation, _ = self._env.reset(seed=seed)
+        self.seed = seed
         self.observation = torch.from_numpy(observation)[None]
         self.progress = Progress()
 
-    def take(self, action: Any) -> None:
-        """One step, or the beginning of the next episode where one has ended."""
+    def take(self, action: Any) -> bool:
+        """One step; where the episode has ended, one of the next seed begins instead: then False."""
         if self.progress.ended:
-            self.reset(None)
-            return
+            self.reset(self.seed + 1)
+            return False
         observation, reward, terminated, truncated, info = self._env.step(action)
         self.observation = torch.from_numpy(observation)[None]
         self.progress = self.progress.after(
@@ -71,7 +74,8 @@ class Real:
             terminated=terminated,
             truncated=truncated,
         )
+        return True
 
     def shown(self) -> Shown:
-        header = {"place": "real", "rows": 1, "columns": 1, **self.progress.as_json()}
-        return Shown(header, self.frame)
+        layout = {"place": "real", "seed": self.seed, "rows": 1, "columns": 1}
+        return Shown({**layout, **self.progress.as_json()}, self.frame)

@@ -22,7 +22,8 @@ from genie_env.media.video import enlarge, write_video
 
 LARGEST_EPISODE = 64 << 20
 """Bytes of frames; a longer episode goes on as another one."""
-_WAITING = 64  # pictures or episodes that are not yet written
+PATIENCE = 10.0
+"""Seconds that writing may stand still."""
 
 T = TypeVar("T")
 
@@ -30,8 +31,11 @@ T = TypeVar("T")
 class SessionRecording:
     """Steps of one dream, from any moment on. An episode that is broken off is truncated there."""
 
-    def __init__(self, recordings: Path, spec: WorldSpec, fps: float) -> None:
-        """In a new folder of `recordings`. Raises ValueError where none can be made."""
+    def __init__(
+        self, recordings: Path, spec: WorldSpec, fps: float, temperature: float, agent: str | None
+    ) -> None:
+        """In a new folder of `recordings`. `agent`: that may play. Raises ValueError where no folder can
+        be made."""
         try:
             recordings.mkdir(parents=True, exist_ok=True)
             stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -41,10 +45,9 @@ class SessionRecording:
                 f"nothing can be recorded into {recordings} ({error.strerror}): give another "
                 "--recordings"
             ) from None
-        self._spec, self._fps = spec, fps
+        self._spec, self._fps, self._temperature, self._agent = spec, fps, temperature, agent
         self._writers: tuple[_Writer[NDArray[np.uint8]], _Writer[Episode]] | None = None
         self._count = 0  # episodes
-        self._seed = 0
         self._frames: list[NDArray[np.uint8]] = []  # of the episode under way, and the rest
         self._actions: list[Any] = []
         self._rewards: list[float] = []
@@ -57,12 +60,12 @@ class SessionRecording:
     def episodes(self) -> Path:
         return self.folder / "episodes"
 
-    def begin(self, frame: NDArray[np.uint8], seed: int) -> None:
+    def begin(self, frame: NDArray[np.uint8]) -> None:
         """An episode begins, or the dream has jumped: frame uint8 [H, W, 3]."""
         self._end(terminated=False)
-        self._frames, self._seed = [frame], seed
+        self._frames = [frame.copy()]  # it may be part of a grid
         if self._writers is not None:
-            self._writers[0].put(frame)
+            self._writers[0].put(self._frames[0])
 
     def step(
         self, action: Any, reward: float, frame: NDArray[np.uint8], *, terminated: bool, ended: bool
@@ -70,11 +73,11 @@ class SessionRecording:
         """What an action led to. Raises what writing raised; the recording is then to be finished."""
         self._actions.append(action)
         self._rewards.append(reward)
-        self._frames.append(frame)
+        self._frames.append(frame.copy())
         if self._writers is None:
-            self._writers = _Writer(self._write_film), _Writer(self._write_episodes)
+            self._writers = _Writer(self._write_film, 64), _Writer(self._write_episodes, 2)
             self._writers[0].put(self._frames[0])
-        self._writers[0].put(frame)
+        self._writers[0].put(self._frames[-1])
         if ended or len(self._frames) * frame.nbytes >= LARGEST_EPISODE:
             self._end(terminated=terminated)
 
@@ -96,7 +99,7 @@ class SessionRecording:
         if self._actions and self._writers is not None:
             episode = Episode(
                 index=self._count,
-                seed=self._seed,
+                seed=0,  # which is not written
                 frames=np.stack(self._frames[:-1]),
                 actions=np.array(self._actions),
                 rewards=np.array(self._rewards, np.float32),
@@ -130,8 +133,13 @@ class SessionRecording:
             "frame_skip": spec.frame_skip,
             **({"frames_per_second": fps} if (fps := spec.frames_per_second) else {}),
             "actions": actions.as_json(),
-            "policy": {"name": "played on a page"},
-            "dreamt_in": {"world": spec.name, "fingerprint": spec.fingerprint},
+            "policy": {"name": "played on a page", "agent": self._agent},
+            "dreamt_in": {
+                "world": spec.name,
+                "fingerprint": spec.fingerprint,
+                "temperature": self._temperature,
+                "options": {option.name: option.value for option in spec.options.values()},
+            },
             "versions": versions(),
         }
 
@@ -139,8 +147,9 @@ class SessionRecording:
 class _Writer(Generic[T]):
     """Writes what it is given in a thread of its own, in order."""
 
-    def __init__(self, write: Callable[[Generator[T, None, None]], None]) -> None:
-        self._items: queue.Queue[T | None] = queue.Queue(_WAITING)
+    def __init__(self, write: Callable[[Generator[T, None, None]], None], waiting: int) -> None:
+        """`waiting`: items that are not yet written, at most."""
+        self._items: queue.Queue[T | None] = queue.Queue(waiting)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, args=(write,), name="recording", daemon=True
@@ -148,14 +157,17 @@ class _Writer(Generic[T]):
         self._thread.start()
 
     def put(self, item: T | None) -> None:
-        """Waits where much is not yet written. Raises what writing raised."""
-        while self._failure is None:
+        """Waits where much is not yet written. Raises what writing raised, and OSError where nothing is
+        written for PATIENCE seconds."""
+        for _ in range(round(PATIENCE / 0.1)):
+            if self._failure is not None:
+                raise self._failure
             try:
                 self._items.put(item, timeout=0.1)
                 return
             except queue.Full:
                 continue
-        raise self._failure
+        raise OSError(f"nothing could be written for {PATIENCE:g} seconds")
 
     def finish(self) -> None:
         """Until all is written. Raises what writing raised."""

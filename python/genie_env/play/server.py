@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,10 +23,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from genie_env.play.protocol import LARGEST_PICTURE
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
-from genie_env.play.tab import NothingTaken, Tab
+from genie_env.play.tab import FAILURES, NothingTaken, Tab
 
 PAGE = Path(__file__).parent / "page"
 MOST_TABS = 32
+LONGEST_REASON = 100
+"""Characters: of a WebSocket's close frame, which has 123 bytes for it."""
 POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 """What browsers call this machine; through `ssh -L` they may have any port."""
@@ -91,6 +94,11 @@ def _is_of(origin: str, host: str) -> bool:
         return False
 
 
+def _log_failure(closed: Future[None]) -> None:
+    if (error := closed.exception()) is not None:
+        logging.getLogger(__name__).error("a tab was closed", exc_info=error)
+
+
 def _uncached(send: Send) -> Send:
     """A browser asks again for what another version of this package may serve otherwise."""
 
@@ -129,20 +137,26 @@ def application(shared: Shared, token: str | None = None) -> ASGIApp:
             await socket.close(1013, f"{MOST_TABS} tabs are open: close one")
             return
         tabs += 1
+        code, reason = 1013, ""
         try:
             session = await asyncio.wrap_future(executor.submit(Session, shared))
             tab = Tab(socket, session, executor)
             try:
                 await tab.run()
             finally:
-                executor.submit(tab.close)
+                executor.submit(tab.close).add_done_callback(_log_failure)
         except WebSocketDisconnect:
-            pass  # the page was closed while it was sent something
+            return  # the page was closed while it was sent something
         except NothingTaken as error:
-            with contextlib.suppress(RuntimeError):  # it has gone already
-                await socket.close(1013, str(error))
+            reason = str(error)
+        except FAILURES as error:  # of a session that could not begin
+            code, reason = 1011, str(error)
         finally:
             tabs -= 1
+        if reason:
+            # A page that takes nothing does not take this either; or it has gone already.
+            with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+                await asyncio.wait_for(socket.close(code, reason[:LONGEST_REASON]), 1)
 
     routes = [
         Route("/", index),

@@ -1,26 +1,25 @@
 """One tab's dream, the real game beside it, and their controls.
 
-It knows nothing of the web; one thread at a time uses it, but for `keys` and `axes`.
+It knows nothing of the web; one thread at a time uses it, but for `keys`, `axes` and `pace`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env._core import World
+from genie_env._core import StartBank, World
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.read_picture import read_still
 from genie_env.play.dream import Dream
-from genie_env.play.hello import STARTS, hello
+from genie_env.play.hello import STARTS, hello, offered
 from genie_env.play.progress import Shown
 from genie_env.play.protocol import MODES, ROWS, as_data
 from genie_env.play.real import Real
@@ -62,21 +61,22 @@ class Session:
         self._agent_plays = False
         self._held = Held()
         self._used = 0  # `seq` of what the last step knew
-        self._tree = self._empty_tree()
+        self._tree = Tree(self._world.spec.state_bytes_per_row)
         self._recording: SessionRecording | None = None
+        self.trouble = ""
+        """What has gone wrong beside the last call; whoever tells it clears it."""
         self._begin(shared.seed, shared.picture)
 
     def close(self) -> None:
-        self._dream.close()
-        if self._real is not None:
-            self._real.close()
-        self._tree = self._empty_tree()
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            try:
-                recording.finish()
-            except Exception:  # nobody is left to be told
-                logging.getLogger(__name__).exception("the recording in %s", recording.folder)
+        """Raises what failed, once all else is closed."""
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._dream.close)
+            if self._real is not None:
+                closing.callback(self._real.close)
+            self._tree = Tree(1)
+            recording, self._recording = self._recording, None
+            if recording is not None:
+                closing.callback(recording.finish)  # first
 
     # What the page is told
 
@@ -111,13 +111,15 @@ class Session:
 
     def keys(self, down: Sequence[str], seq: int) -> bool:
         """Held keys, in any thread; returns whether they took over from the agent."""
+        took_over = self._take_over(any(key in self._controls.keys for key in down))
         self._held = replace(self._held, keys=down, seq=seq)
-        return self._take_over(any(key in self._controls.keys for key in down))
+        return took_over
 
     def axes(self, values: Sequence[float], seq: int) -> bool:
         """A gamepad's, likewise."""
+        took_over = self._take_over(any(abs(value) > 0.5 for value in values))
         self._held = replace(self._held, axes=values, seq=seq)
-        return self._take_over(any(abs(value) > 0.5 for value in values))
+        return took_over
 
     def reset(self, seed: int | None, start: int | None) -> None:
         """A new episode; of the picker's start, where one is given."""
@@ -132,7 +134,7 @@ class Session:
         self._begin(seed)
 
     def picture(self, content: bytes) -> None:
-        """A new dream of a picture of any format."""
+        """A new dream of a picture, as a file of one of `read_picture.SENT`."""
         spec = self._world.spec
         if not spec.begins_from_frames:
             raise ValueError(f"{spec.name} does not begin from pictures")
@@ -140,41 +142,47 @@ class Session:
             raise ValueError("the real game does not begin from a picture: switch to the dream")
         assert spec.frame is not None
         height, width, _ = spec.frame.shape
-        self._begin(self._seed, read_still(io.BytesIO(content), "the picture", height, width))
+        frame = read_still(io.BytesIO(content), "the picture", height, width)
+        self._begin(self._dream.seed, frame)
 
     def temperature(self, value: float) -> None:
+        self._refuse_while_recording()
         self._dream.temperature = value
 
     def option(self, name: str, value: Any) -> None:
         """The world is loaded with another option, and an episode of the same seed begins in it."""
-        spec = self._world.spec
-        values = {option.name: option.value for option in spec.options.values()}
-        if name not in values:
-            known = ", ".join(values) or "none"
+        self._refuse_while_recording()
+        spec, before, real = self._world.spec, self._dream, self._real
+        if name not in offered(spec):
+            known = ", ".join(offered(spec)) or "none"
             raise ValueError(f"{spec.name} has no option {name!r}; it has {known}")
+        values = {option.name: option.value for option in spec.options.values()}
         world = World.load(
             self._world.directory,
             device=str(self._world.device),
             dtype=spec.dtype,
             options={**values, name: value},
         )
-        before, real = self._dream, self._real
-        self._starts = self._shared.starts_in(world)
-        self._dream, self._world, self._real = (self._like(world, before.rows), world, None)
-        self._tree = self._empty_tree()  # its moments are of the other world
-        before.close()
-        if real is not None:
-            real.close()
-        self._begin(self._seed)
+        starts = self._shared.starts_in(world)
+        dream = self._begun(world, before.rows, starts)
+        self._world, self._starts, self._dream, self._real = world, starts, dream, None
+        self._tree = Tree(world.spec.state_bytes_per_row)  # moments are of the other world
+        with contextlib.ExitStack() as closing:
+            closing.callback(before.close)
+            if real is not None:
+                closing.callback(real.close)
+        if self._mode != "dream":
+            self._begin(dream.seed)
 
     def rows(self, count: int) -> None:
         """`count` rows from this moment on: the first goes on, the others under seeds of their own."""
         if count not in ROWS:
             raise ValueError(f"{count} dreams at once were asked for; there may be 1, 4 or 9")
         before = self._dream
-        self._dream = self._like(self._world, count)
-        self._dream.reset(self._seed)  # rows need an episode before they can be set to another
-        self._dream.restore(before.snapshot(), before.progress, self._seed)
+        # Rows need an episode before they can be set to another.
+        dream = self._begun(self._world, count, self._starts)
+        dream.restore(before.snapshot(), before.progress, before.seed)
+        self._dream = dream
         before.close()
 
     def mode(self, mode: str) -> None:
@@ -189,7 +197,7 @@ class Session:
         before, self._mode = self._mode, mode
         if mode == "both" or (mode == "real" and self._real is None):
             try:
-                self._begin(self._seed)
+                self._begin(self._dream.seed)
             except BaseException:
                 self._mode = before
                 raise
@@ -204,17 +212,15 @@ class Session:
         if self._mode == "real":
             raise ValueError("the real game has no moments to return to: switch to the dream")
         dream = self._dream
-        self._tree.keep(dream.snapshot(), dream.progress, self._seed, dream.frame)
+        self._tree.keep(dream.snapshot(), dream.progress, dream.seed, dream.frame)
 
     def back_to(self, node: int) -> None:
         """All rows of the dream go on from a moment that was kept."""
         if self._mode != "dream":
             raise ValueError("the real game does not return to a moment: show the dream alone")
         moment = self._tree.back_to(node)
-        self._seed = moment.seed
         self._dream.restore(moment.snapshot, moment.progress, moment.seed)
-        if self._recording is not None:
-            self._recording.begin(self._dream.frame, self._seed)
+        self._record(lambda recording: recording.begin(self._dream.frame))
 
     def record(self, on: bool) -> dict[str, Any] | None:
         """Begins to record, or ends; then returns where it lies."""
@@ -224,9 +230,15 @@ class Session:
                     "the dream is what is recorded: switch to the dream, or let `genie-env record` "
                     "play the game"
                 )
-            fps = self.pace or frames_per_second(self._world.spec)
-            recording = SessionRecording(self._shared.recordings, self._world.spec, fps)
-            recording.begin(self._dream.frame, self._seed)
+            spec, shared = self._world.spec, self._shared
+            recording = SessionRecording(
+                shared.recordings,
+                spec,
+                self.pace or frames_per_second(spec),
+                self._dream.temperature,
+                shared.agent_name,
+            )
+            recording.begin(self._dream.frame)
             self._recording = recording
         elif not on and self._recording is not None:
             recording, self._recording = self._recording, None
@@ -247,53 +259,56 @@ class Session:
         other has ended too.
         """
         held = self._held
-        waits = self._mode == "both"
-        if waits and all(each.progress.ended for each in self._played):
-            self._begin(self._seed + 1)
-            return self.shown()
-        action = self._action(held)
-        for each in self._played:
-            if waits and each.progress.ended:
-                continue
-            if each is self._dream:
-                self._dream_on(action)
-            else:
-                each.take(action)
+        going = self._played
+        if self._mode == "both":
+            going = [each for each in going if not each.progress.ended]
+            if not going:
+                self._begin(self._dream.seed + 1)
+                return self.shown()
+        action = self._action(held, going[0])
+        went_on = [each.take(action) for each in going]
         self._used = held.seq
+        if self._dream in going:
+            self._after_a_step(action, went_on=went_on[going.index(self._dream)])
         return self.shown()
 
     def shown(self) -> list[Shown]:
         """The present frames: of the dream, the game or both."""
         return [
-            Shown({**shown.header, "seed": self._seed, "seq": self._used}, shown.picture)
+            Shown({**shown.header, "seq": self._used}, shown.picture)
             for shown in (each.shown() for each in self._played)
         ]
 
-    def _dream_on(self, action: Any) -> None:
-        went_on = self._dream.take(action)
+    def _after_a_step(self, action: Any, *, went_on: bool) -> None:
+        """What the dream's step is to tree and recording. `went_on`: it was one, no beginning."""
+        frame, progress = self._dream.frame, self._dream.progress
         if not went_on:
             self._tree.leave()
-        if self._recording is None:
+            self._record(lambda recording: recording.begin(frame))
             return
-        frame, progress = self._dream.frame, self._dream.progress
-        try:
-            if not went_on:
-                self._recording.begin(frame, self._seed)
-                return
-            self._recording.step(
+        self._record(
+            lambda recording: recording.step(
                 action,
                 progress.reward or 0.0,
                 frame,
                 terminated=progress.terminated,
                 ended=progress.ended,
             )
+        )
+
+    def _record(self, tell: Callable[[SessionRecording], None]) -> None:
+        """Tells the recording, if there is one. One that cannot be written ends, which is `trouble`."""
+        if self._recording is None:
+            return
+        try:
+            tell(self._recording)
         except Exception as error:
             recording, self._recording = self._recording, None
             with contextlib.suppress(Exception):  # it is the same failure, or follows from it
                 recording.finish()
-            raise RuntimeError(
+            self.trouble = (
                 f"the recording has ended ({error}); {recording.folder} holds what was written"
-            ) from error
+            )
 
     @property
     def _played(self) -> list[Dream | Real]:
@@ -301,11 +316,12 @@ class Session:
             return [self._dream]
         return [self._real] if self._mode == "real" else [self._dream, self._real]
 
-    def _action(self, held: Held) -> Any:
+    def _action(self, held: Held, seen: Dream | Real) -> Any:
+        """`seen`: what an agent looks at."""
         agent = self._shared.agent
         if not self._agent_plays or agent is None:
             return self._controls.action(held.keys, held.axes)
-        return agent.act(self._played[0].observation).cpu().numpy()[0]
+        return agent.act(seen.observation).cpu().numpy()[0]
 
     def _take_over(self, held: bool) -> bool:
         took, self._agent_plays = (self._agent_plays and held, self._agent_plays and not held)
@@ -314,25 +330,40 @@ class Session:
     def _begin(self, seed: int, frame: NDArray[np.uint8] | None = None) -> None:
         """New episodes of all that is played. `frame`: the dream's first."""
         if self._mode != "dream":
-            if self._real is None:
-                shared = self._shared
-                self._real = Real(
-                    self._world, self._controls, shared.observation, shared.game, shared.action_map
-                )
-            self._real.reset(seed)
+            self._real = self._real_at(seed)
             if frame is None and self._world.spec.begins_from_frames:
                 frame = self._real.frame
         if self._mode != "real":
             self._dream.reset(seed, frame)
             self._tree.leave()
-            if self._recording is not None:
-                self._recording.begin(self._dream.frame, seed)
-        self._seed = seed
+            self._record(lambda recording: recording.begin(self._dream.frame))
 
-    def _like(self, world: World, rows: int) -> Dream:
-        """Another dream of the same temperature, which has not begun."""
-        observation, temperature = self._shared.observation, self._dream.temperature
-        return Dream(world, self._controls, observation, rows, temperature, self._starts)
+    def _real_at(self, seed: int) -> Real:
+        """The game, at the beginning of an episode."""
+        shared = self._shared
+        real = self._real or Real(
+            self._world, self._controls, shared.observation, shared.game, shared.action_map
+        )
+        try:
+            real.reset(seed)
+        except BaseException:
+            if self._real is None:
+                real.close()
+            raise
+        return real
 
-    def _empty_tree(self) -> Tree:
-        return Tree(self._world.spec.state_bytes_per_row)
+    def _begun(self, world: World, rows: int, starts: StartBank | None) -> Dream:
+        """Another dream of the same temperature and seed."""
+        before = self._dream
+        observation = self._shared.observation
+        dream = Dream(world, self._controls, observation, rows, before.temperature, starts)
+        try:
+            dream.reset(before.seed)
+        except BaseException:
+            dream.close()
+            raise
+        return dream
+
+    def _refuse_while_recording(self) -> None:
+        if self._recording is not None:
+            raise ValueError("a recording is of one temperature and options: stop it first")

@@ -182,6 +182,10 @@ class Tab:
             self._sent += 1
             frame = packed({"id": self._sent, **header}, picture)
             await self._patiently(self._socket.send_bytes(frame))
+        if trouble := self._session.trouble:
+            self._session.trouble = ""
+            await self._send({"type": "error", "message": trouble})
+            await self._tell()
 
     async def _fail(self, error: Exception, more: str = "") -> None:
         if not isinstance(error, FAILURES):

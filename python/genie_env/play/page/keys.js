@@ -69,6 +69,7 @@ export class Keys {
     this.actions = actions;
     this.commands = commandKeys(actions);
     this.#held.clear();
+    this.#axes = []; // the next look at the gamepad tells them again
   }
 
   #down(event) {

@@ -77,7 +77,7 @@ function showState(message) {
 
 function showFrame(header) {
   const now = performance.now();
-  send("drawn", { id: header.id });
+  if (state && state.mode !== "both" && state.mode !== header.place) return; // the other place's last one
   if (header.step < lastStep[header.place]) $("ended").hidden = true;
   if (header.step !== lastStep[header.place] || header.step === 0) traces.add(header);
   lastStep[header.place] = header.step;
@@ -134,12 +134,16 @@ const connection = new Connection({
     latency.forget();
   },
   message: (message) => messages[message.type]?.(message),
-  frame: (frame) => screen.show(frame, (error) => notices.error(`A picture could not be shown: ${error.message}`)),
+  frame: (frame) => screen.show(frame),
 });
 
 // Controls
 
-const screen = new Screen($("stage"), { dream: $("dream"), real: $("real") }, showFrame);
+const screen = new Screen($("stage"), { dream: $("dream"), real: $("real") }, {
+  shown: showFrame,
+  failed: (error) => notices.error(`A picture could not be shown: ${error.message}`),
+  done: (header) => send("drawn", { id: header.id }),
+});
 const tree = new Tree($("tree"), $("tree-empty"), (node) => send("return", { node }));
 const picker = new Picker($("starts"), $("starts-pictures"), {
   ask: () => send("starts"),

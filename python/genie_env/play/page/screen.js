@@ -7,9 +7,14 @@ afterPaint.port1.onmessage = () => waiting.shift()();
 /** Calls `draw` in an animation frame and resolves once that frame has been painted. A page that nobody sees
  *  has none: its dream waits for it. */
 function paint(draw) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     requestAnimationFrame(() => {
-      draw();
+      try {
+        draw();
+      } catch (error) {
+        reject(error);
+        return;
+      }
       waiting.push(resolve);
       afterPaint.port2.postMessage(null); // delivered after the frame that this callback belongs to
     });
@@ -39,16 +44,17 @@ function drawGrid(canvas, image, columns, lines, resized) {
 export class Screen {
   #queues = { dream: Promise.resolve(), real: Promise.resolve() };
 
-  /** `canvases`: by place, "dream" and "real". `shown(header)` follows each painted frame. */
-  constructor(stage, canvases, shown) {
+  /** `canvases`: by place, "dream" and "real". `handlers`: `shown(header)` follows each painted frame,
+   *  `failed(error)` one that is damaged, `done(header)` either. */
+  constructor(stage, canvases, handlers) {
     this.stage = stage;
     this.canvases = canvases;
-    this.shown = shown;
+    this.handlers = handlers;
     new ResizeObserver(() => this.fit()).observe(stage);
   }
 
-  /** A place's frames are painted in the order of their arrival, and those of both places together. `failed(error)`: the picture is damaged. */
-  show({ header, picture }, failed) {
+  /** A place's frames are painted in the order of their arrival, and those of both places together. */
+  show({ header, picture }) {
     const bitmap = createImageBitmap(picture);
     bitmap.catch(() => {}); // it is awaited below, perhaps later
     const { place } = header;
@@ -59,8 +65,8 @@ export class Screen {
         drawGrid(canvas, image, header.columns, header.rows / header.columns, () => this.fit());
         image.close();
       });
-      this.shown(header);
-    }).catch(failed);
+      this.handlers.shown(header);
+    }).catch(this.handlers.failed).finally(() => this.handlers.done(header));
   }
 
   /** Which places are visible: ["dream"], ["real"] or both. */
