@@ -406,7 +406,8 @@ def train_small_vision(data: Path, runs: Path, **changes: Any) -> None:
 
 
 def train_small_memory(data: Path, runs: Path, **changes: Any) -> None:
-    options = {"steps": 3, "batch": 2, "window": 8, "hidden": 16, "components": 2, **changes}
+    sizes = {"window": 8, "hidden": 16, "components": 2}
+    options = {"steps": 3, "batch": 2, **sizes, "bf16": False, **changes}
     train_memory([data], runs / "vision", runs / "memory", **options)
 
 

@@ -43,6 +43,8 @@ class AgentPlayer:
     """The agent file."""
     explore: float = 0.0
     keep_frames: bool = True
+    labelled: bool = False
+    """Whether the objects of every frame are kept too."""
     lanes: int = 16
     """Games that a worker plays at a time."""
     options: Mapping[str, FamilyValue] = field(default_factory=dict)
@@ -65,7 +67,10 @@ class AgentPlayer:
         _play_in_lanes(
             jobs,
             self.game,
-            [_Lane(self.game, self.keep_frames, self.explore) for _ in range(self.lanes)],
+            [
+                _Lane(self.game, self.keep_frames, self.explore, labelled=self.labelled)
+                for _ in range(self.lanes)
+            ],
             self.world,
             self.options,
             agent.observation,
@@ -198,11 +203,14 @@ class _Population:
 class _Lane:
     """One game of several that are played together; it is started when its first turn comes."""
 
-    def __init__(self, game: Game, keep_frames: bool, explore: float) -> None:
+    def __init__(
+        self, game: Game, keep_frames: bool, explore: float, *, labelled: bool = False
+    ) -> None:
         self._game = game
+        self._labelled = labelled
         self._explore = explore
         self._env: gymnasium.Env[NDArray[np.uint8], Any] | None = None
-        self.recorder = Recorder(game, keep_frames)
+        self.recorder = Recorder(game, keep_frames, labelled)
         self.seeds = EpisodeSeeds(0, 0, 0)
         self._frame = np.zeros(0, np.uint8)
         self._overruled = np.zeros(0, bool)
@@ -214,7 +222,7 @@ class _Lane:
 
     def begin(self, index: int, seeds: EpisodeSeeds) -> NDArray[np.uint8]:
         if self._env is None:
-            self._env = start_game(self._game)
+            self._env = start_game(self._game, labelled=self._labelled)
         self.seeds = seeds
         self._overruled, self._schedule = explored_actions(
             self._explore,
@@ -223,8 +231,8 @@ class _Lane:
             self._game.actions,
             self._game.frame_skip,
         )
-        self._frame, _ = self._env.reset(seed=seeds.game)
-        self.recorder.begin(index, seeds.game)
+        self._frame, info = self._env.reset(seed=seeds.game)
+        self.recorder.begin(index, seeds.game, info)
         return self._frame
 
     def overruled(self, action: Any) -> Any:

@@ -135,6 +135,14 @@ def commands() -> list[Command]:
         ),
         Command(
             "",
+            "continuity",
+            "genie_env.cli.continuity:continuity",
+            "Measure what a world keeps of what it was shown, by the age of its dreams.",
+            "continuity --world doom-take-cover --data data/doom-labels --labels --out runs/continuity",
+            RESUMES,
+        ),
+        Command(
+            "",
             "dream-score",
             "genie_env.cli.dream_score:dream_score",
             "Play fresh dreams with an agent: the score that chooses among agents.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,9 @@ from genie_env.data.recording import RecordedPlayer, record_episodes
 from genie_env.games.base import Game
 from genie_env.games.blind import GENERAL_POLICIES
 from genie_env.games.registry import find_game, registered_games
+
+if TYPE_CHECKING:
+    from genie_env.agents.players import AgentPlayer
 
 
 def _policy_help() -> str:
@@ -107,6 +110,19 @@ def record(
             help="fraction of the time in which random actions overrule the agent", min=0, max=1
         ),
     ] = 0.0,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels",
+            help="keep what objects every frame shows too, of a game that says so, for `genie-env "
+            "continuity` alone: "
+            + "; ".join(
+                f"{game.name}: {', '.join(game.label_classes)}"
+                for game in registered_games()
+                if game.label_classes
+            ),
+        ),
+    ] = False,
     env_args: Annotated[
         str, typer.Option(help="further arguments of gymnasium.make, as JSON: '{\"level\": 3}'")
     ] = "{}",
@@ -127,6 +143,8 @@ def record(
         pad=parse_margins("--pad", pad),
         make=make,
     )
+    if labels:
+        chosen.check_labelled()
     player: RecordedPlayer
     if agent is None:
         if world is not None or option or explore:
@@ -136,11 +154,13 @@ def record(
         policies = tuple(policy or [chosen.recording_policy])
         for name in policies:
             chosen.check_real_policy(name)
-        player = BlindPlayer(chosen, seed, policies)
+        player = BlindPlayer(chosen, seed, policies, labelled=labels)
     else:
         if policy or world is None:
             raise ValueError("an agent plays itself, in its world: give --world, and no --policy")
-        player = _agent_player(chosen, world, agent, seed, explore, option)
+        player = replace(
+            _agent_player(chosen, world, agent, seed, explore, option), labelled=labels
+        )
 
     progress = RecordingProgress(out, episodes, chosen)
     try:
@@ -151,7 +171,7 @@ def record(
 
 def _agent_player(
     game: Game, world: str, agent: Path, seed: int, explore: float, option: list[str] | None
-) -> RecordedPlayer:
+) -> AgentPlayer:
     from genie_env.agents.real_play import agent_player  # imports torch
 
     player = agent_player(world, agent, seed, family_options(option))

@@ -24,6 +24,8 @@ class Episode:
     truncated: bool  # at the last step: the time limit ended it
     final_frame: NDArray[np.uint8] | None = None
     """What the game showed after the last action: uint8 [H, W, 3]; None where it is not kept."""
+    labels: NDArray[np.float32] | None = None
+    """The objects of every frame, float32 [T, 8, 6] (`games.labels`); None where they are not kept."""
 
     def __len__(self) -> int:
         return len(self.actions)

@@ -30,9 +30,9 @@ _POLICY_ORDER = (
 )
 
 
-def start_game(game: Game) -> gymnasium.Env[NDArray[np.uint8], Any]:
+def start_game(game: Game, *, labelled: bool = False) -> gymnasium.Env[NDArray[np.uint8], Any]:
     """The environment of a game, in a worker; see `checked_env`."""
-    env = checked_env(game)
+    env = checked_env(game, labelled=labelled)
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(0)  # workers are many: none of them starts threads to resize a frame
     return env
@@ -64,6 +64,8 @@ class BlindPlayer:
     seed: int
     policies: tuple[str, ...]
     keep_frames: bool = True
+    labelled: bool = False
+    """Whether the objects of every frame are kept too."""
 
     lanes = 1
 
@@ -80,14 +82,14 @@ class BlindPlayer:
         return self.policies[int(order[place])]
 
     def play(self, jobs: Jobs) -> None:
-        env = start_game(self.game)
-        recorder = Recorder(self.game, self.keep_frames)
+        env = start_game(self.game, labelled=self.labelled)
+        recorder = Recorder(self.game, self.keep_frames, self.labelled)
         try:
             while (index := jobs.take()) is not None:
                 seeds = EpisodeSeeds.of(self.seed, index)
                 actions = self.game.play(self.policy_of(index), seeds.policy, env)
-                frame, _ = env.reset(seed=seeds.game)
-                recorder.begin(index, seeds.game)
+                frame, info = env.reset(seed=seeds.game)
+                recorder.begin(index, seeds.game, info)
                 while not recorder.finished:
                     frame = recorder.step(env, frame, next(actions))
                     jobs.tick()
@@ -99,8 +101,9 @@ class BlindPlayer:
 class Recorder:
     """Steps a game and keeps what an episode is made of, in buffers that are used again."""
 
-    def __init__(self, game: Game, keep_frames: bool) -> None:
+    def __init__(self, game: Game, keep_frames: bool, labelled: bool = False) -> None:
         self._keep_frames = keep_frames
+        self._labelled = labelled
         self._keep_final_frame = keep_frames and game.has_final_frame
         self._known_actions = game.actions
         self._frames: NDArray[np.uint8] | None = None
@@ -108,11 +111,15 @@ class Recorder:
         self._index = self._seed = 0
         self._actions: list[Any] = []
         self._rewards: list[float] = []
+        self._labels: list[NDArray[np.float32]] = []
+        self._info: dict[str, Any] = {}
         self._terminated = self._truncated = True
 
-    def begin(self, index: int, seed: int) -> None:
+    def begin(self, index: int, seed: int, info: dict[str, Any]) -> None:
+        """`info`: what the environment's `reset` gave beside the first frame."""
         self._index, self._seed = index, seed
-        self._actions, self._rewards = [], []
+        self._actions, self._rewards, self._labels = [], [], []
+        self._info = info
         self._final_frame = None
         self._terminated = self._truncated = False
 
@@ -134,9 +141,11 @@ class Recorder:
             elif step == len(self._frames):
                 self._frames = np.concatenate([self._frames, np.empty_like(self._frames)])
             self._frames[step] = frame
+        if self._labelled:
+            self._labels.append(self._info["labels"])
         action = checked_action(self._known_actions, action)  # what is played is recorded
         following: NDArray[np.uint8]
-        following, reward, self._terminated, truncated, _ = env.step(action)
+        following, reward, self._terminated, truncated, self._info = env.step(action)
         self._actions.append(action)
         self._rewards.append(reward)
         # An environment may report both; the game's own end is the one that the data keeps.
@@ -160,4 +169,5 @@ class Recorder:
             terminated=bool(self._terminated),
             truncated=bool(self._truncated),
             final_frame=self._final_frame,
+            labels=np.stack(self._labels) if self._labelled else None,
         )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from genie_env.data.episode import Episode
 from genie_env.data.frame_size import check_frame_size
+from genie_env.data.labels import append_labels, declared_labels
 from genie_env.data.run_directory import changed_settings, only_writer
 from genie_env.data.workers import Player, play_episodes
 from genie_env.envs.actions import Actions, DiscreteActions
@@ -39,6 +40,9 @@ class RecordedPlayer(Player, Protocol):
 
     @property
     def seed(self) -> int: ...
+
+    @property
+    def labelled(self) -> bool: ...
 
     def describe(self) -> dict[str, Any]:
         """The player's part of meta.json."""
@@ -111,6 +115,9 @@ def append_episodes(
             for episode in episodes:
                 assert episode.frames is not None  # who records them keeps them
                 writer = writer or open_writer()
+                if episode.labels is not None:
+                    before = writer.num_frames, writer.num_episodes
+                    append_labels(directory, *before, episode.frames, episode.labels)
                 writer.append(
                     episode.frames,
                     episode.actions,
@@ -132,6 +139,7 @@ def describe(player: RecordedPlayer) -> dict[str, Any]:
         **player.describe(),
         "seed": player.seed,
         "seeding": _SEEDING,
+        **(declared_labels(game.label_classes) if player.labelled else {}),
         "versions": versions("opencv-python-headless"),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import torch
 
+    from genie_env._core import WorldSpec
     from genie_env.envs.latent_actions import ActionInference
 
 Options = Mapping[str, bool | int | float | str]
@@ -94,6 +95,9 @@ class Family:
     where it has none. Not called for a world whose config.json says of its "actions" that they are
     "recorded" (`envs.latent_actions.has_latent_actions`). None where actions are always those of the
     recordings."""
+    latents: Callable[[WorldSpec], tuple[str, str, int]] | None = None
+    """What a world's latents are called, the observation that begins with them, and how many they
+    are, where no observation is just that."""
     frames_alone: bool = False
     """Whether its worlds are learned without rewards and ends, and pay reward 0 and never terminate,
     unless their config.json says otherwise (see knows_outcomes)."""

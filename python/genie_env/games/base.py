@@ -95,6 +95,9 @@ class Game(ABC):
     """What the names of its own policies leave open, for the error that lists them."""
     recording_policy: ClassVar[str] = "held"
     """The policy, blind or scripted, whose recordings cover the game well."""
+    label_classes: ClassVar[tuple[str, ...]] = ()
+    """The classes of the objects that `make_labelled` labels, the one that matters most first; empty
+    where the game labels none."""
 
     def __post_init__(self) -> None:
         if self.frame_skip < 1:
@@ -132,6 +135,19 @@ class Game(ABC):
     def make(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
         """An environment of its own: observations uint8 [height, width, 3], actions as `actions`
         says, each held for `frame_skip` steps, whose rewards are summed."""
+
+    def make_labelled(self) -> gymnasium.Env[NDArray[np.uint8], Any]:
+        """An environment that gives the objects of every frame as well, as `labels.packed` does:
+        float32 [8, 6], `info["labels"]` of `reset` and `step`. By default `make()` does so."""
+        self.check_labelled()
+        return self.make()
+
+    def check_labelled(self) -> None:
+        """Raises ValueError where the game labels no objects."""
+        if not self.label_classes:
+            raise ValueError(
+                f"{self.name} does not say what objects its frames show: record it without --labels"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Everything else that decides the game's dynamics and pictures, for meta.json. Raises an

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from genie_env.envs.actions import DiscreteActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
+from genie_env.games.labels import Label, packed
 
 MEANINGS = ("left", "stay", "right")
 LEFT, STAY, RIGHT = 0, 1, 2
@@ -56,6 +58,9 @@ _MIXTURE = {
 
 _BUTTONS = [[0, 1], [0, 0], [1, 0]]  # left, stay, right in the order of SETTINGS["buttons"]
 _CROP_ROWS = 100  # 400/480 of the screen; the rest is the status bar
+_COLUMNS = 160
+_LABELLED = {"DoomImpBall": "fireball", "DoomImp": "imp"}
+"""What ViZDoom calls the objects that are labelled, and what we do. (An imp's corpse is one too.)"""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class DoomGame(Game):
     constant_policies: ClassVar = ("left", "right", "still")
     policy_hint: ClassVar = " (K of sweep:K is a number of tics, as in sweep:60)"
     recording_policy: ClassVar = "mixture"
+    label_classes: ClassVar = tuple(_LABELLED.values())
 
     @property
     def actions(self) -> DiscreteActions:
@@ -111,6 +117,9 @@ class DoomGame(Game):
 
     def make(self) -> DoomTakeCover:
         return DoomTakeCover(self.frame_skip, **self.env_args)
+
+    def make_labelled(self) -> DoomTakeCover:
+        return DoomTakeCover(self.frame_skip, labelled=True, **self.env_args)
 
     def settings(self) -> dict[str, Any]:
         return {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
@@ -151,14 +160,20 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     With `frame_skip` K an action is held for K tics, whose rewards are summed. Without `view_bob`
     the camera does not swing up and down with every step, a setting of the game that changes
-    nothing but the pictures. `render()` gives the game's own screen, uint8 [120, 160, 3], whatever
+    nothing but the pictures. With `labelled`, `info["labels"]` of `reset` and `step` says what fireballs
+    and imps the frame shows (float32 [8, 6], see `games.labels`). `render()` gives the game's own screen, uint8 [120, 160, 3], whatever
     the render mode.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": TICS_PER_SECOND}
 
     def __init__(
-        self, frame_skip: int = 1, render_mode: str | None = None, *, view_bob: bool = True
+        self,
+        frame_skip: int = 1,
+        render_mode: str | None = None,
+        *,
+        view_bob: bool = True,
+        labelled: bool = False,
     ) -> None:
         if frame_skip < 1:
             raise ValueError(f"frame_skip is {frame_skip}; expected 1 or more")
@@ -168,8 +183,10 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self.observation_space = spaces.Box(0, 255, (*FRAME_SIZE, 3), np.uint8)
         self.action_space = spaces.Discrete(len(MEANINGS))
         self._frame_skip = frame_skip
-        self._cv2, self._game = _start_game(view_bob=view_bob)
+        self._labelled = labelled
+        self._cv2, self._game = _start_game(view_bob=view_bob, labelled=labelled)
         self._screen: NDArray[np.uint8] | None = None
+        self._info: dict[str, Any] = {}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -178,8 +195,8 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         # The game takes the seed before the episode that it is for.
         self._game.set_seed(int(self.np_random.integers(2**31)))
         self._game.new_episode()
-        self._screen = self._game.get_state().screen_buffer
-        return self._observation(), {}
+        self._see(self._game.get_state())
+        return self._observation(), self._info
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         if self._screen is None or self._game.is_episode_finished():
@@ -195,8 +212,8 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         truncated = self._game.is_episode_finished() and not terminated
         state = self._game.get_state()
         if state is not None:
-            self._screen = state.screen_buffer
-        return self._observation(), reward, terminated, truncated, {}
+            self._see(state)
+        return self._observation(), reward, terminated, truncated, self._info
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The current screen, uint8 [120, 160, 3]; None before the first reset."""
@@ -205,6 +222,10 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
     def close(self) -> None:
         self._game.close()
 
+    def _see(self, state: Any) -> None:
+        self._screen = state.screen_buffer
+        self._info = {"labels": packed(_objects(state.labels))} if self._labelled else {}
+
     def _observation(self) -> NDArray[np.uint8]:
         assert self._screen is not None
         cropped = self._screen[:_CROP_ROWS]
@@ -212,6 +233,22 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
             cropped, FRAME_SIZE[::-1], interpolation=self._cv2.INTER_AREA
         )
         return frame
+
+
+def _objects(labels: Iterable[Any]) -> Iterator[Label]:
+    """What the frame shows of ViZDoom's labels, whose boxes are in pixels of the whole screen."""
+    classes = list(_LABELLED)
+    for label in labels:
+        bottom = min(label.y + label.height, _CROP_ROWS)
+        if label.object_name in _LABELLED and bottom > label.y:
+            yield (
+                classes.index(label.object_name),
+                (label.x + label.width / 2) / _COLUMNS,
+                (label.y + bottom) / 2 / _CROP_ROWS,
+                label.width / _COLUMNS,
+                (bottom - label.y) / _CROP_ROWS,
+                label.object_id,
+            )
 
 
 def doom_version() -> str:
@@ -228,7 +265,7 @@ def _import(module: str, name: str) -> Any:
         ) from error
 
 
-def _start_game(*, view_bob: bool) -> tuple[Any, Any]:
+def _start_game(*, view_bob: bool, labelled: bool) -> tuple[Any, Any]:
     """The modules and processes behind the game: cv2, and a running DoomGame."""
     vizdoom = _import("vizdoom", "ViZDoom")
     cv2 = _import("cv2", "OpenCV")
@@ -248,6 +285,7 @@ def _start_game(*, view_bob: bool) -> tuple[Any, Any]:
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     game.set_render_hud(True)
     game.set_render_screen_flashes(True)
+    game.set_labels_buffer_enabled(labelled)
     if not view_bob:
         game.add_game_args("+movebob 0")
     game.set_window_visible(False)

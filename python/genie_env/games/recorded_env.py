@@ -168,10 +168,10 @@ class RecordedEnv(gymnasium.Wrapper[NDArray[np.uint8], Any, Any, Any]):
         )
 
 
-def checked_env(game: Game) -> RecordedEnv:
-    """The environment of a game. Raises ValueError where it is not what the game says, which would be
+def checked_env(game: Game, *, labelled: bool = False) -> RecordedEnv:
+    """The environment of a game, or the one that labels objects. Raises ValueError where it is not what the game says, which would be
     found only when all is recorded; what it gives is checked at every step."""
-    env = game.make()
+    env = game.make_labelled() if labelled else game.make()
     shape, actions = (*game.frame_size, 3), game.actions.space
     if env.observation_space.shape != shape or env.action_space != actions:
         env.close()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genie_env.families.base import RESUMES, Command, Family
 from genie_env.families.vision_memory.costs import vision_memory_costs
+
+if TYPE_CHECKING:
+    from genie_env._core import WorldSpec
 
 _COMMANDS = "genie_env.families.vision_memory.commands"
 
@@ -16,11 +20,18 @@ def _random_world(directory: Path, sizes: str) -> Path:
     return random_vision_memory_world(directory, sizes)
 
 
+def _latents(spec: WorldSpec) -> tuple[str, str, int]:
+    """z, of `zch` and `zh`, which are z, c and h, and z and h."""
+    sizes = {each.name: each.shape[0] for each in spec.observations}
+    return "z", "zch", 2 * sizes["zh"] - sizes["zch"]
+
+
 VISION_MEMORY = Family(
     name="vision-memory",
     costs=vision_memory_costs,
     random_world=_random_world,
     random_sizes="latents=64,hidden=512,components=5,mixture=joint",
+    latents=_latents,
     calibrated_option="termination",
     commands=(
         Command(

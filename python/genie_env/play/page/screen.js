@@ -80,7 +80,7 @@ export class Screen {
     const height = this.stage.clientHeight - caption;
     const scale = (canvas, most) => {
       const free = Math.min(width / canvas.width, most / canvas.height);
-      const part = devicePixelRatio * (free < 3 ? 2 : 1); // halves where whole multiples are far apart
+      const part = devicePixelRatio * (free < 3 ? 4 : 1); // quarters where whole multiples are far apart
       return free > 1 ? Math.floor(free * part) / part : free;
     };
     // Pictures side by side are about as high as the lowest of them.
