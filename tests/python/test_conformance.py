@@ -26,6 +26,7 @@ from random_world import write_random_world
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from genie_env import DreamEnv, DreamVectorEnv, _core
+from genie_env.envs.infos import SCORES
 from genie_env.envs.registry import find_world
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 
@@ -267,7 +268,7 @@ class Both:
 def without_what_no_row_has(infos: Any) -> Any:
     """Gymnasium leaves it out; DreamVectorEnv masks it."""
     if isinstance(infos, dict) and "_surprise" in infos and not infos["_surprise"].any():
-        return {key: info for key, info in infos.items() if key.strip("_") != "surprise"}
+        return {key: info for key, info in infos.items() if key.strip("_") not in SCORES}
     return infos
 
 

@@ -103,12 +103,21 @@ class Page:
 
 
 @contextlib.contextmanager
+def connected(
+    client: TestClient, headers: dict[str, str] = HEADERS, path: str = "/ws"
+) -> Iterator[Any]:
+    """A socket; the client cancels what is under way when it closes."""
+    with (
+        contextlib.suppress(CancelledError),
+        client.websocket_connect(path, headers=headers) as socket,
+    ):
+        yield socket
+
+
+@contextlib.contextmanager
 def opened(client: TestClient) -> Iterator[Page]:
     """A page whose dream is paused at its beginning."""
-    with (
-        contextlib.suppress(CancelledError),  # the client cancels what is under way when it closes
-        client.websocket_connect("/ws", headers=HEADERS) as socket,
-    ):
+    with connected(client) as socket:
         page = Page(socket)
         page.until("hello")
         page.send("pause", on=True)
@@ -119,7 +128,7 @@ def opened(client: TestClient) -> Iterator[Page]:
 
 
 def test_a_page_is_told_what_it_plays(client: TestClient) -> None:
-    with client.websocket_connect("/ws", headers=HEADERS) as socket:
+    with connected(client) as socket:
         hello = Page(socket).receive()
     assert hello["world"] == "doom-take-cover" and hello["fps"] == 35
     assert hello["actions"]["keys"] == {"ArrowLeft": 0, "ArrowRight": 2}
@@ -648,7 +657,7 @@ def test_a_closed_tab_frees_its_dream(client: TestClient, monkeypatch: pytest.Mo
 
 
 def test_the_dream_of_a_page_that_draws_nothing_waits(client: TestClient) -> None:
-    with client.websocket_connect("/ws", headers=HEADERS) as socket:
+    with connected(client) as socket:
         page = Page(socket)
         page.send = lambda kind, **fields: None  # type: ignore[method-assign]  # nobody sees it
         for _ in range(tab.UNDERWAY):
@@ -687,7 +696,7 @@ def test_a_port_that_is_forwarded_may_be_any(client: TestClient, host: str) -> N
     headers = {"host": host, "origin": f"http://{host}"}
     answer = client.get("/", headers=headers)
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-cache"
-    with client.websocket_connect("/ws", headers=headers) as socket:
+    with connected(client, headers) as socket:
         assert Page(socket).receive()["type"] == "hello"
 
 
@@ -708,7 +717,7 @@ def test_a_token_is_needed_where_others_can_reach_the_page(world: World, tmp_pat
         page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
     )
     origin = {"host": "testserver", "origin": "http://testserver"}
-    with client.websocket_connect("/ws?token=secret", headers=origin) as socket:
+    with connected(client, origin, "/ws?token=secret") as socket:
         assert Page(socket).receive()["type"] == "hello"
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws", headers=origin):
         pass
