@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,9 @@ LONGEST = (
     "test_exported_examples",
     "test_exported",
     "test_conformance",
+    "test_continuity",
+    "test_play_page",
+    "test_play",
 )
 """Files that come first: the processes that share the tests then end at about the same time."""
 
@@ -34,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
 
     items.sort(key=place)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Shows what tests have measured, by `record_property`."""
+    for report in terminalreporter.stats.get("passed", []):
+        if report.when == "call":
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import gymnasium
 import numpy as np
 import pytest
 from genie_env._core import EpisodeStore
@@ -644,16 +645,21 @@ def test_ten_tabs_do_not_disturb_each_other(client: TestClient) -> None:
 
 
 def test_a_closed_tab_frees_its_dream(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = []
+    closed: list[Session] = []
     close = Session.close
-    monkeypatch.setattr(Session, "close", lambda self: closed.append(close(self)))
+    monkeypatch.setattr(Session, "close", lambda self: (close(self), closed.append(self)))
     with opened(client) as page:
         page.steps(1)
+        page.send("branch")
+        page.until("tree")
         assert not closed
     deadline = time.monotonic() + 30
     while not closed and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(closed) == 1
+    (session,) = closed
+    with pytest.raises(gymnasium.error.ClosedEnvironmentError):
+        session._dream.take(0)
+    assert session.tree()["nodes"] == []
 
 
 def test_the_dream_of_a_page_that_draws_nothing_waits(client: TestClient) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import socket
 import subprocess
@@ -568,23 +567,34 @@ def test_ten_windows_dream_side_by_side(page: Page, address: str) -> None:
     until(lambda: page.step() != step)
 
 
+def test_latency_is_measured_in_small(
+    page: Page, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("key to picture, doom-take-cover", pressed(page, 30))
+
+
 @pytest.mark.long
-def test_latency_is_measured(page: Page) -> None:
-    """300 key presses, three times; logged, for a machine's figures are its own."""
+def test_latency_is_measured(page: Page, record_property: Callable[[str, object], None]) -> None:
+    for run in range(3):
+        record_property(f"key to picture, doom-take-cover, run {run + 1}", pressed(page, 300))
+
+
+def pressed(page: Page, count: int) -> str:
+    """What the page measures of so many key presses, without a limit of frames. A machine's figures are
+    its own: none is too slow."""
+    page.open(page.driver.current_url)  # which forgets earlier presses
     page.script(
         "const p = document.getElementById('pace'); p.value = 'free'; p.dispatchEvent(new Event('change'))"
     )
-    for _ in range(3):
-        for press in range(300):
-            key = Keys.ARROW_LEFT if press % 2 else Keys.ARROW_RIGHT
-            ActionChains(page.driver, duration=0).key_down(key).pause(0.05).key_up(key).perform()
-        until(lambda: "(300)" in page.text("latency"))
-        time.sleep(1)
-        rate, latency, load = (
-            page.text("rate"),
-            page.text("latency"),
-            os.getloadavg()[0],
-        )
-        logging.getLogger(__name__).warning(
-            "%s frames/s, key to picture %s, load %.1f", rate, latency, load
-        )
+    for press in range(count):
+        key = Keys.ARROW_LEFT if press % 2 else Keys.ARROW_RIGHT
+        ActionChains(page.driver, duration=0).key_down(key).pause(0.05).key_up(key).perform()
+    until(lambda: f"({count})" in page.text("latency"))
+    rate, latency, load = page.text("rate"), page.text("latency"), os.getloadavg()[0]
+    return f"{latency}, {rate} frames/s, load {load:.1f}, {processor()}"
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
