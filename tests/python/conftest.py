@@ -29,6 +29,7 @@ LONGEST = (
     "test_continuity",
     "test_play_page",
     "test_play",
+    "test_play_session",
 )
 """Files that come first: the processes that share the tests then end at about the same time."""
 

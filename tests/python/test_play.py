@@ -12,10 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -23,17 +21,9 @@ import pytest
 from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
 from genie_env.cli.play import open_page
-from genie_env.data.frame_rate import pace
-from genie_env.data.video_reader import decode, look_through
-from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.envs.registry import find_world
-from genie_env.games.action_map import Meaning
-from genie_env.play import recording, server, tab, tree
-from genie_env.play.controls import BoxControls, DiscreteControls, controls_of
-from genie_env.play.dream import Dream
-from genie_env.play.offline import read_actions
-from genie_env.play.protocol import LARGEST_PICTURE, as_data, parse
-from genie_env.play.real import Real
+from genie_env.play import server, tab
+from genie_env.play.protocol import LARGEST_PICTURE, parse
 from genie_env.play.server import application, server_of
 from genie_env.play.session import Session
 from genie_env.play.shared import Shared
@@ -301,158 +291,6 @@ def test_a_session_is_recorded(client: TestClient, tmp_path: Path) -> None:
     assert (tmp_path / "vision" / "checkpoint.safetensors").is_file()
 
 
-@pytest.fixture
-def session(world: World, tmp_path: Path) -> Iterator[Session]:
-    session = Session(Shared.of(world, tmp_path / "played", agent=AGENT))
-    yield session
-    session.close()
-
-
-def test_a_recording_outlives_its_tab(session: Session, tmp_path: Path) -> None:
-    session.reset(11, None)
-    session.record(True)
-    for _ in range(5):
-        session.step()
-    session.close()
-    (folder,) = (tmp_path / "played").iterdir()
-    store = EpisodeStore(folder / "episodes")
-    assert store.num_frames == 5 and (folder / "film.mp4").is_file()
-    assert pace(folder / "episodes", store)["frames_per_second"] == 35
-
-
-def test_a_recording_is_aligned(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Frame, action, reward and end of every step; a jump, and an episode that is too long, end one."""
-    monkeypatch.setattr(recording, "LARGEST_EPISODE", 8 * 64 * 64 * 3)
-    session.rows(4)
-    session.reset(3, None)
-    session.branch()
-    session.record(True)
-    frames, actions = [session._dream.frame.copy()], []
-    for step in range(12):
-        action = (0, 2, 1)[step % 3]
-        session.keys({0: ["ArrowLeft"], 1: [], 2: ["ArrowRight"]}[action], step)
-        session.step()
-        frames.append(session._dream.frame.copy())
-        actions.append(action)
-    session.back_to(0)
-    begun = session._dream.frame.copy()
-    session.step()
-    for refused in (lambda: session.temperature(0.5), lambda: session.option("termination", "sampled")):
-        with pytest.raises(ValueError, match="a recording is of one temperature and options"):
-            refused()
-    told = session.record(False)
-    assert told is not None
-    store = EpisodeStore(told["episodes"])
-    assert store.episode_starts.tolist() == [0, 7, 12, 13]
-    assert store.actions.tolist() == [*actions, actions[-1]] and store.final_frames is not None
-    for t in range(12):
-        np.testing.assert_array_equal(store.frames[t], frames[t], str(t))
-    np.testing.assert_array_equal(store.frames[12], begun)
-    np.testing.assert_array_equal(store.final_frames[0], frames[7])
-    np.testing.assert_array_equal(store.final_frames[1], frames[12])
-    assert not store.terminations.any()
-    assert np.flatnonzero(store.truncations).tolist() == [6, 11, 12]
-    meta = json.loads(store.meta)
-    assert meta["dreamt_in"]["options"] == {"termination": "sampled"}
-    assert meta["policy"] == {"name": "played on a page", "agent": AGENT.name}
-
-
-def test_a_recording_that_cannot_be_written_says_so(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "played").write_text("no directory")
-    with pytest.raises(ValueError, match=r"nothing can be recorded into .* give another --record"):
-        session.record(True)
-    (tmp_path / "played").unlink()
-
-    def full(*_: Any) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(recording, "write_video", full)
-    session.record(True)
-    for _ in range(300):
-        session.step()
-        if session.trouble:
-            break
-    assert "the recording has ended (No space left on device)" in session.trouble
-    assert not session.state()["recording"]
-    (folder,) = (tmp_path / "played").iterdir()
-    assert EpisodeStore(folder / "episodes").num_frames > 0, "the episode is not lost"
-    session.step()
-
-
-def test_a_frame_says_which_keys_its_step_knew(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take = Dream.take
-
-    def meanwhile(dream: Dream, action: Any) -> bool:
-        session.keys(["ArrowRight"], 2)
-        return take(dream, action)
-
-    session.keys(["ArrowLeft"], 1)
-    monkeypatch.setattr(Dream, "take", meanwhile)
-    (shown,) = session.step()
-    assert (shown.header["seq"], shown.header["action"]) == (1, 0)
-    (shown,) = session.step()
-    assert (shown.header["seq"], shown.header["action"]) == (2, 2)
-
-
-def test_the_end_of_an_episode_is_a_moment_too(session: Session) -> None:
-    session.option("termination", "thresholded")
-    while not (ended := session.step()[0].header)["ended"]:
-        pass
-    session.branch()
-    after = session.step()[0].header
-    assert (after["step"], after["seed"]) == (0, 1), "the next episode is the next seed's"
-    session.step()
-    session.back_to(0)
-    (there,) = session.shown()
-    assert there.header["seed"] == 0, "the seed of the episode, not of the next one"
-    assert there.header["ended"] == ended["ended"] and there.header["step"] == ended["step"]
-    assert there.header["surprise"] == ended["surprise"] is not None
-    session.rows(4)
-    assert session.shown()[0].header["ended"] == ended["ended"]
-    (after,) = session.step()
-    assert after.header["step"] == 0 and after.header["surprise"] is None
-
-
-def test_rows_that_end_first_wait(session: Session) -> None:
-    session.option("termination", "sampled")
-    session.rows(9)
-    (before,) = session.step()
-    while not (shown := session.step()[0]).header["ended"]:
-        before = shown
-    dream = session._dream
-    assert dream._waiting
-    for row, frame in dream._waiting.items():
-        assert row > 0 and frame.max() <= 127
-        np.testing.assert_array_equal(dream.frames[row], frame)
-    (shown,) = session.step()
-    assert shown.header["step"] == 0 and dream._waiting == {}
-    assert before.picture.shape == (192, 192, 3)
-    for row in range(1, 9):
-        np.testing.assert_array_equal(dream.frames[row], dream.frame)
-
-
-def test_moments_are_kept_by_a_reset_and_limited_in_bytes(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tree, "MOST_BYTES", 2 * session._world.spec.state_bytes_per_row)
-    session.option("termination", "thresholded")  # which forgets those of the other world
-    session.step()
-    session.branch()
-    session.reset(3, None)
-    session.branch()
-    assert [node["parent"] for node in session.tree()["nodes"]] == [None, None]
-    session.back_to(0)
-    assert session.tree()["at"] == 0 and session.shown()[0].header["step"] == 1
-    with pytest.raises(ValueError, match="2 moments are kept already: reload the page"):
-        session.branch()
-
-
 def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
     with opened(client) as page:
         page.send("agent", on=True)
@@ -463,89 +301,6 @@ def test_an_agent_plays_until_a_key_takes_over(client: TestClient) -> None:
         page.send("keys", down=["ArrowLeft"], seq=2)
         page.until("state", agent=False)
         assert page.steps(1)["action"] == 0
-
-
-def test_the_game_and_the_dream_have_a_seed_each(session: Session) -> None:
-    pytest.importorskip("vizdoom")
-    session.reset(5, None)
-    session.mode("real")
-    session.reset(9, None)
-    assert session.shown()[0].header["seed"] == 9
-    session.option("termination", "thresholded")  # while the dream is not shown
-    session.mode("dream")
-    assert session.shown()[0].header["seed"] == 5 and session.step()[0].header["step"] == 1
-    session.rows(4)
-    assert session.step()[0].picture.shape == (128, 128, 3)
-
-
-def test_a_game_that_fails_to_begin_or_to_end(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("vizdoom")
-
-    def fails(*_: Any) -> None:
-        raise KeyError("crashed")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Real, "reset", fails)
-        with pytest.raises(KeyError):
-            session.mode("both")
-    assert session.state()["mode"] == "dream"
-    session.mode("real")
-    assert session.step()[0].header["step"] == 1
-    session.mode("dream")
-    session.record(True)
-    session.step()
-    close = Real.close
-    monkeypatch.setattr(Real, "close", lambda real: (close(real), fails()))
-    with pytest.raises(KeyError):
-        session.close()
-    monkeypatch.undo()
-    (folder,) = (tmp_path / "played").iterdir()
-    assert EpisodeStore(folder / "episodes").num_frames == 1, "the recording is not lost"
-    session._real = None
-
-
-def test_an_agent_sees_the_one_that_goes_on(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("vizdoom")
-    session.mode("both")
-    session.agent(True)
-    seen_ended = []
-    action = session._action
-
-    def watched(held: Any, seen: Any) -> Any:
-        seen_ended.append(seen.progress.ended)
-        return action(held, seen)
-
-    monkeypatch.setattr(session, "_action", watched)
-    session._dream.progress = replace(session._dream.progress, terminated=True)  # the dream first
-    for _ in range(3):
-        session.step()
-    assert seen_ended == [False] * 3
-
-
-def test_without_an_agent_and_a_game(world: World, tmp_path: Path) -> None:
-    shared = replace(Shared.of(world, tmp_path), no_real_game="the game is not installed")
-    session = Session(shared)
-    try:
-        assert session.hello()["agent"] is None and session.hello()["real"] is False
-        with pytest.raises(ValueError, match="there is no agent"):
-            session.agent(True)
-        with pytest.raises(ValueError, match="the game is not installed"):
-            session.mode("both")
-        assert session.state()["mode"] == "dream"
-    finally:
-        session.close()
-
-
-def test_an_agent_and_a_map_that_do_not_fit(tmp_path: Path) -> None:
-    other = World.load(find_world("doom-genie"))
-    with pytest.raises(ValueError, match="give mapping.json, which `genie-env map-actions` wrote"):
-        Shared.of(other, tmp_path, action_map=tmp_path / "mapping.json")
-    with pytest.raises(ValueError, match="it was trained for another kind of world"):
-        Shared.of(other, tmp_path, agent=AGENT)
 
 
 def test_dream_and_reality_under_the_same_keys(client: TestClient) -> None:
@@ -576,23 +331,6 @@ def test_dream_and_reality_under_the_same_keys(client: TestClient) -> None:
         page.until("frame", place="dream")
 
 
-def test_side_by_side_they_wait_for_each_other(world: World, tmp_path: Path) -> None:
-    pytest.importorskip("vizdoom")
-    session = Session(Shared.of(world, tmp_path))
-    try:
-        session.mode("both")
-        seen: list[dict[str, Any]] = [{}, {}]
-        for _ in range(2_000):
-            seen = [shown.header for shown in session.step()]
-            if all(header["ended"] for header in seen):
-                break
-        dream, real = seen
-        assert dream["step"] != real["step"], "one of them waited"
-        assert [shown.header["step"] for shown in session.step()] == [0, 0]
-    finally:
-        session.close()
-
-
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -606,7 +344,10 @@ def test_side_by_side_they_wait_for_each_other(world: World, tmp_path: Path) -> 
         ('{"type": "rows", "count": true}', '"count" of the message "rows" is not an integer'),
         ('{"type": "temperature", "value": Infinity}', "is not a finite number"),
         ('{"type": "reset", "seed": 1.5, "start": null}', "is not an integer or null"),
-        (f'{{"type": "axes", "values": [1{"0" * 400}], "seq": 1}}', '"values" of the message "axes"'),
+        (
+            f'{{"type": "axes", "values": [1{"0" * 400}], "seq": 1}}',
+            '"values" of the message "axes"',
+        ),
         ('{"type": "option", "name": "a", "value": "\\ud800"}', '"value" of the message "option"'),
         ("[" * 60_000, "the message is not JSON"),
         ("x" * 70_000, "the message has 70,000 characters; expected at most 65,536"),
@@ -729,40 +470,6 @@ def test_a_token_is_needed_where_others_can_reach_the_page(world: World, tmp_pat
         pass
 
 
-def test_chords_and_names() -> None:
-    atari = DiscreteControls(
-        DiscreteActions(("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"))
-    )
-    assert atari.rest == 0 and atari.keys["Space"] == 1
-    assert atari.action(["ArrowLeft", "Space"], ()) == 5
-    assert atari.action(["ArrowLeft", "ArrowRight"], ()) == 2, "the newest key"
-    assert atari.action(["KeyP"], ()) == 0
-    assert atari.action([], (-0.9, 0)) == 3
-    numbered = DiscreteActions(("0", "1", "2"), start=4)
-    latent = controls_of(numbered, {4: Meaning("left", 9), 6: Meaning("left", 40, share=0.7)})
-    assert isinstance(latent, DiscreteControls)
-    assert latent.as_json()["meanings"] == ["left", "", "left"]
-    assert latent.keys == {"ArrowLeft": 2, "Digit0": 0, "Digit1": 1}, "the most frequent"
-    assert latent.action(["Digit0"], ()) == 4
-    assert latent.rest == 2, "the least certain"
-
-
-def test_continuous_actions() -> None:
-    car = BoxControls(BoxActions((3,), (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0)))  # wheel, gas, brake
-    assert car.action([], ()).tolist() == [0, 0, 0]
-    assert car.action(["ArrowLeft", "ArrowUp"], ()).tolist() == [-1, 1, 0]
-    assert car.action(["ArrowDown"], ()).tolist() == [0, 0, 1]
-    assert car.action([], (0.5, -0.75)).tolist() == [0.5, 0.75, 0], "up is ahead"
-    assert car.action([], (0, 1)).tolist() == [0, 0, 1]
-    assert car.action(["ArrowRight"], (-1.0,)).tolist() == [1, 0, 0], "keys before sticks"
-    offset = BoxControls(BoxActions((2,), (0.2, -3.0), (1.0, 1.0)))
-    assert offset.as_json()["rest"] == pytest.approx([0.2, 0])
-    assert offset.action(["ArrowRight", "ArrowDown"], ()).tolist() == pytest.approx([1, -3])
-    assert offset.action([], (0.5,)).tolist() == pytest.approx([0.6, 0])
-    many = BoxControls(BoxActions((5,), (-1.0,) * 5, (1.0,) * 5))
-    assert sorted({number for number, _ in many.keys.values()}) == [0, 1, 2, 3]
-
-
 def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -781,79 +488,6 @@ def test_without_what_serves(
     with pytest.raises(SystemExit):
         APP.main(["play", "doom-take-cover", "--no-browser"])
     assert "pip install 'genie_env[play]'" in capsys.readouterr().err
-
-
-def test_a_film_of_actions_without_a_browser(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    file, picture = tmp_path / "actions.txt", tmp_path / "start.png"
-    film = tmp_path / "film.mp4"
-    file.write_text("# a dodge\nleft x 3\n2\n\nRIGHT * 2 # and back\n")
-    Image.new("RGB", (90, 70), (200, 30, 30)).save(picture)
-    line = ["play", "doom-take-cover", "--record", str(film), "--actions", str(file)]
-    with pytest.raises(SystemExit) as ended:
-        APP.main([*line, "--picture", str(picture)])
-    assert ended.value.code == 0
-    video = look_through(film)
-    frames = decode(video, np.arange(7), (512, 512))
-    red, green, _ = frames[0].reshape(-1, 3).mean(0)
-    assert red > green + 30
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"left\nfly", "line 2: 'fly' is no action of this world: it has 3 actions"),
-        (b"3", "line 1: '3' is no action"),
-        (b"left x 2000000", "has more than 1,000,000 steps"),
-        (b"# nothing", "has no action: expected an action a line"),
-        (b"\xff", "is no text"),
-    ],
-)
-def test_what_is_no_file_of_actions(tmp_path: Path, content: bytes, words: str) -> None:
-    file = tmp_path / "actions.txt"
-    file.write_bytes(content)
-    with pytest.raises(ValueError) as refused:
-        read_actions(file, controls_of(DiscreteActions(("LEFT", "stay", "RIGHT"))))
-    assert words in str(refused.value)
-
-
-def test_continuous_actions_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "actions.txt"
-    wheel = controls_of(BoxActions((2,), (-1.0, 0.0), (1.0, 1.0)))
-    file.write_text("0.5, 1 x 2\n-1 0")
-    assert [action.tolist() for action in read_actions(file, wheel)] == [[0.5, 1]] * 2 + [[-1, 0]]
-    file.write_text("0.5, 2")
-    with pytest.raises(ValueError, match="line 1: '0.5, 2' is no action of this world"):
-        read_actions(file, wheel)
-
-
-def test_latent_actions_of_a_file_have_meanings(tmp_path: Path) -> None:
-    file = tmp_path / "actions.txt"
-    meanings = {0: Meaning("left", 9), 1: Meaning("Left", 40)}
-    latent = controls_of(DiscreteActions(("0", "1", "2")), meanings)
-    file.write_text("left\n2\n0")
-    assert read_actions(file, latent) == [1, 2, 0], "the most frequent of those that mean it"
-    file.write_text("right")
-    with pytest.raises(ValueError, match=r"it has .*, which mean Left, left"):
-        read_actions(file, latent)
-
-
-@pytest.mark.parametrize("option", ["--agent", "--game", "--host"])
-def test_a_film_has_no_page(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
-) -> None:
-    line = ["play", "doom-take-cover", "--record", "film.mp4", "--actions", "actions.txt"]
-    with pytest.raises(SystemExit):
-        APP.main([*line, option, str(AGENT)])
-    assert "leave out --agent, --game and --host" in capsys.readouterr().err
-
-
-def test_a_film_needs_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        APP.main(["play", "doom-take-cover", "--record", str(tmp_path / "film.mp4")])
-    assert "--record and --actions go together" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -965,65 +599,3 @@ def test_no_browser_is_one_sentence(
     monkeypatch.setattr("webbrowser.open", lambda address: False)
     open_page("http://127.0.0.1:1/")
     assert capsys.readouterr().err == "no browser was found: open http://127.0.0.1:1/ in one\n"
-
-
-def test_a_world_without_pictures(world: World, tmp_path: Path) -> None:
-    blind = SimpleNamespace(spec=SimpleNamespace(name="numbers", frame=None))
-    with pytest.raises(ValueError, match="numbers has no pictures: give a world that has"):
-        Shared.of(cast(World, blind), tmp_path)
-
-
-def test_latent_actions_are_named_and_options_are_the_familys(tmp_path: Path) -> None:
-    pytest.importorskip("vizdoom")
-    world = World.load(find_world("doom-genie"))
-    session = Session(Shared.of(world, tmp_path, game="doom-take-cover"))  # by its own dictionary
-    try:
-        hello = session.hello()
-        assert hello["fps"] == 8.75
-        assert hello["actions"]["meanings"] == ["left", "right", "right", "left", "left", "left"]
-        assert hello["actions"]["keys"] == {
-            "ArrowLeft": 0,
-            "ArrowRight": 2,
-            "Digit1": 1,
-            "Digit3": 3,
-            "Digit4": 4,
-            "Digit5": 5,
-        }
-        assert hello["actions"]["rest"] == 3, "in which nothing moves"
-        passes = next(option for option in hello["options"] if option["name"] == "passes")
-        assert passes["type"] == "integer" and passes["minimum"] == 1
-        session.option("passes", 2)
-        assert session.state()["options"]["passes"] == 2
-        with pytest.raises(ValueError, match="passes"):
-            session.option("passes", 0)
-        assert session.step()[0].header["step"] == 1
-        session.rows(4)
-        assert session.step()[0].picture.shape == (128, 128, 3)
-        session.mode("both")
-        dream, real = session.step()
-        assert dream.header["step"] == real.header["step"] == 1
-    finally:
-        session.close()
-
-
-def test_recorded_frames_are_starts(world: World, tmp_path: Path) -> None:
-    session = Session(Shared.of(world, tmp_path))
-    try:
-        session.record(True)
-        for _ in range(40):
-            session.step()
-        recorded = session.record(False)
-    finally:
-        session.close()
-    assert recorded is not None
-    session = Session(Shared.of(world, tmp_path, starts=[Path(recorded["episodes"])]))
-    try:
-        pictures = session.starts()["pictures"]
-        session.reset(None, 5)
-        assert as_data(session.shown()[0].picture) == pictures[5]
-        session.option("termination", "thresholded")
-        assert session.step()[0].header["step"] == 1
-    finally:
-        session.close()
-    with pytest.raises(ValueError, match="no directory of recorded episodes"):
-        Session(Shared.of(world, tmp_path, starts=[tmp_path / "none"]))
