@@ -220,7 +220,7 @@ class Session:
             raise ValueError("the real game does not return to a moment: show the dream alone")
         moment = self._tree.back_to(node)
         self._dream.restore(moment.snapshot, moment.progress, moment.seed)
-        self._record(lambda recording: recording.begin(self._dream.frame))
+        self._tell_recording(lambda recording: recording.begin(self._dream.frame))
 
     def record(self, on: bool) -> dict[str, Any] | None:
         """Begins to record, or ends; then returns where it lies."""
@@ -284,9 +284,9 @@ class Session:
         frame, progress = self._dream.frame, self._dream.progress
         if not went_on:
             self._tree.leave()
-            self._record(lambda recording: recording.begin(frame))
+            self._tell_recording(lambda recording: recording.begin(frame))
             return
-        self._record(
+        self._tell_recording(
             lambda recording: recording.step(
                 action,
                 progress.reward or 0.0,
@@ -296,7 +296,7 @@ class Session:
             )
         )
 
-    def _record(self, tell: Callable[[SessionRecording], None]) -> None:
+    def _tell_recording(self, tell: Callable[[SessionRecording], None]) -> None:
         """Tells the recording, if there is one. One that cannot be written ends, which is `trouble`."""
         if self._recording is None:
             return
@@ -336,7 +336,7 @@ class Session:
         if self._mode != "real":
             self._dream.reset(seed, frame)
             self._tree.leave()
-            self._record(lambda recording: recording.begin(self._dream.frame))
+            self._tell_recording(lambda recording: recording.begin(self._dream.frame))
 
     def _real_at(self, seed: int) -> Real:
         """The game, at the beginning of an episode."""
