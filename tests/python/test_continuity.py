@@ -25,7 +25,7 @@ from genie_env.evaluation.continuity import (
     reading,
 )
 from genie_env.evaluation.continuity.drift import Frames, drift_figures
-from genie_env.evaluation.continuity.episodes import every_episode, long_enough
+from genie_env.evaluation.continuity.episodes import drawn_pasts, every_episode, long_enough
 from genie_env.evaluation.continuity.networks import Network
 from genie_env.evaluation.statistics import auc_of_groups, r2_of_groups
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
@@ -255,7 +255,7 @@ def test_networks_move_no_global_generator_and_repeat() -> None:
 def test_drift_is_refused_where_real_frames_are_told_apart(tmp_path: Path) -> None:
     frames = np.zeros((2, 20, 8, 8, 3), np.uint8)
     network = Network.of(frames[0], 1, 0)
-    pasts = [*drift.drawn_pasts([np.arange(1)] * 20, 1, 0, 0)]
+    pasts = [*drawn_pasts([np.arange(1)] * 20, 1, 0, 0)]
     bright = Frames(frames, frames + 200)
     score = network.read(bright.dreamed[0])[:, 0] - network.read(bright.real[0])[:, 0]
     wanted = "1.000" if score[0] > 0 else "0.000"

@@ -268,7 +268,7 @@ def test_a_session_is_recorded(client: TestClient, tmp_path: Path) -> None:
         page.until("state", recording=True)
         page.send("keys", down=["ArrowRight"], seq=1)
         page.steps(5)
-        for seed in range(20):  # so many that some are held out
+        for seed in range(20):  # enough that some are held out
             page.send("reset", seed=seed, start=None)
             page.until("frame", step=0)
             page.steps(2)

@@ -580,7 +580,7 @@ def test_latency_is_measured(page: Page, record_property: Callable[[str, object]
 
 
 def pressed(page: Page, count: int) -> str:
-    """What the page measures of so many key presses, without a limit of frames. A machine's figures are
+    """What the page measures of `count` key presses, without a limit of frames. A machine's figures are
     its own: none is too slow."""
     page.open(page.driver.current_url)  # which forgets earlier presses
     page.script(

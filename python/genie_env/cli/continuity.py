@@ -9,8 +9,10 @@ import typer
 
 from genie_env.cli.options import (
     DeviceOption,
+    EveryEpisodeOption,
     FamilyOption,
     JsonOption,
+    LatentActionsOption,
     SeedOption,
     WorldOption,
     family_options,
@@ -63,13 +65,7 @@ def continuity(
             max=100_000,
         ),
     ] = None,
-    latent_actions: Annotated[
-        Path | None,
-        typer.Option(
-            help="run directory of `train latent-actions`, for a world of latent actions [default: "
-            "the world's own]",
-        ),
-    ] = None,
+    latent_actions: LatentActionsOption = None,
     burn_in: Annotated[
         int,
         typer.Option(
@@ -93,13 +89,7 @@ def continuity(
             "--temperature", "--tau", help="sampling temperature of the dreams", min=1e-6, max=1e6
         ),
     ] = 1.0,
-    every_episode: Annotated[
-        bool,
-        typer.Option(
-            "--every-episode",
-            help="take every episode of recordings that no training used, not only those held out",
-        ),
-    ] = False,
+    every_episode: EveryEpisodeOption = False,
     frames_per_second: FramesPerSecond = None,
     skip_bad: SkipBad = False,
     seed: SeedOption = 0,

@@ -11,6 +11,7 @@ from genie_env.cli.options import (
     DeviceOption,
     FamilyOption,
     JsonOption,
+    LatentActionsOption,
     SeedOption,
     WorldOption,
     family_options,
@@ -30,13 +31,7 @@ def fidelity(
             "or folders of them; the held-out episodes are used, every 20th"
         ),
     ],
-    latent_actions: Annotated[
-        Path | None,
-        typer.Option(
-            help="run directory of `train latent-actions`, for a world of latent actions [default: "
-            "the world's own]",
-        ),
-    ] = None,
+    latent_actions: LatentActionsOption = None,
     starts: Annotated[
         int, typer.Option(help="number of frames that dreams start from", min=1, max=1_000_000)
     ] = 300,

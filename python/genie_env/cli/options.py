@@ -71,6 +71,21 @@ JsonOption = Annotated[
     Path | None,
     typer.Option("--json", help="JSON file for all numbers", dir_okay=False, writable=True),
 ]
+EveryEpisodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--every-episode",
+        help="take every episode of recordings that no training used, not only those held out",
+    ),
+]
+LatentActionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--latent-actions",
+        help="run directory of `train latent-actions`, for a world of latent actions [default: "
+        "the world's own]",
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", help="seed of the random draws", min=0, max=LARGEST_SEED)
 ]

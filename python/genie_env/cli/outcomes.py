@@ -9,6 +9,7 @@ import typer
 
 from genie_env.cli.options import (
     DeviceOption,
+    EveryEpisodeOption,
     FamilyOption,
     JsonOption,
     SeedOption,
@@ -57,13 +58,7 @@ def outcomes(
         typer.Option(help="directory for outcomes.png", file_okay=False, writable=True),
     ] = None,
     json_file: JsonOption = None,
-    every_episode: Annotated[
-        bool,
-        typer.Option(
-            "--every-episode",
-            help="take every episode of recordings that no training used, not only those held out",
-        ),
-    ] = False,
+    every_episode: EveryEpisodeOption = False,
     card: Annotated[
         bool, typer.Option(help="write picture and figures into the world's model card")
     ] = False,

@@ -64,7 +64,7 @@ class Session:
         self._tree = Tree(self._world.spec.state_bytes_per_row)
         self._recording: SessionRecording | None = None
         self.trouble = ""
-        """What has gone wrong beside the last call; whoever tells it clears it."""
+        """What has gone wrong beside the last call, until somebody is told and clears it."""
         self._begin(shared.seed, shared.picture)
 
     def close(self) -> None:

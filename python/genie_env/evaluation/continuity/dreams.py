@@ -62,7 +62,7 @@ def observed(
     advance: Advance = lambda frames: None,
 ) -> Arrays:
     """What the world makes of recorded frames that it is given: [P, ...] of every kind, in the order
-    of the pasts, whose frames they are. every: of a kind, only that of every so many pasts, [P / every,
+    of the pasts, whose frames they are. every: of a kind, only that of one past in every[kind], [P / every,
     ...]. `advance` is called with the number of frames followed."""
     thinned = {kind: (every or {}).get(kind, 1) for kind in kinds}
     found: dict[str, dict[int, torch.Tensor]] = {kind: {} for kind in kinds}

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from genie_env._core import World, WorldState
 from genie_env.agents.dreams import derived_seeds
 from genie_env.evaluation.continuity.dreams import Advance, dreams, observed
-from genie_env.evaluation.continuity.episodes import Past, drawn_pasts
+from genie_env.evaluation.continuity.episodes import Past, pasts_to_dream_from
 from genie_env.evaluation.continuity.networks import Network, fitted
 from genie_env.evaluation.outcomes import Episode
 from genie_env.evaluation.statistics import auc_of_groups
@@ -31,12 +31,10 @@ FAIR = (0.45, 0.55)
 """Where the AUC of frames that were not dreamed at all must lie."""
 
 
-def drift_pasts(
-    episodes: Sequence[Episode], burn_in: int, ages: Sequence[int], each: int, seed: int, use: int
+def measured_pasts(
+    episodes: Sequence[Episode], burn_in: int, ages: Sequence[int], seed: int
 ) -> list[Past]:
-    horizon = max(ages)
-    places = [np.arange(burn_in, len(episode) - horizon) for episode in episodes]
-    return drawn_pasts(places, each, seed, use)
+    return pasts_to_dream_from(episodes, burn_in, max(ages), MEASURED_PASTS, seed, use=5)
 
 
 def trained_pasts(
@@ -45,7 +43,8 @@ def trained_pasts(
     """As many as give FRAMES frames; where there are too few different ones, each is dreamed from
     more than once."""
     count = -(-FRAMES // len(ages))
-    pasts = drift_pasts(episodes, burn_in, ages, -(-count // len(episodes)), seed, use=4)
+    each = -(-count // len(episodes))
+    pasts = pasts_to_dream_from(episodes, burn_in, max(ages), each, seed, use=4)
     return (pasts * (-(-count // len(pasts))))[:count]
 
 

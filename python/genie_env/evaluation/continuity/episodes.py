@@ -67,6 +67,14 @@ def divided(episodes: Sequence[Episode], most: int) -> tuple[list[Episode], list
     return [*episodes[:count]], [*episodes[count:]]
 
 
+def pasts_to_dream_from(
+    episodes: Sequence[Episode], burn_in: int, horizon: int, each: int, seed: int, use: int
+) -> list[Past]:
+    """drawn_pasts of the frames after `burn_in` others that `horizon` more follow in their episode."""
+    places = [np.arange(burn_in, len(episode) - horizon) for episode in episodes]
+    return drawn_pasts(places, each, seed, use)
+
+
 def drawn_pasts(places: Sequence[NDArray[np.int64]], each: int, seed: int, use: int) -> list[Past]:
     """Up to `each` pasts of every episode, all equally likely. places: the frames that may be one, an
     array an episode; use: tells draws of one seed apart."""

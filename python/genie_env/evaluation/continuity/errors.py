@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import World
 from genie_env.evaluation.continuity.dreams import Advance, dreams, observed
-from genie_env.evaluation.continuity.episodes import Past, drawn_pasts
+from genie_env.evaluation.continuity.episodes import Past, pasts_to_dream_from
 from genie_env.evaluation.outcomes import Episode
 from genie_env.evaluation.statistics import summarise_groups
 
@@ -30,8 +30,7 @@ MEASURES = {
 
 def error_pasts(episodes: Sequence[Episode], burn_in: int, horizon: int, seed: int) -> list[Past]:
     """Frames of episodes that are long enough for dreams of `horizon` frames."""
-    places = [np.arange(burn_in, len(episode) - horizon) for episode in episodes]
-    return drawn_pasts(places, PASTS, seed, use=1)
+    return pasts_to_dream_from(episodes, burn_in, horizon, PASTS, seed, use=1)
 
 
 def frames_dreamed(pasts: Sequence[Past], horizon: int) -> int:

@@ -204,7 +204,7 @@ def measured_drift(
         long_enough(episodes, burn_in, max(ages), 2 * LEAST, "--drift"), chosen.episodes
     )
     learned_from = drifting.trained_pasts(trained, burn_in, ages, seed)
-    pasts = drifting.drift_pasts(measured, burn_in, ages, drifting.MEASURED_PASTS, seed, use=5)
+    pasts = drifting.measured_pasts(measured, burn_in, ages, seed)
 
     def frames(
         of: Sequence[Episode], those: Sequence[Past], wanted: Sequence[int], own: int, title: str

@@ -19,7 +19,7 @@ from genie_env.families import family_of_world
 TRAINED_ON = 60_000
 """Frames that a reader of vectors learns from, at most."""
 PICTURES_EVERY = 3
-"""Of so many frames, every third is one that a reader of pictures learns from."""
+"""Frames, every third of which is one that a reader of pictures learns from."""
 MOST_NUMBERS = 4096
 """Of a vector that is read."""
 

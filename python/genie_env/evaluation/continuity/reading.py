@@ -73,8 +73,8 @@ def encoded_frames(
     pictures_every: int = 1,
     advance: Advance = lambda frames: None,
 ) -> dict[str, NDArray[np.generic]]:
-    """Everything that can be read of frames as a world encodes them, and the frames; of pictures every
-    so many alone. `advance` is called with the number of frames followed."""
+    """Everything that can be read of frames as a world encodes them, and the frames; of pictures one
+    in `pictures_every`. `advance` is called with the number of frames followed."""
     frames = [
         episodes[past.episode].store.frames[episodes[past.episode].first + past.frame]
         for past in pasts[::pictures_every]
