@@ -81,6 +81,13 @@ void InitTrainer(py::module_& m) {
           "rewards: the smallest and the largest, "
           "where "
           "M learns them. judges_termination: whether a termination depends on the next frame too.")
+      .def_property_readonly(
+          "reward_bins",
+          [](const Memory& memory) {
+            const at::Tensor& bins = memory.reward_bins();
+            return bins.defined() ? std::optional(bins.clone()) : std::nullopt;
+          },
+          "The rewards that its reward logits stand for, float32 [bins]; None where it learns none.")
       .def(
           "judge_windows",
           [](const Memory& memory, const TensorMap& batch, uint64_t noise_step) {

@@ -228,6 +228,11 @@ class Memory(Model):
     @property
     def mixture(self) -> str:
         ...
+    @property
+    def reward_bins(self) -> torch.Tensor | None:
+        """
+        The rewards that its reward logits stand for, float32 [bins]; None where it learns none.
+        """
 class Trainer:
     """
     One network, its loss and its optimiser (Adam). The loop around it (data order, schedule, progress, checkpoints) belongs to the caller. A call while another thread is in one of the trainer or its network raises Busy.

@@ -21,6 +21,9 @@ class Memory : public Model {
 
   const MemorySizes& sizes() const { return sizes_; }
 
+  /// What the reward logits stand for (RewardBins); undefined where rewards are not learned.
+  const at::Tensor& reward_bins() const { return reward_bins_; }
+
   /// input: float32 [N, T, sizes().input()]; starts from a zero state. Hidden states: [N, T,
   /// hidden].
   at::Tensor Recur(const at::Tensor& input) const;

@@ -23,10 +23,12 @@ from genie_env.training.outcomes import SHARES, Outcomes
 from genie_env.training.runs import (
     COMMON,
     Network,
+    checkpoint_named,
     claim_training,
     final_report,
-    load_into,
     load_network,
+    load_weights,
+    read_settings,
 )
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 from genie_env.training.vision import VISION, load_vision
@@ -144,6 +146,40 @@ def load_memory(run: Path, vision: Vision) -> Memory:
     return load_network(run, MEMORY, lambda settings: make_memory(vision, settings))
 
 
+def weights_to_start_from(
+    run: Path, vision: Vision, memory: Memory, settings: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """What the M of a run has learned, as `memory`, of these settings, starts from it. Raises
+    ValueError where that is another network.
+
+    Its reward bins may stand for other rewards: the logit of a bin is then that of the same reward,
+    and beyond the rewards that the run knew that of the nearest one.
+    """
+    before = read_settings(run, MEMORY)
+    for name in ("hidden", "components", "mixture", "actions", "judges_termination"):
+        if before[name] != settings[name]:
+            raise ValueError(
+                f"--start {run} has {name} {before[name]}, but {settings[name]} is trained: give the "
+                "same, or leave out --start"
+            )
+    weights = load_weights(run, MEMORY)
+    bins, known = memory.reward_bins, make_memory(vision, before).reward_bins
+    if (bins is None) != (known is None):
+        learns = "learns no rewards" if known is None else "learned rewards"
+        raise ValueError(
+            f"--start {run} {learns}, but the rewards of these recordings are "
+            f"{'all the same' if bins is None else 'not all the same'}: leave out --start"
+        )
+    if bins is not None and known is not None:
+        place = np.interp(bins, known, np.arange(len(known), dtype=np.float64))
+        lower = torch.from_numpy(place).long().clamp(max=len(known) - 2)
+        share = torch.from_numpy(place - lower.numpy()).float()
+        for name, shape in (("weight", (-1, 1)), ("bias", (-1,))):
+            layer = weights[f"outcome.output.{name}"]
+            layer[: len(bins)] = torch.lerp(layer[lower], layer[lower + 1], share.view(shape))
+    return weights
+
+
 def train_memory(settings: MemorySettings) -> None:
     """Train M, an LSTM with a mixture density output, on recorded episodes as V encodes them."""
     stores = open_stores(settings.data)
@@ -165,7 +201,9 @@ def train_memory(settings: MemorySettings) -> None:
     memory = make_memory(vision, saved, seed)
     make_trainer = settings.trainers(memory, gradient_clip=GRADIENT_CLIP)
     if settings.start is not None:
-        load_into(make_trainer("float32"), settings.start, MEMORY)
+        weights = weights_to_start_from(settings.start, vision, memory, saved)
+        with checkpoint_named(settings.start):
+            make_trainer("float32").load_weights(weights)
     trained_on = sum(int(np.diff(s.episode_starts)[~held_out(s)].sum()) for s in stores)
     with claim_training(settings.out, {**saved, "frames": trained_on}, stores) as dtype:
         latents = encoded_stores(settings.vision, vision, settings.data, stores)
