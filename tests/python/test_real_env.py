@@ -130,7 +130,7 @@ def test_many_are_as_gymnasium_vectorises_single_ones(world: Path, mode: Autores
 def test_rewards_are_the_games_to_the_last_bit(world: Path) -> None:
     env = RealEnv(world)
     env.reset(seed=0)
-    game = env._rows._games[0]
+    game = env._rows._games.envs[0]
     step = game.step
 
     def paid(action: Any) -> Any:
@@ -324,7 +324,7 @@ def test_pictures_copies_and_the_end(env: RealVectorEnv) -> None:
 def test_one_thread_at_a_time(world: Path) -> None:
     env = RealEnv(world)
     env.reset(seed=0)
-    game, inside, leave = env._rows._games[0], threading.Event(), threading.Event()
+    game, inside, leave = env._rows._games.envs[0], threading.Event(), threading.Event()
     step = game.step
 
     def slow(action: Any) -> Any:
@@ -348,7 +348,7 @@ def test_one_thread_at_a_time(world: Path) -> None:
         env.step(0)
     within = RealEnv(world)
     within.reset(seed=0)
-    within._rows._games[0].step = lambda action: within.close()  # type: ignore[method-assign]
+    within._rows._games.envs[0].step = lambda action: within.close()  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="close: called within a call of this environment"):
         within.step(0)
     within.close()
