@@ -76,7 +76,7 @@ class PpoRun:
             n_steps=settings.horizon,
             batch_size=min(settings.batch, size),
             n_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
+            learning_rate=lambda left: settings.learning_rate * left,
             gamma=settings.discount,
             ent_coef=settings.entropy,
             policy_kwargs={"net_arch": {"pi": layers, "vf": layers}},
