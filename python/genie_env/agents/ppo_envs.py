@@ -19,7 +19,7 @@ from genie_env.games.real_vector_env import RealVectorEnv
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
-_MEASURED = 3.0
+_MEASURED = 2.0
 """Seconds of play from which its rate is known."""
 
 

@@ -98,7 +98,13 @@ class PpoRun:
                 self._collect()
                 self._model.train()
             rate = (self._steps - before) / (time.perf_counter() - began)
-            self._log.append(self._steps, self._episodes, rate, self._mean_return())
+            self._log.append(
+                update=self._steps // (settings.num_envs * settings.horizon),
+                steps=self._steps,
+                episodes=self._episodes,
+                steps_per_s=round(rate, 1),
+                mean_return=self._mean_return(),
+            )
             self._save()
             yield PpoUpdate(self._steps, rate, self._mean_return(), self._agent())
 

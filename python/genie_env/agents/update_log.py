@@ -28,25 +28,12 @@ class UpdateLog:
         """`steps`: where the run stands. Raises ValueError, naming the line, where one is no such
         line."""
         self._file = file
-        self._lines = 0
         if file is not None and file.exists():
             lines = [line for line in read_json_lines(file, _LINE) if line["steps"] <= steps]
             text = "".join(map(_text, lines))
             write_atomically(file, lambda temporary: temporary.write_text(text))
-            self._lines = len(lines)
 
-    def append(
-        self, steps: int, episodes: int, steps_per_s: float, mean_return: float | None
-    ) -> None:
-        """`steps` and `episodes` since the beginning of the run; `steps_per_s` of this update alone."""
-        self._lines += 1
-        line = {
-            "update": self._lines,
-            "steps": steps,
-            "episodes": episodes,
-            "steps_per_s": round(steps_per_s, 1),
-            "mean_return": mean_return,
-        }
+    def append(self, **line: float | None) -> None:
         if self._file is not None:
             with self._file.open("a") as opened:
                 opened.write(_text(line))

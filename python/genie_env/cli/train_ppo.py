@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -144,12 +145,13 @@ def train_ppo_command(
 
 def _budget(games: RealGames, settings: PpoSettings) -> str:
     """What the steps will take, at the rate that the real game shows."""
-    rate, skip = games.steps_per_s(settings.num_envs), games.game.frame_skip
-    minutes = settings.steps / rate / 60
+    count, workers, skip = settings.num_envs, games.workers, games.game.frame_skip
+    rate = games.steps_per_s(count)
+    took = timedelta(seconds=round(settings.steps / rate))
     return (
-        f"{games.game.name}, {settings.num_envs} games in {games.workers} processes: "
-        f"{rate:,.0f} steps/s, {rate * skip:,.0f} frames/s; {settings.steps:,} steps, "
-        f"{settings.steps * skip:,} frames, take {minutes:,.1f} minutes besides the updates"
+        f"{games.game.name}: {rate:,.0f} steps/s, {rate * skip:,.0f} frames/s, of {count} games in "
+        f"{workers} process{'es'[: 2 * (workers > 1)]}; {settings.steps:,} steps, "
+        f"{settings.steps * skip:,} frames, take {took} besides the updates"
     )
 
 

@@ -99,8 +99,8 @@ class GamesInProcesses:
     def _call(self, name: str, arguments: Mapping[int, Any]) -> dict[int, Any]:
         if self._lost:
             raise RuntimeError(
-                f"{name}: an earlier call was interrupted, and nobody knows where its games stand: "
-                "make the environment again"
+                f"{name}: an earlier call has not come to its end, and nobody knows where its games "
+                "stand: make the environment again"
             )
         self._lost = True  # until all have answered
         asked = []

@@ -108,7 +108,9 @@ def stop_all(workers: Sequence[WorkerProcess]) -> None:
 def with_note(error: Exception, doing: str) -> Exception:
     """The exception that is being handled, with a note that says where it was raised, as it survives
     the journey to the caller: of one that cannot be pickled, its words."""
-    if not isinstance(error, BadEnvironment):  # which says all, and where in our code is nobody's matter
+    if not isinstance(
+        error, BadEnvironment
+    ):  # which says all, and where in our code is nobody's matter
         error.add_note(f"in a worker process, {doing}:\n{traceback.format_exc()}")
     return _picklable(error)
 
