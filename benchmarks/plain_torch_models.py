@@ -164,7 +164,7 @@ class PlainMemory(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The batch of `genie_env/models/vision_memory/memory.h`, noise [N, T, latents]: the loss and its terms.
 
-        `kept`, bool [N, hidden], are the units that the termination reads in training (dropout,
+        `kept`, bool [N, hidden], are the units that outcomes are read from in training (dropout,
         one mask a window: Gal & Ghahramani 2016); without it, all of them.
 
         M reads (z_t, a_t, restart_t) and says z_{t+1} and whether a_t ends the episode. Windows are
@@ -174,18 +174,15 @@ class PlainMemory(nn.Module):
         z = batch["mu"] + torch.exp(batch["logvar"] / 2) * noise
         hidden, _ = self.lstm(torch.cat([z, batch["actions"], restarts[..., None]], dim=-1))
         output = self.output(hidden)
-        if kept is None:
-            logit = output[..., -1]
-        else:
-            read = hidden * 2 * kept[:, None]
-            logit = read @ self.output.weight[-1] + self.output.bias[-1]
+        read = hidden if kept is None else hidden * 2 * kept[:, None]
+        logit = read @ self.output.weight[-1] + self.output.bias[-1]
 
         has_next = restarts[:, 1:] == 0
         nll = -self.log_likelihood(output[:, :-1], z[:, 1:])[has_next].mean()
         judged = batch["finals"] == 0
         terms = {"nll": nll}
         if self.bins is not None or self.judges_termination:
-            units = self.outcome["units"](torch.cat([hidden[:, :-1], z[:, 1:]], dim=-1))
+            units = self.outcome["units"](torch.cat([read[:, :-1], z[:, 1:]], dim=-1))
             outcomes = self.outcome["output"](torch.relu(units))
         if self.judges_termination:
             logit = torch.cat([logit[:, :-1] + outcomes[..., -1], logit[:, -1:]], dim=1)

@@ -119,11 +119,11 @@ Memory::Reading Memory::Read(const TensorMap& batch, TrainingNoise& noise, bool 
 }
 
 Judgement Memory::JudgeRead(const Reading& reading) const {
-  Judgement judgement{.reward_logits = {},
-                      .termination_logit = TerminationLogit(reading.hidden * reading.read)};
+  const at::Tensor read = reading.hidden * reading.read;
+  Judgement judgement{.reward_logits = {}, .termination_logit = TerminationLogit(read)};
   if (!outcome_) return judgement;
   const int64_t followed = reading.z.size(1) - 1;
-  const at::Tensor hidden = reading.hidden.narrow(1, 0, followed);
+  const at::Tensor hidden = read.narrow(1, 0, followed);
   const at::Tensor next = reading.z.narrow(1, 1, followed).to(hidden.scalar_type());
   const Judgement judged = outcome_->Judge(at::cat({hidden, next}, -1));
   judgement.reward_logits = judged.reward_logits;

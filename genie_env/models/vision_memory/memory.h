@@ -42,9 +42,9 @@ class Memory : public Model {
   ///   "termination", the cross-entropy of the termination, deaths weighted, averaged over frames
   ///     with an action, and, where the next frame is needed to judge, with a next one;
   ///   "reward", RewardCrossEntropy averaged over frames with a next one.
-  /// In training, M's own termination logit reads half of the hidden units, chosen for every window
-  /// (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): terminations are rare
-  /// and partly chance, and M would overfit to them. Further terms are counts that can be summed
+  /// In training, rewards and terminations are read from half of the hidden units, chosen for every
+  /// window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): they are rare and
+  /// partly chance, and M would learn those of its recordings by heart. Further terms are counts that can be summed
   /// over batches: "deaths" and "survivals", the frames with and without a termination, and
   /// "deaths_found" and "false_alarms", the frames of either kind with a logit above 0.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
@@ -63,7 +63,7 @@ class Memory : public Model {
   struct Reading {
     at::Tensor z;                ///< sampled, float32 [N, T, latents]
     at::Tensor hidden;           ///< [N, T, hidden]
-    at::Tensor read;             ///< [N, 1, hidden]: what the termination logit multiplies them by
+    at::Tensor read;             ///< [N, 1, hidden]: what they are multiplied by to judge outcomes
     at::Tensor acted, followed;  ///< float32 [N, T]: 1 with an action, with a next frame
   };
   /// hidden: [..., hidden]. What MixtureNegativeLogLikelihood takes, [..., sizes().output() - 1].
