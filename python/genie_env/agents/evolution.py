@@ -281,6 +281,7 @@ def evolve(
         },
     )
     steps, seconds, scored = 0, 0.0, False
+    own = 0.0  # seconds of CMA-ES itself since the last line
     better, best_of, sign = (gt, max, -1) if higher_is_better else (lt, min, 1)
     best_score, controller = math.inf * sign, first
 
@@ -293,15 +294,19 @@ def evolve(
             return
         mean = strategy.mean.astype(np.float32).reshape(first.weight.shape)
         population = []
+        began = time.perf_counter()
         if line["candidates"] if line else not spent:
             normal.begin(index)
             population = strategy.ask()
+        own += time.perf_counter() - began
         new = line is None
         if line is None:
             due = spent or (index % SCORE_EVERY == 0 and not scored)
             shape = first.weight.shape
             tried = [candidate.reshape(shape) for candidate in population]
             line = _try_out(evaluate, settings, index, tried, mean if due else None)
+            line["seconds"] += own
+        own = 0.0
 
         steps += line["steps"]
         seconds += line["seconds"]
@@ -315,7 +320,9 @@ def evolve(
         if new:
             log.append(line)
         if population:
+            began = time.perf_counter()
             strategy.tell(population, [sign * score for score in line["candidates"]])
+            own = time.perf_counter() - began
             scored = False
         yield Generation(
             index=index,

@@ -81,6 +81,11 @@ class CarRacingGame(Game):
     }
     baselines: ClassVar = ("random", "held", "throttle")
     constant_policies: ClassVar = ("throttle",)
+    yardsticks: ClassVar = {
+        "random play": "random",
+        "full gas": "throttle",
+        "scripted driver": "driver",
+    }
     recording_policy: ClassVar = "mixture"
 
     @property
