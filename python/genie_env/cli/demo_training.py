@@ -108,7 +108,9 @@ class NetworkTraining:
         """Raises ImportError without Stable-Baselines3."""
         self._dreams, self._seconds = dreams, 60 * minutes
         self._settings = PpoSettings(seed=seed)
-        train_ppo(dreams, self._settings)  # which checks all; nothing is trained before the first update
+        train_ppo(
+            dreams, self._settings
+        )  # which checks all; nothing is trained before the first update
 
     def rounds(self, console: Console) -> Iterator[Round]:
         """Trains for the given time, and shows how it goes."""
@@ -117,9 +119,7 @@ class NetworkTraining:
             (trial,) = train_ppo(dreams, dataclasses.replace(self._settings, steps=1))
         steps = max(1, int(trial.steps_per_s * self._seconds))
         settings = dataclasses.replace(self._settings, steps=steps)
-        console.print(
-            f"PPO: {settings.num_envs} dreams at a time, about {steps / 1e6:.2f} M steps"
-        )
+        console.print(f"PPO: {settings.num_envs} dreams at a time, about {steps / 1e6:.2f} M steps")
         columns = (
             TextColumn("update {task.fields[index]}"),
             BarColumn(bar_width=20),

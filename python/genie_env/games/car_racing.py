@@ -81,6 +81,7 @@ class CarRacingGame(Game):
     }
     baselines: ClassVar = ("random", "held", "throttle")
     constant_policies: ClassVar = ("throttle",)
+    axes: ClassVar = ("steering", "gas", "brake")
     yardsticks: ClassVar = {
         "random play": "random",
         "full gas": "throttle",

@@ -42,9 +42,7 @@ def action_strip(actions: Actions, action: Any | None, width: int) -> Picture:
     return np.asarray(strip)
 
 
-def _gauge(
-    draw: ImageDraw.ImageDraw, left: float, right: float, share: float, rest: float
-) -> None:
+def _gauge(draw: ImageDraw.ImageDraw, left: float, right: float, share: float, rest: float) -> None:
     """`share`, `rest`: of the range, where the number and where 0 lie."""
     top, bottom = CAPTION_HEIGHT // 2 - 6, CAPTION_HEIGHT // 2 + 6
     at, begin = (left + min(max(place, 0), 1) * (right - left) for place in (share, rest))
