@@ -1,5 +1,5 @@
 """`genie_env.envs.sb3` under its short name."""
 
-from genie_env.envs.sb3 import DreamVecEnv
+from genie_env.envs.sb3 import BatchVecEnv, DreamVecEnv
 
-__all__ = ["DreamVecEnv"]
+__all__ = ["BatchVecEnv", "DreamVecEnv"]

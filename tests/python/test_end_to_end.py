@@ -42,7 +42,7 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("forkserver")
     needed = ["genie_env.agents.players", "genie_env.data.recording", "minigrid", "ale_py", "pygame"]
     context.set_forkserver_preload(needed)
-    monkeypatch.setattr("genie_env.data.workers.multiprocessing.get_context", lambda _: context)
+    monkeypatch.setattr("genie_env.games.worker_process.multiprocessing.get_context", lambda _: context)
 
 
 def run(*words: object) -> None:

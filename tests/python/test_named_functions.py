@@ -300,12 +300,16 @@ def test_what_they_cannot_be_is_said_in_one_sentence(
     assert not [file for file in folder.glob("run/*") if file.name == "settings.json"]
 
 
+@pytest.mark.parametrize("trainer", ["controller", "ppo"])
 def test_the_real_game_pays_and_ends_by_itself(
-    random_world: Path, capsys: pytest.CaptureFixture[str]
+    random_world: Path, capsys: pytest.CaptureFixture[str], trainer: str
 ) -> None:
-    line = ("train", "controller", "--world", random_world, "--out", "run", "--reality")
-    run(*line, "--reward-fn", "own_rewards:ones", code=1)
-    assert "--reward-fn is for dreams, but with --reality the game" in capsys.readouterr().err
+    line = ("train", trainer, "--world", random_world, "--out", "run", "--reality")
+    for name in ("reward", "termination"):
+        run(*line, f"--{name}-fn", "own_rewards:ones", code=1)
+        assert f"--{name}-fn is for dreams, but with --reality the game" in capsys.readouterr().err
+    run(*line, "--temperature", 1.5, code=1)
+    assert "--temperature is for dreams, but with --reality the" in capsys.readouterr().err
 
 
 def test_continuous_actions(folder: Path) -> None:

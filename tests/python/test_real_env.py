@@ -127,10 +127,54 @@ def test_many_are_as_gymnasium_vectorises_single_ones(world: Path, mode: Autores
     ours.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_worker_processes_change_nothing(world: Path, workers: int) -> None:
+    here = RealVectorEnv(world, ROWS, autoreset_mode="SAME_STEP")
+    there = RealVectorEnv(world, ROWS, autoreset_mode="SAME_STEP", workers=workers)
+    for seed in (5, None):
+        assert_same(here.reset(seed=seed)[0], there.reset(seed=seed)[0])
+        for step in range(25):
+            actions = (np.arange(ROWS) + step) % 2
+            for one, other in zip(here.step(actions), there.step(actions), strict=True):
+                assert_same(one, other)
+    there.close()
+    with pytest.raises(ClosedEnvironmentError, match="was closed"):
+        there.step([0] * ROWS)
+
+
+def test_what_goes_wrong_in_a_worker_process_is_raised_here(world: Path) -> None:
+    def failing(trouble: str) -> RealVectorEnv:
+        game = find_game(COUNTER, env_args={"trouble": trouble})
+        env = RealVectorEnv(world, ROWS, game=game, workers=2)
+        env.reset(seed=0)
+        env.step([0] * ROWS), env.step([0] * ROWS)
+        return env
+
+    env = failing("raise")
+    with pytest.raises(LookupError, match="the level has no floor") as caught:
+        env.step([0] * ROWS)
+    assert "in a worker process, while playing game 0:\n" in caught.value.__notes__[0]
+    with pytest.raises(ResetNeeded, match="step after a call that failed: rows 0, 1 and 2 have no"):
+        env.step([0] * ROWS)
+    env.reset()
+    env.step([0] * ROWS)
+    env.close()
+    env = failing("die")
+    with pytest.raises(RuntimeError, match=r"ended \(exit code -9\) while it had games 0, 1 to play"):
+        env.step([0] * ROWS)
+    with pytest.raises(RuntimeError, match="nobody knows where its games stand: make the environment"):
+        env.reset()
+    env.close()
+    with pytest.raises(TypeError, match="missing 1 required|unexpected keyword"):
+        RealVectorEnv(world, 1, game=find_game(COUNTER, env_args={"floor": 1}), workers=1)
+    with pytest.raises(ValueError, match="workers is -1; expected 0 or more processes"):
+        RealVectorEnv(world, 1, workers=-1)
+
+
 def test_rewards_are_the_games_to_the_last_bit(world: Path) -> None:
     env = RealEnv(world)
     env.reset(seed=0)
-    game = env._rows._games[0]
+    game = env._rows._games.envs[0]
     step = game.step
 
     def paid(action: Any) -> Any:
@@ -324,7 +368,7 @@ def test_pictures_copies_and_the_end(env: RealVectorEnv) -> None:
 def test_one_thread_at_a_time(world: Path) -> None:
     env = RealEnv(world)
     env.reset(seed=0)
-    game, inside, leave = env._rows._games[0], threading.Event(), threading.Event()
+    game, inside, leave = env._rows._games.envs[0], threading.Event(), threading.Event()
     step = game.step
 
     def slow(action: Any) -> Any:
@@ -348,7 +392,7 @@ def test_one_thread_at_a_time(world: Path) -> None:
         env.step(0)
     within = RealEnv(world)
     within.reset(seed=0)
-    within._rows._games[0].step = lambda action: within.close()  # type: ignore[method-assign]
+    within._rows._games.envs[0].step = lambda action: within.close()  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="close: called within a call of this environment"):
         within.step(0)
     within.close()

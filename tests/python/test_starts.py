@@ -319,6 +319,8 @@ def test_trainers_and_scores_begin_there(
     assert "starts" in capsys.readouterr().err
     assert genie(*train, *starts, "--reality") == 1
     assert "--starts says where dreams begin, but with --reality" in capsys.readouterr().err
+    assert genie(*train, "--reality", "--burn-in", T) == 1
+    assert "--burn-in says where dreams begin, but with --reality" in capsys.readouterr().err
     ppo = ("--dreams", 4, "--horizon", 8, "--batch", 8, "--steps", 64)
     assert genie("train", "ppo", *where, "--out", tmp_path / "p", *ppo, *starts) == 0
     assert load_agent(tmp_path / "p" / "agent.safetensors").notes["starts"] == bank.hash

@@ -15,6 +15,8 @@ from genie_env.agents.agent import load_agent
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.policy_network import PolicyNetwork
 from genie_env.agents.ppo import PpoSettings, train_ppo
+from genie_env.agents.ppo_envs import dream_envs
+from genie_env.agents.ppo_run import PpoRun
 from genie_env.cli.app import APP
 from genie_env.evaluation.dream_score import dream_scores
 
@@ -44,14 +46,22 @@ def test_an_agent_file_plays_as_what_was_trained(
 
 def test_a_policy_is_the_librarys(random_world: Path) -> None:
     """Its greedy actions are those of Stable-Baselines3's own policy on normalised observations."""
-    from genie_env.agents import ppo
-
-    run = ppo._Run(Dreams.load(random_world), SMALL, None, None)
+    dreams = Dreams.load(random_world)
+    run = PpoRun(dreams, dream_envs(dreams, SMALL.num_envs), SMALL, {}, None, None)
     *_, last = run.updates()
     observation = torch.randn(50, len(last.agent.weights["mean"]))
     normal = run._envs.normalize_obs(observation.numpy())
     expected, _ = run._model.predict(normal, deterministic=True)
     assert last.agent.act(observation).tolist() == expected.tolist()
+    run.close()
+
+
+def test_the_learning_rate_falls_to_0(random_world: Path) -> None:
+    dreams = Dreams.load(random_world)
+    settings = replace(SMALL, steps=512)
+    run = PpoRun(dreams, dream_envs(dreams, settings.num_envs), settings, {}, None, None)
+    rates = [run._model.policy.optimizer.param_groups[0]["lr"] for _ in run.updates()]
+    assert rates == [pytest.approx(settings.learning_rate * left) for left in (1, 0.75, 0.5, 0.25)]
     run.close()
 
 

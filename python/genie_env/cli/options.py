@@ -116,7 +116,35 @@ RealEpisodesOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option("--workers", help="processes that play the real game", min=1, max=1024)
 ]
+RealityOption = Annotated[
+    bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda")]
+
+
+def refuse_what_dreams_take(
+    temperature: float | None,
+    starts: list[Path] | None,
+    burn_in: int | None,
+    reward_fn: str | None,
+    termination_fn: str | None,
+) -> None:
+    """Raises ValueError for options of dreams beside --reality."""
+    if starts or burn_in is not None:
+        raise ValueError(
+            f"--{'starts' if starts else 'burn-in'} says where dreams begin, but with --reality the "
+            "game begins its episodes itself: leave one of them out"
+        )
+    if reward_fn or termination_fn:
+        raise ValueError(
+            f"--{'reward' if reward_fn else 'termination'}-fn is for dreams, but with --reality the "
+            "game itself pays and ends: leave one of them out"
+        )
+    if temperature is not None:
+        raise ValueError(
+            "--temperature is for dreams, but with --reality the game itself shows what comes next: "
+            "leave one of them out"
+        )
 
 
 def family_options(given: list[str] | None) -> dict[str, bool | int | float | str]:

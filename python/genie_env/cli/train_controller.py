@@ -18,6 +18,7 @@ from genie_env.cli.options import (
     BurnInOption,
     DeviceOption,
     FamilyOption,
+    RealityOption,
     RewardFnOption,
     SeedOption,
     StartsOption,
@@ -27,6 +28,7 @@ from genie_env.cli.options import (
     WorkersOption,
     WorldOption,
     family_options,
+    refuse_what_dreams_take,
 )
 from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
@@ -74,9 +76,7 @@ def train_controller_command(
     reward_fn: RewardFnOption = None,
     termination_fn: TerminationFnOption = None,
     device: DeviceOption = "cpu",
-    reality: Annotated[
-        bool, typer.Option("--reality", help="play the real game instead of the dream: a baseline")
-    ] = False,
+    reality: RealityOption = False,
     workers: WorkersOption = 2,
 ) -> None:
     """Train a linear controller by CMA-ES, entirely inside the dream.
@@ -85,16 +85,8 @@ def train_controller_command(
     generations.jsonl in the run directory. Ctrl-C keeps both; the same command goes on, and so does
     one with more steps or minutes.
     """
-    if reality and starts:
-        raise ValueError(
-            "--starts says where dreams begin, but with --reality the game begins its episodes "
-            "itself: leave one of them out"
-        )
-    if reality and (reward_fn or termination_fn):
-        raise ValueError(
-            f"--{'reward' if reward_fn else 'termination'}-fn is for dreams, but with --reality the "
-            "game itself pays and ends: leave one of them out"
-        )
+    if reality:
+        refuse_what_dreams_take(temperature, starts, burn_in, reward_fn, termination_fn)
     settings = ControllerSettings(steps, minutes, seed, population, dreams, sigma)
     start = load_agent(warm) if warm else None
     if start is not None and not isinstance(start, LinearController):

@@ -1,7 +1,8 @@
-"""`genie-env train ppo`: a small network, from dreams alone."""
+"""`genie-env train ppo`: a small network, from dreams alone, or in the real game."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -10,20 +11,24 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.ppo import AGENT, PpoSettings, PpoUpdate, train_ppo
+from genie_env.agents.ppo_envs import RealGames
 from genie_env.cli.options import (
     BurnInOption,
     DeviceOption,
     FamilyOption,
+    RealityOption,
     RewardFnOption,
     SeedOption,
     StartsOption,
     StepsOption,
     TemperatureOption,
     TerminationFnOption,
+    WorkersOption,
     WorldOption,
     family_options,
+    refuse_what_dreams_take,
 )
-from genie_env.data.progress import Progress
+from genie_env.data.progress import Progress, say
 from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
 from genie_env.envs.step_functions import named_function
@@ -46,10 +51,10 @@ def train_ppo_command(
     steps: StepsOption = 1_000_000,
     seed: SeedOption = 0,
     dreams: Annotated[
-        int, typer.Option(help="dreams stepped together", min=1, max=1_000_000)
+        int, typer.Option(help="dreams, or real games, stepped together", min=1, max=1_000_000)
     ] = PpoSettings.num_envs,
     horizon: Annotated[
-        int, typer.Option(help="steps of every dream between two updates", min=2, max=100_000)
+        int, typer.Option(help="steps of each of them between two updates", min=2, max=100_000)
     ] = PpoSettings.horizon,
     batch: Annotated[
         int, typer.Option(help="steps per minibatch", min=2, max=10_000_000)
@@ -74,12 +79,17 @@ def train_ppo_command(
     reward_fn: RewardFnOption = None,
     termination_fn: TerminationFnOption = None,
     device: DeviceOption = "cpu",
+    reality: RealityOption = False,
+    workers: WorkersOption = 2,
 ) -> None:
     """Train a policy network by PPO, entirely inside the dream.
 
-    Leaves agent.safetensors in the run directory after every update. Ctrl-C keeps it; the same
-    command goes on after the last update, and so does one with more steps.
+    Leaves agent.safetensors and a line of updates.jsonl in the run directory after every update.
+    Ctrl-C keeps them; the same command goes on after the last update, and so does one with more
+    steps.
     """
+    if reality:
+        refuse_what_dreams_take(temperature, starts, burn_in, reward_fn, termination_fn)
     settings = PpoSettings(
         steps, seed, dreams, horizon, batch, epochs, learning_rate, discount, entropy, units
     )
@@ -96,7 +106,10 @@ def train_ppo_command(
         reward_fn=named_function("reward_fn", reward_fn),
         termination_fn=named_function("termination_fn", termination_fn),
     )
+    games = RealGames.of(dreaming, workers) if reality else None
     score, console = dreaming.score, Console()
+    if games is not None:
+        say(_budget(games, settings))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -112,23 +125,37 @@ def train_ppo_command(
             run = train_ppo(
                 dreaming,
                 settings,
+                real_games=games,
                 out=out,
                 on_step=lambda done: progress.update(task, completed=done),
             )
             for last in run:
-                text = _describe(last, score.name)
+                text = _describe(last, score.name, games)
                 progress.update(task, completed=last.steps, below=text if live else "")
                 if not live:
                     progress.say(f"{last.steps / 1e6:.2f} M steps: {text}")
     finally:  # also after Ctrl-C
         if last is not None:
             console.print(
-                f"wrote {out / AGENT}: {_describe(last, score.name)}, after "
+                f"wrote {out / AGENT}: {_describe(last, score.name, games)}, after "
                 f"{last.steps / 1e6:.2f} M steps",
                 soft_wrap=True,
             )
 
 
-def _describe(update: PpoUpdate, score: str) -> str:
+def _budget(games: RealGames, settings: PpoSettings) -> str:
+    """What the steps will take, at the rate that the real game shows."""
+    count, workers, skip = settings.num_envs, games.workers, games.game.frame_skip
+    rate = games.steps_per_s(count)
+    took = timedelta(seconds=round(settings.steps / rate))
+    return (
+        f"{games.game.name}: {rate:,.0f} steps/s, {rate * skip:,.0f} frames/s, of {count} games in "
+        f"{workers} process{'es'[: 2 * (workers > 1)]}; {settings.steps:,} steps, "
+        f"{settings.steps * skip:,} frames, take {took} besides the updates"
+    )
+
+
+def _describe(update: PpoUpdate, score: str, games: RealGames | None) -> str:
     mean = "no episode has ended" if update.mean_return is None else rounded(update.mean_return)
-    return f"{score} mean {mean} in the dream, {update.steps_per_s:,.0f} steps/s"
+    where = "the dream" if games is None else "the real game"
+    return f"{score} mean {mean} in {where}, {update.steps_per_s:,.0f} steps/s"

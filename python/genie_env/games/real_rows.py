@@ -26,7 +26,7 @@ from genie_env.games.action_map import ActionMap, real_actions
 from genie_env.games.base import Game
 from genie_env.games.env_actions import checked_action
 from genie_env.games.real_game import check_sees, real_game
-from genie_env.games.recorded_env import RecordedEnv, checked_env
+from genie_env.games.several_games import Games, start_games
 
 _OF_DREAMS = (
     *("temperature", "copy", "max_episode_steps", "max_surprise", "max_latent_distance"),
@@ -62,9 +62,9 @@ class RealRows:
         game: Game | str | None,
         action_map: ActionMap | None,
         options: dict[str, Any],
+        workers: int = 0,
     ) -> None:
         """Raises TypeError or ValueError, in one sentence, for what does not fit together."""
-        self._games: list[RecordedEnv] = []
         given = EnvOptions.of(options)
         if wrong := [name for name in _OF_DREAMS if name in given.chosen()]:
             raise TypeError(
@@ -90,10 +90,9 @@ class RealRows:
         self._calls = Exclusive("environment")
         self._closed = False
         try:
-            for _ in range(num_envs):
-                self._games.append(checked_env(self.game))
+            self._games: Games = start_games(self.game, num_envs, workers)
         except BaseException:
-            self._close()
+            self.features.close()
             raise
 
     @property
@@ -118,16 +117,18 @@ class RealRows:
         """Begins episodes in `rows` (bool [N]), with the seeds of all rows, or else each game's next
         episode. Returns the observation of all rows, and the infos of these games."""
         self._begun[rows], self._failed = False, True  # until all is done: a game may fail
-        infos = {}
+        given: dict[int, int | None] = {}
         for row in np.flatnonzero(rows).tolist():
-            seed = None if seeds is None else seeds[row]
-            if seed is None and not self._seeded[row] and self._first_seed is not None:
-                seed = self._first_seed + row
-            self._frames[row], infos[row] = self._games[row].reset(seed=seed)
-            self._seeded[row] = True
-        given = {"reset_mask": rows, "frames": self._frames}
+            given[row] = None if seeds is None else seeds[row]
+            if given[row] is None and not self._seeded[row] and self._first_seed is not None:
+                given[row] = self._first_seed + row
+        infos = {}
+        for row, begun in self._games.reset(given).items():
+            self._frames[row], infos[row] = begun
+        self._seeded[rows] = True
         observation, _ = self.features.reset(
-            seed=None if seeds is None else list(seeds), options=given
+            seed=None if seeds is None else list(seeds),
+            options={"reset_mask": rows, "frames": self._frames},
         )
         self._begun[rows], self.ended[rows], self._failed = True, False, False
         return observation, infos
@@ -146,15 +147,18 @@ class RealRows:
             {},
         )
         self._begun[:], self._failed = False, True  # until all is done: a game may fail
-        for row in np.flatnonzero(rows).tolist():
-            action = taken[row] if self._real is None else self._real[int(taken[row])]
+        given = {
+            row: taken[row] if self._real is None else self._real[int(taken[row])]
+            for row in np.flatnonzero(rows).tolist()
+        }
+        for row, stepped in self._games.step(given).items():
             (
                 self._frames[row],
                 played.rewards[row],
                 played.terminations[row],
                 played.truncations[row],
                 played.infos[row],
-            ) = self._games[row].step(action)
+            ) = stepped
         if rows.any():
             played.observation, *_, infos = self.features.follow(taken, self._frames)
             self._scores = {name: infos[name] for name in SCORES if name in infos}
@@ -178,8 +182,7 @@ class RealRows:
         self._closed = True
         with contextlib.ExitStack() as stack:
             stack.callback(self.features.close)
-            while self._games:
-                stack.callback(self._games.pop().close)
+            stack.callback(self._games.close)
 
     def _check_begun(self, call: str) -> None:
         if not self._begun.all():

@@ -38,7 +38,8 @@ class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         observations, infos = env.reset(seed=0)
         observations, rewards, terminations, truncations, infos = env.step(actions)
 
-    The games run one after the other in this process; the world follows their frames as one batch.
+    The games run one after the other in this process, or in `workers` others; the world follows their
+    frames as one batch here, so that the workers change no number.
     See `RealEnv` for what is observed, what actions mean, and what ends an episode. Autoreset modes,
     final observations and infos are as in DreamVectorEnv; the infos of the games stand beside
     the world's. Every array that is returned is fresh.
@@ -58,19 +59,24 @@ class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
         *,
         game: Game | str | None = None,
         action_map: ActionMap | None = None,
+        workers: int = 0,
         **options: Any,
     ) -> None:
         """Loads the world and starts `num_envs` games, none of which has begun an episode.
 
-        Args: as of `RealEnv`, and "autoreset_mode" and "output" among the options.
+        Args: as of `RealEnv`, and "autoreset_mode" and "output" among the options; `workers`: the
+            processes that play the games, 0: this one.
         """
         make: Callable[..., RealVectorEnv] = type(self)
-        arguments = {"game": game, "action_map": action_map, **options}
+        arguments = {"game": game, "action_map": action_map, "workers": workers, **options}
         self._recipe = functools.partial(make, world=world, num_envs=num_envs, **arguments)
         self.num_envs = validation.integer("num_envs", num_envs)
         self.given = EnvOptions.of(options)
         """The options as they were given."""
-        self._rows = RealRows(world, self.num_envs, game, action_map, options)
+        workers = validation.integer("workers", workers)
+        if workers < 0:
+            raise ValueError(f"workers is {workers}; expected 0 or more processes")
+        self._rows = RealRows(world, self.num_envs, game, action_map, options, workers)
         self.closed = False
         self.world, self.game = self._rows.world, self._rows.game
         features = self._rows.features

@@ -1,0 +1,61 @@
+"""What a training by PPO is given, and what it gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from genie_env.agents.policy_network import PolicyNetwork
+
+RECENT = 100
+"""Episodes whose mean return is shown."""
+
+
+@dataclass(frozen=True)
+class PpoSettings:
+    """All that decides a training run, besides its world."""
+
+    steps: int = 1_000_000
+    """Steps to spend; the update that passes it is the last."""
+    seed: int = 0
+    num_envs: int = 64
+    """Dreams, or real games, stepped together."""
+    horizon: int = 128
+    """Steps of each of them between two updates."""
+    batch: int = 2048
+    """Steps a minibatch."""
+    epochs: int = 4
+    """Passes over the steps of an update."""
+    learning_rate: float = 3e-4
+    """At the beginning; it falls to 0."""
+    discount: float = 0.99
+    entropy: float = 0.01
+    """The weight of the policy's entropy."""
+    units: int = 256
+    """Of each of the two hidden layers."""
+
+    def check(self) -> None:
+        for name in ("steps", "num_envs", "horizon", "batch", "epochs", "units"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; expected 0 to 2**32 - 1")
+        for name, most in (("learning_rate", math.inf), ("discount", 1.0)):
+            value = getattr(self, name)
+            if not 0 < value <= most:
+                raise ValueError(f"{name} is {value}; expected a number above 0, at most {most:g}")
+        if not 0 <= self.entropy < math.inf:
+            raise ValueError(f"entropy is {self.entropy}; expected a number of at least 0")
+
+
+@dataclass(frozen=True)
+class PpoUpdate:
+    """After one update of the policy."""
+
+    steps: int
+    """Steps since the beginning of the run."""
+    steps_per_s: float
+    """Of the last horizon and its update."""
+    mean_return: float | None
+    """Of the last RECENT episodes; None before one has ended."""
+    agent: PolicyNetwork
