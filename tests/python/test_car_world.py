@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from genie_env.evaluation.comparison_video import dream_results, median
 from genie_env.media.action_strip import action_strip
 from genie_env.play.shared import Shared
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
 WITHOUT = r"needs Box2D, which is not installed: pip install 'genie_env\[car\]'"
 
 
@@ -60,6 +62,7 @@ def run(*words: str) -> int:
         "evaluate --world {world} --agent {agent} --json {out}/scores.json",
         "evaluate --game car-racing --policy driver",
         "train controller --reality --world {world} --out {out}",
+        "train ppo --reality --world {world} --out {out}",
         "table --world {world} --out {out}",
         "demo --world {world} --out {out}",
         "record car-racing --out {out}",
@@ -75,6 +78,14 @@ def test_what_plays_the_game_says_what_to_install(
     assert said.err.count("\n") == 1 and "Traceback" not in said.out
     assert "needs Box2D, which is not installed: pip install 'genie_env[car]'" in said.err
     assert [*(tmp_path / "out").rglob("*")] == [], "nothing was begun"
+
+
+@pytest.mark.parametrize("example", ["ppo.py", "planning.py"])
+def test_an_example_for_numbered_actions_says_so(example: str, world: Path) -> None:
+    line = [sys.executable, str(EXAMPLES / example), "--world", str(world)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "has the actions Box(" in done.stderr and "numbered ones: give another" in done.stderr
 
 
 @pytest.mark.usefixtures("no_box2d")
