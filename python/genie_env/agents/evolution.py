@@ -84,7 +84,7 @@ class Generation:
     steps: int
     """Dream steps since the beginning of the run, those of scoring included."""
     seconds: float
-    """Since the beginning of the run, interruptions left out."""
+    """Since the beginning of the run, CMA-ES's own included, interruptions left out."""
     steps_per_s: float
     mean: float | None
     """The population's mean score; None where this generation has no population and only scores."""
@@ -263,8 +263,9 @@ def evolve(
     again) and goes on as if it had never stopped. The controller with the best score so far is
     agent.safetensors there. The last generation only scores the final mean.
 
-    The covariance is full up to MOST_CORRELATED weights. It costs 0.06 s a generation on two cores, beside 10 to
-    25 s of dreams: cma decomposes it only as often as its (here very small) learning rates ask.
+    The covariance is full up to MOST_CORRELATED weights. Of 1,088 weights it costs 0.06 s a generation on
+    two cores, beside 10 to 25 s of dreams: cma decomposes it only as often as its (here very small)
+    learning rates ask. Of 3,168 it costs more than a second. That time counts among the run's seconds.
     """
     settings.check()
     log = _Log(out / LOG if out else None, settings.population)
