@@ -20,6 +20,7 @@ from genie_env.cli.app import APP
 from genie_env.envs.actions import BoxActions, DiscreteActions
 from genie_env.evaluation.comparison_video import dream_results, median
 from genie_env.media.action_strip import action_strip
+from genie_env.play.real import Real
 from genie_env.play.shared import Shared
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
@@ -189,3 +190,18 @@ def test_the_pages_keys_have_the_names_of_the_game(world: Path, tmp_path: Path) 
         "ArrowUp": (1, 1.0),
         "ArrowDown": (2, 1.0),
     }
+
+
+@pytest.mark.usefixtures("box2d")
+def test_the_page_plays_the_real_game(world: Path, tmp_path: Path) -> None:
+    loaded = World.load(world)
+    shared = Shared.of(loaded, tmp_path)
+    assert shared.no_real_game is None
+    real = Real(loaded, shared.controls, None, None, None)
+    real.reset(2000)
+    before = real.frame
+    assert before.shape == (64, 64, 3)
+    assert real.take(shared.controls.action(["ArrowUp"], ()))
+    assert np.abs(real.frame.astype(int) - before).mean() > 1, "the car has moved"
+    assert real.progress.as_json()["action"] == [0, 1, 0]
+    real.close()
