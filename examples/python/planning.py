@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +42,13 @@ class Planner:
         self.forks = genie_env.make_vec(
             self.world, self.players * self.per_player, max_episode_steps=0
         )
-        self.actions = int(self.forks.single_action_space.n)
+        space = self.forks.single_action_space
+        if not isinstance(space, gymnasium.spaces.Discrete):
+            raise SystemExit(
+                f"{self.world} has the actions {space}, and a plan is made of numbered ones: give "
+                "another --world"
+            )
+        self.actions = int(space.n)
         self.generator = np.random.default_rng(0)
 
     def __call__(self, players: genie_env.DreamVectorEnv) -> Ints:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+import gymnasium
 import matplotlib
 import numpy as np
 import torch
@@ -72,6 +73,11 @@ def main(arguments: list[str] | None = None) -> list[tuple[int, float]]:
     torch.manual_seed(args.seed)
     # The episode that ends begins again in the same step: every row of every step is learned from.
     envs = genie_env.make_vec(args.world, args.num_envs, autoreset_mode="SameStep")
+    if not isinstance(envs.single_action_space, gymnasium.spaces.Discrete):
+        raise SystemExit(
+            f"{args.world} has the actions {envs.single_action_space}, and this script chooses among "
+            "numbered ones: give another --world, or take sb3_ppo.py"
+        )
     agent = Agent(envs.single_observation_space.shape[0], int(envs.single_action_space.n))
     optimizer = torch.optim.Adam(agent.parameters(), lr=LEARNING_RATE, eps=1e-5)
 

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 
 from genie_env import _core
+from genie_env.envs.actions import actions_of_world
 
 ROWS, STEPS = 4, 200
-KEPT = {"doom-take-cover": (3, 40, 120, 199), "doom-genie": (4, 40)}
+KEPT = {"doom-take-cover": (3, 40, 120, 199), "doom-genie": (4, 40), "car-racing": (3, 40, 120)}
 """Steps before which a state is stored."""
-OBSERVED = {"doom-take-cover": "zch", "doom-genie": "tokens"}
+OBSERVED = {"doom-take-cover": "zch", "doom-genie": "tokens", "car-racing": "zch"}
 """The observation that is stored of the step after it."""
 SHOWN = "features"
 """A field that a step writes to be observed, and that no step of these worlds reads: it was added when
@@ -50,7 +51,8 @@ def processor() -> str:
 def actions(world: _core.World, step: int, rows: int = ROWS) -> torch.Tensor:
     """Each row holds an action for a few steps, another for each row."""
     row = torch.arange(rows)
-    return (row + step // (4 + row)) % len(world.spec.actions.meanings)
+    examples = torch.from_numpy(actions_of_world(world.spec.actions).examples())
+    return examples[(row + step // (4 + row)) % len(examples)]
 
 
 def rng(step: int, rows: int = ROWS) -> _core.RowCounters:

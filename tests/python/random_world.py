@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,20 +92,31 @@ def write_random_world(
 
 
 BOX = {"type": "box", "shape": [2], "low": [-1.0, 0.0], "high": [1.0, 0.5]}
+CAR = {"type": "box", "shape": [3], "low": [-1.0, 0.0, 0.0], "high": [1.0, 1.0, 1.0]}
 
 
-def write_boxed_world(directory: Path, hidden: int = 32) -> Path:
+def write_car_world(directory: Path) -> Path:
+    """The same of CarRacing, 25 steps of which are an episode."""
+    return write_boxed_world(
+        directory, actions=CAR, real_game="car-racing", frame_skip=40, max_episode_steps=25
+    )
+
+
+def write_boxed_world(
+    directory: Path, hidden: int = 32, actions: dict[str, Any] = BOX, **more: object
+) -> Path:
     """The same with continuous actions, rewards that M has learned, and terminations that the next
-    frame shows."""
+    frame shows. `more`: of its config."""
     write_random_world(directory, hidden=hidden)
     file = directory / "config.json"
     config = json.loads(file.read_text())
     del config["reward_per_step"], config["real_game"]
     config |= {
         "format_version": 3,
-        "actions": BOX,
+        "actions": actions,
         "reward": {"type": "learned", "low": -3.0, "high": 2.0},
         "termination_reads": "next_frame",
+        **more,
     }
     file.write_text(json.dumps(config))
     latents, units, outputs = config["sizes"]["latents"], 256, 64
@@ -113,7 +125,7 @@ def write_boxed_world(directory: Path, hidden: int = 32) -> Path:
     weights |= {
         f"memory.{name}": generator.normal(0, shape[-1] ** -0.5, shape).astype(np.float16)
         for name, shape in {
-            "weight_ih": (4 * hidden, latents + 2 + 1),
+            "weight_ih": (4 * hidden, latents + len(actions["low"]) + 1),
             "outcome.units.weight": (units, hidden + latents),
             "outcome.units.bias": (units,),
             "outcome.output.weight": (outputs, units),

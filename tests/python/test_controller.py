@@ -2,10 +2,12 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cma  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import torch
@@ -310,6 +312,20 @@ def test_a_finished_run_can_be_given_more_steps(tmp_path: Path, unbroken: list[G
     climb, again = ({g.index: g.mean for g in run[:-1]} for run in (unbroken, longer))
     assert all(climb[index] == mean for index, mean in again.items())
     assert len(again) > len(climb) / 2
+
+
+def test_the_strategys_own_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many weights it is as long as the dreams."""
+    plain = cma.CMAEvolutionStrategy.tell
+
+    def slowly(self: Any, *given: Any) -> None:
+        time.sleep(0.05)
+        plain(self, *given)
+
+    monkeypatch.setattr(cma.CMAEvolutionStrategy, "tell", slowly)
+    runs = evolve(hill, ZERO, SETTINGS)
+    seconds = [next(runs).seconds for _ in range(3)]
+    assert np.diff(seconds).min() >= 0.05
 
 
 def test_minutes_end_a_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +22,17 @@ from dream_recordings import (
 )
 
 from genie_env import _core
-from genie_env.envs.registry import find_world
+from genie_env.envs.registry import find_world, installed_worlds
 
-WORLDS = sorted(KEPT)
+WORLDS = [name for name in installed_worlds() if name in KEPT]
+
+
+def recording(name: str, ending: str) -> Path:
+    """A file of the world's recording; skips where there is none."""
+    file = FOLDER / f"{name}.{ending}"
+    if not file.exists():
+        pytest.skip(f"no recording of {name}: tests/python/dream_recordings.py writes it")
+    return file
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -31,7 +40,7 @@ WORLDS = sorted(KEPT)
 @pytest.mark.parametrize("steps", [50, pytest.param(STEPS, marks=pytest.mark.long)])
 def test_every_bit(steps: int, name: str, dtype: str) -> None:
     """Bits are promised on one instruction set: others have no list to be compared with."""
-    known = json.loads((FOLDER / f"{name}.json").read_text())
+    known = json.loads(recording(name, "json").read_text())
     recorded = known.get(f"{processor()} {dtype}")
     if recorded is None:
         pytest.skip(f"no recording for {processor()} in {dtype}: tests/python/dream_recordings.py")
@@ -59,7 +68,7 @@ def test_a_step_returns_what_observe_gives_after_it(name: str) -> None:
 def test_a_step_from_a_stored_state(name: str) -> None:
     """On every processor, within what float32 sums differ by."""
     world = _core.World.load(find_world(name), dtype="float32")
-    with np.load(FOLDER / f"{name}.npz") as stored:
+    with np.load(recording(name, "npz")) as stored:
         kept = dict(stored)
     for step in KEPT[name]:
         found = outcome_of(world, kept, step)

@@ -22,17 +22,19 @@ from genie_env.cli.dream import dream
 from genie_env.cli.worlds import describe
 from genie_env.data.frame_rate import pace
 from genie_env.envs.frame_rate import UNKNOWN_RATE
+from genie_env.envs.registry import environment_id, installed_worlds
 from genie_env.games.gymnasium import GymnasiumGame
 from genie_env.games.registry import find_game, register_game
 
-SHIPPED = {"doom-take-cover": 35.0, "doom-genie": 8.75}
-"""35 tics a second, 1 and 4 of which are a step."""
+SHIPPED = {"doom-take-cover": 35.0, "doom-genie": 8.75, "car-racing": 12.5}
+"""35 tics a second, 1 and 4 of which are a step, and 50 steps of the other game, 4 of which are one."""
 
 
-@pytest.mark.parametrize(("world", "rate"), SHIPPED.items())
+@pytest.mark.parametrize("world", installed_worlds())
 def test_shipped_worlds_are_as_fast_as_their_game(
-    world: str, rate: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    world: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    rate = SHIPPED[world]
     clip = "moviepy.video.io.ImageSequenceClip"  # which Gymnasium imports to record
     for module in ("moviepy", "moviepy.video", "moviepy.video.io", clip):
         monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
@@ -43,20 +45,13 @@ def test_shipped_worlds_are_as_fast_as_their_game(
     many = genie_env.make_vec(world, 2)
     assert many.metadata["render_fps"] == rate
     assert genie_env.make_vec(many.world).metadata["render_fps"] == rate
-    registered = gymnasium.make(gymnasium.spec(genie_id(world)))
+    registered = gymnasium.make(gymnasium.spec(environment_id(world)))
     assert registered.metadata["render_fps"] == rate
     assert describe(world)["frames_per_second"] == rate
     dream(world, tmp_path / "clips", frames=1)
     file = next((tmp_path / "clips").glob("*.mp4"))
     with av.open(str(file)) as container:
         assert float(container.streams.video[0].average_rate or 0) == rate
-
-
-def genie_id(world: str) -> str:
-    return {
-        "doom-take-cover": "genie_env/DoomTakeCover-v0",
-        "doom-genie": "genie_env/DoomGenie-v0",
-    }[world]
 
 
 RECORDED = {"game": "CartPole-v1", "frame_skip": 2}

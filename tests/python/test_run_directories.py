@@ -199,7 +199,7 @@ GAME = "toy_games:Counter-v0"
             "evaluation.fidelity.actions_of",
             ["fidelity", "--world={world}", "--data={data}", "--out={out}"],
         ),
-        ("cli.demo.affordable_dreams", ["demo", "--out={out}"]),
+        ("cli.demo_training.affordable_dreams", ["demo", "--out={out}"]),
         ("data.recording.play_episodes", ["record", GAME, "--out={out}"]),
         (
             "evaluation.evaluate.play_episodes",

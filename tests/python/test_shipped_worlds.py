@@ -10,7 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 import genie_env
+from genie_env import World
+from genie_env.agents.agent import load_agent
+from genie_env.cli.demo import SHIPPED_AGENT, SHIPPED_CONTROLLER
 from genie_env.envs.registry import find_world, installed_worlds
+from genie_env.envs.world_card import read_card
 from genie_env.training.latent_actions import load_latent_actions
 
 
@@ -18,7 +22,8 @@ from genie_env.training.latent_actions import load_latent_actions
 def test_is_small_licensed_and_described(name: str) -> None:
     directory = find_world(name)
     assert (directory / "model.safetensors").stat().st_size < 25e6
-    assert "Freedoom" in (directory / "FREEDOOM-NOTICE.txt").read_text()
+    if read_card(name).game == "doom-take-cover":  # its pictures have an artwork
+        assert "Freedoom" in (directory / "FREEDOOM-NOTICE.txt").read_text()
     assert (directory / "README.md").read_text().startswith(f"# {name}\n")
     assert json.loads((directory / "config.json").read_text())["name"] == name
 
@@ -32,6 +37,19 @@ def test_dreams_for_a_while(name: str) -> None:
         frames, _, _, _, infos = env.step(env.action_space.sample())
     assert frames.std(axis=(1, 2)).max(axis=-1).min() > 5, "a frame is of one colour"
     assert np.isfinite(infos["surprise"]).all()
+
+
+@pytest.mark.parametrize("name", installed_worlds())
+def test_its_agents_are_of_this_world(name: str) -> None:
+    """And its card names them."""
+    directory = find_world(name)
+    world, card = World.load(directory), (directory / "README.md").read_text()
+    networks = {"model.safetensors", "starts.safetensors"}
+    agents = {file.name for file in directory.glob("*.safetensors")} - networks
+    for agent in agents:
+        load_agent(directory / agent).check_world(world)
+        assert f"`{agent}`" in card
+    assert read_card(name).real_game is None or agents & {SHIPPED_AGENT, SHIPPED_CONTROLLER}
 
 
 def test_doom_genie_infers_its_latent_actions_from_video() -> None:

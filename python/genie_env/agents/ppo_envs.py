@@ -49,10 +49,12 @@ class RealGames:
 
     @classmethod
     def of(cls, dreams: Dreams, workers: int) -> RealGames:
-        """Raises ValueError where the world names no game, or one that it cannot show or act in."""
+        """Raises ValueError where the world names no game, or one that it cannot show or act in, and
+        ImportError where what the game needs is not installed."""
         game = real_game(Path(dreams.world.directory))
         dreams.check_plays(game)
         check_sees(dreams.world.spec, game)
+        game.settings()  # says what is not installed before workers do
         return cls(dreams, game, workers)
 
     @property

@@ -23,8 +23,9 @@ def agent_player(
 ) -> AgentPlayer:
     """Plays the real game of a world by a controller that sees it through World::Follow.
 
-    `options`: of the world's family; those left out are as the world says. Raises ValueError where the agent was not trained in this world, no real game is known, or its
-    actions are not the world's.
+    `options`: of the world's family; those left out are as the world says. Raises ValueError where the
+    agent was not trained in this world, no real game is known, or its actions are not the world's, and
+    ImportError where what the game needs is not installed.
     """
     directory = find_world(world)
     dreams = Dreams.load(directory, options=options)
@@ -32,14 +33,17 @@ def agent_player(
     game = real_game(directory)
     dreams.check_plays(game)
     check_sees(dreams.world.spec, game)
+    game.settings()  # says what is not installed before workers do
     return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False, options=options)
 
 
 def evaluate_in_real_game(
     world: Path, observation: str, workers: int, options: Mapping[str, FamilyValue] = {}
 ) -> EvaluateControllers:
-    """Plays controllers in the real game instead of the dream; they see it through the world."""
+    """Plays controllers in the real game instead of the dream; they see it through the world. Raises
+    ImportError where what the game needs is not installed."""
     game = real_game(world)
+    game.settings()  # says what is not installed before workers do
 
     def evaluate(
         weights: NDArray[np.float32], owners: NDArray[np.int64], seeds: list[int]

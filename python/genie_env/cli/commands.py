@@ -29,7 +29,7 @@ def commands() -> list[Command]:
             "",
             "demo",
             "genie_env.cli.demo:demo",
-            "Train a controller inside a dream for three minutes, then let it play the real game.",
+            "Train an agent inside a dream for three minutes, then let it play the real game.",
             "demo --minutes 3 --out demo",
         ),
         Command(

@@ -49,8 +49,8 @@ def film(
 ) -> None:
     """Film an agent in the real game and in its dream, side by side.
 
-    Of each, the one with the median score is shown. The film runs at the pace of the game; a side
-    that is over stays, darkened.
+    Of each, the one with the median score is shown, with the score so far above it and the agent's
+    action below. The film runs at the pace of the game; a side that is over stays, darkened.
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected 1 or more")

@@ -91,6 +91,11 @@ class Game(ABC):
     """The blind policies that dream and reality are compared by."""
     constant_policies: ClassVar[tuple[str, ...]] = ()
     """The baselines that repeat one action: the first that an agent in training finds."""
+    axes: ClassVar[tuple[str, ...]] = ()
+    """What the numbers of a continuous action are, in order; empty where the game does not say."""
+    yardsticks: ClassVar[Mapping[str, str]] = {"random play": "random"}
+    """The policies, blind or scripted, that an agent's score is shown beside, the weakest first, by
+    what a table calls them."""
     policy_hint: ClassVar[str] = ""
     """What the names of its own policies leave open, for the error that lists them."""
     recording_policy: ClassVar[str] = "held"

@@ -81,6 +81,12 @@ class CarRacingGame(Game):
     }
     baselines: ClassVar = ("random", "held", "throttle")
     constant_policies: ClassVar = ("throttle",)
+    axes: ClassVar = ("steering", "gas", "brake")
+    yardsticks: ClassVar = {
+        "random play": "random",
+        "full gas": "throttle",
+        "scripted driver": "driver",
+    }
     recording_policy: ClassVar = "mixture"
 
     @property

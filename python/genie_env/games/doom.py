@@ -94,6 +94,7 @@ class DoomGame(Game):
     )
     frames_per_second: ClassVar = float(TICS_PER_SECOND)
     constant_policies: ClassVar = ("left", "right", "still")
+    yardsticks: ClassVar = {"random play": "random", "best blind sweep": "sweep:100"}
     policy_hint: ClassVar = " (K of sweep:K is a number of tics, as in sweep:60)"
     recording_policy: ClassVar = "mixture"
     label_classes: ClassVar = tuple(_LABELLED.values())

@@ -104,6 +104,15 @@ def score_of(world: Path) -> Score:
         return Score()
 
 
+def axes_of(world: Path) -> tuple[str, ...]:
+    """What the numbers of a world's continuous actions are, as its real game says; empty where it does
+    not, or the world names no game that is known here."""
+    try:
+        return real_game(world).axes
+    except ValueError:
+        return ()
+
+
 def check_sees(spec: WorldSpec, game: Game) -> None:
     """Raises ValueError where an agent cannot see a real game through this world."""
     shape = (*game.frame_size, 3)

@@ -25,7 +25,7 @@ from genie_env.data.paths import as_url
 Picture = NDArray[np.uint8]
 """uint8 [H, W, 3], red, green, blue."""
 
-_CAPTION_HEIGHT = 40
+CAPTION_HEIGHT = 40
 
 
 def write_video(file: Path, pictures: Iterable[Picture], fps: float) -> None:
@@ -85,13 +85,13 @@ def enlarge(frame: Picture, scale: int) -> Picture:
 
 def caption(text: str, width: int) -> Picture:
     """A black strip of `width` pixels with `text` in white."""
-    strip = Image.new("RGB", (width, _CAPTION_HEIGHT))
-    ImageDraw.Draw(strip).text((12, _CAPTION_HEIGHT // 2), text, font=_font(), anchor="lm")
+    strip = Image.new("RGB", (width, CAPTION_HEIGHT))
+    ImageDraw.Draw(strip).text((12, CAPTION_HEIGHT // 2), text, font=caption_font(), anchor="lm")
     return np.asarray(strip)
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def caption_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=22)
 
 
@@ -101,6 +101,6 @@ def side_by_side(frames: list[Picture], captions: list[str], scale: int = 8) -> 
     for frame, text in zip(frames, captions, strict=True):
         picture = enlarge(frame, scale)
         if panels:
-            panels.append(np.zeros((picture.shape[0] + _CAPTION_HEIGHT, scale, 3), np.uint8))
+            panels.append(np.zeros((picture.shape[0] + CAPTION_HEIGHT, scale, 3), np.uint8))
         panels.append(np.concatenate([caption(text, picture.shape[1]), picture]))
     return np.concatenate(panels, axis=1)

@@ -133,8 +133,9 @@ class BoxControls:
     """Continuous actions: a held key takes a number from rest to one end of its range, a stick part of
     the way. A number that rests at an end, such as a car's gas, has one key."""
 
-    def __init__(self, actions: BoxActions) -> None:
-        self._actions = actions
+    def __init__(self, actions: BoxActions, axes: Sequence[str] = ()) -> None:
+        """`axes`: what the numbers are, where that is known."""
+        self._actions, self._axes = actions, axes
         self._low, self._high = (bound.reshape(-1) for bound in actions.bounds)
         self._rest = np.clip(0, self._low, self._high)
         self.keys: dict[str, tuple[int, float]] = {}
@@ -175,6 +176,7 @@ class BoxControls:
     def as_json(self) -> dict[str, Any]:
         return {
             "kind": "box",
+            "axes": [*self._axes],
             "rest": self._rest.tolist(),
             "keys": self.keys,
         }
@@ -183,10 +185,13 @@ class BoxControls:
 Controls = DiscreteControls | BoxControls
 
 
-def controls_of(actions: Actions, meanings: Mapping[int, Meaning] | None = None) -> Controls:
-    """`meanings`: by latent action, what its world's dictionary says."""
+def controls_of(
+    actions: Actions, meanings: Mapping[int, Meaning] | None = None, axes: Sequence[str] = ()
+) -> Controls:
+    """`meanings`: by latent action, what its world's dictionary says. `axes`: what the numbers of a
+    continuous action are."""
     if isinstance(actions, BoxActions):
-        return BoxControls(actions)
+        return BoxControls(actions, axes)
     if meanings is None:
         return DiscreteControls(actions)
     return DiscreteControls(actions, [meanings.get(int(a), Meaning()) for a in actions.examples()])

@@ -16,6 +16,7 @@ from genie_env.envs.actions import actions_of_world
 from genie_env.envs.options import EnvOptions
 from genie_env.games.action_map import FILE as DICTIONARY
 from genie_env.games.action_map import meanings_of
+from genie_env.games.real_game import axes_of
 from genie_env.media.read_picture import read_picture
 from genie_env.play.controls import Controls, controls_of
 from genie_env.play.real import Real
@@ -68,7 +69,8 @@ class Shared:
             playing.check_world(world)
         dictionary = action_map or Path(world.directory) / DICTIONARY
         told = meanings_of(dictionary) if action_map or dictionary.is_file() else None
-        controls = controls_of(actions_of_world(world.spec.actions), told)
+        axes = axes_of(Path(world.directory))
+        controls = controls_of(actions_of_world(world.spec.actions), told, axes)
         no_real_game = None
         try:
             Real(world, controls, None, game, action_map).close()

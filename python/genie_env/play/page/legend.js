@@ -17,7 +17,8 @@ export function entries(actions) {
   }
   return codes.map((code) => {
     const [dimension, value] = actions.keys[code];
-    return { dimension, value, label: `axis ${dimension}: ${value > 0 ? "+" : ""}${value}`, codes: [code], chord: [] };
+    const name = actions.axes[dimension] ?? `axis ${dimension}`;
+    return { dimension, value, label: `${name}: ${value > 0 ? "+" : ""}${value}`, codes: [code], chord: [] };
   });
 }
 
