@@ -157,3 +157,7 @@ def test_the_command(random_world: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "agent.safetensors: survival mean" in shown and "0.00 M steps" in shown
     agent = load_agent(tmp_path / "run" / "agent.safetensors")
     assert agent.notes["temperature"] == "0.8" and agent.notes["steps"] == "256"
+    with pytest.raises(SystemExit):
+        APP.main([*arguments, *options.split()], prog_name="genie-env")
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "in the dream, after 0.00 M steps" in last, "no rate: it was finished"
