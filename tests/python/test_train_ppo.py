@@ -86,9 +86,10 @@ def test_a_run_that_was_stopped_goes_on(random_world: Path, tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"other settings \(seed was 0 and is now 1\)"):
         next(train_ppo(dreams, replace(SMALL, seed=1), out=tmp_path))
     checkpoint = tmp_path / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
-    with pytest.raises(ValueError, match="checkpoint.pt is damaged .*: bring it back from a copy"):
-        next(train_ppo(dreams, replace(SMALL, steps=500), out=tmp_path))
+    for damaged in (checkpoint.read_bytes()[:100], b"no archive"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged \(\w.*: bring it back from"):
+            next(train_ppo(dreams, replace(SMALL, steps=500), out=tmp_path))
 
 
 def test_a_seed_gives_one_run_and_nobody_elses_draws_change(random_world: Path) -> None:
@@ -118,6 +119,8 @@ def test_what_a_network_cannot_read_is_refused() -> None:
     ("changes", "words"),
     [
         ({"steps": 0}, "steps is 0; expected 1 or more"),
+        ({"batch": 1}, "batch is 1; expected 2 or more"),
+        ({"horizon": 1}, "horizon is 1; expected 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a number above 0"),
         ({"discount": 1.5}, "discount is 1.5; expected a number above 0, at most 1"),
         ({"entropy": -1.0}, "entropy is -1.0; expected a number of at least 0"),
@@ -154,3 +157,7 @@ def test_the_command(random_world: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "agent.safetensors: survival mean" in shown and "0.00 M steps" in shown
     agent = load_agent(tmp_path / "run" / "agent.safetensors")
     assert agent.notes["temperature"] == "0.8" and agent.notes["steps"] == "256"
+    with pytest.raises(SystemExit):
+        APP.main([*arguments, *options.split()], prog_name="genie-env")
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "in the dream, after 0.00 M steps" in last, "no rate: it was finished"

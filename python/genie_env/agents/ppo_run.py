@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 AGENT, CHECKPOINT = "agent.safetensors", "checkpoint.pt"
+
+RESUMED_SEEDS = 2**31
+"""Where the seeds of resumed parts begin: far from those of evaluations, which an agent must not have
+learned from."""
+
+_DAMAGED = (RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError)
 
 
 class PpoRun:
@@ -187,13 +194,13 @@ class PpoRun:
             if not self._pictures:
                 _set_moments(self._envs.obs_rms, state["observations"])
             _set_moments(self._envs.ret_rms, state["rewards"])
-        except (RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+        except _DAMAGED as error:
+            why = str(error).partition(".")[0] or type(error).__name__
             raise ValueError(
-                f"{file} is damaged ({error}): bring it back from a copy, or train into another "
-                "--out"
+                f"{file} is damaged ({why}): bring it back from a copy, or train into another --out"
             ) from error
         set_generators(self._random)
-        self._envs.seed((self._settings.seed + self._steps) % 2**32)
+        self._envs.seed((RESUMED_SEEDS + self._settings.seed + self._steps) % 2**32)
         self._model._last_obs = self._wrapped().reset()  # type: ignore[assignment]
 
     def close(self) -> None:

@@ -35,9 +35,11 @@ class PpoSettings:
     """Of each of the two hidden layers."""
 
     def check(self) -> None:
-        for name in ("steps", "num_envs", "horizon", "batch", "epochs", "units"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        # Advantages are divided by their standard deviation: one alone has none.
+        least = {"steps": 1, "num_envs": 1, "horizon": 2, "batch": 2, "epochs": 1, "units": 1}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {smallest} or more")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; expected 0 to 2**32 - 1")
         for name, most in (("learning_rate", math.inf), ("discount", 1.0)):
@@ -55,7 +57,7 @@ class PpoUpdate:
     steps: int
     """Steps since the beginning of the run."""
     steps_per_s: float
-    """Of the last horizon and its update."""
+    """Of the last horizon and its update; nan where the run was finished before."""
     mean_return: float | None
     """Of the last RECENT episodes; None before one has ended."""
     agent: PolicyNetwork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Annotated
 
@@ -145,7 +146,8 @@ def train_ppo_command(
 
 def _budget(games: RealGames, settings: PpoSettings) -> str:
     """What the steps will take, at the rate that the real game shows."""
-    count, workers, skip = settings.num_envs, games.workers, games.game.frame_skip
+    count, skip = settings.num_envs, games.game.frame_skip
+    workers = min(games.workers, count)
     rate = games.steps_per_s(count)
     took = timedelta(seconds=round(settings.steps / rate))
     return (
@@ -158,4 +160,5 @@ def _budget(games: RealGames, settings: PpoSettings) -> str:
 def _describe(update: PpoUpdate, score: str, games: RealGames | None) -> str:
     mean = "no episode has ended" if update.mean_return is None else rounded(update.mean_return)
     where = "the dream" if games is None else "the real game"
-    return f"{score} mean {mean} in {where}, {update.steps_per_s:,.0f} steps/s"
+    known = not math.isnan(update.steps_per_s)  # of a run that was finished before
+    return f"{score} mean {mean} in {where}" + f", {update.steps_per_s:,.0f} steps/s" * known

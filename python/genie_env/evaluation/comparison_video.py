@@ -19,6 +19,7 @@ from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.progress import Progress, busy
 from genie_env.envs.frame_rate import frames_per_second
+from genie_env.games.base import rounded
 from genie_env.media.action_strip import action_strip
 from genie_env.media.video import Picture, side_by_side, write_video
 
@@ -117,7 +118,7 @@ class _Side:
     def _panel(self, frame: Picture, when: str, score: float, action: Any) -> _Panel:
         return _Panel(
             frame,
-            f"{self._name}: {when}, {score:,.0f} {self._unit}",
+            f"{self._name}: {when}, {rounded(score)} {self._unit}",
             action_strip(self._actions, action, SCALE * frame.shape[1]),
         )
 

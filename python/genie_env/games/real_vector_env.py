@@ -31,6 +31,7 @@ from genie_env.games.action_map import ActionMap
 from genie_env.games.base import Game
 from genie_env.games.real_rows import RealRows
 
+
 class RealVectorEnv(FixedOptions, VectorEnv[Array, Given, Array]):
     """N games of the real environment, seen as an agent of a world sees its dreams.
 
