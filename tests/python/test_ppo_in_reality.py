@@ -78,7 +78,7 @@ def test_it_learns_what_the_game_pays(dreams: Dreams, games: RealGames, tmp_path
 
 
 def test_the_workers_and_a_measurement_change_no_result(dreams: Dreams, games: RealGames) -> None:
-    assert games.steps_per_s(2) > 0
+    assert replace(games, workers=0).steps_per_s(2) > 0
     runs = [
         [update.agent.weights for update in train_ppo(dreams, SMALL, real_games=each)]
         for each in (games, replace(games, workers=3), replace(games, workers=0))
@@ -119,7 +119,8 @@ def test_a_dreams_run_does_not_go_on_in_reality(
 def test_a_game_that_fails_leaves_the_last_checkpoint(
     dreams: Dreams, games: RealGames, tmp_path: Path
 ) -> None:
-    run = train_ppo(dreams, SMALL, real_games=games, out=tmp_path)
+    good = replace(games, workers=0)
+    run = train_ppo(dreams, SMALL, real_games=good, out=tmp_path)
     next(run)
     run.close()
     kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -133,7 +134,7 @@ def test_a_game_that_fails_leaves_the_last_checkpoint(
             next(train_ppo(dreams, SMALL, real_games=bad, out=tmp_path))
         assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept
     assert [
-        update.steps for update in train_ppo(dreams, SMALL, real_games=games, out=tmp_path)
+        update.steps for update in train_ppo(dreams, SMALL, real_games=good, out=tmp_path)
     ] == [256]
 
 
@@ -176,9 +177,15 @@ def test_the_adapter_is_the_vector_environment(dreams: Dreams) -> None:
         BatchVecEnv(games("NEXT_STEP"))
 
 
-def test_the_command(dreams: Dreams, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    dreams: Dreams,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("genie_env.agents.ppo_envs._MEASURED", 0.2)
     world = counter_world(tmp_path / "world", frame_skip=2)
-    options = "--reality --steps 200 --dreams 2 --horizon 32 --units 8 --workers 3"
+    options = "--reality --steps 64 --dreams 2 --horizon 32 --units 8 --workers 3"
     arguments = ["train", "ppo", "--world", str(world), "--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
         APP.main([*arguments, *options.split()], prog_name="genie-env")
@@ -188,10 +195,10 @@ def test_the_command(dreams: Dreams, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert budget.startswith(f"{COUNTER}: ") and " of 2 games in 2 processes; " in budget
     rate, frames = (int(word.replace(",", "")) for word in budget.split()[1:4:2])
     assert frames == pytest.approx(2 * rate, abs=1)
-    told = re.search(r"; 200 steps, 400 frames, take 0:(\d\d):(\d\d) besides the updates", budget)
+    told = re.search(r"; 64 steps, 128 frames, take 0:(\d\d):(\d\d) besides the updates", budget)
     assert told is not None, "however slow this machine is"
     took = 60 * int(told[1]) + int(told[2])
-    assert 200 / (rate + 0.5) - 1 <= took <= 200 / max(rate - 0.5, 0.1) + 1
+    assert 64 / (rate + 0.5) - 1 <= took <= 64 / max(rate - 0.5, 0.1) + 1
     assert "in the real game" in last and last.startswith("wrote ")
     notes = load_agent(tmp_path / "run" / "agent.safetensors").notes
     assert (notes["trained_in"], notes["frame_skip"]) == ("the real game", "2")

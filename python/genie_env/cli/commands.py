@@ -90,7 +90,7 @@ def commands() -> list[Command]:
             "train",
             "ppo",
             "genie_env.cli.train_ppo:train_ppo_command",
-            "Train a policy network by PPO, entirely inside the dream.",
+            "Train a policy network by PPO, inside the dream or, with --reality, in the real game.",
             "train ppo --world doom-take-cover --steps 1M --out runs/ppo",
             RESUMES,
         ),

@@ -83,7 +83,7 @@ def train_ppo_command(
     reality: RealityOption = False,
     workers: WorkersOption = 2,
 ) -> None:
-    """Train a policy network by PPO, entirely inside the dream.
+    """Train a policy network by PPO, inside the dream or, with --reality, in the real game.
 
     Leaves agent.safetensors and a line of updates.jsonl in the run directory after every update.
     Ctrl-C keeps them; the same command goes on after the last update, and so does one with more
