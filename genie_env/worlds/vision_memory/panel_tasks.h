@@ -16,7 +16,7 @@
 namespace genie_env {
 
 inline constexpr int64_t kRowsOfBlock = 64;
-inline constexpr int64_t kTasksOfThread = 4;  ///< fewer are not worth waking another thread
+inline constexpr int64_t kColumnsOfThread = 256;  ///< about: fewer are not worth waking a thread
 
 /// Panels of kPanel that `size` units or dimensions fill.
 inline int64_t Panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
@@ -29,12 +29,12 @@ inline int64_t PaddedRows(int64_t rows) {
   return rows == 0 ? 0 : last + ProductRows(rows - last);
 }
 
-/// Calls task(panel, first row, rows, products) for all tasks. products: a buffer for one block,
-/// [kRowsOfBlock, columns], of the calling thread.
+/// Calls task(panel, first row, rows, products) for all tasks, each of a product of `columns`
+/// columns. products: a buffer for one block, [kRowsOfBlock, columns], of the calling thread.
 template <typename Task>
 void ForEachTask(int64_t panels, int64_t rows, bool bf16, int64_t columns, const Task& task) {
-  const int64_t blocks = Blocks(rows);
-  at::parallel_for(0, panels * blocks, kTasksOfThread, [&](int64_t begin, int64_t end) {
+  const int64_t blocks = Blocks(rows), least = std::max<int64_t>(1, kColumnsOfThread / columns);
+  at::parallel_for(0, panels * blocks, least, [&](int64_t begin, int64_t end) {
     const TileScope tiles{bf16};
     const at::Tensor products = at::empty({kRowsOfBlock, columns}, at::kFloat);
     for (int64_t i = begin; i < end; ++i) {
