@@ -87,7 +87,8 @@ void InitTrainer(py::module_& m) {
             const at::Tensor& bins = memory.reward_bins();
             return bins.defined() ? std::optional(bins.clone()) : std::nullopt;
           },
-          "The rewards that its reward logits stand for, float32 [bins]; None where it learns none.")
+          "The rewards that its reward logits stand for, float32 [bins]; None where it learns "
+          "none.")
       .def(
           "judge_windows",
           [](const Memory& memory, const TensorMap& batch, uint64_t noise_step) {

@@ -43,10 +43,11 @@ class Memory : public Model {
   ///     with an action, and, where the next frame is needed to judge, with a next one;
   ///   "reward", RewardCrossEntropy averaged over frames with a next one.
   /// In training, rewards and terminations are read from half of the hidden units, chosen for every
-  /// window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): they are rare and
-  /// partly chance, and M would learn those of its recordings by heart. Further terms are counts that can be summed
-  /// over batches: "deaths" and "survivals", the frames with and without a termination, and
-  /// "deaths_found" and "false_alarms", the frames of either kind with a logit above 0.
+  /// window (dropout; one mask a sequence as in Gal & Ghahramani 2016, section 4): they are rare
+  /// and partly chance, and M would learn those of its recordings by heart. Further terms are
+  /// counts that can be summed over batches: "deaths" and "survivals", the frames with and without
+  /// a termination, and "deaths_found" and "false_alarms", the frames of either kind with a logit
+  /// above 0.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
   /// What M says of the frames of windows, without dropout.
