@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gymnasium.vector import AutoresetMode
 
 from genie_env.agents.dreams import Dreams
+from genie_env.agents.real_play import game_of_dreams
 from genie_env.envs.options import FamilyValue
 from genie_env.games.base import Game
-from genie_env.games.real_game import check_sees, real_game
 from genie_env.games.real_vector_env import RealVectorEnv
 
 if TYPE_CHECKING:
@@ -51,11 +50,7 @@ class RealGames:
     def of(cls, dreams: Dreams, workers: int) -> RealGames:
         """Raises ValueError where the world names no game, or one that it cannot show or act in, and
         ImportError where what the game needs is not installed."""
-        game = real_game(Path(dreams.world.directory))
-        dreams.check_plays(game)
-        check_sees(dreams.world.spec, game)
-        game.settings()  # says what is not installed before workers do
-        return cls(dreams, game, workers)
+        return cls(dreams, game_of_dreams(dreams), workers)
 
     @property
     def settings(self) -> dict[str, FamilyValue]:

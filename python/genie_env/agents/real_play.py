@@ -15,7 +15,18 @@ from genie_env.agents.players import AgentPlayer, PopulationPlayer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
+from genie_env.games.base import Game
 from genie_env.games.real_game import check_sees, real_game
+
+
+def game_of_dreams(dreams: Dreams) -> Game:
+    """The real game of a world. Raises ValueError where none is known, or the world cannot show it or
+    act in it, and ImportError where what it needs is not installed."""
+    game = real_game(Path(dreams.world.directory))
+    dreams.check_plays(game)
+    check_sees(dreams.world.spec, game)
+    game.settings()  # says what is not installed before workers do
+    return game
 
 
 def agent_player(
@@ -30,10 +41,7 @@ def agent_player(
     directory = find_world(world)
     dreams = Dreams.load(directory, options=options)
     load_agent(agent).check_world(dreams.world)
-    game = real_game(directory)
-    dreams.check_plays(game)
-    check_sees(dreams.world.spec, game)
-    game.settings()  # says what is not installed before workers do
+    game = game_of_dreams(dreams)
     return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False, options=options)
 
 
