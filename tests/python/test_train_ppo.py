@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,25 @@ def test_continuous_actions_are_learned(boxed: Path) -> None:
     assert actions.shape == (20, 2) and all(space.contains(each) for each in actions.numpy())
 
 
+def test_continuous_actions_begin_with_the_given_deviation(boxed: Path) -> None:
+    dreams = Dreams.load(boxed)
+    settings = replace(SMALL, deviation=0.25)
+    run = PpoRun(dreams, dream_envs(dreams, settings.num_envs), settings, {}, None, None)
+    torch.testing.assert_close(run._model.policy.log_std.exp().detach(), torch.full((2,), 0.25))
+    run.close()
+
+
+def test_a_run_of_before_there_was_a_deviation_goes_on(boxed: Path, tmp_path: Path) -> None:
+    dreams = Dreams.load(boxed)
+    next(train_ppo(dreams, SMALL, out=tmp_path))
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings.pop("deviation") == 1
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"deviation was 1.0 and is now 0.5"):
+        next(train_ppo(dreams, replace(SMALL, deviation=0.5), out=tmp_path))
+    assert next(train_ppo(dreams, SMALL, out=tmp_path)).steps == 256
+
+
 def test_a_run_that_was_stopped_goes_on(random_world: Path, tmp_path: Path) -> None:
     dreams = Dreams.load(random_world)
     run = train_ppo(dreams, SMALL, out=tmp_path)
@@ -122,6 +142,7 @@ def test_what_a_network_cannot_read_is_refused() -> None:
         ({"batch": 1}, "batch is 1; expected 2 or more"),
         ({"horizon": 1}, "horizon is 1; expected 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a number above 0"),
+        ({"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
         ({"discount": 1.5}, "discount is 1.5; expected a number above 0, at most 1"),
         ({"entropy": -1.0}, "entropy is -1.0; expected a number of at least 0"),
         ({"seed": 2**32}, "seed is 4294967296; expected 0 to"),

@@ -17,7 +17,7 @@ from genie_env.agents.policy_network import PolicyNetwork
 from genie_env.agents.ppo_envs import RealGames, dream_envs
 from genie_env.agents.ppo_run import AGENT, CHECKPOINT, PpoRun
 from genie_env.agents.ppo_settings import PpoSettings, PpoUpdate
-from genie_env.data.run_directory import claim_run
+from genie_env.data.run_directory import Settings, claim_run
 
 __all__ = ["AGENT", "PpoSettings", "PpoUpdate", "train_ppo"]
 
@@ -63,7 +63,7 @@ def train_ppo(
 
     def updates() -> Iterator[PpoUpdate]:
         kept = [CHECKPOINT, AGENT]
-        claim = contextlib.nullcontext() if out is None else claim_run(out, identity, kept)
+        claim = contextlib.nullcontext() if out is None else claim_run(out, identity, kept, as_today)
         with claim:
             make = partial(dream_envs, dreams) if real_games is None else real_games.envs
             envs = make(settings.num_envs)
@@ -71,6 +71,11 @@ def train_ppo(
                 yield from run.updates()
 
     return updates()
+
+
+def as_today(known: Settings) -> Settings:
+    """The settings of a run of before actions had another deviation to begin with."""
+    return {"deviation": 1.0, **known}
 
 
 def check_readable(dreams: Dreams) -> None:

@@ -86,7 +86,10 @@ class PpoRun:
             learning_rate=lambda left: settings.learning_rate * left,
             gamma=settings.discount,
             ent_coef=settings.entropy,
-            policy_kwargs={"net_arch": {"pi": layers, "vf": layers}},
+            policy_kwargs={
+                "net_arch": {"pi": layers, "vf": layers},
+                "log_std_init": math.log(settings.deviation),
+            },
             seed=settings.seed,
             device="cpu",
         )

@@ -33,6 +33,8 @@ class PpoSettings:
     """The weight of the policy's entropy."""
     units: int = 256
     """Of each of the two hidden layers."""
+    deviation: float = 1.0
+    """Of the actions of a box around their means, at the beginning; numbered actions have none."""
 
     def check(self) -> None:
         # Advantages are divided by their standard deviation: one alone has none.
@@ -42,7 +44,8 @@ class PpoSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {smallest} or more")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; expected 0 to 2**32 - 1")
-        for name, most in (("learning_rate", math.inf), ("discount", 1.0)):
+        positive = {"learning_rate": math.inf, "discount": 1.0, "deviation": math.inf}
+        for name, most in positive.items():
             value = getattr(self, name)
             if not 0 < value <= most:
                 raise ValueError(f"{name} is {value}; expected a number above 0, at most {most:g}")

@@ -75,6 +75,12 @@ def train_ppo_command(
     units: Annotated[
         int, typer.Option(help="units of each of the two hidden layers", min=1, max=65_536)
     ] = PpoSettings.units,
+    deviation: Annotated[
+        float,
+        typer.Option(
+            help="standard deviation of continuous actions at the beginning", min=1e-6, max=1e3
+        ),
+    ] = PpoSettings.deviation,
     starts: StartsOption = None,
     burn_in: BurnInOption = None,
     reward_fn: RewardFnOption = None,
@@ -92,7 +98,17 @@ def train_ppo_command(
     if reality:
         refuse_what_dreams_take(temperature, starts, burn_in, reward_fn, termination_fn)
     settings = PpoSettings(
-        steps, seed, dreams, horizon, batch, epochs, learning_rate, discount, entropy, units
+        steps=steps,
+        seed=seed,
+        num_envs=dreams,
+        horizon=horizon,
+        batch=batch,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        discount=discount,
+        entropy=entropy,
+        units=units,
+        deviation=deviation,
     )
     directory = find_world(world)
     warn_of_threads()
