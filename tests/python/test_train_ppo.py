@@ -83,11 +83,11 @@ def test_continuous_actions_begin_with_the_given_deviation(boxed: Path) -> None:
     run.close()
 
 
-def test_a_run_of_before_there_was_a_deviation_goes_on(boxed: Path, tmp_path: Path) -> None:
+def test_a_run_of_before_there_were_these_settings_goes_on(boxed: Path, tmp_path: Path) -> None:
     dreams = Dreams.load(boxed)
     next(train_ppo(dreams, SMALL, out=tmp_path))
     settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings.pop("deviation") == 1
+    assert (settings.pop("deviation"), settings.pop("gae_lambda")) == (1, 0.95)
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=r"deviation was 1.0 and is now 0.5"):
         next(train_ppo(dreams, replace(SMALL, deviation=0.5), out=tmp_path))
@@ -142,6 +142,7 @@ def test_what_a_network_cannot_read_is_refused() -> None:
         ({"batch": 1}, "batch is 1; expected 2 or more"),
         ({"horizon": 1}, "horizon is 1; expected 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a number above 0"),
+        ({"gae_lambda": 1.5}, "gae_lambda is 1.5; expected a number from 0 to 1"),
         ({"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
         ({"discount": 1.5}, "discount is 1.5; expected a number above 0, at most 1"),
         ({"entropy": -1.0}, "entropy is -1.0; expected a number of at least 0"),

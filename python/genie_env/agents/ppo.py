@@ -74,8 +74,8 @@ def train_ppo(
 
 
 def as_today(known: Settings) -> Settings:
-    """The settings of a run of before actions had another deviation to begin with."""
-    return {"deviation": 1.0, **known}
+    """The settings of a run of before there were these two."""
+    return {"deviation": 1.0, "gae_lambda": 0.95, **known}
 
 
 def check_readable(dreams: Dreams) -> None:

@@ -85,6 +85,7 @@ class PpoRun:
             n_epochs=settings.epochs,
             learning_rate=lambda left: settings.learning_rate * left,
             gamma=settings.discount,
+            gae_lambda=settings.gae_lambda,
             ent_coef=settings.entropy,
             policy_kwargs={
                 "net_arch": {"pi": layers, "vf": layers},

@@ -29,6 +29,9 @@ class PpoSettings:
     learning_rate: float = 3e-4
     """At the beginning; it falls to 0."""
     discount: float = 0.99
+    gae_lambda: float = 0.95
+    """Of generalised advantage estimation (Schulman et al. 2016): with 1 advantages are sums of what
+    was played, with 0 they trust the value of the next step."""
     entropy: float = 0.01
     """The weight of the policy's entropy."""
     units: int = 256
@@ -49,6 +52,8 @@ class PpoSettings:
             value = getattr(self, name)
             if not 0 < value <= most:
                 raise ValueError(f"{name} is {value}; expected a number above 0, at most {most:g}")
+        if not 0 <= self.gae_lambda <= 1:
+            raise ValueError(f"gae_lambda is {self.gae_lambda}; expected a number from 0 to 1")
         if not 0 <= self.entropy < math.inf:
             raise ValueError(f"entropy is {self.entropy}; expected a number of at least 0")
 

@@ -69,6 +69,12 @@ def train_ppo_command(
     discount: Annotated[
         float, typer.Option(help="discount of later rewards", min=1e-9, max=1)
     ] = PpoSettings.discount,
+    gae_lambda: Annotated[
+        float,
+        typer.Option(
+            help="how far advantages trust what was played (1) rather than values (0)", min=0, max=1
+        ),
+    ] = PpoSettings.gae_lambda,
     entropy: Annotated[
         float, typer.Option(help="weight of the policy's entropy", min=0, max=1e3)
     ] = PpoSettings.entropy,
@@ -106,6 +112,7 @@ def train_ppo_command(
         epochs=epochs,
         learning_rate=learning_rate,
         discount=discount,
+        gae_lambda=gae_lambda,
         entropy=entropy,
         units=units,
         deviation=deviation,
