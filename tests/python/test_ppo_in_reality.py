@@ -202,3 +202,14 @@ def test_the_command(
     assert "in the real game" in last and last.startswith("wrote ")
     notes = load_agent(tmp_path / "run" / "agent.safetensors").notes
     assert (notes["trained_in"], notes["frame_skip"]) == ("the real game", "2")
+
+    def again(*changes: str) -> str:
+        with pytest.raises(SystemExit):
+            APP.main([*arguments, *options.split(), *changes], prog_name="genie-env")
+        out, err = capsys.readouterr()
+        return out + err
+
+    assert " steps/s, " not in again(), "it was finished: there is nothing to measure"
+    assert "; 32 steps, 64 frames, take" in again("--steps", "96"), "what is left"
+    refused = again("--steps", "128", "--seed", "1")
+    assert "seed was 0 and is now 1" in refused and "steps/s" not in refused

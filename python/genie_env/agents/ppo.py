@@ -31,13 +31,15 @@ def train_ppo(
     *,
     real_games: RealGames | None = None,
     out: Path | None = None,
+    on_begin: Callable[[int], None] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Iterator[PpoUpdate]:
     """Trains a policy in `dreams`, an update at a time; the last one's agent is the result.
 
     Reads the observation of `dreams`: floats of any shape, or pictures. A run in `out` that was
     stopped goes on after its last update. `real_games`: train there instead (a baseline); the dreams
-    then only say what the agent sees. `on_step` is called with the number of steps so far.
+    then only say what the agent sees. `on_begin` is called once
+    with the number of steps that the run in `out` has, `on_step` after every step with that of all.
     Raises ValueError where the observation is neither, where a setting cannot be, and at the first
     update where the run in `out` had others; ImportError without Stable-Baselines3. The global
     random generators of torch, NumPy and Python are as before after every update.
@@ -68,6 +70,8 @@ def train_ppo(
             make = partial(dream_envs, dreams) if real_games is None else real_games.envs
             envs = make(settings.num_envs)
             with contextlib.closing(PpoRun(dreams, envs, settings, how, out, on_step)) as run:
+                if on_begin is not None:
+                    on_begin(run.steps)
                 yield from run.updates()
 
     return updates()

@@ -97,6 +97,11 @@ class PpoRun:
         model._setup_learn(settings.steps, callback=None)
         return model
 
+    @property
+    def steps(self) -> int:
+        """That it has taken so far, with those of earlier parts."""
+        return self._steps
+
     def updates(self) -> Iterator[PpoUpdate]:
         """Updates until the steps are spent."""
         settings = self._settings

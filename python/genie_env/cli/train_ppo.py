@@ -29,7 +29,7 @@ from genie_env.cli.options import (
     family_options,
     refuse_what_dreams_take,
 )
-from genie_env.data.progress import Progress, say
+from genie_env.data.progress import Progress
 from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
 from genie_env.envs.step_functions import named_function
@@ -132,8 +132,6 @@ def train_ppo_command(
     )
     games = RealGames.of(dreaming, workers) if reality else None
     score, console = dreaming.score, Console()
-    if games is not None:
-        say(_budget(games, settings))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -146,11 +144,17 @@ def train_ppo_command(
     try:
         with Progress(*columns, console=console, transient=not live) as progress:
             task = progress.add_task("learning", total=steps, below="")
+
+            def tell_budget(done: int) -> None:
+                if games is not None and done < steps:
+                    progress.say(_budget(games, settings, done))
+
             run = train_ppo(
                 dreaming,
                 settings,
                 real_games=games,
                 out=out,
+                on_begin=tell_budget,
                 on_step=lambda done: progress.update(task, completed=done),
             )
             for last in run:
@@ -167,16 +171,17 @@ def train_ppo_command(
             )
 
 
-def _budget(games: RealGames, settings: PpoSettings) -> str:
-    """What the steps will take, at the rate that the real game shows."""
+def _budget(games: RealGames, settings: PpoSettings, done: int) -> str:
+    """What the steps that are left will take, at the rate that the real game shows."""
+    left = settings.steps - done
     count, skip = settings.num_envs, games.game.frame_skip
     workers = min(games.workers, count)
     rate = games.steps_per_s(count)
-    took = timedelta(seconds=round(settings.steps / rate))
+    took = timedelta(seconds=round(left / rate))
     return (
         f"{games.game.name}: {rate:,.0f} steps/s, {rate * skip:,.0f} frames/s, of {count} games in "
-        f"{workers} process{'es'[: 2 * (workers > 1)]}; {settings.steps:,} steps, "
-        f"{settings.steps * skip:,} frames, take {took} besides the updates"
+        f"{workers} process{'es'[: 2 * (workers > 1)]}; {left:,} steps, "
+        f"{left * skip:,} frames, take {took} besides the updates"
     )
 
 
