@@ -38,7 +38,7 @@ namespace genie_env {
 namespace {
 
 constexpr int64_t kGateColumns = 4 * kPanel;
-constexpr int64_t kRowsOfThread = 8;  // fewer are not worth waking a thread to assemble them
+constexpr int64_t kRowsOfThread = 32;  // fewer are not worth waking a thread to assemble them
 
 // The buffers of one step.
 struct Scratch {
