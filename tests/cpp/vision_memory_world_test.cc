@@ -10,6 +10,7 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
@@ -355,6 +356,25 @@ TEST(FrozenMemory, BitsOfARowDependOnNeitherBatchNorPosition) {
     CheckBitsOfRows(Scene({64, 512, 5, 3}, 131, /*judges=*/true), dtype);
     CheckBitsOfRows(Scene(Joint({64, 512, 5}), 131), dtype);
   }
+}
+
+TEST(FrozenMemory, DrawsEachRowOnceWhereItIsLeftToDraw) {
+  const Scene scene({64, 32, 5}, 131);
+  const auto memory = MakeMemoryCpu(scene.weights, at::kFloat);
+  const MemoryState given = scene.CopyOfState(), drawn = scene.CopyOfState();
+  const MemoryOutcome expected = memory->Dream(given, scene.actions, scene.draws, {});
+  const MixtureDraws& draws = scene.draws;
+  const at::Tensor uniform = at::zeros_like(draws.uniform);
+  const at::Tensor normal = at::zeros_like(draws.normal);
+  const MixtureDraws left{uniform, normal, draws.temperature, [&](int64_t begin, int64_t end) {
+                            const int64_t count = end - begin;
+                            uniform.narrow(0, begin, count) +=
+                                draws.uniform.narrow(0, begin, count);
+                            normal.narrow(0, begin, count) += draws.normal.narrow(0, begin, count);
+                          }};
+  const MemoryOutcome outcome = memory->Dream(drawn, scene.actions, left, {});
+  EXPECT_TRUE(at::equal(uniform, draws.uniform) && at::equal(normal, draws.normal));
+  EXPECT_TRUE(at::equal(drawn.z, given.z) && at::equal(outcome.surprise, expected.surprise));
 }
 
 TEST(FrozenMemory, WritesWhatIsObservedWhereItIsWanted) {

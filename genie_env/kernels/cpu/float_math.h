@@ -16,12 +16,9 @@ namespace genie_env {
 
 #define GENIE_ENV_INLINE inline __attribute__((always_inline))
 
-/// exp(x) for x from -87 (1.6e-38) to 88 (1.7e38); x is clamped to that range.
+/// exp(x) for x from -87 (1.6e-38) to 88 (1.7e38).
 template <typename Number, typename Bits>
-GENIE_ENV_INLINE Number ExpOf(Number x) {
-  const Number low = Number{} - 87.0f, high = Number{} + 88.0f;
-  x = x < low ? low : x;
-  x = x > high ? high : x;
+GENIE_ENV_INLINE Number ExpWithinRange(Number x) {
   // exp(x) = 2^n exp(r) with |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to an integer, and leaves
   // it in the low bits. ln(2) comes in two parts, so that n ln(2) is exact enough.
   constexpr float kRound = 12582912.0f;
@@ -34,6 +31,15 @@ GENIE_ENV_INLINE Number ExpOf(Number x) {
   q = q * r + 0.4999999403953552f;
   const Number power = (q * r) * r + r + 1.0f;
   return std::bit_cast<Number>(std::bit_cast<Bits>(power) + (std::bit_cast<Bits>(shifted) << 23));
+}
+
+/// The same, with x clamped to that range.
+template <typename Number, typename Bits>
+GENIE_ENV_INLINE Number ExpOf(Number x) {
+  const Number low = Number{} - 87.0f, high = Number{} + 88.0f;
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  return ExpWithinRange<Number, Bits>(x);
 }
 GENIE_ENV_INLINE float Exp(float x) { return ExpOf<float, uint32_t>(x); }
 

@@ -166,6 +166,16 @@ GENIE_ENV_INLINE Number Min(Number a, Number b) {
   }
 }
 
+/// x where a < b and y elsewhere, lane by lane.
+template <typename Number>
+GENIE_ENV_INLINE Number Select(Number a, Number b, Number x, Number y) {
+  if constexpr (std::is_same_v<Number, SplitLanes>) {
+    return {Select(a.low, b.low, x.low, y.low), Select(a.high, b.high, x.high, y.high)};
+  } else {
+    return a < b ? x : y;
+  }
+}
+
 GENIE_ENV_INLINE SplitLanes SplitOf(SplitLanes x) { return x; }
 GENIE_ENV_INLINE SplitLanes SplitOf(Lanes x) {
   return {__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7),

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -52,6 +53,9 @@ struct MixtureDraws {
                            ///< function
   at::Tensor normal;       ///< [N, latents]: the noise within the component
   at::Tensor temperature;  ///< [N]
+  /// For MakeMemoryCpu alone: writes rows begin .. end - 1 of uniform and normal. Dream then
+  /// calls it once for each row, from any thread. Null: they have been written.
+  std::function<void(int64_t begin, int64_t end)> draw = nullptr;
 };
 
 struct MemoryOutcome {

@@ -54,7 +54,7 @@ GENIE_ENV_INLINE float SumOfPanel(float* lanes) {
 
 template <bool kSample, bool kWhole>
 GENIE_ENV_INLINE void JointRows(const JointMixtureBlock& block) {
-  const int64_t lanes = Lanes<kWhole>(block.dimensions);
+  const int64_t lanes = LanesOf<kWhole>(block.dimensions);
   for (int64_t row = 0; row < block.rows; ++row) {
     const float* products = block.products + row * block.components * 2 * kPanel;
     float z[kPanel];

@@ -23,7 +23,7 @@
 
 // A step has three parts. Each consists of tasks (panel_tasks.h):
 //
-//   1. Convert [z, h] of every row to the type of the products' input.
+//   1. Convert [z, h] of every row to the type of the products' input, and draw its random numbers.
 //   2. For a panel of 16 hidden units: multiply with [K, 4 gates x 16], then compute the LSTM's
 //   cell.
 //   3. For a panel of 16 latent dimensions: multiply with the weights of every component, then
@@ -38,6 +38,7 @@ namespace genie_env {
 namespace {
 
 constexpr int64_t kGateColumns = 4 * kPanel;
+constexpr int64_t kRowsOfThread = 32;  // fewer are not worth waking a thread to assemble them
 
 // The buffers of one step.
 struct Scratch {
@@ -128,7 +129,7 @@ class MemoryCpu final : public FrozenMemory {
               .mixture = mixture_->MakeScratch(padded)};
     });
 
-    Assemble(state, actions, scratch);
+    Assemble(state, actions, draws, scratch);
     Recur(state, scratch, observation_out);
     if (next != nullptr) state.z.copy_(*next);
     mixture_->Predict({.hidden = scratch.output_input,
@@ -152,7 +153,8 @@ class MemoryCpu final : public FrozenMemory {
     return outcome;
   }
 
-  void Assemble(const MemoryState& state, const at::Tensor& actions, const Scratch& scratch) const {
+  void Assemble(const MemoryState& state, const at::Tensor& actions, const MixtureDraws* draws,
+                const Scratch& scratch) const {
     const int64_t rows = state.z.size(0);
     const auto z = state.z.const_data_ptr<float>(), h = state.h.const_data_ptr<float>();
     const auto restart = state.restart.const_data_ptr<float>();
@@ -160,7 +162,8 @@ class MemoryCpu final : public FrozenMemory {
     const auto point = box_ > 0 ? actions.const_data_ptr<float>() : nullptr;
     const auto out = Pointer(scratch.input), out_hidden = Pointer(scratch.output_input);
     const auto contexts = scratch.context.mutable_data_ptr<int32_t>();
-    at::parallel_for(0, PaddedRows(rows), kRowsOfBlock, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, PaddedRows(rows), kRowsOfThread, [&](int64_t begin, int64_t end) {
+      if (draws != nullptr && draws->draw && begin < rows) draws->draw(begin, std::min(end, rows));
       for (int64_t row = begin; row < end; ++row) {
         Bits* x = out + row * inner_;
         if (row >= rows) {

@@ -8,6 +8,7 @@
 #include "genie_env/core/random.h"
 #include "genie_env/kernels/cpu/float_math.h"
 #include "genie_env/kernels/cpu/instruction_sets.h"
+#include "genie_env/kernels/cpu/lanes.h"
 #include "genie_env/worlds/vision_memory/panel_lanes.h"
 
 namespace genie_env {
@@ -18,12 +19,12 @@ namespace {
 GENIE_ENV_INLINE float ExpOfNegative(float x) {
   x = x < -28.0f ? -28.0f : x;
   x = x > 28.0f ? 28.0f : x;
-  return Exp(-x);
+  return ExpWithinRange<float, uint32_t>(-x);
 }
 
 template <bool kWhole, typename Element>
 GENIE_ENV_INLINE void GateRows(const GateBlock<Element>& block) {
-  const int64_t lanes = Lanes<kWhole>(block.units);
+  const int64_t lanes = LanesOf<kWhole>(block.units);
   for (int64_t row = 0; row < block.rows; ++row) {
     const float* gates = block.products + row * 4 * kPanel;
     const float* bias = block.bias + block.context[row] * 4 * kPanel;
@@ -65,102 +66,87 @@ GENIE_ENV_INLINE void Gates(const GateBlock<Element>& block) {
   }
 }
 
+/// What a row of a mixture is in one panel.
+template <typename Vector>
+struct MixtureRow {
+  const float *parts, *bias;
+
+  GENIE_ENV_INLINE Vector Part(int64_t k, int64_t part) const {
+    const int64_t at = (3 * k + part) * kPanel;
+    return Load<Vector>(parts + at) + Load<Vector>(bias + at);
+  }
+  GENIE_ENV_INLINE Vector Logit(int64_t k) const { return Part(k, 0); }
+  GENIE_ENV_INLINE Vector Mean(int64_t k) const { return Part(k, 1); }
+  GENIE_ENV_INLINE Vector LogStd(int64_t k) const { return Part(k, 2); }
+};
+
 /// Inverse distribution function: the first component at which the sum of the weights reaches
 /// `uniform` of their total, and within it the noise.
-template <bool kWhole>
-GENIE_ENV_INLINE void SampleRow(const MixtureBlock& block, const float* logits, const float* top,
-                                int64_t row) {
-  const int64_t lanes = Lanes<kWhole>(block.dimensions);
-  const float* parts = block.products + row * block.components * 3 * kPanel;
-  const float* uniform = block.uniform + row * block.stride;
-  const float* normal = block.normal + row * block.stride;
-  const float inverse_temperature = 1.0f / block.temperature[row];
-  const float noise_scale = std::sqrt(block.temperature[row]);
-  float sums[kMaxComponents * kPanel];
-  float total[kPanel] = {}, mean[kPanel], log_std[kPanel];
-  for (int64_t k = 0; k < block.components; ++k) {
-    for (int64_t j = 0; j < lanes; ++j) {
-      total[j] += Exp((logits[k * kPanel + j] - top[j]) * inverse_temperature);
-      sums[k * kPanel + j] = total[j];
-    }
+template <typename Vector>
+GENIE_ENV_INLINE Vector Sample(const MixtureRow<Vector>& mixture, int64_t components, Vector top,
+                               Vector uniform, Vector normal, float temperature) {
+  const float inverse_temperature = 1.0f / temperature;
+  Vector sums[kMaxComponents];
+  Vector total{};
+  for (int64_t k = 0; k < components; ++k) {
+    total += Exp((mixture.Logit(k) - top) * inverse_temperature);
+    sums[k] = total;
   }
-  for (int64_t j = 0; j < lanes; ++j) {
-    // Above 0, so that a component without weight, which adds nothing, does not reach it.
-    total[j] *= uniform[j] < kLeastUniform ? kLeastUniform : uniform[j];
-    mean[j] = parts[kPanel + j] + block.bias[kPanel + j];
-    log_std[j] = parts[2 * kPanel + j] + block.bias[2 * kPanel + j];
+  // Above 0, so that a component without weight, which adds nothing, does not reach it.
+  const Vector aim = total * Max(uniform, Vector{} + kLeastUniform);
+  Vector mean = mixture.Mean(0), log_std = mixture.LogStd(0);
+  for (int64_t k = 1; k < components; ++k) {
+    mean = Select(sums[k - 1], aim, mixture.Mean(k), mean);
+    log_std = Select(sums[k - 1], aim, mixture.LogStd(k), log_std);
   }
-  for (int64_t k = 1; k < block.components; ++k) {
-    const float* part = parts + k * 3 * kPanel;
-    const float* bias = block.bias + k * 3 * kPanel;
-    for (int64_t j = 0; j < lanes; ++j) {
-      const bool beyond = sums[(k - 1) * kPanel + j] < total[j];
-      const float next_mean = part[kPanel + j] + bias[kPanel + j];
-      const float next_log_std = part[2 * kPanel + j] + bias[2 * kPanel + j];
-      mean[j] = beyond ? next_mean : mean[j];
-      log_std[j] = beyond ? next_log_std : log_std[j];
-    }
-  }
-  float* z = block.z + row * block.stride;
-  for (int64_t j = 0; j < lanes; ++j) {
-    z[j] = mean[j] + Exp(log_std[j]) * noise_scale * normal[j];
-  }
-  CopyRow(z, lanes, block.z_out, row);
+  return mean + Exp(log_std) * std::sqrt(temperature) * normal;
 }
 
-template <bool kSample, bool kWhole>
+/// -log p(z) = log(sum exp(logit)) - log(sum exp(logit - log_std - d^2 / 2)) + log(2 pi) / 2
+template <typename Vector>
+GENIE_ENV_INLINE float Score(const MixtureRow<Vector>& mixture, int64_t components, Vector top,
+                             Vector z, int64_t present) {
+  Vector joint[kMaxComponents];
+  Vector prior{}, joint_top{}, posterior{};
+  for (int64_t k = 0; k < components; ++k) {
+    const Vector logit = mixture.Logit(k), log_std = mixture.LogStd(k);
+    const Vector deviation = (z - mixture.Mean(k)) * Exp(Vector{} - log_std);
+    joint[k] = logit - log_std - 0.5f * deviation * deviation;
+    prior += Exp(logit - top);
+    joint_top = k == 0 ? joint[k] : Max(joint_top, joint[k]);
+  }
+  for (int64_t k = 0; k < components; ++k) posterior += Exp(joint[k] - joint_top);
+  float priors[kPanel], posteriors[kPanel], tops[kPanel];
+  Store(prior, priors);
+  Store(posterior, posteriors);
+  Store(top - joint_top, tops);
+  for (int64_t j = 0; j < kPanel; ++j) {
+    priors[j] = Log(priors[j]) - Log(posteriors[j]) + tops[j] + kHalfLogTwoPi;
+  }
+  return Total(LoadPart<Vector>(priors, present));
+}
+
+template <bool kSample, typename Vector>
 GENIE_ENV_INLINE void MixtureRows(const MixtureBlock& block) {
-  const int64_t lanes = Lanes<kWhole>(block.dimensions);
+  const int64_t present = block.dimensions;
   for (int64_t row = 0; row < block.rows; ++row) {
-    const float* parts = block.products + row * block.components * 3 * kPanel;
-    float logits[kMaxComponents * kPanel];
-    float top[kPanel] = {};
-    for (int64_t k = 0; k < block.components; ++k) {
-      for (int64_t j = 0; j < lanes; ++j) {
-        const float logit = parts[k * 3 * kPanel + j] + block.bias[k * 3 * kPanel + j];
-        logits[k * kPanel + j] = logit;
-        top[j] = k == 0 || top[j] < logit ? logit : top[j];
+    const MixtureRow<Vector> mixture{block.products + row * block.components * 3 * kPanel,
+                                     block.bias};
+    Vector top = mixture.Logit(0);
+    for (int64_t k = 1; k < block.components; ++k) top = Max(top, mixture.Logit(k));
+    const int64_t at = row * block.stride;
+    Vector z;
+    if constexpr (kSample) {
+      z = Sample(mixture, block.components, top, LoadPart<Vector>(block.uniform + at, present),
+                 LoadPart<Vector>(block.normal + at, present), block.temperature[row]);
+      StorePart(z, block.z + at, present);
+      if (block.z_out.first != nullptr) {
+        StorePart(z, block.z_out.first + row * block.z_out.stride, present);
       }
+    } else {
+      z = LoadPart<Vector>(block.z + at, present);
     }
-    if constexpr (kSample) SampleRow<kWhole>(block, logits, top, row);
-
-    // -log p(z) = log(sum exp(logit)) - log(sum exp(logit - log_std - d^2 / 2)) + log(2 pi) / 2
-    const float* z = block.z + row * block.stride;
-    float joint[kMaxComponents * kPanel];
-    float prior[kPanel] = {}, joint_top[kPanel] = {}, posterior[kPanel] = {};
-    for (int64_t k = 0; k < block.components; ++k) {
-      const float* part = parts + k * 3 * kPanel;
-      const float* bias = block.bias + k * 3 * kPanel;
-      for (int64_t j = 0; j < lanes; ++j) {
-        const float logit = logits[k * kPanel + j];
-        const float log_std = part[2 * kPanel + j] + bias[2 * kPanel + j];
-        const float deviation = (z[j] - (part[kPanel + j] + bias[kPanel + j])) * Exp(-log_std);
-        const float term = logit - log_std - 0.5f * deviation * deviation;
-        prior[j] += Exp(logit - top[j]);
-        joint[k * kPanel + j] = term;
-        joint_top[j] = k == 0 || joint_top[j] < term ? term : joint_top[j];
-      }
-    }
-    for (int64_t k = 0; k < block.components; ++k) {
-      for (int64_t j = 0; j < lanes; ++j) {
-        posterior[j] += Exp(joint[k * kPanel + j] - joint_top[j]);
-      }
-    }
-    for (int64_t j = 0; j < lanes; ++j) {
-      prior[j] = Log(prior[j]) - Log(posterior[j]) + (top[j] - joint_top[j]) + kHalfLogTwoPi;
-    }
-    float surprise = 0;
-    for (int64_t j = 0; j < lanes; ++j) surprise += prior[j];
-    block.surprise[row * block.surprise_stride] = surprise;
-  }
-}
-
-template <bool kSample>
-GENIE_ENV_INLINE void Mixture(const MixtureBlock& block) {
-  if (block.dimensions == kPanel) {
-    MixtureRows<kSample, true>(block);
-  } else {
-    MixtureRows<kSample, false>(block);
+    block.surprise[row * block.surprise_stride] = Score(mixture, block.components, top, z, present);
   }
 }
 
@@ -233,12 +219,12 @@ GENIE_ENV_INLINE void ExpectRows(int64_t rows, int64_t bins, const float* produc
 
 // Defines one function for each kernel and instruction set, and their table. Attributes cannot be
 // in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
-#define GENIE_ENV_MEMORY_KERNELS(Name, ATTRIBUTE, text)                                        \
+#define GENIE_ENV_MEMORY_KERNELS(Name, ATTRIBUTE, Vector, text)                                \
   struct Name {                                                                                \
     ATTRIBUTE static void Gates(const GateBlock<float>& b) { genie_env::Gates(b); }            \
     ATTRIBUTE static void GatesBf16(const GateBlock<uint16_t>& b) { genie_env::Gates(b); }     \
-    ATTRIBUTE static void Sample(const MixtureBlock& b) { Mixture<true>(b); }                  \
-    ATTRIBUTE static void Score(const MixtureBlock& b) { Mixture<false>(b); }                  \
+    ATTRIBUTE static void Sample(const MixtureBlock& b) { MixtureRows<true, Vector>(b); }      \
+    ATTRIBUTE static void Score(const MixtureBlock& b) { MixtureRows<false, Vector>(b); }      \
     ATTRIBUTE static void Dot(int64_t rows, int64_t size, const float* h, const float* weight, \
                               float bias, float* out) {                                        \
       DotRows(rows, size, h, weight, bias, out);                                               \
@@ -264,10 +250,10 @@ GENIE_ENV_INLINE void ExpectRows(int64_t rows, int64_t bins, const float* produc
   };
 // NOLINTEND(bugprone-macro-parentheses)
 
-GENIE_ENV_MEMORY_KERNELS(Baseline, , "baseline")
+GENIE_ENV_MEMORY_KERNELS(Baseline, , Lanes, "baseline")
 #if defined(__x86_64__)
-GENIE_ENV_MEMORY_KERNELS(Avx2, GENIE_ENV_AVX2, "avx2")
-GENIE_ENV_MEMORY_KERNELS(Avx512, GENIE_ENV_AVX512, "avx512")
+GENIE_ENV_MEMORY_KERNELS(Avx2, GENIE_ENV_AVX2, SplitLanes, "avx2")
+GENIE_ENV_MEMORY_KERNELS(Avx512, GENIE_ENV_AVX512, Lanes, "avx512")
 #endif
 
 }  // namespace

@@ -270,10 +270,7 @@ class VisionMemoryWorld final : public World {
     const at::Tensor checked = ActionsOf(actions, state.rows());
     const at::Tensor tau = CheckTemperatures(temperature, state.rows());
     CheckCounters(rng, state.rows());
-    const MixtureDraws draws{
-        .uniform = Draw(rng, Stream::kMixture, mixtures_, FillUniformRows).to(device_),
-        .normal = Draw(rng, Stream::kGaussian, latents_, FillNormalRows).to(device_),
-        .temperature = tau.to(device_)};
+    const MixtureDraws draws = DrawsOf(rng, tau);
     const MemoryState parts = Parts(state);
     // The kernel writes features while it has them at hand: a copy afterwards takes 5 % of a step.
     const auto [features, written] =
@@ -322,6 +319,21 @@ class VisionMemoryWorld final : public World {
     std::vector<at::Tensor> features;
     for (const auto part : FeaturesOf(kind)) features.push_back(SelectRows(state.*part, rows));
     return features.empty() ? Decode(SelectRows(state.z, rows)) : at::cat(features, 1);
+  }
+
+  MixtureDraws DrawsOf(const RowCounters& rng, const at::Tensor& temperature) const {
+    const auto rows = static_cast<int64_t>(rng.size());
+    MixtureDraws draws{.uniform = at::empty({rows, mixtures_}, at::kFloat),
+                       .normal = at::empty({rows, latents_}, at::kFloat),
+                       .temperature = temperature.to(device_)};
+    draws.draw = [&rng, uniform = draws.uniform, normal = draws.normal](int64_t begin,
+                                                                        int64_t end) {
+      DrawRows(rng, Stream::kMixture, FillUniformRows, begin, end, uniform);
+      DrawRows(rng, Stream::kGaussian, FillNormalRows, begin, end, normal);
+    };
+    if (device_.is_cpu()) return draws;
+    draws.draw(0, rows);
+    return {draws.uniform.to(device_), draws.normal.to(device_), draws.temperature};
   }
 
   // An observation of these features to be written (`out`, where it is defined), and its parts;
