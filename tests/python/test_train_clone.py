@@ -286,6 +286,14 @@ def test_settings_that_cannot_be(
         train_clone(Dreams.load(random_world), [data], replace(SMALL, **changes))
 
 
+def test_a_training_that_diverges_says_so(random_world: Path, data: Path, tmp_path: Path) -> None:
+    words = r"learning_rate is 1e\+30, with which the weights are no longer finite after 10 updates"
+    with pytest.raises(ValueError, match=words):
+        settings = replace(SMALL, steps=100, learning_rate=1e30)
+        train_clone(Dreams.load(random_world), [data], settings, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command(
     random_world: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,8 +76,10 @@ def clone(
 
     Numbered actions are learned by cross-entropy. Those of a box are scaled to -1 .. 1, and what is
     minimised is the mean absolute error of the means, which are not cut. That gives the median of what
-    the player did where it saw the same: what it now and then did at random is not learned.
-    `advance` is called with the number of updates made. Nothing is drawn from global generators.
+    the player did where it saw the same: what it now and then did at random is not learned, unless the
+    observation tells of it. A state that holds the last action tells of random actions that last.
+    `advance` is called with the number of updates made. Nothing is drawn from global generators. Raises
+    ValueError where the weights become infinite or NaN.
     """
     actions = blank.actions
     weights = _first_weights(trained.observations, actions.width, settings)
@@ -106,6 +108,11 @@ def clone(
         advance(1)
         if (step + 1) * EVALUATIONS // settings.steps > step * EVALUATIONS // settings.steps:
             now = _finished(weights, actions)
+            if not all(weight.isfinite().all() for weight in now.values()):
+                raise ValueError(
+                    f"learning_rate is {settings.learning_rate:g}, with which the weights are no longer "
+                    f"finite after {step + 1:,} updates: give a smaller one"
+                )
             acted = _acts(replace(blank, weights=now), unseen.observations)
             errors = errors_of(actions, acted, unseen.actions)
             if (total := float((errors / _ranges(actions)).sum())) <= least:

@@ -47,10 +47,10 @@ def train_clone_command(
 ) -> None:
     """Train a policy network to act as the player of recordings did, on what a world's agents see.
 
-    The world follows the recorded episodes; every 20th is held out. Continuous actions are learned as
-    the median of the player's, so that what it did at random now and then is left out. Leaves
-    agent.safetensors, the best of ten moments on the held-out episodes, in the run directory. Ctrl-C
-    keeps nothing; of a finished run the same command shows what it found.
+    The world follows the recorded episodes; every 20th is held out. Of continuous actions the median is
+    learned: what the player now and then did at random is left out, unless it went on for many steps.
+    Leaves agent.safetensors, the best of ten moments on the held-out episodes, in the run directory.
+    Ctrl-C keeps nothing; of a finished run the same command shows what it found.
     """
     settings = CloneSettings(
         steps=steps, seed=seed, batch=batch, learning_rate=learning_rate, units=units
