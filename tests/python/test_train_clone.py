@@ -117,6 +117,24 @@ def test_numbered_actions_are_those_of_the_player(numbered: Path, data: Path) ->
     assert (acts(agent, numbered, levels) == wanted).mean() > 0.85
 
 
+def test_actions_keep_their_numbers(tmp_path: Path) -> None:
+    """Those of a game whose first one is 5."""
+    actions = {**NUMBERED, "start": 5}
+    world = see_clearly(write_random_world(tmp_path / "world"))
+    config = json.loads((world / "config.json").read_text())
+    reward = {"type": "constant", "per_step": config.pop("reward_per_step")}
+    config |= {"format_version": 3, "actions": actions, "reward": reward}
+    config["termination_reads"] = "action"
+    (world / "config.json").write_text(json.dumps(config))
+    weights = load_file(world / "model.safetensors")
+    inputs = weights["memory.weight_ih"]  # of an action it now reads a number each
+    weights["memory.weight_ih"] = np.concatenate([inputs, np.zeros_like(inputs[:, :2])], axis=1)
+    save_file(weights, world / "model.safetensors")
+    agent = train_clone(Dreams.load(world), [record(tmp_path / "data", actions=actions)], SMALL)
+    acted = acts(agent, world, [24, 128, 232])
+    assert acted.dtype == np.int64 and acted.tolist() == [5, 6, 7]
+
+
 def test_continuous_actions_are_those_of_the_player(boxed: Path, boxed_data: Path) -> None:
     agent = train_clone(Dreams.load(boxed), [boxed_data], SMALL)
     errors, constant = (
