@@ -459,7 +459,7 @@ def test_agents_read_features_and_are_told_of_them(judging: Path) -> None:
 
 TRAIN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"actions": 1}, {}, r"nobody takes the action right, .* take every action"),
-    ({"game": "lines"}, {}, "the recordings are of lines, but the world world is of dots"),
+    ({"game": "lines"}, {}, "the recordings are of lines, but the game of the world world is dots"),
     ({"side": 32}, {}, r"holds frames of 32 x 32, but those of the world world are 16 x 16"),
     ({"frame_skip": 2}, {}, r'"frame_skip" is 2, but a step of the world world stands for 1'),
     ({"episodes": 19}, {}, "has 19, and none of them is held out, as every 20th of a directory is"),

@@ -23,6 +23,7 @@ from genie_env.cli.fidelity import fidelity
 from genie_env.cli.outcomes import outcomes
 from genie_env.cli.record import record
 from genie_env.data.datasets import held_out
+from genie_env.data.following import follow
 from genie_env.data.recording_metadata import numbered_actions
 from genie_env.envs.latent_actions import action_inference, has_latent_actions
 from genie_env.envs.start_bank import draw_contexts
@@ -36,7 +37,7 @@ from genie_env.families.genie.commands import (
 )
 from genie_env.training.dynamics import likeliest_next
 from genie_env.training.heads import labelled_steps, load_follower
-from genie_env.training.labelled import follow, labelled_parts
+from genie_env.training.labelled import labelled_parts
 from genie_env.training.runs import read_reports
 from genie_env.training.tokenizer import load_tokenizer
 
@@ -213,7 +214,8 @@ def test_heads_read_the_recorded_actions(
     assert set(every.tolist()) == {0, 1}
     # What is followed is what the world is given, by the game's own numbers.
     first, last = store.episode_starts[:2]
-    seen = follow(follower, [parts[0].pictures(0)], [np.append(taken[first:last], 0)])[0]
+    actions = [np.append(taken[first:last], 0) + follower.spec.actions.start]
+    seen = follow(follower, [parts[0].pictures(0)], actions, "features", np.arange(1))[0]
     batch = trained.take(slice(0, int(last - first)))
     np.testing.assert_allclose(batch["before"], seen[:-1], atol=2e-3)
     np.testing.assert_allclose(batch["after"], seen[1:], atol=2e-3)

@@ -108,8 +108,8 @@ def read_agent_file(file: Path) -> AgentFile:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}
     except FileNotFoundError:
         raise ValueError(
-            f"{file} does not exist: give the file that `genie-env train controller` or `genie-env "
-            "train ppo` wrote"
+            f"{file} does not exist: give the file that `genie-env train controller`, `train ppo` or "
+            "`train clone` wrote"
         ) from None
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is not a readable safetensors file: {error}") from error

@@ -1,4 +1,4 @@
-"""An agent that is a small network: what PPO trains, without what trained it."""
+"""An agent that is a small network: what PPO and cloning train, without what trained it."""
 
 from __future__ import annotations
 

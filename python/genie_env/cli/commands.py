@@ -95,6 +95,14 @@ def commands() -> list[Command]:
             RESUMES,
         ),
         Command(
+            "train",
+            "clone",
+            "genie_env.cli.train_clone:train_clone_command",
+            "Train a policy network to act as the player of recordings did, on what a world's agents "
+            "see.",
+            "train clone --world car-racing --data data/car-driver --out runs/clone",
+        ),
+        Command(
             "",
             "map-actions",
             "genie_env.cli.map_actions:map_actions",

@@ -12,7 +12,12 @@ from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out
 from genie_env.data.frame_rate import pace, same_rate
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import has_actions, read_meta, recorded_game
+from genie_env.data.recording_metadata import (
+    RecordedGame,
+    has_actions,
+    read_meta,
+    recorded_game,
+)
 from genie_env.data.videos import trained_on
 from genie_env.envs.actions import actions_of_world
 from genie_env.envs.world_card import read_config, training_recordings
@@ -42,6 +47,19 @@ def check_recordings(
                 f"world {spec.name} stands for {spec.frame_skip}: give recordings made with "
                 f"`genie-env record --frame-skip {spec.frame_skip}`"
             )
+
+
+def check_game(
+    world: World, directories: Sequence[Path], stores: Sequence[EpisodeStore]
+) -> RecordedGame:
+    """The one game of all recordings. Raises ValueError where it is not the world's."""
+    spec, recorded = world.spec, recorded_game(directories, stores)
+    if spec.game and recorded.game != spec.game:
+        raise ValueError(
+            f"the recordings are of {recorded.game}, but the game of the world {spec.name} is "
+            f"{spec.game}: give recordings of its game"
+        )
+    return recorded
 
 
 def recorded_actions(

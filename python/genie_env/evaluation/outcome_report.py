@@ -19,8 +19,7 @@ from genie_env._core import EpisodeStore, World
 from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import counted
-from genie_env.data.recording_metadata import recorded_game
-from genie_env.data.world_recordings import check_new, check_recordings
+from genie_env.data.world_recordings import check_game, check_new, check_recordings
 from genie_env.envs.validation import check_temperature
 from genie_env.evaluation.fidelity import actions_of
 from genie_env.evaluation.outcomes import (
@@ -116,12 +115,7 @@ def outcomes(
             f"the world {spec.name} has learned neither rewards nor ends: it pays none and never "
             "ends an episode, so that there is nothing to measure; give it heads with `genie-env train heads`"
         )
-    recorded = recorded_game(data, stores)
-    if spec.game and recorded.game != spec.game:
-        raise ValueError(
-            f"the recordings are of {recorded.game}, but the game of the world {spec.name} is "
-            f"{spec.game}: give recordings of its game"
-        )
+    check_game(loaded, data, stores)
     if every_episode:
         check_new(world, data, stores)
     chosen = [held_out(store) | every_episode for store in stores]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from genie_env._core import Heads, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out, open_stores
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import RecordedGame, numbered_actions, recorded_game
-from genie_env.data.world_recordings import check_recordings, recorded_actions
+from genie_env.data.recording_metadata import RecordedGame, numbered_actions
+from genie_env.data.world_recordings import check_game, check_recordings, recorded_actions
 from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.registry import find_world
@@ -179,12 +179,7 @@ def train_heads(settings: HeadsSettings) -> None:
     world = load_follower(directory, settings.device)
     spec = world.spec
     stores = open_stores(settings.data)
-    game = recorded_game(settings.data, stores)
-    if spec.game and game.game != spec.game:
-        raise ValueError(
-            f"the recordings are of {game.game}, but the world {spec.name} is of {spec.game}: give "
-            "recordings of its game"
-        )
+    game = check_game(world, settings.data, stores)
     check_recordings(world, settings.data, stores)
     if not has_latent_actions(spec.family, directory):
         recorded_actions(world, settings.data, stores)  # refuses those that are not the world's

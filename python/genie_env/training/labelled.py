@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, LatentAction, RowCounters, World
+from genie_env._core import EpisodeStore, LatentAction, World
 from genie_env.data.datasets import Batch, held_out, pictures_of, shuffled
 from genie_env.data.files import remove_left_behind, user_cache
+from genie_env.data.following import FOLLOWED_AT_ONCE, follow
 from genie_env.data.recording_metadata import numbered_actions
 from genie_env.training.encoded import (
     encode_episode,
@@ -30,8 +31,6 @@ from genie_env.training.encoded import (
 
 MOST_EPISODES = 300
 """Of a labelled part. The rest of what a world knows is learned without labels."""
-FOLLOWED_AT_ONCE = 16
-"""Episodes."""
 FEATURES = "features"
 """The observation that heads read."""
 
@@ -145,6 +144,7 @@ def followed_features(
     """float16 [pictures, features]: what the world makes of each, having followed its episode. codes:
     [pictures], the world's action from each to the next, numbered from 0."""
     (size,) = next(each.shape for each in world.spec.observations if each.name == FEATURES)
+    actions = codes.astype(np.int64) + world.spec.actions.start
     starts = part.starts.tolist()
 
     def fill(features: NDArray[Any], done: int) -> Iterator[int]:
@@ -152,15 +152,16 @@ def followed_features(
         for index in range(0, len(episodes), FOLLOWED_AT_ONCE):
             some = episodes[index : index + FOLLOWED_AT_ONCE]
             places = [slice(starts[e], starts[e + 1]) for e in some]
-            seen = follow(world, [part.pictures(e) for e in some], [codes[p] for p in places])
+            pictures, taken = [part.pictures(e) for e in some], [actions[p] for p in places]
+            seen = follow(world, pictures, taken, FEATURES, np.arange(len(some)))
             for place, rows in zip(places, seen, strict=True):
                 features[place] = rows
             yield starts[some[-1] + 1]
 
     cache = user_cache() / "encoded" / f"features-{world.device.type}-{world.spec.dtype}"
     cache /= world.spec.fingerprint[:16]
-    actions = hashlib.sha256(np.ascontiguousarray(codes, np.int64).tobytes()).hexdigest()[:16]
-    return _rows_once(cache, part, f"-{actions}", (size,), np.float16, fill, "following")
+    digest = hashlib.sha256(np.ascontiguousarray(codes, np.int64).tobytes()).hexdigest()[:16]
+    return _rows_once(cache, part, f"-{digest}", (size,), np.float16, fill, "following")
 
 
 def _rows_once(
@@ -176,34 +177,6 @@ def _rows_once(
     remove_left_behind(cache)
     shape = (int(part.starts[-1]), *row)
     return rows_once(cache / f"{part.name}{of}.npy", shape, dtype, fill, f"{what} {part.directory}")
-
-
-def follow(
-    world: World, pictures: Sequence[NDArray[np.uint8]], codes: Sequence[NDArray[np.integer[Any]]]
-) -> list[NDArray[np.float32]]:
-    """The features of the pictures of some episodes, float32 [T, features] each, followed side by
-    side. codes: the actions from each picture to the next, numbered from 0, [T] each; the last is not
-    read."""
-    rows, lengths = len(pictures), [len(each) for each in pictures]
-    state = world.make_state(rows)
-    seeds, zeros = np.arange(rows), np.zeros(rows, np.int64)
-
-    def at(index: int) -> torch.Tensor:  # of an episode that has ended, its last picture again
-        shown = [each[min(index, len(each) - 1)] for each in pictures]
-        return torch.from_numpy(np.stack(shown))
-
-    everyone = torch.ones(rows, dtype=torch.bool)
-    world.begin(state, everyone, RowCounters(seeds, zeros, zeros), frames=at(0))
-    seen = [world.observe(state, FEATURES).cpu().numpy()]
-    for index in range(1, max(lengths)):
-        taken = np.array([each[min(index, len(each)) - 1] for each in codes], np.int64)
-        taken += world.spec.actions.start
-        counters = RowCounters(seeds, zeros, np.full(rows, index))
-        step = world.follow(state, torch.from_numpy(taken), at(index), counters, FEATURES)
-        seen.append(step.observation.cpu().numpy())
-    return [
-        np.stack([moment[row] for moment in seen[:length]]) for row, length in enumerate(lengths)
-    ]
 
 
 def codes_of_steps(
