@@ -75,12 +75,27 @@ def test_continuous_actions_are_learned(boxed: Path) -> None:
     assert actions.shape == (20, 2) and all(space.contains(each) for each in actions.numpy())
 
 
-def test_continuous_actions_begin_with_the_given_deviation(boxed: Path) -> None:
+def test_deviation_and_lambda_reach_the_library(boxed: Path) -> None:
     dreams = Dreams.load(boxed)
-    settings = replace(SMALL, deviation=0.25)
+    settings = replace(SMALL, deviation=0.25, gae_lambda=0.5)
     run = PpoRun(dreams, dream_envs(dreams, settings.num_envs), settings, {}, None, None)
     torch.testing.assert_close(run._model.policy.log_std.exp().detach(), torch.full((2,), 0.25))
+    assert run._model.rollout_buffer.gae_lambda == 0.5  # type: ignore[attr-defined]
     run.close()
+
+
+def test_numbered_actions_have_no_deviation(random_world: Path) -> None:
+    with pytest.raises(ValueError, match=r"deviation is 0.5, but the actions of the world random are"):
+        train_ppo(Dreams.load(random_world), replace(SMALL, deviation=0.5))
+
+
+def test_the_command_passes_them_on(boxed: Path, tmp_path: Path) -> None:
+    options = "--steps 64 --dreams 2 --horizon 32 --units 8 --deviation 0.5 --gae-lambda 0.7"
+    arguments = ["train", "ppo", "--world", str(boxed), "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit):
+        APP.main([*arguments, *options.split()], prog_name="genie-env")
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert (settings["deviation"], settings["gae_lambda"]) == (0.5, 0.7)
 
 
 def test_a_run_of_before_there_were_these_settings_goes_on(boxed: Path, tmp_path: Path) -> None:

@@ -322,18 +322,21 @@ class VisionMemoryWorld final : public World {
   }
 
   MixtureDraws DrawsOf(const RowCounters& rng, const at::Tensor& temperature) const {
+    if (!device_.is_cpu()) {
+      return {.uniform = Draw(rng, Stream::kMixture, mixtures_, FillUniformRows).to(device_),
+              .normal = Draw(rng, Stream::kGaussian, latents_, FillNormalRows).to(device_),
+              .temperature = temperature.to(device_)};
+    }
     const auto rows = static_cast<int64_t>(rng.size());
     MixtureDraws draws{.uniform = at::empty({rows, mixtures_}, at::kFloat),
                        .normal = at::empty({rows, latents_}, at::kFloat),
-                       .temperature = temperature.to(device_)};
+                       .temperature = temperature};
     draws.draw = [&rng, uniform = draws.uniform, normal = draws.normal](int64_t begin,
                                                                         int64_t end) {
       DrawRows(rng, Stream::kMixture, FillUniformRows, begin, end, uniform);
       DrawRows(rng, Stream::kGaussian, FillNormalRows, begin, end, normal);
     };
-    if (device_.is_cpu()) return draws;
-    draws.draw(0, rows);
-    return {draws.uniform.to(device_), draws.normal.to(device_), draws.temperature};
+    return draws;
   }
 
   // An observation of these features to be written (`out`, where it is defined), and its parts;

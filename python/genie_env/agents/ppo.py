@@ -15,9 +15,10 @@ from pathlib import Path
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.policy_network import PolicyNetwork
 from genie_env.agents.ppo_envs import RealGames, dream_envs
-from genie_env.agents.ppo_run import AGENT, CHECKPOINT, PpoRun
+from genie_env.agents.ppo_run import AGENT, CHECKPOINT, PpoRun, steps_of
 from genie_env.agents.ppo_settings import PpoSettings, PpoUpdate
 from genie_env.data.run_directory import Settings, claim_run
+from genie_env.envs.actions import DiscreteActions
 
 __all__ = ["AGENT", "PpoSettings", "PpoUpdate", "train_ppo"]
 
@@ -40,12 +41,17 @@ def train_ppo(
     stopped goes on after its last update. `real_games`: train there instead (a baseline); the dreams
     then only say what the agent sees. `on_begin` is called once
     with the number of steps that the run in `out` has, `on_step` after every step with that of all.
-    Raises ValueError where the observation is neither, where a setting cannot be, and at the first
+    Raises ValueError where the observation is neither, where a setting cannot be or has no meaning, and at the first
     update where the run in `out` had others; ImportError without Stable-Baselines3. The global
     random generators of torch, NumPy and Python are as before after every update.
     """
     settings.check()
     check_readable(dreams)
+    if settings.deviation != PpoSettings.deviation and isinstance(dreams.actions, DiscreteActions):
+        raise ValueError(
+            f"deviation is {settings.deviation:g}, but the actions of the world "
+            f"{dreams.world.spec.name} are numbered and have none: leave it out"
+        )
     try:
         import stable_baselines3  # noqa: F401
     except ImportError as error:
@@ -67,11 +73,11 @@ def train_ppo(
         kept = [CHECKPOINT, AGENT]
         claim = contextlib.nullcontext() if out is None else claim_run(out, identity, kept, as_today)
         with claim:
+            if on_begin is not None:
+                on_begin(steps_of(out))
             make = partial(dream_envs, dreams) if real_games is None else real_games.envs
             envs = make(settings.num_envs)
             with contextlib.closing(PpoRun(dreams, envs, settings, how, out, on_step)) as run:
-                if on_begin is not None:
-                    on_begin(run.steps)
                 yield from run.updates()
 
     return updates()

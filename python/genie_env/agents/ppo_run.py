@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
 import time
@@ -97,11 +98,6 @@ class PpoRun:
         model._setup_learn(settings.steps, callback=None)
         return model
 
-    @property
-    def steps(self) -> int:
-        """That it has taken so far, with those of earlier parts."""
-        return self._steps
-
     def updates(self) -> Iterator[PpoUpdate]:
         """Updates until the steps are spent."""
         settings = self._settings
@@ -190,11 +186,11 @@ class PpoRun:
 
     def _resume(self) -> None:
         """Episodes begin again, from seeds that no earlier part of the run had."""
-        file = None if self._out is None else self._out / CHECKPOINT
-        if file is None or not file.exists():
+        state = _read(self._out)
+        if state is None:
             return
-        try:
-            state = torch.load(file, weights_only=True)
+        assert self._out is not None
+        with _undamaged(self._out):
             self._model.set_parameters(state["parameters"])
             self._steps, self._model._n_updates = state["steps"], state["updates"]
             self._episodes = state.get("episodes", 0)
@@ -203,17 +199,43 @@ class PpoRun:
             if not self._pictures:
                 _set_moments(self._envs.obs_rms, state["observations"])
             _set_moments(self._envs.ret_rms, state["rewards"])
-        except _DAMAGED as error:
-            why = str(error).partition(".")[0] or type(error).__name__
-            raise ValueError(
-                f"{file} is damaged ({why}): bring it back from a copy, or train into another --out"
-            ) from error
         set_generators(self._random)
         self._envs.seed((RESUMED_SEEDS + self._settings.seed + self._steps) % 2**32)
         self._model._last_obs = self._wrapped().reset()  # type: ignore[assignment]
 
     def close(self) -> None:
         self._envs.close()
+
+
+def steps_of(out: Path | None) -> int:
+    """How many steps the run in `out` has taken; 0 where there is none."""
+    state = _read(out)
+    if state is None:
+        return 0
+    assert out is not None
+    with _undamaged(out):
+        return int(state["steps"])
+
+
+def _read(out: Path | None) -> Any:
+    """The checkpoint of the run in `out`; None where there is none."""
+    if out is None or not (out / CHECKPOINT).exists():
+        return None
+    with _undamaged(out):
+        return torch.load(out / CHECKPOINT, weights_only=True)
+
+
+@contextlib.contextmanager
+def _undamaged(out: Path) -> Iterator[None]:
+    """Says which file is damaged where a checkpoint cannot be read."""
+    try:
+        yield
+    except _DAMAGED as error:
+        why = str(error).partition(".")[0] or type(error).__name__
+        raise ValueError(
+            f"{out / CHECKPOINT} is damaged ({why}): bring it back from a copy, or train into another "
+            "--out"
+        ) from error
 
 
 def _moments(running: Any) -> tuple[torch.Tensor, torch.Tensor, float]:

@@ -37,7 +37,8 @@ class PpoSettings:
     units: int = 256
     """Of each of the two hidden layers."""
     deviation: float = 1.0
-    """Of the actions of a box around their means, at the beginning; numbered actions have none."""
+    """Of the actions of a box around their means, in the actions' units, at the beginning; numbered
+    actions have none."""
 
     def check(self) -> None:
         # Advantages are divided by their standard deviation: one alone has none.

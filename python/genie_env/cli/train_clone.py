@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,13 +19,20 @@ from genie_env.cli.options import (
 from genie_env.data.progress import say
 from genie_env.data.threads import warn_of_threads
 from genie_env.envs.registry import find_world
-from genie_env.training.settings import Episodes, Out, Steps
+from genie_env.training.settings import Episodes, Steps
 
 
 def train_clone_command(
     world: WorldOption,
     data: Episodes,
-    out: Out,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="run directory; what a finished run there found is shown",
+            file_okay=False,
+            writable=True,
+        ),
+    ],
     option: FamilyOption = None,
     observation: Annotated[
         str | None,

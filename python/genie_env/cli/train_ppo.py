@@ -84,7 +84,7 @@ def train_ppo_command(
     deviation: Annotated[
         float,
         typer.Option(
-            help="standard deviation of continuous actions at the beginning", min=1e-6, max=1e3
+            help="standard deviation of continuous actions at the beginning, in their units", min=1e-6, max=1e3
         ),
     ] = PpoSettings.deviation,
     starts: StartsOption = None,
