@@ -29,7 +29,7 @@ void DrawRows(const RowCounters& rng, Stream stream, Filler fill, int64_t begin,
 
 at::Tensor Draw(const RowCounters& rng, Stream stream, int64_t size, Filler fill) {
   const auto rows = static_cast<int64_t>(rng.size());
-  const at::Tensor draws = at::empty({rows, size}, at::kFloat);
+  at::Tensor draws = at::empty({rows, size}, at::kFloat);
   constexpr int64_t kGrain = 1 << 13;  // numbers; to wake a thread for fewer takes longer than they
   at::parallel_for(
       0, rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(size, 1)),

@@ -10,6 +10,8 @@ import pytest
 import torch
 from random_world import write_random_world
 
+from genie_env.envs import plugins
+
 # Tests run on small and busy machines, where two threads wait for each other more than they work.
 torch.set_num_threads(1)
 
@@ -47,6 +49,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if report.when == "call":
             for name, value in report.user_properties:
                 terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(autouse=True)
+def own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes import the modules that this test has named, and none that others have."""
+    monkeypatch.setattr(plugins, "_imported", [])
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,10 @@ GENIE_ENV_INLINE float Score(const MixtureRow<Vector>& mixture, int64_t componen
   for (int64_t j = 0; j < kPanel; ++j) {
     priors[j] = Log(priors[j]) - Log(posteriors[j]) + tops[j] + kHalfLogTwoPi;
   }
-  return Total(LoadPart<Vector>(priors, present));
+  // One after the other: the bits of recorded dreams are of this order.
+  float surprise = 0;
+  for (int64_t j = 0; j < present; ++j) surprise += priors[j];
+  return surprise;
 }
 
 template <bool kSample, typename Vector>
