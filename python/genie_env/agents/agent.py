@@ -20,6 +20,9 @@ from genie_env.data.files import sha256_of, write_atomically
 from genie_env.data.paths import in_utf8
 from genie_env.envs.actions import Actions, actions_of_json, actions_of_world
 
+AGENT = "agent.safetensors"
+"""The file of an agent in the run that trains it."""
+
 
 class Agent(ABC):
     """Acts on one kind of observation of one world. Immutable."""

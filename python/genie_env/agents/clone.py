@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
-from genie_env.agents.agent import load_agent
+from genie_env.agents.agent import AGENT, load_agent
 from genie_env.agents.cloning import CloneSettings, Learned, clone
 from genie_env.agents.demonstrations import Demonstrations, demonstrations
 from genie_env.agents.dreams import Dreams
@@ -25,9 +25,7 @@ from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.options import FamilyValue
 
-__all__ = ["AGENT", "CloneSettings", "held_out_words", "train_clone"]
-
-AGENT = "agent.safetensors"
+__all__ = ["CloneSettings", "held_out_words", "train_clone"]
 
 
 def train_clone(

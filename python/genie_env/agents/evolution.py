@@ -18,6 +18,7 @@ import cma  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_env.agents.agent import AGENT
 from genie_env.agents.controller import LinearController, outputs
 from genie_env.agents.dreams import (
     Dreams,
@@ -30,7 +31,7 @@ from genie_env.data.files import write_atomically
 from genie_env.data.run_directory import claim_run
 from genie_env.envs.json_files import read_json_lines
 
-AGENT, LOG = "agent.safetensors", "generations.jsonl"
+LOG = "generations.jsonl"
 
 _LINE = {
     "generation": int,

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from genie_env.agents.agent import AGENT
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.policy_network import PolicyNetwork
 from genie_env.agents.ppo_envs import RealGames, dream_envs
-from genie_env.agents.ppo_run import AGENT, CHECKPOINT, PpoRun, steps_of
+from genie_env.agents.ppo_run import CHECKPOINT, PpoRun, steps_of
 from genie_env.agents.ppo_settings import PpoSettings, PpoUpdate
 from genie_env.data.run_directory import Settings, claim_run
 from genie_env.envs.actions import DiscreteActions
 
-__all__ = ["AGENT", "PpoSettings", "PpoUpdate", "train_ppo"]
+__all__ = ["PpoSettings", "PpoUpdate", "train_ppo"]
 
 LEAST_SIDE = 36
 """Of pictures: the convolutions leave nothing of smaller ones."""
@@ -39,9 +40,9 @@ def train_ppo(
 
     Reads the observation of `dreams`: floats of any shape, or pictures. A run in `out` that was
     stopped goes on after its last update. `real_games`: train there instead (a baseline); the dreams
-    then only say what the agent sees. `on_begin` is called once
-    with the number of steps that the run in `out` has, `on_step` after every step with that of all.
-    Raises ValueError where the observation is neither, where a setting cannot be or has no meaning, and at the first
+    then only say what the agent sees. `on_begin` is called once with the number of
+    steps that the run in `out` has, `on_step` after every step with that of all. Raises ValueError
+    where the observation is neither, where a setting cannot be or has no meaning, and at the first
     update where the run in `out` had others; ImportError without Stable-Baselines3. The global
     random generators of torch, NumPy and Python are as before after every update.
     """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from genie_env.agents.agent import AGENT
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.own_randomness import own_randomness, set_generators
 from genie_env.agents.policy_network import CLIP, CONVOLUTIONS, PolicyNetwork
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-AGENT, CHECKPOINT = "agent.safetensors", "checkpoint.pt"
+CHECKPOINT = "checkpoint.pt"
 
 RESUMED_SEEDS = 2**31
 """Where the seeds of resumed parts begin: far from those of evaluations, which an agent must not have
@@ -186,11 +187,9 @@ class PpoRun:
 
     def _resume(self) -> None:
         """Episodes begin again, from seeds that no earlier part of the run had."""
-        state = _read(self._out)
-        if state is None:
-            return
-        assert self._out is not None
-        with _undamaged(self._out):
+        with _checkpoint(self._out) as state:
+            if state is None:
+                return
             self._model.set_parameters(state["parameters"])
             self._steps, self._model._n_updates = state["steps"], state["updates"]
             self._episodes = state.get("episodes", 0)
@@ -209,32 +208,21 @@ class PpoRun:
 
 def steps_of(out: Path | None) -> int:
     """How many steps the run in `out` has taken; 0 where there is none."""
-    state = _read(out)
-    if state is None:
-        return 0
-    assert out is not None
-    with _undamaged(out):
-        return int(state["steps"])
-
-
-def _read(out: Path | None) -> Any:
-    """The checkpoint of the run in `out`; None where there is none."""
-    if out is None or not (out / CHECKPOINT).exists():
-        return None
-    with _undamaged(out):
-        return torch.load(out / CHECKPOINT, weights_only=True)
+    with _checkpoint(out) as state:
+        return 0 if state is None else int(state["steps"])
 
 
 @contextlib.contextmanager
-def _undamaged(out: Path) -> Iterator[None]:
-    """Says which file is damaged where a checkpoint cannot be read."""
+def _checkpoint(out: Path | None) -> Iterator[Any]:
+    """What the run in `out` keeps; None where there is none. Raises ValueError that names the file
+    where it, or in the block what it holds, cannot be read."""
+    file = None if out is None else out / CHECKPOINT
     try:
-        yield
+        yield None if file is None or not file.exists() else torch.load(file, weights_only=True)
     except _DAMAGED as error:
         why = str(error).partition(".")[0] or type(error).__name__
         raise ValueError(
-            f"{out / CHECKPOINT} is damaged ({why}): bring it back from a copy, or train into another "
-            "--out"
+            f"{file} is damaged ({why}): bring it back from a copy, or train into another --out"
         ) from error
 
 

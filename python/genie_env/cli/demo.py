@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from genie_env.agents.agent import load_agent
+from genie_env.agents.agent import AGENT, load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings
@@ -54,7 +54,7 @@ UNTRAINED = "untrained controller"
 TRAINED = "trained in the dream"
 SHIPPED = "agent that ships"
 
-AGENT, RESULTS, CURVE = "agent.safetensors", "results.json", "learning_curve.png"
+RESULTS, CURVE = "results.json", "learning_curve.png"
 FILM = "dream_and_reality.mp4"
 
 

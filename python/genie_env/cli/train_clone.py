@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genie_env.agents.clone import AGENT, CloneSettings, held_out_words, train_clone
+from genie_env.agents.agent import AGENT
+from genie_env.agents.clone import CloneSettings, held_out_words, train_clone
 from genie_env.agents.dreams import Dreams
 from genie_env.cli.options import (
     DeviceOption,

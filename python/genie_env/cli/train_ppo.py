@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from genie_env.agents.agent import AGENT
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.ppo import AGENT, PpoSettings, PpoUpdate, train_ppo
+from genie_env.agents.ppo import PpoSettings, PpoUpdate, train_ppo
 from genie_env.agents.ppo_envs import RealGames
 from genie_env.cli.options import (
     BurnInOption,
@@ -84,7 +85,9 @@ def train_ppo_command(
     deviation: Annotated[
         float,
         typer.Option(
-            help="standard deviation of continuous actions at the beginning, in their units", min=1e-6, max=1e3
+            help="standard deviation of continuous actions at the beginning, in their units",
+            min=1e-6,
+            max=1e3,
         ),
     ] = PpoSettings.deviation,
     starts: StartsOption = None,

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.evolution import AGENT, LOG, ControllerSettings, train_controller
+from genie_env.agents.agent import AGENT
+from genie_env.agents.evolution import LOG, ControllerSettings, train_controller
 from genie_env.agents.real_play import agent_player
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.data.files import write_atomically, write_json
