@@ -18,6 +18,7 @@
 #include "genie_env/env/step_rollback.h"
 #include "genie_env/env/vec_env.h"
 #include "genie_env/tensor/check_tensor.h"
+#include "genie_env/tensor/filled.h"
 #include "genie_env/tensor/frozen_scope.h"
 #include "genie_env/tensor/gather_scatter.h"
 #include "genie_env/worlds/check_arguments.h"
@@ -70,9 +71,7 @@ struct VecEnv::Impl {
   void SetTemperature(const at::Tensor& given);
 
   /// bool [N], on the world's device.
-  at::Tensor AllFalse() const {
-    return at::zeros({tracker.rows()}, at::dtype(at::kBool).device(world->device()));
-  }
+  at::Tensor AllFalse() const { return Filled(tracker.rows(), false, world->device()); }
 
   void CheckAnyRow(const std::string& call) const {
     if (tracker.rows() > 0) return;

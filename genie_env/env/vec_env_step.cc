@@ -120,7 +120,7 @@ VecEnvStep VecEnv::Impl::ApplyUserFunctions(const WorldStep& step,
 /// bool [N] on the CPU: whose surprise or distance from the training data is above its limit.
 at::Tensor VecEnv::Impl::BeyondLimits(const VecEnvStep& step) const {
   if (!options.max_surprise && !options.max_latent_distance) {
-    return at::zeros({tracker.rows()}, at::kBool);
+    return Filled(tracker.rows(), false, at::kCPU);
   }
   at::Tensor beyond = AllFalse();
   if (options.max_surprise) beyond = beyond | (step.surprise > *options.max_surprise);

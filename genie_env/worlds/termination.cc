@@ -1,15 +1,16 @@
 #include "genie_env/worlds/termination.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/sigmoid.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <stdexcept>
 
 #include "genie_env/tensor/device.h"
 #include "genie_env/tensor/draws.h"
+#include "genie_env/tensor/filled.h"
 
 namespace genie_env {
 namespace {
@@ -25,6 +26,18 @@ at::Tensor Sigmoid(const at::Tensor& logit) {
     to[i] = static_cast<float>(1 / (1 + std::exp(-double{from[i]})));
   }
   return probability;
+}
+
+/// bool [N]: where the row's draw lies below its probability.
+at::Tensor Happens(const at::Tensor& probability, const RowCounters& rng) {
+  const at::Tensor drawn = Draw(rng, Stream::kTermination, 1, FillUniformRows);
+  if (!probability.is_cpu()) return ToDevice(drawn, probability.device()).squeeze(1) < probability;
+  const at::Tensor given = probability.contiguous();
+  at::Tensor happens = at::empty(given.sizes(), at::kBool);
+  const auto *uniform = drawn.const_data_ptr<float>(), *bound = given.const_data_ptr<float>();
+  auto* to = happens.mutable_data_ptr<bool>();
+  for (int64_t i = 0; i < given.numel(); ++i) to[i] = uniform[i] < bound[i];
+  return happens;
 }
 
 constexpr const char *kTermination = "termination", *kSampled = "sampled",
@@ -63,8 +76,7 @@ std::optional<Option> TerminationOption(Termination stored, Termination in_force
 
 Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCounters& rng) {
   if (termination == Termination::kNever) {
-    return {.terminated = at::zeros(logit.sizes(), logit.options().dtype(at::kBool)),
-            .probability = {}};
+    return {.terminated = Filled(logit.size(0), false, logit.device()), .probability = {}};
   }
   const at::Tensor probability = Sigmoid(logit);
   // By the logit: the probability of one just above 0 rounds to one half.
@@ -75,8 +87,7 @@ Ending EndingOf(Termination termination, const at::Tensor& logit, const RowCount
 Ending EndingOfProbability(Termination termination, const at::Tensor& probability,
                            const RowCounters& rng) {
   if (termination == Termination::kThresholded) return {probability > 0.5, probability};
-  const at::Tensor drawn = Draw(rng, Stream::kTermination, 1, FillUniformRows).view({-1});
-  return {ToDevice(drawn, probability.device()) < probability, probability};
+  return {Happens(probability, rng), probability};
 }
 
 }  // namespace genie_env

@@ -5,9 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +20,7 @@
 #include "genie_env/tensor/check_tensor.h"
 #include "genie_env/tensor/device.h"
 #include "genie_env/tensor/draws.h"
+#include "genie_env/tensor/filled.h"
 #include "genie_env/tensor/frozen_scope.h"
 #include "genie_env/tensor/gather_scatter.h"
 #include "genie_env/tensor/stored_tensors.h"
@@ -406,9 +405,8 @@ class VisionMemoryWorld final : public World {
     state[kRestart].zero_();
     const at::Tensor& logit = outcome.termination_logit;
     const Ending ending = EndingOf(termination_, logit, rng);
-    return {.reward = outcome.reward.defined()
-                          ? outcome.reward
-                          : at::full({state.rows()}, reward_per_step_, logit.options()),
+    return {.reward = outcome.reward.defined() ? outcome.reward
+                                               : Filled(state.rows(), reward_per_step_, device_),
             .terminated = ending.terminated,
             .surprise = outcome.surprise,
             .termination_probability = ending.probability};

@@ -36,10 +36,12 @@ def as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 def with_masks(
     scores: Mapping[str, torch.Tensor], rows: torch.Tensor, give: Give
 ) -> dict[str, Any]:
-    """The scores with the mask of these rows (bool [N]), as Gymnasium gives infos."""
+    """The scores with the mask of these rows (bool [N]), as Gymnasium gives infos. The first score
+    takes `rows` itself, the others have copies."""
     infos: dict[str, Any] = {}
     for name, score in scores.items():
-        infos |= {name: give(score), f"_{name}": give(rows.clone())}
+        mask = rows.clone() if infos else rows
+        infos[name], infos[f"_{name}"] = give(score), give(mask)
     return infos
 
 
