@@ -21,7 +21,11 @@ class PlainVision(nn.Module):
     paper's. A side of 48 has a border of 8 black pixels at either end."""
 
     def __init__(
-        self, latents: int = 64, beta: float = 1, frame: tuple[int, int] = (64, 64)
+        self,
+        latents: int = 64,
+        beta: float = 1,
+        frame: tuple[int, int] = (64, 64),
+        emphasis: float = 0,
     ) -> None:
         super().__init__()
         self.borders = [8 if side == 48 else 0 for side in frame]
@@ -29,7 +33,7 @@ class PlainVision(nn.Module):
         self.grid = [(side - 48) // 16 for side in seen]
         encoded = self.grid_of_encoder(*seen)
         self.latents = latents
-        self.beta = beta
+        self.beta, self.emphasis = beta, emphasis
         self.conv1 = nn.Conv2d(3, 32, 4, stride=2)
         self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
         self.conv3 = nn.Conv2d(64, 128, 4, stride=2)
@@ -75,10 +79,16 @@ class PlainVision(nn.Module):
         pixels = frames.permute(0, 3, 1, 2).to(noise.dtype) / 255
         mu, logvar = (x.to(noise.dtype) for x in self.encode(pixels))
         decoded = self.decode(mu + torch.exp(logvar / 2) * noise).to(noise.dtype)
-        squared_error = (decoded - pixels).square().sum((1, 2, 3)).mean()
+        errors = (decoded - pixels).square()
+        squared_error = errors.sum((1, 2, 3)).mean()
+        learned = squared_error
+        if self.emphasis:
+            far = (pixels - pixels.mean(0)).square().mean(1, keepdim=True)
+            weight = (1 + self.emphasis * far / far.mean()) / (1 + self.emphasis)
+            learned = (weight * errors).sum((1, 2, 3)).mean()
         kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
         floored = kl.clamp(min=0.5 * self.latents).mean()
-        return squared_error + self.beta * floored, {"squared_error": squared_error, "kl": kl.mean()}
+        return learned + self.beta * floored, {"squared_error": squared_error, "kl": kl.mean()}
 
 
 class PlainMemory(nn.Module):

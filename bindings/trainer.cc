@@ -31,11 +31,13 @@ void InitTrainer(py::module_& m) {
 
   py::class_<Vision, Model, std::shared_ptr<Vision>>(
       m, "Vision", "V of World Models: a convolutional variational autoencoder.")
-      .def(py::init([](int64_t latents, int64_t height, int64_t width, uint64_t seed, double beta) {
-             return std::make_shared<Vision>(VisionSizes{latents, height, width}, seed, beta);
+      .def(py::init([](int64_t latents, int64_t height, int64_t width, uint64_t seed, double beta,
+                       double emphasis) {
+             return std::make_shared<Vision>(VisionSizes{latents, height, width}, seed, beta,
+                                             emphasis);
            }),
            py::kw_only(), py::arg("latents") = 64, py::arg("height") = 64, py::arg("width") = 64,
-           py::arg("seed") = 0, py::arg("beta") = 1.0)
+           py::arg("seed") = 0, py::arg("beta") = 1.0, py::arg("emphasis") = 0.0)
       .def_property_readonly("latents", [](const Vision& vision) { return vision.sizes().latents; })
       .def_property_readonly("height", [](const Vision& vision) { return vision.sizes().height; })
       .def_property_readonly("width", [](const Vision& vision) { return vision.sizes().width; })

@@ -142,6 +142,40 @@ def test_vision_of_other_sizes(frame: tuple[int, int]) -> None:
     check_gradients(ours.gradients(), gradients)
 
 
+@pytest.mark.parametrize("frame", [(64, 64), (48, 64)])
+def test_vision_with_an_emphasis(frame: tuple[int, int]) -> None:
+    height, width = frame
+    sizes = {"latents": 6, "height": height, "width": width}
+    ours = _core.Trainer(_core.Vision(**sizes, emphasis=3.5, seed=SEED), seed=SEED)
+    reference = PlainVision(latents=6, frame=frame, emphasis=3.5).double()
+    reference.load_state_dict(doubles(ours.weights()))
+    frames = random_frames(5)[:, :height]
+    frames[3, 20:24, 30:34] = 255  # a small thing that is not always there
+    report = ours.backward({"frames": frames})
+    loss, terms = reference.loss(frames, noise((5, 6)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert report["squared_error"] == pytest.approx(terms["squared_error"].item(), rel=1e-5)
+    assert abs(report["loss"] / report["squared_error"] - 1) > 0.05
+    gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
+    check_gradients(ours.gradients(), gradients)
+
+
+def test_an_emphasis_weighs_equal_frames_as_none_does() -> None:
+    frames = random_frames(1).expand(2, -1, -1, -1)
+    plain, emphasised = (
+        _core.Trainer(_core.Vision(emphasis=e, seed=SEED), seed=SEED).backward({"frames": frames})
+        for e in (0, 4)
+    )
+    assert emphasised["loss"] == pytest.approx(plain["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("emphasis", [-1, math.nan, math.inf])
+def test_vision_refuses_an_emphasis_that_is_no_weight(emphasis: float) -> None:
+    with pytest.raises(ValueError, match=r"emphasis is -?[\w.]+; expected a finite number, 0 or"):
+        _core.Vision(emphasis=emphasis)
+
+
 @pytest.mark.parametrize("beta", [1, 0.1])
 def test_vision_kl_above_its_floor_in_some_images(beta: float) -> None:
     ours = _core.Trainer(_core.Vision(seed=SEED, beta=beta), seed=SEED)

@@ -18,9 +18,11 @@ class Vision : public Model {
  public:
   /// sizes: latents 1 to kMaxLatents, sides as kMinVisionSide and the two beside it say. beta: the
   /// weight of the KL divergence against the squared error (beta-VAE, Higgins et al. 2017). With
-  /// the paper's 1, V does not encode things of few pixels, such as a distant fireball. Throws
-  /// std::invalid_argument for other sizes.
-  explicit Vision(const VisionSizes& sizes = {}, uint64_t seed = 0, double beta = 1);
+  /// the paper's 1, V does not encode things of few pixels, such as a distant fireball. emphasis:
+  /// how much more pixels count whose colour is rare at their place (see ComputeLoss), 0 or more.
+  /// Throws std::invalid_argument for other sizes and weights.
+  explicit Vision(const VisionSizes& sizes = {}, uint64_t seed = 0, double beta = 1,
+                  double emphasis = 0);
 
   const VisionSizes& sizes() const { return sizes_; }
 
@@ -33,6 +35,10 @@ class Vision : public Model {
 
   /// batch: "frames" uint8 [N, H, W, 3]. The squared error summed over pixels plus
   /// beta * max(KL, latents / 2), averaged over the images. Terms: "squared_error", "kl".
+  /// With an emphasis, the squared errors of a pixel are multiplied by (1 + emphasis * d / mean(d))
+  /// / (1 + emphasis), where d is the squared distance of its colour from the mean colour of its
+  /// place in the batch, and the mean is over the batch: what moves counts more than what is always
+  /// there, however small it is. "squared_error" is told without it.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
@@ -43,7 +49,10 @@ class Vision : public Model {
 
   VisionSizes sizes_;
   VisionSide height_, width_;
-  double beta_;
+  /// What the squared errors of `shown`, float [N, H, W, 3], are multiplied by: [N, H, W, 1].
+  at::Tensor Emphasis(const at::Tensor& shown) const;
+
+  double beta_, emphasis_;
   Layer conv1_, conv2_, conv3_, conv4_, mu_, logvar_;
   Layer expand_, deconv1_, deconv2_, deconv3_, deconv4_;
 };

@@ -23,12 +23,12 @@ from genie_env.training.outcomes import SHARES, Outcomes
 from genie_env.training.runs import (
     COMMON,
     Network,
+    check_start,
     checkpoint_named,
     claim_training,
     final_report,
     load_network,
     load_weights,
-    read_settings,
 )
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 from genie_env.training.vision import VISION, load_vision
@@ -155,13 +155,8 @@ def weights_to_start_from(
     Its reward bins may stand for other rewards: the logit of a bin is then that of the same reward,
     and beyond the rewards that the run knew that of the nearest one.
     """
-    before = read_settings(run, MEMORY)
-    for name in ("hidden", "components", "mixture", "actions", "judges_termination"):
-        if before[name] != settings[name]:
-            raise ValueError(
-                f"--start {run} has {name} {before[name]}, but {settings[name]} is trained: give the "
-                "same, or leave out --start"
-            )
+    same = ("hidden", "components", "mixture", "actions", "judges_termination")
+    before = check_start(run, MEMORY, settings, same)
     weights = load_weights(run, MEMORY)
     bins, known = memory.reward_bins, make_memory(vision, before).reward_bins
     if (bins is None) != (known is None):

@@ -93,7 +93,8 @@ def with_todays_names(settings: dict[str, Any]) -> dict[str, Any]:
     if isinstance(sizes := today.get("sizes"), dict):
         today["sizes"] = {_RENAMED.get(name, name): sizes[name] for name in sizes}
     if today.get("network") == "vision":
-        today.setdefault("frame", [64, 64])  # V took no other
+        # V took no other frames, and could do no more.
+        today = {"frame": [64, 64], "emphasis": 0.0, "start": None, **today}
     if today.get("network") == "memory":
         today.setdefault("mixture", "independent")  # M had no other
     return today
@@ -118,6 +119,21 @@ def read_settings(run: Path, network: Network) -> dict[str, Any]:
             f"{run} is a run of `train {kind}`; expected the --out of a `train {network.name}`"
         )
     return _checked(settings, file, network.settings)
+
+
+def check_start(
+    run: Path, network: Network, settings: Mapping[str, Any], same: Sequence[str]
+) -> dict[str, Any]:
+    """The settings of a run that training with `settings` is to start from. Raises ValueError where
+    one of those in `same` differs."""
+    before = read_settings(run, network)
+    for name in same:
+        if before[name] != settings[name]:
+            raise ValueError(
+                f"--start {run} has {name} {before[name]}, but {settings[name]} is trained: give the "
+                "same, or leave out --start"
+            )
+    return before
 
 
 def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:

@@ -15,7 +15,15 @@ from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.data.frame_size import VISION_SIZES, vision_takes
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
-from genie_env.training.runs import COMMON, Network, claim_training, load_network
+from genie_env.training.runs import (
+    COMMON,
+    Network,
+    check_start,
+    checkpoint_named,
+    claim_training,
+    load_network,
+    load_weights,
+)
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 
 PICTURED = 16
@@ -44,6 +52,18 @@ class VisionSettings(TrainingSettings):
             max=1e6,
         ),
     ] = 1.0
+    emphasis: Annotated[
+        float,
+        typer.Option(
+            help="how much more pixels count whose colour is rare at their place, so that small "
+            "things that move are kept; 0: all count alike",
+            min=0,
+            max=1e3,
+        ),
+    ] = 0.0
+    start: Annotated[
+        Path | None, typer.Option(help="run directory whose V training starts from")
+    ] = None
 
 
 def make_vision(settings: Mapping[str, Any]) -> Vision:
@@ -55,6 +75,7 @@ def make_vision(settings: Mapping[str, Any]) -> Vision:
         width=width,
         seed=settings["seed"],
         beta=settings.get("beta", 1.0),
+        emphasis=settings.get("emphasis", 0.0),
     )
 
 
@@ -90,8 +111,14 @@ def train_vision(settings: VisionSettings) -> None:
     unseen = FrameData(stores, held_out_part=True)
     saved = {**settings.saved(), "frame": list(size), "frames": len(frames)}
     vision = make_vision(saved)
-    first = [frames.batch(settings.batch, settings.seed, i)["frames"] for i in range(MEAN_BATCHES)]
-    show_the_mean(vision, first)
+    if settings.start is None:
+        first = [frames.batch(settings.batch, settings.seed, i) for i in range(MEAN_BATCHES)]
+        show_the_mean(vision, [each["frames"] for each in first])
+    else:
+        check_start(settings.start, VISION, saved, ("latents", "frame"))
+        weights = load_weights(settings.start, VISION)
+        with checkpoint_named(settings.start):
+            Trainer(vision).load_weights(weights)
     make_trainer = settings.trainers(vision)
     few = min(settings.batch, len(unseen))
     held_out = [unseen.batch(few, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
