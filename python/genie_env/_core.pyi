@@ -182,7 +182,7 @@ class Vision(Model):
     """
     V of World Models: a convolutional variational autoencoder.
     """
-    def __init__(self, *, latents: typing.SupportsInt = 64, height: typing.SupportsInt = 64, width: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0) -> None:
+    def __init__(self, *, latents: typing.SupportsInt = 64, height: typing.SupportsInt = 64, width: typing.SupportsInt = 64, seed: typing.SupportsInt = 0, beta: typing.SupportsFloat = 1.0, emphasis: typing.SupportsFloat = 0.0) -> None:
         ...
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """
