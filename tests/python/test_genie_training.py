@@ -554,8 +554,8 @@ def test_reading_a_cache_is_interrupted_between_pieces(
                     raise KeyboardInterrupt
             yield piece
 
-    monkeypatch.setattr("genie_env.training.encoded.PIECE", 64)
-    monkeypatch.setattr("genie_env.training.encoded.track", stopped)
+    monkeypatch.setattr("genie_env.data.rows_once.PIECE", 64)
+    monkeypatch.setattr("genie_env.data.rows_once.track", stopped)
     with pytest.raises(KeyboardInterrupt):
         encoded_tokens(runs / "tokenizer", load_tokenizer(runs / "tokenizer"), [data], [store])
     assert read == [0, 64, 128] and file.read_bytes() == content

@@ -175,10 +175,14 @@ def _agent_player(
     from genie_env.agents.real_play import agent_player  # imports torch
 
     player = agent_player(world, agent, seed, family_options(option))
-    player = replace(player, explore=explore, keep_frames=True)
-    if player.game != game:
-        raise ValueError(f"the agent's world is of {player.game}, but {game} is to be recorded")
-    return player
+    own = player.game
+    hold, rest = divmod(game.frame_skip, own.frame_skip)
+    if rest or replace(own, frame_skip=game.frame_skip, env_args=game.env_args) != game:
+        raise ValueError(
+            f"the agent's world is of {own}, but {game} is to be recorded: give its game, at its frame "
+            "skip or a multiple of it"
+        )
+    return replace(player, game=game, explore=explore, keep_frames=True, hold=hold)
 
 
 def _json_object(text: str) -> dict[str, Any]:
