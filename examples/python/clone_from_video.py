@@ -26,7 +26,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from genie_env._core import EpisodeStore, World
+from genie_env import World
+from genie_env._core import EpisodeStore
 from genie_env.agents.real_play import agent_player
 from genie_env.data.action_dictionary import (
     check_labelled,
