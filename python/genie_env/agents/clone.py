@@ -123,4 +123,3 @@ def _check_floats(dreams: Dreams) -> None:
                 else f"of which the world {dreams.world.spec.name} observes none"
             )
         )
-

@@ -46,25 +46,20 @@ class DemonstratedActions:
     ) -> DemonstratedActions:
         """`learn`: None, those of the world. Raises ValueError where the recordings are not of the
         world's game, or do not have what is to be learned."""
-        spec = world.spec
-        latent, own = (
-            has_latent_actions(spec.family, Path(world.directory)),
-            actions_of_world(spec.actions),
-        )
+        spec, own = world.spec, actions_of_world(world.spec.actions)
+        latent = has_latent_actions(spec.family, Path(world.directory))
         if learn == "latent" and not latent:
             raise ValueError(
                 f"the actions of the world {spec.name} are recorded ones, {own}, which a clone learns "
                 "from recordings: leave out --actions latent"
             )
-        if latent and learn != "recorded":
-            if all(
-                has_actions(store, each) for each, store in zip(directories, stores, strict=True)
-            ):
-                check_game(world, directories, stores)
-            check_recordings(world, directories, stores)
-            return cls(world, directories, stores, "latent", latent, own)
-        check_game(world, directories, stores)
+        each = zip(directories, stores, strict=True)
+        named = all(has_actions(store, directory) for directory, store in each)
+        if named or not latent or learn == "recorded":  # videos do not say what game they are of
+            check_game(world, directories, stores)
         check_recordings(world, directories, stores)
+        if latent and learn != "recorded":
+            return cls(world, directories, stores, "latent", latent, own)
         if not latent:
             recorded_actions(world, directories, stores)
             return cls(world, directories, stores, "recorded", latent, own)

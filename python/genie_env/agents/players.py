@@ -301,9 +301,7 @@ class _Held(gymnasium.Wrapper[NDArray[np.uint8], Any, NDArray[np.uint8], Any]):
         self._hold = hold
         self.shown: list[NDArray[np.uint8]] = []
 
-    def step(
-        self, action: Any
-    ) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         self.shown, paid = [], 0.0
         for _ in range(self._hold):
             frame, reward, terminated, truncated, info = self.env.step(action)

@@ -74,9 +74,10 @@ def evaluate(
 ) -> None:
     """Play the real game, with an agent or a blind policy.
 
-    --world is the world of --agent, or the one whose game --policy plays. An agent of latent actions plays
-    by --action-map, or by the world's own dictionary. Prints the scores, and keeps them in --json: more episodes are added to those already there.
-    Ctrl-C keeps the episodes played so far: they come in order, so they are no selection.
+    --world is the world of --agent, or the one whose game --policy plays. An agent of latent actions
+    plays by --action-map, or by the world's own dictionary. Prints the scores, and keeps them in --json:
+    more episodes are added to those already there. Ctrl-C keeps the episodes played so far: they come in
+    order, so they are no selection.
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected 1 or more")

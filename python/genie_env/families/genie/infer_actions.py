@@ -22,7 +22,8 @@ def infer_actions(directory: Path) -> ActionInference:
     if not run.is_dir():
         raise ValueError(
             f"the actions of this world are latent, no recording holds them, and {directory} has no "
-            f"{LATENT_ACTIONS_FOLDER}/ that infers them: give burn_in 0, which follows no actions"
+            f"{LATENT_ACTIONS_FOLDER}/ that infers them: give burn_in 0, which follows no actions, or the "
+            "world as `freeze genie` wrote it"
         )
     model = load_latent_actions(run)
     bf16 = read_settings(run, LATENT_ACTIONS)["dtype"] == "bfloat16"
