@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,18 +152,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     game = real_game(world, given.game)
     drawn = dictionaries(world, given.data, stores, given.labels, given.draws, given.seed)
     different = sorted({each for several in drawn.values() for each in several})
+    lanes = min(16, max(1, given.episodes // (5 * given.workers)))  # few wait for the last games
+
+    def player_of(agent: Path, meant: dict[int, int] | None) -> Player:
+        player = agent_player(world, agent, FRESH_GAMES, game=given.game, action_map=meant)
+        return replace(player, lanes=lanes)
+
     players: dict[str, Player] = {
         "random": blind_player("random", FRESH_GAMES, game),
-        "recorded": agent_player(world, given.recorded, FRESH_GAMES, game=given.game),
+        "recorded": player_of(given.recorded, None),
     }
     for dictionary in different:
-        players[name_of(dictionary)] = agent_player(
-            world,
-            given.agent,
-            FRESH_GAMES,
-            game=given.game,
-            action_map=dict(enumerate(dictionary)),
-        )
+        players[name_of(dictionary)] = player_of(given.agent, dict(enumerate(dictionary)))
     say(f"{len(different)} different dictionaries, {len(players)} players")
     scores: dict[str, Scores] = {}
     for name, player in players.items():
