@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
+from genie_env.data import rows_once
 from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
 from genie_env.data.run_directory import only_writer
 from genie_env.families.genie.commands import (
@@ -200,7 +201,7 @@ def test_episodes_are_encoded_in_the_precision_of_the_training(
 def test_episodes_are_encoded_in_pieces_as_they_are_whole(
     data: Path, runs: Path, store: EpisodeStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(encoded, "CHUNK", 3)
+    monkeypatch.setattr(rows_once, "CHUNK", 3)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("tokens-*"))
     shutil.rmtree(copy / CODES, ignore_errors=True)
@@ -453,7 +454,7 @@ def test_an_encoding_that_is_broken_off_goes_on(
 
         with monkeypatch.context() as patch:
             patch.setattr(encoded, "encode_episodes", dying)
-            patch.setattr(encoded, "SECONDS_A_CHECKPOINT", 0)
+            patch.setattr(rows_once, "SECONDS_A_CHECKPOINT", 0)
             with pytest.raises(error):
                 encode(tmp_path / name, model, [data], [store])
             (resumed,) = encode(tmp_path / name, model, [data], [store])
@@ -469,7 +470,7 @@ def spoil_byte(file: Path) -> None:
 
 def other_array(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     """Writes another array, with a checksum that is right."""
-    return lambda file: encoded._write(file, change(np.load(file)))
+    return lambda file: rows_once._write(file, change(np.load(file)))
 
 
 @pytest.mark.parametrize(
@@ -554,8 +555,8 @@ def test_reading_a_cache_is_interrupted_between_pieces(
                     raise KeyboardInterrupt
             yield piece
 
-    monkeypatch.setattr("genie_env.training.encoded.PIECE", 64)
-    monkeypatch.setattr("genie_env.training.encoded.track", stopped)
+    monkeypatch.setattr("genie_env.data.rows_once.PIECE", 64)
+    monkeypatch.setattr("genie_env.data.rows_once.track", stopped)
     with pytest.raises(KeyboardInterrupt):
         encoded_tokens(runs / "tokenizer", load_tokenizer(runs / "tokenizer"), [data], [store])
     assert read == [0, 64, 128] and file.read_bytes() == content

@@ -27,7 +27,7 @@ from genie_env.evaluation.action_classifier import (
     classify,
     train_classifier,
 )
-from genie_env.evaluation.action_dictionary import (
+from genie_env.data.action_dictionary import (
     accuracy,
     count_together,
     labelled_transitions,

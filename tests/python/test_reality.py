@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -113,8 +115,66 @@ def test_records_an_agent_and_what_surrounds_it(
         record_episodes(player, tmp_path, 3, workers=1)
 
 
-def test_another_frame_skip_than_the_worlds_is_refused(
+def test_an_agent_holds_its_actions_where_fewer_frames_are_recorded(
     world: Path, agent: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="at frame skip 1, 64 x 64, but doom-take-cover at frame skip 4"):
-        record("doom-take-cover", tmp_path, agent=agent, world=str(world), frame_skip=4)
+    """Its world follows the frames between, too."""
+    record(
+        "doom-take-cover",
+        tmp_path,
+        episodes=2,
+        workers=1,
+        seed=SEED,
+        agent=agent,
+        world=str(world),
+        frame_skip=4,
+        env_args='{"view_bob": false}',
+    )
+    store, controller = EpisodeStore(tmp_path), load_agent(agent)
+    eyes, game = genie_env.make_vec(world, num_envs=1), DoomTakeCover(view_bob=False)
+    for index, (first, end) in enumerate(pairwise(store.episode_starts)):
+        seeds = EpisodeSeeds.of(SEED, index)
+        frame, _ = game.reset(seed=seeds.game)
+        observation, _ = eyes.reset(seed=[seeds.world], options={"frames": frame[None]})
+        for t in range(first, end):
+            action = controller.act(torch.from_numpy(observation)).numpy()
+            assert store.actions[t] == action[0]
+            assert np.array_equal(store.frames[t], frame)
+            paid, terminated, truncated = 0.0, False, False
+            for _ in range(4):
+                if not terminated:
+                    frame, reward, terminated, truncated, _ = game.step(int(action[0]))
+                    paid += float(reward)
+                    observation, *_ = eyes.follow(action, frame[None])
+            assert store.rewards[t] == paid
+        assert (terminated, truncated) == (store.terminations[t], store.truncations[t])
+    game.close()
+    assert json.loads(store.meta)["hold"] == 4
+    with pytest.raises(ValueError, match=r"recorded otherwise \(explore was 0.0 and is now 0.5"):
+        record(
+            "doom-take-cover",
+            tmp_path,
+            agent=agent,
+            world=str(world),
+            seed=SEED,
+            frame_skip=4,
+            env_args='{"view_bob": false}',
+            explore=0.5,
+        )
+
+
+def test_a_frame_skip_that_is_no_multiple_of_the_worlds_is_refused(
+    world: Path, agent: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(world, tmp_path / "world")
+    config = json.loads((other / "config.json").read_text()) | {"frame_skip": 3}
+    (other / "config.json").write_text(json.dumps(config))
+    learned = load_agent(agent)
+    assert isinstance(learned, LinearController)
+    file = tmp_path / "agent.safetensors"
+    seen_by = genie_env.make_vec(other).world.spec.fingerprint
+    LinearController(learned.weight, learned.observation, seen_by).save(file)
+    words = "at frame skip 3, 64 x 64, but doom-take-cover at frame skip 4, .*or a multiple of it"
+    with pytest.raises(ValueError, match=words):
+        record("doom-take-cover", tmp_path / "data", agent=file, world=str(other), frame_skip=4)
+    assert not (tmp_path / "data").exists()

@@ -6,6 +6,7 @@ A kind of agent is one class in a file of its own and one line in `load_agent`.
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,15 +51,29 @@ class Agent(ABC):
     def tensors(self) -> dict[str, torch.Tensor]:
         """Its weights, as `load_agent` gives them back."""
 
+    @property
+    def codes(self) -> dict[int, int] | None:
+        """Of an agent that chooses among a game's own actions, though those of its world are latent:
+        the latent action that the world follows each of them with. None of any other agent."""
+        if (text := self.notes.get("codes")) is None:
+            return None
+        taken = self.actions.examples().tolist()
+        found = json.loads(text) if re.fullmatch(r"\[\d{1,9}(, \d{1,9})*\]", text) else []
+        if len(found) != len(taken):
+            raise ValueError(
+                f'the agent has the "codes" {text[:200]!r}, expected a latent action for each of '
+                f"{self.actions}: bring its file back from a copy, or train again"
+            )
+        return dict(zip(taken, found, strict=True))
+
     def check_fits(self, spec: WorldSpec) -> None:
         """Raises ValueError unless a world gives what this agent reads, and takes what it does."""
-        shapes = {o.name: tuple(o.shape) for o in spec.observations}
-        if self.observation not in shapes:
+        self.check_reads(spec)
+        if self.codes is not None:
             raise ValueError(
-                f"the agent reads {self.observation!r}, but the world offers only "
-                f"{', '.join(sorted(shapes))}: it was trained for another kind of world"
+                f"the agent was cloned from recorded actions, {self.actions}, but those of the world "
+                f"{spec.name} are latent: it plays the real game alone (`genie-env evaluate`)"
             )
-        self.check_shape(shapes[self.observation], spec.name)
         actions = actions_of_world(spec.actions)
         if self.actions != actions:
             raise ValueError(
@@ -66,9 +81,25 @@ class Agent(ABC):
                 "it was trained for another kind of world"
             )
 
+    def check_reads(self, spec: WorldSpec) -> None:
+        """Raises ValueError unless a world gives what this agent reads."""
+        shapes = {o.name: tuple(o.shape) for o in spec.observations}
+        if self.observation not in shapes:
+            raise ValueError(
+                f"the agent reads {self.observation!r}, but the world offers only "
+                f"{', '.join(sorted(shapes))}: it was trained for another kind of world"
+            )
+        self.check_shape(shapes[self.observation], spec.name)
+
     def check_world(self, world: World) -> None:
-        """Raises ValueError unless this is the world that the agent was trained in."""
+        """Raises ValueError unless this is the world that the agent was trained in, and it can dream
+        there."""
         self.check_fits(world.spec)
+        self.check_sees(world)
+
+    def check_sees(self, world: World) -> None:
+        """Raises ValueError unless this is the world that the agent was trained to see by."""
+        self.check_reads(world.spec)
         if self.world != world.spec.fingerprint:
             raise ValueError(
                 f"the agent was trained in the world {self.world[:12]}, but the world given is "

@@ -7,22 +7,17 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from genie_env._core import EpisodeStore
 from genie_env.agents.agent import AGENT, load_agent
 from genie_env.agents.cloning import CloneSettings, Learned, clone
-from genie_env.agents.demonstrations import Demonstrations, demonstrations
+from genie_env.agents.demonstrated_actions import DemonstratedActions, LearnedActions
+from genie_env.agents.demonstrations import demonstrations
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.policy_network import PolicyNetwork
 from genie_env.data.datasets import check_enough, fingerprint, open_stores
 from genie_env.data.progress import counted
 from genie_env.data.run_directory import claim_run
-from genie_env.data.world_recordings import check_game, check_recordings, recorded_actions
 from genie_env.envs.actions import DiscreteActions
-from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.options import FamilyValue
 
 __all__ = ["CloneSettings", "held_out_words", "train_clone"]
@@ -33,36 +28,32 @@ def train_clone(
     recordings: Sequence[Path],
     settings: CloneSettings,
     *,
+    learn: LearnedActions | None = None,
     out: Path | None = None,
 ) -> PolicyNetwork:
     """A policy that acts as the player of `recordings`, on the observation of `dreams`: floats of any
     shape. Its notes say how it does on the held-out episodes.
 
-    The world follows every recorded episode once, then the network learns. `out` becomes a run's
-    directory, with the agent in AGENT; one that is finished gives the agent that it has. Raises
-    ValueError where the observation is no floats, where recordings are not of the world's game, steps
-    and actions, or too few, where a setting cannot be, and where the run in `out` had others. Shows
-    its progress.
+    The world follows every recorded episode, then the network learns. `learn`: which actions, by
+    default the world's own. "latent": those that the world's model infers from the frames; recorded
+    ones are not read. "recorded": those of the recordings; where the world's are latent, the agent
+    then plays the real game alone, and the world follows with inferred actions all the same. `out`
+    becomes a run's directory, with the agent in AGENT; one that is finished gives the agent that it
+    has. Raises ValueError where the observation is no floats, where recordings are not of the world's
+    game, steps and actions, or too few, where a setting cannot be, and where the run in `out` had
+    others. Shows its progress.
     """
     settings.check()
     _check_floats(dreams)
     stores = open_stores(recordings)
-    world = dreams.world
-    check_game(world, recordings, stores)
-    check_recordings(world, recordings, stores)
-    if has_latent_actions(world.spec.family, Path(world.directory)):
-        raise ValueError(
-            f"the actions of the world {world.spec.name} are latent, so that no recording holds them: "
-            "give a world of recorded actions (`train dynamics --actions recorded`)"
-        )
-    actions = recorded_actions(world, recordings, stores)
+    learned = DemonstratedActions.of(dreams.world, recordings, stores, learn)
     check_enough(stores, trained=settings.batch, unseen=1)
-    how = {"trained_in": "recordings", **dreams.options}
+    how = {"trained_in": "recordings", **dreams.options, **learned.described}
     identity = {
         "agent": PolicyNetwork.kind,
         "observation": dreams.observation,
         "world": dreams.fingerprint,
-        "dtype": world.spec.dtype,
+        "dtype": dreams.world.spec.dtype,
         "recordings": [fingerprint(store) for store in stores],
         **how,
         **dataclasses.asdict(settings),
@@ -73,17 +64,22 @@ def train_clone(
         "steps": settings.steps,
         "seed": settings.seed,
     }
-    blank = PolicyNetwork({}, dreams.observation, dreams.fingerprint, _texts(notes), dreams.actions)
+    blank = PolicyNetwork({}, dreams.observation, dreams.fingerprint, _texts(notes), learned.actions)
     with contextlib.nullcontext() if out is None else claim_run(out, identity, [AGENT]):
         if out is not None and (out / AGENT).exists():
             finished = load_agent(out / AGENT)
             assert isinstance(finished, PolicyNetwork)
             return finished
-        trained, unseen = _follow(dreams, stores, actions, settings.seed)
+        players = learned.players()
+        trained, unseen = (
+            demonstrations(dreams, stores, players, settings.seed, held_out_part=part)
+            for part in (False, True)
+        )
         with counted("learning", settings.steps, "updates") as advance:
-            learned = clone(blank, trained, unseen, settings, advance)
-        notes |= _figures(learned, numbered=isinstance(dreams.actions, DiscreteActions))
-        agent = dataclasses.replace(blank, weights=learned.weights, notes=_texts(notes))
+            found = clone(blank, trained, unseen, settings, advance)
+        notes |= _figures(found, numbered=isinstance(learned.actions, DiscreteActions))
+        notes |= learned.codes(players)
+        agent = dataclasses.replace(blank, weights=found.weights, notes=_texts(notes))
         if out is not None:
             agent.save(out / AGENT)
         return agent
@@ -127,15 +123,3 @@ def _check_floats(dreams: Dreams) -> None:
                 else f"of which the world {dreams.world.spec.name} observes none"
             )
         )
-
-
-def _follow(
-    dreams: Dreams, stores: Sequence[EpisodeStore], actions: Sequence[NDArray[Any]], seed: int
-) -> tuple[Demonstrations, Demonstrations]:
-    """The steps to learn from, and the held-out ones."""
-    with counted("following", sum(map(len, actions)), "steps") as advance:
-        trained, unseen = (
-            demonstrations(dreams, stores, actions, seed, held_out_part=part, advance=advance)
-            for part in (False, True)
-        )
-    return trained, unseen

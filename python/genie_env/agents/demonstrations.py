@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,22 @@ from numpy.typing import NDArray
 from genie_env._core import EpisodeStore
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.datasets import held_out, pictures_of
+from genie_env.data.files import remove_left_behind, user_cache
 from genie_env.data.following import FOLLOWED_AT_ONCE, follow
+from genie_env.data.rows_once import frames_fingerprint, rows_once
 from genie_env.envs.actions import Taken
+
+
+@dataclass(frozen=True)
+class Player:
+    """What the player of a recording of N frames did."""
+
+    followed: NDArray[Any]
+    """[N, ...]: the world's action from each frame to the next."""
+    taken: Taken
+    """int64 [N] or float32 [N, *shape]: what a network learns."""
+    known: NDArray[np.bool_]
+    """[N]: whether `taken` is known."""
 
 
 @dataclass(frozen=True)
@@ -33,42 +49,70 @@ class Demonstrations:
 def demonstrations(
     dreams: Dreams,
     stores: Sequence[EpisodeStore],
-    actions: Sequence[NDArray[Any]],
+    players: Sequence[Player],
     seed: int,
     *,
     held_out_part: bool,
-    advance: Callable[[int], None],
 ) -> Demonstrations:
-    """The steps of the held-out episodes, or of all others.
+    """The known steps of the held-out episodes, or of all others.
 
-    The world follows every episode with its recorded actions, [frames, ...] a store. What it draws
-    depends on the seed and on the episode's place in the recordings. `advance` is called with the
-    number of steps followed since its last call. Raises ValueError where an observation is not finite.
+    The world follows every episode of the recordings once; what it observes is kept in the user's cache.
+    What it draws depends on the seed and on the episode's place in the recordings. Shows its progress.
+    Raises ValueError where an observation is not finite.
     """
-    world, name = dreams.world, dreams.observation
-    (shape,) = (spec.shape for spec in world.spec.observations if spec.name == name)
     every = [(store, i) for store in range(len(stores)) for i in range(stores[store].num_episodes)]
-    seeds = np.array(derived_seeds(seed, count=len(every)), np.uint64)
     part = np.concatenate([held_out(store) == held_out_part for store in stores])
     places = [slice(*stores[store].episode_starts[i : i + 2].tolist()) for store, i in every]
     lengths = np.array([place.stop - place.start for place in places])
     # Those of a batch end at about the same time.
     chosen = [e for e in np.argsort(lengths, kind="stable").tolist() if part[e]]
-    observations = np.empty((int(lengths[chosen].sum()), *shape), np.float32)
-    taken, done = [], 0
-    for first in range(0, len(chosen), FOLLOWED_AT_ONCE):
-        some = chosen[first : first + FOLLOWED_AT_ONCE]
-        pictures = [pictures_of(stores[every[e][0]], every[e][1], final=False) for e in some]
-        own = [actions[every[e][0]][places[e]] for e in some]
-        begun = done
-        for seen in follow(world, pictures, own, name, seeds[some]):
-            observations[done : done + len(seen)] = seen
-            done += len(seen)
-        if not np.isfinite(observations[begun:done]).all():
-            raise ValueError(
-                f"the world {world.spec.name} observes NaN or infinity as {name!r} in recorded "
-                "episodes, and no network can learn from it: give another --observation"
-            )
-        taken += own
-        advance(done - begun)
-    return Demonstrations(torch.from_numpy(observations).to(world.device), np.concatenate(taken))
+    followed = [players[every[e][0]].followed[places[e]] for e in chosen]
+    seeds = np.array(derived_seeds(seed, count=len(every)), np.uint64)[chosen]
+    observed = _observed(dreams, stores, [every[e] for e in chosen], followed, seeds)
+    taken, known = (
+        np.concatenate([getattr(players[every[e][0]], name)[places[e]] for e in chosen])
+        for name in ("taken", "known")
+    )
+    return Demonstrations(torch.from_numpy(observed[known]).to(dreams.world.device), taken[known])
+
+
+def _observed(
+    dreams: Dreams,
+    stores: Sequence[EpisodeStore],
+    episodes: Sequence[tuple[int, int]],
+    actions: Sequence[NDArray[Any]],
+    seeds: NDArray[np.uint64],
+) -> NDArray[np.float32]:
+    """float32 [frames, *shape]: what the world observes of episodes (store, number), one after the
+    other, having followed each with its actions, [T, ...], and the draws of its seed."""
+    world, name = dreams.world, dreams.observation
+    (shape,) = (spec.shape for spec in world.spec.observations if spec.name == name)
+    ends = np.cumsum([len(each) for each in actions]).tolist()
+
+    def fill(observations: NDArray[Any], done: int) -> Iterator[int]:
+        for first in range(0, len(episodes), FOLLOWED_AT_ONCE):
+            some = slice(first, first + FOLLOWED_AT_ONCE)
+            end = ends[some][-1]
+            if end <= done:
+                continue
+            pictures = [
+                pictures_of(stores[s], episode, final=False) for s, episode in episodes[some]
+            ]
+            rows = np.concatenate(follow(world, pictures, actions[some], name, seeds[some]))
+            if not np.isfinite(rows).all():
+                raise ValueError(
+                    f"the world {world.spec.name} observes NaN or infinity as {name!r} in recorded "
+                    "episodes, and no network can learn from it: give another --observation"
+                )
+            observations[end - len(rows) : end] = rows
+            yield end
+
+    cache = user_cache() / "encoded" / f"{name}-{world.device.type}-{world.spec.dtype}"
+    cache /= world.spec.fingerprint[:16]
+    remove_left_behind(cache)
+    frames = [frames_fingerprint(store) for store in stores]
+    digest = hashlib.sha256(json.dumps([frames, episodes, dreams.options]).encode())
+    for part in (*actions, seeds):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    file = cache / f"followed-{digest.hexdigest()[:32]}.npy"
+    return rows_once(file, (ends[-1], *shape), np.float32, fill, "following")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from genie_env._core import World
 from genie_env.agents.agent import Agent, file_hash, load_agent
 from genie_env.agents.controller import steer
 from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, start_game
-from genie_env.envs.actions import Actions
+from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.games.base import Game
@@ -33,12 +33,15 @@ class AgentPlayer:
     A worker plays several games at a time, one a row of one environment, so that the world's
     networks see them as one batch. With `explore`, random actions held for 1 to 120 steps overrule
     the agent for that fraction of the time: data that covers what surrounds it.
+
+    Where the game's frame skip is a multiple of the world's, the agent holds every action for as
+    long, while its world follows all the frames between.
     """
 
     game: Game
     seed: int
     world: str
-    """The world's directory; its frame skip must be the game's."""
+    """The world's directory."""
     agent: str
     """The agent file."""
     explore: float = 0.0
@@ -49,6 +52,13 @@ class AgentPlayer:
     """Games that a worker plays at a time."""
     options: Mapping[str, FamilyValue] = field(default_factory=dict)
     """Options of the world's family; those left out are as the world says."""
+    hold: int = 1
+    """Steps of the world that an action is held for."""
+    means: Mapping[int, Any] | None = None
+    """The game's action for each of the agent's, by the dictionary of a world of latent actions; None:
+    they are the same."""
+    codes: Mapping[int, int] | None = None
+    """The action that the world follows each of the agent's with; None: the same one."""
 
     def describe(self) -> dict[str, Any]:
         """The player's part of meta.json."""
@@ -60,6 +70,8 @@ class AgentPlayer:
             "dtype": World.load(self.world).spec.dtype,
             "explore": self.explore,
             **({"options": dict(self.options)} if self.options else {}),
+            **({"hold": self.hold} if self.hold > 1 else {}),
+            **({"action_map": {str(k): v for k, v in self.means.items()}} if self.means else {}),
         }
 
     def play(self, jobs: Jobs) -> None:
@@ -68,13 +80,15 @@ class AgentPlayer:
             jobs,
             self.game,
             [
-                _Lane(self.game, self.keep_frames, self.explore, labelled=self.labelled)
+                _Lane(
+                    self.game, self.keep_frames, self.explore, labelled=self.labelled, hold=self.hold
+                )
                 for _ in range(self.lanes)
             ],
             self.world,
             self.options,
             agent.observation,
-            _OneAgent(agent),
+            _OneAgent(agent, self.means, self.codes),
             seeds_of=lambda index: EpisodeSeeds.of(self.seed, index),
         )
 
@@ -132,7 +146,8 @@ def _play_in_lanes(
         family_options=options,
     )
     frames = np.zeros((len(lanes), *game.frame_size, 3), np.uint8)
-    actions = np.repeat(game.actions.examples()[:1], len(lanes), axis=0)
+    examples = actions_of_world(features.world.spec.actions).examples()
+    actions = np.repeat(examples[:1], len(lanes), axis=0)
     # Every row needs a state, also those whose turn never comes.
     observation, _ = features.reset(seed=0, options={"frames": frames})
     try:
@@ -158,11 +173,16 @@ def _play_in_lanes(
             chosen = who.act(observation).numpy()
             for row, lane in enumerate(lanes):
                 if lane.playing:
-                    actions[row] = lane.overruled(chosen[row])
-                    frames[row] = lane.step(actions[row])
+                    played, actions[row] = who.meant(chosen[row])
+                    if (overruled := lane.overruled()) is not None:
+                        played = actions[row] = overruled
+                    lane.step(played)
                     if lane.recorder.finished:
                         jobs.give(lane.recorder.episode())
-            observation, *_ = features.follow(actions, frames)
+            for shown in range(lanes[0].hold):
+                for row, lane in enumerate(lanes):
+                    frames[row] = lane.shown[min(shown, len(lane.shown) - 1)]
+                observation, *_ = features.follow(actions, frames)
             jobs.tick()
     finally:
         features.close()
@@ -173,11 +193,20 @@ def _play_in_lanes(
 class _OneAgent:
     """One agent in all lanes."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(
+        self, agent: Agent, means: Mapping[int, Any] | None, codes: Mapping[int, int] | None
+    ) -> None:
+        """As of AgentPlayer."""
         self.act = agent.act
+        self._means, self._codes = means, codes
 
     def begin(self, row: int, index: int) -> None:
         """Nothing: the agent is the same in every episode."""
+
+    def meant(self, chosen: Any) -> tuple[Any, Any]:
+        """What is played in the game, and what the world follows, where the agent chose this."""
+        played = chosen if self._means is None else self._means[int(chosen)]
+        return played, chosen if self._codes is None else self._codes[int(chosen)]
 
 
 class _Population:
@@ -199,20 +228,32 @@ class _Population:
     def act(self, observation: torch.Tensor) -> torch.Tensor:
         return steer(self._actions, self._playing, observation)
 
+    def meant(self, chosen: Any) -> tuple[Any, Any]:
+        return chosen, chosen
+
 
 class _Lane:
     """One game of several that are played together; it is started when its first turn comes."""
 
     def __init__(
-        self, game: Game, keep_frames: bool, explore: float, *, labelled: bool = False
+        self,
+        game: Game,
+        keep_frames: bool,
+        explore: float,
+        *,
+        labelled: bool = False,
+        hold: int = 1,
     ) -> None:
         self._game = game
+        self.hold = hold
         self._labelled = labelled
         self._explore = explore
-        self._env: gymnasium.Env[NDArray[np.uint8], Any] | None = None
+        self._env: _Held | None = None
         self.recorder = Recorder(game, keep_frames, labelled)
         self.seeds = EpisodeSeeds(0, 0, 0)
         self._frame = np.zeros(0, np.uint8)
+        self.shown: list[NDArray[np.uint8]] = [np.zeros((*game.frame_size, 3), np.uint8)]
+        """The frames that followed the last action, of which the last is where the game stands."""
         self._overruled = np.zeros(0, bool)
         self._schedule = game.actions.examples()[:0]
 
@@ -222,7 +263,8 @@ class _Lane:
 
     def begin(self, index: int, seeds: EpisodeSeeds) -> NDArray[np.uint8]:
         if self._env is None:
-            self._env = start_game(self._game, labelled=self._labelled)
+            played = replace(self._game, frame_skip=self._game.frame_skip // self.hold)
+            self._env = _Held(start_game(played, labelled=self._labelled), self.hold)
         self.seeds = seeds
         self._overruled, self._schedule = explored_actions(
             self._explore,
@@ -233,16 +275,38 @@ class _Lane:
         )
         self._frame, info = self._env.reset(seed=seeds.game)
         self.recorder.begin(index, seeds.game, info)
+        self.shown = [self._frame]
         return self._frame
 
-    def overruled(self, action: Any) -> Any:
+    def overruled(self) -> Any | None:
+        """The action that is played in place of the agent's; None: the agent's."""
         step = len(self.recorder)
-        return self._schedule[step] if self._overruled[step] else action
+        return self._schedule[step] if self._overruled[step] else None
 
-    def step(self, action: Any) -> NDArray[np.uint8]:
+    def step(self, action: Any) -> None:
+        assert self._env is not None
         self._frame = self.recorder.step(self._env, self._frame, action)
-        return self._frame
+        self.shown = self._env.shown
 
     def close(self) -> None:
         if self._env is not None:
             self._env.close()
+
+
+class _Held(gymnasium.Wrapper[NDArray[np.uint8], Any, NDArray[np.uint8], Any]):
+    """Plays every action several times, and keeps the frames that each brought."""
+
+    def __init__(self, env: gymnasium.Env[NDArray[np.uint8], Any], hold: int) -> None:
+        super().__init__(env)
+        self._hold = hold
+        self.shown: list[NDArray[np.uint8]] = []
+
+    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        self.shown, paid = [], 0.0
+        for _ in range(self._hold):
+            frame, reward, terminated, truncated, info = self.env.step(action)
+            self.shown.append(frame)
+            paid += float(reward)
+            if terminated or truncated:
+                break
+        return frame, paid, terminated, truncated, info

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_env.agents.agent import load_agent
+from genie_env.agents.agent import Agent, load_agent
 from genie_env.agents.dreams import Dreams, EpisodeResults, EvaluateControllers
 from genie_env.agents.players import AgentPlayer, PopulationPlayer
 from genie_env.data.workers import play_episodes
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
+from genie_env.games.action_map import FILE as DICTIONARY
+from genie_env.games.action_map import ActionMap, real_actions
 from genie_env.games.base import Game
 from genie_env.games.real_game import check_sees, real_game
 
@@ -30,19 +32,75 @@ def game_of_dreams(dreams: Dreams) -> Game:
 
 
 def agent_player(
-    world: str | Path, agent: Path, seed: int, options: Mapping[str, FamilyValue] = {}
+    world: str | Path,
+    agent: Path,
+    seed: int,
+    options: Mapping[str, FamilyValue] = {},
+    *,
+    game: str | None = None,
+    action_map: ActionMap | None = None,
 ) -> AgentPlayer:
     """Plays the real game of a world by a controller that sees it through World::Follow.
 
-    `options`: of the world's family; those left out are as the world says. Raises ValueError where the
-    agent was not trained in this world, no real game is known, or its actions are not the world's, and
-    ImportError where what the game needs is not installed.
+    `options`: of the world's family; those left out are as the world says. `game`: by default the one
+    that the world names. `action_map`: what its latent actions stand for there, by default as its own
+    dictionary says. Raises ValueError where the agent was not trained in this world, no real game is
+    known, the world cannot show it, or its actions are neither the world's nor those of a dictionary;
+    and ImportError where what the game needs is not installed.
     """
     directory = find_world(world)
-    dreams = Dreams.load(directory, options=options)
-    load_agent(agent).check_world(dreams.world)
-    game = game_of_dreams(dreams)
-    return AgentPlayer(game, seed, str(directory), str(agent), keep_frames=False, options=options)
+    dreams, playing = Dreams.load(directory, options=options), load_agent(agent)
+    codes = playing.codes
+    if codes is None:
+        playing.check_world(dreams.world)
+    else:
+        playing.check_sees(dreams.world)
+    played = real_game(directory, game)
+    check_sees(dreams.world.spec, played)
+    if codes is None:
+        if action_map is None and not (directory / DICTIONARY).is_file():
+            dreams.check_plays(played)
+        means = real_actions(dreams.world, played, action_map)
+    else:
+        _check_plays_itself(playing, codes, dreams, played, action_map)
+        means = None
+    played.settings()  # says what is not installed before workers do
+    return AgentPlayer(
+        played,
+        seed,
+        str(directory),
+        str(agent),
+        keep_frames=False,
+        options=options,
+        means=means,
+        codes=codes,
+    )
+
+
+def _check_plays_itself(
+    agent: Agent,
+    codes: Mapping[int, int],
+    dreams: Dreams,
+    game: Game,
+    action_map: ActionMap | None,
+) -> None:
+    """Raises ValueError where an agent that chooses among recorded actions cannot play a game."""
+    if action_map is not None:
+        raise ValueError(
+            f"the agent chooses among the actions of the game itself, {agent.actions}, which need no "
+            "dictionary: leave out the action map"
+        )
+    if agent.actions != game.actions:
+        raise ValueError(
+            f"the agent was cloned from recordings with {agent.actions}, but {game.name} has "
+            f"{game.actions}: give the game that was recorded"
+        )
+    known = dreams.actions.examples().tolist()
+    if unknown := sorted(set(codes.values()) - set(known)):
+        raise ValueError(
+            f"the agent's world follows it with the latent action {unknown[0]}, but the world "
+            f"{dreams.world.spec.name} has {dreams.actions}: give the world it was trained in"
+        )
 
 
 def evaluate_in_real_game(

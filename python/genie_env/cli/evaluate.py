@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from genie_env.agents.real_play import agent_player
 from genie_env.cli.options import (
+    ActionMapOption,
     FamilyOption,
     OptionalAgentOption,
     OptionalWorldOption,
@@ -49,10 +50,11 @@ def evaluate(
     game: Annotated[
         str | None,
         typer.Option(
-            help="game that a policy plays where no world is given, named as in `genie-env record` "
-            "[default: doom-take-cover]"
+            help="game that is played, named as in `genie-env record` [default: the one that the world "
+            "names, or doom-take-cover]"
         ),
     ] = None,
+    action_map: ActionMapOption = None,
     workers: WorkersOption = 2,
     seed: Annotated[
         int,
@@ -72,8 +74,10 @@ def evaluate(
 ) -> None:
     """Play the real game, with an agent or a blind policy.
 
-    --world is the world of --agent, or the one whose game --policy plays. Prints the scores, and keeps them in --json: more episodes are added to those already there.
-    Ctrl-C keeps the episodes played so far: they come in order, so they are no selection.
+    --world is the world of --agent, or the one whose game --policy plays. An agent of latent actions
+    plays by --action-map, or by the world's own dictionary. Prints the scores, and keeps them in --json:
+    more episodes are added to those already there. Ctrl-C keeps the episodes played so far: they come in
+    order, so they are no selection.
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected 1 or more")
@@ -81,10 +85,13 @@ def evaluate(
     options = family_options(option)
     if options and agent is None:
         raise ValueError("--option belongs to an agent's world; give --agent as well")
-    if policy is not None and agent is None and (world is None or game is None):
+    if action_map is not None and agent is None:
+        raise ValueError("--action-map says what an agent's latent actions are; give --agent as well")
+    if policy is not None and agent is None:
         player, who = blind_player(policy, seed, _game(world, game)), policy
-    elif policy is None and game is None and agent is not None and world is not None:
-        player, who = agent_player(world, agent, seed, options), agent.name
+    elif policy is None and agent is not None and world is not None:
+        player = agent_player(world, agent, seed, options, game=game, action_map=action_map)
+        who = agent.name
     else:
         raise ValueError(
             "give either --policy (with --world or --game, whose game it plays), or --world and "
@@ -115,5 +122,5 @@ def evaluate(
 
 def _game(world: str | None, game: str | None) -> Game:
     if world is not None:
-        return real_game(find_world(world))
+        return real_game(find_world(world), game)
     return default_game() if game is None else find_game(game)

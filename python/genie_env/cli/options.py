@@ -86,6 +86,15 @@ LatentActionsOption = Annotated[
         "the world's own]",
     ),
 ]
+ActionMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--action-map",
+        help="mapping.json of `genie-env map-actions`: what latent actions stand for [default: the "
+        "world's own]",
+        dir_okay=False,
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", help="seed of the random draws", min=0, max=LARGEST_SEED)
 ]

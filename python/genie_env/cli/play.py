@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from genie_env.cli.options import (
+    ActionMapOption,
     DeviceOption,
     FamilyOption,
     OptionalAgentOption,
@@ -58,14 +59,7 @@ def play(
         str | None,
         typer.Option(help="real game to play beside the dream [default: the one the world names]"),
     ] = None,
-    action_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="mapping.json of `genie-env map-actions`: what latent actions stand for [default: "
-            "the world's own]",
-            dir_okay=False,
-        ),
-    ] = None,
+    action_map: ActionMapOption = None,
     temperature: TemperatureOption = None,
     option: FamilyOption = None,
     seed: SeedOption = 0,

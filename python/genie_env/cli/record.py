@@ -131,7 +131,8 @@ def record(
 
     Before it starts, it says which networks take the game's frames: `train vision` takes sides that
     are multiples of 16, `train tokenizer` any size that its patches divide. A blind policy plays,
-    or, with --agent and --world, a learned controller.
+    or, with --agent and --world, a learned controller; where --frame-skip is a multiple of its world's,
+    it holds every action for as long.
     """
     chosen = find_game(
         game,
@@ -175,10 +176,24 @@ def _agent_player(
     from genie_env.agents.real_play import agent_player  # imports torch
 
     player = agent_player(world, agent, seed, family_options(option))
-    player = replace(player, explore=explore, keep_frames=True)
-    if player.game != game:
-        raise ValueError(f"the agent's world is of {player.game}, but {game} is to be recorded")
-    return player
+    own = player.game
+    hold, rest = divmod(game.frame_skip, own.frame_skip)
+    if rest or replace(own, frame_skip=game.frame_skip, env_args=game.env_args) != game:
+        raise ValueError(
+            f"the agent's world is of {own}, but {game} is to be recorded: give its game, at its frame "
+            "skip or a multiple of it"
+        )
+    if own.env_args and not game.env_args:
+        raise ValueError(
+            f"the agent's world is of {own.name} with the arguments {json.dumps(own.env_args)}: give them "
+            "as --env-args, or others"
+        )
+    if explore and (player.means or player.codes):
+        raise ValueError(
+            f"--explore is {explore:g}, but the agent's world has latent actions, and none of them is "
+            "known to be a random action of the game: leave it out"
+        )
+    return replace(player, game=game, explore=explore, keep_frames=True, hold=hold)
 
 
 def _json_object(text: str) -> dict[str, Any]:

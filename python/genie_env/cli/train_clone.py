@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,14 @@ def train_clone_command(
             help="observation that the network reads [default: the first that is a vector of floats]"
         ),
     ] = None,
+    actions: Annotated[
+        Literal["latent", "recorded"] | None,
+        typer.Option(
+            help="what the network learns: latent actions, which the world infers from the frames, so "
+            "that recorded ones are not read; or recorded ones, in a world of latent actions for the "
+            "real game alone [default: the world's own]"
+        ),
+    ] = None,
     steps: Steps = CloneSettings.steps,
     seed: SeedOption = 0,
     batch: Annotated[
@@ -56,10 +64,11 @@ def train_clone_command(
 ) -> None:
     """Train a policy network to act as the player of recordings did, on what a world's agents see.
 
-    The world follows the recorded episodes; every 20th is held out. Of continuous actions the median is
+    The world follows the recorded episodes; every 20th is held out. Where its actions are latent, it
+    infers them from the frames, so that a video of play is enough. Of continuous actions the median is
     learned: what the player now and then did at random is left out, unless it went on for many steps.
     Leaves agent.safetensors, the best of ten moments on the held-out episodes, in the run directory.
-    Ctrl-C keeps nothing; of a finished run the same command shows what it found.
+    Ctrl-C keeps what the world has followed; of a finished run the same command shows what it found.
     """
     settings = CloneSettings(
         steps=steps, seed=seed, batch=batch, learning_rate=learning_rate, units=units
@@ -68,5 +77,5 @@ def train_clone_command(
     dreams = Dreams.load(
         find_world(world), options=family_options(option), observation=observation, device=device
     )
-    agent = train_clone(dreams, data, settings, out=out)
+    agent = train_clone(dreams, data, settings, learn=actions, out=out)
     say(f"{out / AGENT}: {held_out_words(agent)}, after {agent.notes['steps']} updates")

@@ -22,6 +22,8 @@ class ActionInference:
 
     reach: int
     """Frames that an action depends on: the one that it led to, and those before."""
+    name: str
+    """Of the model, its weights and its precision, as a part of the path of what is kept."""
     encode: Callable[[torch.Tensor], torch.Tensor]
     """Consecutive frames, uint8 [1, T, H, W, 3], to the actions between them, int64 [1, T - 1]."""
 

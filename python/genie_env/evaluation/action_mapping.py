@@ -18,14 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_env._core import EpisodeStore
-from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
-from genie_env.data.files import write_atomically, write_json
-from genie_env.data.kept import kept
-from genie_env.data.midway import Midway
-from genie_env.data.recording_metadata import action_meanings, first_action, numbered_actions
-from genie_env.data.run_directory import only_writer
-from genie_env.evaluation.action_classifier import train_classifier
-from genie_env.evaluation.action_dictionary import (
+from genie_env.data.action_dictionary import (
     Counts,
     accuracy,
     check_labelled,
@@ -33,8 +26,16 @@ from genie_env.evaluation.action_dictionary import (
     labelled_transitions,
     most_frequent,
 )
+from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
+from genie_env.data.files import write_atomically, write_json
+from genie_env.data.kept import kept
+from genie_env.data.midway import Midway
+from genie_env.data.recording_metadata import action_meanings, first_action, numbered_actions
+from genie_env.data.rows_once import frames_fingerprint
+from genie_env.data.run_directory import only_writer
+from genie_env.evaluation.action_classifier import train_classifier
 from genie_env.evaluation.statistics import Summary, summarise
-from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
     encoded_actions,

@@ -24,6 +24,7 @@ from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
 from genie_env.data.progress import busy, counted
+from genie_env.data.rows_once import frames_fingerprint
 from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
 from genie_env.data.world_recordings import (
@@ -39,7 +40,7 @@ from genie_env.evaluation.fidelity_pictures import film, plot
 from genie_env.evaluation.rollouts import Starts, measure
 from genie_env.evaluation.statistics import RESAMPLES, Curve, summarise_groups
 from genie_env.families import family_of_world
-from genie_env.training.encoded import frames_fingerprint, weights_fingerprint
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
     LATENT_ACTIONS_FOLDER,

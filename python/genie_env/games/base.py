@@ -159,6 +159,11 @@ class Game(ABC):
         ImportError that says what to install where the game cannot be played."""
         return dict(self.env_args)
 
+    def recorded_arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The `env_args` that the settings of a recording tell of, where it does not give them itself,
+        as recordings of format 1 do not."""
+        return {}
+
     @property
     def recorded_frames_per_second(self) -> float | None:
         """Frames that are kept of a second of play."""

@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -124,6 +124,9 @@ class DoomGame(Game):
 
     def settings(self) -> dict[str, Any]:
         return {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
+
+    def recorded_arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: settings[name] for name in ("view_bob",) if name in settings}
 
     def knows_policy(self, policy: str) -> bool:
         return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +38,24 @@ def real_game(world: Path, name: str | None = None) -> Game:
         )
     found = find_game(name, frame_skip=frame_skip)
     own = registered_game(found.name) is not None
+    recorded = _recorded(config, found.name)
     if own and given:
-        return found
+        return _as_recorded(found, recorded)
     try:
-        recorded = _recorded(config, found.name)
         if "preprocessing" in recorded and not own:
             return game_as_recorded({**recorded, "frame_skip": frame_skip})
-        return find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
+        game = find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
+        return _as_recorded(game, recorded) if own else game
     except ValueError as error:
         raise ValueError(f"{world / 'config.json'}: {error}") from error
+
+
+def _as_recorded(game: Game, recorded: Mapping[str, Any]) -> Game:
+    """A game with a name of its own, with the arguments that a recording's meta.json tells of."""
+    told, settings = recorded.get("env_args"), recorded.get("settings")
+    if told is None and isinstance(settings, dict):
+        told = game.recorded_arguments(settings)
+    return replace(game, env_args=told) if isinstance(told, dict) else game
 
 
 def _named_game(file: Path, config: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,10 @@ from genie_env._core import EpisodeStore, LatentAction, World
 from genie_env.data.datasets import Batch, held_out, pictures_of, shuffled
 from genie_env.data.files import remove_left_behind, user_cache
 from genie_env.data.following import FOLLOWED_AT_ONCE, follow
+from genie_env.data.inferred_actions import fill_actions
 from genie_env.data.recording_metadata import numbered_actions
-from genie_env.training.encoded import (
-    encode_episode,
-    frames_fingerprint,
-    rows_once,
-    weights_fingerprint,
-)
+from genie_env.data.rows_once import frames_fingerprint, rows_once
+from genie_env.training.encoded import weights_fingerprint
 
 MOST_EPISODES = 300
 """Of a labelled part. The rest of what a world knows is learned without labels."""
@@ -106,23 +104,8 @@ def inferred_codes(
     part: LabelledPart, run: Path, model: LatentAction, *, bf16: bool
 ) -> NDArray[np.uint8]:
     """uint8 [pictures]: the code of the transition from each to the next; 0 at an episode's last."""
-
-    def encode(frames: torch.Tensor) -> torch.Tensor:
-        return model.encode(frames, bf16=bf16)
-
-    def fill(codes: NDArray[Any], done: int) -> Iterator[int]:
-        for episode, first in enumerate(part.starts[:-1].tolist()):
-            last = int(part.starts[episode + 1])
-            if first >= done:
-                encode_episode(
-                    encode,
-                    part.pictures(episode),
-                    codes[first : last - 1],
-                    reach=model.receptive_field,
-                    ahead=1,
-                )
-                yield last
-
+    encode = partial(model.encode, bf16=bf16)
+    fill = fill_actions(encode, model.receptive_field, part.starts, part.pictures)
     precision = "bfloat16" if bf16 else "float32"
     cache = user_cache() / "encoded" / f"labelled-actions-{precision}" / weights_fingerprint(run)
     return _rows_once(cache, part, "", (), np.uint8, fill, "inferring the latent actions")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction
 from genie_env.data.datasets import Batch, ClipData, pictures_of
+from genie_env.data.rows_once import encode_episode, shown
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
     FRAME,
@@ -26,7 +27,7 @@ from genie_env.training.clip_training import (
     clip_schema,
 )
 from genie_env.training.codebook_usage import least_varied, usage, watch_perplexity
-from genie_env.training.encoded import encode_episode, encoded_clips, in_bf16, shown
+from genie_env.training.encoded import encoded_clips, in_bf16
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
 from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_option

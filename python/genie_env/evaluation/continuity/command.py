@@ -15,6 +15,7 @@ from genie_env.data.datasets import fingerprint, held_out, open_stores
 from genie_env.data.files import write_json
 from genie_env.data.kept import kept
 from genie_env.data.labels import read_labels
+from genie_env.data.rows_once import frames_fingerprint
 from genie_env.data.run_directory import only_writer
 from genie_env.data.videos import as_directories
 from genie_env.data.world_recordings import (
@@ -43,7 +44,6 @@ from genie_env.evaluation.continuity.pictures import picture, plot
 from genie_env.evaluation.fidelity import actions_of
 from genie_env.evaluation.statistics import RESAMPLES
 from genie_env.families.model_card import put_section
-from genie_env.training.encoded import frames_fingerprint
 from genie_env.training.latent_actions import LATENT_ACTIONS_FOLDER
 
 PLOT = "continuity.png"

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from genie_env.envs.latent_actions import ActionInference
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
     LATENT_ACTIONS_FOLDER,
@@ -21,8 +22,10 @@ def infer_actions(directory: Path) -> ActionInference:
     if not run.is_dir():
         raise ValueError(
             f"the actions of this world are latent, no recording holds them, and {directory} has no "
-            f"{LATENT_ACTIONS_FOLDER}/ that infers them: give burn_in 0, which follows no actions"
+            f"{LATENT_ACTIONS_FOLDER}/ that infers them: give burn_in 0, which follows no actions, or the "
+            "world as `freeze genie` wrote it"
         )
     model = load_latent_actions(run)
     bf16 = read_settings(run, LATENT_ACTIONS)["dtype"] == "bfloat16"
-    return ActionInference(model.receptive_field, partial(model.encode, bf16=bf16))
+    name = f"actions-{'bfloat16' if bf16 else 'float32'}/{weights_fingerprint(run)}"
+    return ActionInference(model.receptive_field, name, partial(model.encode, bf16=bf16))
