@@ -57,8 +57,9 @@ def _as_recorded(game: Game, recorded: Mapping[str, Any]) -> Game:
         # Where format 2 does not write them, they are the settings.
         second = recorded.get("format_version") == 2
         told = settings if second else {**game.env_args, **game.recorded_arguments(settings)}
-    differ = isinstance(told, dict) and told != game.env_args
-    return replace(game, env_args=told) if differ else game
+    if not isinstance(told, dict) or told == game.env_args:
+        return game
+    return replace(game, env_args=told)
 
 
 def _named_game(file: Path, config: Mapping[str, Any]) -> str:
