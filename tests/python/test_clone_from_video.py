@@ -17,6 +17,7 @@ import pytest
 import torch
 from dots import SIDE, dots_world, record_dots
 from numpy.typing import NDArray
+from rich.console import Console
 
 import genie_env
 from genie_env import RealEnv
@@ -32,6 +33,7 @@ from genie_env.data.players import EpisodeSeeds
 from genie_env.data.workers import play_episodes
 from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.registry import find_world
+from genie_env.evaluation import comparison_video
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.families.genie.infer_actions import infer_actions
 from genie_env.games.real_game import real_game
@@ -212,6 +214,32 @@ def test_its_agent_dreams_and_plays_by_a_dictionary(
         assert (taken, score) == (actions, paid)
 
 
+def test_a_film_names_the_actions_of_either_side(
+    dreams: Dreams, world: Path, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In reality the game's, and the latent ones in the dream."""
+    train_clone(dreams, [data], SMALL, out=tmp_path)
+    file, shown = tmp_path / "agent.safetensors", []
+    player = agent_player(world, file, 7, game=GAME, action_map=EVERY_SECOND)
+    (episode,) = play_episodes(replace(player, keep_frames=True), range(1), 1)
+    strip = comparison_video.action_strip
+
+    def noted(actions: Any, action: Any, width: int) -> Any:
+        shown.append((actions, None if action is None else int(action)))
+        return strip(actions, action, width)
+
+    monkeypatch.setattr(comparison_video, "action_strip", noted)
+    monkeypatch.setattr(comparison_video, "write_video", lambda _, pictures, __: list(pictures))
+    agent, film = load_agent(file), tmp_path / "film.mp4"
+    comparison_video.film_side_by_side(
+        dreams, agent, player.game, episode, 1, film, 0, Console(quiet=True)
+    )
+    reality = [action for actions, action in shown[::2] if action is not None]
+    assert reality == episode.actions.tolist()
+    assert {actions for actions, _ in shown[::2]} == {player.game.actions}
+    assert {actions for actions, _ in shown[1::2]} == {dreams.actions}
+
+
 def test_the_clone_of_recorded_actions_plays_the_game_alone(
     dreams: Dreams, world: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -243,6 +271,7 @@ def test_the_clone_of_recorded_actions_plays_the_game_alone(
     others = DiscreteActions(("up", "down"))
     for changes, said in (
         ({"notes": {**agent.notes, "codes": "[1]"}}, 'has the "codes" .*, expected a latent'),
+        ({"notes": {**agent.notes, "codes": "[1, 02, 3]"}}, 'has the "codes" .*, expected a latent'),
         ({"notes": {**agent.notes, "codes": "[1, 9]"}}, "with the latent action 9, but the world"),
         ({"actions": others}, r"recordings with 2 actions \(up, down\), but dots:Dots-v0 has 2"),
     ):
@@ -277,6 +306,9 @@ def test_what_cannot_be_cloned_is_refused_at_the_start(
     meta = json.loads((video / "meta.json").read_text())
     (video / "meta.json").write_text(json.dumps({**meta, "actions": None}))
     refused("has no actions, as it was decoded from video files", dreams, video, "recorded")
+    other = record_dots(tmp_path / "other", game="another")  # beside a video, which names no game
+    with pytest.raises(ValueError, match="the recordings are of another, but the game of the wor"):
+        train_clone(dreams, [video, other], SMALL, out=tmp_path / "run")
     bare = shutil.copytree(dreams.world.directory, tmp_path / "bare")
     shutil.rmtree(bare / "latent-actions")
     refused(
@@ -312,7 +344,7 @@ def test_what_cannot_be_played_is_refused_and_nothing_is_lost(
     assert len(json.loads(kept)["scores"]) == 2
     plain = f"--game {GAME}"
     for words, change, said in (
-        (plain, {}, r"has 6 actions .*, but dots:Dots-v0 has .*, "),
+        (plain, {}, r"has 6 actions .*, but dots:Dots-v0 has .*: give action_map=, the game"),
         (
             f"{plain} --action-map {mapping}",
             {"weights": "feed"},

@@ -175,6 +175,22 @@ def test_scores_of_another_player_are_not_mixed_in(tmp_path: Path) -> None:
             RealScores(blind_player("left", 5), file)
 
 
+@pytest.mark.parametrize("given", ["options", "action_map"])
+def test_scores_of_what_is_no_longer_given_are_not_mixed_in(
+    given: str, world: Path, agent: Path, tmp_path: Path
+) -> None:
+    """The file names it, and the player does not."""
+    pytest.importorskip("vizdoom")
+    file, player = tmp_path / "scores.json", agent_player(world, agent, 5)
+    identity = {**player.game.describe(), **player.describe(), "seed": 5}
+    write_json(file, {**identity, given: {"0": 1}, "scores": [7.0], "seeds": [1]})
+    expected = rf"holds other scores \({given} was {{'0': 1}} and is now None\); give the same"
+    with pytest.raises(ValueError, match=expected):
+        RealScores(player, file)
+    write_json(file, {**identity, "scores": [7.0], "seeds": [1]})
+    assert RealScores(player, file).scores == [7]
+
+
 def test_scores_that_an_older_version_wrote_grow_on(tmp_path: Path) -> None:
     """It did not say the score's name, the frames' size or their rate, and listed actions by name."""
     pytest.importorskip("vizdoom")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,23 @@ def test_a_world_may_name_it(tmp_path: Path, game: Game) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="is 64 x 64, but the frames of gold-rush are 48 x 80"):
         real_game(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("meta", "played"),
+    [
+        ({"format_version": 2, "settings": {"level": 3}}, {"level": 3}),  # as Game.describe has it
+        ({"format_version": 2, "settings": {"a": 1}, "env_args": {"level": 4}}, {"level": 4}),
+        ({"format_version": 1, "settings": {"field": "6 x 10"}}, {}),
+    ],
+)
+def test_a_world_plays_it_with_the_arguments_of_its_recordings(
+    meta: dict[str, Any], played: dict[str, int], tmp_path: Path, game: Game
+) -> None:
+    recorded = {"game": game.name, **meta}
+    config = {"real_game": game.name, "frame_skip": 1, "training": {"data": [recorded]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert real_game(tmp_path).env_args == real_game(tmp_path, game.name).env_args == played
 
 
 def test_what_does_not_fit_it_is_refused(game: Game, random_world: Path) -> None:

@@ -46,12 +46,11 @@ class Vision : public Model {
 
   at::Tensor ToPixels(const at::Tensor& frames) const;
   LatentGaussian EncodePixels(const at::Tensor& pixels) const;
-
-  VisionSizes sizes_;
-  VisionSide height_, width_;
   /// What the squared errors of `shown`, float [N, H, W, 3], are multiplied by: [N, H, W, 1].
   at::Tensor Emphasis(const at::Tensor& shown) const;
 
+  VisionSizes sizes_;
+  VisionSide height_, width_;
   double beta_, emphasis_;
   Layer conv1_, conv2_, conv3_, conv4_, mu_, logvar_;
   Layer expand_, deconv1_, deconv2_, deconv3_, deconv4_;

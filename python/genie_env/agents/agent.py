@@ -58,7 +58,8 @@ class Agent(ABC):
         if (text := self.notes.get("codes")) is None:
             return None
         taken = self.actions.examples().tolist()
-        found = json.loads(text) if re.fullmatch(r"\[\d{1,9}(, \d{1,9})*\]", text) else []
+        numbers = re.fullmatch(r"\[(\d{1,9}(?:, \d{1,9})*)\]", text)
+        found = [] if numbers is None else [int(each) for each in numbers[1].split(", ")]
         if len(found) != len(taken):
             raise ValueError(
                 f'the agent has the "codes" {text[:200]!r}, expected a latent action for each of '

@@ -53,10 +53,12 @@ class DemonstratedActions:
                 f"the actions of the world {spec.name} are recorded ones, {own}, which a clone learns "
                 "from recordings: leave out --actions latent"
             )
-        each = zip(directories, stores, strict=True)
-        named = all(has_actions(store, directory) for directory, store in each)
-        if named or not latent or learn == "recorded":  # videos do not say what game they are of
+        every = list(zip(directories, stores, strict=True))
+        told = [(each, store) for each, store in every if has_actions(store, each)]
+        if not latent or learn == "recorded":
             check_game(world, directories, stores)
+        elif told:  # of these alone: videos do not say what game they are of
+            check_game(world, [each for each, _ in told], [store for _, store in told])
         check_recordings(world, directories, stores)
         if latent and learn != "recorded":
             return cls(world, directories, stores, "latent", latent, own)

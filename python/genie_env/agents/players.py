@@ -263,7 +263,9 @@ class _Lane:
 
     def begin(self, index: int, seeds: EpisodeSeeds) -> NDArray[np.uint8]:
         if self._env is None:
-            played = replace(self._game, frame_skip=self._game.frame_skip // self.hold)
+            played = self._game
+            if self.hold > 1:
+                played = replace(played, frame_skip=played.frame_skip // self.hold)
             self._env = _Held(start_game(played, labelled=self._labelled), self.hold)
         self.seeds = seeds
         self._overruled, self._schedule = explored_actions(

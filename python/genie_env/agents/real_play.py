@@ -13,6 +13,7 @@ from genie_env.agents.agent import Agent, load_agent
 from genie_env.agents.dreams import Dreams, EpisodeResults, EvaluateControllers
 from genie_env.agents.players import AgentPlayer, PopulationPlayer
 from genie_env.data.workers import play_episodes
+from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
 from genie_env.games.action_map import FILE as DICTIONARY
@@ -57,8 +58,9 @@ def agent_player(
         playing.check_sees(dreams.world)
     played = real_game(directory, game)
     check_sees(dreams.world.spec, played)
+    latent = has_latent_actions(dreams.world.spec.family, directory)
     if codes is None:
-        if action_map is None and not (directory / DICTIONARY).is_file():
+        if action_map is None and not (latent or (directory / DICTIONARY).is_file()):
             dreams.check_plays(played)
         means = real_actions(dreams.world, played, action_map)
     else:

@@ -125,7 +125,7 @@ def demo(
         played = findings.filmed
         shown = played[median([episode.score for episode in played])]
         agent = findings.rounds[-1].agent
-        film_side_by_side(dreams, agent, shown, len(played), out / FILM, seed, console)
+        film_side_by_side(dreams, agent, game, shown, len(played), out / FILM, seed, console)
 
 
 def check_unused(out: Path) -> None:

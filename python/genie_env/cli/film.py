@@ -73,4 +73,4 @@ def film(
     player = replace(player, keep_frames=True)
     with closing(play_episodes(player, range(chosen, chosen + 1), 1)) as played:
         (episode,) = played
-    film_side_by_side(dreams, acting, episode, episodes, out, seed, console)
+    film_side_by_side(dreams, acting, player.game, episode, episodes, out, seed, console)

@@ -64,7 +64,9 @@ def rows_once(
     encoded = np.zeros(shape, dtype)
     encoded[: len(known)] = known
     _fill(encoded, len(known), file, fill, title)
-    return _read(file, count, tuple(row), dtype)
+    written = _read(file, count, tuple(row), dtype)
+    # Another process that fills the same file may just have replaced it with what it has so far.
+    return written if len(written) == count else encoded
 
 
 def _fill(encoded: NDArray[Any], rows: int, file: Path, fill: FillRows, title: str) -> None:

@@ -18,8 +18,9 @@ from genie_env.agents.agent import Agent
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.progress import Progress, busy
+from genie_env.envs.actions import Actions
 from genie_env.envs.frame_rate import frames_per_second
-from genie_env.games.base import rounded
+from genie_env.games.base import Game, rounded
 from genie_env.media.action_strip import action_strip
 from genie_env.media.video import Picture, side_by_side, write_video
 
@@ -33,13 +34,14 @@ SCALE = 8
 def film_side_by_side(
     dreams: Dreams,
     agent: Agent,
+    game: Game,
     episode: Episode,
     episodes: int,
     file: Path,
     seed: int,
     console: Console,
 ) -> None:
-    """Films an episode of the real game, which has kept its frames and is the median one of
+    """Films an episode of the real game, `game`, which has kept its frames and is the median one of
     `episodes` that the agent played, beside the median one of FILMED dreams. Above each stands its
     score so far, below it the agent's action."""
     seeds = derived_seeds(seed, FILMED, count=FILMED)
@@ -49,9 +51,10 @@ def film_side_by_side(
     score, length = dreamt[row]
     real_limit = len(episode) if episode.truncated else math.inf
     dream_limit = dreams.world.spec.max_episode_steps
+    dreamed, unit = dream_frames(dreams, agent, seeds, row), dreams.score.unit
     sides = (
-        _Side("reality", dreams, played_frames(episode), episode.score, real_limit),
-        _Side("dream", dreams, dream_frames(dreams, agent, seeds, row), score, dream_limit),
+        _Side("reality", game.actions, unit, played_frames(episode), episode.score, real_limit),
+        _Side("dream", dreams.actions, unit, dreamed, score, dream_limit),
     )
     columns = (TextColumn("filming"), BarColumn(bar_width=20), TimeRemainingColumn())
     rate = frames_per_second(dreams.world.spec)
@@ -94,12 +97,19 @@ class _Side:
     """One side of the video."""
 
     def __init__(
-        self, name: str, dreams: Dreams, moments: Iterator[Moment], score: float, limit: float
+        self,
+        name: str,
+        actions: Actions,
+        unit: str,
+        moments: Iterator[Moment],
+        score: float,
+        limit: float,
     ) -> None:
-        """`score`: of the whole episode. `limit`: the number of steps after which the time limit
-        ended it."""
+        """`actions`: what the moments' are among; a world of latent ones has others than its game.
+        `unit`: of the scores. `score`: of the whole episode. `limit`: the number of steps after which
+        the time limit ended it."""
         self._name, self._moments, self._score, self._limit = name, moments, score, limit
-        self._actions, self._unit = dreams.actions, dreams.score.unit
+        self._actions, self._unit = actions, unit
         self._last = np.zeros(0, np.uint8)
         self._steps = 0
         self.over = False

@@ -28,6 +28,9 @@ FRESH_GAMES = 1_000_000
 SECONDS_A_WRITE = 10.0
 """Scores are written this often: a kill loses no more, and writing takes a small part of it."""
 
+_WHERE_GIVEN = ("options", "action_map")
+"""What decides scores, and stands only in files of players that have it."""
+
 Player = AgentPlayer | BlindPlayer
 
 
@@ -59,7 +62,9 @@ class RealScores:
         if file is not None and file.exists():
             known = read_json(file, {"scores": [float], "seeds": [int]})
             old = with_todays_keys(known, self._identity)
-            changes = changed_settings({k: old.get(k) for k in self._identity}, self._identity)
+            changes = changed_settings(
+                {k: old.get(k) for k in (*self._identity, *_WHERE_GIVEN)}, self._identity
+            )
             if changes:
                 raise ValueError(
                     f"{file} holds other scores ({changes}); give the same arguments to go on, or "

@@ -39,9 +39,9 @@ def real_game(world: Path, name: str | None = None) -> Game:
     found = find_game(name, frame_skip=frame_skip)
     own = registered_game(found.name) is not None
     recorded = _recorded(config, found.name)
-    if own and given:
-        return _as_recorded(found, recorded)
     try:
+        if own and given:
+            return _as_recorded(found, recorded)
         if "preprocessing" in recorded and not own:
             return game_as_recorded({**recorded, "frame_skip": frame_skip})
         game = find_game(name, frame_skip=frame_skip, frame_size=_frame_size(config.get("frame")))
@@ -54,8 +54,12 @@ def _as_recorded(game: Game, recorded: Mapping[str, Any]) -> Game:
     """A game with a name of its own, with the arguments that a recording's meta.json tells of."""
     told, settings = recorded.get("env_args"), recorded.get("settings")
     if told is None and isinstance(settings, dict):
-        told = game.recorded_arguments(settings)
-    return replace(game, env_args=told) if isinstance(told, dict) else game
+        # Where format 2 does not write them, they are the settings.
+        second = recorded.get("format_version") == 2
+        told = settings if second else {**game.env_args, **game.recorded_arguments(settings)}
+    if not isinstance(told, dict) or told == game.env_args:
+        return game
+    return replace(game, env_args=told)
 
 
 def _named_game(file: Path, config: Mapping[str, Any]) -> str:
