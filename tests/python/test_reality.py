@@ -116,7 +116,7 @@ def test_records_an_agent_and_what_surrounds_it(
 
 
 def test_an_agent_holds_its_actions_where_fewer_frames_are_recorded(
-    world: Path, agent: Path, tmp_path: Path
+    world: Path, agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its world follows the frames between, too."""
     record(
@@ -130,6 +130,7 @@ def test_an_agent_holds_its_actions_where_fewer_frames_are_recorded(
         frame_skip=4,
         env_args='{"view_bob": false}',
     )
+    assert 'with the arguments {}, and it plays with {"view_bob": false}' in capsys.readouterr().out
     store, controller = EpisodeStore(tmp_path), load_agent(agent)
     eyes, game = genie_env.make_vec(world, num_envs=1), DoomTakeCover(view_bob=False)
     for index, (first, end) in enumerate(pairwise(store.episode_starts)):

@@ -307,7 +307,7 @@ class _Held(gymnasium.Wrapper[NDArray[np.uint8], Any, NDArray[np.uint8], Any]):
         self.shown, paid = [], 0.0
         for _ in range(self._hold):
             frame, reward, terminated, truncated, info = self.env.step(action)
-            self.shown.append(frame)
+            self.shown.append(frame.copy() if self._hold > 1 else frame)
             paid += float(reward)
             if terminated or truncated:
                 break

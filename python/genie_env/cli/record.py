@@ -26,6 +26,7 @@ from genie_env.cli.recordings import (
     parse_size,
 )
 from genie_env.data.players import BlindPlayer
+from genie_env.data.progress import say
 from genie_env.data.recording import RecordedPlayer, record_episodes
 from genie_env.games.base import Game
 from genie_env.games.blind import GENERAL_POLICIES
@@ -187,6 +188,11 @@ def _agent_player(
         raise ValueError(
             f"the agent's world is of {own.name} with the arguments {json.dumps(own.env_args)}: give them "
             "as --env-args, or others"
+        )
+    if game.env_args != own.env_args:
+        say(
+            f"the agent's world is of {own.name} with the arguments {json.dumps(own.env_args)}, and it "
+            f"plays with {json.dumps(game.env_args)}"
         )
     if explore and (player.means or player.codes):
         raise ValueError(
