@@ -748,9 +748,11 @@ def test_a_run_that_an_older_version_began_goes_on(trained: Path) -> None:
         *("network", "data", "frames", "steps", "batch", "learning_rate", "latents", "beta"),
         *("seed", "dtype", "recordings"),
         "frame",  # older versions took one size alone
+        *("emphasis", "start"),  # which older versions had not
     }
-    del written["frame"]
-    assert with_todays_names(written)["frame"] == [64, 64]
+    for name, before in {"frame": [64, 64], "emphasis": 0.0, "start": None}.items():
+        del written[name]
+        assert with_todays_names(written)[name] == before
 
 
 def spoil_meta(**changes: Any) -> Callable[[Path], None]:
