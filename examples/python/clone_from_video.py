@@ -73,7 +73,8 @@ def dictionaries(
     taken = np.concatenate([s.actions[wanted] for s, wanted in zip(stores, rows, strict=True)])
     start = first_action(stores[0])
     shape = (actions_of_world(loaded.spec.actions).width, recorded_game(data, stores).actions.width)
-    check_labelled(max(numbers), len(codes))
+    for number in numbers:
+        check_labelled(number, len(codes))
 
     def dictionary(number: int, draw: int) -> Dictionary:
         chosen = labelled_transitions(len(codes), number, seed, draw)
