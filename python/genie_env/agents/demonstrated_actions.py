@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, World
 from genie_env.agents.demonstrations import Player
 from genie_env.data.action_dictionary import count_together, most_frequent
-from genie_env.data.datasets import held_out
+from genie_env.data.datasets import transitions
 from genie_env.data.inferred_actions import inferred_actions
 from genie_env.data.recording_metadata import has_actions, recorded_game
 from genie_env.data.world_recordings import check_game, check_recordings, recorded_actions
@@ -108,7 +107,7 @@ class DemonstratedActions:
         assert isinstance(own, DiscreteActions) and isinstance(taken, DiscreteActions)
         counts = np.zeros((taken.count, own.count), np.int64)
         for store, player in zip(self.stores, players, strict=True):
-            rows = player.known & np.repeat(~held_out(store), np.diff(store.episode_starts))
+            rows = transitions(store, held_out_part=False)
             chosen, code = store.actions[rows] - taken.start, player.followed[rows] - own.start
             counts += count_together(chosen, code, counts.shape)
         return {"codes": str((own.start + most_frequent(counts)).tolist())}
@@ -120,8 +119,7 @@ def _check_all_occur(
     """Raises ValueError where a numbered action never occurs in the part that is trained on."""
     occurring: set[Any] = set()
     for store in stores:
-        rows: NDArray[np.bool_] = np.repeat(~held_out(store), np.diff(store.episode_starts))
-        rows[store.episode_starts[1:] - 1] = False
+        rows = transitions(store, held_out_part=False)
         occurring |= set(np.unique(store.actions[rows]).tolist())
     missing = [each for each in actions.examples().tolist() if each not in occurring]
     if missing:
