@@ -30,13 +30,15 @@ from genie_env.families.genie.commands import (
 )
 from genie_env.training import encoded, loop
 from genie_env.training.codebook_usage import usage, watch_perplexity
-from genie_env.training.dynamics import likeliest_next, load_dynamics
+from genie_env.training.dynamics import DYNAMICS, likeliest_next, load_dynamics
 from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.latent_actions import (
+    LATENT_ACTIONS,
     encoded_actions,
     load_latent_actions,
     watch_latent_actions,
 )
+from genie_env.training.runs import load_weights
 from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
 
 EPISODES = 40
@@ -421,6 +423,36 @@ def test_a_wrong_device_or_learning_rate_leaves_no_run(
         start(data, tmp_path / "new", device="tpu")
     with pytest.raises(ValueError, match="learning_rate is -1"):
         start(data, tmp_path / "new", learning_rate=-1.0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_training_starts_with_what_a_run_has_learned(
+    data: Path, runs: Path, tmp_path: Path
+) -> None:
+    # With a learning rate of nothing only what is set after an update moves: codes that nothing
+    # chose, and the bias that centres latent actions.
+    onward = {"steps": 1, "learning_rate": 0.0, "seed": 9}
+    tokenizer_run(data, tmp_path / "tokenizer", start=runs / "tokenizer", **onward)
+    actions_run(data, tmp_path / "actions", start=runs / "actions", **onward)
+    dynamics_run(data, runs, tmp_path / "dynamics", start=runs / "dynamics", **onward)
+    for run, network in (("actions", LATENT_ACTIONS), ("dynamics", DYNAMICS)):
+        before, after = (load_weights(where / run, network) for where in (runs, tmp_path))
+        assert before.keys() == after.keys()
+        still = before.keys() - {"quantizer.codebook", "to_code.bias"}
+        assert [name for name in sorted(still) if not torch.equal(before[name], after[name])] == []
+
+
+def test_other_sizes_or_other_tokens_are_no_start(data: Path, runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--start .*tokenizer has sizes .* is trained: give the"):
+        tokenizer_run(data, tmp_path / "new", start=runs / "tokenizer", codes=21)
+    others = tmp_path / "others"
+    others.mkdir()
+    tokenizer_run(data, others / "tokenizer", seed=1)
+    (others / "actions").symlink_to(runs / "actions")
+    with pytest.raises(ValueError, match=r"has learned the tokens and actions of another tokenizer"):
+        dynamics_run(data, others, tmp_path / "new", start=runs / "dynamics")
+    with pytest.raises(ValueError, match=r"actions is a run of `train latent-actions`; expected"):
+        dynamics_run(data, runs, tmp_path / "new", start=runs / "actions")
     assert not (tmp_path / "new").exists()
 
 

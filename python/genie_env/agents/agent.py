@@ -67,6 +67,17 @@ class Agent(ABC):
             )
         return dict(zip(taken, found, strict=True))
 
+    @property
+    def action_repeat(self) -> int:
+        """Steps of the world that it holds an action for: `Decisions` does."""
+        text = self.notes.get("action_repeat", "1")
+        if re.fullmatch(r"[1-9]\d{0,8}", text) is None:
+            raise ValueError(
+                f'the agent has the "action_repeat" {text[:200]!r}, expected a number of steps: bring '
+                "its file back from a copy, or train again"
+            )
+        return int(text)
+
     def check_fits(self, spec: WorldSpec) -> None:
         """Raises ValueError unless a world gives what this agent reads, and takes what it does."""
         self.check_reads(spec)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from genie_env._core import StartBank, VecEnv, World
 from genie_env.agents.agent import Agent
 from genie_env.agents.controller import steer
+from genie_env.agents.decisions import Decisions
 from genie_env.data.midway import Midway
 from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.infos import as_numpy
@@ -54,19 +55,6 @@ class Controllers:
 
     def keep(self, rows: torch.Tensor) -> None:
         self._weight = self._weight[rows]
-
-
-class OneAgent:
-    """One agent in all rows."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
-    def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
-        return self._agent.act(observation)
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Nothing: it has no state."""
 
 
 class BlindPolicies:
@@ -332,7 +320,7 @@ class Dreams:
         """Plays one agent; raises ValueError where it reads other observations."""
         agent.check_fits(self.world.spec)
         dreams = replace(self, observation=agent.observation)
-        return dreams.play(OneAgent(agent), seeds, on_step, midway)
+        return dreams.play(Decisions(agent), seeds, on_step, midway)
 
     def try_step(self, agent: Agent) -> None:
         """Dreams one step of the agent's, so that a function of the user's that cannot be used fails

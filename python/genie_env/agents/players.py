@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from genie_env._core import World
 from genie_env.agents.agent import Agent, file_hash, load_agent
 from genie_env.agents.controller import steer
+from genie_env.agents.decisions import Decisions
 from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, start_game
 from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.options import FamilyValue
@@ -170,7 +171,8 @@ def _play_in_lanes(
                     seed=[lane.seeds.world for lane in lanes],
                     options={"reset_mask": begun, "frames": frames},
                 )
-            chosen = who.act(observation).numpy()
+            steps = [len(lane.recorder) * lane.hold for lane in lanes]
+            chosen = who.act(observation, steps).numpy()
             for row, lane in enumerate(lanes):
                 if lane.playing:
                     played, actions[row] = who.meant(chosen[row])
@@ -197,7 +199,7 @@ class _OneAgent:
         self, agent: Agent, means: Mapping[int, Any] | None, codes: Mapping[int, int] | None
     ) -> None:
         """As of AgentPlayer."""
-        self.act = agent.act
+        self.act = Decisions(agent).act
         self._means, self._codes = means, codes
 
     def begin(self, row: int, index: int) -> None:
@@ -225,7 +227,7 @@ class _Population:
     def begin(self, row: int, index: int) -> None:
         self._playing[row] = torch.from_numpy(self._weights[self._owners[index]])
 
-    def act(self, observation: torch.Tensor) -> torch.Tensor:
+    def act(self, observation: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
         return steer(self._actions, self._playing, observation)
 
     def meant(self, chosen: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from genie_env.agents.agent import AGENT
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.policy_network import PolicyNetwork
-from genie_env.agents.ppo_envs import RealGames, dream_envs
+from genie_env.agents.ppo_envs import RealGames, dream_envs, repeated
 from genie_env.agents.ppo_run import CHECKPOINT, PpoRun, steps_of
 from genie_env.agents.ppo_settings import PpoSettings, PpoUpdate
 from genie_env.data.run_directory import Settings, claim_run
@@ -77,7 +77,7 @@ def train_ppo(
             if on_begin is not None:
                 on_begin(steps_of(out))
             make = partial(dream_envs, dreams) if real_games is None else real_games.envs
-            envs = make(settings.num_envs)
+            envs = repeated(make(settings.num_envs), settings.action_repeat)
             with contextlib.closing(PpoRun(dreams, envs, settings, how, out, on_step)) as run:
                 yield from run.updates()
 
@@ -85,8 +85,8 @@ def train_ppo(
 
 
 def as_today(known: Settings) -> Settings:
-    """The settings of a run of before there were these two."""
-    return {"deviation": 1.0, "gae_lambda": 0.95, **known}
+    """The settings of a run of before there were these."""
+    return {"deviation": 1.0, "gae_lambda": 0.95, "action_repeat": 1, **known}
 
 
 def check_readable(dreams: Dreams) -> None:

@@ -37,6 +37,13 @@ def dream_envs(dreams: Dreams, count: int) -> VecEnv:
     )
 
 
+def repeated(envs: VecEnv, repeat: int) -> VecEnv:
+    """The same environments, where every action is held for `repeat` steps."""
+    from genie_env.agents.repeated_env import RepeatedVecEnv
+
+    return envs if repeat == 1 else RepeatedVecEnv(envs, repeat)
+
+
 @dataclass(frozen=True)
 class RealGames:
     """The real game of a world, played in `workers` processes and seen through the world."""

@@ -160,6 +160,8 @@ class PpoRun:
             "seed": self._settings.seed,
             "steps": self._steps,
         }
+        if self._settings.action_repeat > 1:
+            notes["action_repeat"] = self._settings.action_repeat
         return PolicyNetwork(
             _weights(self._model, self._envs, self._pictures),
             dreams.observation,

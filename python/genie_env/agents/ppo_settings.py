@@ -36,6 +36,8 @@ class PpoSettings:
     """The weight of the policy's entropy."""
     units: int = 256
     """Of each of the two hidden layers."""
+    action_repeat: int = 1
+    """Steps of the world that every action is held for; all steps above count actions."""
     deviation: float = 1.0
     """Of the actions of a box around their means, in the actions' units, at the beginning; numbered
     actions have none."""
@@ -43,6 +45,7 @@ class PpoSettings:
     def check(self) -> None:
         # Advantages are divided by their standard deviation: one alone has none.
         least = {"steps": 1, "num_envs": 1, "horizon": 2, "batch": 2, "epochs": 1, "units": 1}
+        least["action_repeat"] = 1
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {smallest} or more")

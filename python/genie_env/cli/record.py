@@ -174,7 +174,8 @@ def record(
 def _agent_player(
     game: Game, world: str, agent: Path, seed: int, explore: float, option: list[str] | None
 ) -> AgentPlayer:
-    from genie_env.agents.real_play import agent_player  # imports torch
+    from genie_env.agents.agent import load_agent  # imports torch
+    from genie_env.agents.real_play import agent_player
 
     player = agent_player(world, agent, seed, family_options(option))
     own = player.game
@@ -198,6 +199,11 @@ def _agent_player(
         raise ValueError(
             f"--explore is {explore:g}, but the agent's world has latent actions, and none of them is "
             "known to be a random action of the game: leave it out"
+        )
+    if (repeat := load_agent(agent).action_repeat) % hold and repeat > 1:
+        raise ValueError(
+            f"the agent holds its actions for {repeat} steps of its world, but a recorded frame is to "
+            f"be {hold}: give a --frame-skip by which {repeat} can be divided"
         )
     return replace(player, game=game, explore=explore, keep_frames=True, hold=hold)
 

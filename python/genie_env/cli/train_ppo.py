@@ -82,6 +82,15 @@ def train_ppo_command(
     units: Annotated[
         int, typer.Option(help="units of each of the two hidden layers", min=1, max=65_536)
     ] = PpoSettings.units,
+    action_repeat: Annotated[
+        int,
+        typer.Option(
+            help="steps of the world that every action is held for; steps, horizon and batch count "
+            "actions",
+            min=1,
+            max=100_000,
+        ),
+    ] = PpoSettings.action_repeat,
     deviation: Annotated[
         float,
         typer.Option(
@@ -118,6 +127,7 @@ def train_ppo_command(
         gae_lambda=gae_lambda,
         entropy=entropy,
         units=units,
+        action_repeat=action_repeat,
         deviation=deviation,
     )
     directory = find_world(world)
@@ -177,9 +187,9 @@ def train_ppo_command(
 def _budget(games: RealGames, settings: PpoSettings, done: int) -> str:
     """What the steps that are left will take, at the rate that the real game shows."""
     left = settings.steps - done
-    count, skip = settings.num_envs, games.game.frame_skip
+    count, skip = settings.num_envs, games.game.frame_skip * settings.action_repeat
     workers = min(games.workers, count)
-    rate = games.steps_per_s(count)
+    rate = games.steps_per_s(count) / settings.action_repeat
     took = timedelta(seconds=round(left / rate))
     return (
         f"{games.game.name}: {rate:,.0f} steps/s, {rate * skip:,.0f} frames/s, of {count} games in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import VecEnv
 from genie_env.agents.agent import Agent
+from genie_env.agents.decisions import Decisions
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.progress import Progress, busy
@@ -195,8 +197,9 @@ def _dream(dreams: Dreams, agent: Agent, seeds: Sequence[int]) -> Iterator[_Now]
     env = dreams.make_env(len(seeds), agent.observation)
     observation = env.reset(seeds=list(seeds))
     alive, scores = torch.ones(len(seeds), dtype=torch.bool), torch.zeros(len(seeds))
-    while True:
-        actions = agent.act(observation)
+    decisions = Decisions(agent)
+    for age in itertools.count():
+        actions = decisions.act(observation, age)
         yield _Now(env, alive, actions, scores)
         if not alive.any():
             return

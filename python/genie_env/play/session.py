@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env._core import StartBank, World
+from genie_env.agents.decisions import Decisions
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.read_picture import read_still
@@ -58,6 +59,7 @@ class Session:
         )
         self._real: Real | None = None  # made when it is first played
         self._mode = "dream"
+        self._decisions: Decisions | None = None
         self._agent_plays = False
         self._held = Held()
         self._used = 0  # `seq` of what the last step knew
@@ -203,8 +205,10 @@ class Session:
                 raise
 
     def agent(self, on: bool) -> None:
-        if on and self._shared.agent is None:
+        agent = self._shared.agent
+        if on and agent is None:
             raise ValueError("there is no agent: begin with `genie-env play WORLD --agent FILE`")
+        self._decisions = Decisions(agent) if on and agent is not None else None
         self._agent_plays = on
 
     def branch(self) -> None:
@@ -318,10 +322,9 @@ class Session:
 
     def _action(self, held: Held, seen: Dream | Real) -> Any:
         """`seen`: what an agent looks at."""
-        agent = self._shared.agent
-        if not self._agent_plays or agent is None:
+        if not self._agent_plays or self._decisions is None:
             return self._controls.action(held.keys, held.axes)
-        return agent.act(seen.observation).cpu().numpy()[0]
+        return self._decisions.act(seen.observation, seen.progress.step).cpu().numpy()[0]
 
     def _take_over(self, held: bool) -> bool:
         took, self._agent_plays = (self._agent_plays and held, self._agent_plays and not held)

@@ -18,7 +18,7 @@ from genie_env.envs.json_files import Schema
 from genie_env.envs.options import DType
 from genie_env.training.dtype import MakeTrainer
 from genie_env.training.loop import CollapseWatch, Schedule, train
-from genie_env.training.runs import COMMON, claim_training
+from genie_env.training.runs import COMMON, claim_training, start_from
 from genie_env.training.settings import TrainingSettings
 
 WARM_UP = 500
@@ -34,6 +34,7 @@ def clip_schema(sizes: Schema) -> Schema:
         "clip": int,
         "frames_per_second": (float, None),
         "skip_bad?": bool,
+        "start?": (str, None),
         "sizes": sizes,
     }
 
@@ -57,6 +58,10 @@ SkipBad = Annotated[
         help="leave video files out that cannot be used, and say at the end which, and why",
     ),
 ]
+Start = Annotated[
+    Path | None,
+    typer.Option(help="run directory, of the same network and sizes, that training starts from"),
+]
 StopOnCollapse = Annotated[
     bool, typer.Option(help="end the run when the codebook collapses, instead of only warning")
 ]
@@ -71,11 +76,12 @@ class ClipSettings(TrainingSettings):
     clip: ClipLength
     frames_per_second: FramesPerSecond = None
     skip_bad: SkipBad = False
+    start: Start = None
 
     def saved(self) -> dict[str, Any]:
-        saved = super().saved()
-        # Runs of older versions did not save it.
-        return saved if self.skip_bad else {k: v for k, v in saved.items() if k != "skip_bad"}
+        # Runs of older versions did not save these.
+        unused = {name for name in ("skip_bad", "start") if not getattr(self, name)}
+        return {name: value for name, value in super().saved().items() if name not in unused}
 
     def recordings(self) -> Recordings:
         """The data. Raises ValueError where it is not enough for a batch or a held-out clip."""
@@ -111,8 +117,10 @@ def clip_run(
     trained, held_out = (
         Clips(recordings.stores, settings.clip, held_out_part=part) for part in (False, True)
     )
-    make_trainer = settings.trainers(model)
     saved = {**settings.saved(), "clips": len(trained), "sizes": dict(sizes), **more}
+    if settings.start is not None:
+        start_from(settings.start, settings.network, model, saved, ("sizes",))
+    make_trainer = settings.trainers(model)
     with claim_training(settings.out, saved, recordings.stores) as dtype:
         yield ClipRun(settings, trained, held_out, make_trainer, dtype)
 

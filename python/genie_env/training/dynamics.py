@@ -202,6 +202,13 @@ def train_dynamics(settings: DynamicsSettings) -> None:
     dynamics = Dynamics(taken.codes, seed=settings.seed, **sizes)
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
+    if (start := settings.start) is not None and read_settings(start, DYNAMICS)[
+        "weights"
+    ] != weights:
+        raise ValueError(
+            f"--start {start} has learned the tokens and actions of another tokenizer, or of other "
+            "latent actions: give those that it was trained with, or leave out --start"
+        )
     directories, stores = recordings.directories, recordings.stores
     with clip_run(settings, recordings, dynamics, sizes, weights=weights) as run:
         # These may take hours, so everything has been checked by now.

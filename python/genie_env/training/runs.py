@@ -192,6 +192,15 @@ def load_into(trainer: Trainer, run: Path, network: Network) -> None:
         trainer.load_weights(weights)
 
 
+def start_from(
+    run: Path, network: Network, model: Model, settings: Mapping[str, Any], same: Sequence[str]
+) -> None:
+    """Gives `model`, which is to be trained with `settings`, what another run of it has learned.
+    Raises ValueError where one of the settings in `same` differs."""
+    check_start(run, network, settings, same)
+    load_into(Trainer(model), run, network)
+
+
 def load_network(
     run: Path, network: Network, make: Callable[[dict[str, Any]], Trained], device: str = "cpu"
 ) -> Trained:

@@ -15,15 +15,7 @@ from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.data.frame_size import VISION_SIZES, vision_takes
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
-from genie_env.training.runs import (
-    COMMON,
-    Network,
-    check_start,
-    checkpoint_named,
-    claim_training,
-    load_network,
-    load_weights,
-)
+from genie_env.training.runs import COMMON, Network, claim_training, load_network, start_from
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 
 PICTURED = 16
@@ -115,10 +107,7 @@ def train_vision(settings: VisionSettings) -> None:
         first = [frames.batch(settings.batch, settings.seed, i) for i in range(MEAN_BATCHES)]
         show_the_mean(vision, [each["frames"] for each in first])
     else:
-        check_start(settings.start, VISION, saved, ("latents", "frame"))
-        weights = load_weights(settings.start, VISION)
-        with checkpoint_named(settings.start):
-            Trainer(vision).load_weights(weights)
+        start_from(settings.start, VISION, vision, saved, ("latents", "frame"))
     make_trainer = settings.trainers(vision)
     few = min(settings.batch, len(unseen))
     held_out = [unseen.batch(few, settings.seed, i) for i in range(HELD_OUT_BATCHES)]
