@@ -168,7 +168,9 @@ def test_ppo_and_its_agent_hold_their_actions(random_world: Path, tmp_path: Path
     assert last.steps == 256
     agent = load_agent(tmp_path / "agent.safetensors")
     assert agent.action_repeat == last.agent.action_repeat == 3
-    restless = Restless(last.agent.weights, agent.observation, agent.world, agent.notes, agent.actions)
+    restless = Restless(
+        last.agent.weights, agent.observation, agent.world, agent.notes, agent.actions
+    )
     ASKED.clear()
     steps = int(dreams.play_agent(restless, [1, 2, 3]).scores.max())  # a step pays 1
     assert len(ASKED) == -(-steps // 3)
@@ -197,7 +199,9 @@ def test_no_number_of_steps_is_refused(random_world: Path, tmp_path: Path) -> No
         train_ppo(dreams, replace(SMALL, action_repeat=0))
     *_, last = train_ppo(dreams, replace(SMALL, steps=1), out=tmp_path)
     spoiled = replace(last.agent, notes={**last.agent.notes, "action_repeat": "-3"})
-    with pytest.raises(ValueError, match=r'the agent has the "action_repeat" \'-3\', expected a num'):
+    with pytest.raises(
+        ValueError, match=r'the agent has the "action_repeat" \'-3\', expected a num'
+    ):
         dreams.play_agent(spoiled, [0])
 
 

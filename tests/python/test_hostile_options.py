@@ -79,6 +79,7 @@ LINES = {
     "film": "--world {world} --agent {agent} --out {file}",
     "evaluate": "--world {world} --agent {agent}",
     "table": "--world {world} --out {out}",
+    "rank": "--world {world} --agent {agents} --out {out}",
     "bench": "--world {world}",
 }
 """What every command is given besides the hostile value: enough to reach its work."""
@@ -149,6 +150,7 @@ class Places:
     data: Path
     runs: Path
     agent: Path
+    agents: Path
     minari: Path
     checkpoint: Path
     file: Path
@@ -188,8 +190,10 @@ def places(random_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plac
     spec = _core.World.load(random_world).spec
     features = spec.observations[0].shape[0]
     agent = folder / "agent.safetensors"
-    weight = np.zeros(features, np.float32)
-    LinearController(weight, spec.observations[0].name, spec.fingerprint).save(agent)
+    agents = folder / "agents"
+    for number, file in enumerate([agent, *(agents / f"{n}.safetensors" for n in range(6))]):
+        weight = np.full(features, max(0, number - 1), np.float32)
+        LinearController(weight, spec.observations[0].name, spec.fingerprint).save(file)
     file = folder / "a file"
     file.write_text("not what anybody expects")
     with pytest.MonkeyPatch.context() as patch:
@@ -201,7 +205,15 @@ def places(random_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plac
     Ctallec().write(checkpoint)
     write_starts(checkpoint / "starts.npz")
     return Places(
-        random_world, data, runs, agent, dataset, checkpoint, file.rename(folder / "file"), folder
+        random_world,
+        data,
+        runs,
+        agent,
+        agents,
+        dataset,
+        checkpoint,
+        file.rename(folder / "file"),
+        folder,
     )
 
 
@@ -349,6 +361,7 @@ PROCESSES = {
     "film": f"{LINES['film']} --out {{folder}}",
     "evaluate": f"{LINES['evaluate']} --json {{folder}}",
     "table": f"{LINES['table']} --steps 1e400",
+    "rank": f"{LINES['rank']} --agent {{agent}}",
     "bench": f"{LINES['bench']} --batch 1 -5",
 }
 """A hostile line of every command, each for a process of its own that has a quarter of a GiB of memory left."""

@@ -77,7 +77,7 @@ def test_a_table_is_filled_once(tmp_path: Path, capsys: pytest.CaptureFixture[st
     known = json.loads(file.read_text())
     capsys.readouterr()
     for changes, why in (
-        ({"scores": known["scores"][:3]}, "3 of them, and a table takes 512"),
+        ({"scores": known["scores"][:3]}, "3 of them, and 512 are taken here"),
         ({"seed": 7}, "seed was 7 and is now 0"),
     ):
         file.write_text(json.dumps({**known, **changes}))

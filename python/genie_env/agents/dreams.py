@@ -220,13 +220,17 @@ class Dreams:
         self.make_env(rows)
         torch.empty(2, rows, self.num_features, device=self.world.device)  # weights, observations
 
-    def make_env(self, rows: int, observation: str | None = None) -> VecEnv:
-        """`rows` dreams that have not begun; `observation`: by default the one in use."""
+    def make_env(
+        self, rows: int, observation: str | None = None, *, latent_distance: bool = False
+    ) -> VecEnv:
+        """`rows` dreams that have not begun; `observation`: by default the one in use.
+        `latent_distance`: steps bring it."""
         return VecEnv(
             self.world,
             num_envs=rows,
             observation=observation or self.observation,
             temperature=self.temperature,
+            latent_distance=latent_distance,
             starts=self.starts,
             reward_fn=core_function("reward_fn", self.reward_fn, as_numpy),
             termination_fn=core_function("termination_fn", self.termination_fn, as_numpy),

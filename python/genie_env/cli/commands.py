@@ -181,6 +181,14 @@ def commands() -> list[Command]:
         ),
         Command(
             "",
+            "rank",
+            "genie_env.cli.rank:rank",
+            "Play agents in dream and real game, and compare the orders that the scores put them in.",
+            "rank --world runs/world --agent runs/agent-1 --agent runs/agent-2 --out runs/ranking",
+            RESUMES,
+        ),
+        Command(
+            "",
             "bench",
             "genie_env.cli.bench:bench",
             "Measure steps/s against batch size: features only, with decoding, and as NumPy arrays.",

@@ -14,6 +14,8 @@ from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.files import write_json
 from genie_env.data.midway import Midway
 from genie_env.data.progress import Progress, say
+from genie_env.data.run_directory import changed_settings
+from genie_env.envs.json_files import read_json
 from genie_env.evaluation.statistics import summarise
 
 
@@ -52,6 +54,26 @@ def dream_scores(
         if file is not None:
             write_json(file, found)
     return found
+
+
+def kept_dream_scores(
+    dreams: Dreams, agent: Path, seed: int, episodes: int, file: Path, console: Console
+) -> list[float]:
+    """The agent's scores in fresh dreams, which `file` keeps; made again where it holds others."""
+    if file.exists():
+        known = read_json(file, {"scores": [float], "seeds": list})
+        now = dream_identity(dreams, agent, seed)
+        changes = changed_settings({name: known.get(name) for name in now}, now)
+        count = len(known["scores"])
+        if not changes and count == episodes:
+            return [float(score) for score in known["scores"]]
+        why = changes or f"{count:,} of them, and {episodes:,} are taken here"
+        console.print(
+            f"{file} holds other dreams ({why}): they are dreamt again",
+            markup=False,
+            soft_wrap=True,
+        )
+    return [*dream_scores(dreams, agent, seed, episodes, file, console)["scores"]]
 
 
 def _notice_functions(notes: Mapping[str, str], given: Mapping[str, str]) -> None:

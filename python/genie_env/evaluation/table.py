@@ -21,10 +21,9 @@ from genie_env.agents.real_play import agent_player
 from genie_env.agents.training_progress import TrainingProgress
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.progress import track
-from genie_env.data.run_directory import changed_settings, claim_run
-from genie_env.envs.json_files import read_json
+from genie_env.data.run_directory import claim_run
 from genie_env.envs.options import FamilyValue, StepFunction
-from genie_env.evaluation.dream_score import dream_identity, dream_scores
+from genie_env.evaluation.dream_score import kept_dream_scores
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.games.base import Score, rounded
@@ -87,29 +86,13 @@ def fill_cell(
     return Cell(
         dreams.temperature,
         settings.seed,
-        summarise(_dream_scores(dreams, agent, settings.seed, directory / "dream.json", console)),
+        summarise(
+            kept_dream_scores(
+                dreams, agent, settings.seed, FRESH_DREAMS, directory / "dream.json", console
+            )
+        ),
         summarise(real.scores[:episodes]),
     )
-
-
-def _dream_scores(
-    dreams: Dreams, agent: Path, seed: int, file: Path, console: Console
-) -> list[float]:
-    """The agent's scores in fresh dreams, which `file` keeps; made again where it holds others."""
-    if file.exists():
-        known = read_json(file, {"scores": [float], "seeds": list})
-        now = dream_identity(dreams, agent, seed)
-        changes = changed_settings({name: known.get(name) for name in now}, now)
-        count = len(known["scores"])
-        if not changes and count == FRESH_DREAMS:
-            return [float(score) for score in known["scores"]]
-        why = changes or f"{count:,} of them, and a table takes {FRESH_DREAMS:,}"
-        console.print(
-            f"{file} holds other dreams ({why}): they are dreamt again",
-            markup=False,
-            soft_wrap=True,
-        )
-    return [*dream_scores(dreams, agent, seed, FRESH_DREAMS, file, console)["scores"]]
 
 
 def markdown(cells: Sequence[Cell], score: Score, dreamt: Score | None = None) -> str:
