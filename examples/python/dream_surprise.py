@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 import genie_env
 from genie_env.agents.agent import load_agent
+from genie_env.agents.decisions import Decisions
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -47,7 +48,7 @@ class Played:
 
 def play(
     dreams: genie_env.DreamVectorEnv,
-    act: Callable[[NDArray[np.float32]], NDArray[np.int64]],
+    act: Callable[[NDArray[np.float32], int], NDArray[np.int64]],
     steps: int,
     seed: int,
 ) -> Played:
@@ -56,7 +57,7 @@ def play(
     alive = np.ones(dreams.num_envs, bool)
     scores = {name: np.full((steps, dreams.num_envs), np.nan) for name in SCORES}
     for step in range(steps):
-        observations, _, terminated, truncated, infos = dreams.step(act(observations))
+        observations, _, terminated, truncated, infos = dreams.step(act(observations, step))
         for name, values in scores.items():
             values[step, alive] = infos[name][alive]
         alive &= ~(terminated | truncated)
@@ -119,10 +120,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Played]:
     generator = np.random.default_rng(args.seed)
     actions = int(dreams.single_action_space.n)
 
-    def chosen(observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        return agent.act(torch.from_numpy(observations)).numpy()
+    decisions = Decisions(agent)
 
-    def random(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+    def chosen(observations: NDArray[np.float32], step: int) -> NDArray[np.int64]:
+        return decisions.act(torch.from_numpy(observations), step).numpy()
+
+    def random(observations: NDArray[np.float32], step: int) -> NDArray[np.int64]:
         return generator.integers(actions, size=len(observations))
 
     players = {

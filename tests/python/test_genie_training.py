@@ -39,7 +39,7 @@ from genie_env.training.latent_actions import (
     watch_latent_actions,
 )
 from genie_env.training.runs import load_weights
-from genie_env.training.tokenizer import encoded_tokens, load_tokenizer, watch_tokenizer
+from genie_env.training.tokenizer import TOKENIZER, encoded_tokens, load_tokenizer, watch_tokenizer
 
 EPISODES = 40
 SMALL: dict[str, Any] = {"width": 8, "heads": 2, "window": 3}
@@ -429,17 +429,28 @@ def test_a_wrong_device_or_learning_rate_leaves_no_run(
 def test_training_starts_with_what_a_run_has_learned(
     data: Path, runs: Path, tmp_path: Path
 ) -> None:
-    # With a learning rate of nothing only what is set after an update moves: codes that nothing
-    # chose, and the bias that centres latent actions.
+    # With a learning rate of nothing an update moves but the bias that centres latent actions.
     onward = {"steps": 1, "learning_rate": 0.0, "seed": 9}
     tokenizer_run(data, tmp_path / "tokenizer", start=runs / "tokenizer", **onward)
     actions_run(data, tmp_path / "actions", start=runs / "actions", **onward)
     dynamics_run(data, runs, tmp_path / "dynamics", start=runs / "dynamics", **onward)
-    for run, network in (("actions", LATENT_ACTIONS), ("dynamics", DYNAMICS)):
+    networks = {"tokenizer": TOKENIZER, "actions": LATENT_ACTIONS, "dynamics": DYNAMICS}
+    for run, network in networks.items():
         before, after = (load_weights(where / run, network) for where in (runs, tmp_path))
         assert before.keys() == after.keys()
-        still = before.keys() - {"quantizer.codebook", "to_code.bias"}
+        still = before.keys() - ({"to_code.bias"} if run == "actions" else set())
         assert [name for name in sorted(still) if not torch.equal(before[name], after[name])] == []
+
+
+def test_a_run_goes_on_without_the_one_that_it_started_from(data: Path, tmp_path: Path) -> None:
+    tokenizer_run(data, tmp_path / "first")
+    tokenizer_run(data, tmp_path / "next", start=tmp_path / "first", steps=1)
+    before = (tmp_path / "next" / "checkpoint.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / "first")
+    tokenizer_run(data, tmp_path / "next", start=tmp_path / "first", steps=1)
+    assert (tmp_path / "next" / "checkpoint.safetensors").read_bytes() == before
+    with pytest.raises(ValueError, match="first holds no settings.json"):
+        tokenizer_run(data, tmp_path / "other", start=tmp_path / "first", steps=1)
 
 
 def test_other_sizes_or_other_tokens_are_no_start(data: Path, runs: Path, tmp_path: Path) -> None:

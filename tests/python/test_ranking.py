@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,25 +70,21 @@ def test_the_interval_is_that_of_a_plain_bootstrap() -> None:
     x = random.normal(0, 1, 15)
     y = x + random.normal(0, 1, 15)
     figure = rank_correlation([*x], [*y])
-    assert figure.ci95 is not None and figure.ci95[0] < figure.mean < figure.ci95[1]
+    assert figure is not None and figure.ci95 is not None
+    assert figure.ci95[0] < figure.mean < figure.ci95[1]
     picked = [random.integers(0, 15, 15) for _ in range(4000)]
     expected = np.percentile([spearman(x[rows], y[rows]).item() for rows in picked], [2.5, 97.5])
     assert figure.ci95 == pytest.approx(expected, abs=0.03)
-    exact = [float(i) for i in range(12)]
-    assert rank_correlation(exact, exact).ci95 == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "words"),
-    [
-        ([1.0, 2.0], [1.0, 2.0], "figures of 2 and 2 agents were given; expected as many, and 3 or"),
-        ([1.0] * 4, [1.0] * 3, "figures of 4 and 3 agents were given"),
-        ([1.0] * 4, [1.0, 2.0, 3.0, 4.0], "all agents have the same score"),
-    ],
-)
-def test_orders_that_there_are_not(one: Any, other: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        rank_correlation(one, other)
+def test_few_agents_have_no_interval_and_equal_ones_no_order() -> None:
+    figure = rank_correlation([*map(float, range(7))], [*map(float, range(7))])
+    assert figure is not None and figure.mean == pytest.approx(1) and figure.ci95 is None
+    assert rank_correlation([1.0] * 9, [*map(float, range(9))]) is None
+    with pytest.raises(ValueError, match="figures of 2 and 2 agents were given; expected as many, and"):
+        rank_correlation([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="figures of 4 and 3 agents were given"):
+        rank_correlation([1.0] * 4, [1.0] * 3)
 
 
 def made(dream: list[float], real: list[float], surprise: list[float | None]) -> list[Ranked]:
@@ -106,9 +103,10 @@ def test_what_is_said_of_a_ranking() -> None:
     assert found["rank_correlation"]["mean"] == pytest.approx(
         spearman(np.array(dream), np.array(real)).item()
     )
-    assert found["chosen_by_the_dream"] == {"agent": "agent 0", "real": 3}
+    assert found["chosen_by_the_dream"] == {"agent": "agent 0", "real": 3.0}
     assert found["best_in_reality"] == {"agent": "agent 1", "real": 7}
     assert found["agents"]["agent 0"]["gap"] == 7
+    assert found["rank_correlation"]["ci95"] is None  # of six agents
     assert found["signals_and_gap"]["surprise"]["mean"] > 0
     assert found["signals_and_gap"]["spread"] is None
 
@@ -120,6 +118,8 @@ def test_where_less_is_better_the_least_comes_first() -> None:
     assert found["better_half"]["agents"] == ["agent 0", "agent 1", "agent 2"]
     assert found["chosen_by_the_dream"]["agent"] == "agent 0"
     assert found["best_in_reality"]["agent"] == "agent 1"
+    # A lower score in the dream than in reality is what flatters.
+    assert [found["agents"][f"agent {i}"]["gap"] for i in range(3)] == [1, -1, 0]
 
 
 def test_signals_are_those_of_the_dreams(world: Path, agents: Path) -> None:
@@ -146,50 +146,132 @@ def test_signals_are_those_of_the_dreams(world: Path, agents: Path) -> None:
 
 
 def run(world: Path, agents: Path, out: Path, *more: str) -> int:
-    line = f"rank --world {world} --agent {agents} --out {out} --dreams 4 --workers 1"
+    line = f"rank --world {world} --agent {agents} --out {out} --dreams 4 --episodes 2 --workers 1"
     with pytest.raises(SystemExit) as ended:
         APP.main([*line.split(), *more], prog_name="genie-env")
     return int(ended.value.code or 0)
 
 
-def test_the_command(
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Scores and signals that are told instead of played; what was asked for, in order."""
+    asked: list[str] = []
+
+    def number(file: Path) -> int:
+        return int(file.stem.removeprefix("run-"))
+
+    def dream(dreams: Any, agent: Path, seed: int, count: int, file: Path, console: Any) -> Any:
+        asked.append(f"dream {number(file)}")
+        return [number(file) + 0.1 * i for i in range(count)]
+
+    def real(player: Any, file: Path, *_: Any) -> list[float]:
+        asked.append(f"real {number(file)}")
+        n = number(file)
+        return [{4: 5.0, 5: 4.0}.get(n, n), {4: 5.0, 5: 4.0}.get(n, n) + 0.5]
+
+    def signals(dreams: Any, agent: Any, seed: int, progress: Any) -> dict[str, float | None]:
+        asked.append("signals")
+        return {**dict.fromkeys(SIGNALS), "surprise": float(len(asked))}
+
+    monkeypatch.setattr(rankings, "kept_dream_scores", dream)
+    monkeypatch.setattr(rankings, "_real_scores", real)
+    monkeypatch.setattr(rankings, "dream_signals", signals)
+    monkeypatch.setenv("COLUMNS", "400")
+    return asked
+
+
+def test_the_command_tells_both_orders(
     world: Path,
     agents: Path,
     tmp_path: Path,
+    scripted: list[str],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
     out = tmp_path / "out"
-    code = run(world, agents, out, "--episodes", "3")
-    shown = capsys.readouterr()
-    if "all agents have the same score" in shown.err:  # dreams of three steps pay three points
-        assert code == 1
-    else:
-        assert code == 0 and "rank correlation of dream and reality" in shown.out
-    scores = json.loads((out / "real" / "run-2.json").read_text())["scores"]
-    assert len(scores) == 3
-    kept = {file: file.stat().st_mtime_ns for file in out.glob("*/*.json")}
-    assert len(kept) == 3 * AGENTS
-    # Once more: nothing is played again; another agent is not let in.
-    run(world, agents, out, "--episodes", "3")
-    assert {file: file.stat().st_mtime_ns for file in out.glob("*/*.json")} == kept
+    assert run(world, agents, out) == 0
+    assert scripted == [
+        *(word for n in range(AGENTS) for word in (f"dream {n}", "signals")),
+        *(f"real {n}" for n in range(AGENTS)),
+    ]
+    found = json.loads((out / "ranking.json").read_text())
+    assert found["rank_correlation"]["mean"] == pytest.approx(1 - 6 * 2 / (6 * 35))
+    assert found["better_half"]["agents"] == ["run-5", "run-4", "run-3"]
+    assert found["agent_files"].keys() == found["agents"].keys()
+    assert found["signals_and_gap"]["surprise"] is not None
+    assert found["agents"]["run-3"]["real"]["mean"] == 3.25
+    assert (out / "ranking.png").stat().st_size > 0
+    shown = capsys.readouterr().out
+    assert "rank correlation of dream and reality 0.94, of the better half by the dream 0.50" in shown
+    assert "the dream would choose run-5: 4.25 in reality, where the best, run-4, has 5.25" in shown
+    assert "surprise and how much the dream flatters" in shown and "round_trip and" not in shown
+    # Once more: the signals are kept, unless they were of other dreams.
+    scripted.clear()
+    assert run(world, agents, out) == 0 and "signals" not in scripted
+    file = out / "signals" / "run-1.json"
+    file.write_text(file.read_text().replace('"futures": 8', '"futures": 9'))
+    assert run(world, agents, out) == 0 and scripted.count("signals") == 1
     capsys.readouterr()
-    assert run(world, agents, out, "--episodes", "3", "--seed", "1") == 1
+    assert run(world, agents, out, "--seed", "1") == 1
     assert "other settings (seed was 0 and is now 1)" in capsys.readouterr().err
 
 
-def test_all_dreams_come_before_the_first_game(
+def test_signals_can_be_left_out(
+    world: Path, agents: Path, tmp_path: Path, scripted: list[str]
+) -> None:
+    assert run(world, agents, tmp_path / "out", "--no-signals") == 0 and "signals" not in scripted
+    found = json.loads((tmp_path / "out" / "ranking.json").read_text())
+    assert set(found["signals_and_gap"].values()) == {None}
+
+
+def test_equal_scores_leave_a_ranking_without_an_order(
+    world: Path,
+    agents: Path,
+    tmp_path: Path,
+    scripted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(rankings, "_real_scores", lambda *_: [7.0, 7.0])
+    assert run(world, agents, tmp_path / "out") == 0
+    found = json.loads((tmp_path / "out" / "ranking.json").read_text())
+    assert found["rank_correlation"] is found["better_half"]["rank_correlation"] is None
+    assert "reality unknown, as all have the same score" in capsys.readouterr().out
+
+
+def test_an_agent_that_changes_meanwhile_is_not_mixed_in(
+    world: Path,
+    agents: Path,
+    tmp_path: Path,
+    scripted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copies = tmp_path / "agents"
+    shutil.copytree(agents, copies)
+
+    def real(*_: Any) -> list[float]:
+        for file in copies.glob("run-1/*"):
+            shutil.copy(agents / "run-2" / file.name, file)
+        return [1.0, 2.0]
+
+    monkeypatch.setattr(rankings, "_real_scores", real)
+    assert run(world, copies, tmp_path / "out") == 1
+    assert "run-1/agent.safetensors has changed since the ranking began" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "ranking.json").exists()
+
+
+def test_a_small_ranking_that_is_really_played(
     world: Path, agents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
-        assert len(list((tmp_path / "out" / "dream").glob("*.json"))) == AGENTS
-        raise RuntimeError("the game broke")
-
-    monkeypatch.setattr(rankings, "_real_scores", fail)
-    assert run(world, agents, tmp_path / "out") != 0
-    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
-    assert set(settings["agents"]) == {f"run-{n}" for n in range(AGENTS)}
+    out = tmp_path / "out"
+    assert run(world, agents, out) == 0
+    scores = json.loads((out / "real" / "run-2.json").read_text())["scores"]
+    dreamt = json.loads((out / "dream" / "run-2.json").read_text())["scores"]
+    assert (len(scores), len(dreamt)) == (2, 4)
+    kept = {file: file.stat().st_mtime_ns for file in out.glob("*/*.json")}
+    assert len(kept) == 3 * AGENTS
+    assert run(world, agents, out) == 0
+    assert {file: file.stat().st_mtime_ns for file in out.glob("*/*.json")} == kept
 
 
 def test_agents_that_cannot_be_ranked(world: Path, agents: Path, tmp_path: Path) -> None:

@@ -179,3 +179,17 @@ def test_a_frame_skip_that_is_no_multiple_of_the_worlds_is_refused(
     with pytest.raises(ValueError, match=words):
         record("doom-take-cover", tmp_path / "data", agent=file, world=str(other), frame_skip=4)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_frame_skip_that_an_agents_hold_is_no_multiple_of_is_refused(
+    world: Path, agent: Path, tmp_path: Path
+) -> None:
+    learned = load_agent(agent)
+    assert isinstance(learned, LinearController)
+    file = tmp_path / "agent.safetensors"
+    notes = {**learned.notes, "action_repeat": "6"}
+    LinearController(learned.weight, learned.observation, learned.world, notes).save(file)
+    words = "holds its actions for 6 steps of its world, but .* be 4 of them: give a --frame-skip of 1, 2, 3, 6"
+    with pytest.raises(ValueError, match=words):
+        record("doom-take-cover", tmp_path / "data", agent=file, world=str(world), frame_skip=4)
+    assert not (tmp_path / "data").exists()

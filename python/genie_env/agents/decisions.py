@@ -17,8 +17,9 @@ class Decisions:
         self._last: torch.Tensor | None = None
 
     def act(self, observation: torch.Tensor, steps: int | Sequence[int]) -> torch.Tensor:
-        """Actions of N rows, as of `Agent.act`, on observation [N, ...], in episodes that are `steps`
-        steps of the world old: one number, or one a row."""
+        """Actions of N rows, int64 [N] or float32 [N, *shape], on observation [N, ...], in episodes
+        that are `steps` steps of the world old: one number, or one a row. The first call decides
+        whatever their age."""
         if self._repeat == 1:
             return self._agent.act(observation)
         due = torch.as_tensor(steps, device=observation.device) % self._repeat == 0
@@ -29,6 +30,10 @@ class Decisions:
             due = due.view(-1, *[1] * (chosen.dim() - 1))
             self._last = torch.where(due, chosen, self._last)
         return self._last
+
+    def forget(self) -> None:
+        """The next call decides: what was chosen before belongs to another moment."""
+        self._last = None
 
     def keep(self, rows: torch.Tensor) -> None:
         """Goes on with the given rows (int64 [R]) alone, in that order."""

@@ -44,8 +44,8 @@ class PpoSettings:
 
     def check(self) -> None:
         # Advantages are divided by their standard deviation: one alone has none.
-        least = {"steps": 1, "num_envs": 1, "horizon": 2, "batch": 2, "epochs": 1, "units": 1}
-        least["action_repeat"] = 1
+        least = dict.fromkeys(("steps", "num_envs", "epochs", "units", "action_repeat"), 1)
+        least |= dict.fromkeys(("horizon", "batch"), 2)
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {smallest} or more")

@@ -184,7 +184,7 @@ def commands() -> list[Command]:
             "rank",
             "genie_env.cli.rank:rank",
             "Play agents in dream and real game, and compare the orders that the scores put them in.",
-            "rank --world runs/world --agent runs/agent-1 --agent runs/agent-2 --out runs/ranking",
+            "rank --world runs/world --agent runs/agents --out runs/ranking",
             RESUMES,
         ),
         Command(

@@ -20,7 +20,7 @@ from genie_env.cli.options import (
     family_options,
 )
 from genie_env.envs.registry import find_world
-from genie_env.evaluation.evaluate import FRESH_GAMES, show_scores
+from genie_env.evaluation.evaluate import show_scores
 from genie_env.evaluation.ranking import agent_files, rank_agents, said_of
 from genie_env.evaluation.table import FRESH_DREAMS
 from genie_env.games.real_game import real_game
@@ -50,6 +50,13 @@ def rank(
     ] = FRESH_DREAMS,
     episodes: RealEpisodesOption = 100,
     workers: WorkersOption = 2,
+    signals: Annotated[
+        bool,
+        typer.Option(
+            help="also find what dreams tell of themselves, of 256 more dreams an agent (--no-signals: "
+            "where a dream costs much)"
+        ),
+    ] = True,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -69,11 +76,11 @@ def rank(
         files,
         out,
         options=options,
-        game_seed=FRESH_GAMES,
         seed=seed,
         fresh_dreams=dreams,
         episodes=episodes,
         workers=workers,
+        with_signals=signals,
         console=console,
     )
     by_dream = ranking.by_dream

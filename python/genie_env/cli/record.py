@@ -201,9 +201,10 @@ def _agent_player(
             "known to be a random action of the game: leave it out"
         )
     if (repeat := load_agent(agent).action_repeat) % hold and repeat > 1:
+        fitting = [own.frame_skip * each for each in range(1, repeat + 1) if repeat % each == 0]
         raise ValueError(
             f"the agent holds its actions for {repeat} steps of its world, but a recorded frame is to "
-            f"be {hold}: give a --frame-skip by which {repeat} can be divided"
+            f"be {hold} of them: give a --frame-skip of {', '.join(map(str, fitting))}"
         )
     return replace(player, game=game, explore=explore, keep_frames=True, hold=hold)
 

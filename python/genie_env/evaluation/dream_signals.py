@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,43 +27,46 @@ SIGNALS = {
 
 
 def dream_signals(
-    dreams: Dreams, agent: Agent, seed: int, progress: Callable[[int], None] = lambda steps: None
+    dreams: Dreams, agent: Agent, seed: int, progress: Callable[[int], None] = lambda ended: None
 ) -> dict[str, float | None]:
-    """Plays `agent` in FUTURES dreams, whose draws alone differ, of each of PASTS beginnings, to their
-    ends. Each of SIGNALS as a mean over frames, or over beginnings; None where the world cannot tell
-    it. `progress` is called after every step with the dreams that have ended."""
+    """Plays `agent` in FUTURES dreams, whose draws alone differ, of each of PASTS beginnings, to
+    their ends. Each of SIGNALS as a mean over frames, or over beginnings; None where the world cannot
+    tell it. `progress` is called after every step with the dreams that have ended."""
     spec = dreams.world.spec
-    rows = PASTS * FUTURES
-    env = dreams.make_env(rows, agent.observation, latent_distance=spec.has_latent_statistics)
-    past, future = derived_seeds(seed, 1, count=PASTS), derived_seeds(seed, 2, count=rows)
+    count = PASTS * FUTURES
+    env = dreams.make_env(count, agent.observation, latent_distance=spec.has_latent_statistics)
+    past, future = derived_seeds(seed, 1, count=PASTS), derived_seeds(seed, 2, count=count)
     env.reset(seeds=[each for each in past for _ in range(FUTURES)])
     observation = env.restore(env.snapshot(), seeds=future)
-    eyes = dreams.make_env(rows) if spec.begins_from_frames else None
     decisions = Decisions(agent)
-    alive = torch.ones(rows, dtype=torch.bool, device=dreams.world.device)
-    scores = torch.zeros(rows, dtype=torch.float64)
-    told: dict[str, list[NDArray[Any]]] = {name: [] for name in SIGNALS}
-    step = 0
-    while alive.any():
+    rows = torch.arange(count)  # the dream that each row is
+    scores = torch.zeros(count, dtype=torch.float64)
+    told: dict[str, list[NDArray[Any]]] = {name: [] for name in SIGNALS if name != "spread"}
+    for step in itertools.count():
         brought = env.step(decisions.act(observation, step))
-        observation = brought.observation
-        step += 1
-        seen = alive.cpu()
-        told["surprise"].append(brought.surprise.cpu()[seen].numpy())
+        told["surprise"].append(brought.surprise.cpu().numpy())
         if brought.latent_distance is not None:
-            told["latent_distance"].append(brought.latent_distance.cpu()[seen].numpy())
-        if eyes is not None and step % LOOK_EVERY == 1:
-            frames = env.render()
-            eyes.reset(seeds=future, frames=frames)
-            error = (eyes.render().double() - frames.double()) / 255
-            told["round_trip"].append(1000 * error.square().flatten(1).mean(1).cpu()[seen].numpy())
-        scores += brought.reward.cpu().double() * seen
-        alive &= ~(brought.terminated | brought.truncated)
-        progress(rows - int(alive.sum()))
-    found = {name: _mean(parts) for name, parts in told.items()}
+            told["latent_distance"].append(brought.latent_distance.cpu().numpy())
+        if spec.begins_from_frames and step % LOOK_EVERY == 0:
+            told["round_trip"].append(_round_trip(dreams, env.render()))
+        scores[rows] += brought.reward.cpu().double()
+        kept = (~(brought.terminated | brought.truncated)).nonzero()[:, 0]
+        progress(count - len(kept))
+        if len(kept) == 0:
+            break
+        observation = brought.observation
+        if len(kept) < len(rows):
+            env.keep(kept)
+            decisions.keep(kept)
+            rows, observation = rows[kept.cpu()], observation[kept]
     spread = scores.view(PASTS, FUTURES).std(1).mean().item()
-    return {**found, "spread": spread}
+    found = {name: float(np.concatenate(parts).mean()) for name, parts in told.items() if parts}
+    return {**dict.fromkeys(SIGNALS), **found, "spread": spread}
 
 
-def _mean(parts: list[NDArray[Any]]) -> float | None:
-    return float(np.concatenate(parts).mean()) if parts else None
+def _round_trip(dreams: Dreams, frames: torch.Tensor) -> NDArray[Any]:
+    """Of every one of these frames, uint8 [N, H, W, 3], in thousandths: float64 [N]."""
+    eyes = dreams.make_env(len(frames))
+    eyes.reset(seeds=[*range(len(frames))], frames=frames)
+    error = (eyes.render().double() - frames.double()) / 255
+    return 1000 * error.square().flatten(1).mean(1).cpu().numpy()

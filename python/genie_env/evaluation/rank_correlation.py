@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from genie_env.evaluation.statistics import Figure
 
 RESAMPLES = 4_000
+LEAST_FOR_INTERVAL = 8
+"""Agents."""
+
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The rank of every value, from 1 on; equal ones share the mean of theirs. [..., N] -> [..., N].
@@ -24,7 +27,8 @@ def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's rank correlation over the last axis; nan where all values of one are equal.
+    """Spearman's rank correlation over the last axis, [..., N] twice -> [...]; nan where all values
+    of one are equal.
 
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0])).item()
     0.5
@@ -35,11 +39,13 @@ def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
         return np.asarray((a * b).sum(-1) / np.where(scale > 0, scale, np.nan))
 
 
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Figure:
-    """Of N agents' figures in two places. The 95 % interval is a percentile bootstrap over agents:
-    that each figure is a mean of few episodes is part of what makes agents differ.
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Figure | None:
+    """Of N agents' figures in two places; None where all are equal in one of them.
 
-    Raises ValueError for fewer than three agents, or where all have the same figure.
+    The 95 % interval is a percentile bootstrap over agents, None of fewer than LEAST_FOR_INTERVAL,
+    of which it would be far too narrow. A perfect order has the interval 1 to 1. Noise in the
+    figures, as of means of few episodes, pulls the correlation towards 0. Raises ValueError for
+    fewer than three agents.
     """
     if len(one) != len(other) or len(one) < 3:
         raise ValueError(
@@ -49,7 +55,9 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Figure:
     x, y = np.array(one, np.float64), np.array(other, np.float64)
     found = spearman(x, y).item()
     if not np.isfinite(found):
-        raise ValueError("all agents have the same score, so that nothing orders them")
+        return None
+    if len(one) < LEAST_FOR_INTERVAL:
+        return Figure(found, None)
     random = np.random.Generator(np.random.Philox(key=len(one)))
     drawn = random.integers(0, len(one), (RESAMPLES, len(one)))
     low, high = np.nanpercentile(spearman(x[drawn], y[drawn]), [2.5, 97.5])

@@ -22,12 +22,12 @@ from genie_env.data.progress import Progress, track
 from genie_env.data.run_directory import claim_run
 from genie_env.envs.json_files import read_json
 from genie_env.envs.options import FamilyValue
-from genie_env.evaluation.dream_score import kept_dream_scores
-from genie_env.evaluation.dream_signals import FUTURES, PASTS, SIGNALS, dream_signals
-from genie_env.evaluation.evaluate import RealScores
+from genie_env.evaluation.dream_score import dream_identity, kept_dream_scores
+from genie_env.evaluation.dream_signals import FUTURES, LOOK_EVERY, PASTS, SIGNALS, dream_signals
+from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores
 from genie_env.evaluation.rank_correlation import rank_correlation
 from genie_env.evaluation.statistics import Figure, Summary, summarise
-from genie_env.games.base import Score
+from genie_env.games.base import Score, rounded
 
 LEAST = 6
 """Agents: the better half of fewer has no order to speak of."""
@@ -49,13 +49,9 @@ class Ranked:
         return summarise(self.dream), summarise(self.real)
 
     @property
-    def gap(self) -> float:
-        """How much the dream flatters it: the difference of the means."""
-        return float(np.mean(self.dream) - np.mean(self.real))
-
-    def as_json(self) -> dict[str, Any]:
-        dream, real = (summary.as_json() for summary in self.summaries)
-        return {"dream": dream, "real": real, "gap": self.gap, "signals": dict(self.signals)}
+    def means(self) -> tuple[float, float]:
+        """In the dream, and in the real game."""
+        return float(np.mean(self.dream)), float(np.mean(self.real))
 
 
 @dataclass(frozen=True)
@@ -68,47 +64,64 @@ class Ranking:
     @property
     def by_dream(self) -> list[Ranked]:
         """The agent that the dream thinks best comes first."""
-        sign = -1 if self.higher_is_better else 1
-        return sorted(self.agents, key=lambda each: sign * float(np.mean(each.dream)))
+        return sorted(self.agents, key=lambda each: -self._worth(each.means[0]))
 
     @property
     def better_half(self) -> list[Ranked]:
         """By the dream, which is all that is known when one is chosen."""
         return self.by_dream[: (len(self.agents) + 1) // 2]
 
-    def correlation(self, agents: Sequence[Ranked]) -> Figure:
-        return rank_correlation(
-            [float(np.mean(a.dream)) for a in agents], [float(np.mean(a.real)) for a in agents]
-        )
+    @property
+    def best(self) -> Ranked:
+        """In the real game."""
+        return max(self.agents, key=lambda each: self._worth(each.means[1]))
+
+    def gap(self, agent: Ranked) -> float:
+        """How much the dream flatters it, as a difference of mean scores."""
+        dream, real = agent.means
+        return self._worth(dream) - self._worth(real)
+
+    def correlation(self, agents: Sequence[Ranked]) -> Figure | None:
+        """Of dream and reality; None where all of these `agents` have the same score in one."""
+        dream, real = zip(*(each.means for each in agents), strict=True)
+        return rank_correlation(dream, real)
 
     def signals(self) -> dict[str, Figure | None]:
-        """The rank correlation of each signal with the gap; None where the world tells it not, or of
-        all agents the same."""
-        found: dict[str, Figure | None] = {}
+        """The rank correlation of each signal with the gap; None where it is not known of all agents,
+        or of all the same."""
+        found: dict[str, Figure | None] = dict.fromkeys(SIGNALS)
         for name in SIGNALS:
-            told = [a.signals[name] for a in self.agents]
-            values = [value for value in told if value is not None]
-            found[name] = None
-            if len(values) == len(told) and len({*values}) > 1:
-                found[name] = rank_correlation(values, [a.gap for a in self.agents])
+            told = [a.signals.get(name) for a in self.agents]
+            values = [value for value in told if value is not None and np.isfinite(value)]
+            if len(values) == len(told):
+                found[name] = rank_correlation(values, [self.gap(a) for a in self.agents])
         return found
 
     def as_json(self) -> dict[str, Any]:
-        best = (max if self.higher_is_better else min)(
-            self.agents, key=lambda each: float(np.mean(each.real))
-        )
-        chosen = self.by_dream[0]
+        chosen, best = self.by_dream[0], self.best
         return {
-            "rank_correlation": self.correlation(self.agents).as_json(),
+            "rank_correlation": _json(self.correlation(self.agents)),
             "better_half": {
                 "agents": [each.name for each in self.better_half],
-                "rank_correlation": self.correlation(self.better_half).as_json(),
+                "rank_correlation": _json(self.correlation(self.better_half)),
             },
-            "chosen_by_the_dream": {"agent": chosen.name, "real": float(np.mean(chosen.real))},
-            "best_in_reality": {"agent": best.name, "real": float(np.mean(best.real))},
-            "signals_and_gap": {k: v and v.as_json() for k, v in self.signals().items()},
-            "agents": {each.name: each.as_json() for each in self.by_dream},
+            "chosen_by_the_dream": {"agent": chosen.name, "real": chosen.means[1]},
+            "best_in_reality": {"agent": best.name, "real": best.means[1]},
+            "signals_and_gap": {name: _json(figure) for name, figure in self.signals().items()},
+            "agents": {each.name: self._agent_json(each) for each in self.by_dream},
         }
+
+    def _agent_json(self, agent: Ranked) -> dict[str, Any]:
+        dream, real = (summary.as_json() for summary in agent.summaries)
+        gap = self.gap(agent)
+        return {"dream": dream, "real": real, "gap": gap, "signals": dict(agent.signals)}
+
+    def _worth(self, score: float) -> float:
+        return score if self.higher_is_better else -score
+
+
+def _json(figure: Figure | None) -> dict[str, Any] | None:
+    return None if figure is None else figure.as_json()
 
 
 def agent_files(given: Sequence[Path]) -> dict[str, Path]:
@@ -119,7 +132,7 @@ def agent_files(given: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     hashes: dict[str, str] = {}
-    for file in (file for path in given for file in _files_in(path)):
+    for file in (file.resolve() for path in given for file in _files_in(path)):
         name = file.parent.name if file.name == AGENT else file.stem
         if name in found:
             raise ValueError(f"{found[name]} and {file} would both be called {name}: rename one")
@@ -156,47 +169,63 @@ def rank_agents(
     out: Path,
     *,
     options: Mapping[str, FamilyValue],
-    game_seed: int,
     seed: int,
     fresh_dreams: int,
     episodes: int,
     workers: int,
+    with_signals: bool,
     console: Console,
 ) -> Ranking:
     """Plays every agent in the dream, then in the real game, and writes ranking.json and ranking.png
     into `out`. What it holds already is not played again.
 
     All dreams are over before the first real game begins, and `out` takes no other agents
-    afterwards: nobody can choose them by how they did. Raises before anything is played where an
-    agent cannot play.
+    afterwards: nobody can choose them by how they did. Raises ValueError before anything is played
+    where an agent cannot play, and later where its file has changed.
     """
-    players = {name: agent_player(world, file, game_seed, options) for name, file in agents.items()}
+    players = {
+        name: agent_player(world, file, FRESH_GAMES, options) for name, file in agents.items()
+    }
+    for file in agents.values():
+        load_agent(file).check_world(dreams.world)
+        dreams.try_step(load_agent(file))
+    hashes = {name: file_hash(file) for name, file in agents.items()}
     identity = {
         "world": dreams.fingerprint,
         "dtype": dreams.world.spec.dtype,
         **dreams.settings,
-        "agents": {name: file_hash(file) for name, file in agents.items()},
+        "agents": hashes,
         "dreams": fresh_dreams,
         "seed": seed,
-        "game_seed": game_seed,
     }
-    with claim_run(out, identity, ["dream/*.json", "real/*.json"]):
-        dreamt, signals = {}, {}
-        for name, file in track(agents.items(), "dreams", len(agents), console=console):
-            kept = out / "dream" / f"{name}.json"
-            dreamt[name] = kept_dream_scores(dreams, file, seed, fresh_dreams, kept, console)
-            signals[name] = _kept_signals(
-                dreams, file, seed, out / "signals" / f"{name}.json", console
+
+    def unchanged(name: str) -> Path:
+        if file_hash(agents[name]) != hashes[name]:
+            raise ValueError(
+                f"{agents[name]} has changed since the ranking began: bring it back from a copy, or "
+                "begin another --out once its training is over"
             )
-        real = {
-            name: _real_scores(player, out / "real" / f"{name}.json", episodes, workers, console)
-            for name, player in players.items()
-        }
+        return agents[name]
+
+    with claim_run(out, identity, ["dream/*.json", "signals/*.json", "real/*.json"]):
+        dreamt, signals, real = {}, dict.fromkeys(agents, dict[str, float | None]()), {}
+        for name in track(agents, "dreams", len(agents), console=console):
+            file, kept = unchanged(name), f"{name}.json"
+            dreamt[name] = kept_dream_scores(
+                dreams, file, seed, fresh_dreams, out / "dream" / kept, console
+            )
+            if with_signals:
+                signals[name] = _kept_signals(dreams, file, seed, out / "signals" / kept, console)
+        for name, player in players.items():
+            unchanged(name)
+            file = out / "real" / f"{name}.json"
+            real[name] = _real_scores(player, file, episodes, workers, console)
         ranking = Ranking(
             [Ranked(name, dreamt[name], real[name], signals[name]) for name in agents],
             dreams.score.higher_is_better,
         )
-        write_json(out / "ranking.json", {**identity, **ranking.as_json()})
+        found = {**identity, "agent_files": hashes, **ranking.as_json()}
+        write_json(out / "ranking.json", found)
         score = next(iter(players.values())).game.score
         draw(ranking, dreams.world.spec.name, score, out / "ranking.png")
     return ranking
@@ -205,15 +234,25 @@ def rank_agents(
 def _kept_signals(
     dreams: Dreams, agent: Path, seed: int, file: Path, console: Console
 ) -> dict[str, float | None]:
+    """The signals that `file` keeps; found again where they are of other dreams."""
+    identity = {
+        **dream_identity(dreams, agent, seed),
+        "pasts": PASTS,
+        "futures": FUTURES,
+        "look_every": LOOK_EVERY,
+    }
     if file.exists():
-        return read_json(file, _FIGURES)
+        known = read_json(file, {"signals": _FIGURES})
+        if {name: value for name, value in known.items() if name != "signals"} == identity:
+            kept: dict[str, float | None] = known["signals"]
+            return kept
     columns = (TextColumn("signals"), BarColumn(), MofNCompleteColumn(), TextColumn("have ended"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=PASTS * FUTURES)
         found = dream_signals(
             dreams, load_agent(agent), seed, lambda ended: bar.update(task, completed=ended)
         )
-    write_json(file, found)
+    write_json(file, {**identity, "signals": found})
     return found
 
 
@@ -268,20 +307,22 @@ def _bars(means: NDArray[np.float64], summaries: Sequence[Summary]) -> NDArray[n
     return np.abs(ends - means)
 
 
-def _said(figure: Figure) -> str:
-    low, high = figure.ci95 or (np.nan, np.nan)
-    return f"{figure.mean:.2f} ({low:.2f} to {high:.2f})"
+def _said(figure: Figure | None) -> str:
+    if figure is None:
+        return "unknown, as all have the same score"
+    low, high = figure.ci95 or (None, None)
+    interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
+    return f"{figure.mean:.2f}{interval}"
 
 
 def said_of(ranking: Ranking) -> list[str]:
     """The findings, a line each."""
-    found = ranking.as_json()
-    chosen, best = found["chosen_by_the_dream"], found["best_in_reality"]
+    chosen, best = ranking.by_dream[0], ranking.best
     lines = [
         f"rank correlation of dream and reality {_said(ranking.correlation(ranking.agents))}, of the "
         f"better half by the dream {_said(ranking.correlation(ranking.better_half))}",
-        f"the dream would choose {chosen['agent']}: {chosen['real']:.0f} in reality, where the best, "
-        f"{best['agent']}, has {best['real']:.0f}",
+        f"the dream would choose {chosen.name}: {rounded(chosen.means[1])} in reality, where the "
+        f"best, {best.name}, has {rounded(best.means[1])}",
     ]
     for name, figure in ranking.signals().items():
         if figure is not None:

@@ -59,7 +59,7 @@ class Session:
         )
         self._real: Real | None = None  # made when it is first played
         self._mode = "dream"
-        self._decisions: Decisions | None = None
+        self._decisions = None if shared.agent is None else Decisions(shared.agent)
         self._agent_plays = False
         self._held = Held()
         self._used = 0  # `seq` of what the last step knew
@@ -197,6 +197,7 @@ class Session:
         if mode == "real" and self._recording is not None:
             raise ValueError("the dream is being recorded: stop the recording first")
         before, self._mode = self._mode, mode
+        self._forget_decision()
         if mode == "both" or (mode == "real" and self._real is None):
             try:
                 self._begin(self._dream.seed)
@@ -205,11 +206,10 @@ class Session:
                 raise
 
     def agent(self, on: bool) -> None:
-        agent = self._shared.agent
-        if on and agent is None:
+        if on and self._shared.agent is None:
             raise ValueError("there is no agent: begin with `genie-env play WORLD --agent FILE`")
-        self._decisions = Decisions(agent) if on and agent is not None else None
         self._agent_plays = on
+        self._forget_decision()
 
     def branch(self) -> None:
         """Keeps this moment of the dream."""
@@ -224,6 +224,7 @@ class Session:
             raise ValueError("the real game does not return to a moment: show the dream alone")
         moment = self._tree.back_to(node)
         self._dream.restore(moment.snapshot, moment.progress, moment.seed)
+        self._forget_decision()
         self._tell_recording(lambda recording: recording.begin(self._dream.frame))
 
     def record(self, on: bool) -> dict[str, Any] | None:
@@ -325,6 +326,11 @@ class Session:
         if not self._agent_plays or self._decisions is None:
             return self._controls.action(held.keys, held.axes)
         return self._decisions.act(seen.observation, seen.progress.step).cpu().numpy()[0]
+
+    def _forget_decision(self) -> None:
+        """What is played next is another moment than the last one."""
+        if self._decisions is not None:
+            self._decisions.forget()
 
     def _take_over(self, held: bool) -> bool:
         took, self._agent_plays = (self._agent_plays and held, self._agent_plays and not held)

@@ -18,7 +18,7 @@ from genie_env.envs.json_files import Schema
 from genie_env.envs.options import DType
 from genie_env.training.dtype import MakeTrainer
 from genie_env.training.loop import CollapseWatch, Schedule, train
-from genie_env.training.runs import COMMON, claim_training, start_from
+from genie_env.training.runs import COMMON, claim_training, has_begun, start_from
 from genie_env.training.settings import TrainingSettings
 
 WARM_UP = 500
@@ -118,7 +118,7 @@ def clip_run(
         Clips(recordings.stores, settings.clip, held_out_part=part) for part in (False, True)
     )
     saved = {**settings.saved(), "clips": len(trained), "sizes": dict(sizes), **more}
-    if settings.start is not None:
+    if settings.start is not None and not has_begun(settings.out):
         start_from(settings.start, settings.network, model, saved, ("sizes",))
     make_trainer = settings.trainers(model)
     with claim_training(settings.out, saved, recordings.stores) as dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import (
     Network,
     final_report,
+    has_begun,
     load_network,
     read_checkpoint,
     read_settings,
@@ -176,6 +178,18 @@ def _check_learned(run: Path, network: Network, watch: CollapseWatch) -> None:
         get_console().print(trouble, style="bold red", soft_wrap=True)
 
 
+def _check_same_codes(start: Path, weights: Sequence[object], codes: torch.Tensor) -> None:
+    """Raises ValueError unless the run `start` has learned tokens and actions of these weights."""
+    before = read_settings(start, DYNAMICS)["weights"]
+    learned_with = read_checkpoint(start).get("buffer.action_codes")
+    same = learned_with is not None and torch.equal(learned_with, codes.cpu())
+    if before != weights or not same:
+        raise ValueError(
+            f"--start {start} has learned the tokens and actions of another tokenizer, of other latent "
+            "actions or of another game: give those that it was trained with, or leave out --start"
+        )
+
+
 def train_dynamics(settings: DynamicsSettings) -> None:
     """Train MaskGIT dynamics on the tokens of recorded frames and the actions between them."""
     window = settings.sizes.window
@@ -202,13 +216,8 @@ def train_dynamics(settings: DynamicsSettings) -> None:
     dynamics = Dynamics(taken.codes, seed=settings.seed, **sizes)
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
-    if (start := settings.start) is not None and read_settings(start, DYNAMICS)[
-        "weights"
-    ] != weights:
-        raise ValueError(
-            f"--start {start} has learned the tokens and actions of another tokenizer, or of other "
-            "latent actions: give those that it was trained with, or leave out --start"
-        )
+    if settings.start is not None and not has_begun(settings.out):
+        _check_same_codes(settings.start, weights, taken.codes)
     directories, stores = recordings.directories, recordings.stores
     with clip_run(settings, recordings, dynamics, sizes, weights=weights) as run:
         # These may take hours, so everything has been checked by now.

@@ -27,6 +27,7 @@ from genie_env.training.runs import (
     checkpoint_named,
     claim_training,
     final_report,
+    has_begun,
     load_network,
     load_weights,
 )
@@ -195,7 +196,7 @@ def train_memory(settings: MemorySettings) -> None:
     }
     memory = make_memory(vision, saved, seed)
     make_trainer = settings.trainers(memory, gradient_clip=GRADIENT_CLIP)
-    if settings.start is not None:
+    if settings.start is not None and not has_begun(settings.out):
         weights = weights_to_start_from(settings.start, vision, memory, saved)
         with checkpoint_named(settings.start):
             make_trainer("float32").load_weights(weights)

@@ -192,6 +192,11 @@ def load_into(trainer: Trainer, run: Path, network: Network) -> None:
         trainer.load_weights(weights)
 
 
+def has_begun(run: Path) -> bool:
+    """Whether a run goes on from a checkpoint of its own, and needs no start any more."""
+    return (run / CHECKPOINT).exists()
+
+
 def start_from(
     run: Path, network: Network, model: Model, settings: Mapping[str, Any], same: Sequence[str]
 ) -> None:

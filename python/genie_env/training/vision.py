@@ -15,7 +15,14 @@ from genie_env.data.datasets import FrameData, check_enough, open_stores
 from genie_env.data.frame_size import VISION_SIZES, vision_takes
 from genie_env.media.pictures import save_rows
 from genie_env.training.loop import Schedule, train
-from genie_env.training.runs import COMMON, Network, claim_training, load_network, start_from
+from genie_env.training.runs import (
+    COMMON,
+    Network,
+    claim_training,
+    has_begun,
+    load_network,
+    start_from,
+)
 from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
 
 PICTURED = 16
@@ -106,7 +113,7 @@ def train_vision(settings: VisionSettings) -> None:
     if settings.start is None:
         first = [frames.batch(settings.batch, settings.seed, i) for i in range(MEAN_BATCHES)]
         show_the_mean(vision, [each["frames"] for each in first])
-    else:
+    elif not has_begun(settings.out):
         start_from(settings.start, VISION, vision, saved, ("latents", "frame"))
     make_trainer = settings.trainers(vision)
     few = min(settings.batch, len(unseen))
