@@ -18,10 +18,12 @@ from genie_env.agents.agent import load_agent
 from genie_env.agents.controller import LinearController
 from genie_env.agents.dreams import Dreams
 from genie_env.cli.app import APP
-from genie_env.evaluation import ranking as rankings
+from genie_env.evaluation import rank_agents as rankings
 from genie_env.evaluation.dream_signals import FUTURES, PASTS, SIGNALS, dream_signals
 from genie_env.evaluation.rank_correlation import rank_correlation, ranks, spearman
-from genie_env.evaluation.ranking import Ranked, Ranking, agent_files
+from genie_env.evaluation.rank_agents import agent_files
+from genie_env.evaluation.ranking import Ranked, Ranking
+from genie_env.evaluation.ranking_report import draw
 
 AGENTS = 6
 
@@ -299,5 +301,5 @@ def test_the_picture_shows_both_halves(tmp_path: Path) -> None:
         replace(each, dream=random.normal(i, 1, 20).tolist(), real=random.normal(i, 1, 20).tolist())
         for i, each in enumerate(made([0.0] * 8, [0.0] * 8, [None] * 8))
     ]
-    rankings.draw(Ranking(agents), "a world", Score(), tmp_path / "ranking.png")
+    draw(Ranking(agents), "a world", Score(), tmp_path / "ranking.png")
     assert Image.open(tmp_path / "ranking.png").size == (768, 720)

@@ -21,7 +21,8 @@ from genie_env.cli.options import (
 )
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.evaluate import show_scores
-from genie_env.evaluation.ranking import agent_files, rank_agents, said_of
+from genie_env.evaluation.rank_agents import agent_files, rank_agents
+from genie_env.evaluation.ranking_report import said_of
 from genie_env.evaluation.table import FRESH_DREAMS
 from genie_env.games.real_game import real_game
 
