@@ -30,9 +30,10 @@ from genie_env.data.players import BlindPlayer
 from genie_env.data.recording import record_episodes
 from genie_env.data.recording_metadata import action_meanings, recorded_game, recorded_score
 from genie_env.envs.world_card import read_card
-from genie_env.evaluation import action_mapping, table
+from genie_env.evaluation import action_mapping, dream_score
 from genie_env.evaluation.action_classifier import Classified
 from genie_env.evaluation.evaluate import RealScores, blind_player
+from genie_env.evaluation.table import FRESH_DREAMS
 from genie_env.families.genie.commands import (
     train_dynamics,
     train_latent_actions,
@@ -108,12 +109,12 @@ def made_again(patch: pytest.MonkeyPatch) -> None:
     def dream_scores(
         dreams: Dreams, agent: Path, seed: int, episodes: int, file: Path, console: Console
     ) -> dict[str, Any]:
-        identity = table.dream_identity(dreams, agent, seed)
+        identity = dream_score.dream_identity(dreams, agent, seed)
         found = {**identity, "scores": [1.5] * episodes, "seeds": [7] * episodes}
         write_json(file, found)
         return found
 
-    patch.setattr(table, "dream_scores", dream_scores)
+    patch.setattr(dream_score, "dream_scores", dream_scores)
 
 
 def player() -> Any:
@@ -136,7 +137,9 @@ def dreams(world: Path) -> Dreams:
 
 def dreamt(here: Path) -> None:
     file, agent = here / "dream.json", here / "agent.safetensors"
-    table._dream_scores(dreams(here / "world"), agent, 0, file, Console())
+    dream_score.kept_dream_scores(
+        dreams(here / "world"), agent, 0, FRESH_DREAMS, file, Console()
+    )
 
 
 def supervised(here: Path) -> None:
