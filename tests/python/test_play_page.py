@@ -141,8 +141,8 @@ class Page:
         return str(self.script("return document.getElementById(arguments[0]).textContent", name))
 
     def step(self) -> int:
-        """The step that is shown, which follows the picture by a moment."""
-        return int(self.text("trace-step").split(" ")[0])
+        """The step that is shown, which follows the picture by a moment; -1 before there is one."""
+        return int(self.text("trace-step").split(" ")[0] or -1)
 
     def press(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
