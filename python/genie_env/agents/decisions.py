@@ -1,4 +1,4 @@
-"""An agent that decides every so many steps, and holds its last action in between."""
+"""An agent that decides every few steps, and holds its last action in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of Stable-Baselines3 whose every action is held for several steps."""
+"""Environments of Stable-Baselines3 that hold each action for several steps."""
 
 from __future__ import annotations
 

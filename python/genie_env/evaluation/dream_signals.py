@@ -66,7 +66,7 @@ def dream_signals(
 
 def _round_trip(dreams: Dreams, frames: torch.Tensor) -> NDArray[Any]:
     """Of every one of these frames, uint8 [N, H, W, 3], in thousandths: float64 [N]."""
-    eyes = dreams.make_env(len(frames))
-    eyes.reset(seeds=[*range(len(frames))], frames=frames)
-    error = (eyes.render().double() - frames.double()) / 255
+    again = dreams.make_env(len(frames))
+    again.reset(seeds=[*range(len(frames))], frames=frames)
+    error = (again.render().double() - frames.double()) / 255
     return 1000 * error.square().flatten(1).mean(1).cpu().numpy()

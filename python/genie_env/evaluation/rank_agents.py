@@ -92,14 +92,15 @@ def rank_agents(
         name: agent_player(world, file, FRESH_GAMES, options) for name, file in agents.items()
     }
     for file in agents.values():
-        load_agent(file).check_world(dreams.world)
-        dreams.try_step(load_agent(file))
+        agent = load_agent(file)
+        agent.check_world(dreams.world)
+        dreams.try_step(agent)
     hashes = {name: file_hash(file) for name, file in agents.items()}
     identity = {
         "world": dreams.fingerprint,
         "dtype": dreams.world.spec.dtype,
         **dreams.settings,
-        "agents": hashes,
+        "agent_files": hashes,
         "dreams": fresh_dreams,
         "seed": seed,
     }
@@ -129,8 +130,7 @@ def rank_agents(
             [Ranked(name, dreamt[name], real[name], signals[name]) for name in agents],
             dreams.score.higher_is_better,
         )
-        found = {**identity, "agent_files": hashes, **ranking.as_json()}
-        write_json(out / "ranking.json", found)
+        write_json(out / "ranking.json", {**identity, **ranking.as_json()})
         score = next(iter(players.values())).game.score
         draw(ranking, dreams.world.spec.name, score, out / "ranking.png")
     return ranking

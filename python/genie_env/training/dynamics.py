@@ -128,12 +128,17 @@ class DynamicsSettings(ClipSettings):
         return super().recordings()
 
 
+def _learned_with(run: Path, action_codes: torch.Tensor) -> bool:
+    """Whether the dynamics of a run were trained with these action codes."""
+    codes = read_checkpoint(run).get("buffer.action_codes")
+    return codes is not None and torch.equal(codes, action_codes.cpu())
+
+
 def load_dynamics(run: Path, action_codes: torch.Tensor) -> Dynamics:
     """The dynamics as a run of `train_dynamics` left them. Raises ValueError unless `action_codes`
     are those that they were trained with."""
     made_by = read_settings(run, DYNAMICS)["latent_actions"]
-    learned_with = read_checkpoint(run).get("buffer.action_codes")
-    if learned_with is None or not torch.equal(learned_with, action_codes.cpu()):
+    if not _learned_with(run, action_codes):
         right = (
             "the recordings that it was trained on, as they were then"
             if made_by is None
@@ -181,9 +186,7 @@ def _check_learned(run: Path, network: Network, watch: CollapseWatch) -> None:
 def _check_same_codes(start: Path, weights: Sequence[object], codes: torch.Tensor) -> None:
     """Raises ValueError unless the run `start` has learned tokens and actions of these weights."""
     before = read_settings(start, DYNAMICS)["weights"]
-    learned_with = read_checkpoint(start).get("buffer.action_codes")
-    same = learned_with is not None and torch.equal(learned_with, codes.cpu())
-    if before != weights or not same:
+    if before != weights or not _learned_with(start, codes):
         raise ValueError(
             f"--start {start} has learned the tokens and actions of another tokenizer, of other latent "
             "actions or of another game: give those that it was trained with, or leave out --start"
