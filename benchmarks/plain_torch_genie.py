@@ -157,9 +157,12 @@ class PlainTokenizer(nn.Module):
         codes: int = 1024,
         code_dimensions: int = 8,
         window: int = 4,
+        noise: float = 0,
+        emphasis: float = 0,
     ) -> None:
         super().__init__()
         self.patch, self.window = patch, window
+        self.noise, self.emphasis = noise, emphasis
         pixels, positions = patch * patch * 3, (frame[0] // patch) * (frame[1] // patch)
         self.embed = nn.Linear(pixels, width)
         self.encoder_positions = nn.Parameter(torch.randn(positions, width) * 0.1)
@@ -188,14 +191,23 @@ class PlainTokenizer(nn.Module):
         y = self.decoder(self.from_code(latents) + self.decoder_positions)
         return self.to_pixels(y) + 0.5  # type: ignore[no-any-return]
 
-    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Frames uint8 [N, T, H, W, 3]: the loss and its terms."""
+    def loss(self, frames: Tensor, draws: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Frames uint8 [N, T, H, W, 3], and normal draws, one a colour of a pixel, where the encoder
+        sees noise: the loss and its terms."""
         patches = to_patches(frames.to(self.embed.weight.dtype) / 255 - 0.5, self.patch)
-        _, latents, quantizer_loss, terms = self.quantizer(self.latents(patches))
+        seen = patches if draws is None else patches + self.noise * draws.view_as(patches)
+        _, latents, quantizer_loss, terms = self.quantizer(self.latents(seen))
         y = self.to_pixels(self.decoder(self.from_code(latents) + self.decoder_positions))
-        mse = (y.to(patches.dtype) - patches).square().mean((2, 3))
+        squared = (y.to(patches.dtype) - patches).square()
+        mse = squared.mean((2, 3))
+        learned = mse
+        if self.emphasis:
+            colours = patches.unflatten(3, (-1, 3))
+            far = (colours - colours.mean((0, 1))).square().mean(4, keepdim=True)
+            weight = (1 + self.emphasis * far / far.mean()) / (1 + self.emphasis)
+            learned = (squared.view_as(colours) * weight).mean((2, 3, 4))
         terms["psnr"] = (-10 * torch.log10(mse)).mean()
-        return torch.log(mse + 1e-4).mean() + quantizer_loss, terms
+        return torch.log(learned + 1e-4).mean() + quantizer_loss, terms
 
 
 class PlainLatentAction(nn.Module):
@@ -352,11 +364,11 @@ class PlainDynamics(nn.Module):
         return clips * (1 + 2 * frames * positions + (frames - 1) * (1 + positions))
 
     def loss(
-        self, tokens: Tensor, actions: Tensor, noise: Tensor
+        self, tokens: Tensor, actions: Tensor, noise: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Tokens [N, T, S], actions [N, T - 1], noise: draws(N, T, S) uniform numbers, for the
         clips' rates of mistakes, where those are, what they say, the frames' rates of masking, and
-        where that is."""
+        where that is. weights [N, T - 1, S]: how much each token counts."""
         n, t, s = tokens.shape
         ends = [0]
         for size in (n, n * t * s, n * t * s, n * (t - 1), n * (t - 1) * s):
@@ -376,5 +388,8 @@ class PlainDynamics(nn.Module):
             logits.flatten(0, 2).to(self.embedding.dtype), next_tokens.flatten(), reduction="none"
         )
         cross_entropy = (every * hidden.flatten()).sum() / hidden.sum()
+        learned = cross_entropy
+        if weights is not None:
+            learned = (every * (hidden * weights).flatten()).sum() / hidden.sum()
         right = (logits.argmax(-1) == next_tokens)[hidden].double().mean()
-        return cross_entropy, {"cross_entropy": cross_entropy, "accuracy": right}
+        return learned, {"cross_entropy": cross_entropy, "accuracy": right}

@@ -21,7 +21,8 @@ decoder reads the tokens of one frame.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks, int64_t codes,
-                       int64_t code_dimensions, int64_t window, uint64_t seed) {
+                       int64_t code_dimensions, int64_t window, uint64_t seed, double noise,
+                       double emphasis) {
              return std::make_shared<Tokenizer>(
                  TokenizerSizes{.clip = {frame.first, frame.second, patch},
                                 .block = {width, heads},
@@ -30,7 +31,7 @@ decoder reads the tokens of one frame.
                                 .codes = codes,
                                 .code_dimensions = code_dimensions,
                                 .window = window},
-                 seed);
+                 seed, noise, emphasis);
            }),
            py::kw_only(), py::arg("frame") = std::pair(defaults.clip.height, defaults.clip.width),
            py::arg("patch") = defaults.clip.patch, py::arg("width") = defaults.block.width,
@@ -38,8 +39,8 @@ decoder reads the tokens of one frame.
            py::arg("encoder_blocks") = defaults.encoder_blocks,
            py::arg("decoder_blocks") = defaults.decoder_blocks, py::arg("codes") = defaults.codes,
            py::arg("code_dimensions") = defaults.code_dimensions,
-           py::arg("window") = defaults.window, py::arg("seed") = 0,
-           "frame: (height, width); patch divides both.")
+           py::arg("window") = defaults.window, py::arg("seed") = 0, py::arg("noise") = 0.0,
+           py::arg("emphasis") = 0.0, "frame: (height, width); patch divides both.")
       .def_property_readonly("codes", [](const Tokenizer& t) { return t.sizes().codes; })
       .def_property_readonly(
           "positions", [](const Tokenizer& t) { return t.sizes().clip.positions(); },

@@ -151,6 +151,45 @@ def test_loss_and_gradients(kind: str, count: int, frames: int) -> None:
     check_gradients(ours.gradients(), reference)
 
 
+@pytest.mark.parametrize(("noise", "emphasis"), [(0.05, 0), (0, 3.5), (0.05, 3.5)])
+def test_a_tokenizer_with_noise_and_emphasis(noise: float, emphasis: float) -> None:
+    """What moves counts more, and the encoder sees noise that the decoder does not show."""
+    model = _core.Tokenizer(codes=9, seed=SEED, noise=noise, emphasis=emphasis, **VIDEO)
+    ours = _core.Trainer(model, seed=SEED)
+    reference = PlainTokenizer(codes=9, noise=noise, emphasis=emphasis, **VIDEO).double()
+    reference.load_state_dict(ours.weights())
+    batch = {"frames": clips(2, 7)}
+    draws = philox.training_noise(SEED, 0, batch["frames"].numel()) if noise else None
+    report = ours.backward(batch)
+    loss, terms = reference.loss(
+        batch["frames"], None if draws is None else torch.from_numpy(draws)
+    )
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for name, term in terms.items():
+        assert report[name] == pytest.approx(term.item(), rel=1e-4, abs=1e-6), name
+    check_gradients(ours.gradients(), reference)
+
+
+def test_dynamics_with_weights() -> None:
+    ours = trainer("dynamics")
+    reference = plain("dynamics", ours)[0]
+    assert isinstance(reference, PlainDynamics)
+    batch = token_batch(2, 7)
+    shape = batch["tokens"][:, 1:].shape
+    weights = 3 * torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    draws = philox.uniforms(SEED, 0, 0, philox.TRAINING_NOISE, reference.draws(2, 7, 3))
+    report = ours.backward({**batch, "weights": weights})
+    loss, terms = reference.loss(*batch.values(), torch.from_numpy(draws), weights)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert report["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert report["cross_entropy"] == pytest.approx(terms["cross_entropy"].item(), rel=1e-5)
+    assert abs(report["loss"] / report["cross_entropy"] - 1) > 0.01
+    check_gradients(ours.gradients(), reference)
+    with pytest.raises(ValueError, match=r'weights.*expected float32 \[2, 6, 3\]'):
+        ours.backward({**batch, "weights": weights[:, 1:]})
+
+
 @pytest.mark.parametrize(("kind", "frames"), list(zip(KINDS, (1, 2, 2, 2), strict=True)))
 def test_the_shortest_clips(kind: str, frames: int) -> None:
     ours = trainer(kind)

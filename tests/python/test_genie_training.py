@@ -20,7 +20,14 @@ from safetensors.torch import load_file
 import genie_env
 from genie_env._core import Dynamics, EpisodeStore, EpisodeWriter, RowCounters, Trainer, World
 from genie_env.data import rows_once
-from genie_env.data.datasets import ClipData, Clips, TokenData, held_out, open_stores
+from genie_env.data.datasets import (
+    ClipData,
+    Clips,
+    TokenData,
+    held_out,
+    open_stores,
+    rarity_weights,
+)
 from genie_env.data.run_directory import only_writer
 from genie_env.families.genie.commands import (
     freeze_genie,
@@ -228,6 +235,39 @@ def test_episodes_are_encoded_in_pieces_as_they_are_whole(
         first = int(store.episode_starts[episode]) + time
         assert np.array_equal(batch["tokens"][row], tokens[first : first + 5])
         assert np.array_equal(batch["actions"][row], actions[first : first + 4])
+    table = np.random.default_rng(0).random((tokenizer.positions, 20), np.float32)
+    weighed = TokenData([tokens], [actions], places, table).batch(2, 0, 0)
+    assert torch.equal(weighed["tokens"], batch["tokens"])
+    for place in range(tokenizer.positions):
+        expected = table[place][batch["tokens"][:, 1:, place].numpy()]
+        assert np.array_equal(weighed["weights"][:, :, place], expected)
+
+
+def test_rare_tokens_count_more() -> None:
+    """By the square root, beside the commonest; over all tokens the weights are 1 on average."""
+    first = np.array([[0, 5], [0, 5], [0, 6]], np.uint16)
+    second = np.array([[1, 5]], np.uint16)
+    weights = rarity_weights([first, second], 7, 3.0)
+    assert weights.shape == (2, 7) and weights.dtype == np.float32
+    counted = np.concatenate([first, second])
+    of_tokens = weights[[0, 1], counted]
+    assert of_tokens.mean() == pytest.approx(1)
+    rare = weights * 4 - 1  # (1 + 3 r / mean(r)) / 4
+    assert rare[0, 1] / rare[0, 0] == pytest.approx(np.sqrt(3), rel=1e-5)
+    assert rare[1, 2] == pytest.approx(rare[1, 6], rel=1e-5)  # never there, and there once
+    assert np.all(rarity_weights([first, second], 7, 0.0) == 1)
+
+
+def test_an_emphasis_is_learned_from_and_remembered(data: Path, runs: Path, tmp_path: Path) -> None:
+    dynamics_run(data, runs, tmp_path / "dynamics", emphasis=4.0)
+    settings = json.loads((tmp_path / "dynamics" / "settings.json").read_text())
+    assert settings["emphasis"] == 4.0
+    assert "emphasis" not in json.loads((runs / "dynamics" / "settings.json").read_text())
+    (plain, *_), (weighed, *_) = (outcome(where / "dynamics")[0] for where in (runs, tmp_path))
+    assert weighed[2]["loss"] != weighed[2]["cross_entropy"]
+    assert plain[2]["loss"] == plain[2]["cross_entropy"]
+    with pytest.raises(ValueError, match="emphasis"):
+        dynamics_run(data, runs, tmp_path / "dynamics", emphasis=3.0)
 
 
 def outcome(run: Path) -> tuple[list[Any], dict[str, torch.Tensor]]:
@@ -440,6 +480,18 @@ def test_training_starts_with_what_a_run_has_learned(
         assert before.keys() == after.keys()
         still = before.keys() - ({"to_code.bias"} if run == "actions" else set())
         assert [name for name in sorted(still) if not torch.equal(before[name], after[name])] == []
+
+
+def test_dynamics_start_from_those_of_the_tokenizer_before(
+    data: Path, runs: Path, tmp_path: Path
+) -> None:
+    """Where the tokenizer was trained on, its tokens mean nearly the same."""
+    tokenizer_run(data, tmp_path / "tokenizer", start=runs / "tokenizer", steps=1, noise=0.1)
+    (tmp_path / "actions").symlink_to(runs / "actions")
+    start = {"start": runs / "dynamics", "steps": 1, "learning_rate": 0.0}
+    dynamics_run(data, tmp_path, tmp_path / "dynamics", **start)
+    before, after = (load_weights(run / "dynamics", DYNAMICS) for run in (runs, tmp_path))
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_run_goes_on_without_the_one_that_it_started_from(data: Path, tmp_path: Path) -> None:

@@ -158,12 +158,18 @@ Loss Dynamics::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const at::Tensor logits =
       Predict(at::where(corrupted, random, tokens), next.masked_fill(hidden, mask_token()),
               Take(batch, "actions").to(device));
-  const at::Tensor weight = hidden.to(at::kFloat) / hidden.sum().clamp_min(1);
-  const at::Tensor cross_entropy = (CrossEntropy(logits, next) * weight).sum();
+  const at::Tensor share = hidden.to(at::kFloat) / hidden.sum().clamp_min(1);
+  const at::Tensor nats = CrossEntropy(logits, next);
+  const at::Tensor cross_entropy = (nats * share).sum();
+  at::Tensor learned = cross_entropy;
+  if (const auto weights = batch.find("weights"); weights != batch.end()) {
+    CheckTensor(weights->second, "weights", at::kFloat, next.sizes());
+    learned = (nats * share * weights->second.to(device)).sum();
+  }
   const at::Tensor right = (logits.detach().argmax(-1) == next).to(at::kFloat);
   return {
-      .total = cross_entropy,
-      .terms = {{"cross_entropy", cross_entropy.detach()}, {"accuracy", (right * weight).sum()}}};
+      .total = learned,
+      .terms = {{"cross_entropy", cross_entropy.detach()}, {"accuracy", (right * share).sum()}}};
 }
 
 }  // namespace genie_env

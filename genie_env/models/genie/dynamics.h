@@ -39,8 +39,10 @@ class Dynamics : public Model {
   /// frames from the second on. Each token of a frame is masked with probability cos(pi / 2 * u), u
   /// uniform from 0 to (passes - 1) / passes: the range of the cosine schedule. In the clean
   /// stream, each token is replaced by a random one with a probability uniform in 0 .. 0.1, drawn
-  /// for each clip, because the history of a dream has errors too. Terms: "cross_entropy", the same
-  /// as the loss; "accuracy", the share of the masked tokens that are the likeliest.
+  /// for each clip, because the history of a dream has errors too. "weights", float32 [N, T - 1,
+  /// S], may say how much each token of the frames from the second on counts, 1 on average. Terms:
+  /// "cross_entropy", without weights; "accuracy", the share of the masked tokens that are the
+  /// likeliest.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:

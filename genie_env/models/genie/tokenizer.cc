@@ -2,11 +2,14 @@
 
 #include <ATen/TensorOperators.h>
 
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "genie_env/core/limits.h"
+#include "genie_env/core/text.h"
+#include "genie_env/models/emphasis.h"
 #include "genie_env/tensor/check_tensor.h"
 
 namespace genie_env {
@@ -25,7 +28,8 @@ void CheckTokens(const at::Tensor& tokens, int64_t positions, int64_t codes) {
   }
 }
 
-Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), sizes_(sizes) {
+Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed, double noise, double emphasis)
+    : Model("Tokenizer"), sizes_(sizes), noise_(noise), emphasis_(emphasis) {
   sizes.clip.Check();
   sizes.block.Check();
   CheckSize("encoder_blocks", sizes.encoder_blocks, kMaxBlocks);
@@ -33,6 +37,11 @@ Tokenizer::Tokenizer(TokenizerSizes sizes, uint64_t seed) : Model("Tokenizer"), 
   CheckSize("codes", sizes.codes, kMaxCodes, 2);
   CheckSize("code_dimensions", sizes.code_dimensions, kMaxCodeDimensions, 2);
   CheckSize("window", sizes.window, kMaxWindow);
+  if (!(noise >= 0) || !std::isfinite(noise)) {
+    throw std::invalid_argument("noise is " + NumberText(noise) +
+                                "; expected a finite number, 0 or more");
+  }
+  CheckEmphasis(emphasis);
   const int64_t width = sizes.block.width, positions = sizes.clip.positions();
   LayerNumbers layers{seed};
   embed_ = register_module("embed", layers.Linear(sizes.clip.pixels(), width));
@@ -76,12 +85,18 @@ at::Tensor Tokenizer::Decode(const at::Tensor& tokens) const {
   return FromPatches(Patches(latents), sizes_.clip);
 }
 
-Loss Tokenizer::ComputeLoss(const TensorMap& batch, TrainingNoise& /*noise*/) {
+Loss Tokenizer::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const at::Tensor pixels = ClipPixels(Take(batch, "frames"), sizes_.clip, 1, "the tokenizer");
   const at::Tensor patches = ToPatches(pixels.to(embed_->weight.device()), sizes_.clip);
-  Quantizer::Result quantized = quantizer_->Forward(Latents(patches));
-  const at::Tensor errors = FrameErrors(Patches(quantized.latent), patches);
-  Loss loss{.total = (errors + kTokenizerErrorFloor).log().mean() + quantized.loss,
+  const at::Tensor seen =
+      noise_ > 0 ? patches + noise_ * noise.Normal(patches.sizes(), patches.device()) : patches;
+  Quantizer::Result quantized = quantizer_->Forward(Latents(seen));
+  const at::Tensor colours = patches.flatten(0, 1).unflatten(-1, {-1, 3});  // [N T, S, pixels, 3]
+  const at::Tensor squared = (Patches(quantized.latent).view_as(colours) - colours).square();
+  const at::Tensor errors = squared.flatten(1).mean(1);
+  const at::Tensor learned =
+      emphasis_ > 0 ? (squared * Emphasis(colours, emphasis_)).flatten(1).mean(1) : errors;
+  Loss loss{.total = (learned + kTokenizerErrorFloor).log().mean() + quantized.loss,
             .terms = std::move(quantized.terms)};
   loss.terms["psnr"] = errors.detach().log10().mean() * -10;
   return loss;

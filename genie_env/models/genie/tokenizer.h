@@ -11,7 +11,14 @@ namespace genie_env {
 /// can be decoded, or skipped, independently.
 class Tokenizer : public Model {
  public:
-  explicit Tokenizer(TokenizerSizes sizes = {}, uint64_t seed = 0);
+  /// noise: the standard deviation of the Gaussian noise that the encoder sees in training on
+  /// pixels of [-0.5, 0.5], 0 or more; the decoder learns to show the frames without it. Tokens
+  /// then stand for what can be told apart in spite of it: without noise, a change by 1 / 255 that
+  /// nobody sees gives other tokens, which no dynamics can predict. emphasis: how much more pixels
+  /// count whose colour is rare at their place (models/emphasis.h), 0 or more. Throws
+  /// std::invalid_argument for other sizes and weights.
+  explicit Tokenizer(TokenizerSizes sizes = {}, uint64_t seed = 0, double noise = 0,
+                     double emphasis = 0);
 
   const TokenizerSizes& sizes() const { return sizes_; }
 
@@ -25,12 +32,12 @@ class Tokenizer : public Model {
   at::Tensor Decode(const at::Tensor& tokens) const;
 
   /// batch: "frames" uint8 [N, T, height, width, 3]. Returns the mean over frames of ln(mse +
-  /// 1e-4), mse being a frame's mean squared error with pixels in [0, 1], plus the quantizer's
-  /// loss. The logarithm makes it the reported PSNR up to a factor; it is the likelihood under the
-  /// noise that fits each frame best (Rybkin et al. 2021). A small bright thing that is missing
-  /// then counts in frames that are right otherwise, and frames full of explosions do not outweigh
-  /// all others. The constant limits the gain beyond 40 dB. Terms: "psnr" in dB, averaged over
-  /// frames; and the quantizer's.
+  /// 1e-4), mse being a frame's mean squared error with pixels in [0, 1], times the emphasis, plus
+  /// the quantizer's loss. The logarithm makes it the reported PSNR up to a factor; it is the
+  /// likelihood under the noise that fits each frame best (Rybkin et al. 2021). A small bright
+  /// thing that is missing then counts in frames that are right otherwise, and frames full of
+  /// explosions do not outweigh all others. The constant limits the gain beyond 40 dB. Terms:
+  /// "psnr" in dB without emphasis, averaged over frames; and the quantizer's.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
   void AfterUpdate(TrainingNoise& noise) override;
@@ -40,6 +47,7 @@ class Tokenizer : public Model {
   at::Tensor Patches(const at::Tensor& latents) const;
 
   TokenizerSizes sizes_;
+  double noise_, emphasis_;
   at::Tensor encoder_positions_, decoder_positions_;
   std::shared_ptr<Affine> embed_, to_code_, from_code_, to_pixels_;
   std::shared_ptr<StTransformer> encoder_, decoder_;

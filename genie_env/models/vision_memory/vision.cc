@@ -4,10 +4,8 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/ones_like.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
-#include <ATen/ops/where.h>
 
 #include <cmath>
 #include <stdexcept>
@@ -15,6 +13,7 @@
 
 #include "genie_env/core/limits.h"
 #include "genie_env/core/text.h"
+#include "genie_env/models/emphasis.h"
 #include "genie_env/models/layers/strided_conv.h"
 #include "genie_env/tensor/check_tensor.h"
 
@@ -76,10 +75,7 @@ Vision::Vision(const VisionSizes& sizes, uint64_t seed, double beta, double emph
     throw std::invalid_argument("beta is " + NumberText(beta) +
                                 "; expected a finite number above 0");
   }
-  if (!(emphasis >= 0) || !std::isfinite(emphasis)) {
-    throw std::invalid_argument("emphasis is " + NumberText(emphasis) +
-                                "; expected a finite number, 0 or more");
-  }
+  CheckEmphasis(emphasis);
   conv1_ = register_module("conv1", Convolution(3, 32, 4, seed, 0));
   conv2_ = register_module("conv2", Convolution(32, 64, 4, seed, 1));
   conv3_ = register_module("conv3", Convolution(64, 128, 4, seed, 2));
@@ -126,15 +122,6 @@ at::Tensor Vision::Decode(const at::Tensor& latents) const {
   return at::sigmoid(x.to(at::kFloat)).permute({0, 3, 1, 2});
 }
 
-at::Tensor Vision::Emphasis(const at::Tensor& shown) const {
-  const at::Tensor far =
-      (shown - shown.mean(0, /*keepdim=*/true)).square_().mean(3, /*keepdim=*/true);
-  const at::Tensor mean = far.mean();
-  // Of one frame, or of equal ones, no pixel is far: then all count alike.
-  const at::Tensor relative = at::where(mean > 0, far / mean, at::ones_like(far));
-  return (1 + emphasis_ * relative) / (1 + emphasis_);
-}
-
 Loss Vision::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const at::Tensor pixels = ToPixels(Take(batch, "frames")).to(conv1_->weight.device());
   const at::Tensor shown =
@@ -151,7 +138,7 @@ Loss Vision::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   at::Tensor learned = squared_error;
   if (emphasis_ > 0) {
     const at::Tensor errors = (decoded.permute({0, 2, 3, 1}) - shown).square();
-    learned = (errors * Emphasis(shown)).sum() / images;
+    learned = (errors * Emphasis(shown, emphasis_)).sum() / images;
   }
   return {.total = learned + beta_ * kl.clamp_min(free_nats).mean(),
           .terms = {{"squared_error", squared_error.detach()}, {"kl", kl.detach().mean()}}};

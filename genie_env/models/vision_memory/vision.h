@@ -35,10 +35,8 @@ class Vision : public Model {
 
   /// batch: "frames" uint8 [N, H, W, 3]. The squared error summed over pixels plus
   /// beta * max(KL, latents / 2), averaged over the images. Terms: "squared_error", "kl".
-  /// With an emphasis, the squared errors of a pixel are multiplied by (1 + emphasis * d / mean(d))
-  /// / (1 + emphasis), where d is the squared distance of its colour from the mean colour of its
-  /// place in the batch, and the mean is over the batch: what moves counts more than what is always
-  /// there, however small it is. "squared_error" is told without it.
+  /// With an emphasis, the squared errors are multiplied by models/emphasis.h's; "squared_error" is
+  /// told without it.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
@@ -46,8 +44,6 @@ class Vision : public Model {
 
   at::Tensor ToPixels(const at::Tensor& frames) const;
   LatentGaussian EncodePixels(const at::Tensor& pixels) const;
-  /// What the squared errors of `shown`, float [N, H, W, 3], are multiplied by: [N, H, W, 1].
-  at::Tensor Emphasis(const at::Tensor& shown) const;
 
   VisionSizes sizes_;
   VisionSide height_, width_;

@@ -226,18 +226,45 @@ class TokenData:
         tokens: Sequence[NDArray[np.uint16]],
         actions: Sequence[NDArray[np.integer[Any]]],
         clips: Clips,
+        weights: NDArray[np.float32] | None = None,
     ) -> None:
         """`tokens`: [frames, S] a store; `actions`: [frames], from each frame to its next, numbered
-        from 0."""
-        self._tokens, self._actions = tokens, actions
+        from 0. `weights`: [S, codes], how much each code counts at each place."""
+        self._tokens, self._actions, self._weights = tokens, actions, weights
         self.clips = clips
 
     def batch(self, size: int, seed: int, step: int) -> Batch:
-        """A batch of "tokens", int64 [size, length, S], and "actions", int64 [size, length - 1]."""
+        """A batch of "tokens", int64 [size, length, S], and "actions", int64 [size, length - 1]; where
+        there are weights also "weights", float32 [size, length - 1, S], of all frames but the first."""
         clips = self.clips.batch(size, seed, step)
         tokens = np.stack([self._tokens[store][rows] for store, rows in clips])
         actions = np.stack([self._actions[store][rows][:-1] for store, rows in clips])
-        return {
+        batch = {
             "tokens": torch.from_numpy(tokens.astype(np.int64)),
             "actions": torch.from_numpy(actions.astype(np.int64)),
         }
+        if self._weights is not None:
+            places = np.arange(tokens.shape[2])
+            batch["weights"] = torch.from_numpy(self._weights[places, tokens[:, 1:]])
+        return batch
+
+
+def rarity_weights(
+    tokens: Sequence[NDArray[np.uint16]], codes: int, emphasis: float
+) -> NDArray[np.float32]:
+    """How much each code counts at each place: float32 [S, codes], 1 on average over `tokens`, which
+    are [frames, S] a store.
+
+    It is (1 + emphasis * r / mean(r)) / (1 + emphasis), where r is one over the square root of the
+    share of frames that have the code at the place: what is always there counts less than what comes
+    and goes, however small it is. A code that is never at a place counts as if it were there once.
+    """
+    places = tokens[0].shape[1]
+    seen = np.zeros((places, codes), np.int64)
+    for store in tokens:
+        for place in range(places):
+            seen[place] += np.bincount(store[:, place], minlength=codes)
+    rare = 1 / np.sqrt(np.maximum(seen, 1))
+    mean = (rare * seen).sum() / seen.sum()
+    weights = (1 + emphasis * rare / mean) / (1 + emphasis)
+    return np.asarray(weights, np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -78,10 +78,12 @@ class ClipSettings(TrainingSettings):
     skip_bad: SkipBad = False
     start: Start = None
 
+    saved_if_set: ClassVar[frozenset[str]] = frozenset({"skip_bad", "start"})
+    """Fields that runs of older versions did not save."""
+
     def saved(self) -> dict[str, Any]:
-        # Runs of older versions did not save these.
-        unused = {name for name in ("skip_bad", "start") if not getattr(self, name)}
-        return {name: value for name, value in super().saved().items() if name not in unused}
+        unset = {name for name in self.saved_if_set if not getattr(self, name)}
+        return {name: value for name, value in super().saved().items() if name not in unset}
 
     def recordings(self) -> Recordings:
         """The data. Raises ValueError where it is not enough for a batch or a held-out clip."""

@@ -14,7 +14,14 @@ import typer
 from rich import get_console
 
 from genie_env._core import Dynamics, Tokenizer, mask_schedule
-from genie_env.data.datasets import Batch, Clips, TokenData, longest_episode, open_stores
+from genie_env.data.datasets import (
+    Batch,
+    Clips,
+    TokenData,
+    longest_episode,
+    open_stores,
+    rarity_weights,
+)
 from genie_env.envs.validation import check_choice
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
@@ -76,6 +83,7 @@ DYNAMICS = Network(
         **clip_schema(sizes_schema(DynamicsSizes, {"positions": int, "codes": int})),
         # The latent actions and their weights are null where the actions are those of the recordings.
         **{"tokenizer": str, "latent_actions": (str, None), "weights": [str, (str, None)]},
+        "emphasis?": float,
     },
 )
 
@@ -86,6 +94,7 @@ class DynamicsSettings(ClipSettings):
 
     network = DYNAMICS
     unsaved = ClipSettings.unsaved | {"actions"}  # what latent_actions is says it too
+    saved_if_set = ClipSettings.saved_if_set | {"emphasis"}
 
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")]
     actions: Annotated[
@@ -106,6 +115,15 @@ class DynamicsSettings(ClipSettings):
         typer.Option(help="frames per clip; twice the window unless given", min=2, max=65_536),
     ] = None  # type: ignore[assignment]  # train_dynamics fills it in
     learning_rate: LearningRate = 5e-4
+    emphasis: Annotated[
+        float,
+        typer.Option(
+            help="how much more tokens count that are rare at their place, so that small things that "
+            "move are learned sooner; 0: all count alike",
+            min=0,
+            max=1e3,
+        ),
+    ] = 0.0
     sizes: DynamicsSizes = DynamicsSizes()
 
     def __post_init__(self) -> None:
@@ -183,13 +201,20 @@ def _check_learned(run: Path, network: Network, watch: CollapseWatch) -> None:
         get_console().print(trouble, style="bold red", soft_wrap=True)
 
 
-def _check_same_codes(start: Path, weights: Sequence[object], codes: torch.Tensor) -> None:
-    """Raises ValueError unless the run `start` has learned tokens and actions of these weights."""
-    before = read_settings(start, DYNAMICS)["weights"]
-    if before != weights or not _learned_with(start, codes):
+def _check_same_codes(
+    start: Path, tokenizer: Path, weights: Sequence[object], codes: torch.Tensor
+) -> None:
+    """Raises ValueError unless the run `start` has learned actions of these weights, and tokens of the
+    tokenizer or of the one that it was trained on from, whose tokens mean nearly the same."""
+    learned, of_actions = read_settings(start, DYNAMICS)["weights"]
+    known, earlier = [weights[0]], read_settings(tokenizer, TOKENIZER).get("start")
+    if earlier is not None and has_begun(Path(earlier)):
+        known.append(weights_fingerprint(Path(earlier)))
+    if learned not in known or of_actions != weights[1] or not _learned_with(start, codes):
         raise ValueError(
             f"--start {start} has learned the tokens and actions of another tokenizer, of other latent "
-            "actions or of another game: give those that it was trained with, or leave out --start"
+            "actions or of another game: give those that it was trained with, or a tokenizer that "
+            "was trained on from its own (--start), or leave out --start"
         )
 
 
@@ -220,15 +245,15 @@ def train_dynamics(settings: DynamicsSettings) -> None:
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
     if settings.start is not None and not has_begun(settings.out):
-        _check_same_codes(settings.start, weights, taken.codes)
+        _check_same_codes(settings.start, tokenizer_run, weights, taken.codes)
     directories, stores = recordings.directories, recordings.stores
     with clip_run(settings, recordings, dynamics, sizes, weights=weights) as run:
         # These may take hours, so everything has been checked by now.
-        data = partial(
-            TokenData,
-            encoded_tokens(tokenizer_run, tokenizer, directories, stores),
-            taken.of_stores(),
-        )
+        tokens = encoded_tokens(tokenizer_run, tokenizer, directories, stores)
+        rarity = None
+        if settings.emphasis > 0:
+            rarity = rarity_weights(tokens, tokenizer.codes, settings.emphasis)
+        data = partial(TokenData, tokens, taken.of_stores(), weights=rarity)
         # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
         long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))
         long_clips = Clips(stores, long, held_out_part=True)

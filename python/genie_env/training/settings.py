@@ -41,6 +41,15 @@ Seed = Annotated[
 ]
 Width = Annotated[int, size_option("features of the transformers", "width")]
 Heads = Annotated[int, size_option("attention heads", "width")]
+Emphasis = Annotated[
+    float,
+    typer.Option(
+        help="how much more pixels count whose colour is rare at their place, so that small "
+        "things that move are kept; 0: all count alike",
+        min=0,
+        max=1e3,
+    ),
+]
 TrainingDType = Annotated[
     DType,
     typer.Option(

@@ -28,7 +28,14 @@ from genie_env.training.codebook_usage import least_varied, usage, watch_perplex
 from genie_env.training.encoded import encoded_clips
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import Network, load_network, sizes_schema
-from genie_env.training.settings import Heads, LearningRate, Steps, Width, size_option
+from genie_env.training.settings import (
+    Emphasis,
+    Heads,
+    LearningRate,
+    Steps,
+    Width,
+    size_option,
+)
 
 PICTURED = 12
 HELD_OUT_BATCHES = 8
@@ -70,7 +77,10 @@ class TokenizerSizes:
     ] = 4
 
 
-TOKENIZER = Network("tokenizer", clip_schema(sizes_schema(TokenizerSizes, FRAME)))
+TOKENIZER = Network(
+    "tokenizer",
+    {**clip_schema(sizes_schema(TokenizerSizes, FRAME)), "noise?": float, "emphasis?": float},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +89,22 @@ class TokenizerSettings(ClipSettings):
 
     network = TOKENIZER
     unsaved = ClipSettings.unsaved | {"stop_on_collapse"}
+    saved_if_set = ClipSettings.saved_if_set | {"noise", "emphasis"}
 
     steps: Steps = 25000
     batch: ClipBatch = 8
     clip: Annotated[int, typer.Option(help="frames per clip", min=1, max=65_536)] = 8
     learning_rate: LearningRate = 5e-4
+    noise: Annotated[
+        float,
+        typer.Option(
+            help="deviation of the noise that the encoder sees in training, of pixels from 0 to 1: "
+            "tokens then change less between frames that look alike, and are easier to predict",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0
+    emphasis: Emphasis = 0.0
     sizes: TokenizerSizes = TokenizerSizes()
     stop_on_collapse: StopOnCollapse = False
 
@@ -124,7 +145,9 @@ def train_tokenizer(settings: TokenizerSettings) -> None:
     """Train a video tokenizer, a VQ-VAE, on recorded frames."""
     recordings = settings.recordings()
     sizes = {"frame": recordings.frame, **asdict(settings.sizes)}
-    tokenizer = Tokenizer(seed=settings.seed, **sizes)
+    tokenizer = Tokenizer(
+        seed=settings.seed, noise=settings.noise, emphasis=settings.emphasis, **sizes
+    )
 
     def measure(held_out: list[Batch]) -> dict[str, float]:
         # Over all held-out clips together: one batch has fewer tokens than the codebook has codes.

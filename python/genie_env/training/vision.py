@@ -23,7 +23,13 @@ from genie_env.training.runs import (
     load_network,
     start_from,
 )
-from genie_env.training.settings import LearningRate, Steps, TrainingSettings, size_option
+from genie_env.training.settings import (
+    Emphasis,
+    LearningRate,
+    Steps,
+    TrainingSettings,
+    size_option,
+)
 
 PICTURED = 16
 HELD_OUT_BATCHES = 8
@@ -51,15 +57,7 @@ class VisionSettings(TrainingSettings):
             max=1e6,
         ),
     ] = 1.0
-    emphasis: Annotated[
-        float,
-        typer.Option(
-            help="how much more pixels count whose colour is rare at their place, so that small "
-            "things that move are kept; 0: all count alike",
-            min=0,
-            max=1e3,
-        ),
-    ] = 0.0
+    emphasis: Emphasis = 0.0
     start: Annotated[
         Path | None, typer.Option(help="run directory whose V training starts from")
     ] = None
