@@ -116,6 +116,12 @@ def test_a_dreams_run_does_not_go_on_in_reality(
         next(train_ppo(dreams, SMALL, real_games=games, out=tmp_path))
 
 
+def test_real_games_are_not_cut_off(dreams: Dreams, games: RealGames) -> None:
+    settings = PpoSettings(max_episode_steps=5)
+    with pytest.raises(ValueError, match="max_episode_steps is 5, but the real game's episodes end"):
+        train_ppo(dreams, settings, real_games=games)
+
+
 def test_a_game_that_fails_leaves_the_last_checkpoint(
     dreams: Dreams, games: RealGames, tmp_path: Path
 ) -> None:

@@ -89,13 +89,34 @@ def test_numbered_actions_have_no_deviation(random_world: Path) -> None:
         train_ppo(Dreams.load(random_world), replace(SMALL, deviation=0.5))
 
 
+def test_dreams_that_are_cut_off_are_worth_what_may_follow(random_world: Path) -> None:
+    """The library adds the value of the last observation where an episode was truncated."""
+    dreams = Dreams.load(random_world)
+    endless = replace(dreams, termination_fn=lambda before, actions, after: np.zeros(3, bool))
+    envs = dream_envs(endless, 3, 4)
+    envs.reset()
+    for step in range(1, 9):
+        _, _, done, infos = envs.step(np.zeros(3, np.int64))
+        cut = [info["TimeLimit.truncated"] for info in infos]
+        assert done.tolist() == [step % 4 == 0] * 3 and cut == done.tolist()
+    envs.close()
+    longest = dreams.world.spec.max_episode_steps
+    *_, cut_off = train_ppo(dreams, replace(SMALL, max_episode_steps=5))
+    *_, whole = train_ppo(dreams, replace(SMALL, max_episode_steps=longest))
+    *_, unless_given = train_ppo(dreams, SMALL)
+    for name, weights in unless_given.agent.weights.items():
+        assert torch.equal(whole.agent.weights[name], weights)
+    assert any(not torch.equal(cut_off.agent.weights[n], w) for n, w in whole.agent.weights.items())
+
+
 def test_the_command_passes_them_on(boxed: Path, tmp_path: Path) -> None:
-    options = "--steps 64 --dreams 2 --horizon 32 --units 8 --deviation 0.5 --gae-lambda 0.7"
+    options = "--steps 64 --dreams 2 --horizon 32 --units 8 --deviation 0.5 --gae-lambda 0.7 --max-episode-steps 9"
     arguments = ["train", "ppo", "--world", str(boxed), "--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
         APP.main([*arguments, *options.split()], prog_name="genie-env")
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    assert (settings["deviation"], settings["gae_lambda"]) == (0.5, 0.7)
+    given = settings["deviation"], settings["gae_lambda"], settings["max_episode_steps"]
+    assert given == (0.5, 0.7, 9)
 
 
 def test_a_run_of_before_there_were_these_settings_goes_on(boxed: Path, tmp_path: Path) -> None:
@@ -103,6 +124,7 @@ def test_a_run_of_before_there_were_these_settings_goes_on(boxed: Path, tmp_path
     next(train_ppo(dreams, SMALL, out=tmp_path))
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert (settings.pop("deviation"), settings.pop("gae_lambda")) == (1, 0.95)
+    assert settings.pop("max_episode_steps") is None
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=r"deviation was 1.0 and is now 0.5"):
         next(train_ppo(dreams, replace(SMALL, deviation=0.5), out=tmp_path))
@@ -160,6 +182,11 @@ def test_what_a_network_cannot_read_is_refused() -> None:
         ({"gae_lambda": 1.5}, "gae_lambda is 1.5; expected a number from 0 to 1"),
         ({"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
         ({"discount": 1.5}, "discount is 1.5; expected a number above 0, at most 1"),
+        ({"max_episode_steps": 0}, "max_episode_steps is 0; expected action_repeat, 1, or more"),
+        (
+            {"max_episode_steps": 3, "action_repeat": 4},
+            "max_episode_steps is 3; expected action_repeat, 4, or more",
+        ),
         ({"entropy": -1.0}, "entropy is -1.0; expected a number of at least 0"),
         ({"seed": 2**32}, "seed is 4294967296; expected 0 to"),
     ],

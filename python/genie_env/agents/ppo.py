@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from genie_env.agents.agent import AGENT
@@ -53,6 +52,11 @@ def train_ppo(
             f"deviation is {settings.deviation:g}, but the actions of the world "
             f"{dreams.world.spec.name} are numbered and have none: leave it out"
         )
+    if settings.max_episode_steps is not None and real_games is not None:
+        raise ValueError(
+            f"max_episode_steps is {settings.max_episode_steps}, but the real game's episodes end where "
+            "the game ends them: leave it out"
+        )
     try:
         import stable_baselines3  # noqa: F401
     except ImportError as error:
@@ -76,8 +80,13 @@ def train_ppo(
         with claim:
             if on_begin is not None:
                 on_begin(steps_of(out))
-            make = partial(dream_envs, dreams) if real_games is None else real_games.envs
-            envs = repeated(make(settings.num_envs), settings.action_repeat)
+            count = settings.num_envs
+            envs = (
+                dream_envs(dreams, count, settings.max_episode_steps)
+                if real_games is None
+                else real_games.envs(count)
+            )
+            envs = repeated(envs, settings.action_repeat)
             with contextlib.closing(PpoRun(dreams, envs, settings, how, out, on_step)) as run:
                 yield from run.updates()
 
@@ -86,7 +95,8 @@ def train_ppo(
 
 def as_today(known: Settings) -> Settings:
     """The settings of a run of before there were these."""
-    return {"deviation": 1.0, "gae_lambda": 0.95, "action_repeat": 1, **known}
+    today = {"deviation": 1.0, "gae_lambda": 0.95, "action_repeat": 1, "max_episode_steps": None}
+    return {**today, **known}
 
 
 def check_readable(dreams: Dreams) -> None:

@@ -22,8 +22,8 @@ _MEASURED = 2.0
 """Seconds of play from which its rate is known."""
 
 
-def dream_envs(dreams: Dreams, count: int) -> VecEnv:
-    """`count` dreams, for Stable-Baselines3."""
+def dream_envs(dreams: Dreams, count: int, max_episode_steps: int | None = None) -> VecEnv:
+    """`count` dreams, for Stable-Baselines3, each cut off after `max_episode_steps`."""
     from genie_env.envs.sb3 import DreamVecEnv
 
     return DreamVecEnv(
@@ -34,6 +34,7 @@ def dream_envs(dreams: Dreams, count: int) -> VecEnv:
         starts=dreams.starts,
         reward_fn=dreams.reward_fn,
         termination_fn=dreams.termination_fn,
+        max_episode_steps=max_episode_steps,
     )
 
 

@@ -38,6 +38,9 @@ class PpoSettings:
     """Of each of the two hidden layers."""
     action_repeat: int = 1
     """Steps of the world that every action is held for; all steps above count actions."""
+    max_episode_steps: int | None = None
+    """Steps of the world after which a dream is cut off, and counts as worth what the value network
+    says of its last observation; None: as many as the world says. For dreams that drift."""
     deviation: float = 1.0
     """Of the actions of a box around their means, in the actions' units, at the beginning; numbered
     actions have none."""
@@ -49,6 +52,11 @@ class PpoSettings:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {smallest} or more")
+        if self.max_episode_steps is not None and self.max_episode_steps < self.action_repeat:
+            raise ValueError(
+                f"max_episode_steps is {self.max_episode_steps}; expected action_repeat, "
+                f"{self.action_repeat}, or more"
+            )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; expected 0 to 2**32 - 1")
         positive = {"learning_rate": math.inf, "discount": 1.0, "deviation": math.inf}

@@ -99,6 +99,15 @@ def train_ppo_command(
             max=1e3,
         ),
     ] = PpoSettings.deviation,
+    max_episode_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="steps of the world after which a dream is cut off; what would have come is estimated "
+            "[default: as the world says]",
+            min=1,
+            max=2**31 - 1,
+        ),
+    ] = None,
     starts: StartsOption = None,
     burn_in: BurnInOption = None,
     reward_fn: RewardFnOption = None,
@@ -128,6 +137,7 @@ def train_ppo_command(
         entropy=entropy,
         units=units,
         action_repeat=action_repeat,
+        max_episode_steps=max_episode_steps,
         deviation=deviation,
     )
     directory = find_world(world)
