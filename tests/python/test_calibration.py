@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from random_world import write_random_world
 
-from genie_env.agents.dreams import Dreams
+from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.cli.app import APP
 from genie_env.envs.registry import find_world
 from genie_env.evaluation import calibrate as calibration
@@ -177,6 +178,78 @@ def test_calibrate_measures_and_writes(
     assert said.startswith("dreaming 0%\n")
     assert f"{file} is damaged: its checksum is of another content; it is made again" in said
     assert (file.read_text(), json.loads((out / "calibration.json").read_text())) == (content, found)
+
+
+def latent_world(directory: Path) -> Path:
+    """A world of Doom whose six actions have only numbers."""
+    world = write_random_world(directory)
+    config = json.loads((world / "config.json").read_text())
+    del config["real_game"]
+    six = {"meanings": list("012345"), "inputs": [-1.0, -0.6, -0.2, 0.2, 0.6, 1.0]}
+    (world / "config.json").write_text(json.dumps({**config, "actions": six, "frame_skip": 4}))
+    return world
+
+
+def dictionary(file: Path, codes: dict[str, int] | None) -> Path:
+    """The first two latent actions mean left, two still, two right; `codes`: by the game's action."""
+    entries = {str(code): {"action": code // 2} for code in range(6)}
+    told = {} if codes is None else {"codes": {a: {"code": code} for a, code in codes.items()}}
+    file.write_text(json.dumps({"dictionary": entries, **told}))
+    return file
+
+
+class Held:
+    """One action in every step."""
+
+    def __init__(self, action: int, rows: int) -> None:
+        self._actions = torch.full((rows,), action)
+
+    def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
+        return self._actions
+
+    def keep(self, rows: torch.Tensor) -> None:
+        self._actions = self._actions[rows]
+
+
+def test_blind_policies_play_a_world_of_latent_actions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vizdoom")
+    world = latent_world(tmp_path / "world")
+    mapping = dictionary(tmp_path / "mapping.json", {"0": 4, "1": 2, "2": 5})
+    monkeypatch.setattr(DoomGame, "baselines", ("left", "right"))
+    arguments: dict[str, Any] = {"temperatures": [1.0], "options": {"termination": "sampled"}}
+    arguments |= {"dreams": 16, "episodes": 1, "workers": 1, "game": "doom-take-cover"}
+    calibrate(world, tmp_path / "out", action_map=mapping, **arguments)
+    (setting,) = json.loads((tmp_path / "out" / "calibration.json").read_text())["dream"]
+    seeds = derived_seeds(0, count=16)
+    for policy, code in (("left", 4), ("right", 5)):
+        held = Dreams.load(world).at(1.0).play(Held(code, 16), seeds).scores
+        assert setting["scores"][policy]["mean"] == pytest.approx(held.mean())
+
+    # The world's own dictionary, with other codes: nothing is kept from the first.
+    dictionary(world / "mapping.json", {"0": 0, "1": 2, "2": 5})
+    calibrate(world, tmp_path / "out", **arguments)
+    (other,) = json.loads((tmp_path / "out" / "calibration.json").read_text())["dream"]
+    assert other["scores"]["left"] != setting["scores"]["left"]
+    assert other["scores"]["right"] == setting["scores"]["right"]
+
+
+def test_dictionaries_that_do_not_say_what_policies_do_are_refused(tmp_path: Path) -> None:
+    world, out = latent_world(tmp_path / "world"), tmp_path / "out"
+    with pytest.raises(ValueError, match=r'has no "real_game", .* Give a world that has one'):
+        calibrate(world, out)
+    for codes, words in (
+        (None, "mapping.json does not say which latent action stands for 'left': let `genie-env map"),
+        ({"0": 1, "2": 1}, "does not say which latent action stands for 'stay'"),
+        ({"0": 1, "1": 2, "2": 6}, "mapping.json has the latent action 6, but those .* are 0 to 5"),
+    ):
+        mapping = dictionary(tmp_path / "mapping.json", codes)
+        with pytest.raises(ValueError, match=words):
+            calibrate(world, out, game="doom-take-cover", action_map=mapping)
+    with pytest.raises(ValueError, match=r"has 6 actions .*, but doom-take-cover has 3 actions"):
+        calibrate(world, out, game="doom-take-cover")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("world", ["doom-genie", "without rewards"])

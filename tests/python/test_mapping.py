@@ -135,6 +135,13 @@ def test_dictionary_and_accuracy_are_those_of_counting_by_hand(
             "count": len(told),
         }
 
+    for action in range(3):
+        told = [code for code, a in labels(30, 0) if a == action]
+        overall = Counter(code for code, _ in labels(30, 0))
+        code = min(set(told), key=lambda code: (-told.count(code), -overall[code], code))
+        share = told.count(code) / len(told)
+        assert found["codes"][str(action)] == {"code": code, "share": share, "count": len(told)}
+
     def right(known: list[tuple[int, int]]) -> float:
         return float(np.mean([by_hand(known, code) == action for code, action in unseen]))
 

@@ -61,14 +61,25 @@ class BlindPolicies:
     """Blind policies of a game, one and a seed for every row: their actions are fixed, and drawn in
     pieces that double, as episodes may be of any length."""
 
-    def __init__(self, game: Game, rows: Sequence[tuple[str, int]], device: torch.device) -> None:
-        self._game, self._rows, self._device = game, list(rows), device
+    def __init__(
+        self,
+        game: Game,
+        rows: Sequence[tuple[str, int]],
+        device: torch.device,
+        codes: Mapping[int, int] | None = None,
+    ) -> None:
+        """`codes`: the world's action that stands for each of the game's; None: the same."""
+        self._game, self._rows, self._device, self._codes = game, list(rows), device, codes
         self._actions = torch.zeros(len(self._rows), 0, device=device)
 
     def act(self, observation: torch.Tensor, step: int) -> torch.Tensor:
         if step >= self._actions.shape[1]:
             drawn = [self._game.blind_actions(*row, max(256, 2 * step)) for row in self._rows]
-            self._actions = torch.from_numpy(np.stack(drawn)).to(self._device)
+            actions = np.stack(drawn)
+            if self._codes is not None:
+                known, which = np.unique(actions, return_inverse=True)
+                actions = np.array([self._codes[each] for each in known.tolist()])[which]
+            self._actions = torch.from_numpy(actions).to(self._device)
         return self._actions[:, step]
 
     def keep(self, rows: torch.Tensor) -> None:
@@ -350,17 +361,20 @@ class Dreams:
         policies: Sequence[str],
         seeds: Sequence[int],
         midway: Midway | None = None,
+        codes: Mapping[int, int] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """Scores [len(seeds)] of every one of the game's blind policies, all in one batch.
 
-        All policies meet the same dreams. Raises ValueError where `game` is not like the world's,
+        All policies meet the same dreams. `codes`: the world's action that stands for each of the
+        game's, in a world of latent actions. Raises ValueError where `game` is not like the world's,
         or does not know a policy.
         """
-        self.check_plays(game)
+        if codes is None:
+            self.check_plays(game)
         for policy in policies:
             game.check_policy(policy)
         rows = [(policy, seed) for policy in policies for seed in seeds]
-        blind = BlindPolicies(game, rows, self.world.device)
+        blind = BlindPolicies(game, rows, self.world.device, codes)
         scores = self.play(blind, list(seeds) * len(policies), midway=midway).scores
         return dict(zip(policies, scores.reshape(len(policies), -1), strict=True))
 

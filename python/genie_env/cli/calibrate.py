@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from genie_env.cli.options import (
+    ActionMapOption,
     DeviceOption,
     FamilyOption,
     RealEpisodesOption,
@@ -54,6 +55,14 @@ def calibrate(
     ] = None,
     episodes: RealEpisodesOption = 300,
     workers: WorkersOption = 2,
+    game: Annotated[
+        str | None,
+        typer.Option(
+            help="game that is played, named as in `genie-env record` [default: the one that the world "
+            "names]"
+        ),
+    ] = None,
+    action_map: ActionMapOption = None,
     option: FamilyOption = None,
     reward_fn: RewardFnOption = None,
     termination_fn: TerminationFnOption = None,
@@ -66,13 +75,16 @@ def calibrate(
     the world's family has an option that decides how dreams end, with each of its values unless
     --option gives one. Names the setting that is closest to the real
     game, and warns of constant policies that score much better in the dream: a learned controller
-    will find them.
+    will find them. In a world of latent actions each action of the policies is the latent one that
+    came with it most often among the labels of the dictionary (--action-map).
     """
     calibration.calibrate(
         find_world(world),
         out,
         temperatures=temperature,
         dreams=dreams,
+        game=game,
+        action_map=action_map,
         options=family_options(option),
         reward_fn=named_function("reward_fn", reward_fn),
         termination_fn=named_function("termination_fn", termination_fn),

@@ -27,7 +27,8 @@ def count_together(
 
 
 def most_frequent(counts: Counts) -> NDArray[np.int64]:
-    """int64 [codes]: the action that occurred most often with each code.
+    """int64 [codes]: the action that occurred most often with each code; of the transposed counts, the
+    code that occurred most often with each action.
 
     Among several, the one that is most frequent overall, then the smallest number. So a code that
     never occurred gets the action that is most frequent overall.

@@ -118,6 +118,7 @@ def map_actions(
             "transitions": {"training": known, "held_out": unseen},
             "labelled": labelled,
             "dictionary": dictionary_entries(chosen_labels, meanings, first_action(stores[0])),
+            "codes": code_entries(chosen_labels, first_action(stores[0])),
             "dictionary_accuracy": accuracy(most_frequent(chosen_labels), held_out),
             "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
             "every_label": accuracy(most_frequent(every), held_out),
@@ -190,6 +191,21 @@ def dictionary_entries(
             "count": int(row.sum()),
         }
         for code, (action, row) in enumerate(zip(most_frequent(counts), counts, strict=True))
+    }
+
+
+def code_entries(counts: Counts, start: int = 0) -> dict[str, dict[str, Any]]:
+    """By action, numbered from `start`: the code that occurred most often with it, the share of the
+    action's labels that have this code, and how many labels the action has. Actions without a label
+    are left out."""
+    return {
+        str(start + action): {
+            "code": int(code),
+            "share": int(row[code]) / int(row.sum()),
+            "count": int(row.sum()),
+        }
+        for action, (code, row) in enumerate(zip(most_frequent(counts.T), counts.T, strict=True))
+        if row.any()
     }
 
 

@@ -30,6 +30,7 @@ from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world, knows_outcomes
+from genie_env.games.action_map import latent_actions
 from genie_env.games.base import Game, Score, rounded
 from genie_env.games.real_game import real_game
 
@@ -168,18 +169,25 @@ def find_holes(
     return holes
 
 
-def measure(dreams: Dreams, game: Game, seeds: Sequence[int], directory: Path) -> Setting:
+def measure(
+    dreams: Dreams,
+    game: Game,
+    seeds: Sequence[int],
+    directory: Path,
+    codes: Mapping[int, int] | None = None,
+) -> Setting:
     """Plays every baseline of the game in the dream, an episode a seed; `directory` keeps the scores,
-    so that a calibration that is stopped goes on."""
+    so that a calibration that is stopped goes on. `codes`: as of Dreams.play_blind."""
 
     def play(midway: Midway) -> dict[str, Any]:
-        scores = dreams.play_blind(game, game.baselines, seeds, midway)
+        scores = dreams.play_blind(game, game.baselines, seeds, midway, codes)
         return {"scores": {policy: values.tolist() for policy, values in scores.items()}}
 
     identity = {
         **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype},
         **{**dreams.options, **dreams.functions},
         **{"temperature": dreams.temperature, **game.describe(), "seeds": [*seeds]},
+        **({} if codes is None else {"codes": {str(k): v for k, v in codes.items()}}),
     }
     schema = {"scores": {policy: [float] for policy in game.baselines}}
     scores = kept(directory, identity, schema, play)["scores"]
@@ -221,6 +229,8 @@ def calibrate(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     dreams: int = 512,
+    game: str | None = None,
+    action_map: Path | None = None,
     options: Mapping[str, FamilyValue] = {},
     reward_fn: StepFunction | None = None,
     termination_fn: StepFunction | None = None,
@@ -233,15 +243,16 @@ def calibrate(
     """Calibrates a world directory: writes calibration.json and calibration.png into `out`, and
     prints a table.
 
-    `dreams`: dreams a policy and setting. `options`: of the world's family; one that is given is not
-    varied. `real_scores`: directory of scores in the real game,
-    `episodes` a policy, played where they are missing; None is `out`/real. Raises ValueError before
+    `dreams`: dreams a policy and setting. `game`: named as in find_game; None: the one that the world
+    names. `action_map`: the mapping.json of a world of latent actions, in place of its own. `options`:
+    of the world's family; one that is given is not varied. `real_scores`: directory of scores in the
+    real game, `episodes` a policy, played where they are missing; None is `out`/real. Raises ValueError before
     anything is played where the world names no real game, or its actions are not that game's.
     """
     for name, value in (("dreams", dreams), ("episodes", episodes)):
         if value < 1:
             raise ValueError(f"{name} is {value}; expected 1 or more")
-    game = real_game(world)
+    played = real_game(world, game)
     # Loaded and checked before anything is played, so that what is wrong shows at once.
     worlds = [
         replace(each, reward_fn=reward_fn, termination_fn=termination_fn)
@@ -249,11 +260,13 @@ def calibrate(
     ]
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     _check_scores(every[0])
-    every[0].check_plays(game)
+    codes = latent_actions(every[0].world, played, action_map)
+    if codes is None:
+        every[0].check_plays(played)
     if reward_fn is not None:
         say(
             "with a reward function, dreams are still compared with the game's own score: the function "
-            f"must pay what the game pays, {game.score.name} in {game.score.unit}"
+            f"must pay what the game pays, {played.score.name} in {played.score.unit}"
         )
     console = Console()
     if not console.is_terminal:
@@ -261,21 +274,21 @@ def calibrate(
     with only_writer(out):
         seeds, dreamt = derived_seeds(seed, count=dreams), out / "dreams"
         # Before hours of the real game, should it have no score.
-        (first,) = (measure(d, game, seeds, dreamt) for d in track(every[:1], "dreaming"))
-        _check_pays(first, game.score)
-        real = play_real_game(game, real_scores or out / "real", episodes, workers)
+        (first,) = (measure(d, played, seeds, dreamt, codes) for d in track(every[:1], "dreaming"))
+        _check_pays(first, played.score)
+        real = play_real_game(played, real_scores or out / "real", episodes, workers)
         rest = track(every[1:], "dreaming", len(every) - 1)
-        settings = [first, *(measure(dreaming, game, seeds, dreamt) for dreaming in rest)]
-        by = Comparison.of(settings, real, game.score)
+        settings = [first, *(measure(dreaming, played, seeds, dreamt, codes) for dreaming in rest)]
+        by = Comparison.of(settings, real, played.score)
         chosen = choose(settings, real, by)
-        holes = find_holes(chosen, real, game, by)
-        plot(settings, real, chosen, by, game.score, out / "calibration.png")
+        holes = find_holes(chosen, real, played, by)
+        plot(settings, real, chosen, by, played.score, out / "calibration.png")
         write_json(
             out / "calibration.json",
             {
                 "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
                 **every[0].functions,
-                "score": game.score.as_json(),
+                "score": played.score.as_json(),
                 "seed": seed,
                 "compared": by.as_json(),
                 "chosen": _head(chosen, real, by),
@@ -290,7 +303,7 @@ def calibrate(
                 ],
             },
         )
-    _show(console, settings, real, chosen, holes, by, game.score)
+    _show(console, settings, real, chosen, holes, by, played.score)
     files = f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}"
     console.print(files, soft_wrap=True)
 

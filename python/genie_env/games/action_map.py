@@ -30,6 +30,7 @@ FILE = "mapping.json"
 
 _MAPPING: Schema = {
     "dictionary": {"*": {"action": int, "meaning?": (str, None), "count?": int, "share?": float}},
+    "codes?": {"*": {"code": int, "share?": float, "count?": int}},
     "weights?": str,
 }
 
@@ -66,6 +67,32 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
             f"{world.spec.name} are {_listed(expected)}: give the map of this world"
         )
     return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
+
+
+def latent_actions(world: World, game: Game, given: str | Path | None) -> dict[int, int] | None:
+    """The world's action that stands for each of the game's, so that what plays the game can play its
+    dream; None where the two have the same actions.
+
+    `given`: the mapping.json to use in place of the world's own. Raises ValueError where
+    `real_actions` does, and where the file does not name an action for each of the game's.
+    """
+    if (means := real_actions(world, game, given)) is None:
+        return None
+    file = Path(world.directory) / FILE if given is None else Path(given)
+    entries = _read_file(file).get("codes", {})
+    needed = game.actions.examples().tolist()
+    if missing := [action for action in needed if str(action) not in entries]:
+        raise ValueError(
+            f"{file} does not say which latent action stands for {game.actions.name(missing[0])!r}: "
+            "let `genie-env map-actions` write it again, from labels that have every action"
+        )
+    codes = {action: entries[str(action)]["code"] for action in needed}
+    if unknown := sorted(set(codes.values()) - means.keys()):
+        raise ValueError(
+            f"{file} has the latent action {unknown[0]}, but those of the world {world.spec.name} are "
+            f"{_listed(sorted(means))}: give the map of this world"
+        )
+    return codes
 
 
 @dataclass(frozen=True)
