@@ -57,6 +57,14 @@ def test_a_policy_is_the_librarys(random_world: Path) -> None:
     run.close()
 
 
+def test_nothing_is_left_in_the_temporary_directory(
+    random_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    list(train_ppo(Dreams.load(random_world), SMALL))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_learning_rate_falls_to_0(random_world: Path) -> None:
     dreams = Dreams.load(random_world)
     settings = replace(SMALL, steps=512)

@@ -76,6 +76,7 @@ class PpoRun:
 
     def _make_model(self) -> PPO:
         from stable_baselines3 import PPO
+        from stable_baselines3.common.logger import Logger
 
         settings, size = self._settings, self._settings.num_envs * self._settings.horizon
         layers = [settings.units] * 2
@@ -96,6 +97,7 @@ class PpoRun:
             seed=settings.seed,
             device="cpu",
         )
+        model.set_logger(Logger(None, []))  # its own would leave a folder in the temporary directory
         model._setup_learn(settings.steps, callback=None)
         return model
 
