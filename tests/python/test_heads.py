@@ -3,6 +3,7 @@ labelled part, the world that has them, and what is refused."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import genie_env
+from genie_env import RealEnv
 from genie_env._core import EpisodeStore, Heads, RowCounters, Trainer, World
 from genie_env.agents.dreams import Dreams
 from genie_env.agents.evolution import ControllerSettings, train_controller
@@ -514,6 +516,42 @@ def test_heads_of_another_world_are_refused(heads: Path, world: Path, tmp_path: 
     assert not out.exists()
     freeze_heads_command(heads, out, name="elsewhere")
     assert World.load(out).spec.name == "elsewhere"
+
+
+def test_a_dictionary_stays_and_is_of_the_labelled_game(tmp_path: Path) -> None:
+    """A world of video names no game, though it may have a dictionary of one; its labelled part does."""
+    data = record_dots(tmp_path / "data", game="dots:Dots-v0")
+    world = dots_world(tmp_path, data)
+    frozen = world / "latent-actions" / "checkpoint.safetensors"
+    weights = hashlib.sha256(frozen.read_bytes()).hexdigest()[:16]
+    entries = {str(code): {"action": -(code % 2)} for code in range(6)}
+
+    def dictionary(file: Path, **changes: Any) -> Path:
+        file.write_text(json.dumps({"weights": weights, "dictionary": entries, **changes}))
+        return file
+
+    own = tmp_path / "own"
+    shutil.copytree(world, own)
+    dictionary(own / "mapping.json")
+    train_heads(world=str(own), data=[data], out=tmp_path / "heads", **HEADS)
+    out = tmp_path / "out"
+    freeze_heads_command(tmp_path / "heads", out)
+    assert (out / "mapping.json").read_bytes() == (own / "mapping.json").read_bytes()
+    config = json.loads((out / "config.json").read_text())
+    assert config["real_game"] == "Dots-v0" and World.load(out).spec.name == "out"
+    RealEnv(out, observation="features").close()
+
+    given = dictionary(tmp_path / "given.json", labelled=7)
+    freeze_heads_command(tmp_path / "heads", out, actions_map=given)
+    assert (out / "mapping.json").read_bytes() == given.read_bytes()
+    for changes, words in (
+        ({"weights": "feed"}, "given.json is of the latent actions feed, but those of the world"),
+        ({"dictionary": {"0": {"action": 0}}}, "has actions for 0, but those of the world"),
+    ):
+        before = (out / "config.json").read_bytes()
+        with pytest.raises(ValueError, match=words):
+            freeze_heads_command(tmp_path / "heads", out, actions_map=dictionary(given, **changes))
+        assert (out / "config.json").read_bytes() == before
 
 
 def test_heads_can_be_learned_again_on_a_world_that_has_some(

@@ -88,12 +88,12 @@ def write_world(
                 f"{out} was not written, as nobody could load it: "
                 f"{str(error).replace(str(made), str(out))}"
             ) from error
-        played.check(loaded)
+        if latent_actions is not None:
+            freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
+        played.check(loaded)  # also whether its dictionary is of these latent actions
         if played.actions_map is not None:
             dictionary = played.actions_map.read_bytes()
             write_atomically(made / ACTIONS_MAP, lambda file: file.write_bytes(dictionary))
-        if latent_actions is not None:
-            freeze_network(*latent_actions, made / LATENT_ACTIONS_FOLDER)
         if measure is not None:
             read = {name: weight.float() for name, weight in load(model).items()}
             with busy("measuring the frozen networks on held-out episodes"):

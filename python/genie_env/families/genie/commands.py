@@ -27,6 +27,13 @@ train_latent_actions = training_command(
     latent_actions.train_latent_actions, latent_actions.LatentActionSettings
 )
 train_dynamics = training_command(dynamics.train_dynamics, dynamics.DynamicsSettings)
+ActionsMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="mapping.json of `map-actions`: which action of the real game each latent one stands for"
+    ),
+]
+
 train_heads = training_command(heads.train_heads, heads.HeadsSettings)
 
 
@@ -59,13 +66,7 @@ def freeze_genie(
     ] = None,
     real_game: RealGameOption = None,
     max_episode_steps: MaxEpisodeStepsOption = None,
-    actions_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="mapping.json of `map-actions`: which action of --real-game each latent one stands "
-            "for",
-        ),
-    ] = None,
+    actions_map: ActionsMapOption = None,
 ) -> None:
     """Freeze a tokenizer, the codebook of latent actions and dynamics into a world directory.
 
@@ -83,6 +84,11 @@ def freeze_heads_command(
     out: OutOption,
     name: NameOption = None,
     termination: TerminationOption = "sampled",
+    actions_map: ActionsMapOption = None,
 ) -> None:
-    """Freeze a genie world together with heads into a new world directory, which has rewards."""
-    freeze_heads.freeze_heads(heads, out, name, termination)
+    """Freeze a genie world together with heads into a new world directory, which has rewards.
+
+    A world of latent actions keeps its dictionary, or gets --actions-map; the game that these are of
+    is then the labelled one.
+    """
+    freeze_heads.freeze_heads(heads, out, name, termination, actions_map)

@@ -14,7 +14,7 @@ from genie_env._core import Trainer, World
 from genie_env.data.datasets import open_stores
 from genie_env.data.paths import in_utf8
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import read_meta
+from genie_env.data.recording_metadata import read_meta, recorded_game
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.json_files import read_json
 from genie_env.envs.latent_actions import has_latent_actions
@@ -56,11 +56,14 @@ def freeze_heads(
     out: Path,
     name: str | None = None,
     termination: str = "sampled",
+    actions_map: Path | None = None,
 ) -> None:
     """Writes the world that the run directory `heads` was trained for, with these heads, into `out`.
 
-    `termination`: "sampled" or "thresholded". Raises ValueError where the run is unfinished or
-    damaged, or another world is now where that one was; `out` is then as it was.
+    `termination`: "sampled" or "thresholded". `actions_map`: mapping.json of `map-actions`, what the
+    latent actions stand for in the labelled game; None: that of the world, if it has one. Raises
+    ValueError where the run is unfinished or damaged, another world is now where that one was, or the
+    dictionary is of another; `out` is then as it was.
     """
     check_choice("genie", "termination", termination)
     learned = provenance(heads, HEADS)
@@ -90,6 +93,7 @@ def freeze_heads(
             weights = calibration.apply(weights, [f"{head}.output"])
             calibrated = {"termination_calibration": asdict(calibration)}
         config = _of_world(directory)
+        played = _played(directory, config, recorded_game(directories, stores).game, actions_map)
         training = {**config.get("training", {}), "heads": learned, **calibrated}
         training["labelled"] = [*map(read_meta, directories, stores)]
         of_world, statistics, starts = _tensors(follower)
@@ -99,6 +103,7 @@ def freeze_heads(
             out,
             {
                 **config,
+                **played.config(),
                 "name": world_name(out, name),
                 "reward": reward_config(settings["rewards"], settings["reward_per_step"]),
                 "termination": termination if settings["termination"] else "never",
@@ -113,7 +118,7 @@ def freeze_heads(
                 "heads": _figures(stored, settings, unseen),
                 **_known_figures(training),
             },
-            _played(directory, config),
+            played,
         )
     say(f"wrote {out}")
 
@@ -131,12 +136,15 @@ def _calibrate(heads: Path, unseen: LabelledSteps, judges: bool) -> TerminationC
     return fit_calibration(torch.cat(logits), torch.cat(terminations))
 
 
-def _played(directory: Path, config: Mapping[str, Any]) -> PlayedGame:
-    """So that the new world has the dictionary that the old one has."""
-    known = directory / ACTIONS_MAP
-    if not known.is_file():
+def _played(
+    directory: Path, config: Mapping[str, Any], labelled: str, given: Path | None
+) -> PlayedGame:
+    """The game that the dictionary is of: that which the world names, or else the labelled one."""
+    own = directory / ACTIONS_MAP
+    dictionary = own if given is None and own.is_file() else given
+    if dictionary is None:
         return PlayedGame()
-    return PlayedGame(config.get("real_game"), actions_map=known)
+    return PlayedGame(config.get("real_game", labelled), actions_map=dictionary)
 
 
 def _of_world(directory: Path) -> dict[str, Any]:
