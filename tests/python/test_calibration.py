@@ -175,7 +175,7 @@ def test_calibrate_measures_and_writes(
         patch.setattr(calibration, "measure", lambda *given: time.sleep(0.02) or measure(*given))
         calibrate(**arguments, episodes=2, workers=1)
     said = capsys.readouterr().out
-    assert said.startswith("dreaming 0%\n")
+    assert said.startswith("dreaming 0/48 dreams, 0/s\n")
     assert f"{file} is damaged: its checksum is of another content; it is made again" in said
     assert (file.read_text(), json.loads((out / "calibration.json").read_text())) == (content, found)
 

@@ -360,6 +360,7 @@ class Dreams:
         game: Game,
         policies: Sequence[str],
         seeds: Sequence[int],
+        on_step: OnStep | None = None,
         midway: Midway | None = None,
         codes: Mapping[int, int] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
@@ -375,7 +376,7 @@ class Dreams:
             game.check_policy(policy)
         rows = [(policy, seed) for policy in policies for seed in seeds]
         blind = BlindPolicies(game, rows, self.world.device, codes)
-        scores = self.play(blind, list(seeds) * len(policies), midway=midway).scores
+        scores = self.play(blind, list(seeds) * len(policies), on_step, midway).scores
         return dict(zip(policies, scores.reshape(len(policies), -1), strict=True))
 
 

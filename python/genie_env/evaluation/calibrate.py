@@ -8,7 +8,7 @@ dream as in the real game. A dream score alone would choose the world that is ea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
 from genie_env.data.midway import Midway
-from genie_env.data.progress import say, track
+from genie_env.data.progress import counted, say, track
 from genie_env.data.run_directory import only_writer
 from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
@@ -175,12 +175,20 @@ def measure(
     seeds: Sequence[int],
     directory: Path,
     codes: Mapping[int, int] | None = None,
+    advance: Callable[[int], None] = lambda ended: None,
 ) -> Setting:
     """Plays every baseline of the game in the dream, an episode a seed; `directory` keeps the scores,
-    so that a calibration that is stopped goes on. `codes`: as of Dreams.play_blind."""
+    so that a calibration that is stopped goes on. `codes`: as of Dreams.play_blind. `advance` is
+    called with the number of dreams that have ended since its last call."""
+    left = len(game.baselines) * len(seeds)
+
+    def count(_: int, alive: int) -> None:
+        nonlocal left
+        advance(left - alive)
+        left = alive
 
     def play(midway: Midway) -> dict[str, Any]:
-        scores = dreams.play_blind(game, game.baselines, seeds, midway, codes)
+        scores = dreams.play_blind(game, game.baselines, seeds, count, midway, codes)
         return {"scores": {policy: values.tolist() for policy, values in scores.items()}}
 
     identity = {
@@ -191,6 +199,7 @@ def measure(
     }
     schema = {"scores": {policy: [float] for policy in game.baselines}}
     scores = kept(directory, identity, schema, play)["scores"]
+    advance(left)  # all of those that were kept
     summaries = {policy: summarise(scores[policy]) for policy in game.baselines}
     option = _calibrated(dreams)
     choice = None if option is None else str(option.value)
@@ -273,12 +282,17 @@ def calibrate(
         console.width = max(console.width, 120)  # a file is as wide as the table
     with only_writer(out):
         seeds, dreamt = derived_seeds(seed, count=dreams), out / "dreams"
+
+        def dream(settings: Sequence[Dreams]) -> list[Setting]:
+            total = len(settings) * len(played.baselines) * dreams
+            with counted("dreaming", total, "dreams") as advance:
+                return [measure(d, played, seeds, dreamt, codes, advance) for d in settings]
+
         # Before hours of the real game, should it have no score.
-        (first,) = (measure(d, played, seeds, dreamt, codes) for d in track(every[:1], "dreaming"))
+        (first,) = dream(every[:1])
         _check_pays(first, played.score)
         real = play_real_game(played, real_scores or out / "real", episodes, workers)
-        rest = track(every[1:], "dreaming", len(every) - 1)
-        settings = [first, *(measure(dreaming, played, seeds, dreamt, codes) for dreaming in rest)]
+        settings = [first, *dream(every[1:])]
         by = Comparison.of(settings, real, played.score)
         chosen = choose(settings, real, by)
         holes = find_holes(chosen, real, played, by)
