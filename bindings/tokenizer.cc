@@ -18,6 +18,9 @@ The video tokenizer of Genie: a VQ-VAE over ST-transformer blocks.
 Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
 encoder is causal in time: its attention window is `window` frames, the current one included. The
 decoder reads the tokens of one frame.
+
+In training the encoder sees the frames under Gaussian noise of the deviation `noise` (pixels from 0
+to 1), and with an `emphasis` pixels whose colour is rare at their place count more.
 )")
       .def(py::init([](std::pair<int64_t, int64_t> frame, int64_t patch, int64_t width,
                        int64_t heads, int64_t encoder_blocks, int64_t decoder_blocks, int64_t codes,

@@ -192,7 +192,7 @@ def latent_world(directory: Path) -> Path:
 
 def dictionary(file: Path, codes: dict[str, int] | None) -> Path:
     """The first two latent actions mean left, two still, two right; `codes`: by the game's action."""
-    entries = {str(code): {"action": code // 2} for code in range(6)}
+    entries = {str(code): {"action": code // 2, "share": None} for code in range(6)}
     told = {} if codes is None else {"codes": {a: {"code": code} for a, code in codes.items()}}
     file.write_text(json.dumps({"dictionary": entries, **told}))
     return file
@@ -212,7 +212,7 @@ class Held:
 
 
 def test_blind_policies_play_a_world_of_latent_actions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("vizdoom")
     world = latent_world(tmp_path / "world")
@@ -221,7 +221,12 @@ def test_blind_policies_play_a_world_of_latent_actions(
     arguments: dict[str, Any] = {"temperatures": [1.0], "options": {"termination": "sampled"}}
     arguments |= {"dreams": 16, "episodes": 1, "workers": 1, "game": "doom-take-cover"}
     calibrate(world, tmp_path / "out", action_map=mapping, **arguments)
-    (setting,) = json.loads((tmp_path / "out" / "calibration.json").read_text())["dream"]
+    assert "in dreams 'stay' is the latent action 2" in (said := capsys.readouterr().out)
+    assert "'left' is the latent action 4, which means 'right'" in said
+    found = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert found["codes"] == {"0": 4, "1": 2, "2": 5}
+    assert found["game"] == {"name": "doom-take-cover", "frame_skip": 4}
+    (setting,) = found["dream"]
     seeds = derived_seeds(0, count=16)
     for policy, code in (("left", 4), ("right", 5)):
         held = Dreams.load(world).at(1.0).play(Held(code, 16), seeds).scores

@@ -169,6 +169,8 @@ def test_a_tokenizer_with_noise_and_emphasis(noise: float, emphasis: float) -> N
     for name, term in terms.items():
         assert report[name] == pytest.approx(term.item(), rel=1e-4, abs=1e-6), name
     check_gradients(ours.gradients(), reference)
+    without, _ = reference.loss(batch["frames"])
+    assert ours.evaluate(batch, 0)["loss"] == pytest.approx(without.item(), rel=1e-5)
 
 
 def test_dynamics_with_weights() -> None:

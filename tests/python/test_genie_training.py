@@ -243,19 +243,28 @@ def test_episodes_are_encoded_in_pieces_as_they_are_whole(
         assert np.array_equal(weighed["weights"][:, :, place], expected)
 
 
+class Episodes:
+    """What rarity_weights reads of a store."""
+
+    def __init__(self, *lengths: int) -> None:
+        self.episode_starts = np.cumsum([0, *lengths])
+
+
 def test_rare_tokens_count_more() -> None:
-    """By the square root, beside the commonest; over all tokens the weights are 1 on average."""
-    first = np.array([[0, 5], [0, 5], [0, 6]], np.uint16)
-    second = np.array([[1, 5]], np.uint16)
-    weights = rarity_weights([first, second], 7, 3.0)
-    assert weights.shape == (2, 7) and weights.dtype == np.float32
-    counted = np.concatenate([first, second])
-    of_tokens = weights[[0, 1], counted]
-    assert of_tokens.mean() == pytest.approx(1)
+    """By the square root, beside the commonest; over all learned tokens the weights are 1 on average."""
+    first = np.array([[9, 9], [0, 5], [0, 5], [0, 6]], np.uint16)  # nothing predicts a first frame
+    second = np.array([[9, 9], [1, 5], *[[8, 8], [8, 8]] * 19], np.uint16)  # the 20th is held out
+    stores: Any = [Episodes(4), Episodes(2, *[1] * 18, 20)]
+    weights = rarity_weights(stores, [first, second], 10, 3.0)
+    assert weights.shape == (2, 10) and weights.dtype == np.float32
+    learned = np.concatenate([first[1:], second[1:2]])
+    assert weights[[0, 1], learned].mean() == pytest.approx(1)
     rare = weights * 4 - 1  # (1 + 3 r / mean(r)) / 4
     assert rare[0, 1] / rare[0, 0] == pytest.approx(np.sqrt(3), rel=1e-5)
-    assert rare[1, 2] == pytest.approx(rare[1, 6], rel=1e-5)  # never there, and there once
-    assert np.all(rarity_weights([first, second], 7, 0.0) == 1)
+    assert rare[1, 6] / rare[1, 5] == pytest.approx(np.sqrt(3), rel=1e-5)
+    # Never there, or only where nothing learns it: as if in one frame of 10,000.
+    assert rare[0, [8, 9]] / rare[0, 0] == pytest.approx(np.sqrt(0.75 / 1e-4), rel=1e-4)
+    assert np.all(rarity_weights(stores, [first, second], 10, 0.0) == 1)
 
 
 def test_an_emphasis_is_learned_from_and_remembered(data: Path, runs: Path, tmp_path: Path) -> None:
@@ -264,10 +273,14 @@ def test_an_emphasis_is_learned_from_and_remembered(data: Path, runs: Path, tmp_
     assert settings["emphasis"] == 4.0
     assert "emphasis" not in json.loads((runs / "dynamics" / "settings.json").read_text())
     (plain, *_), (weighed, *_) = (outcome(where / "dynamics")[0] for where in (runs, tmp_path))
-    assert weighed[2]["loss"] != weighed[2]["cross_entropy"]
+    assert weighed[2]["loss"] != pytest.approx(weighed[2]["cross_entropy"])
     assert plain[2]["loss"] == plain[2]["cross_entropy"]
-    with pytest.raises(ValueError, match="emphasis"):
+    dynamics_run(data, runs, tmp_path / "dynamics", emphasis=4.0)  # goes on: it is finished
+    with pytest.raises(ValueError, match="emphasis was 4.0 and is now 3.0"):
         dynamics_run(data, runs, tmp_path / "dynamics", emphasis=3.0)
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"emphasis is {wrong}, expected 0 to 1000.0"):
+            dynamics_run(data, runs, tmp_path / "new", emphasis=wrong)
 
 
 def outcome(run: Path) -> tuple[list[Any], dict[str, torch.Tensor]]:
@@ -492,6 +505,25 @@ def test_dynamics_start_from_those_of_the_tokenizer_before(
     dynamics_run(data, tmp_path, tmp_path / "dynamics", **start)
     before, after = (load_weights(run / "dynamics", DYNAMICS) for run in (runs, tmp_path))
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+    # It is known by its weights: another one in its place, or none, changes nothing.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    tokenizer_run(data, moved / "first")
+    tokenizer_run(data, moved / "tokenizer", start=moved / "first", steps=1)
+    (moved / "actions").symlink_to(runs / "actions")
+    shutil.rmtree(moved / "first")
+    shutil.copytree(tmp_path / "tokenizer", moved / "first")
+    dynamics_run(data, moved, moved / "dynamics", **start)
+    others = tmp_path / "others"
+    others.mkdir()
+    tokenizer_run(data, others / "first", seed=1)
+    tokenizer_run(data, others / "tokenizer", start=others / "first", steps=1)
+    (others / "actions").symlink_to(runs / "actions")
+    shutil.rmtree(others / "first")
+    shutil.copytree(runs / "tokenizer", others / "first")
+    with pytest.raises(ValueError, match="or a tokenizer that was trained on from its own"):
+        dynamics_run(data, others, others / "dynamics", **start)
 
 
 def test_a_run_goes_on_without_the_one_that_it_started_from(data: Path, tmp_path: Path) -> None:

@@ -538,8 +538,10 @@ def test_a_dictionary_stays_and_is_of_the_labelled_game(tmp_path: Path) -> None:
     freeze_heads_command(tmp_path / "heads", out)
     assert (out / "mapping.json").read_bytes() == (own / "mapping.json").read_bytes()
     config = json.loads((out / "config.json").read_text())
-    assert config["real_game"] == "Dots-v0" and World.load(out).spec.name == "out"
+    assert config["real_game"] == "dots:Dots-v0" and World.load(out).spec.game == "dots:Dots-v0"
     RealEnv(out, observation="features").close()
+    genie_env.make_vec(out, 2, starts=[data], burn_in=2).close()  # which asks for the same game
+    train_heads(world=str(out), data=[data], out=tmp_path / "again", **HEADS)
 
     given = dictionary(tmp_path / "given.json", labelled=7)
     freeze_heads_command(tmp_path / "heads", out, actions_map=given)
@@ -547,10 +549,12 @@ def test_a_dictionary_stays_and_is_of_the_labelled_game(tmp_path: Path) -> None:
     for changes, words in (
         ({"weights": "feed"}, "given.json is of the latent actions feed, but those of the world"),
         ({"dictionary": {"0": {"action": 0}}}, "has actions for 0, but those of the world"),
+        (None, "nowhere.json.*give mapping.json, which `genie-env map-actions` wrote"),
     ):
         before = (out / "config.json").read_bytes()
         with pytest.raises(ValueError, match=words):
-            freeze_heads_command(tmp_path / "heads", out, actions_map=dictionary(given, **changes))
+            file = tmp_path / "nowhere.json" if changes is None else dictionary(given, **changes)
+            freeze_heads_command(tmp_path / "heads", out, actions_map=file)
         assert (out / "config.json").read_bytes() == before
 
 

@@ -88,8 +88,9 @@ at::Tensor Tokenizer::Decode(const at::Tensor& tokens) const {
 Loss Tokenizer::ComputeLoss(const TensorMap& batch, TrainingNoise& noise) {
   const at::Tensor pixels = ClipPixels(Take(batch, "frames"), sizes_.clip, 1, "the tokenizer");
   const at::Tensor patches = ToPatches(pixels.to(embed_->weight.device()), sizes_.clip);
-  const at::Tensor seen =
-      noise_ > 0 ? patches + noise_ * noise.Normal(patches.sizes(), patches.device()) : patches;
+  const at::Tensor seen = noise_ > 0 && is_training()
+                              ? patches + noise_ * noise.Normal(patches.sizes(), patches.device())
+                              : patches;
   Quantizer::Result quantized = quantizer_->Forward(Latents(seen));
   const at::Tensor colours = patches.flatten(0, 1).unflatten(-1, {-1, 3});  // [N T, S, pixels, 3]
   const at::Tensor squared = (Patches(quantized.latent).view_as(colours) - colours).square();

@@ -37,7 +37,8 @@ class Tokenizer : public Model {
   /// likelihood under the noise that fits each frame best (Rybkin et al. 2021). A small bright
   /// thing that is missing then counts in frames that are right otherwise, and frames full of
   /// explosions do not outweigh all others. The constant limits the gain beyond 40 dB. Terms:
-  /// "psnr" in dB without emphasis, averaged over frames; and the quantizer's.
+  /// "psnr" in dB without emphasis, averaged over frames; and the quantizer's. In evaluation the
+  /// encoder sees no noise.
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
   void AfterUpdate(TrainingNoise& noise) override;

@@ -78,7 +78,8 @@ class BlindPolicies:
             actions = np.stack(drawn)
             if self._codes is not None:
                 known, which = np.unique(actions, return_inverse=True)
-                actions = np.array([self._codes[each] for each in known.tolist()])[which]
+                codes = np.array([self._codes[each] for each in known.tolist()])
+                actions = codes[which.reshape(actions.shape)]
             self._actions = torch.from_numpy(actions).to(self._device)
         return self._actions[:, step]
 

@@ -90,6 +90,7 @@ ActionMapOption = Annotated[
     Path | None,
     typer.Option(
         "--action-map",
+        "--actions-map",
         help="mapping.json of `genie-env map-actions`: what latent actions stand for [default: the "
         "world's own]",
         dir_okay=False,

@@ -249,22 +249,35 @@ class TokenData:
         return batch
 
 
+ROWS_COUNTED = 65_536
+"""Frames of tokens that are read at once."""
+
+RAREST = 1e-4
+"""Codes that are rarer at a place count as if this share of the frames had them there."""
+
+
 def rarity_weights(
-    tokens: Sequence[NDArray[np.uint16]], codes: int, emphasis: float
+    stores: Sequence[EpisodeStore],
+    tokens: Sequence[NDArray[np.uint16]],
+    codes: int,
+    emphasis: float,
 ) -> NDArray[np.float32]:
-    """How much each code counts at each place: float32 [S, codes], 1 on average over `tokens`, which
-    are [frames, S] a store.
+    """How much each code counts at each place: float32 [S, codes], 1 on average over the frames that
+    are learned to be predicted. `tokens`: [frames, S] a store.
 
     It is (1 + emphasis * r / mean(r)) / (1 + emphasis), where r is one over the square root of the
-    share of frames that have the code at the place: what is always there counts less than what comes
-    and goes, however small it is. A code that is never at a place counts as if it were there once.
+    share of frames that have the code at the place, RAREST at least: what is always there counts less
+    than what comes and goes, however small it is.
     """
     places = tokens[0].shape[1]
-    seen = np.zeros((places, codes), np.int64)
-    for store in tokens:
-        for place in range(places):
-            seen[place] += np.bincount(store[:, place], minlength=codes)
-    rare = 1 / np.sqrt(np.maximum(seen, 1))
+    seen = np.zeros(places * codes, np.int64)
+    for store, of_store in zip(stores, tokens, strict=True):
+        predicted = transitions(store, held_out_part=False) + 1
+        for rows in np.array_split(predicted, len(predicted) // ROWS_COUNTED + 1):
+            places_and_codes = of_store[rows].astype(np.int64) + codes * np.arange(places)
+            seen += np.bincount(places_and_codes.ravel(), minlength=len(seen))
+    frames = seen.sum() // places
+    rare = 1 / np.sqrt(np.maximum(seen / frames, RAREST))
     mean = (rare * seen).sum() / seen.sum()
     weights = (1 + emphasis * rare / mean) / (1 + emphasis)
-    return np.asarray(weights, np.float32)
+    return np.asarray(weights.reshape(places, codes), np.float32)

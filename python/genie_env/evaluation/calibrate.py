@@ -30,7 +30,7 @@ from genie_env.envs.options import FamilyValue, StepFunction
 from genie_env.evaluation.evaluate import FRESH_GAMES, RealScores, blind_player
 from genie_env.evaluation.statistics import Summary, summarise
 from genie_env.families import family_of_world, knows_outcomes
-from genie_env.games.action_map import latent_actions
+from genie_env.games.action_map import codes_of_actions, real_actions
 from genie_env.games.base import Game, Score, rounded
 from genie_env.games.real_game import real_game
 
@@ -195,7 +195,7 @@ def measure(
         **{"world": dreams.fingerprint, "dtype": dreams.world.spec.dtype},
         **{**dreams.options, **dreams.functions},
         **{"temperature": dreams.temperature, **game.describe(), "seeds": [*seeds]},
-        **({} if codes is None else {"codes": {str(k): v for k, v in codes.items()}}),
+        **_as_json(codes),
     }
     schema = {"scores": {policy: [float] for policy in game.baselines}}
     scores = kept(directory, identity, schema, play)["scores"]
@@ -269,9 +269,11 @@ def calibrate(
     ]
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     _check_scores(every[0])
-    codes = latent_actions(every[0].world, played, action_map)
+    codes = codes_of_actions(every[0].world, played, action_map)
     if codes is None:
         every[0].check_plays(played)
+    else:
+        _say_codes(codes, real_actions(every[0].world, played, action_map) or {}, played)
     if reward_fn is not None:
         say(
             "with a reward function, dreams are still compared with the game's own score: the function "
@@ -302,6 +304,8 @@ def calibrate(
             {
                 "world": {"name": every[0].world.spec.name, "fingerprint": every[0].fingerprint},
                 **every[0].functions,
+                "game": {"name": played.name, "frame_skip": played.frame_skip},
+                **_as_json(codes),
                 "score": played.score.as_json(),
                 "seed": seed,
                 "compared": by.as_json(),
@@ -320,6 +324,18 @@ def calibrate(
     _show(console, settings, real, chosen, holes, by, played.score)
     files = f"wrote {out / 'calibration.json'} and {out / 'calibration.png'}"
     console.print(files, soft_wrap=True)
+
+
+def _as_json(codes: Mapping[int, int] | None) -> dict[str, Any]:
+    return {} if codes is None else {"codes": {str(k): v for k, v in codes.items()}}
+
+
+def _say_codes(codes: Mapping[int, int], means: Mapping[int, Any], game: Game) -> None:
+    """Says which latent action each of the game's is in dreams, and where that one stands for another,
+    as there may be fewer meanings than actions."""
+    for action, code in codes.items():
+        other = "" if means[code] == action else f", which means {game.actions.name(means[code])!r}"
+        say(f"in dreams {game.actions.name(action)!r} is the latent action {code}{other}")
 
 
 def _check_scores(dreams: Dreams) -> None:

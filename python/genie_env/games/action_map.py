@@ -29,7 +29,7 @@ FILE = "mapping.json"
 """In a world's directory: its own dictionary."""
 
 _MAPPING: Schema = {
-    "dictionary": {"*": {"action": int, "meaning?": (str, None), "count?": int, "share?": float}},
+    "dictionary": {"*": {"action": int, "meaning?": (str, None), "count?": int, "share?": (float, None)}},
     "codes?": {"*": {"code": int, "share?": float, "count?": int}},
     "weights?": str,
 }
@@ -69,7 +69,7 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
     return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
 
 
-def latent_actions(world: World, game: Game, given: str | Path | None) -> dict[int, int] | None:
+def codes_of_actions(world: World, game: Game, given: str | Path | None) -> dict[int, int] | None:
     """The world's action that stands for each of the game's, so that what plays the game can play its
     dream; None where the two have the same actions.
 
@@ -111,7 +111,9 @@ def meanings_of(file: Path) -> dict[int, Meaning]:
     """By latent action, what a mapping.json says. Raises ValueError."""
     return {
         int(code): Meaning(
-            entry.get("meaning") or "", entry.get("count", 0), entry.get("share", 1.0)
+            entry.get("meaning") or "",
+            entry.get("count", 0),
+            1.0 if entry.get("share") is None else entry["share"],
         )
         for code, entry in _read_file(file)["dictionary"].items()
     }

@@ -90,11 +90,13 @@ def _named_game(file: Path, config: Mapping[str, Any]) -> str:
 
 
 def _recorded(config: Mapping[str, Any], name: object) -> Mapping[str, Any]:
-    """The meta.json of a recording that the world learned from, of the game of this name; empty where
-    there is none."""
-    training = config.get("training")
-    data = training.get("data") if isinstance(training, dict) else None
-    groups = data.values() if isinstance(data, dict) else [data]  # by network, or of all
+    """The meta.json of a recording that the world, or its heads, learned from, of the game of this
+    name; empty where there is none."""
+    found = config.get("training")
+    training = found if isinstance(found, dict) else {}
+    data = training.get("data")
+    groups = [*(data.values() if isinstance(data, dict) else [data])]  # by network, or of all
+    groups.append(training.get("labelled"))
     metas = [each for group in groups if isinstance(group, list) for each in group]
     known = (each for each in metas if isinstance(each, dict) and each.get("game") == name)
     return next(known, {})

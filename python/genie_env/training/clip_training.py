@@ -13,10 +13,12 @@ import typer
 
 from genie_env._core import EpisodeStore, Model
 from genie_env.data.datasets import Batch, ClipData, Clips, TokenData, check_enough, open_stores
+from genie_env.data.run_directory import SETTINGS
 from genie_env.data.videos import as_directories
-from genie_env.envs.json_files import Schema
+from genie_env.envs.json_files import Schema, read_json
 from genie_env.envs.options import DType
 from genie_env.training.dtype import MakeTrainer
+from genie_env.training.encoded import weights_fingerprint
 from genie_env.training.loop import CollapseWatch, Schedule, train
 from genie_env.training.runs import COMMON, claim_training, has_begun, start_from
 from genie_env.training.settings import TrainingSettings
@@ -35,6 +37,7 @@ def clip_schema(sizes: Schema) -> Schema:
         "frames_per_second": (float, None),
         "skip_bad?": bool,
         "start?": (str, None),
+        "start_weights?": str,
         "sizes": sizes,
     }
 
@@ -120,11 +123,21 @@ def clip_run(
         Clips(recordings.stores, settings.clip, held_out_part=part) for part in (False, True)
     )
     saved = {**settings.saved(), "clips": len(trained), "sizes": dict(sizes), **more}
-    if settings.start is not None and not has_begun(settings.out):
-        start_from(settings.start, settings.network, model, saved, ("sizes",))
+    if settings.start is not None:
+        saved |= _start_weights(settings.start, settings.out)
+        if not has_begun(settings.out):
+            start_from(settings.start, settings.network, model, saved, ("sizes",))
     make_trainer = settings.trainers(model)
     with claim_training(settings.out, saved, recordings.stores) as dtype:
         yield ClipRun(settings, trained, held_out, make_trainer, dtype)
+
+
+def _start_weights(start: Path, out: Path) -> dict[str, str]:
+    """What settings say of the weights that the run in `out` starts, or has started, from."""
+    if not has_begun(out):
+        return {"start_weights": weights_fingerprint(start)} if has_begun(start) else {}
+    known = read_json(out / SETTINGS)
+    return {name: known[name] for name in ("start_weights",) if name in known}
 
 
 @dataclass(frozen=True)

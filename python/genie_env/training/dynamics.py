@@ -207,10 +207,8 @@ def _check_same_codes(
     """Raises ValueError unless the run `start` has learned actions of these weights, and tokens of the
     tokenizer or of the one that it was trained on from, whose tokens mean nearly the same."""
     learned, of_actions = read_settings(start, DYNAMICS)["weights"]
-    known, earlier = [weights[0]], read_settings(tokenizer, TOKENIZER).get("start")
-    if earlier is not None and has_begun(Path(earlier)):
-        known.append(weights_fingerprint(Path(earlier)))
-    if learned not in known or of_actions != weights[1] or not _learned_with(start, codes):
+    earlier = read_settings(tokenizer, TOKENIZER).get("start_weights")
+    if learned not in (weights[0], earlier) or of_actions != weights[1] or not _learned_with(start, codes):
         raise ValueError(
             f"--start {start} has learned the tokens and actions of another tokenizer, of other latent "
             "actions or of another game: give those that it was trained with, or a tokenizer that "
@@ -252,7 +250,7 @@ def train_dynamics(settings: DynamicsSettings) -> None:
         tokens = encoded_tokens(tokenizer_run, tokenizer, directories, stores)
         rarity = None
         if settings.emphasis > 0:
-            rarity = rarity_weights(tokens, tokenizer.codes, settings.emphasis)
+            rarity = rarity_weights(stores, tokens, tokenizer.codes, settings.emphasis)
         data = partial(TokenData, tokens, taken.of_stores(), weights=rarity)
         # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
         long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))

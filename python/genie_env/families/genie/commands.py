@@ -22,18 +22,20 @@ from genie_env.families.played_game import PlayedGame
 from genie_env.families.training_command import training_command
 from genie_env.training import dynamics, heads, latent_actions, tokenizer
 
+ActionsMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--actions-map",
+        "--action-map",
+        help="mapping.json of `map-actions`: which action of the real game each latent one stands for"
+    ),
+]
+
 train_tokenizer = training_command(tokenizer.train_tokenizer, tokenizer.TokenizerSettings)
 train_latent_actions = training_command(
     latent_actions.train_latent_actions, latent_actions.LatentActionSettings
 )
 train_dynamics = training_command(dynamics.train_dynamics, dynamics.DynamicsSettings)
-ActionsMapOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="mapping.json of `map-actions`: which action of the real game each latent one stands for"
-    ),
-]
-
 train_heads = training_command(heads.train_heads, heads.HeadsSettings)
 
 

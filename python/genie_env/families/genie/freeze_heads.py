@@ -35,6 +35,7 @@ from genie_env.families.world_files import (
     write_world,
 )
 from genie_env.games.action_map import FILE as ACTIONS_MAP
+from genie_env.games.registry import is_known
 from genie_env.training.heads import (
     HEADS,
     HELD_OUT_BATCHES,
@@ -81,6 +82,9 @@ def freeze_heads(
         raise ValueError(f"{out} holds the world that the heads read: give another --out")
     directories = [Path(path) for path in settings["data"]]
     stores = open_stores(directories)
+    config = _of_world(directory)
+    game = config.get("real_game", recorded_game(directories, stores).game)
+    played = _played(follower, directory, game, actions_map)
     with only_writer(out):
         _, unseen = labelled_steps(
             follower, labelled_parts(directories, stores, settings["episodes"])
@@ -92,8 +96,6 @@ def freeze_heads(
             head = "outcome" if settings["judges_termination"] else "ending"
             weights = calibration.apply(weights, [f"{head}.output"])
             calibrated = {"termination_calibration": asdict(calibration)}
-        config = _of_world(directory)
-        played = _played(directory, config, recorded_game(directories, stores).game, actions_map)
         training = {**config.get("training", {}), "heads": learned, **calibrated}
         training["labelled"] = [*map(read_meta, directories, stores)]
         of_world, statistics, starts = _tensors(follower)
@@ -103,7 +105,7 @@ def freeze_heads(
             out,
             {
                 **config,
-                **played.config(),
+                **_of_game(played),
                 "name": world_name(out, name),
                 "reward": reward_config(settings["rewards"], settings["reward_per_step"]),
                 "termination": termination if settings["termination"] else "never",
@@ -136,15 +138,31 @@ def _calibrate(heads: Path, unseen: LabelledSteps, judges: bool) -> TerminationC
     return fit_calibration(torch.cat(logits), torch.cat(terminations))
 
 
-def _played(
-    directory: Path, config: Mapping[str, Any], labelled: str, given: Path | None
-) -> PlayedGame:
-    """The game that the dictionary is of: that which the world names, or else the labelled one."""
+def _played(world: World, directory: Path, game: str, given: Path | None) -> PlayedGame:
+    """The game, with the dictionary that is given or the world's own; nothing where there is none.
+    Raises ValueError where the dictionary is of another world or game, or where there can be none."""
     own = directory / ACTIONS_MAP
+    if given is not None and not has_latent_actions(world.spec.family, directory):
+        raise ValueError(
+            f"{given} says what latent actions stand for, but the actions of the world "
+            f"{world.spec.name} are recorded ones: leave out --actions-map"
+        )
     dictionary = own if given is None and own.is_file() else given
     if dictionary is None:
         return PlayedGame()
-    return PlayedGame(config.get("real_game", labelled), actions_map=dictionary)
+    if not is_known(game):
+        raise ValueError(
+            f"{dictionary} is of the game {game!r}, as the labelled recordings name it, but a recording "
+            "imports no module: begin with `genie-env --import MODULE`, or import it in Python"
+        )
+    played = PlayedGame(game, actions_map=dictionary)
+    played.check(world)
+    return played
+
+
+def _of_game(played: PlayedGame) -> dict[str, Any]:
+    """The fields of the config, where the game has the name that its recordings give it."""
+    return {} if played.real_game is None else {**played.config(), "real_game": played.real_game}
 
 
 def _of_world(directory: Path) -> dict[str, Any]:
