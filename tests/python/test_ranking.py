@@ -89,6 +89,23 @@ def test_few_agents_have_no_interval_and_equal_ones_no_order() -> None:
         rank_correlation([1.0] * 4, [1.0] * 3)
 
 
+def test_a_third_figure_is_taken_out_of_both() -> None:
+    """As the correlation of what linear regressions on its ranks leave of theirs."""
+    random = np.random.default_rng(0)
+    for count in (4, 9, 40):
+        z = random.integers(0, count, count).astype(float)
+        x, y = z + random.normal(size=count) * count / 3, z + random.normal(size=count) * count / 3
+        left = []
+        for each in (x, y):
+            line = np.polyfit(ranks(z), ranks(each), 1)
+            left.append(ranks(each) - np.polyval(line, ranks(z)))
+        expected = np.corrcoef(*left)[0, 1]
+        found = rank_correlation(x.tolist(), y.tolist(), z.tolist())
+        assert found is not None and found.mean == pytest.approx(expected)
+        assert (found.ci95 is None) == (count < 8)
+    assert rank_correlation([1.0, 2, 3, 4], [1.0, 3, 2, 4], [2.0, 4, 6, 8]) is None  # it says all
+
+
 def made(dream: list[float], real: list[float], surprise: list[float | None]) -> list[Ranked]:
     nothing = dict.fromkeys(SIGNALS, None)
     return [
@@ -111,6 +128,10 @@ def test_what_is_said_of_a_ranking() -> None:
     assert found["rank_correlation"]["ci95"] is None  # of six agents
     assert found["signals_and_gap"]["surprise"]["mean"] > 0
     assert found["signals_and_gap"]["spread"] is None
+    assert found["signals_and_gap_given_score"].keys() == found["signals_and_gap"].keys()
+    assert found["signals_and_gap_given_score"]["surprise"]["mean"] != pytest.approx(
+        found["signals_and_gap"]["surprise"]["mean"]
+    )
 
 
 def test_where_less_is_better_the_least_comes_first() -> None:

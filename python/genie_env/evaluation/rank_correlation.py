@@ -39,8 +39,27 @@ def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
         return np.asarray((a * b).sum(-1) / np.where(scale > 0, scale, np.nan))
 
 
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Figure | None:
-    """Of N agents' figures in two places; None where all are equal in one of them.
+def partial_spearman(
+    x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Spearman's correlation of x and y in what z does not explain of either (the first-order partial
+    correlation of ranks), [..., N] thrice -> [...]; nan where z orders one of them perfectly.
+
+    >>> x, y, z = np.array([[1.0, 2, 3, 4, 5], [2, 1, 4, 3, 5], [3, 1, 2, 5, 4]])
+    >>> f"{spearman(x, y):.2f} {partial_spearman(x, y, z):.2f}"
+    '0.80 0.72'
+    """
+    xy, xz, yz = spearman(x, y), spearman(x, z), spearman(y, z)
+    left = (1 - xz * xz) * (1 - yz * yz)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((xy - xz * yz) / np.sqrt(np.where(left > 1e-12, left, np.nan)))
+
+
+def rank_correlation(
+    one: Sequence[float], other: Sequence[float], given: Sequence[float] | None = None
+) -> Figure | None:
+    """Of N agents' figures in two places; None where all are equal in one of them. `given`: a third
+    figure, what it explains of both being taken out; None also where it explains all of one.
 
     The 95 % interval is a percentile bootstrap over agents, None of fewer than LEAST_FOR_INTERVAL,
     of which it would be far too narrow. A perfect order has the interval 1 to 1. Noise in the
@@ -52,13 +71,14 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> Figure | N
             f"figures of {len(one)} and {len(other)} agents were given; expected as many, and 3 or "
             "more"
         )
-    x, y = np.array(one, np.float64), np.array(other, np.float64)
-    found = spearman(x, y).item()
+    figures = [np.array(each, np.float64) for each in (one, other, given) if each is not None]
+    correlation = spearman if given is None else partial_spearman
+    found = correlation(*figures).item()
     if not np.isfinite(found):
         return None
     if len(one) < LEAST_FOR_INTERVAL:
         return Figure(found, None)
     random = np.random.Generator(np.random.Philox(key=len(one)))
     drawn = random.integers(0, len(one), (RESAMPLES, len(one)))
-    low, high = np.nanpercentile(spearman(x[drawn], y[drawn]), [2.5, 97.5])
+    low, high = np.nanpercentile(correlation(*(each[drawn] for each in figures)), [2.5, 97.5])
     return Figure(found, (float(low), float(high)))

@@ -64,15 +64,18 @@ class Ranking:
         dream, real = zip(*(each.means for each in agents), strict=True)
         return rank_correlation(dream, real)
 
-    def signals(self) -> dict[str, Figure | None]:
+    def signals(self, *, given_score: bool = False) -> dict[str, Figure | None]:
         """The rank correlation of each signal with the gap; None where it is not known of all agents,
-        or of all the same."""
+        or of all the same. `given_score`: in what the dream score does not explain of either, as the
+        gap holds that score itself."""
         found: dict[str, Figure | None] = dict.fromkeys(SIGNALS)
+        gaps = [self.gap(each) for each in self.agents]
+        scores = [each.means[0] for each in self.agents] if given_score else None
         for name in SIGNALS:
             told = [a.signals.get(name) for a in self.agents]
             values = [value for value in told if value is not None and np.isfinite(value)]
             if len(values) == len(told):
-                found[name] = rank_correlation(values, [self.gap(a) for a in self.agents])
+                found[name] = rank_correlation(values, gaps, scores)
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -85,7 +88,10 @@ class Ranking:
             },
             "chosen_by_the_dream": {"agent": chosen.name, "real": chosen.means[1]},
             "best_in_reality": {"agent": best.name, "real": best.means[1]},
-            "signals_and_gap": {name: _json(figure) for name, figure in self.signals().items()},
+            "signals_and_gap": {name: _json(each) for name, each in self.signals().items()},
+            "signals_and_gap_given_score": {
+                name: _json(each) for name, each in self.signals(given_score=True).items()
+            },
             "agents": {each.name: self._agent_json(each) for each in self.by_dream},
         }
 

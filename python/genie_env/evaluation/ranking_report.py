@@ -72,7 +72,11 @@ def said_of(ranking: Ranking) -> list[str]:
         f"the dream would choose {chosen.name}: {rounded(chosen.means[1])} in reality, where the "
         f"best, {best.name}, has {rounded(best.means[1])}",
     ]
+    alike = ranking.signals(given_score=True)
     for name, figure in ranking.signals().items():
-        if figure is not None:
-            lines.append(f"{name} and how much the dream flatters: {_said(figure)}")
+        if figure is None:
+            continue
+        beyond = alike[name]
+        more = "" if beyond is None else f", beyond what the dream score says {_said(beyond)}"
+        lines.append(f"{name} and how much the dream flatters: {_said(figure)}{more}")
     return lines
