@@ -29,7 +29,9 @@ FILE = "mapping.json"
 """In a world's directory: its own dictionary."""
 
 _MAPPING: Schema = {
-    "dictionary": {"*": {"action": int, "meaning?": (str, None), "count?": int, "share?": (float, None)}},
+    "dictionary": {
+        "*": {"action": int, "meaning?": (str, None), "count?": int, "share?": (float, None)}
+    },
     "codes?": {"*": {"code": int, "share?": float, "count?": int}},
     "weights?": str,
 }

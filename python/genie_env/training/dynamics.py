@@ -207,8 +207,8 @@ def _check_same_codes(
     """Raises ValueError unless the run `start` has learned actions of these weights, and tokens of the
     tokenizer or of the one that it was trained on from, whose tokens mean nearly the same."""
     learned, of_actions = read_settings(start, DYNAMICS)["weights"]
-    earlier = read_settings(tokenizer, TOKENIZER).get("start_weights")
-    if learned not in (weights[0], earlier) or of_actions != weights[1] or not _learned_with(start, codes):
+    known = weights[0], read_settings(tokenizer, TOKENIZER).get("start_weights")
+    if learned not in known or of_actions != weights[1] or not _learned_with(start, codes):
         raise ValueError(
             f"--start {start} has learned the tokens and actions of another tokenizer, of other latent "
             "actions or of another game: give those that it was trained with, or a tokenizer that "

@@ -99,7 +99,7 @@ class TokenizerSettings(ClipSettings):
         float,
         typer.Option(
             help="deviation of the noise that the encoder sees in training, of pixels from 0 to 1: "
-            "tokens then change less between frames that look alike, and are easier to predict",
+            "tokens then change less between frames that look alike",
             min=0,
             max=1,
         ),
