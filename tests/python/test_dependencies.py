@@ -24,6 +24,7 @@ KNOW_THE_GAME = [
     PACKAGE / "games" / "car_pictures.py",
     PACKAGE / "games" / "car_racing.py",
     PACKAGE / "games" / "doom.py",
+    PACKAGE / "games" / "doom_map.py",
     PACKAGE / "games" / "registry.py",  # the list of games
     PACKAGE / "cli" / "demo.py",
 ]

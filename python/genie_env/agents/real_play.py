@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,14 @@ def agent_player(
     options: Mapping[str, FamilyValue] = {},
     *,
     game: str | None = None,
+    env_args: Mapping[str, Any] = {},
     action_map: ActionMap | None = None,
 ) -> AgentPlayer:
     """Plays the real game of a world by a controller that sees it through World::Follow.
 
     `options`: of the world's family; those left out are as the world says. `game`: by default the one
-    that the world names. `action_map`: what its latent actions stand for there, by default as its own
+    that the world names. `env_args`: of the game, in place of those of the world's recordings; those
+    left out stay. `action_map`: what its latent actions stand for there, by default as its own
     dictionary says. Raises ValueError where the agent was not trained in this world, no real game is
     known, the world cannot show it, or its actions are neither the world's nor those of a dictionary;
     and ImportError where what the game needs is not installed.
@@ -56,7 +59,7 @@ def agent_player(
         playing.check_world(dreams.world)
     else:
         playing.check_sees(dreams.world)
-    played = real_game(directory, game)
+    played = real_game(directory, game).with_arguments(env_args)
     check_sees(dreams.world.spec, played)
     latent = has_latent_actions(dreams.world.spec.family, directory)
     if codes is None:

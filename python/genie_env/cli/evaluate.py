@@ -17,6 +17,7 @@ from genie_env.cli.options import (
     OptionalWorldOption,
     RealEpisodesOption,
     WorkersOption,
+    env_arguments,
     family_options,
 )
 from genie_env.data.players import LARGEST_SEED
@@ -55,6 +56,13 @@ def evaluate(
         ),
     ] = None,
     action_map: ActionMapOption = None,
+    env_args: Annotated[
+        str,
+        typer.Option(
+            help="arguments of the game in place of those of the world's recordings, as JSON: "
+            "'{\"level\": 3}'; what is left out stays"
+        ),
+    ] = "{}",
     workers: WorkersOption = 2,
     seed: Annotated[
         int,
@@ -77,20 +85,29 @@ def evaluate(
     --world is the world of --agent, or the one whose game --policy plays. An agent of latent actions
     plays by --action-map, or by the world's own dictionary. Prints the scores, and keeps them in --json:
     more episodes are added to those already there. Ctrl-C keeps the episodes played so far: they come in
-    order, so they are no selection.
+    order, so they are no selection. With --env-args the game is another than the world knows, for instance
+    with other walls: how much of its skill does an agent keep?
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected 1 or more")
     player: Player
-    options = family_options(option)
+    options, arguments = family_options(option), env_arguments(env_args)
     if options and agent is None:
         raise ValueError("--option belongs to an agent's world; give --agent as well")
     if action_map is not None and agent is None:
         raise ValueError("--action-map says what an agent's latent actions are; give --agent as well")
     if policy is not None and agent is None:
-        player, who = blind_player(policy, seed, _game(world, game)), policy
+        player, who = blind_player(policy, seed, _game(world, game).with_arguments(arguments)), policy
     elif policy is None and agent is not None and world is not None:
-        player = agent_player(world, agent, seed, options, game=game, action_map=action_map)
+        player = agent_player(
+            world,
+            agent,
+            seed,
+            options,
+            game=game,
+            env_args=arguments,
+            action_map=action_map,
+        )
         who = agent.name
     else:
         raise ValueError(

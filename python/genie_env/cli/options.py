@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -224,3 +225,14 @@ def _typed(text: str) -> bool | int | float | str:
         except ValueError:
             pass
     return text
+
+
+def env_arguments(text: str) -> dict[str, Any]:
+    """What --env-args says. Raises ValueError."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--env-args {text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f'--env-args {text!r} is not a JSON object; expected {{"name": value}}')
+    return value

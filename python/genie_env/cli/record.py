@@ -15,6 +15,7 @@ from genie_env.cli.options import (
     OptionalWorldOption,
     SeedOption,
     WorkersOption,
+    env_arguments,
     family_options,
 )
 from genie_env.cli.recordings import (
@@ -138,7 +139,7 @@ def record(
     chosen = find_game(
         game,
         frame_skip=frame_skip,
-        env_args=_json_object(env_args),
+        env_args=env_arguments(env_args),
         frame_size=parse_size(frame_size),
         frames=frames,
         crop=parse_margins("--crop", crop),
@@ -207,13 +208,3 @@ def _agent_player(
             f"be {hold} of them: give a --frame-skip of {', '.join(map(str, fitting))}"
         )
     return replace(player, game=game, explore=explore, keep_frames=True, hold=hold)
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"--env-args {text!r} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f'--env-args {text!r} is not a JSON object; expected {{"name": value}}')
-    return value

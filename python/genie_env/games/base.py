@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import gymnasium
@@ -237,6 +237,10 @@ class Game(ABC):
             if step == len(schedule):
                 schedule = self.blind_actions(policy, seed, max(_FIRST_SCHEDULE, 2 * step))
             yield schedule[step]
+
+    def with_arguments(self, env_args: Mapping[str, Any]) -> Game:
+        """The same game with these `env_args` in place of its own; those that are left out stay."""
+        return replace(self, env_args={**self.env_args, **env_args}) if env_args else self
 
     def describe(self) -> dict[str, Any]:
         """The game's part of meta.json. Raises where the game cannot be played."""

@@ -10,7 +10,7 @@ import importlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from genie_env.envs.actions import DiscreteActions, Taken
 from genie_env.games.base import FrameSize, Game, Score
 from genie_env.games.blind import Draws
+from genie_env.games.doom_map import MapChanges, changed_map
 from genie_env.games.labels import Label, packed
 
 MEANINGS = ("left", "stay", "right")
@@ -46,6 +47,9 @@ SETTINGS: dict[str, Any] = {
     "resize": "64x64, cv2.INTER_AREA",
 }
 
+_MAP_ARGUMENTS = tuple(each.name for each in fields(MapChanges))
+_ARGUMENTS = ("view_bob", *_MAP_ARGUMENTS)
+
 _CONSTANT = {"left": LEFT, "still": STAY, "right": RIGHT}
 _MIXTURE = {
     "held": 0.55,
@@ -67,7 +71,8 @@ _LABELLED = {"DoomImpBall": "fireball", "DoomImp": "imp"}
 class DoomGame(Game):
     """Doom's take_cover; its steps are tics, and every tic survived is worth a point.
 
-    `env_args`: {"view_bob": False}, or none.
+    `env_args`: "view_bob": false; and, to see how an agent does where the pictures are others, the fields
+    of `MapChanges`: {"walls": "STONE2"}, {"floor": "GRASS1"}, {"light": 120}.
     """
 
     score: ClassVar = Score("survival", "tics")
@@ -109,12 +114,13 @@ class DoomGame(Game):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bob = self.env_args.get("view_bob", True)
-        if self.env_args.keys() - {"view_bob"} or not isinstance(bob, bool):
+        bob, unknown = self.env_args.get("view_bob", True), self.env_args.keys() - _ARGUMENTS
+        if unknown or not isinstance(bob, bool):
             raise ValueError(
-                f'{self.name} takes no environment arguments but "view_bob", true or false; given '
-                f"{self.env_args}"
+                f'{self.name} takes the environment arguments "view_bob", true or false, "walls" and '
+                f'"floor", names of textures, and "light", 0 to 255; given {self.env_args}'
             )
+        _changes(self.env_args)
 
     def make(self) -> DoomTakeCover:
         return DoomTakeCover(self.frame_skip, **self.env_args)
@@ -126,7 +132,7 @@ class DoomGame(Game):
         return {**SETTINGS, **self.env_args, "vizdoom": doom_version()}
 
     def recorded_arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: settings[name] for name in ("view_bob",) if name in settings}
+        return {name: settings[name] for name in _ARGUMENTS if name in settings}
 
     def knows_policy(self, policy: str) -> bool:
         return policy != "sweep:K" and (policy in self.policies or bool(_sweep_length(policy)))
@@ -142,6 +148,10 @@ class DoomGame(Game):
         if period := _sweep_length(policy):
             return _sweep(period, 0, length)
         return super().schedule(policy, draws, length)
+
+
+def _changes(arguments: Mapping[str, Any]) -> MapChanges:
+    return MapChanges(**{name: arguments[name] for name in _MAP_ARGUMENTS if name in arguments})
 
 
 def _sweep(period: int, offset: int, length: int) -> NDArray[np.int64]:
@@ -164,9 +174,10 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     With `frame_skip` K an action is held for K tics, whose rewards are summed. Without `view_bob`
     the camera does not swing up and down with every step, a setting of the game that changes
-    nothing but the pictures. With `labelled`, `info["labels"]` of `reset` and `step` says what fireballs
-    and imps the frame shows (float32 [8, 6], see `games.labels`). `render()` gives the game's own screen, uint8 [120, 160, 3], whatever
-    the render mode.
+    nothing but the pictures; nor do the `changes`, which are those of `MapChanges`. With `labelled`,
+    `info["labels"]` of `reset` and `step` says what fireballs and imps the frame shows (float32 [8, 6],
+    see `games.labels`). `render()` gives the game's own screen, uint8 [120, 160, 3], whatever the
+    render mode.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": TICS_PER_SECOND}
@@ -178,6 +189,7 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         *,
         view_bob: bool = True,
         labelled: bool = False,
+        **changes: Any,
     ) -> None:
         if frame_skip < 1:
             raise ValueError(f"frame_skip is {frame_skip}; expected 1 or more")
@@ -188,7 +200,9 @@ class DoomTakeCover(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self.action_space = spaces.Discrete(len(MEANINGS))
         self._frame_skip = frame_skip
         self._labelled = labelled
-        self._cv2, self._game = _start_game(view_bob=view_bob, labelled=labelled)
+        self._cv2, self._game = _start_game(
+            view_bob=view_bob, labelled=labelled, changes=MapChanges(**changes)
+        )
         self._screen: NDArray[np.uint8] | None = None
         self._info: dict[str, Any] = {}
 
@@ -269,14 +283,17 @@ def _import(module: str, name: str) -> Any:
         ) from error
 
 
-def _start_game(*, view_bob: bool, labelled: bool) -> tuple[Any, Any]:
+def _start_game(*, view_bob: bool, labelled: bool, changes: MapChanges) -> tuple[Any, Any]:
     """The modules and processes behind the game: cv2, and a running DoomGame."""
     vizdoom = _import("vizdoom", "ViZDoom")
     cv2 = _import("cv2", "OpenCV")
     package = Path(vizdoom.__file__).parent
     game = vizdoom.DoomGame()
-    game.set_doom_scenario_path(str(package / "scenarios" / SETTINGS["scenario"]))
-    game.set_doom_game_path(str(package / SETTINGS["game"]))
+    scenario, textures = package / "scenarios" / SETTINGS["scenario"], package / SETTINGS["game"]
+    # Before anything is started: it may name textures that there are not.
+    changed = changed_map(scenario, textures, changes) if changes else None
+    game.set_doom_scenario_path(str(scenario))
+    game.set_doom_game_path(str(textures))
     game.set_doom_map(SETTINGS["map"])
     game.set_doom_skill(SETTINGS["skill"])
     game.set_episode_start_time(SETTINGS["start_time"])
@@ -297,5 +314,9 @@ def _start_game(*, view_bob: bool, labelled: bool) -> tuple[Any, Any]:
     # The game leaves its settings and a folder where it starts; they go nowhere.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         game.set_doom_config_path(os.devnull)
+        if changed is not None:  # the game keeps the file open
+            file = Path(folder) / SETTINGS["scenario"]
+            file.write_bytes(changed)
+            game.set_doom_scenario_path(str(file))
         game.init()
     return cv2, game
