@@ -290,6 +290,9 @@ class Tokenizer(Model):
     Frames are cut into square patches, S of them, each of which becomes one of `codes` tokens. The
     encoder is causal in time: its attention window is `window` frames, the current one included. The
     decoder reads the tokens of one frame.
+    
+    In training the encoder sees the frames under Gaussian noise of the deviation `noise` (pixels from 0
+    to 1), and with an `emphasis` pixels whose colour is rare at their place count more.
     """
     def __init__(self, *, frame: tuple[typing.SupportsInt, typing.SupportsInt] = (64, 64), patch: typing.SupportsInt = 8, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, encoder_blocks: typing.SupportsInt = 4, decoder_blocks: typing.SupportsInt = 4, codes: typing.SupportsInt = 1024, code_dimensions: typing.SupportsInt = 8, window: typing.SupportsInt = 4, seed: typing.SupportsInt = 0, noise: typing.SupportsFloat = 0.0, emphasis: typing.SupportsFloat = 0.0) -> None:
         """
