@@ -71,15 +71,15 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
     return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
 
 
-def codes_of_actions(world: World, game: Game, given: str | Path | None) -> dict[int, int] | None:
+def codes_of_actions(
+    world: World, game: Game, given: str | Path | None, means: Mapping[int, Any]
+) -> dict[int, int]:
     """The world's action that stands for each of the game's, so that what plays the game can play its
-    dream; None where the two have the same actions.
+    dream.
 
-    `given`: the mapping.json to use in place of the world's own. Raises ValueError where
-    `real_actions` does, and where the file does not name an action for each of the game's.
+    `given`: the mapping.json to use in place of the world's own; `means`: what `real_actions` read of
+    it. Raises ValueError where the file does not name an action for each of the game's.
     """
-    if (means := real_actions(world, game, given)) is None:
-        return None
     file = Path(world.directory) / FILE if given is None else Path(given)
     entries = _read_file(file).get("codes", {})
     needed = game.actions.examples().tolist()

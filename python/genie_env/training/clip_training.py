@@ -136,8 +136,8 @@ def _start_weights(start: Path, out: Path) -> dict[str, str]:
     """What settings say of the weights that the run in `out` starts, or has started, from."""
     if not has_begun(out):
         return {"start_weights": weights_fingerprint(start)} if has_begun(start) else {}
-    known = read_json(out / SETTINGS)
-    return {name: known[name] for name in ("start_weights",) if name in known}
+    known = read_json(out / SETTINGS).get("start_weights")  # older runs did not save them
+    return {} if known is None else {"start_weights": known}
 
 
 @dataclass(frozen=True)
