@@ -73,8 +73,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, width: int, heads: int, timeless: bool) -> None:
+    def __init__(self, width: int, heads: int, timeless: bool, columns: int = 0) -> None:
         super().__init__()
+        self.columns = columns
+        if columns:
+            self.neighbours = nn.Parameter(torch.zeros(width, 1, 3, 3))
         self.space = Attention(width, heads)
         if not timeless:
             self.time = Attention(width, heads)
@@ -83,6 +86,12 @@ class Block(nn.Module):
         self.narrow = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, times: list[int] | None, visible: Tensor | None) -> Tensor:
+        if self.columns:
+            pictures = x.flatten(0, 1).unflatten(1, (-1, self.columns)).permute(0, 3, 1, 2)
+            convolved = functional.conv2d(
+                pictures, self.neighbours, padding=1, groups=x.shape[-1]
+            )
+            x = x + convolved.flatten(2).mT.view(x.shape)
         x = x + self.space(x)
         if times is not None:
             x = x + self.time(x, times, visible)
@@ -91,11 +100,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, blocks: int, width: int, heads: int, timeless: bool = False) -> None:
+    def __init__(
+        self, blocks: int, width: int, heads: int, timeless: bool = False, columns: int = 0
+    ) -> None:
         super().__init__()
         self.blocks = blocks
         for i in range(blocks):
-            self.add_module(f"block{i}", Block(width, heads, timeless))
+            self.add_module(f"block{i}", Block(width, heads, timeless, columns))
         self.norm = Norm(width)
 
     def forward(
@@ -312,6 +323,7 @@ class PlainDynamics(nn.Module):
         blocks: int = 4,
         window: int = 16,
         passes: int = 4,
+        columns: int = 0,
     ) -> None:
         super().__init__()
         self.codes, self.window, self.passes = codes, window, passes
@@ -319,13 +331,17 @@ class PlainDynamics(nn.Module):
         self.embedding = nn.Parameter(torch.randn(codes + 1, width) * 0.5)
         self.positions = nn.Parameter(torch.randn(positions, width) * 0.1)
         self.from_action = nn.Linear(action_codes.shape[1], width)
-        self.transformer = Transformer(blocks, width, heads)
+        self.previous = nn.Parameter(torch.zeros(codes, width)) if columns else None
+        self.transformer = Transformer(blocks, width, heads, columns=columns)
         self.to_logits = nn.Linear(width, codes)
 
-    def embed(self, tokens: Tensor, actions: Tensor) -> Tensor:
-        """Tokens [N, F, S], and the action that led to each of the last of these frames."""
+    def embed(self, tokens: Tensor, actions: Tensor, before: Tensor) -> Tensor:
+        """Tokens [N, F, S], and the action that led to each of the last of these frames, and the clean
+        tokens before it."""
         x = functional.embedding(tokens, self.embedding) + self.positions
         led = self.from_action(self.action_codes[actions])[:, :, None]
+        if self.previous is not None:
+            led = led + functional.embedding(before, self.previous)
         unled = x.shape[1] - led.shape[1]
         return torch.cat([x[:, :unled], x[:, unled:] + led], dim=1)
 
@@ -343,7 +359,9 @@ class PlainDynamics(nn.Module):
 
     def logits(self, tokens: Tensor, masked: Tensor, actions: Tensor) -> Tensor:
         frames = tokens.shape[1]
-        x = torch.cat([self.embed(tokens, actions), self.embed(masked, actions)], dim=1)
+        before = tokens[:, :-1]
+        streams = [self.embed(stream, actions, before) for stream in (tokens, masked)]
+        x = torch.cat(streams, dim=1)
         times = [*range(frames), *range(1, frames)]
         y = self.transformer(x, times, self.visible(frames))
         return self.to_logits(y[:, frames:])  # type: ignore[no-any-return]
@@ -354,7 +372,7 @@ class PlainDynamics(nn.Module):
         for t in range(1, tokens.shape[1]):
             x = torch.cat([tokens[:, :t], masked[:, t - 1 : t]], dim=1)
             y = self.transformer(
-                self.embed(x, actions[:, :t]), list(range(t + 1)), window_mask(t + 1, self.window)
+                self.embed(x, actions[:, :t], tokens[:, :t]), list(range(t + 1)), window_mask(t + 1, self.window)
             )
             logits.append(self.to_logits(y[:, -1]))
         return torch.stack(logits, dim=1)

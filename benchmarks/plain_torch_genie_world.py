@@ -57,6 +57,7 @@ class PlainGenieDream:
             weights["action_codes"].to(dtype), own["from_action.weight"], own["from_action.bias"]
         )
         self.rows, self.positions = tokens.shape
+        self.columns = sizes.get("columns", 0)
         self.window = dynamics_window(config)
         self.slots = self.window - 1
         # One a block: [2, rows * positions, heads, window, head]. The last place is this frame's.
@@ -66,12 +67,12 @@ class PlainGenieDream:
         self.speeds = 10000.0 ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
         self.time = 0
         self.tokens = tokens
-        self._commit(None)
+        self._commit(None, None)
 
     @torch.inference_mode()
     def step(self, actions: Tensor) -> Tensor:
         """actions: int64 [N]. Returns the next frame's tokens, int64 [N, S]."""
-        tokens = torch.full_like(self.tokens, self.codes)
+        before, tokens = self.tokens, torch.full_like(self.tokens, self.codes)
         hidden = torch.arange(self.positions).repeat(self.rows, 1)  # [N, those that are]
         for number in range(1, self.passes + 1):
             left = math.floor(self.positions * math.cos(math.pi / 2 * number / self.passes))
@@ -79,7 +80,7 @@ class PlainGenieDream:
             count = hidden.shape[1] - left
             if count == 0:
                 continue
-            x = self._run(self._embed(tokens, actions))
+            x = self._run(self._embed(tokens, actions, before))
             x = x.gather(1, hidden[:, :, None].expand(-1, -1, self.width))
             logits = self._linear("to_logits", self._norm("transformer.norm.gain", x)).float()
             certainty = logits.amax(-1) - logits.logsumexp(-1)
@@ -89,7 +90,7 @@ class PlainGenieDream:
             stays = torch.ones_like(hidden, dtype=torch.bool).scatter_(1, chosen, False)
             hidden = hidden[stays].view(self.rows, left)
         self.tokens = tokens
-        self._commit(actions)
+        self._commit(actions, before)
         return tokens
 
     def _draw(self, logits: Tensor) -> Tensor:
@@ -99,13 +100,16 @@ class PlainGenieDream:
         return (reached[..., :-1] < torch.rand(*logits.shape[:-1], 1)).sum(-1)
 
     @torch.inference_mode()
-    def _commit(self, actions: Tensor | None) -> None:
-        self._run(self._embed(self.tokens, actions), commit=True)
+    def _commit(self, actions: Tensor | None, before: Tensor | None) -> None:
+        self._run(self._embed(self.tokens, actions, before), commit=True)
         self.time += 1
 
-    def _embed(self, tokens: Tensor, actions: Tensor | None) -> Tensor:
+    def _embed(self, tokens: Tensor, actions: Tensor | None, before: Tensor | None) -> Tensor:
         x = functional.embedding(tokens, self.w["embedding"]) + self.w["positions"]
-        return x if actions is None else x + self.actions[actions][:, None]
+        if actions is None or before is None:
+            return x
+        x = x + self.actions[actions][:, None]
+        return x + functional.embedding(before, self.w["previous"]) if self.columns else x
 
     def _norm(self, gain: str, x: Tensor) -> Tensor:
         return functional.layer_norm(x, (self.width,), self.w[gain])
@@ -136,6 +140,11 @@ class PlainGenieDream:
         seen = min(self.time, self.slots)
         for i, ring in enumerate(self.rings):
             block = f"transformer.block{i}"
+            if self.columns:
+                pictures = x.unflatten(1, (-1, self.columns)).permute(0, 3, 1, 2)
+                weight = self.w[f"{block}.neighbours"]
+                convolved = functional.conv2d(pictures, weight, padding=1, groups=self.width)
+                x = x + convolved.flatten(2).mT
             q, k, v = (part.transpose(1, 2) for part in self._project(f"{block}.space", x))
             mixed = functional.scaled_dot_product_attention(q, k, v)
             x = x + self._linear(f"{block}.space.output", mixed.transpose(1, 2).flatten(2))

@@ -17,14 +17,16 @@ The dynamics of Genie: tokens of past frames and latent actions -> the tokens of
 Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
 to the clean frames before it, within an attention window of `window` frames, and to itself.
 `action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
-the most passes a frame in sampling, sets how much of a frame is masked.
+the most passes a frame in sampling, sets how much of a frame is masked. `columns`, the tokens in a
+row of a frame, gives each block a depthwise convolution over the 3 x 3 neighbours of a token (Chu et
+al. 2021, Conditional Positional Encodings); with 0 there is none.
 )")
       .def(py::init([](const at::Tensor& action_codes, int64_t positions, int64_t codes,
                        int64_t width, int64_t heads, int64_t blocks, int64_t window, int64_t passes,
-                       uint64_t seed) {
+                       int64_t columns, uint64_t seed) {
              return std::make_shared<Dynamics>(DynamicsSizes{.positions = positions,
                                                              .codes = codes,
-                                                             .block = {width, heads},
+                                                             .block = {width, heads, columns},
                                                              .blocks = blocks,
                                                              .window = window,
                                                              .passes = passes},
@@ -34,7 +36,7 @@ the most passes a frame in sampling, sets how much of a frame is masked.
            py::arg("codes") = defaults.codes, py::arg("width") = defaults.block.width,
            py::arg("heads") = defaults.block.heads, py::arg("blocks") = defaults.blocks,
            py::arg("window") = defaults.window, py::arg("passes") = defaults.passes,
-           py::arg("seed") = 0)
+           py::arg("columns") = defaults.block.columns, py::arg("seed") = 0)
       .def_property_readonly_static(
           "feed_forward_factor", [](const py::object&) { return kFeedForwardFactor; },
           "Hidden units of a block's feed-forward network, per unit of its width.")

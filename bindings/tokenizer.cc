@@ -48,6 +48,9 @@ to 1), and with an `emphasis` pixels whose colour is rare at their place count m
       .def_property_readonly(
           "positions", [](const Tokenizer& t) { return t.sizes().clip.positions(); },
           "S, the number of tokens a frame.")
+      .def_property_readonly(
+          "columns", [](const Tokenizer& t) { return t.sizes().clip.columns(); },
+          "The number of tokens in a row of a frame.")
       .def_property_readonly("receptive_field", &Tokenizer::receptive_field,
                              "The number of frames that a token may depend on, its own included.")
       .def(

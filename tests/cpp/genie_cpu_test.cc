@@ -59,8 +59,14 @@ FrameDraws Greedy(int64_t rows) {
           .temperature = at::full({rows}, 1e-4f, at::kFloat)};
 }
 
-TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
-  const GenieScene scene;
+/// The tokens in a row of a frame, of blocks with a convolution; 0: without.
+class PackedGenie : public ::testing::TestWithParam<int64_t> {
+ protected:
+  const GenieScene scene{GetParam()};
+};
+INSTANTIATE_TEST_SUITE_P(Columns, PackedGenie, ::testing::Values(0, 4));
+
+TEST_P(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
   const auto genie = MakeGenieCpu(scene.weights, at::kFloat);
   constexpr int64_t kRows = 3, kSteps = 11;  // the cache of 3 slots is overwritten several times
   const GenieState state = scene.MakeState(kRows, at::kFloat);
@@ -90,8 +96,7 @@ TEST(PackedGenie, DreamsAsTheNetworkDoesWithoutACache) {
                                        tokens[0].new_full({}, 5)})));
 }
 
-TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
-  const GenieScene scene;
+TEST_P(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
   const auto genie = MakeGenieCpu(scene.weights, at::kFloat);
   constexpr int64_t kFrames = 8;
   const at::Tensor frames = RandomNumbers(3, {1, kFrames, 24, 16, 3}, 256).to(at::kByte);
@@ -112,8 +117,7 @@ TEST(PackedGenie, EncodesAndDecodesAsTheTokenizer) {
             1);
 }
 
-TEST(PackedGenie, ARowDependsOnItselfAlone) {
-  const GenieScene scene;
+TEST_P(PackedGenie, ARowDependsOnItselfAlone) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     if (dtype == at::kBFloat16 && !CanPackBf16()) continue;
     const auto genie = MakeGenieCpu(scene.weights, dtype);

@@ -33,8 +33,8 @@ void ExpectAlike(const GenieState& a, const GenieState& b, const std::string& wh
 
 /// Rows begin again now and then, from tokens or from frames; between that they dream, or are
 /// shown frames.
-void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
-  GenieScene scene;
+void ExpectTheSameDreams(UnmaskOrder order, at::Device device, int64_t columns = 0) {
+  GenieScene scene(columns);
   scene.weights.order = order;
   const auto cpu = MakeGenieCpu(scene.weights, at::kFloat);
   const auto torch = MakeGenieTorch(scene.weights, device, at::kFloat);
@@ -98,12 +98,14 @@ void ExpectTheSameDreams(UnmaskOrder order, at::Device device) {
 TEST(GenieTorch, DreamsAsThePackedOne) {
   ExpectTheSameDreams(UnmaskOrder::kConfidence, at::kCPU);
   ExpectTheSameDreams(UnmaskOrder::kRandom, at::kCPU);
+  ExpectTheSameDreams(UnmaskOrder::kConfidence, at::kCPU, 4);
 }
 
 TEST(GenieTorch, DreamsOnTheGpuAsThePackedOne) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
   ExpectTheSameDreams(UnmaskOrder::kConfidence, {at::kCUDA, 0});
   ExpectTheSameDreams(UnmaskOrder::kRandom, {at::kCUDA, 0});
+  ExpectTheSameDreams(UnmaskOrder::kConfidence, {at::kCUDA, 0}, 4);
 }
 
 TEST(GenieTorch, AStateMeansTheSameToBoth) {

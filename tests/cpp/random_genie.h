@@ -41,13 +41,19 @@ struct RandomGenie {
                                            .passes = 3};
   static constexpr int64_t kActions = 5;
 
-  RandomGenie() {
+  /// columns: of the dynamics' blocks (BlockSizes); 0 or 4.
+  explicit RandomGenie(int64_t columns = 0)
+      : dynamics(WithColumns(kDynamics, columns), action_codes, 2) {
     for (torch::nn::Module* network : {static_cast<torch::nn::Module*>(&tokenizer),
                                        static_cast<torch::nn::Module*>(&dynamics)}) {
       TensorMap enlarged;
       for (const auto& [name, parameter] : ParametersOf(*network)) {
         at::Tensor(parameter).requires_grad_(false);
-        enlarged.emplace(name, parameter * 3);
+        // What is local begins with zeros.
+        const bool zero = name.ends_with("neighbours") || name == "previous";
+        enlarged.emplace(
+            name, zero ? TrainingNoise(enlarged.size(), 0).Normal(parameter.sizes(), at::kCPU)
+                       : parameter * 3);
       }
       LoadParameters(*network, enlarged);
     }
@@ -55,13 +61,21 @@ struct RandomGenie {
 
   at::Tensor action_codes = TrainingNoise(7, 0).Uniform({kActions, 6}, at::kCPU) - 0.5;
   Tokenizer tokenizer{kTokenizer, 1};
-  Dynamics dynamics{kDynamics, action_codes, 2};
+  Dynamics dynamics;
+
+ private:
+  static DynamicsSizes WithColumns(DynamicsSizes sizes, int64_t columns) {
+    sizes.block.columns = columns;
+    return sizes;
+  }
 };
 
 /// What a frozen Genie is made of, and what it moves.
 struct GenieScene : RandomGenie {
+  using RandomGenie::RandomGenie;
+
   GenieWeights weights{.tokenizer_sizes = kTokenizer,
-                       .dynamics_sizes = kDynamics,
+                       .dynamics_sizes = dynamics.sizes(),
                        .tokenizer = ParametersOf(tokenizer),
                        .dynamics = ParametersOf(dynamics),
                        .action_codes = action_codes};

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "adversarial_draws.h"
@@ -179,6 +180,39 @@ TYPED_TEST(TransformerKernelsTest, Time) {
           }
         }
       }
+    }
+  }
+}
+
+TYPED_TEST(TransformerKernelsTest, Neighbours) {
+  constexpr int64_t kWidth = 21;  // no whole number of lanes
+  for (const auto& [rows, columns] : {std::pair{4, 3}, {1, 1}, {1, 5}, {5, 1}}) {
+    const int64_t positions = rows * columns, padded = positions + 3;
+    const Floats x = this->Normal(positions * kWidth), weight = this->Normal(9 * kWidth);
+    for (const auto& kernels : SupportedTransformerKernels<TypeParam>()) {
+      Floats out(padded * kWidth, -7.0f);
+      kernels.neighbours({.first = 0,
+                          .end = padded,
+                          .rows = rows,
+                          .columns = columns,
+                          .width = kWidth,
+                          .x = x.data(),
+                          .weight = weight.data(),
+                          .out = out.data()});
+      for (int64_t s = 0; s < positions; ++s) {
+        for (int64_t i = 0; i < kWidth; ++i) {
+          double expected = x[s * kWidth + i];
+          for (int64_t other = 0; other < positions; ++other) {
+            const int64_t down = other / columns - s / columns,
+                          across = other % columns - s % columns;
+            if (std::abs(down) > 1 || std::abs(across) > 1) continue;
+            expected += static_cast<double>(x[other * kWidth + i]) *
+                        weight[(3 * (down + 1) + across + 1) * kWidth + i];
+          }
+          EXPECT_NEAR(out[s * kWidth + i], expected, 1e-5) << kernels.instruction_set;
+        }
+      }
+      for (int64_t i = positions * kWidth; i < padded * kWidth; ++i) EXPECT_EQ(out[i], -7.0f);
     }
   }
 }

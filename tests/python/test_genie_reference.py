@@ -192,6 +192,35 @@ def test_dynamics_with_weights() -> None:
         ours.backward({**batch, "weights": weights[:, 1:]})
 
 
+def test_dynamics_that_are_given_what_is_near() -> None:
+    """6 tokens a frame in rows of 3. It begins as nothing, with gradients."""
+    sizes: dict[str, Any] = {**TOKENS, "positions": 6, "columns": 3}
+    ours = _core.Trainer(_core.Dynamics(ACTION_CODES, seed=SEED, **sizes), seed=SEED)
+    without = _core.Dynamics(ACTION_CODES, seed=SEED, **{**sizes, "columns": 0})
+    weights = ours.weights()
+    batch = token_batch(2, 7, positions=6)
+    hidden = torch.full_like(batch["tokens"][:, 1:], 11)
+    arguments = (batch["tokens"], hidden, batch["actions"])
+    assert torch.equal(ours.model.logits(*arguments), without.logits(*arguments))
+    generator = torch.Generator().manual_seed(0)
+    zero = [name for name, weight in weights.items() if not weight.any() and "bias" not in name]
+    assert zero == ["previous", *(f"transformer.block{i}.neighbours" for i in range(2))]
+    for step in range(2):
+        reference = PlainDynamics(ACTION_CODES.double(), **sizes).double()
+        reference.load_state_dict(ours.weights())
+        draws = philox.uniforms(SEED, 0, 0, philox.TRAINING_NOISE, reference.draws(2, 7, 6))
+        report = ours.backward(batch)
+        loss, _ = reference.loss(*batch.values(), torch.from_numpy(draws))
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert report["loss"] == pytest.approx(loss.item(), rel=1e-5), step
+        check_gradients(ours.gradients(), reference)
+        for name in zero:
+            weights[name] = torch.randn(weights[name].shape, generator=generator)
+        ours.load_weights(weights)
+    with pytest.raises(ValueError, match="columns is 4; expected a divisor of the 6 positions"):
+        _core.Dynamics(ACTION_CODES, **{**sizes, "columns": 4})
+
+
 @pytest.mark.parametrize(("kind", "frames"), list(zip(KINDS, (1, 2, 2, 2), strict=True)))
 def test_the_shortest_clips(kind: str, frames: int) -> None:
     ours = trainer(kind)

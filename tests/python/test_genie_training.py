@@ -526,6 +526,32 @@ def test_dynamics_start_from_those_of_the_tokenizer_before(
         dynamics_run(data, others, others / "dynamics", **start)
 
 
+def test_what_is_near_may_be_given_to_a_start(data: Path, runs: Path, tmp_path: Path) -> None:
+    """It changes nothing before something is learned from it; the world that is frozen has it."""
+    still = {"steps": 1, "learning_rate": 0.0, "seed": 9, "local": True}
+    dynamics_run(data, runs, tmp_path / "still", start=runs / "dynamics", **still)
+    before, after = (load_weights(run, DYNAMICS) for run in (runs / "dynamics", tmp_path / "still"))
+    added = {"transformer.block0.neighbours", "previous"}
+    assert after.keys() - before.keys() == added and not before.keys() - after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(after[name].any() for name in added)
+
+    dynamics_run(data, runs, tmp_path / "dynamics", local=True)
+    learned = load_weights(tmp_path / "dynamics", DYNAMICS)
+    assert all(learned[name].any() for name in added)
+    freeze_genie(tmp_path / "dynamics", tmp_path / "world")
+    config = json.loads((tmp_path / "world/config.json").read_text())
+    assert config["dynamics"]["columns"] == 2
+    world = World.load(tmp_path / "world")
+    state = world.make_state(2)
+    counters = RowCounters(*np.arange(6).reshape(3, 2))
+    world.begin(state, torch.ones(2, dtype=torch.bool), counters)
+    world.step(state, torch.tensor([0, 1]), torch.ones(2), counters)
+    assert world.observe(state, "pixels").shape == (2, 16, 16, 3)
+    with pytest.raises(ValueError, match=r"--start .* has sizes .*'columns': 2.* give the same"):
+        dynamics_run(data, runs, tmp_path / "new", start=tmp_path / "dynamics")
+
+
 def test_a_run_goes_on_without_the_one_that_it_started_from(data: Path, tmp_path: Path) -> None:
     tokenizer_run(data, tmp_path / "first")
     tokenizer_run(data, tmp_path / "next", start=tmp_path / "first", steps=1)

@@ -18,8 +18,9 @@ from plain_torch_genie_world import PlainGenieDream  # noqa: E402
 ROWS, STEPS = 3, 9
 
 
-def test_the_same_tokens_under_greedy_decoding(tmp_path: Path) -> None:
-    sizes = GenieSizes.parse("T=4,S=12,d=64,blocks=3,heads=2,codes=50,K=4")
+@pytest.mark.parametrize("some", ["S=12", "S=20,local=1"])  # logits without near ties
+def test_the_same_tokens_under_greedy_decoding(tmp_path: Path, some: str) -> None:
+    sizes = GenieSizes.parse("T=4,d=64,blocks=3,heads=2,codes=50,K=4," + some)
     directory = random_genie_world(tmp_path / "world", sizes)
     world = World.load(directory, dtype="float32")
     state = world.make_state(ROWS)

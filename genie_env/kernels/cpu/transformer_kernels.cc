@@ -213,6 +213,28 @@ GENIE_ENV_INLINE void TimeRows(const TimeBlock<Element>& b) {
   }
 }
 
+template <typename Vector>
+GENIE_ENV_INLINE void NeighboursRows(const NeighboursBlock& b) {
+  const int64_t end = std::min(b.end, b.rows * b.columns);
+  for (int64_t s = b.first; s < end; ++s) {
+    const int64_t row = s / b.columns, column = s % b.columns;
+    const int64_t top = std::max<int64_t>(row - 1, 0), bottom = std::min(row + 1, b.rows - 1);
+    const int64_t left = std::max<int64_t>(column - 1, 0);
+    const int64_t right = std::min(column + 1, b.columns - 1);
+    ForEachLanes<Vector>(b.width, [&]<typename Number>(int64_t i) {
+      Number sum = Load<Number>(b.x + s * b.width + i);
+      for (int64_t r = top; r <= bottom; ++r) {
+        for (int64_t c = left; c <= right; ++c) {
+          const int64_t place = 3 * (r - row + 1) + c - column + 1;
+          sum += Load<Number>(b.weight + place * b.width + i) *
+                 Load<Number>(b.x + (r * b.columns + c) * b.width + i);
+        }
+      }
+      Store(sum, b.out + s * b.width + i);
+    });
+  }
+}
+
 template <typename Vector, typename Element>
 GENIE_ENV_INLINE void SoftmaxRows(int64_t positions, int64_t columns, int64_t stride, float scale,
                                   float* scores, Element* out) {
@@ -340,6 +362,7 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
     ATTRIBUTE static void Norm(const NormBlock<Element>& b) { NormRows<Vector>(b); }               \
     ATTRIBUTE static void Heads(const HeadsBlock<Element>& b) { HeadsRows<Vector>(b); }            \
     ATTRIBUTE static void Time(const TimeBlock<Element>& b) { TimeRows<Vector>(b); }               \
+    ATTRIBUTE static void Neighbours(const NeighboursBlock& b) { NeighboursRows<Vector>(b); }      \
     ATTRIBUTE static void Softmax(int64_t positions, int64_t columns, int64_t stride, float scale, \
                                   float* scores, Element* out) {                                   \
       SoftmaxRows<Vector>(positions, columns, stride, scale, scores, out);                         \
@@ -366,8 +389,8 @@ GENIE_ENV_INLINE int64_t SampleRow(int64_t codes, const float* products, const f
                                     float top, float inverse, float uniform) {                     \
       return SampleRow<Vector>(codes, products, bias, top, inverse, uniform);                      \
     }                                                                                              \
-    static constexpr TransformerKernels<Element> kTable{text, Norm, Heads,   Time,     Softmax,    \
-                                                        Add,  Gelu, Convert, Describe, Sample};    \
+    static constexpr TransformerKernels<Element> kTable{                                           \
+        text, Norm, Heads, Time, Neighbours, Softmax, Add, Gelu, Convert, Describe, Sample};       \
   };
 // NOLINTEND(bugprone-macro-parentheses)
 

@@ -60,6 +60,17 @@ struct TimeBlock {
   Element* out;                  ///< [positions, heads, head]
 };
 
+/// out = x + a depthwise convolution of x over the 3 x 3 neighbours of each position, zero beyond
+/// the frame.
+struct NeighboursBlock {
+  int64_t first, end;  ///< positions to compute; those that the frame has not are left out
+  int64_t rows, columns;
+  int64_t width;
+  const float* x;       ///< [rows, columns, width]
+  const float* weight;  ///< [3, 3, width]
+  float* out;           ///< [rows, columns, width]
+};
+
 /// Numbers in the buffer of scores that attention over time needs.
 constexpr int64_t TimeScores(int64_t heads, int64_t slots) {
   constexpr int64_t kGroup = 16;
@@ -73,13 +84,14 @@ struct Categorical {
 };
 
 /// The kernels of one instruction set. All are pure and thread-safe. The bits of a position's
-/// result depend on the inputs of that position alone.
+/// result depend on the inputs of that position alone (and of its neighbours, where they are read).
 template <typename Element>
 struct TransformerKernels {
   const char* instruction_set;
   void (*norm)(const NormBlock<Element>&);
   void (*heads)(const HeadsBlock<Element>&);
   void (*time)(const TimeBlock<Element>&);
+  void (*neighbours)(const NeighboursBlock&);
   /// out = softmax(scale * scores) over the first `columns` of each row of [positions, stride];
   /// the rest of a row is zero. The scores are overwritten.
   void (*softmax)(int64_t positions, int64_t columns, int64_t stride, float scale, float* scores,

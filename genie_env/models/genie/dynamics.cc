@@ -9,6 +9,7 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <numbers>
 #include <stdexcept>
@@ -60,6 +61,12 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   CheckSize("blocks", sizes.blocks, kMaxBlocks);
   CheckSize("window", sizes.window, kMaxWindow, 2);  // the frame before and the current one
   CheckSize("passes", sizes.passes, kMaxPasses);
+  if (sizes.block.columns < 0 ||
+      (sizes.block.columns > 0 && sizes.positions % sizes.block.columns != 0)) {
+    throw std::invalid_argument("columns is " + std::to_string(sizes.block.columns) +
+                                "; expected a divisor of the " + std::to_string(sizes.positions) +
+                                " positions, or 0 for blocks without a convolution");
+  }
   CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
   CheckSize("the number of action_codes", action_codes.size(0), kMaxLatentActions);
   CheckSize("the dimensions of action_codes", action_codes.size(1), kMaxCodeDimensions);
@@ -73,6 +80,9 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   embedding_ = register_parameter("embedding", layers.Weight({sizes.codes + 1, width}, 1));
   positions_ =
       register_parameter("positions", layers.Weight({sizes.positions, width}, kPositionBound));
+  if (sizes.block.columns > 0) {
+    previous_ = register_parameter("previous", at::zeros({sizes.codes, width}));
+  }
   from_action_ = register_module("from_action", layers.Linear(action_codes.size(1), width));
   transformer_ = register_module(
       "transformer", std::make_shared<StTransformer>(sizes.blocks, sizes.block, false, layers));
@@ -117,14 +127,14 @@ at::Tensor Dynamics::Predict(const at::Tensor& tokens, const at::Tensor& masked,
                              const at::Tensor& actions) const {
   const int64_t frames = tokens.size(1);
   const at::Tensor x = at::embedding(embedding_, at::cat({tokens, masked}, 1)) + positions_;
-  const at::Tensor action_embedding =
-      Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
-  // The action before a clip's first frame is unknown.
-  const at::Tensor unknown = at::zeros({action_embedding.size(0), 1, 1, action_embedding.size(3)},
-                                       action_embedding.options());
-  const at::Tensor y = transformer_->ForwardFrom(
-      frames, x + at::cat({unknown, action_embedding, action_embedding}, 1),
-      TwoStreams(frames, x.device()));
+  // What leads to each frame from the second on; what led to a clip's first one is unknown.
+  at::Tensor led = Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
+  if (previous_.defined()) {
+    led = led + at::embedding(previous_, tokens.slice(1, 0, frames - 1));
+  }
+  const at::Tensor unknown = at::zeros_like(led.slice(1, 0, 1));
+  const at::Tensor y = transformer_->ForwardFrom(frames, x + at::cat({unknown, led, led}, 1),
+                                                 TwoStreams(frames, x.device()));
   return Apply(*to_logits_, y).to(at::kFloat);
 }
 

@@ -12,6 +12,11 @@ namespace genie_env {
 /// are masked; each position attends to the clean frames t - window + 1 .. t - 1 and to itself.
 /// Both streams pass through the same weights, as one clip of 2T - 1 frames whose TimeGrid says
 /// which frame attends to which.
+///
+/// Where the blocks' sizes have columns, what is near in space and time is given to the
+/// transformer, which learns to find it elsewhere: each token of a frame is embedded together with
+/// the one that was at its place in the frame before, and each block convolves neighbours
+/// (StBlock).
 class Dynamics : public Model {
  public:
   /// action_codes: float32 [A, C], finite: the codebook of the latent action model. It is constant.
@@ -53,6 +58,7 @@ class Dynamics : public Model {
 
   DynamicsSizes sizes_;
   at::Tensor action_codes_, embedding_, positions_;
+  at::Tensor previous_;  // [codes, width]: of the frame before, zero at first; or undefined
   std::shared_ptr<Affine> from_action_, to_logits_;
   std::shared_ptr<StTransformer> transformer_;
 };

@@ -16,7 +16,8 @@ struct ClipSizes {
   int64_t width = 64;
   int64_t patch = 8;  ///< side of a patch; divides height and width
 
-  int64_t positions() const { return (height / patch) * (width / patch); }
+  int64_t columns() const { return width / patch; }  ///< patches in a row
+  int64_t positions() const { return (height / patch) * columns(); }
   int64_t pixels() const { return patch * patch * 3; }  ///< numbers a patch
   void Check() const;                                   ///< throws std::invalid_argument
 };
@@ -25,6 +26,9 @@ struct ClipSizes {
 struct BlockSizes {
   int64_t width = 192;
   int64_t heads = 3;  ///< each of width / heads, an even number
+  /// Tokens in a row of the frame, of blocks that begin with a convolution over neighbours; 0: of
+  /// blocks without.
+  int64_t columns = 0;
 
   int64_t head() const { return width / heads; }
   void Check() const;  ///< throws std::invalid_argument

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/complex.h>
+#include <ATen/ops/conv2d.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -11,6 +12,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/view_as_complex.h>
 #include <ATen/ops/view_as_real.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <limits>
@@ -83,6 +85,14 @@ TimeGrid CausalTime(int64_t frames, int64_t window, int64_t head, at::Device dev
           .visible = CausalWindow(frames, window, device)};
 }
 
+at::Tensor OfNeighbours(const at::Tensor& x, const at::Tensor& weight, int64_t columns) {
+  const at::Tensor pictures = x.unflatten(1, {-1, columns}).permute({0, 3, 1, 2});
+  return at::conv2d(pictures, weight, /*bias=*/{}, /*stride=*/1, /*padding=*/1, /*dilation=*/1,
+                    /*groups=*/x.size(2))
+      .permute({0, 2, 3, 1})
+      .flatten(1, 2);
+}
+
 Norm::Norm(int64_t width) { gain = register_parameter("gain", at::ones({width})); }
 
 at::Tensor Norm::Forward(const at::Tensor& x) const { return Normalised(x, gain); }
@@ -123,7 +133,11 @@ at::Tensor Attention::OverTime(const at::Tensor& x, const TimeGrid& time, int64_
   return Apply(*output, mixed.transpose(1, 2).reshape({x.size(0), -1, x.size(2), x.size(3)}));
 }
 
-StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers) {
+StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers)
+    : columns_(sizes.columns) {
+  if (columns_ > 0) {
+    neighbours_ = register_parameter("neighbours", at::zeros({sizes.width, 1, 3, 3}));
+  }
   space_ = register_module("space", std::make_shared<Attention>(sizes, layers));
   if (!timeless) {
     time_ = register_module("time", std::make_shared<Attention>(sizes, layers));
@@ -133,8 +147,14 @@ StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers) {
   narrow_ = register_module("narrow", layers.Linear(kFeedForwardFactor * sizes.width, sizes.width));
 }
 
+at::Tensor StBlock::WithNeighbours(const at::Tensor& x) const {
+  if (columns_ == 0) return x;
+  return x + OfNeighbours(x.flatten(0, 1), neighbours_, columns_).view(x.sizes());
+}
+
 at::Tensor StBlock::Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const {
-  const at::Tensor whole = x + space_->OverSpace(x);
+  const at::Tensor begun = WithNeighbours(x);
+  const at::Tensor whole = begun + space_->OverSpace(begun);
   at::Tensor y = FramesFrom(first, whole);
   if (time_ != nullptr) {
     y = y + time_->OverTime(whole, time, first);

@@ -38,6 +38,10 @@ at::Tensor CausalWindow(int64_t frames, int64_t window, at::Device device);
 /// The TimeGrid of a clip of consecutive frames.
 TimeGrid CausalTime(int64_t frames, int64_t window, int64_t head, at::Device device);
 
+/// The depthwise convolution over the 3 x 3 neighbours of every position, zero beyond the frame. x:
+/// [N, S, width], positions row by row, `columns` a row; weight: [width, 1, 3, 3]. As x.
+at::Tensor OfNeighbours(const at::Tensor& x, const at::Tensor& weight, int64_t columns);
+
 /// Normalised with a learned gain.
 struct Norm : torch::nn::Module {
   explicit Norm(int64_t width);
@@ -71,7 +75,10 @@ struct Attention : torch::nn::Module {
 };
 
 /// One block of the ST-transformer (Xu et al. 2020; Genie, Bruce et al. 2024): attention within a
-/// frame, attention over time at each position, one feed-forward after both. All pre-norm.
+/// frame, attention over time at each position, one feed-forward after both. All pre-norm. Where
+/// the sizes have columns, it begins with a depthwise convolution over the 3 x 3 neighbours of each
+/// position (Chu et al. 2021, Conditional Positional Encodings, section 3): things that move from
+/// one patch to the next are learned with much fewer frames.
 class StBlock : public torch::nn::Module {
  public:
   /// timeless: without attention over time, for networks of one frame.
@@ -82,6 +89,10 @@ class StBlock : public torch::nn::Module {
   at::Tensor Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const;
 
  private:
+  at::Tensor WithNeighbours(const at::Tensor& x) const;
+
+  int64_t columns_;
+  at::Tensor neighbours_;  // [width, 1, 3, 3], zero at first; undefined without the convolution
   std::shared_ptr<Attention> space_, time_;
   std::shared_ptr<Norm> norm_;
   std::shared_ptr<Affine> widen_, narrow_;

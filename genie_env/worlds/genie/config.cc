@@ -80,10 +80,18 @@ GenieConfig ParseGenieConfig(const std::string& text, const std::string& file) {
       throw FormatError(file + ": \"" + field + "\": " + error.what());
     }
   };
+  if (dynamics.Has("columns")) {
+    parsed.dynamics.block.columns = dynamics.Integer("columns", 1, kMaxFrameSide);
+  }
   check("tokenizer", parsed.tokenizer.clip);
   check("tokenizer", parsed.tokenizer.block);
   check("dynamics", parsed.dynamics.block);
   parsed.dynamics.positions = parsed.tokenizer.clip.positions();
+  if (parsed.dynamics.block.columns != 0 &&
+      parsed.dynamics.block.columns != parsed.tokenizer.clip.columns()) {
+    dynamics.Fail("columns", std::to_string(parsed.tokenizer.clip.columns()) +
+                                 ", the patches in a row of a frame");
+  }
   return parsed;
 }
 

@@ -5,7 +5,7 @@
 namespace genie_env {
 
 at::Tensor FeatureAreas(const ClipSizes& clip) {
-  const int64_t rows = clip.height / clip.patch, columns = clip.width / clip.patch;
+  const int64_t rows = clip.height / clip.patch, columns = clip.columns();
   at::Tensor areas = at::zeros({DynamicsSizes::kFeatureAreas, rows, columns}, at::kFloat);
   for (int64_t area = 0; area < DynamicsSizes::kFeatureAreas; ++area) {
     const int64_t height = (rows + 1) / 2, width = (columns + 1) / 2;

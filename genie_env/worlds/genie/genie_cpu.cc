@@ -50,7 +50,7 @@ class Patches {
   /// that is contiguous in both.
   template <typename Move>
   void ForEachRun(const Move& move) const {
-    const int64_t patch = sizes_.patch, columns = sizes_.width / patch;
+    const int64_t patch = sizes_.patch, columns = sizes_.columns();
     for (int64_t s = 0; s < sizes_.positions(); ++s) {
       const int64_t top = s / columns * patch, left = s % columns * patch;
       for (int64_t y = 0; y < patch; ++y) {
@@ -96,7 +96,11 @@ class GenieCpu final : public FrozenGenie {
         token_table_(w.dynamics.at("embedding").contiguous()),
         action_table_(Mapped(w.action_codes, LinearOf(w.dynamics, "from_action"))),
         feature_areas_(FeatureAreas(clip_)),
-        kernels_(SupportedTransformerKernels<Bits>().back()) {}
+        kernels_(SupportedTransformerKernels<Bits>().back()) {
+    if (w.dynamics_sizes.block.columns > 0) {
+      previous_table_ = w.dynamics.at("previous").contiguous();
+    }
+  }
 
   void Begin(const GenieState& state, const at::Tensor& rows,
              const at::Tensor& tokens) const override {
@@ -132,6 +136,7 @@ class GenieCpu final : public FrozenGenie {
                                1.0f / temperature, uniform[position]);
       };
       const float* action = Action(actions, row);
+      KeepPrevious(workspace, state, row);
       surprise.mutable_data_ptr<float>()[row] =
           Unmask(loops, workspace, state, row, action, Order(draws.order, row), draw);
       std::copy(workspace.tokens.begin(), workspace.tokens.end(), Tokens(state, row));
@@ -146,6 +151,7 @@ class GenieCpu final : public FrozenGenie {
     const int64_t rows = actions.size(0);
     at::Tensor surprise = at::empty({rows}, at::kFloat);
     ForEachRow(rows, [&](const Loops& loops, Workspace& workspace, int64_t row) {
+      KeepPrevious(workspace, state, row);
       Encode(loops, workspace, state, row,
              frames.const_data_ptr<uint8_t>() + row * patches_.bytes());
       const int64_t* given = Tokens(state, row);
@@ -199,6 +205,7 @@ class GenieCpu final : public FrozenGenie {
           dynamics_angles(owner.dynamics_.sizes().head()),
           encoder_angles(owner.encoder_.sizes().head()),
           tokens(owner.positions_),
+          previous(owner.positions_),
           run(owner.patches_.run()) {
       const int64_t padded = PaddedPositions(owner.positions_);
       patches = at::zeros({padded, owner.embed_.stride()}, kTypeOf<Element>);
@@ -211,6 +218,7 @@ class GenieCpu final : public FrozenGenie {
     TransformerWorkspace<Element> transformer;
     Angles dynamics_angles, encoder_angles;
     std::vector<int64_t> tokens;         // of the frame that is being unmasked
+    std::vector<int64_t> previous;       // of the frame before it
     std::vector<float> run;              // pixels of a patch that lie in one place
     std::vector<int32_t> hidden;         // masked positions
     std::vector<int32_t> unmasked;       // positions that the last pass has unmasked
@@ -347,15 +355,23 @@ class GenieCpu final : public FrozenGenie {
     }
   }
 
+  // Before the row's tokens are those of the next frame.
+  void KeepPrevious(Workspace& workspace, const GenieState& state, int64_t row) const {
+    std::copy_n(Tokens(state, row), positions_, workspace.previous.begin());
+  }
+
   // Writes the dynamics' input for a partly masked frame to x. action: the embedding of the action
-  // that leads to the frame; null for a row's first frame.
+  // that leads to the frame, after workspace.previous; null for a row's first frame.
   void Embed(Workspace& workspace, const int64_t* tokens, const float* action) const {
     const int64_t width = dynamics_.width();
     float* x = workspace.transformer.x.template mutable_data_ptr<float>();
     for (int64_t s = 0; s < positions_; ++s, x += width) {
       AddTo(x, width, token_table_.const_data_ptr<float>() + tokens[s] * width,
             dynamics_positions_.const_data_ptr<float>() + s * width);
-      if (action != nullptr) AddTo(x, width, x, action);
+      if (action == nullptr) continue;
+      AddTo(x, width, x, action);
+      if (!previous_table_.defined()) continue;
+      AddTo(x, width, x, previous_table_.const_data_ptr<float>() + workspace.previous[s] * width);
     }
   }
 
@@ -461,10 +477,11 @@ class GenieCpu final : public FrozenGenie {
   LinearCpu<Element> embed_, to_code_, to_pixels_, to_logits_;
   LinearCpu<float> nearest_;  // the codes, each of length 1
   at::Tensor encoder_positions_, decoder_positions_, dynamics_positions_;  // [S, width]
-  at::Tensor decoder_table_;  // [codes, width]: the decoder's input for each code
-  at::Tensor token_table_;    // [codes + 1, width]: the dynamics' embedding of each token
-  at::Tensor action_table_;   // [actions, width]: the dynamics' embedding of each action
-  at::Tensor feature_areas_;  // [areas, S]
+  at::Tensor decoder_table_;   // [codes, width]: the decoder's input for each code
+  at::Tensor token_table_;     // [codes + 1, width]: the dynamics' embedding of each token
+  at::Tensor previous_table_;  // [codes, width]: of each token of the frame before; or undefined
+  at::Tensor action_table_;    // [actions, width]: the dynamics' embedding of each action
+  at::Tensor feature_areas_;   // [areas, S]
   TransformerKernels<Bits> kernels_;
   mutable ScratchPool<std::unique_ptr<Workspace>> workspaces_;
 };

@@ -75,6 +75,7 @@ class TransformerTorch {
     const size_t last = blocks_.size() - 1;
     for (size_t i = 0; i < last; ++i) x = After(i, x, &frame_time);
     const Attention& time = blocks_[last].time.front();
+    x = WithNeighbours(blocks_[last], x);
     x = x + OverSpace(blocks_[last].space, x);
     OverTime(time, x, frame_time, static_cast<int64_t>(last));
     return Normalised(x, time.norm_gain);
@@ -109,7 +110,9 @@ class TransformerTorch {
           widen(w.widen, device, dtype),
           narrow(w.narrow, device, dtype) {
       if (w.time.norm_gain.defined()) time.emplace_back(w.time, device, dtype);
+      if (w.neighbours.defined()) neighbours = w.neighbours.to(device);
     }
+    at::Tensor neighbours;  // float32 [width, 1, 3, 3]; undefined without the convolution
     Attention space;
     std::vector<Attention> time;  // one, or none without attention over time
     at::Tensor norm_gain;
@@ -122,11 +125,16 @@ class TransformerTorch {
 
   at::Tensor After(size_t index, at::Tensor x, const FrameTime* frame_time) const {
     const Block& block = blocks_[index];
+    x = WithNeighbours(block, x);
     x = x + OverSpace(block.space, x);
     if (frame_time != nullptr) {
       x = x + OverTime(block.time.front(), x, *frame_time, static_cast<int64_t>(index));
     }
     return x + block.narrow(at::gelu(block.widen(Normalised(x, block.norm_gain)), "tanh"));
+  }
+
+  at::Tensor WithNeighbours(const Block& block, const at::Tensor& x) const {
+    return sizes_.columns == 0 ? x : x + OfNeighbours(x, block.neighbours, sizes_.columns);
   }
 
   Heads Project(const Attention& attention, const at::Tensor& x) const {
@@ -201,7 +209,11 @@ class GenieTorch final : public FrozenGenie {
         token_table_(w.dynamics.at("embedding").to(device)),
         action_table_(LinearTorch(LinearOf(w.dynamics, "from_action"), device,
                                   at::kFloat)(w.action_codes.to(device))),
-        feature_areas_(FeatureAreas(clip_).to(device)) {}
+        feature_areas_(FeatureAreas(clip_).to(device)) {
+    if (w.dynamics_sizes.block.columns > 0) {
+      previous_table_ = w.dynamics.at("previous").to(device);
+    }
+  }
 
   void Begin(const GenieState& state, const at::Tensor& rows,
              const at::Tensor& tokens) const override {
@@ -219,21 +231,21 @@ class GenieTorch final : public FrozenGenie {
 
   at::Tensor Dream(const GenieState& state, const at::Tensor& actions,
                    const FrameDraws& draws) const override {
-    const at::Tensor action_embedding = action_table_.index_select(0, actions);
-    const auto [tokens, surprise] = Unmask(state, action_embedding, draws, {});
+    const at::Tensor led = Led(state, actions);
+    const auto [tokens, surprise] = Unmask(state, led, draws, {});
     state.tokens.copy_(tokens);
     state.encoder_time.zero_();
-    Commit(state, action_embedding);
+    Commit(state, led);
     return surprise;
   }
 
   at::Tensor Follow(const GenieState& state, const at::Tensor& actions, const at::Tensor& frames,
                     const at::Tensor& order) const override {
-    const at::Tensor action_embedding = action_table_.index_select(0, actions);
+    const at::Tensor led = Led(state, actions);
     Encode(state, frames);
     const FrameDraws draws{.uniform = {}, .order = order, .temperature = {}};
-    at::Tensor surprise = Unmask(state, action_embedding, draws, state.tokens).surprise;
-    Commit(state, action_embedding);
+    at::Tensor surprise = Unmask(state, led, draws, state.tokens).surprise;
+    Commit(state, led);
     return surprise;
   }
 
@@ -300,11 +312,16 @@ class GenieTorch final : public FrozenGenie {
     state.encoder_time.add_(1);
   }
 
-  /// The dynamics' input for a partly masked frame. action_embedding: [N, width], of the action
-  /// that leads to the frame; undefined for a row's first frame.
-  at::Tensor Embed(const at::Tensor& tokens, const at::Tensor& action_embedding) const {
+  /// The embedding of what leads from the rows' frames to the next: [N, 1 or S, width].
+  at::Tensor Led(const GenieState& state, const at::Tensor& actions) const {
+    const at::Tensor action = action_table_.index_select(0, actions).unsqueeze(1);
+    return previous_table_.defined() ? action + LookUp(previous_table_, state.tokens) : action;
+  }
+
+  /// The dynamics' input for a partly masked frame. led: undefined for a row's first frame.
+  at::Tensor Embed(const at::Tensor& tokens, const at::Tensor& led) const {
     const at::Tensor x = LookUp(token_table_, tokens) + dynamics_positions_;
-    return action_embedding.defined() ? x + action_embedding.unsqueeze(1) : x;
+    return led.defined() ? x + led : x;
   }
 
   struct Unmasked {
@@ -313,17 +330,17 @@ class GenieTorch final : public FrozenGenie {
 
   /// Unmasks the tokens of the next frames pass by pass. They come from `given`, or, where it is
   /// undefined, from draws.
-  Unmasked Unmask(const GenieState& state, const at::Tensor& action_embedding,
-                  const FrameDraws& draws, const at::Tensor& given) const {
-    const int64_t rows = action_embedding.size(0), positions = clip_.positions();
+  Unmasked Unmask(const GenieState& state, const at::Tensor& led, const FrameDraws& draws,
+                  const at::Tensor& given) const {
+    const int64_t rows = led.size(0), positions = clip_.positions();
     const at::Tensor tokens = at::full({rows, positions}, codes_, state.tokens.options());
-    const at::Tensor surprise = at::zeros({rows}, action_embedding.options());
+    const at::Tensor surprise = at::zeros({rows}, led.options());
     const FrameTime frame_time = dynamics_.At(state.time, state.kv_cache, false);
     int64_t hidden = positions;
     for (const int64_t left : schedule_) {
       if (left == hidden) continue;  // more passes than tokens
       const at::Tensor logits =
-          to_logits_(dynamics_.Run(Embed(tokens, action_embedding), &frame_time)).to(at::kFloat);
+          to_logits_(dynamics_.Run(Embed(tokens, led), &frame_time)).to(at::kFloat);
       RunPass({.rows = rows,
                .positions = positions,
                .codes = codes_,
@@ -351,9 +368,9 @@ class GenieTorch final : public FrozenGenie {
   }
 
   /// Appends the rows' tokens to the dynamics' KV cache, and writes their features.
-  void Commit(const GenieState& state, const at::Tensor& action_embedding) const {
+  void Commit(const GenieState& state, const at::Tensor& led) const {
     const FrameTime frame_time = dynamics_.At(state.time, state.kv_cache, true);
-    const at::Tensor input = dynamics_.Append(Embed(state.tokens, action_embedding), frame_time);
+    const at::Tensor input = dynamics_.Append(Embed(state.tokens, led), frame_time);
     state.features.copy_(at::matmul(feature_areas_, input).flatten(1));
     state.time.add_(1);
   }
@@ -366,10 +383,11 @@ class GenieTorch final : public FrozenGenie {
   LinearTorch embed_, to_code_, to_pixels_, to_logits_;
   at::Tensor directions_;                                                  // [codes, dimensions]
   at::Tensor encoder_positions_, decoder_positions_, dynamics_positions_;  // [S, width]
-  at::Tensor decoder_table_;  // [codes, width]: the decoder's input for each code
-  at::Tensor token_table_;    // [codes + 1, width]: the dynamics' embedding of each token
-  at::Tensor action_table_;   // [actions, width]: the dynamics' embedding of each action
-  at::Tensor feature_areas_;  // [areas, S]
+  at::Tensor decoder_table_;   // [codes, width]: the decoder's input for each code
+  at::Tensor token_table_;     // [codes + 1, width]: the dynamics' embedding of each token
+  at::Tensor previous_table_;  // [codes, width]: of each token of the frame before; or undefined
+  at::Tensor action_table_;    // [actions, width]: the dynamics' embedding of each action
+  at::Tensor feature_areas_;   // [areas, S]
 };
 
 }  // namespace

@@ -3,8 +3,10 @@
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 namespace genie_env {
 namespace {
@@ -77,6 +79,7 @@ TransformerWorkspace<Element>::TransformerWorkspace(int64_t positions, int64_t w
   const int64_t padded = PaddedPositions(positions);
   constexpr int64_t kColumns = LinearCpu<Element>::kColumns;
   x = Buffer<float>({padded, width});
+  begun = Buffer<float>({padded, width});
   input = Buffer<Element>({padded, width});
   products = Buffer<float>({padded, (3 * width + kColumns - 1) / kColumns * kColumns});
   for (Projected* parts : {&projected, &first}) {
@@ -107,6 +110,9 @@ TransformerCpu<Element>::Block::Block(const BlockWeights& weights)
       widen(weights.widen),
       narrow(weights.narrow) {
   if (weights.time.norm_gain.defined()) time.emplace_back(weights.time);
+  if (weights.neighbours.defined()) {
+    neighbours = weights.neighbours.squeeze(1).permute({1, 2, 0}).contiguous();
+  }
 }
 
 template <typename Element>
@@ -193,6 +199,42 @@ void TransformerCpu<Element>::Add(Workspace& workspace, const LinearCpu<Element>
         kernels_.add(range.padded, columns, products, linear.kColumns, linear.bias() + column,
                      x + column, sizes_.width);
       });
+}
+
+template <typename Element>
+void TransformerCpu<Element>::AddNeighbours(const Loops& loops, Workspace& workspace,
+                                            const Block& block) const {
+  if (sizes_.columns == 0) return;
+  loops.ForEachRange(
+      PaddedPositions(positions_), kPositionGroup, [&](int64_t first, int64_t size, auto&) {
+        kernels_.neighbours({.first = first,
+                             .end = first + size,
+                             .rows = positions_ / sizes_.columns,
+                             .columns = sizes_.columns,
+                             .width = sizes_.width,
+                             .x = workspace.x.template const_data_ptr<float>(),
+                             .weight = block.neighbours.template const_data_ptr<float>(),
+                             .out = workspace.begun.template mutable_data_ptr<float>()});
+      });
+  std::swap(workspace.x, workspace.begun);
+}
+
+template <typename Element>
+std::span<const int32_t> TransformerCpu<Element>::Reached(Workspace& workspace,
+                                                          std::span<const int32_t> changed) const {
+  const int64_t columns = sizes_.columns;
+  if (columns == 0 || std::ssize(changed) == positions_) return changed;
+  std::vector<int32_t>& reached = workspace.reached;
+  reached.clear();
+  for (int64_t s = 0; s < positions_; ++s) {
+    if (std::ranges::any_of(changed, [&](int64_t other) {
+          return std::abs(other / columns - s / columns) <= 1 &&
+                 std::abs(other % columns - s % columns) <= 1;
+        })) {
+      reached.push_back(static_cast<int32_t>(s));
+    }
+  }
+  return reached;
 }
 
 template <typename Element>
@@ -299,6 +341,8 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
                        });
   };
   const Attention& opening = blocks_.front().space;
+  AddNeighbours(loops, workspace, blocks_.front());
+  changed = Reached(workspace, changed);
   if (changed.size() < all.size()) {
     ProjectChanged(loops, workspace, opening, changed);
   } else {
@@ -320,7 +364,7 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
       Feed(workspace, block, range);
       if (i == last) {
         Norm(workspace, workspace.x, norm_gain_, range);
-      } else {
+      } else if (sizes_.columns == 0) {
         Project(workspace, workspace.x, blocks_[i + 1].space, range, nullptr, workspace.projected);
       }
     };
@@ -329,6 +373,13 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
         AddOverSpace(workspace, block.space, range);
         go_on(all, range, own);
       });
+      if (i < last && sizes_.columns > 0) {  // neighbours are read across ranges
+        AddNeighbours(loops, workspace, blocks_[i + 1]);
+        for_each_range(positions_, [&](Positions range, Workspace&) {
+          Project(workspace, workspace.x, blocks_[i + 1].space, range, nullptr,
+                  workspace.projected);
+        });
+      }
       continue;
     }
     for_each_range(positions_, [&](Positions range, Workspace&) {

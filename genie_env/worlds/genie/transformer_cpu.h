@@ -93,6 +93,7 @@ struct TransformerWorkspace {
   TransformerWorkspace(int64_t positions, int64_t width, int64_t time_scores);
 
   at::Tensor x;         ///< float32 [padded, width]: the residual stream; its padding is finite
+  at::Tensor begun;     ///< float32 [padded, width]: x with what its neighbours add
   at::Tensor input;     ///< [padded, width]: the input of a product
   at::Tensor products;  ///< float32 [padded, 3 width in whole panels]
   at::Tensor mixed;     ///< float32 [padded, width]: what attention over space gives
@@ -101,6 +102,7 @@ struct TransformerWorkspace {
   at::Tensor changed;  ///< float32 [padded, width]: selected rows of x
   at::Tensor wide;     ///< [padded, 4 width]
   std::vector<int32_t> places;          ///< 0, 1, 2, ...
+  std::vector<int32_t> reached;         ///< positions that a convolution changes
   at::Tensor packed_key, packed_value;  ///< of one head, packed for a product
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
@@ -157,6 +159,7 @@ class TransformerCpu {
   };
   struct Block {
     explicit Block(const BlockWeights& weights);
+    at::Tensor neighbours;  // [3, 3, width]; undefined without the convolution
     Attention space;
     std::vector<Attention> time;  // one, or none without attention over time
     at::Tensor norm_gain;
@@ -180,6 +183,11 @@ class TransformerCpu {
   void Feed(Workspace& workspace, const Block& block, Positions range) const;
 
   // Of the whole frame.
+  void AddNeighbours(const Loops& loops, Workspace& workspace, const Block& block) const;
+
+  // The positions, ascending, at which a convolution of the first block changes where its input has
+  // changed at `changed`. In `workspace`, or `changed` itself.
+  std::span<const int32_t> Reached(Workspace& workspace, std::span<const int32_t> changed) const;
   void ProjectChanged(const Loops& loops, Workspace& workspace, const Attention& attention,
                       std::span<const int32_t> changed) const;
   void OverSpace(const Loops& loops, Workspace& workspace, const Projected& projected) const;

@@ -23,7 +23,8 @@ TransformerWeights TransformerOf(const TensorMap& parameters, const std::string&
   for (int64_t i = 0; i < blocks; ++i) {
     const std::string block = name + ".block" + std::to_string(i);
     weights.blocks.push_back(
-        {.space = AttentionOf(parameters, block + ".space"),
+        {.neighbours = sizes.columns > 0 ? parameters.at(block + ".neighbours") : at::Tensor(),
+         .space = AttentionOf(parameters, block + ".space"),
          .time = timeless ? AttentionWeights{} : AttentionOf(parameters, block + ".time"),
          .norm_gain = parameters.at(block + ".norm.gain"),
          .widen = LinearOf(parameters, block + ".widen"),

@@ -23,6 +23,7 @@ struct AttentionWeights {
 };
 
 struct BlockWeights {
+  at::Tensor neighbours;  ///< [width, 1, 3, 3]; undefined in a block without the convolution
   AttentionWeights space;
   AttentionWeights time;  ///< undefined tensors in a timeless block
   at::Tensor norm_gain;   ///< [width]

@@ -80,11 +80,15 @@ class DynamicsSizes:
 DYNAMICS = Network(
     "dynamics",
     {
-        **clip_schema(sizes_schema(DynamicsSizes, {"positions": int, "codes": int})),
+        # Columns, the tokens in a row of a frame, are of dynamics with --local.
+        **clip_schema(
+            sizes_schema(DynamicsSizes, {"positions": int, "codes": int, "columns?": int})
+        ),
         # The latent actions and their weights are null where the actions are those of the recordings.
         **{"tokenizer": str, "latent_actions": (str, None), "weights": [str, (str, None)]},
         "emphasis?": float,
     },
+    added={"columns": (".neighbours", "previous")},
 )
 
 
@@ -93,7 +97,7 @@ class DynamicsSettings(ClipSettings):
     """What `train_dynamics` is given."""
 
     network = DYNAMICS
-    unsaved = ClipSettings.unsaved | {"actions"}  # what latent_actions is says it too
+    unsaved = ClipSettings.unsaved | {"actions", "local"}  # latent_actions and sizes say it
     saved_if_set = ClipSettings.saved_if_set | {"emphasis"}
 
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")]
@@ -124,6 +128,15 @@ class DynamicsSettings(ClipSettings):
             max=1e3,
         ),
     ] = 0.0
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            help="give the network what is near: each token is embedded with the one at its place a "
+            "frame before, and each block convolves 3 x 3 neighbours. What moves from patch to patch "
+            "is learned from fewer frames",
+        ),
+    ] = False
     sizes: DynamicsSizes = DynamicsSizes()
 
     def __post_init__(self) -> None:
@@ -233,6 +246,7 @@ def train_dynamics(settings: DynamicsSettings) -> None:
         "positions": tokenizer.positions,
         "codes": tokenizer.codes,
         **asdict(settings.sizes),
+        **({"columns": tokenizer.columns} if settings.local else {}),
     }
     taken = (
         LearnedActions.recorded(recordings)

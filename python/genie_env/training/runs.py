@@ -6,7 +6,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -46,6 +47,9 @@ class Network:
     """Of the command: "latent-actions" is trained by `train latent-actions`."""
     settings: Schema
     """Settings without which a run cannot be used."""
+    added: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Sizes that a run may have and its start not, and how the names of the parameters end that come
+    with each. Such parameters change nothing at first."""
 
 
 COMMON: Schema = {"data": [str], "steps": int, "batch": int, "seed": int, "dtype": str}
@@ -127,13 +131,28 @@ def check_start(
     """The settings of a run that training with `settings` is to start from. Raises ValueError where
     one of those in `same` differs."""
     before = read_settings(run, network)
+    added = _added(network, before, settings)
     for name in same:
-        if before[name] != settings[name]:
+        wanted = settings[name]
+        if name == "sizes":
+            wanted = {size: value for size, value in wanted.items() if size not in added}
+        if before[name] != wanted:
             raise ValueError(
                 f"--start {run} has {name} {before[name]}, but {settings[name]} is trained: give the "
                 "same, or leave out --start"
             )
     return before
+
+
+def _added(
+    network: Network, before: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Mapping[str, Sequence[str]]:
+    """Of `network.added`, what a run with `settings` has and its start has not."""
+    return {
+        size: endings
+        for size, endings in network.added.items()
+        if size in settings["sizes"] and size not in before["sizes"]
+    }
 
 
 def read_checkpoint(run: Path) -> dict[str, torch.Tensor]:
@@ -202,8 +221,12 @@ def start_from(
 ) -> None:
     """Gives `model`, which is to be trained with `settings`, what another run of it has learned.
     Raises ValueError where one of the settings in `same` differs."""
-    check_start(run, network, settings, same)
-    load_into(Trainer(model), run, network)
+    before = check_start(run, network, settings, same)
+    endings = tuple(chain.from_iterable(_added(network, before, settings).values()))
+    trainer = Trainer(model)
+    unchanged = {name: w for name, w in trainer.weights().items() if name.endswith(endings)}
+    with checkpoint_named(run):
+        trainer.load_weights({**unchanged, **load_weights(run, network)})
 
 
 def load_network(

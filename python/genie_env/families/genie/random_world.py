@@ -45,11 +45,14 @@ class GenieSizes:
     """MaskGIT passes a frame."""
     judges: int = 0
     """1: with heads that judge reward and termination; may be left out."""
+    local: int = 0
+    """1: dynamics that are given what is near (`train dynamics --local`); may be left out."""
 
     @staticmethod
     def parse(text: str) -> GenieSizes:
         """From "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8": all of them, in any order; and
-        judges=1 for a world with heads that judge reward and termination.
+        judges=1 for a world with heads that judge reward and termination, local=1 for one whose dynamics
+        are given what is near (`train dynamics --local`).
 
         Raises ValueError where one is missing, unknown, given twice or no integer.
         """
@@ -58,7 +61,7 @@ class GenieSizes:
         required = [name for name in names if name not in optional]
         expected = (
             f"each of {', '.join(required)} once, as in {_EXAMPLE}, and {optional[0]}=1 for a world "
-            "with rewards and terminations"
+            f"with rewards and terminations, {optional[1]}=1 for dynamics that are given what is near"
         )
         return GenieSizes(**parse_sizes(text, required, optional, expected))
 
@@ -71,8 +74,9 @@ def random_genie_world(directory: Path, sizes: GenieSizes) -> Path:
     """
     if sizes.S < 1:
         raise ValueError(f"S is {sizes.S}, expected 1 or more")
-    if sizes.judges not in (0, 1):
-        raise ValueError(f"judges is {sizes.judges}, expected 0 or 1")
+    for name in ("judges", "local"):
+        if getattr(sizes, name) not in (0, 1):
+            raise ValueError(f"{name} is {getattr(sizes, name)}, expected 0 or 1")
     try:
         return _write(directory, sizes)
     except ValueError as error:
@@ -93,10 +97,16 @@ def _write(directory: Path, sizes: GenieSizes) -> Path:
         )
     )
     frame = _frame(sizes.S, tokenizer_sizes["patch"])
+    if sizes.local:
+        dynamics_sizes["columns"] = frame[1] // tokenizer_sizes["patch"]
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(_ACTIONS, tokenizer_sizes["code_dimensions"], generator=generator)
     tokenizer = Trainer(Tokenizer(frame=frame, **tokenizer_sizes))
     dynamics = Trainer(Dynamics(codes, positions=sizes.S, codes=sizes.codes, **dynamics_sizes))
+    learned = dynamics.weights()
+    for name, weight in learned.items():
+        if name.endswith("neighbours") or name == "previous":  # training begins with zeros
+            weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
     write_world(
         directory,
         {
@@ -117,7 +127,7 @@ def _write(directory: Path, sizes: GenieSizes) -> Path:
         },
         {
             **prefixed("tokenizer", tokenizer.weights()),
-            **prefixed("dynamics", dynamics.weights()),
+            **prefixed("dynamics", learned),
             "action_codes": codes,
             **(_heads(FEATURE_AREAS * sizes.d) if sizes.judges else {}),
         },
