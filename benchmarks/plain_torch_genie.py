@@ -85,13 +85,15 @@ class Block(nn.Module):
         self.widen = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
 
+    def with_neighbours(self, x: Tensor) -> Tensor:
+        if not self.columns:
+            return x
+        pictures = x.flatten(0, 1).unflatten(1, (-1, self.columns)).permute(0, 3, 1, 2)
+        convolved = functional.conv2d(pictures, self.neighbours, padding=1, groups=x.shape[-1])
+        return x + convolved.flatten(2).mT.view(x.shape)
+
     def forward(self, x: Tensor, times: list[int] | None, visible: Tensor | None) -> Tensor:
-        if self.columns:
-            pictures = x.flatten(0, 1).unflatten(1, (-1, self.columns)).permute(0, 3, 1, 2)
-            convolved = functional.conv2d(
-                pictures, self.neighbours, padding=1, groups=x.shape[-1]
-            )
-            x = x + convolved.flatten(2).mT.view(x.shape)
+        x = self.with_neighbours(x)
         x = x + self.space(x)
         if times is not None:
             x = x + self.time(x, times, visible)
@@ -336,8 +338,8 @@ class PlainDynamics(nn.Module):
         self.to_logits = nn.Linear(width, codes)
 
     def embed(self, tokens: Tensor, actions: Tensor, before: Tensor) -> Tensor:
-        """Tokens [N, F, S], and the action that led to each of the last of these frames, and the clean
-        tokens before it."""
+        """Tokens [N, F, S]; of the last of these frames, the actions that led to them and the clean
+        tokens before them."""
         x = functional.embedding(tokens, self.embedding) + self.positions
         led = self.from_action(self.action_codes[actions])[:, :, None]
         if self.previous is not None:
@@ -371,9 +373,8 @@ class PlainDynamics(nn.Module):
         logits = []
         for t in range(1, tokens.shape[1]):
             x = torch.cat([tokens[:, :t], masked[:, t - 1 : t]], dim=1)
-            y = self.transformer(
-                self.embed(x, actions[:, :t], tokens[:, :t]), list(range(t + 1)), window_mask(t + 1, self.window)
-            )
+            embedded = self.embed(x, actions[:, :t], tokens[:, :t])
+            y = self.transformer(embedded, list(range(t + 1)), window_mask(t + 1, self.window))
             logits.append(self.to_logits(y[:, -1]))
         return torch.stack(logits, dim=1)
 

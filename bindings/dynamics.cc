@@ -17,9 +17,10 @@ The dynamics of Genie: tokens of past frames and latent actions -> the tokens of
 Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
 to the clean frames before it, within an attention window of `window` frames, and to itself.
 `action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
-the most passes a frame in sampling, sets how much of a frame is masked. `columns`, the tokens in a
-row of a frame, gives each block a depthwise convolution over the 3 x 3 neighbours of a token (Chu et
-al. 2021, Conditional Positional Encodings); with 0 there is none.
+the most passes a frame in sampling, sets how much of a frame is masked. With `columns`, the tokens
+in a row of a frame, each token is embedded together with the one that was at its place a frame
+before, and each block begins with a depthwise convolution over the 3 x 3 neighbours of a token (Chu
+et al. 2021, Conditional Positional Encodings); with 0 neither is there.
 )")
       .def(py::init([](const at::Tensor& action_codes, int64_t positions, int64_t codes,
                        int64_t width, int64_t heads, int64_t blocks, int64_t window, int64_t passes,

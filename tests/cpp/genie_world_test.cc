@@ -93,18 +93,25 @@ TEST_F(GenieWorldTest, ConformsOnTheGpu) {
 
 TEST_F(GenieWorldTest, OnTheGpuWhatWasWrittenToAStateDoesNoHarm) {
   if (CudaDevices().empty()) GTEST_SKIP() << "no GPU, or no CUDA kernels in this build";
-  const auto world = World::Load(path_, {.device = "cuda"});
-  WorldState state = world->MakeState(2);
-  state[0].fill_(1 << 20);
-  state[1].fill_(-7);
-  const at::Tensor last =
-      at::full({2, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes - 1, at::kLong);
-  EXPECT_TRUE(at::equal(world->Observe(state, "tokens").cpu(), last));
-  for (const char* kind : {"latents", "pixels"}) world->Observe(state, kind).cpu();
-  const RowCounters rng{{1, 0, 0}, {2, 0, 0}};
-  const WorldStep step =
-      world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng, "tokens");
-  EXPECT_GT(step.surprise.min().item<float>(), 0);
+  for (const auto& path : {path_, WriteLocalGenie(directory_.path() / "local")}) {
+    const auto world = World::Load(path, {.device = "cuda"});
+    WorldState state = world->MakeState(2);
+    state[0].fill_(1 << 20);
+    state[1].fill_(-7);
+    const at::Tensor last =
+        at::full({2, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes - 1, at::kLong);
+    EXPECT_TRUE(at::equal(world->Observe(state, "tokens").cpu(), last));
+    for (const char* kind : {"latents", "pixels"}) world->Observe(state, kind).cpu();
+    const RowCounters rng{{1, 0, 0}, {2, 0, 0}};
+    const WorldStep step =
+        world->Step(state, at::zeros({2}, at::kLong), at::ones({2}), rng, "tokens");
+    EXPECT_GT(step.surprise.min().item<float>(), 0);
+  }
+}
+
+TEST_F(GenieWorldTest, WhatIsNearChangesWhatIsDreamt) {
+  const auto world = World::Load(WriteLocalGenie(directory_.path() / "local"));
+  EXPECT_FALSE(at::equal(Dreamt(*world), Dreamt(*World::Load(path_))));
 }
 
 TEST_F(GenieWorldTest, SaysHowMuchARowTakes) {
@@ -144,6 +151,11 @@ TEST_F(GenieWorldTest, AConfigIsRefusedByField) {
   ExpectRefused(R"("patch": 4)", R"("patch": 5)",
                 "frames of 24 x 16 cannot be cut into patches of 5 x 5");
   ExpectRefused(R"("heads": 3)", R"("heads": 5)", "width is 48 and heads is 5");
+  for (const char* columns : {"2", "0", "-4", "4.5", "true"}) {
+    ExpectRefused(R"("passes": 3)", R"("passes": 3, "columns": )" + std::string(columns),
+                  R"("dynamics.columns" is )" + std::string(columns));
+  }
+  ExpectRefused(R"("passes": 3)", R"("passes": 3, "columns": 4)", "previous");  // no such weights
   ExpectRefused(R"("order": "confidence")", R"("order": "luck")",
                 R"("order" is "luck", expected "confidence" or "random")");
   ExpectRefused(R"("width": 48)", R"("width": 54)", "has shape");

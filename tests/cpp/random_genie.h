@@ -107,8 +107,8 @@ inline constexpr const char* kRandomGenieConfig =
  "frame_skip": 4, "max_episode_steps": 100, "temperature": 1.0})";
 
 /// What its model.safetensors holds.
-inline TensorMap RandomGenieWeights() {
-  const RandomGenie genie;
+inline TensorMap RandomGenieWeights(int64_t columns = 0) {
+  const RandomGenie genie(columns);
   TensorMap weights{{"action_codes", genie.action_codes}};
   for (const auto& [name, parameter] : ParametersOf(genie.tokenizer)) {
     weights.emplace("tokenizer." + name, parameter);
@@ -161,9 +161,9 @@ inline std::string ThirdGenieConfig(const std::string& fields) {
 /// Writes it as a world with 7 starts into `directory`; returns it.
 inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& directory,
                                               const std::string& config = kRandomGenieConfig,
-                                              const TensorMap& heads = {}) {
+                                              const TensorMap& heads = {}, int64_t columns = 0) {
   std::filesystem::create_directories(directory);
-  TensorMap weights = RandomGenieWeights();
+  TensorMap weights = RandomGenieWeights(columns);
   for (const auto& [name, weight] : heads) weights.emplace("heads." + name, weight);
   WriteBytes(directory / "config.json", config);
   WriteTensors(directory / "model.safetensors", weights);
@@ -171,6 +171,14 @@ inline std::filesystem::path WriteRandomGenie(const std::filesystem::path& direc
       directory / "starts.safetensors",
       {{"tokens", RandomNumbers(9, {7, RandomGenie::kPositions}, RandomGenie::kTokenizer.codes)}});
   return directory;
+}
+
+/// The same with dynamics that are given what is near.
+inline std::filesystem::path WriteLocalGenie(const std::filesystem::path& directory) {
+  std::string config = kRandomGenieConfig;
+  const std::string before = R"("passes": 3)";
+  config.insert(config.find(before) + before.size(), R"(, "columns": 4)");
+  return WriteRandomGenie(directory, config, {}, 4);
 }
 
 /// The same with heads.

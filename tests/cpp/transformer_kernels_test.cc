@@ -191,14 +191,16 @@ TYPED_TEST(TransformerKernelsTest, Neighbours) {
     const Floats x = this->Normal(positions * kWidth), weight = this->Normal(9 * kWidth);
     for (const auto& kernels : SupportedTransformerKernels<TypeParam>()) {
       Floats out(padded * kWidth, -7.0f);
-      kernels.neighbours({.first = 0,
-                          .end = padded,
-                          .rows = rows,
-                          .columns = columns,
-                          .width = kWidth,
-                          .x = x.data(),
-                          .weight = weight.data(),
-                          .out = out.data()});
+      for (const auto& [first, end] : {std::pair<int64_t, int64_t>{0, 5}, {5, padded}}) {
+        kernels.neighbours({.first = first,
+                            .end = end,
+                            .rows = rows,
+                            .columns = columns,
+                            .width = kWidth,
+                            .x = x.data(),
+                            .weight = weight.data(),
+                            .out = out.data()});
+      }
       for (int64_t s = 0; s < positions; ++s) {
         for (int64_t i = 0; i < kWidth; ++i) {
           double expected = x[s * kWidth + i];

@@ -56,6 +56,7 @@ const std::vector<Part>& Sound(bool genie) {
       {R"(,"blocks":)", "4"},
       {R"(,"band":)", "16"},
       {R"(,"passes":)", "4"},
+      {R"(,"columns":)", "8"},
       {R"(},"order":)", R"("confidence")"},
       {R"(,"actions":{"meanings":)", R"(["0","1"])"},
       {R"(,"code_dimensions":)", "8"},

@@ -22,9 +22,11 @@ pytestmark = [
 ROWS = 3
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    sizes = GenieSizes.parse("T=4,S=12,d=64,blocks=3,heads=2,codes=50,K=4,judges=1")
+@pytest.fixture(params=[0, 1])
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    sizes = GenieSizes.parse(
+        f"T=4,S=12,d=64,blocks=3,heads=2,codes=50,K=4,judges=1,local={request.param}"
+    )
     return random_genie_world(tmp_path / "world", sizes)
 
 

@@ -820,6 +820,20 @@ def test_the_learning_rate_warms_up() -> None:
     assert loop.Schedule(1000, 1.0).learning_rate_at(0) == 1
 
 
+@pytest.mark.parametrize(("steps", "warm_up"), [(30_000, 500), (400, 40), (3, 0)])
+def test_a_short_run_does_not_spend_itself_in_warming_up(
+    steps: int, warm_up: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[loop.Schedule] = []
+
+    def note(*given: Any, **_: Any) -> None:
+        seen.extend(value for value in given if isinstance(value, loop.Schedule))
+
+    monkeypatch.setattr("genie_env.training.clip_training.train", note)
+    tokenizer_run(data, tmp_path / "run", steps=steps)
+    assert [schedule.warm_up for schedule in seen] == [warm_up]
+
+
 def test_pictures_decode_greedily() -> None:
     """After training on a sequence without surprises, the likeliest next frame is the next one."""
     dynamics = Dynamics(

@@ -201,12 +201,17 @@ def test_a_network_that_cannot_be_and_batches_that_cannot() -> None:
         trainer.backward(without)
 
 
-@pytest.mark.parametrize("positions", [12, 15])  # 3 x 4 and 3 x 5 patches
-def test_features_are_what_the_dynamics_make_of_the_history(positions: int, tmp_path: Path) -> None:
-    sizes = GenieSizes(T=3, S=positions, d=16, blocks=3, heads=2, codes=20, K=2)
+@pytest.mark.parametrize(("positions", "local"), [(12, 0), (15, 0), (15, 1)])
+def test_features_are_what_the_dynamics_make_of_the_history(
+    positions: int, local: int, tmp_path: Path
+) -> None:
+    """Frames are 3 x 4 and 3 x 5 patches."""
+    sizes = GenieSizes(T=3, S=positions, d=16, blocks=3, heads=2, codes=20, K=2, local=local)
     directory = random_genie_world(tmp_path / "world", sizes)
     weights = {n: w.double() for n, w in load_file(directory / "model.safetensors").items()}
-    plain = PlainDynamics(weights["action_codes"], positions, 20, 16, 2, 3, window=3).double()
+    plain = PlainDynamics(
+        weights["action_codes"], positions, 20, 16, 2, 3, window=3, columns=local * positions // 3
+    ).double()
     plain.load_state_dict(part("dynamics", weights))
     world = World.load(directory, dtype="float32")
     state, rows = world.make_state(2), np.arange(2)
@@ -223,12 +228,14 @@ def test_features_are_what_the_dynamics_make_of_the_history(positions: int, tmp_
             world.step(state, taken[-1], torch.ones(2), counters(step), "features").observation
         )
         tokens.append(world.observe(state, "tokens"))
-    x = plain.embed(torch.stack(tokens, 1), torch.stack(taken, 1))
+    history = torch.stack(tokens, 1)
+    x = plain.embed(history, torch.stack(taken, 1), history[:, :-1])
     mask = torch.ones(7, 7).tril().bool() & torch.ones(7, 7).triu(-2).bool()
     with torch.no_grad():
         for block in ("block0", "block1"):
             x = plain.transformer.get_submodule(block)(x, list(range(7)), mask)
         last = plain.transformer.get_submodule("block2")
+        x = last.with_neighbours(x)
         clean = last.time.norm(x + last.space(x))
     grid = clean.unflatten(2, (3, positions // 3)).flatten(0, 1).permute(0, 3, 1, 2)
     areas = functional.adaptive_avg_pool2d(grid, (2, 2)).flatten(2).transpose(1, 2)

@@ -61,11 +61,11 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   CheckSize("blocks", sizes.blocks, kMaxBlocks);
   CheckSize("window", sizes.window, kMaxWindow, 2);  // the frame before and the current one
   CheckSize("passes", sizes.passes, kMaxPasses);
-  if (sizes.block.columns < 0 ||
-      (sizes.block.columns > 0 && sizes.positions % sizes.block.columns != 0)) {
-    throw std::invalid_argument("columns is " + std::to_string(sizes.block.columns) +
+  const int64_t columns = sizes.block.columns;
+  if (columns < 0 || (columns > 0 && sizes.positions % columns != 0)) {
+    throw std::invalid_argument("columns is " + std::to_string(columns) +
                                 "; expected a divisor of the " + std::to_string(sizes.positions) +
-                                " positions, or 0 for blocks without a convolution");
+                                " positions, or 0");
   }
   CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
   CheckSize("the number of action_codes", action_codes.size(0), kMaxLatentActions);
@@ -128,13 +128,13 @@ at::Tensor Dynamics::Predict(const at::Tensor& tokens, const at::Tensor& masked,
   const int64_t frames = tokens.size(1);
   const at::Tensor x = at::embedding(embedding_, at::cat({tokens, masked}, 1)) + positions_;
   // What leads to each frame from the second on; what led to a clip's first one is unknown.
-  at::Tensor led = Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
+  at::Tensor transition = Apply(*from_action_, at::embedding(action_codes_, actions)).unsqueeze(2);
   if (previous_.defined()) {
-    led = led + at::embedding(previous_, tokens.slice(1, 0, frames - 1));
+    transition = transition + at::embedding(previous_, tokens.slice(1, 0, frames - 1));
   }
-  const at::Tensor unknown = at::zeros_like(led.slice(1, 0, 1));
-  const at::Tensor y = transformer_->ForwardFrom(frames, x + at::cat({unknown, led, led}, 1),
-                                                 TwoStreams(frames, x.device()));
+  const at::Tensor unknown = at::zeros_like(transition.slice(1, 0, 1));
+  const at::Tensor y = transformer_->ForwardFrom(
+      frames, x + at::cat({unknown, transition, transition}, 1), TwoStreams(frames, x.device()));
   return Apply(*to_logits_, y).to(at::kFloat);
 }
 

@@ -13,10 +13,9 @@ namespace genie_env {
 /// Both streams pass through the same weights, as one clip of 2T - 1 frames whose TimeGrid says
 /// which frame attends to which.
 ///
-/// Where the blocks' sizes have columns, what is near in space and time is given to the
-/// transformer, which learns to find it elsewhere: each token of a frame is embedded together with
-/// the one that was at its place in the frame before, and each block convolves neighbours
-/// (StBlock).
+/// Where the blocks have columns, the transformer is given what is near, and need not learn to
+/// attend to it: each token is embedded together with the one that was at its place in the frame
+/// before, and each block begins with a convolution over neighbours (StBlock).
 class Dynamics : public Model {
  public:
   /// action_codes: float32 [A, C], finite: the codebook of the latent action model. It is constant.

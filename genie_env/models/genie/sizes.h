@@ -27,7 +27,8 @@ struct BlockSizes {
   int64_t width = 192;
   int64_t heads = 3;  ///< each of width / heads, an even number
   /// Tokens in a row of the frame, of blocks that begin with a convolution over neighbours; 0: of
-  /// blocks without.
+  /// blocks without. The dynamics alone may have it; their tokens are then embedded with those of
+  /// the frame before, too.
   int64_t columns = 0;
 
   int64_t head() const { return width / heads; }

@@ -85,8 +85,10 @@ TimeGrid CausalTime(int64_t frames, int64_t window, int64_t head, at::Device dev
           .visible = CausalWindow(frames, window, device)};
 }
 
-at::Tensor OfNeighbours(const at::Tensor& x, const at::Tensor& weight, int64_t columns) {
-  const at::Tensor pictures = x.unflatten(1, {-1, columns}).permute({0, 3, 1, 2});
+at::Tensor ConvolveNeighbours(const at::Tensor& x, const at::Tensor& weight, int64_t columns) {
+  at::Tensor pictures = x.unflatten(1, {-1, columns}).permute({0, 3, 1, 2});
+  // With the channels last, cuDNN would compute it, which may round float32 to TF32.
+  if (x.is_cuda()) pictures = pictures.contiguous();
   return at::conv2d(pictures, weight, /*bias=*/{}, /*stride=*/1, /*padding=*/1, /*dilation=*/1,
                     /*groups=*/x.size(2))
       .permute({0, 2, 3, 1})
@@ -149,7 +151,7 @@ StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers)
 
 at::Tensor StBlock::WithNeighbours(const at::Tensor& x) const {
   if (columns_ == 0) return x;
-  return x + OfNeighbours(x.flatten(0, 1), neighbours_, columns_).view(x.sizes());
+  return x + ConvolveNeighbours(x.flatten(0, 1), neighbours_, columns_).view(x.sizes());
 }
 
 at::Tensor StBlock::Forward(const at::Tensor& x, const TimeGrid& time, int64_t first) const {

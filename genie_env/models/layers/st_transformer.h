@@ -40,7 +40,7 @@ TimeGrid CausalTime(int64_t frames, int64_t window, int64_t head, at::Device dev
 
 /// The depthwise convolution over the 3 x 3 neighbours of every position, zero beyond the frame. x:
 /// [N, S, width], positions row by row, `columns` a row; weight: [width, 1, 3, 3]. As x.
-at::Tensor OfNeighbours(const at::Tensor& x, const at::Tensor& weight, int64_t columns);
+at::Tensor ConvolveNeighbours(const at::Tensor& x, const at::Tensor& weight, int64_t columns);
 
 /// Normalised with a learned gain.
 struct Norm : torch::nn::Module {

@@ -134,7 +134,7 @@ class TransformerTorch {
   }
 
   at::Tensor WithNeighbours(const Block& block, const at::Tensor& x) const {
-    return sizes_.columns == 0 ? x : x + OfNeighbours(x, block.neighbours, sizes_.columns);
+    return sizes_.columns == 0 ? x : x + ConvolveNeighbours(x, block.neighbours, sizes_.columns);
   }
 
   Heads Project(const Attention& attention, const at::Tensor& x) const {
@@ -231,21 +231,21 @@ class GenieTorch final : public FrozenGenie {
 
   at::Tensor Dream(const GenieState& state, const at::Tensor& actions,
                    const FrameDraws& draws) const override {
-    const at::Tensor led = Led(state, actions);
-    const auto [tokens, surprise] = Unmask(state, led, draws, {});
+    const at::Tensor transition = Transition(state, actions);
+    const auto [tokens, surprise] = Unmask(state, transition, draws, {});
     state.tokens.copy_(tokens);
     state.encoder_time.zero_();
-    Commit(state, led);
+    Commit(state, transition);
     return surprise;
   }
 
   at::Tensor Follow(const GenieState& state, const at::Tensor& actions, const at::Tensor& frames,
                     const at::Tensor& order) const override {
-    const at::Tensor led = Led(state, actions);
+    const at::Tensor transition = Transition(state, actions);
     Encode(state, frames);
     const FrameDraws draws{.uniform = {}, .order = order, .temperature = {}};
-    at::Tensor surprise = Unmask(state, led, draws, state.tokens).surprise;
-    Commit(state, led);
+    at::Tensor surprise = Unmask(state, transition, draws, state.tokens).surprise;
+    Commit(state, transition);
     return surprise;
   }
 
@@ -313,15 +313,17 @@ class GenieTorch final : public FrozenGenie {
   }
 
   /// The embedding of what leads from the rows' frames to the next: [N, 1 or S, width].
-  at::Tensor Led(const GenieState& state, const at::Tensor& actions) const {
+  at::Tensor Transition(const GenieState& state, const at::Tensor& actions) const {
     const at::Tensor action = action_table_.index_select(0, actions).unsqueeze(1);
-    return previous_table_.defined() ? action + LookUp(previous_table_, state.tokens) : action;
+    if (!previous_table_.defined()) return action;
+    // What is written to a state on a GPU is not checked, and must not harm.
+    return action + LookUp(previous_table_, state.tokens.clamp(0, codes_ - 1));
   }
 
-  /// The dynamics' input for a partly masked frame. led: undefined for a row's first frame.
-  at::Tensor Embed(const at::Tensor& tokens, const at::Tensor& led) const {
+  /// The dynamics' input for a partly masked frame. transition: undefined for a row's first frame.
+  at::Tensor Embed(const at::Tensor& tokens, const at::Tensor& transition) const {
     const at::Tensor x = LookUp(token_table_, tokens) + dynamics_positions_;
-    return led.defined() ? x + led : x;
+    return transition.defined() ? x + transition : x;
   }
 
   struct Unmasked {
@@ -330,17 +332,17 @@ class GenieTorch final : public FrozenGenie {
 
   /// Unmasks the tokens of the next frames pass by pass. They come from `given`, or, where it is
   /// undefined, from draws.
-  Unmasked Unmask(const GenieState& state, const at::Tensor& led, const FrameDraws& draws,
+  Unmasked Unmask(const GenieState& state, const at::Tensor& transition, const FrameDraws& draws,
                   const at::Tensor& given) const {
-    const int64_t rows = led.size(0), positions = clip_.positions();
+    const int64_t rows = transition.size(0), positions = clip_.positions();
     const at::Tensor tokens = at::full({rows, positions}, codes_, state.tokens.options());
-    const at::Tensor surprise = at::zeros({rows}, led.options());
+    const at::Tensor surprise = at::zeros({rows}, transition.options());
     const FrameTime frame_time = dynamics_.At(state.time, state.kv_cache, false);
     int64_t hidden = positions;
     for (const int64_t left : schedule_) {
       if (left == hidden) continue;  // more passes than tokens
       const at::Tensor logits =
-          to_logits_(dynamics_.Run(Embed(tokens, led), &frame_time)).to(at::kFloat);
+          to_logits_(dynamics_.Run(Embed(tokens, transition), &frame_time)).to(at::kFloat);
       RunPass({.rows = rows,
                .positions = positions,
                .codes = codes_,
@@ -368,9 +370,9 @@ class GenieTorch final : public FrozenGenie {
   }
 
   /// Appends the rows' tokens to the dynamics' KV cache, and writes their features.
-  void Commit(const GenieState& state, const at::Tensor& led) const {
+  void Commit(const GenieState& state, const at::Tensor& transition) const {
     const FrameTime frame_time = dynamics_.At(state.time, state.kv_cache, true);
-    const at::Tensor input = dynamics_.Append(Embed(state.tokens, led), frame_time);
+    const at::Tensor input = dynamics_.Append(Embed(state.tokens, transition), frame_time);
     state.features.copy_(at::matmul(feature_areas_, input).flatten(1));
     state.time.add_(1);
   }

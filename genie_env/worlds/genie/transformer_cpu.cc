@@ -79,7 +79,7 @@ TransformerWorkspace<Element>::TransformerWorkspace(int64_t positions, int64_t w
   const int64_t padded = PaddedPositions(positions);
   constexpr int64_t kColumns = LinearCpu<Element>::kColumns;
   x = Buffer<float>({padded, width});
-  begun = Buffer<float>({padded, width});
+  spare = Buffer<float>({padded, width});
   input = Buffer<Element>({padded, width});
   products = Buffer<float>({padded, (3 * width + kColumns - 1) / kColumns * kColumns});
   for (Projected* parts : {&projected, &first}) {
@@ -214,27 +214,27 @@ void TransformerCpu<Element>::AddNeighbours(const Loops& loops, Workspace& works
                              .width = sizes_.width,
                              .x = workspace.x.template const_data_ptr<float>(),
                              .weight = block.neighbours.template const_data_ptr<float>(),
-                             .out = workspace.begun.template mutable_data_ptr<float>()});
+                             .out = workspace.spare.template mutable_data_ptr<float>()});
       });
-  std::swap(workspace.x, workspace.begun);
+  std::swap(workspace.x, workspace.spare);
 }
 
 template <typename Element>
-std::span<const int32_t> TransformerCpu<Element>::Reached(Workspace& workspace,
-                                                          std::span<const int32_t> changed) const {
+std::span<const int32_t> TransformerCpu<Element>::Affected(Workspace& workspace,
+                                                           std::span<const int32_t> changed) const {
   const int64_t columns = sizes_.columns;
   if (columns == 0 || std::ssize(changed) == positions_) return changed;
-  std::vector<int32_t>& reached = workspace.reached;
-  reached.clear();
+  std::vector<int32_t>& affected = workspace.affected;
+  affected.clear();
   for (int64_t s = 0; s < positions_; ++s) {
     if (std::ranges::any_of(changed, [&](int64_t other) {
           return std::abs(other / columns - s / columns) <= 1 &&
                  std::abs(other % columns - s % columns) <= 1;
         })) {
-      reached.push_back(static_cast<int32_t>(s));
+      affected.push_back(static_cast<int32_t>(s));
     }
   }
-  return reached;
+  return affected;
 }
 
 template <typename Element>
@@ -342,7 +342,7 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
   };
   const Attention& opening = blocks_.front().space;
   AddNeighbours(loops, workspace, blocks_.front());
-  changed = Reached(workspace, changed);
+  changed = Affected(workspace, changed);
   if (changed.size() < all.size()) {
     ProjectChanged(loops, workspace, opening, changed);
   } else {
@@ -350,6 +350,9 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
       Project(workspace, workspace.x, opening, range, nullptr, workspace.first);
     });
   }
+  const auto project_for = [&](int64_t block, Positions range) {
+    Project(workspace, workspace.x, blocks_[block].space, range, nullptr, workspace.projected);
+  };
   const auto last = std::ssize(blocks_) - 1;
   for (int64_t i = 0; i <= last; ++i) {
     const Block& block = blocks_[i];
@@ -365,7 +368,7 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
       if (i == last) {
         Norm(workspace, workspace.x, norm_gain_, range);
       } else if (sizes_.columns == 0) {
-        Project(workspace, workspace.x, blocks_[i + 1].space, range, nullptr, workspace.projected);
+        project_for(i + 1, range);
       }
     };
     if (i < last || stops || wanted.size() == all.size()) {
@@ -375,10 +378,7 @@ void TransformerCpu<Element>::Run(const Loops& loops, Workspace& workspace,
       });
       if (i < last && sizes_.columns > 0) {  // neighbours are read across ranges
         AddNeighbours(loops, workspace, blocks_[i + 1]);
-        for_each_range(positions_, [&](Positions range, Workspace&) {
-          Project(workspace, workspace.x, blocks_[i + 1].space, range, nullptr,
-                  workspace.projected);
-        });
+        for_each_range(positions_, [&](Positions range, Workspace&) { project_for(i + 1, range); });
       }
       continue;
     }

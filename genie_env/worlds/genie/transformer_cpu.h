@@ -93,7 +93,7 @@ struct TransformerWorkspace {
   TransformerWorkspace(int64_t positions, int64_t width, int64_t time_scores);
 
   at::Tensor x;         ///< float32 [padded, width]: the residual stream; its padding is finite
-  at::Tensor begun;     ///< float32 [padded, width]: x with what its neighbours add
+  at::Tensor spare;     ///< float32 [padded, width]: the next x, where x cannot be changed in place
   at::Tensor input;     ///< [padded, width]: the input of a product
   at::Tensor products;  ///< float32 [padded, 3 width in whole panels]
   at::Tensor mixed;     ///< float32 [padded, width]: what attention over space gives
@@ -102,7 +102,7 @@ struct TransformerWorkspace {
   at::Tensor changed;  ///< float32 [padded, width]: selected rows of x
   at::Tensor wide;     ///< [padded, 4 width]
   std::vector<int32_t> places;          ///< 0, 1, 2, ...
-  std::vector<int32_t> reached;         ///< positions that a convolution changes
+  std::vector<int32_t> affected;        ///< positions that a convolution changes
   at::Tensor packed_key, packed_value;  ///< of one head, packed for a product
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
@@ -183,11 +183,12 @@ class TransformerCpu {
   void Feed(Workspace& workspace, const Block& block, Positions range) const;
 
   // Of the whole frame.
+  // Swaps x and spare: no pointer to x outlives it.
   void AddNeighbours(const Loops& loops, Workspace& workspace, const Block& block) const;
 
   // The positions, ascending, at which a convolution of the first block changes where its input has
   // changed at `changed`. In `workspace`, or `changed` itself.
-  std::span<const int32_t> Reached(Workspace& workspace, std::span<const int32_t> changed) const;
+  std::span<const int32_t> Affected(Workspace& workspace, std::span<const int32_t> changed) const;
   void ProjectChanged(const Loops& loops, Workspace& workspace, const Attention& attention,
                       std::span<const int32_t> changed) const;
   void OverSpace(const Loops& loops, Workspace& workspace, const Projected& projected) const;
