@@ -257,6 +257,8 @@ def train_dynamics(settings: DynamicsSettings) -> None:
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
     if settings.start is not None and not has_begun(settings.out):
+        if "columns" in read_settings(settings.start, DYNAMICS)["sizes"] and not settings.local:
+            raise ValueError(f"--start {settings.start} was trained with --local: give it as well")
         _check_same_codes(settings.start, tokenizer_run, weights, taken.codes)
     directories, stores = recordings.directories, recordings.stores
     with clip_run(settings, recordings, dynamics, sizes, weights=weights) as run:
