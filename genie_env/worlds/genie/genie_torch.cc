@@ -314,10 +314,12 @@ class GenieTorch final : public FrozenGenie {
 
   /// The embedding of what leads from the rows' frames to the next: [N, 1 or S, width].
   at::Tensor Transition(const GenieState& state, const at::Tensor& actions) const {
-    const at::Tensor action = action_table_.index_select(0, actions).unsqueeze(1);
-    if (!previous_table_.defined()) return action;
-    // What is written to a state on a GPU is not checked, and must not harm.
-    return action + LookUp(previous_table_, state.tokens.clamp(0, codes_ - 1));
+    at::Tensor embedding = action_table_.index_select(0, actions).unsqueeze(1);
+    if (previous_table_.defined()) {
+      // What is written to a state on a GPU is not checked, and must not harm.
+      embedding = embedding + LookUp(previous_table_, state.tokens.clamp(0, codes_ - 1));
+    }
+    return embedding;
   }
 
   /// The dynamics' input for a partly masked frame. transition: undefined for a row's first frame.
