@@ -77,8 +77,7 @@ struct Attention : torch::nn::Module {
 /// One block of the ST-transformer (Xu et al. 2020; Genie, Bruce et al. 2024): attention within a
 /// frame, attention over time at each position, one feed-forward after both. All pre-norm. Where
 /// the sizes have columns, it begins with a depthwise convolution over the 3 x 3 neighbours of each
-/// position (Chu et al. 2021, Conditional Positional Encodings, section 3): things that move from
-/// one patch to the next are learned with much fewer frames.
+/// position (Chu et al. 2021, Conditional Positional Encodings, section 3).
 class StBlock : public torch::nn::Module {
  public:
   /// timeless: without attention over time, for networks of one frame.

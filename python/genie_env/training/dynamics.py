@@ -133,8 +133,7 @@ class DynamicsSettings(ClipSettings):
         typer.Option(
             "--local",
             help="give the network what is near: each token is embedded with the one at its place a "
-            "frame before, and each block convolves 3 x 3 neighbours. What moves from patch to patch "
-            "is learned from fewer frames",
+            "frame before, and each block convolves 3 x 3 neighbours",
         ),
     ] = False
     sizes: DynamicsSizes = DynamicsSizes()
