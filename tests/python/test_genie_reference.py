@@ -193,7 +193,7 @@ def test_dynamics_with_weights() -> None:
 
 
 def test_dynamics_that_are_given_what_is_near() -> None:
-    """6 tokens a frame in rows of 3. It begins as nothing, with gradients."""
+    """6 tokens a frame in rows of 3. It starts at zero, with gradients."""
     sizes: dict[str, Any] = {**TOKENS, "positions": 6, "columns": 3}
     ours = _core.Trainer(_core.Dynamics(ACTION_CODES, seed=SEED, **sizes), seed=SEED)
     without = _core.Dynamics(ACTION_CODES, seed=SEED, **{**sizes, "columns": 0})

@@ -10,8 +10,8 @@ from genie_env.families.genie.config import HEAD_UNITS, dynamics_window, heads_o
 
 
 def genie_costs(config: Mapping[str, Any], options: Options) -> Costs:
-    """Positions attend to each other in products without weights, which are left out, as are convolutions over
-    neighbours."""
+    """Left out are the products in which positions attend to each other, which have no weights, and
+    convolutions over neighbours."""
     passes = int(options.get("passes", config["dynamics"]["passes"]))
     return Costs(
         step=list(_step(config, passes)),
