@@ -3,7 +3,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -224,15 +223,21 @@ std::span<const int32_t> TransformerCpu<Element>::Affected(Workspace& workspace,
                                                            std::span<const int32_t> changed) const {
   const int64_t columns = sizes_.columns;
   if (columns == 0 || std::ssize(changed) == positions_) return changed;
+  const int64_t rows = positions_ / columns;
+  workspace.marked.assign(positions_, false);
+  for (const int64_t s : changed) {
+    const int64_t row = s / columns, column = s % columns;
+    for (int64_t r = std::max<int64_t>(row - 1, 0); r <= std::min(row + 1, rows - 1); ++r) {
+      for (int64_t c = std::max<int64_t>(column - 1, 0); c <= std::min(column + 1, columns - 1);
+           ++c) {
+        workspace.marked[r * columns + c] = true;
+      }
+    }
+  }
   std::vector<int32_t>& affected = workspace.affected;
   affected.clear();
-  for (int64_t s = 0; s < positions_; ++s) {
-    if (std::ranges::any_of(changed, [&](int64_t other) {
-          return std::abs(other / columns - s / columns) <= 1 &&
-                 std::abs(other % columns - s % columns) <= 1;
-        })) {
-      affected.push_back(static_cast<int32_t>(s));
-    }
+  for (const int32_t s : std::span(workspace.places.data(), static_cast<size_t>(positions_))) {
+    if (workspace.marked[s]) affected.push_back(s);
   }
   return affected;
 }

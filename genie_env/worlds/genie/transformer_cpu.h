@@ -103,6 +103,7 @@ struct TransformerWorkspace {
   at::Tensor wide;     ///< [padded, 4 width]
   std::vector<int32_t> places;          ///< 0, 1, 2, ...
   std::vector<int32_t> affected;        ///< positions that a convolution changes
+  std::vector<bool> marked;             ///< whether each position is one of them
   at::Tensor packed_key, packed_value;  ///< of one head, packed for a product
   at::Tensor scores;                    ///< float32 [padded, padded]
   at::Tensor shares;                    ///< [padded, padded]: softmax of the scores
