@@ -2,6 +2,8 @@
 
 #include <torch/csrc/utils/pybind.h>
 
+#include <optional>
+
 #include "bindings/calls.h"
 #include "genie_env/core/transformer_constants.h"
 #include "genie_env/tensor/frozen_scope.h"
@@ -16,7 +18,9 @@ The dynamics of Genie: tokens of past frames and latent actions -> the tokens of
 
 Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
 to the clean frames before it, within an attention window of `window` frames, and to itself.
-`action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
+`action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. With
+`token_codes`, the codebook of the tokenizer, float32 [codes, dimensions], tokens that look alike
+begin alike: their embeddings and rows of the output layer are random linear maps of it. `passes`,
 the most passes a frame in sampling, sets how much of a frame is masked. With `columns`, the tokens
 in a row of a frame, each token is embedded together with the one that was at its place a frame
 before, and each block begins with a depthwise convolution over the 3 x 3 neighbours of a token (Chu
@@ -24,20 +28,22 @@ et al. 2021, Conditional Positional Encodings); with 0 neither is there.
 )")
       .def(py::init([](const at::Tensor& action_codes, int64_t positions, int64_t codes,
                        int64_t width, int64_t heads, int64_t blocks, int64_t window, int64_t passes,
-                       int64_t columns, uint64_t seed) {
+                       int64_t columns, uint64_t seed,
+                       const std::optional<at::Tensor>& token_codes) {
              return std::make_shared<Dynamics>(DynamicsSizes{.positions = positions,
                                                              .codes = codes,
                                                              .block = {width, heads, columns},
                                                              .blocks = blocks,
                                                              .window = window,
                                                              .passes = passes},
-                                               action_codes, seed);
+                                               action_codes, seed, token_codes.value_or(at::Tensor()));
            }),
            py::arg("action_codes"), py::kw_only(), py::arg("positions") = defaults.positions,
            py::arg("codes") = defaults.codes, py::arg("width") = defaults.block.width,
            py::arg("heads") = defaults.block.heads, py::arg("blocks") = defaults.blocks,
            py::arg("window") = defaults.window, py::arg("passes") = defaults.passes,
-           py::arg("columns") = defaults.block.columns, py::arg("seed") = 0)
+           py::arg("columns") = defaults.block.columns, py::arg("seed") = 0,
+           py::arg("token_codes") = py::none())
       .def_property_readonly_static(
           "feed_forward_factor", [](const py::object&) { return kFeedForwardFactor; },
           "Hidden units of a block's feed-forward network, per unit of its width.")

@@ -363,14 +363,16 @@ class Dynamics(Model):
     
     Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
     to the clean frames before it, within an attention window of `window` frames, and to itself.
-    `action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. `passes`,
+    `action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. With
+    `token_codes`, the codebook of the tokenizer, float32 [codes, dimensions], tokens that look alike
+    begin alike: their embeddings and rows of the output layer are random linear maps of it. `passes`,
     the most passes a frame in sampling, sets how much of a frame is masked. With `columns`, the tokens
     in a row of a frame, each token is embedded together with the one that was at its place a frame
     before, and each block begins with a depthwise convolution over the 3 x 3 neighbours of a token (Chu
     et al. 2021, Conditional Positional Encodings); with 0 neither is there.
     """
     feed_forward_factor: typing.ClassVar[int] = 4
-    def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, window: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, columns: typing.SupportsInt = 0, seed: typing.SupportsInt = 0) -> None:
+    def __init__(self, action_codes: torch.Tensor, *, positions: typing.SupportsInt = 64, codes: typing.SupportsInt = 1024, width: typing.SupportsInt = 192, heads: typing.SupportsInt = 3, blocks: typing.SupportsInt = 4, window: typing.SupportsInt = 16, passes: typing.SupportsInt = 4, columns: typing.SupportsInt = 0, seed: typing.SupportsInt = 0, token_codes: torch.Tensor | None = None) -> None:
         ...
     def cross_entropy_by_frame(self, tokens: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """

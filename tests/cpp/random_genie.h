@@ -49,11 +49,7 @@ struct RandomGenie {
       TensorMap enlarged;
       for (const auto& [name, parameter] : ParametersOf(*network)) {
         at::Tensor(parameter).requires_grad_(false);
-        // What is local begins with zeros.
-        const bool zero = name.ends_with("neighbours") || name == "previous";
-        enlarged.emplace(
-            name, zero ? TrainingNoise(enlarged.size(), 0).Normal(parameter.sizes(), at::kCPU)
-                       : parameter * 3);
+        enlarged.emplace(name, parameter * 3);
       }
       LoadParameters(*network, enlarged);
     }

@@ -1,4 +1,5 @@
-"""From a Gymnasium id to an agent that plays it: every command's output loads and plays."""
+"""The paths of the documentation, from a game or from video to an agent that plays: every command's
+output loads and plays."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from genie_env._core import EpisodeStore
 from genie_env.cli.app import APP
 
 TUTORIAL = ROOT / "docs" / "your-own-game.md"
+AGENTS_IN_GENIE = ROOT / "docs" / "agents-in-genie.md"
 SMALL: dict[str, dict[str, object]] = {
     "record": {"--episodes": 40, "--workers": 1},
     "train vision": {"--steps": 5, "--batch": 4, "--latents": 8, "--dtype": "float32"},
@@ -33,6 +35,19 @@ SMALL: dict[str, dict[str, object]] = {
     "dream": {"--frames": 2},
 }
 """By command of the tutorial: the options that a test gives instead of its own."""
+TINY = {"--steps": 3, "--width": 16, "--heads": 1, "--patch": 16, "--dtype": "float32"}
+SMALL_VIDEO: dict[str, dict[str, object]] = {
+    **SMALL,
+    "train tokenizer": {**TINY, "--batch": 2, "--clip": 4, "--codes": 64},
+    "train latent-actions": {**TINY, "--batch": 2, "--clip": 4},
+    "train dynamics": {"--steps": 3, "--width": 16, "--heads": 1, "--blocks": 1, "--dtype": "float32"},
+    "map-actions": {"--steps": 2},
+    "train heads": {"--steps": 5},
+    "calibrate": {"--dreams": 2, "--episodes": 2, "--workers": 1},
+    "train ppo": {"--steps": 64, "--dreams": 4, "--horizon": 16},
+    "train clone": {"--steps": 5},
+}
+"""The same of the path from video."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +66,12 @@ def run(*words: object) -> None:
     assert ended.value.code == 0
 
 
-def follow_the_tutorial(
-    options: dict[str, dict[str, object]], until: str | None = None
+def follow(
+    page: Path, options: dict[str, dict[str, object]], until: str | None = None
 ) -> list[list[str]]:
-    """Runs its commands in this folder, up to the first that has the word `until`, each with
+    """Runs a page's commands in this folder, up to the first that has the word `until`, each with
     `options` in place of its own; returns them."""
-    text = re.sub(r"\\\n\s*", "", "".join(blocks(TUTORIAL, "bash")))
+    text = re.sub(r"\\\n\s*", "", "".join(blocks(page, "bash")))
     lines = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("genie-env ")]
     last = next((index for index, words in enumerate(lines) if until in words), len(lines))
     for words in lines[:last]:
@@ -92,7 +107,7 @@ def test_an_agent_trained_in_the_dream_alone_is_better_than_random(
         "evaluate": {"--episodes": 30},
         "film": {"--episodes": 2},
     }
-    follow_the_tutorial(options, until="data/cartpole-2")
+    follow(TUTORIAL, options, until="data/cartpole-2")
     world, agent = "runs/cartpole-world", "runs/cartpole-agent/agent.safetensors"
     of_agent, of_random = Path("agent.json"), Path("random.json")
     count = ("--episodes", 30, "--json")
@@ -107,7 +122,7 @@ def test_an_agent_trained_in_the_dream_alone_is_better_than_random(
 
 def test_the_tutorial_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = follow_the_tutorial(SMALL)
+    lines = follow(TUTORIAL, SMALL)
     assert {word for line in lines for word in line} >= {"ppo", "outcomes", "film", "evaluate"}
     config = json.loads(Path("runs/cartpole-world/config.json").read_text())
     assert config["reward"]["type"] == "constant" and config["termination"] == "sampled"
@@ -119,6 +134,20 @@ def test_the_tutorial_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     world = ("--world", "runs/cartpole-world", "--temperature", 1)
     run("calibrate", *world, "--out", "calibration", "--dreams", 8, "--episodes", 2, "--workers", 1)
     assert read("calibration/calibration.json")["compared"] == {"by": "ratio"}
+
+
+def test_from_video_to_the_real_game_in_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "worlds").symlink_to(ROOT / "worlds")
+    follow(AGENTS_IN_GENIE, SMALL_VIDEO)
+    config = json.loads(Path("runs/world/config.json").read_text())
+    assert (config["family"], config["termination"]) == ("genie", "sampled")
+    assert len(read("runs/calibration/calibration.json")["dream"]) == 3
+    for agent in ("agent", "clone", "clone-recorded"):
+        assert len(read(f"runs/{agent}.json")["scores"]) == 2
 
 
 def the_whole_path(

@@ -350,6 +350,32 @@ def test_sizes_of_one_network() -> None:
     for wrong in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="action_codes holds a value that is not finite: give"):
             Dynamics(ACTION_CODES.clone().fill_(wrong))
+        with pytest.raises(ValueError, match="token_codes holds a value that is not finite: give"):
+            Dynamics(ACTION_CODES, codes=9, token_codes=torch.full((9, 2), wrong))
+    with pytest.raises(ValueError, match=r"token_codes: got float32 \[8, 2\], expected float32 \[9, a"):
+        Dynamics(ACTION_CODES, codes=9, token_codes=torch.ones(8, 2))
+
+
+def test_tokens_that_look_alike_begin_alike() -> None:
+    """What begins as a linear map of the codes, and how large; all else is as without them."""
+    codes = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)) * 7 + 3
+    sizes: dict[str, Any] = {"codes": 500, "columns": 8, "seed": 5}
+    strangers = Trainer(Dynamics(ACTION_CODES, **sizes)).weights()
+    alike = Trainer(Dynamics(ACTION_CODES, token_codes=codes, **sizes)).weights()
+    again = Trainer(Dynamics(ACTION_CODES, token_codes=codes, **sizes)).weights()
+    changed = {name for name in alike if not torch.equal(alike[name], strangers[name])}
+    assert changed == {"embedding", "previous", "to_logits.weight"}
+    assert all(torch.equal(alike[name], again[name]) for name in alike)
+    for name in changed:
+        begun = alike[name][:500]  # the mask's embedding is no token's
+        assert begun.std() == pytest.approx(strangers[name].std().item(), rel=0.1)
+        centred = torch.linalg.matrix_rank(begun - begun.mean(0), rtol=1e-4)
+        assert centred == 8
+        solved = torch.linalg.lstsq(codes - codes.mean(0), begun).solution
+        torch.testing.assert_close((codes - codes.mean(0)) @ solved, begun, atol=1e-4, rtol=1e-4)
+    assert torch.equal(alike["embedding"][500], strangers["embedding"][500])
+    one = Trainer(Dynamics(ACTION_CODES, codes=9, token_codes=torch.ones(9, 2))).weights()
+    assert all(weight.isfinite().all() for weight in one.values())
 
 
 def test_clips_that_do_not_fit() -> None:

@@ -193,18 +193,22 @@ def test_dynamics_with_weights() -> None:
 
 
 def test_dynamics_that_are_given_what_is_near() -> None:
-    """6 tokens a frame in rows of 3. It starts at zero, with gradients."""
+    """6 tokens a frame in rows of 3. Where it is zero it changes nothing, and has gradients."""
     sizes: dict[str, Any] = {**TOKENS, "positions": 6, "columns": 3}
     ours = _core.Trainer(_core.Dynamics(ACTION_CODES, seed=SEED, **sizes), seed=SEED)
-    without = _core.Dynamics(ACTION_CODES, seed=SEED, **{**sizes, "columns": 0})
+    without = _core.Trainer(_core.Dynamics(ACTION_CODES, seed=SEED, **{**sizes, "columns": 0}))
     weights = ours.weights()
+    added = [name for name in weights if name not in without.weights()]
+    assert added == ["previous", *(f"transformer.block{i}.neighbours" for i in range(2))]
+    assert all(weights[name].any() for name in added)
+    weights |= {name: torch.zeros_like(weights[name]) for name in added}
+    ours.load_weights(weights)
+    without.load_weights({name: w for name, w in weights.items() if name not in added})
     batch = token_batch(2, 7, positions=6)
     hidden = torch.full_like(batch["tokens"][:, 1:], 11)
     arguments = (batch["tokens"], hidden, batch["actions"])
-    assert torch.equal(ours.model.logits(*arguments), without.logits(*arguments))
+    assert torch.equal(ours.model.logits(*arguments), without.model.logits(*arguments))
     generator = torch.Generator().manual_seed(0)
-    zero = [name for name, weight in weights.items() if not weight.any() and "bias" not in name]
-    assert zero == ["previous", *(f"transformer.block{i}.neighbours" for i in range(2))]
     for step in range(2):
         reference = PlainDynamics(ACTION_CODES.double(), **sizes).double()
         reference.load_state_dict(ours.weights())
@@ -214,7 +218,7 @@ def test_dynamics_that_are_given_what_is_near() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         assert report["loss"] == pytest.approx(loss.item(), rel=1e-5), step
         check_gradients(ours.gradients(), reference)
-        for name in zero:
+        for name in added:
             weights[name] = torch.randn(weights[name].shape, generator=generator)
         ours.load_weights(weights)
     with pytest.raises(ValueError, match="columns is 4; expected a divisor of the 6 positions"):

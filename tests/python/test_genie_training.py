@@ -526,6 +526,23 @@ def test_dynamics_start_from_those_of_the_tokenizer_before(
         dynamics_run(data, others, others / "dynamics", **start)
 
 
+def test_dynamics_begin_with_the_codes_of_their_tokenizer(
+    data: Path, runs: Path, tmp_path: Path
+) -> None:
+    """Embeddings are a linear map of them, as the numbers of a code are fewer than those of an
+    embedding; a start's embeddings stay."""
+    codes = load_weights(runs / "tokenizer", TOKENIZER)["quantizer.codebook"]
+    codes = codes - codes.mean(0)
+    dynamics_run(data, runs, tmp_path / "new", steps=1, learning_rate=0.0, seed=9)
+    begun = load_weights(tmp_path / "new", DYNAMICS)["embedding"][: len(codes)]
+    solved = torch.linalg.lstsq(codes, begun).solution
+    torch.testing.assert_close(codes @ solved, begun, atol=1e-4, rtol=1e-4)
+    start = {"start": runs / "dynamics", "steps": 1, "learning_rate": 0.0}
+    dynamics_run(data, runs, tmp_path / "on", **start)
+    before, after = (load_weights(run, DYNAMICS) for run in (runs / "dynamics", tmp_path / "on"))
+    assert torch.equal(before["embedding"], after["embedding"])
+
+
 def test_what_is_near_may_be_given_to_a_start(data: Path, runs: Path, tmp_path: Path) -> None:
     """It changes nothing before something is learned from it; the world that is frozen has it."""
     still = {"steps": 1, "learning_rate": 0.0, "seed": 9, "local": True}

@@ -7,10 +7,13 @@
 #include <ATen/ops/eye.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
 
+#include <cmath>
 #include <numbers>
 #include <stdexcept>
 #include <string>
@@ -24,6 +27,7 @@ namespace genie_env {
 namespace {
 
 constexpr double kMaxCorruption = 0.1;
+constexpr double kSmallestSpread = 1e-6;  // of codes: all alike, they are mapped to 0
 
 /// Hands out consecutive pieces of one draw.
 class Draws {
@@ -51,9 +55,16 @@ at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets) {
       .view(targets.sizes());
 }
 
+void CheckFinite(const char* name, const at::Tensor& codes, const char* owner) {
+  if (codes.isfinite().all().item<bool>()) return;
+  throw std::invalid_argument(std::string(name) +
+                              " holds a value that is not finite: give the codes of a " + owner);
+}
+
 }  // namespace
 
-Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed)
+Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed,
+                   const at::Tensor& token_codes)
     : Model("Dynamics"), sizes_(sizes) {
   sizes.block.Check();
   CheckSize("positions", sizes.positions, kMaxPositions);
@@ -70,9 +81,11 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   CheckTensor(action_codes, "action_codes", at::kFloat, {-1, -1});
   CheckSize("the number of action_codes", action_codes.size(0), kMaxLatentActions);
   CheckSize("the dimensions of action_codes", action_codes.size(1), kMaxCodeDimensions);
-  if (!action_codes.isfinite().all().item<bool>()) {
-    throw std::invalid_argument(
-        "action_codes holds a value that is not finite: give the codes of a latent action model");
+  CheckFinite("action_codes", action_codes, "latent action model");
+  if (token_codes.defined()) {
+    CheckTensor(token_codes, "token_codes", at::kFloat, {sizes.codes, -1});
+    CheckSize("the dimensions of token_codes", token_codes.size(1), kMaxCodeDimensions);
+    CheckFinite("token_codes", token_codes, "tokenizer");
   }
   const int64_t width = sizes.block.width;
   LayerNumbers layers{seed};
@@ -81,12 +94,28 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   positions_ =
       register_parameter("positions", layers.Weight({sizes.positions, width}, kPositionBound));
   if (sizes.block.columns > 0) {
-    previous_ = register_parameter("previous", at::zeros({sizes.codes, width}));
+    previous_ = register_parameter("previous", layers.Weight({sizes.codes, width}, 1));
   }
   from_action_ = register_module("from_action", layers.Linear(action_codes.size(1), width));
   transformer_ = register_module(
       "transformer", std::make_shared<StTransformer>(sizes.blocks, sizes.block, false, layers));
   to_logits_ = register_module("to_logits", layers.Linear(width, sizes.codes));
+  if (token_codes.defined()) BeginAlike(token_codes, layers);
+}
+
+// The bounds give every number the variance that it has without codes.
+void Dynamics::BeginAlike(const at::Tensor& token_codes, LayerNumbers& layers) {
+  const c10::AutoGradMode no_gradients(false);
+  const at::Tensor centred = token_codes - token_codes.mean(0);
+  const at::Tensor codes = centred / centred.square().mean().sqrt().clamp_min(kSmallestSpread);
+  const int64_t dimensions = codes.size(1), width = sizes_.block.width;
+  const auto map = [&](int64_t fan_in) {
+    const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
+    return at::matmul(codes, layers.Weight({dimensions, width}, bound));
+  };
+  embedding_.slice(0, 0, sizes_.codes).copy_(map(dimensions));
+  to_logits_->weight.copy_(map(dimensions * width));
+  if (previous_.defined()) previous_.copy_(map(dimensions));
 }
 
 void Dynamics::Check(const at::Tensor& tokens, const at::Tensor& actions) const {

@@ -19,7 +19,11 @@ namespace genie_env {
 class Dynamics : public Model {
  public:
   /// action_codes: float32 [A, C], finite: the codebook of the latent action model. It is constant.
-  Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed = 0);
+  /// token_codes: float32 [codes, D], finite: the codebook of the tokenizer, by which tokens that
+  /// look alike begin alike: each embedding, and each row of the output layer, begins as a random
+  /// linear map of the token's code. Undefined: they begin as strangers. It is not kept.
+  Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed = 0,
+           const at::Tensor& token_codes = {});
 
   const DynamicsSizes& sizes() const { return sizes_; }
   int64_t actions() const { return action_codes_.size(0); }
@@ -50,6 +54,7 @@ class Dynamics : public Model {
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
+  void BeginAlike(const at::Tensor& token_codes, LayerNumbers& layers);
   void Check(const at::Tensor& tokens, const at::Tensor& actions) const;
   at::Tensor Predict(const at::Tensor& tokens, const at::Tensor& masked,
                      const at::Tensor& actions) const;
@@ -57,7 +62,7 @@ class Dynamics : public Model {
 
   DynamicsSizes sizes_;
   at::Tensor action_codes_, embedding_, positions_;
-  at::Tensor previous_;  // [codes, width]: of the frame before, zero at first; or undefined
+  at::Tensor previous_;  // [codes, width]: of the frame before; or undefined
   std::shared_ptr<Affine> from_action_, to_logits_;
   std::shared_ptr<StTransformer> transformer_;
 };

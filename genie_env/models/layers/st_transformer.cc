@@ -138,7 +138,7 @@ at::Tensor Attention::OverTime(const at::Tensor& x, const TimeGrid& time, int64_
 StBlock::StBlock(const BlockSizes& sizes, bool timeless, LayerNumbers& layers)
     : columns_(sizes.columns) {
   if (columns_ > 0) {
-    neighbours_ = register_parameter("neighbours", at::zeros({sizes.width, 1, 3, 3}));
+    neighbours_ = register_parameter("neighbours", layers.Weight({sizes.width, 1, 3, 3}, 1.0 / 3));
   }
   space_ = register_module("space", std::make_shared<Attention>(sizes, layers));
   if (!timeless) {

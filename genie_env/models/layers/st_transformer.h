@@ -91,7 +91,7 @@ class StBlock : public torch::nn::Module {
   at::Tensor WithNeighbours(const at::Tensor& x) const;
 
   int64_t columns_;
-  at::Tensor neighbours_;  // [width, 1, 3, 3], zero at first; undefined without the convolution
+  at::Tensor neighbours_;  // [width, 1, 3, 3]; undefined without the convolution
   std::shared_ptr<Attention> space_, time_;
   std::shared_ptr<Norm> norm_;
   std::shared_ptr<Affine> widen_, narrow_;

@@ -49,7 +49,7 @@ class Network:
     """Settings without which a run cannot be used."""
     added: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Sizes that a run may have and its start not, and how the names of the parameters end that come
-    with each. Such parameters change nothing at first."""
+    with each. Such parameters are 0 then, which changes nothing."""
 
 
 COMMON: Schema = {"data": [str], "steps": int, "batch": int, "seed": int, "dtype": str}
@@ -224,7 +224,8 @@ def start_from(
     before = check_start(run, network, settings, same)
     endings = tuple(chain.from_iterable(_added(network, before, settings).values()))
     trainer = Trainer(model)
-    unchanged = {name: w for name, w in trainer.weights().items() if name.endswith(endings)}
+    weights = trainer.weights()
+    unchanged = {n: torch.zeros_like(w) for n, w in weights.items() if n.endswith(endings)}
     with checkpoint_named(run):
         trainer.load_weights({**unchanged, **load_weights(run, network)})
 

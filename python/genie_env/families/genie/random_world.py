@@ -13,7 +13,7 @@ from genie_env._core import Dynamics, Heads, Tokenizer, Trainer
 from genie_env.families.genie.config import FEATURE_AREAS
 from genie_env.families.random_sizes import parse_sizes
 from genie_env.families.world_files import prefixed, write_world
-from genie_env.training.dynamics import DYNAMICS, DynamicsSizes
+from genie_env.training.dynamics import DynamicsSizes
 from genie_env.training.tokenizer import TokenizerSizes
 
 _EXAMPLE = "T=16,S=64,d=256,blocks=6,heads=8,codes=1024,K=8"
@@ -103,10 +103,6 @@ def _write(directory: Path, sizes: GenieSizes) -> Path:
     codes = torch.randn(_ACTIONS, tokenizer_sizes["code_dimensions"], generator=generator)
     tokenizer = Trainer(Tokenizer(frame=frame, **tokenizer_sizes))
     dynamics = Trainer(Dynamics(codes, positions=sizes.S, codes=sizes.codes, **dynamics_sizes))
-    learned = dynamics.weights()
-    for name, weight in learned.items():
-        if name.endswith(tuple(DYNAMICS.added["columns"])):  # training begins with zeros
-            weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
     write_world(
         directory,
         {
