@@ -77,7 +77,7 @@ class Block(nn.Module):
         super().__init__()
         self.columns = columns
         if columns:
-            self.neighbours = nn.Parameter(torch.zeros(width, 1, 3, 3))
+            self.neighbours = nn.Parameter((torch.rand(width, 1, 3, 3) - 0.5) * 2 / 3)
         self.space = Attention(width, heads)
         if not timeless:
             self.time = Attention(width, heads)
@@ -333,7 +333,7 @@ class PlainDynamics(nn.Module):
         self.embedding = nn.Parameter(torch.randn(codes + 1, width) * 0.5)
         self.positions = nn.Parameter(torch.randn(positions, width) * 0.1)
         self.from_action = nn.Linear(action_codes.shape[1], width)
-        self.previous = nn.Parameter(torch.zeros(codes, width)) if columns else None
+        self.previous = nn.Parameter(torch.randn(codes, width) * 0.5) if columns else None
         self.transformer = Transformer(blocks, width, heads, columns=columns)
         self.to_logits = nn.Linear(width, codes)
 

@@ -18,9 +18,11 @@ The dynamics of Genie: tokens of past frames and latent actions -> the tokens of
 
 Training has two streams. Clean frames provide keys and values; the masked copy of a frame attends
 to the clean frames before it, within an attention window of `window` frames, and to itself.
-`action_codes` is the codebook of the latent action model, float32 [actions, dimensions]. With
-`token_codes`, the codebook of the tokenizer, float32 [codes, dimensions], tokens that look alike
-begin alike: their embeddings and rows of the output layer are random linear maps of it. `passes`,
+`action_codes` is the codebook of the latent action model, float32 [actions, dimensions].
+`token_codes`, float32 [codes, dimensions], is Tokenizer.codebook(): embeddings and rows of the
+output layer are initialised with random linear maps of it, with independent weights where it is
+None; it is not stored. Raises ValueError for another shape, dtype or a value that is not finite.
+`passes`,
 the most passes a frame in sampling, sets how much of a frame is masked. With `columns`, the tokens
 in a row of a frame, each token is embedded together with the one that was at its place a frame
 before, and each block begins with a depthwise convolution over the 3 x 3 neighbours of a token (Chu

@@ -54,6 +54,15 @@ to 1), and with an `emphasis` pixels whose colour is rare at their place count m
       .def_property_readonly("receptive_field", &Tokenizer::receptive_field,
                              "The number of frames that a token may depend on, its own included.")
       .def(
+          "codebook",
+          [](const Tokenizer& tokenizer) {
+            return Reading(tokenizer, "codebook", [&] {
+              const FrozenScope scope;
+              return tokenizer.Codebook();
+            });
+          },
+          "float32 [codes, code_dimensions], each of length 1: what the tokens stand for, a copy.")
+      .def(
           "encode",
           [](const Tokenizer& tokenizer, const at::Tensor& frames, bool bf16) {
             return Reading(tokenizer, "encode", [&] {

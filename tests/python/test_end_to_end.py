@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ SMALL: dict[str, dict[str, object]] = {
 TINY = {"--steps": 3, "--width": 16, "--heads": 1, "--patch": 16, "--dtype": "float32"}
 SMALL_VIDEO: dict[str, dict[str, object]] = {
     **SMALL,
+    "record": {"--episodes": 20, "--workers": 1},
     "train tokenizer": {**TINY, "--batch": 2, "--clip": 4, "--codes": 64},
     "train latent-actions": {**TINY, "--batch": 2, "--clip": 4},
     "train dynamics": {"--steps": 3, "--width": 16, "--heads": 1, "--blocks": 1, "--dtype": "float32"},
@@ -46,6 +48,7 @@ SMALL_VIDEO: dict[str, dict[str, object]] = {
     "calibrate": {"--dreams": 2, "--episodes": 2, "--workers": 1},
     "train ppo": {"--steps": 64, "--dreams": 4, "--horizon": 16},
     "train clone": {"--steps": 5},
+    "examples/python/clone_from_video.py": {"--draws": 2, "--episodes": 2, "--workers": 1},
 }
 """The same of the path from video."""
 
@@ -69,10 +72,11 @@ def run(*words: object) -> None:
 def follow(
     page: Path, options: dict[str, dict[str, object]], until: str | None = None
 ) -> list[list[str]]:
-    """Runs a page's commands in this folder, up to the first that has the word `until`, each with
-    `options` in place of its own; returns them."""
+    """Runs a page's commands and examples in this folder, up to the first that has the word `until`,
+    each with `options` in place of its own; returns them."""
     text = re.sub(r"\\\n\s*", "", "".join(blocks(page, "bash")))
-    lines = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("genie-env ")]
+    started = ("genie-env ", "python examples/")
+    lines = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith(started)]
     last = next((index for index, words in enumerate(lines) if until in words), len(lines))
     for words in lines[:last]:
         command = " ".join(words[:2]) if words[0] in ("train", "freeze") else words[0]
@@ -80,7 +84,10 @@ def follow(
             if option in words:
                 del words[words.index(option) : words.index(option) + 2]
             words += [option, str(value)]
-        run(*words)
+        if words[0].endswith(".py"):
+            runpy.run_path(str(ROOT / words[0]))["main"](words[1:])
+        else:
+            run(*words)
     return lines
 
 
@@ -148,6 +155,7 @@ def test_from_video_to_the_real_game_in_small(
     assert len(read("runs/calibration/calibration.json")["dream"]) == 3
     for agent in ("agent", "clone", "clone-recorded"):
         assert len(read(f"runs/{agent}.json")["scores"]) == 2
+    assert Path("runs/few-labels/few-labels.png").stat().st_size > 1000
 
 
 def the_whole_path(

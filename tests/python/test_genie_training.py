@@ -529,14 +529,19 @@ def test_dynamics_start_from_those_of_the_tokenizer_before(
 def test_dynamics_begin_with_the_codes_of_their_tokenizer(
     data: Path, runs: Path, tmp_path: Path
 ) -> None:
-    """Embeddings are a linear map of them, as the numbers of a code are fewer than those of an
-    embedding; a start's embeddings stay."""
-    codes = load_weights(runs / "tokenizer", TOKENIZER)["quantizer.codebook"]
+    """What belongs to tokens is a linear map of their codes, of which there are more than
+    dimensions; a start's stays."""
+    codes = load_tokenizer(runs / "tokenizer").codebook()
+    torch.testing.assert_close(codes.norm(dim=1), torch.ones(20))
     codes = codes - codes.mean(0)
-    dynamics_run(data, runs, tmp_path / "new", steps=1, learning_rate=0.0, seed=9)
-    begun = load_weights(tmp_path / "new", DYNAMICS)["embedding"][: len(codes)]
-    solved = torch.linalg.lstsq(codes, begun).solution
-    torch.testing.assert_close(codes @ solved, begun, atol=1e-4, rtol=1e-4)
+    assert len(codes) > codes.shape[1] + 1
+    new = {"steps": 1, "learning_rate": 0.0, "seed": 9, "local": True}
+    dynamics_run(data, runs, tmp_path / "new", **new)
+    learned = load_weights(tmp_path / "new", DYNAMICS)
+    for name in ("embedding", "previous", "to_logits.weight"):
+        begun = learned[name][: len(codes)]
+        solved = torch.linalg.lstsq(codes, begun).solution
+        torch.testing.assert_close(codes @ solved, begun, atol=1e-4, rtol=1e-4)
     start = {"start": runs / "dynamics", "steps": 1, "learning_rate": 0.0}
     dynamics_run(data, runs, tmp_path / "on", **start)
     before, after = (load_weights(run, DYNAMICS) for run in (runs / "dynamics", tmp_path / "on"))
@@ -554,8 +559,11 @@ def test_what_is_near_may_be_given_to_a_start(data: Path, runs: Path, tmp_path: 
     assert not any(after[name].any() for name in added)
 
     dynamics_run(data, runs, tmp_path / "dynamics", local=True)
-    learned = load_weights(tmp_path / "dynamics", DYNAMICS)
-    assert all(learned[name].any() for name in added)
+    dynamics_run(data, runs, tmp_path / "begun", local=True, learning_rate=0.0)
+    learned, begun = (
+        load_weights(tmp_path / run, DYNAMICS) for run in ("dynamics", "begun")
+    )
+    assert not any(torch.equal(learned[name], begun[name]) for name in added)
     freeze_genie(tmp_path / "dynamics", tmp_path / "world")
     config = json.loads((tmp_path / "world/config.json").read_text())
     assert config["dynamics"]["columns"] == 2

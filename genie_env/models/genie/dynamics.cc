@@ -100,22 +100,22 @@ Dynamics::Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t
   transformer_ = register_module(
       "transformer", std::make_shared<StTransformer>(sizes.blocks, sizes.block, false, layers));
   to_logits_ = register_module("to_logits", layers.Linear(width, sizes.codes));
-  if (token_codes.defined()) BeginAlike(token_codes, layers);
+  if (token_codes.defined()) InitialiseFrom(token_codes.to(at::kCPU), layers);
 }
 
-// The bounds give every number the variance that it has without codes.
-void Dynamics::BeginAlike(const at::Tensor& token_codes, LayerNumbers& layers) {
+// Every weight gets the variance that it has without codes, 1 / 3 or 1 / (3 * width).
+void Dynamics::InitialiseFrom(const at::Tensor& token_codes, LayerNumbers& layers) {
   const c10::AutoGradMode no_gradients(false);
   const at::Tensor centred = token_codes - token_codes.mean(0);
   const at::Tensor codes = centred / centred.square().mean().sqrt().clamp_min(kSmallestSpread);
-  const int64_t dimensions = codes.size(1), width = sizes_.block.width;
-  const auto map = [&](int64_t fan_in) {
-    const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
-    return at::matmul(codes, layers.Weight({dimensions, width}, bound));
+  const int64_t width = sizes_.block.width;
+  const double bound = 1 / std::sqrt(static_cast<double>(codes.size(1)));
+  const auto map = [&](double scale) {
+    return at::matmul(codes, layers.Weight({codes.size(1), width}, scale * bound));
   };
-  embedding_.slice(0, 0, sizes_.codes).copy_(map(dimensions));
-  to_logits_->weight.copy_(map(dimensions * width));
-  if (previous_.defined()) previous_.copy_(map(dimensions));
+  embedding_.slice(0, 0, sizes_.codes).copy_(map(1));
+  to_logits_->weight.copy_(map(1 / std::sqrt(static_cast<double>(width))));
+  if (previous_.defined()) previous_.copy_(map(1));
 }
 
 void Dynamics::Check(const at::Tensor& tokens, const at::Tensor& actions) const {

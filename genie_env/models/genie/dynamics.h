@@ -19,9 +19,10 @@ namespace genie_env {
 class Dynamics : public Model {
  public:
   /// action_codes: float32 [A, C], finite: the codebook of the latent action model. It is constant.
-  /// token_codes: float32 [codes, D], finite: the codebook of the tokenizer, by which tokens that
-  /// look alike begin alike: each embedding, and each row of the output layer, begins as a random
-  /// linear map of the token's code. Undefined: they begin as strangers. It is not kept.
+  /// token_codes: float32 [codes, D], finite: Tokenizer::Codebook(). The embeddings of tokens (of
+  /// frames, and of the frame before) and the rows of the output layer are then initialised with
+  /// random linear maps of them, so that codes that are near begin with similar weights. Undefined:
+  /// with independent weights. Not stored.
   Dynamics(DynamicsSizes sizes, const at::Tensor& action_codes, uint64_t seed = 0,
            const at::Tensor& token_codes = {});
 
@@ -54,7 +55,7 @@ class Dynamics : public Model {
   Loss ComputeLoss(const TensorMap& batch, TrainingNoise& noise) override;
 
  private:
-  void BeginAlike(const at::Tensor& token_codes, LayerNumbers& layers);
+  void InitialiseFrom(const at::Tensor& token_codes, LayerNumbers& layers);
   void Check(const at::Tensor& tokens, const at::Tensor& actions) const;
   at::Tensor Predict(const at::Tensor& tokens, const at::Tensor& masked,
                      const at::Tensor& actions) const;

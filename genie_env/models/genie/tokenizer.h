@@ -25,6 +25,9 @@ class Tokenizer : public Model {
   /// The number of frames that a token may depend on, its own included.
   int64_t receptive_field() const { return sizes_.encoder_blocks * (sizes_.window - 1) + 1; }
 
+  /// What the tokens stand for: float32 [codes, code_dimensions], each of length 1.
+  at::Tensor Codebook() const { return quantizer_->Directions(); }
+
   /// frames: uint8 [N, T, height, width, 3], T consecutive frames. Tokens: int64 [N, T, S].
   at::Tensor Encode(const at::Tensor& frames) const;
 

@@ -12,7 +12,6 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/view_as_complex.h>
 #include <ATen/ops/view_as_real.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <limits>

@@ -40,7 +40,6 @@ from genie_env.training.runs import (
     final_report,
     has_begun,
     load_network,
-    load_weights,
     read_checkpoint,
     read_settings,
     sizes_schema,
@@ -253,8 +252,9 @@ def train_dynamics(settings: DynamicsSettings) -> None:
         if actions_run is None
         else LearnedActions.latent(actions_run, settings.device, recordings)
     )
-    codebook = load_weights(tokenizer_run, TOKENIZER)["quantizer.codebook"].float()
-    dynamics = Dynamics(taken.codes, seed=settings.seed, token_codes=codebook, **sizes)
+    dynamics = Dynamics(
+        taken.codes, seed=settings.seed, token_codes=tokenizer.codebook(), **sizes
+    )
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
     if settings.start is not None and not has_begun(settings.out):

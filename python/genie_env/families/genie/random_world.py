@@ -123,7 +123,7 @@ def _write(directory: Path, sizes: GenieSizes) -> Path:
         },
         {
             **prefixed("tokenizer", tokenizer.weights()),
-            **prefixed("dynamics", learned),
+            **prefixed("dynamics", dynamics.weights()),
             "action_codes": codes,
             **(_heads(FEATURE_AREAS * sizes.d) if sizes.judges else {}),
         },
