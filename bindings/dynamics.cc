@@ -38,7 +38,8 @@ et al. 2021, Conditional Positional Encodings); with 0 neither is there.
                                                              .blocks = blocks,
                                                              .window = window,
                                                              .passes = passes},
-                                               action_codes, seed, token_codes.value_or(at::Tensor()));
+                                               action_codes, seed,
+                                               token_codes.value_or(at::Tensor()));
            }),
            py::arg("action_codes"), py::kw_only(), py::arg("positions") = defaults.positions,
            py::arg("codes") = defaults.codes, py::arg("width") = defaults.block.width,

@@ -299,16 +299,15 @@ def test_latent_actions_are_named_and_options_are_the_familys(tmp_path: Path) ->
     try:
         hello = session.hello()
         assert hello["fps"] == 8.75
-        assert hello["actions"]["meanings"] == ["left", "right", "right", "left", "left", "left"]
+        assert hello["actions"]["meanings"] == ["left", "right", "right", "left", "left", "stay"]
         assert hello["actions"]["keys"] == {
             "ArrowLeft": 0,
             "ArrowRight": 2,
             "Digit1": 1,
             "Digit3": 3,
             "Digit4": 4,
-            "Digit5": 5,
         }
-        assert hello["actions"]["rest"] == 3, "in which nothing moves"
+        assert hello["actions"]["rest"] == 5, "which means stay"
         passes = next(option for option in hello["options"] if option["name"] == "passes")
         assert passes["type"] == "integer" and passes["minimum"] == 1
         session.option("passes", 2)
