@@ -560,9 +560,7 @@ def test_what_is_near_may_be_given_to_a_start(data: Path, runs: Path, tmp_path: 
 
     dynamics_run(data, runs, tmp_path / "dynamics", local=True)
     dynamics_run(data, runs, tmp_path / "begun", local=True, learning_rate=0.0)
-    learned, begun = (
-        load_weights(tmp_path / run, DYNAMICS) for run in ("dynamics", "begun")
-    )
+    learned, begun = (load_weights(tmp_path / run, DYNAMICS) for run in ("dynamics", "begun"))
     assert not any(torch.equal(learned[name], begun[name]) for name in added)
     freeze_genie(tmp_path / "dynamics", tmp_path / "world")
     config = json.loads((tmp_path / "world/config.json").read_text())

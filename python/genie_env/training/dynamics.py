@@ -252,9 +252,7 @@ def train_dynamics(settings: DynamicsSettings) -> None:
         if actions_run is None
         else LearnedActions.latent(actions_run, settings.device, recordings)
     )
-    dynamics = Dynamics(
-        taken.codes, seed=settings.seed, token_codes=tokenizer.codebook(), **sizes
-    )
+    dynamics = Dynamics(taken.codes, seed=settings.seed, token_codes=tokenizer.codebook(), **sizes)
     # Where one of the two was trained again in the same place, its tokens mean something else.
     weights = [run and weights_fingerprint(run) for run in (tokenizer_run, actions_run)]
     if settings.start is not None and not has_begun(settings.out):
