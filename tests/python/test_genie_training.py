@@ -35,7 +35,7 @@ from genie_env.families.genie.commands import (
     train_latent_actions,
     train_tokenizer,
 )
-from genie_env.training import encoded, loop
+from genie_env.training import encoded, held_codes, loop
 from genie_env.training.codebook_usage import usage, watch_perplexity
 from genie_env.training.dynamics import DYNAMICS, likeliest_next, load_dynamics
 from genie_env.training.encoded import weights_fingerprint
@@ -281,6 +281,25 @@ def test_an_emphasis_is_learned_from_and_remembered(data: Path, runs: Path, tmp_
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"emphasis is {wrong}, expected 0 to 1000.0"):
             dynamics_run(data, runs, tmp_path / "new", emphasis=wrong)
+
+
+def test_held_codes_are_learned_from_and_remembered(
+    data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = {"tokenizer": runs / "tokenizer", "actions": "recorded", "out": tmp_path / "new"}
+    with pytest.raises(ValueError, match=r"--held-codes is 0.5, but --actions recorded takes"):
+        train_dynamics([data], held_codes=0.5, **recorded, **RUN)
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=rf"held_codes is {wrong}, expected 0 to 1"):
+            dynamics_run(data, runs, tmp_path / "new", held_codes=wrong)
+    assert not (tmp_path / "new").exists()
+    assert "held_codes" not in json.loads((runs / "dynamics/settings.json").read_text())
+    monkeypatch.setattr(held_codes, "STILL", 1.0)  # most of this tokenizer's tokens stay in any noise
+    dynamics_run(data, runs, tmp_path / "dynamics", held_codes=1.0)
+    assert json.loads((tmp_path / "dynamics/settings.json").read_text())["held_codes"] == 1.0
+    assert not same(tmp_path / "dynamics", runs / "dynamics")
+    with pytest.raises(ValueError, match="held_codes was 1.0 and is now 0.5"):
+        dynamics_run(data, runs, tmp_path / "dynamics", held_codes=0.5)
 
 
 def outcome(run: Path) -> tuple[list[Any], dict[str, torch.Tensor]]:

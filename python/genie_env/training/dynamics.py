@@ -33,6 +33,7 @@ from genie_env.training.clip_training import (
 )
 from genie_env.training.dynamics_actions import LearnedActions
 from genie_env.training.encoded import weights_fingerprint
+from genie_env.training.held_codes import hold_codes
 from genie_env.training.latent_actions import LATENT_ACTIONS, watch_latent_actions
 from genie_env.training.loop import CollapseWatch
 from genie_env.training.runs import (
@@ -86,7 +87,7 @@ DYNAMICS = Network(
         ),
         # The latent actions and their weights are null where the actions are those of the recordings.
         **{"tokenizer": str, "latent_actions": (str, None), "weights": [str, (str, None)]},
-        "emphasis?": float,
+        **{"emphasis?": float, "held_codes?": float},
     },
     added={"columns": (".neighbours", "previous")},
 )
@@ -98,7 +99,7 @@ class DynamicsSettings(ClipSettings):
 
     network = DYNAMICS
     unsaved = ClipSettings.unsaved | {"actions", "local"}  # latent_actions and sizes say it
-    saved_if_set = ClipSettings.saved_if_set | {"emphasis"}
+    saved_if_set = ClipSettings.saved_if_set | {"emphasis", "held_codes"}
 
     tokenizer: Annotated[Path, typer.Option(help="run directory of `train tokenizer`")]
     actions: Annotated[
@@ -136,6 +137,16 @@ class DynamicsSettings(ClipSettings):
             "frame before, and each block convolves 3 x 3 neighbours",
         ),
     ] = False
+    held_codes: Annotated[
+        float,
+        typer.Option(
+            help="share of the times in which the picture stands still, as at a wall, that are learned "
+            "under the latent action that moved it last: what a wall stops is inferred as no push, "
+            "and a dream would walk through the wall",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0
     sizes: DynamicsSizes = DynamicsSizes()
 
     def __post_init__(self) -> None:
@@ -150,6 +161,11 @@ class DynamicsSettings(ClipSettings):
             raise ValueError(
                 f"--latent-actions is {self.latent_actions}, but --actions recorded takes the "
                 "actions of the recordings: leave out one of the two"
+            )
+        if self.actions == "recorded" and self.held_codes > 0:
+            raise ValueError(
+                f"--held-codes is {self.held_codes}, but --actions recorded takes actions that say by "
+                "themselves what was pressed at a wall: leave out one of the two"
             )
 
     def recordings(self) -> Recordings:
@@ -266,7 +282,10 @@ def train_dynamics(settings: DynamicsSettings) -> None:
         rarity = None
         if settings.emphasis > 0:
             rarity = rarity_weights(stores, tokens, tokenizer.codes, settings.emphasis)
-        data = partial(TokenData, tokens, taken.of_stores(), weights=rarity)
+        of_stores = taken.of_stores()
+        if settings.held_codes > 0:
+            of_stores = hold_codes(stores, tokens, of_stores, settings.held_codes, settings.seed)
+        data = partial(TokenData, tokens, of_stores, weights=rarity)
         # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
         long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))
         long_clips = Clips(stores, long, held_out_part=True)
