@@ -34,7 +34,7 @@ from genie_env.families.genie.costs import genie_costs
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 from genie_env.families.world_files import part
 from genie_env.training.heads import labelled_steps, load_follower
-from genie_env.training.labelled import codes_of_steps, labelled_parts
+from genie_env.training.labelled import codes_of_steps, labelled_parts, pressed_codes
 from genie_env.training.latent_actions import actions_of_episodes, load_latent_actions
 from genie_env.training.runs import read_reports
 
@@ -323,6 +323,27 @@ def test_actions_that_no_frame_shows_are_drawn_among_alike(tmp_path: Path) -> No
     np.testing.assert_array_equal(ends[told], 3 + part.store.actions[~part.followed][told])
     (again,) = codes_of_steps(parts, [codes])
     np.testing.assert_array_equal(filled, again)
+
+
+def test_half_of_the_episodes_are_followed_as_agents_act(tmp_path: Path) -> None:
+    directory = record_dots(tmp_path / "data")
+    parts = labelled_parts([directory], [EpisodeStore(directory)], None)
+    (part,) = parts
+    commonest = 3 + part.recorded
+    codes = commonest.copy()
+    codes[::4] = 5
+    (pressed,) = pressed_codes(parts, [codes])
+    kinds = []
+    starts = part.store.episode_starts
+    for first, last in zip(starts[:-1], starts[1:], strict=True):
+        inferred, meant = (
+            np.array_equal(pressed[first:last], kind[first:last]) for kind in (codes, commonest)
+        )
+        assert inferred or meant
+        kinds += [meant] * (inferred != meant)
+    assert 0.25 < np.mean(kinds) < 0.75
+    (again,) = pressed_codes(parts, [codes])
+    np.testing.assert_array_equal(pressed, again)
 
 
 def test_a_killed_run_goes_on_to_the_same_heads(

@@ -15,10 +15,12 @@ from genie_env.training.held_codes import hold_codes
 TOKENS = 10
 
 
-def stores_of(directory: Path, lengths: list[int]) -> list[EpisodeStore]:
+def stores_of(directory: Path, lengths: list[int], red: Any = 0) -> list[EpisodeStore]:
+    """Episodes that are black, or as red as `red` says, [frames] each."""
     with EpisodeWriter(str(directory), 4, 4, json.dumps({"format_version": 1})) as writer:
         for length in lengths:
             frames = np.zeros((length, 4, 4, 3), np.uint8)
+            frames[..., 0] = np.reshape(red, (-1, 1, 1))
             last = np.arange(length) == length - 1
             actions, rewards = np.zeros(length, np.int64), np.ones(length, np.float32)
             writer.append(frames, actions, rewards, last, np.zeros(length, bool))
@@ -44,6 +46,20 @@ def test_what_stands_still_is_learned_under_what_moved_it_last(tmp_path: Path) -
     assert held.tolist() == [5, 5, 1, 2, 2, 2, 2, 0, 9] and held.dtype == actions.dtype
     (none,) = hold_codes(stores, [tokens], [actions], 0.0, seed=0)
     assert none.tolist() == actions.tolist() == [5, 5, 1, 2, 3, 3, 4, 0, 9]
+
+
+def test_a_flash_is_under_the_action_before_it(tmp_path: Path) -> None:
+    red = [90, 0, 0, 255, 200, 162, 161, 122, 122, 0]
+    stores = stores_of(tmp_path, [len(red)], red)
+    # A jump by 38 of 255 is no flash, by 39 it is one.
+    tokens = tokens_of([10, 10, 10, 10, 10, 10, 10, 0, 10])
+    actions = np.array([5, 1, 5, 5, 2, 3, 5, 4, 5, 9], np.uint8)
+    (held,) = hold_codes(stores, [tokens], [actions], 0.0, seed=0)
+    # Nothing comes before the first.
+    assert held.tolist() == [5, 1, 1, 1, 2, 3, 3, 4, 4, 9]
+    (held,) = hold_codes(stores, [tokens], [actions], 1.0, seed=0)
+    # What stands still after a flash is under what moved the picture before it, and so is the flash then.
+    assert held.tolist() == [5, 1, 1, 1, 2, 3, 3, 3, 3, 9]
 
 
 def test_a_push_ends_with_its_episode(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ class TokenData:
         return batch
 
 
-ROWS_AT_ONCE = 65_536
+ROWS_COUNTED = 65_536
 """Frames of tokens that are read at once."""
 
 RAREST = 1e-4
@@ -273,7 +273,7 @@ def rarity_weights(
     seen = np.zeros(places * codes, np.int64)
     for store, of_store in zip(stores, tokens, strict=True):
         predicted = transitions(store, held_out_part=False) + 1
-        for rows in np.array_split(predicted, len(predicted) // ROWS_AT_ONCE + 1):
+        for rows in np.array_split(predicted, len(predicted) // ROWS_COUNTED + 1):
             places_and_codes = of_store[rows].astype(np.int64) + codes * np.arange(places)
             seen += np.bincount(places_and_codes.ravel(), minlength=len(seen))
     frames = seen.sum() // places

@@ -141,8 +141,8 @@ class DynamicsSettings(ClipSettings):
         float,
         typer.Option(
             help="share of the times in which the picture stands still, as at a wall, that are learned "
-            "under the latent action that moved it last: what a wall stops is inferred as no push, "
-            "and a dream would walk through the wall",
+            "under the latent action that moved it last; above 0, flashes are learned under the one "
+            "before them. What nobody chose is inferred there, and dreams would depend on it",
             min=0,
             max=1,
         ),
@@ -164,8 +164,8 @@ class DynamicsSettings(ClipSettings):
             )
         if self.actions == "recorded" and self.held_codes > 0:
             raise ValueError(
-                f"--held-codes is {self.held_codes}, but --actions recorded takes actions that say by "
-                "themselves what was pressed at a wall: leave out one of the two"
+                f"--held-codes is {self.held_codes}, but --actions recorded takes actions that were "
+                "chosen, and nothing has to be held: leave out one of the two"
             )
 
     def recordings(self) -> Recordings:

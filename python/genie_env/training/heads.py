@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genie_env._core import Heads, World
 from genie_env.data.datasets import HELD_OUT_EVERY, held_out, open_stores
 from genie_env.data.progress import say
-from genie_env.data.recording_metadata import RecordedGame, numbered_actions
+from genie_env.data.recording_metadata import RecordedGame
 from genie_env.data.world_recordings import check_game, check_recordings, recorded_actions
 from genie_env.envs.actions import DiscreteActions
 from genie_env.envs.latent_actions import has_latent_actions
@@ -29,7 +29,7 @@ from genie_env.training.labelled import (
     followed_features,
     inferred_codes,
     labelled_parts,
-    recorded_codes,
+    pressed_codes,
 )
 from genie_env.training.latent_actions import (
     LATENT_ACTIONS,
@@ -120,17 +120,15 @@ def labelled_steps(
     world: World, parts: Sequence[LabelledPart], *, device: str = "cpu"
 ) -> tuple[LabelledSteps, LabelledSteps]:
     """The steps to train on, and the held-out ones."""
-    codes: Sequence[NDArray[np.integer[Any]]]
-    actions: Sequence[NDArray[np.int64]]
     if has_latent_actions(world.spec.family, world.directory):
         run = world.directory / LATENT_ACTIONS_FOLDER
         model = load_latent_actions(run, device)
         bf16 = in_bf16(run, LATENT_ACTIONS)
-        codes = inferred = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
-        actions = codes_of_steps(parts, inferred)
+        inferred = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
+        actions = pressed_codes(parts, codes_of_steps(parts, inferred))
     else:
-        codes, actions = zip(*map(recorded_codes, parts), strict=True)
-    features = [followed_features(part, world, own) for part, own in zip(parts, codes, strict=True)]
+        actions = [part.recorded for part in parts]
+    features = [followed_features(part, world, own) for part, own in zip(parts, actions, strict=True)]
     trained, unseen = (
         LabelledSteps(parts, features, actions, held_out_part=part) for part in (False, True)
     )
@@ -141,8 +139,8 @@ def check_every_action(parts: Sequence[LabelledPart], game: RecordedGame) -> Non
     """Raises ValueError where one of the game's numbered actions was never taken."""
     if not isinstance(game.actions, DiscreteActions):
         return
-    taken = [numbered_actions(part.store)[: len(part.shown)] for part in parts]
-    if missing := sorted(set(range(game.actions.count)) - set(np.concatenate(taken).tolist())):
+    taken = np.concatenate([part.recorded for part in parts])
+    if missing := sorted(set(range(game.actions.count)) - set(taken.tolist())):
         names = ", ".join(game.actions.meanings[action] for action in missing)
         episodes = sum(part.episodes for part in parts)
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Latent actions that push on where nothing moves, as against a wall."""
+"""Latent actions that are held where the picture cannot say what was done."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
-from genie_env.data.datasets import ROWS_AT_ONCE, transitions
+from genie_env.data.datasets import transitions
 
 STILL = 0.7
 """A picture stands still from one frame to the next where at least this share of its tokens stay."""
+FLASH = 0.15
+"""A picture flashes where the mean of a colour jumps by this share of its range."""
+FRAMES_AT_ONCE = 4096
 
 
 def hold_codes(
@@ -22,11 +25,14 @@ def hold_codes(
     share: float,
     seed: int,
 ) -> list[NDArray[np.integer[Any]]]:
-    """The actions, [frames] a store, with `share` of the times in which the picture stands still
-    under the action that moved it last.
+    """The actions, [frames] a store, held in two places where inferred ones say what nobody chose.
 
-    What a wall stops looks like no push at all, and is inferred as none. Dynamics that learn from
-    inferred actions alone have never seen a push that changes nothing, and walk through the wall.
+    What a wall stops looks like no push at all, and is inferred as none: dynamics that learn from that
+    alone have never seen a push that changes nothing, and walk through the wall. So `share` of the times
+    in which the picture stands still are under the action that moved it last. And a flash, as of a hit,
+    has a code that stands for it: who never takes that action would never be hit. So a flash is always
+    under the action before it.
+
     Only the part that is trained on changes. tokens: [frames, S] a store.
     """
     return [
@@ -43,15 +49,29 @@ def _hold(
     random: np.random.Generator,
 ) -> NDArray[np.integer[Any]]:
     rows = transitions(store, held_out_part=False)
-    still, moved = np.zeros((2, len(actions)), bool)
-    for some in np.array_split(rows, len(rows) // ROWS_AT_ONCE + 1):
+    still, flash, neither = np.zeros((3, len(actions)), bool)
+    for some in np.array_split(rows, len(rows) // FRAMES_AT_ONCE + 1):
         still[some] = (tokens[some] == tokens[some + 1]).mean(axis=1) >= STILL
-    moved[rows] = ~still[rows]
-    last_moved = _latest(moved)
+        colours = [store.frames[these].mean(axis=(1, 2)) for these in (some, some + 1)]
+        flash[some] = np.abs(colours[1] - colours[0]).max(axis=1) >= FLASH * 255
+    still &= ~flash
+    neither[rows] = ~(still | flash)[rows]
     begins = still & ~np.roll(still, 1)  # an episode's last frame never counts as still
-    held = random.random(len(actions))[_latest(begins)] < share
+    chosen = still & (random.random(len(actions))[_latest(begins)] < share)
+    held = _from_latest(store, neither, chosen, actions)
+    return _from_latest(store, ~flash, flash, held)
+
+
+def _from_latest(
+    store: EpisodeStore,
+    sources: NDArray[np.bool_],
+    places: NDArray[np.bool_],
+    actions: NDArray[np.integer[Any]],
+) -> NDArray[np.integer[Any]]:
+    """The actions, with that of the latest source of its episode in each of the places that has one."""
+    latest = _latest(sources)
     episode = np.repeat(store.episode_starts[:-1], np.diff(store.episode_starts))
-    return np.where(still & held & (last_moved >= episode), actions[last_moved], actions)
+    return np.where(places & (latest >= episode), actions[latest], actions)
 
 
 def _latest(marked: NDArray[np.bool_]) -> NDArray[np.int64]:

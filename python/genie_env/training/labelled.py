@@ -63,6 +63,11 @@ class LabelledPart:
             followed[self.store.episode_starts[1 : self.episodes + 1] - 1] = False
         return followed
 
+    @property
+    def recorded(self) -> NDArray[np.int64]:
+        """int64 [N]: the recorded action of every frame, which must be numbered; from 0."""
+        return numbered_actions(self.store)[: len(self.shown)]
+
     def pictures(self, episode: int) -> NDArray[np.uint8]:
         """uint8 [T, H, W, 3]."""
         return pictures_of(self.store, episode, final=self.finals)
@@ -111,23 +116,15 @@ def inferred_codes(
     return _rows_once(cache, part, "", (), np.uint8, fill, "inferring the latent actions")
 
 
-def recorded_codes(part: LabelledPart) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The recorded actions, numbered from 0: int64 [pictures], from each to the next (0 at a final
-    frame, which no action follows), and int64 [frames], of every step."""
-    shown = part.shown
-    taken = numbered_actions(part.store)[: len(shown)]
-    codes = np.zeros(part.starts[-1], np.int64)
-    codes[shown] = taken
-    return codes, taken
-
-
 def followed_features(
-    part: LabelledPart, world: World, codes: NDArray[np.integer[Any]]
+    part: LabelledPart, world: World, actions: NDArray[np.int64]
 ) -> NDArray[np.float16]:
-    """float16 [pictures, features]: what the world makes of each, having followed its episode. codes:
-    [pictures], the world's action from each to the next, numbered from 0."""
+    """float16 [pictures, features]: what the world makes of each, having followed its episode. actions:
+    [frames], the world's action of every step, numbered from 0."""
+    codes = np.zeros(part.starts[-1], np.int64)  # no action follows a final frame
+    codes[part.shown] = actions
     (size,) = next(each.shape for each in world.spec.observations if each.name == FEATURES)
-    actions = codes.astype(np.int64) + world.spec.actions.start
+    taken = codes + world.spec.actions.start
     starts = part.starts.tolist()
 
     def fill(features: NDArray[Any], done: int) -> Iterator[int]:
@@ -135,15 +132,15 @@ def followed_features(
         for index in range(0, len(episodes), FOLLOWED_AT_ONCE):
             some = episodes[index : index + FOLLOWED_AT_ONCE]
             places = [slice(starts[e], starts[e + 1]) for e in some]
-            pictures, taken = [part.pictures(e) for e in some], [actions[p] for p in places]
-            seen = follow(world, pictures, taken, FEATURES, np.arange(len(some)))
+            pictures, acted = [part.pictures(e) for e in some], [taken[p] for p in places]
+            seen = follow(world, pictures, acted, FEATURES, np.arange(len(some)))
             for place, rows in zip(places, seen, strict=True):
                 features[place] = rows
             yield starts[some[-1] + 1]
 
     cache = user_cache() / "encoded" / f"features-{world.device.type}-{world.spec.dtype}"
     cache /= world.spec.fingerprint[:16]
-    digest = hashlib.sha256(np.ascontiguousarray(codes, np.int64).tobytes()).hexdigest()[:16]
+    digest = hashlib.sha256(codes.tobytes()).hexdigest()[:16]
     return _rows_once(cache, part, f"-{digest}", (size,), np.float16, fill, "following")
 
 
@@ -172,6 +169,32 @@ def codes_of_steps(
         np.concatenate([part.followed for part in parts]),
     )
     return np.split(filled, np.cumsum([len(part.shown) for part in parts])[:-1])
+
+
+def pressed_codes(
+    parts: Sequence[LabelledPart], codes: Sequence[NDArray[np.int64]]
+) -> list[NDArray[np.int64]]:
+    """Latent actions as agents take them, in half of the episodes: of each step the one that comes
+    most often with its recorded action. In the others, and where recorded actions are not numbered,
+    they stay as they are. codes: [frames] a part, of every step.
+
+    An agent goes on with an action where a wall stops it, and what is inferred there is that nothing
+    moves, as if it had let go. Heads that had seen inferred actions alone would not know its steps.
+    """
+    if any(part.store.actions.dtype.kind == "f" for part in parts):
+        return list(codes)
+    taken = [part.recorded for part in parts]
+    actions, inferred = np.concatenate(taken), np.concatenate(codes)
+    together = np.zeros((actions.max() + 1, inferred.max() + 1), np.int64)
+    np.add.at(together, (actions, inferred), 1)
+    commonest = together.argmax(axis=1)
+    random = np.random.Generator(np.random.Philox(key=[0, 1]))
+    pressed = []
+    for part, own, acts in zip(parts, codes, taken, strict=True):
+        lengths = np.diff(part.store.episode_starts[: part.episodes + 1])
+        chosen = np.repeat(random.random(part.episodes) < 0.5, lengths)
+        pressed.append(np.where(chosen, commonest[acts], own))
+    return pressed
 
 
 def drawn_among_alike(
