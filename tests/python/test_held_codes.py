@@ -36,63 +36,68 @@ def tokens_of(changes: list[int]) -> Any:
     return tokens
 
 
+def held(stores: list[EpisodeStore], tokens: Any, actions: Any, share: float, seed: int = 0) -> Any:
+    (found,) = hold_codes(stores, [tokens], [np.array(actions, np.uint8)], share, seed)
+    assert found.dtype == np.uint8
+    return found.tolist()
+
+
 def test_what_stands_still_is_learned_under_what_moved_it_last(tmp_path: Path) -> None:
-    stores = stores_of(tmp_path, [9])
-    #                   still  moves    ...   still: 7 of 10 stay
-    tokens = tokens_of([0, 0, 10, 4, 3, 0, 2, 5])
-    actions = np.array([5, 5, 1, 2, 3, 3, 4, 0, 9], np.uint8)
-    (held,) = hold_codes(stores, [tokens], [actions], 1.0, seed=0)
-    # Nothing has moved before the first two; the last has no frame after it.
-    assert held.tolist() == [5, 5, 1, 2, 2, 2, 2, 0, 9] and held.dtype == actions.dtype
-    (none,) = hold_codes(stores, [tokens], [actions], 0.0, seed=0)
-    assert none.tolist() == actions.tolist() == [5, 5, 1, 2, 3, 3, 4, 0, 9]
+    #                still  moves  still                    moves  still, once
+    changes = [0, 0, 0, 10, 4, 3, 0, 10, 0, 10, 10, 0, 10]
+    stores = stores_of(tmp_path, [len(changes) + 1])
+    actions = [5, 5, 5, 1, 2, 5, 5, 5, 5, 0, 1, 5, 3, 9]
+    # Nothing has moved before the first three. An action that means that nothing moves (5) belongs to a
+    # time of stillness whatever changes, once two transitions have stood still; no frame follows the last.
+    expected = [5, 5, 5, 1, 2, 5, 2, 2, 2, 0, 1, 5, 3, 9]
+    assert held(stores, tokens_of(changes), actions, 1.0) == expected
+    assert held(stores, tokens_of(changes), actions, 0.0) == actions
+
+
+def test_a_picture_stands_still_where_seven_of_ten_tokens_stay(tmp_path: Path) -> None:
+    for changed, expected in [(3, [1, 5, 1, 1, 0]), (4, [1, 5, 5, 5, 0])]:
+        stores = stores_of(tmp_path / str(changed), [5])
+        tokens = tokens_of([10, *[changed] * 3])
+        assert held(stores, tokens, [1, 5, 5, 5, 0], 1.0) == expected
 
 
 def test_a_flash_is_under_the_action_before_it(tmp_path: Path) -> None:
-    red = [90, 0, 0, 255, 200, 162, 161, 122, 122, 0]
-    stores = stores_of(tmp_path, [len(red)], red)
     # A jump by 38 of 255 is no flash, by 39 it is one.
-    tokens = tokens_of([10, 10, 10, 10, 10, 10, 10, 0, 10])
-    actions = np.array([5, 1, 5, 5, 2, 3, 5, 4, 5, 9], np.uint8)
-    (held,) = hold_codes(stores, [tokens], [actions], 0.0, seed=0)
+    red = [90, 0, 0, 255, 200, 162, 161, 122, 122, 122, 122, 0]
+    stores = stores_of(tmp_path, [len(red)], red)
+    tokens = tokens_of([10, 10, 10, 10, 10, 10, 10, 0, 0, 0, 10])
+    actions = [5, 1, 5, 5, 2, 3, 5, 4, 4, 4, 5, 9]
     # Nothing comes before the first.
-    assert held.tolist() == [5, 1, 1, 1, 2, 3, 3, 4, 4, 9]
-    (held,) = hold_codes(stores, [tokens], [actions], 1.0, seed=0)
-    # What stands still after a flash is under what moved the picture before it, and so is the flash then.
-    assert held.tolist() == [5, 1, 1, 1, 2, 3, 3, 3, 3, 9]
+    assert held(stores, tokens, actions, 0.0) == [5, 1, 1, 1, 2, 3, 3, 4, 4, 4, 4, 9]
+    # A time of stillness goes on over it, and so does what it is under.
+    assert held(stores, tokens, actions, 1.0) == [5, 1, 1, 1, 2, 3, 3, 4, 3, 3, 3, 9]
 
 
 def test_a_push_ends_with_its_episode(tmp_path: Path) -> None:
-    lengths = [3] * 21  # the 20th is held out
+    lengths = [4] * 21  # the 20th is held out
     stores = stores_of(tmp_path, lengths)
-    tokens = np.concatenate([tokens_of([10, 0]), tokens_of([0, 0]), *[tokens_of([10, 0])] * 19])
-    actions = np.tile(np.array([1, 2, 3], np.uint8), len(lengths))
-    (held,) = hold_codes(stores, [tokens], [actions], 1.0, seed=0)
-    assert held.reshape(-1, 3).tolist() == [
-        [1, 1, 3],
-        [1, 2, 3],
-        *[[1, 1, 3]] * 17,
-        [1, 2, 3],
-        [1, 1, 3],
-    ]
+    moved, still = tokens_of([10, 0, 0]), tokens_of([0, 0, 0])
+    tokens = np.concatenate([moved, still, *[moved] * 19])
+    actions = [1, 2, 2, 3] * len(lengths)
+    as_they_are, pushed = [1, 2, 2, 3], [1, 2, 1, 3]
+    expected = [pushed, as_they_are, *[pushed] * 17, as_they_are, pushed]
+    assert held(stores, tokens, actions, 1.0) == np.concatenate(expected).tolist()
 
 
 def test_a_time_of_stillness_is_held_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     times = 400
-    stores = stores_of(tmp_path, [3 * times + 1])
-    tokens = tokens_of([10, 0, 0] * times)
-    actions = np.array([1, 2, 2] * times + [0], np.uint8)
-    (held,) = hold_codes(stores, [tokens], [actions], 0.25, seed=3)
-    pushes = held[:-1].reshape(times, 3)
-    assert np.all(pushes[:, 1] == pushes[:, 2])
-    assert 0.18 < np.mean(pushes[:, 1] == 1) < 0.32
-    (again,), (other,) = (hold_codes(stores, [tokens], [actions], 0.25, seed) for seed in (3, 4))
-    assert np.array_equal(held, again) and not np.array_equal(held, other)
+    stores = stores_of(tmp_path, [5 * times + 1])
+    tokens = tokens_of([10, 0, 0, 0, 0] * times)
+    actions = [1, 2, 2, 2, 2] * times + [0]
+    found = held(stores, tokens, actions, 0.25, seed=3)
+    pushes = np.reshape(found[:-1], (times, 5))
+    assert np.all(pushes[:, [2]] == pushes[:, 2:])
+    assert 0.18 < np.mean(pushes[:, 2] == 1) < 0.32
+    assert held(stores, tokens, actions, 0.25, seed=3) == found
+    assert held(stores, tokens, actions, 0.25, seed=4) != found
 
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_the_shortest_episodes(tmp_path: Path, length: int) -> None:
     stores = stores_of(tmp_path, [length])
-    actions = np.ones(length, np.uint8)
-    (held,) = hold_codes(stores, [tokens_of([0] * (length - 1))], [actions], 1.0, seed=0)
-    assert held.tolist() == actions.tolist()
+    assert held(stores, tokens_of([0] * (length - 1)), [1] * length, 1.0) == [1] * length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from genie_env.data.datasets import transitions
 
 STILL = 0.7
 """A picture stands still from one frame to the next where at least this share of its tokens stay."""
+STILL_CODES = 0.1
+"""An action that is inferred in this share of what stands still means that nothing moves."""
 FLASH = 0.15
 """A picture flashes where the mean of a colour jumps by this share of its range."""
 FRAMES_AT_ONCE = 4096
@@ -29,49 +32,64 @@ def hold_codes(
 
     What a wall stops looks like no push at all, and is inferred as none: dynamics that learn from that
     alone have never seen a push that changes nothing, and walk through the wall. So `share` of the times
-    in which the picture stands still are under the action that moved it last. And a flash, as of a hit,
-    has a code that stands for it: who never takes that action would never be hit. So a flash is always
-    under the action before it.
+    in which nothing moves are under the action before them. Such a time begins with the second of two
+    transitions in a row that stand still, and lasts as long as the picture stands still, flashes, or has
+    an action that means that nothing moves. And a flash, as of a hit, has a code that stands for it: who never takes
+    that action would never be hit. So a flash is always under the action before it.
 
     Only the part that is trained on changes. tokens: [frames, S] a store.
     """
+    seen = [_Seen.of(store, of_store) for store, of_store in zip(stores, tokens, strict=True)]
+    codes = int(max(of_store.max() for of_store in actions)) + 1
+    inferred = sum(
+        np.bincount(of_store[each.still], minlength=codes)
+        for of_store, each in zip(actions, seen, strict=True)
+    )
+    mean_still = inferred >= max(STILL_CODES * np.sum(inferred), 1)
     return [
-        _hold(*of_store, share, np.random.Generator(np.random.Philox(key=[seed, index])))
-        for index, of_store in enumerate(zip(stores, tokens, actions, strict=True))
+        _hold(each, of_store, mean_still, share, np.random.Generator(np.random.Philox(key=[seed, i])))
+        for i, (each, of_store) in enumerate(zip(seen, actions, strict=True))
     ]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What the transitions of the part that is trained on look like: bool [frames]."""
+
+    episode: NDArray[np.int64]
+    """int64 [frames]: where each frame's episode begins."""
+    transition: NDArray[np.bool_]
+    still: NDArray[np.bool_]
+    flash: NDArray[np.bool_]
+
+    @staticmethod
+    def of(store: EpisodeStore, tokens: NDArray[np.uint16]) -> _Seen:
+        transition, still, flash = np.zeros((3, store.num_frames), bool)
+        rows = transitions(store, held_out_part=False)
+        transition[rows] = True
+        for some in np.array_split(rows, len(rows) // FRAMES_AT_ONCE + 1):
+            still[some] = (tokens[some] == tokens[some + 1]).mean(axis=1) >= STILL
+            colours = [store.frames[these].mean(axis=(1, 2)) for these in (some, some + 1)]
+            flash[some] = np.abs(colours[1] - colours[0]).max(axis=1) >= FLASH * 255
+        episode = np.repeat(store.episode_starts[:-1], np.diff(store.episode_starts))
+        return _Seen(episode, transition, still & ~flash, flash)
+
+
 def _hold(
-    store: EpisodeStore,
-    tokens: NDArray[np.uint16],
+    seen: _Seen,
     actions: NDArray[np.integer[Any]],
+    mean_still: NDArray[np.bool_],
     share: float,
     random: np.random.Generator,
 ) -> NDArray[np.integer[Any]]:
-    rows = transitions(store, held_out_part=False)
-    still, flash, neither = np.zeros((3, len(actions)), bool)
-    for some in np.array_split(rows, len(rows) // FRAMES_AT_ONCE + 1):
-        still[some] = (tokens[some] == tokens[some + 1]).mean(axis=1) >= STILL
-        colours = [store.frames[these].mean(axis=(1, 2)) for these in (some, some + 1)]
-        flash[some] = np.abs(colours[1] - colours[0]).max(axis=1) >= FLASH * 255
-    still &= ~flash
-    neither[rows] = ~(still | flash)[rows]
-    begins = still & ~np.roll(still, 1)  # an episode's last frame never counts as still
-    chosen = still & (random.random(len(actions))[_latest(begins)] < share)
-    held = _from_latest(store, neither, chosen, actions)
-    return _from_latest(store, ~flash, flash, held)
-
-
-def _from_latest(
-    store: EpisodeStore,
-    sources: NDArray[np.bool_],
-    places: NDArray[np.bool_],
-    actions: NDArray[np.integer[Any]],
-) -> NDArray[np.integer[Any]]:
-    """The actions, with that of the latest source of its episode in each of the places that has one."""
-    latest = _latest(sources)
-    episode = np.repeat(store.episode_starts[:-1], np.diff(store.episode_starts))
-    return np.where(places & (latest >= episode), actions[latest], actions)
+    quiet = seen.transition & (seen.still | seen.flash | mean_still[actions])
+    begins = seen.still & np.roll(seen.still, 1)
+    moves = _latest(~quiet)
+    in_time = quiet & (_latest(begins) > moves)
+    drawn = random.random(len(actions))[moves]  # one number for all of a time
+    held = np.where(in_time & (moves >= seen.episode) & (drawn < share), actions[moves], actions)
+    before = _latest(~seen.flash)
+    return np.where(seen.flash & (before >= seen.episode), held[before], held)
 
 
 def _latest(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
