@@ -41,11 +41,10 @@ def hold_codes(
     """
     seen = [_Seen.of(store, of_store) for store, of_store in zip(stores, tokens, strict=True)]
     codes = int(max(of_store.max() for of_store in actions)) + 1
-    inferred = sum(
-        np.bincount(of_store[each.still], minlength=codes)
-        for of_store, each in zip(actions, seen, strict=True)
-    )
-    mean_still = inferred >= max(STILL_CODES * np.sum(inferred), 1)
+    while_still = np.zeros(codes, np.int64)
+    for of_store, each in zip(actions, seen, strict=True):
+        while_still += np.bincount(of_store[each.still], minlength=codes)
+    mean_still = while_still >= max(STILL_CODES * while_still.sum(), 1)
     return [
         _hold(each, of_store, mean_still, share, np.random.Generator(np.random.Philox(key=[seed, i])))
         for i, (each, of_store) in enumerate(zip(seen, actions, strict=True))
