@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.panel import Panel
@@ -393,27 +394,49 @@ def plot(
     score: Score,
     file: Path,
 ) -> None:
-    """A panel for each value of the calibrated option: scores by temperature, a colour a policy, the real game dashed."""
+    """A panel for each value of the calibrated option: scores by temperature, or, of a single one, by
+    policy."""
     choices = list(dict.fromkeys(setting.words for setting in settings))
     figure = Figure(figsize=(6.5 * len(choices), 5.5), layout="constrained")
     panels = figure.subplots(1, len(choices), sharey=True, squeeze=False)[0]
     for panel, words in zip(panels, choices, strict=True):
         here = sorted((s for s in settings if s.words == words), key=lambda s: s.temperature)
-        taus = [setting.temperature for setting in here]
-        for index, (policy, summary) in enumerate(real.items()):
-            color = f"C{index}"
-            dreamt = [setting.scores[policy].mean for setting in here]
-            panel.plot(taus, dreamt, "o-", color=color, markersize=4, label=policy)
-            panel.axhline(summary.mean, color=color, linestyle="--", linewidth=1)
-            if summary.ci95 is not None:
-                panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
-        if words == chosen.words:
-            panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
-        panel.set(title=words, xlabel="temperature")
+        if len(here) == 1:
+            _plot_by_policy(panel, here[0], real)
+        else:
+            _plot_by_temperature(panel, here, real)
+            if words == chosen.words:
+                panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
+        panel.set_title(words)
         panel.set_yscale("log" if by.deviation is None else "linear")
-    panels[0].set_ylabel(f"{score.name}, {score.unit} (dashed: the real game, 95 %)")
+    panels[0].set_ylabel(f"{score.name}, {score.unit} (intervals: 95 %)")
     panels[-1].legend(fontsize="small")
     write_atomically(file, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _plot_by_temperature(panel: Axes, here: Sequence[Setting], real: Mapping[str, Summary]) -> None:
+    """A colour a policy, the real game dashed."""
+    taus = [setting.temperature for setting in here]
+    for index, (policy, summary) in enumerate(real.items()):
+        color = f"C{index}"
+        dreamt = [setting.scores[policy].mean for setting in here]
+        panel.plot(taus, dreamt, "o-", color=color, markersize=4, label=policy)
+        panel.axhline(summary.mean, color=color, linestyle="--", linewidth=1)
+        if summary.ci95 is not None:
+            panel.axhspan(*summary.ci95, color=color, alpha=0.12, linewidth=0)
+    panel.set_xlabel("temperature (dashed: the real game)")
+
+
+def _plot_by_policy(panel: Axes, setting: Setting, real: Mapping[str, Summary]) -> None:
+    """Dream and real game side by side, with their intervals."""
+    for shift, label, scores in ((-0.1, "dream", setting.scores), (0.1, "real game", real)):
+        places = [index + shift for index in range(len(real))]
+        means = [scores[policy].mean for policy in real]
+        (line,) = panel.plot(places, means, "o", markersize=5, label=label)
+        intervals = [scores[policy].ci95 or [mean] * 2 for policy, mean in zip(real, means, strict=True)]
+        panel.vlines(places, *zip(*intervals, strict=True), color=line.get_color())
+    panel.set_xticks(range(len(real)), list(real), rotation=30)
+    panel.set_xlabel(f"policy, temperature {setting.temperature:g}")
 
 
 def _show(
