@@ -33,6 +33,7 @@ from genie_env.families.genie.commands import freeze_heads_command, train_heads
 from genie_env.families.genie.costs import genie_costs
 from genie_env.families.genie.random_world import GenieSizes, random_genie_world
 from genie_env.families.world_files import part
+from genie_env.training import heads as training_heads
 from genie_env.training.heads import labelled_steps, load_follower
 from genie_env.training.labelled import codes_of_steps, labelled_parts, pressed_codes
 from genie_env.training.latent_actions import actions_of_episodes, load_latent_actions
@@ -279,7 +280,7 @@ def judging(heads: Path) -> Path:
 def test_steps_are_what_was_recorded(data: Path, world: Path) -> None:
     store = EpisodeStore(data)
     parts = labelled_parts([data], [store], 21)
-    trained, unseen = labelled_steps(load_follower(world), parts)
+    trained, unseen = labelled_steps(load_follower(world), parts, pressed=True)
     lengths = np.diff(store.episode_starts)[:21]
     assert (len(trained), len(unseen)) == (lengths[:19].sum() + lengths[20], lengths[19])
     assert [part.starts[-1] for part in parts] == [lengths.sum() + 21]
@@ -332,6 +333,7 @@ def test_half_of_the_episodes_are_followed_as_agents_act(tmp_path: Path) -> None
     commonest = 3 + part.recorded
     codes = commonest.copy()
     codes[::4] = 5
+    codes[part.held_out] = 9  # which says nothing of what is trained on
     (pressed,) = pressed_codes(parts, [codes])
     kinds = []
     starts = part.store.episode_starts
@@ -344,6 +346,26 @@ def test_half_of_the_episodes_are_followed_as_agents_act(tmp_path: Path) -> None
     assert 0.25 < np.mean(kinds) < 0.75
     (again,) = pressed_codes(parts, [codes])
     np.testing.assert_array_equal(pressed, again)
+
+
+def test_heads_learn_from_steps_as_agents_take_them(
+    data: Path, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = labelled_parts([data], [EpisodeStore(data)], None)
+    (part,) = parts
+
+    def others(parts: Any, codes: Any) -> Any:
+        return [(own + 1) % 3 for own in codes]
+
+    monkeypatch.setattr(training_heads, "pressed_codes", others)
+    follower, trained = load_follower(world), np.flatnonzero(~part.held_out)
+    (inferred, _), (pressed, _) = (
+        labelled_steps(follower, parts, pressed=which) for which in (False, True)
+    )
+    as_inferred, as_pressed = (each.take(slice(None)) for each in (inferred, pressed))
+    assert len(as_pressed["actions"]) == len(trained)
+    assert torch.equal(as_pressed["actions"], (as_inferred["actions"] + 1) % 3)
+    assert not torch.equal(as_pressed["after"], as_inferred["after"])  # the world followed them
 
 
 def test_a_killed_run_goes_on_to_the_same_heads(

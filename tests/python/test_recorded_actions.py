@@ -206,7 +206,7 @@ def test_heads_read_the_recorded_actions(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     follower, store = load_follower(world), EpisodeStore(data)
     parts = labelled_parts([data], [store], None)
-    trained, unseen = labelled_steps(follower, parts)
+    trained, unseen = labelled_steps(follower, parts, pressed=True)
     every = np.concatenate([s.take(slice(None))["actions"] for s in (trained, unseen)])
     out = np.repeat(held_out(store), np.diff(store.episode_starts))
     taken = numbered_actions(store)
@@ -243,7 +243,7 @@ def test_the_features_of_equal_frames_under_other_actions_are_others(
 
     def features(directory: Path) -> torch.Tensor:
         parts = labelled_parts([directory], [EpisodeStore(directory)], 20)
-        return labelled_steps(follower, parts)[0].take(slice(None))["after"]
+        return labelled_steps(follower, parts, pressed=True)[0].take(slice(None))["after"]
 
     one = features(data)
     assert not torch.equal(one, features(other))

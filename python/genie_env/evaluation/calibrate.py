@@ -407,7 +407,7 @@ def plot(
             _plot_by_temperature(panel, here, real)
             if words == chosen.words:
                 panel.axvline(chosen.temperature, color="black", linestyle=":", linewidth=1)
-        panel.set_title(words)
+        panel.set_title(f"{words} (chosen)" if words and words == chosen.words else words)
         panel.set_yscale("log" if by.deviation is None else "linear")
     panels[0].set_ylabel(f"{score.name}, {score.unit} (intervals: 95 %)")
     panels[-1].legend(fontsize="small")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
+import numpy as np
 import torch
 import typer
 from rich import get_console
@@ -22,6 +23,7 @@ from genie_env.data.datasets import (
     open_stores,
     rarity_weights,
 )
+from genie_env.data.progress import say
 from genie_env.envs.validation import check_choice
 from genie_env.media.pictures import save_rows
 from genie_env.training.clip_training import (
@@ -140,9 +142,9 @@ class DynamicsSettings(ClipSettings):
     held_codes: Annotated[
         float,
         typer.Option(
-            help="share of the times in which the picture stands still, as at a wall, that are learned "
-            "under the latent action that moved it last; above 0, flashes are learned under the one "
-            "before them. What nobody chose is inferred there, and dreams would depend on it",
+            help="share of the times in which nothing moves, as at a wall, that are learned under the "
+            "latent action before them; if above 0, every flash is learned under the one before it. For "
+            "recordings in which the player's actions move the picture",
             min=0,
             max=1,
         ),
@@ -284,7 +286,10 @@ def train_dynamics(settings: DynamicsSettings) -> None:
             rarity = rarity_weights(stores, tokens, tokenizer.codes, settings.emphasis)
         of_stores = taken.of_stores()
         if settings.held_codes > 0:
-            of_stores = hold_codes(stores, tokens, of_stores, settings.held_codes, settings.seed)
+            inferred, seed = of_stores, settings.seed
+            of_stores = hold_codes(stores, tokens, inferred, settings.held_codes, seed)
+            changed = np.concatenate(inferred) != np.concatenate(of_stores)
+            say(f"--held-codes changes {changed.mean():.1%} of the latent actions")
         data = partial(TokenData, tokens, of_stores, weights=rarity)
         # Four windows long, where the episodes are: do predictions stay good beyond a training clip?
         long = max(clip, min(4 * window, longest_episode(stores, held_out_part=True)))

@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from genie_env._core import Heads, World
-from genie_env.data.datasets import HELD_OUT_EVERY, held_out, open_stores
+from genie_env.data.datasets import HELD_OUT_EVERY, open_stores
 from genie_env.data.progress import say
 from genie_env.data.recording_metadata import RecordedGame
 from genie_env.data.world_recordings import check_game, check_recordings, recorded_actions
@@ -56,6 +56,7 @@ HEADS = Network(
         "reward_per_step": float,
         "termination": bool,
         "judges_termination": bool,
+        "pressed?": bool,  # older runs followed inferred actions alone
     },
 )
 
@@ -117,15 +118,16 @@ def load_follower(directory: Path, device: str = "cpu") -> World:
 
 
 def labelled_steps(
-    world: World, parts: Sequence[LabelledPart], *, device: str = "cpu"
+    world: World, parts: Sequence[LabelledPart], *, pressed: bool, device: str = "cpu"
 ) -> tuple[LabelledSteps, LabelledSteps]:
-    """The steps to train on, and the held-out ones."""
+    """The steps to train on, and the held-out ones. pressed: see pressed_codes."""
     if has_latent_actions(world.spec.family, world.directory):
         run = world.directory / LATENT_ACTIONS_FOLDER
         model = load_latent_actions(run, device)
         bf16 = in_bf16(run, LATENT_ACTIONS)
         inferred = [inferred_codes(part, run, model, bf16=bf16) for part in parts]
-        actions = pressed_codes(parts, codes_of_steps(parts, inferred))
+        actions = codes_of_steps(parts, inferred)
+        actions = pressed_codes(parts, actions) if pressed else actions
     else:
         actions = [part.recorded for part in parts]
     features = [followed_features(part, world, own) for part, own in zip(parts, actions, strict=True)]
@@ -154,9 +156,7 @@ def check_steps(parts: Sequence[LabelledPart], batch: int) -> None:
     """Raises ValueError where there are too few steps for a batch, or none held out."""
     trained = unseen = 0
     for part in parts:
-        lengths = np.diff(part.store.episode_starts[: part.episodes + 1])
-        out = held_out(part.store)[: part.episodes]
-        trained, unseen = trained + int(lengths[~out].sum()), unseen + int(lengths[out].sum())
+        trained, unseen = trained + int((~part.held_out).sum()), unseen + int(part.held_out.sum())
     episodes = sum(part.episodes for part in parts)
     if not unseen:
         raise ValueError(
@@ -207,10 +207,11 @@ def train_heads(settings: HeadsSettings) -> None:
         "reward_per_step": outcomes.reward_per_step,
         "termination": outcomes.terminates,
         "judges_termination": outcomes.judges_termination,
+        "pressed": True,
     }
     make_trainer = settings.trainers(make_heads(saved, settings.seed))
     with claim_training(settings.out, saved, stores) as dtype:
-        steps, unseen = labelled_steps(world, parts, device=settings.device)
+        steps, unseen = labelled_steps(world, parts, pressed=True, device=settings.device)
         size = min(batch, len(unseen))
         count = min(HELD_OUT_BATCHES, len(unseen) // size)
         train(

@@ -18,7 +18,12 @@ STILL_CODES = 0.1
 """An action that is inferred in this share of what stands still means that nothing moves."""
 FLASH = 0.15
 """A picture flashes where the mean of a colour jumps by this share of its range."""
-FRAMES_AT_ONCE = 4096
+MOST_STILL = 0.5
+"""The share of still transitions from which on stillness says nothing, as with a camera that stands."""
+FRAMES_AT_ONCE = 512
+"""Transitions that are looked at together."""
+HELD = 2**32
+"""The first of the random streams, one a store, that draw the times that are held."""
 
 
 def hold_codes(
@@ -28,50 +33,68 @@ def hold_codes(
     share: float,
     seed: int,
 ) -> list[NDArray[np.integer[Any]]]:
-    """The actions, [frames] a store, held in two places where inferred ones say what nobody chose.
+    """The actions, held in two places where inferred ones say what nobody chose: as `actions` is, which
+    is [frames] a store. tokens: [frames, S] a store.
 
-    What a wall stops looks like no push at all, and is inferred as none: dynamics that learn from that
+    What a wall stops looks like no push at all, and is inferred as none. Dynamics that learn from that
     alone have never seen a push that changes nothing, and walk through the wall. So `share` of the times
     in which nothing moves are under the action before them. Such a time begins with the second of two
-    transitions in a row that stand still, and lasts as long as the picture stands still, flashes, or has
-    an action that means that nothing moves. And a flash, as of a hit, has a code that stands for it: who never takes
-    that action would never be hit. So a flash is always under the action before it.
+    transitions in a row that stand still. It lasts until the picture moves, without a flash, under an
+    action that means a move.
 
-    Only the part that is trained on changes. tokens: [frames, S] a store.
+    A flash, as of a hit, has a code that stands for it: who never takes that action would never be hit.
+    So a flash is always under the action before it.
+
+    Only the part that is trained on changes. Raises ValueError where most transitions stand still.
     """
     seen = [_Seen.of(store, of_store) for store, of_store in zip(stores, tokens, strict=True)]
-    codes = int(max(of_store.max() for of_store in actions)) + 1
+    _check_moving(seen)
+    codes = max(int(of_store.max(initial=0)) for of_store in actions) + 1
     while_still = np.zeros(codes, np.int64)
     for of_store, each in zip(actions, seen, strict=True):
         while_still += np.bincount(of_store[each.still], minlength=codes)
     mean_still = while_still >= max(STILL_CODES * while_still.sum(), 1)
     return [
-        _hold(each, of_store, mean_still, share, np.random.Generator(np.random.Philox(key=[seed, i])))
-        for i, (each, of_store) in enumerate(zip(seen, actions, strict=True))
+        _hold(each, of_store, mean_still, share, np.random.Philox(key=[seed, HELD + index]))
+        for index, (each, of_store) in enumerate(zip(seen, actions, strict=True))
     ]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the transitions of the part that is trained on look like: bool [frames]."""
+    """What the transitions look like from each frame to the next, of the part that is trained on."""
 
     episode: NDArray[np.int64]
     """int64 [frames]: where each frame's episode begins."""
     transition: NDArray[np.bool_]
+    """bool [frames], as the next two: false for held-out episodes, and at the end of each."""
     still: NDArray[np.bool_]
     flash: NDArray[np.bool_]
 
     @staticmethod
     def of(store: EpisodeStore, tokens: NDArray[np.uint16]) -> _Seen:
         transition, still, flash = np.zeros((3, store.num_frames), bool)
-        rows = transitions(store, held_out_part=False)
+        rows, frames = transitions(store, held_out_part=False), store.frames
         transition[rows] = True
-        for some in np.array_split(rows, len(rows) // FRAMES_AT_ONCE + 1):
-            still[some] = (tokens[some] == tokens[some + 1]).mean(axis=1) >= STILL
-            colours = [store.frames[these].mean(axis=(1, 2)) for these in (some, some + 1)]
-            flash[some] = np.abs(colours[1] - colours[0]).max(axis=1) >= FLASH * 255
+        for first in range(0, len(frames) - 1, FRAMES_AT_ONCE):
+            block = slice(first, first + FRAMES_AT_ONCE + 1)
+            here, colours = tokens[block], frames[block].mean(axis=(1, 2))
+            into = slice(first, first + len(here) - 1)
+            still[into] = (here[:-1] == here[1:]).mean(axis=1) >= STILL
+            flash[into] = np.abs(np.diff(colours, axis=0)).max(axis=1) >= FLASH * 255
+        still, flash = still & transition, flash & transition
         episode = np.repeat(store.episode_starts[:-1], np.diff(store.episode_starts))
         return _Seen(episode, transition, still & ~flash, flash)
+
+
+def _check_moving(seen: Sequence[_Seen]) -> None:
+    still = sum(int(each.still.sum()) for each in seen)
+    all_of_them = sum(int(each.transition.sum()) for each in seen)
+    if still > MOST_STILL * all_of_them:
+        raise ValueError(
+            f"{still:,} of {all_of_them:,} recorded transitions stand still, and --held-codes is for "
+            "recordings in which the player's actions move the picture: leave it out"
+        )
 
 
 def _hold(
@@ -79,13 +102,13 @@ def _hold(
     actions: NDArray[np.integer[Any]],
     mean_still: NDArray[np.bool_],
     share: float,
-    random: np.random.Generator,
+    stream: np.random.Philox,
 ) -> NDArray[np.integer[Any]]:
     quiet = seen.transition & (seen.still | seen.flash | mean_still[actions])
     begins = seen.still & np.roll(seen.still, 1)
     moves = _latest(~quiet)
     in_time = quiet & (_latest(begins) > moves)
-    drawn = random.random(len(actions))[moves]  # one number for all of a time
+    drawn = np.random.Generator(stream).random(len(actions))[moves]  # one number for all of a time
     held = np.where(in_time & (moves >= seen.episode) & (drawn < share), actions[moves], actions)
     before = _latest(~seen.flash)
     return np.where(seen.flash & (before >= seen.episode), held[before], held)

@@ -1,8 +1,8 @@
 """The labelled part of recordings, as heads of a frozen world learn from it.
 
-The world follows its frames, with the recorded actions where its own are these, or else with the latent
-actions that its own model infers. What it then makes of them, its features, and the latent actions are
-computed once and kept.
+The world follows its frames, with the recorded actions where its own are these. Else it follows them with
+latent actions: in half of the episodes those that its own model infers, in the others those that agents
+would take. What it then makes of them, its features, and the inferred actions are computed once and kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore, LatentAction, World
+from genie_env.data.action_dictionary import count_together, most_frequent
 from genie_env.data.datasets import Batch, held_out, pictures_of, shuffled
 from genie_env.data.files import remove_left_behind, user_cache
 from genie_env.data.following import FOLLOWED_AT_ONCE, follow
@@ -31,6 +32,8 @@ MOST_EPISODES = 300
 """Of a labelled part. The rest of what a world knows is learned without labels."""
 FEATURES = "features"
 """The observation that heads read."""
+PRESSED = 2**32
+"""The random stream that draws episodes for pressed_codes."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,15 @@ class LabelledPart:
         if not self.finals:
             followed[self.store.episode_starts[1 : self.episodes + 1] - 1] = False
         return followed
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """bool [N]: of every frame, whether its episode is never trained on."""
+        return self.of_frames(held_out(self.store)[: self.episodes])
+
+    def of_frames(self, of_episodes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """bool [N], of every frame, of what is said of its episode, bool [E]."""
+        return np.repeat(of_episodes, np.diff(self.store.episode_starts[: self.episodes + 1]))
 
     @property
     def recorded(self) -> NDArray[np.int64]:
@@ -121,10 +133,11 @@ def followed_features(
 ) -> NDArray[np.float16]:
     """float16 [pictures, features]: what the world makes of each, having followed its episode. actions:
     [frames], the world's action of every step, numbered from 0."""
-    codes = np.zeros(part.starts[-1], np.int64)  # no action follows a final frame
-    codes[part.shown] = actions
+    taken = np.zeros(part.starts[-1], np.int64)  # no action follows a final frame
+    taken[part.shown] = actions
+    digest = hashlib.sha256(taken.tobytes()).hexdigest()[:16]
+    taken += world.spec.actions.start
     (size,) = next(each.shape for each in world.spec.observations if each.name == FEATURES)
-    taken = codes + world.spec.actions.start
     starts = part.starts.tolist()
 
     def fill(features: NDArray[Any], done: int) -> Iterator[int]:
@@ -140,7 +153,6 @@ def followed_features(
 
     cache = user_cache() / "encoded" / f"features-{world.device.type}-{world.spec.dtype}"
     cache /= world.spec.fingerprint[:16]
-    digest = hashlib.sha256(codes.tobytes()).hexdigest()[:16]
     return _rows_once(cache, part, f"-{digest}", (size,), np.float16, fill, "following")
 
 
@@ -175,25 +187,23 @@ def pressed_codes(
     parts: Sequence[LabelledPart], codes: Sequence[NDArray[np.int64]]
 ) -> list[NDArray[np.int64]]:
     """Latent actions as agents take them, in half of the episodes: of each step the one that comes
-    most often with its recorded action. In the others, and where recorded actions are not numbered,
-    they stay as they are. codes: [frames] a part, of every step.
+    most often with its recorded action in the part that is trained on. In the other half, and where
+    recorded actions are not numbered, they are those of `codes`. Both int64 [frames] a part.
 
     An agent goes on with an action where a wall stops it, and what is inferred there is that nothing
     moves, as if it had let go. Heads that had seen inferred actions alone would not know its steps.
     """
     if any(part.store.actions.dtype.kind == "f" for part in parts):
         return list(codes)
-    taken = [part.recorded for part in parts]
-    actions, inferred = np.concatenate(taken), np.concatenate(codes)
-    together = np.zeros((actions.max() + 1, inferred.max() + 1), np.int64)
-    np.add.at(together, (actions, inferred), 1)
-    commonest = together.argmax(axis=1)
-    random = np.random.Generator(np.random.Philox(key=[0, 1]))
+    actions, inferred = np.concatenate([part.recorded for part in parts]), np.concatenate(codes)
+    known = np.concatenate([part.followed & ~part.held_out for part in parts])
+    shape = int(actions.max()) + 1, int(inferred.max()) + 1
+    commonest = most_frequent(count_together(actions[known], inferred[known], shape))
+    random = np.random.Generator(np.random.Philox(key=[0, PRESSED]))
     pressed = []
-    for part, own, acts in zip(parts, codes, taken, strict=True):
-        lengths = np.diff(part.store.episode_starts[: part.episodes + 1])
-        chosen = np.repeat(random.random(part.episodes) < 0.5, lengths)
-        pressed.append(np.where(chosen, commonest[acts], own))
+    for part, own in zip(parts, codes, strict=True):
+        chosen = part.of_frames(random.random(part.episodes) < 0.5)
+        pressed.append(np.where(chosen, commonest[part.recorded], own))
     return pressed
 
 
@@ -234,9 +244,7 @@ class LabelledSteps:
         self._followed = [part.followed for part in parts]
         wanted = []
         for index, part in enumerate(parts):
-            lengths = np.diff(part.store.episode_starts[: part.episodes + 1])
-            unseen = held_out(part.store)[: part.episodes]
-            rows = np.flatnonzero(np.repeat(unseen == held_out_part, lengths))
+            rows = np.flatnonzero(part.held_out == held_out_part)
             wanted.append(np.stack([np.full_like(rows, index), rows], axis=1))
         self._where = np.concatenate(wanted)  # [M, 2]: part, frame
 

@@ -87,7 +87,9 @@ def freeze_heads(
     played = _played(follower, directory, game, actions_map)
     with only_writer(out):
         _, unseen = labelled_steps(
-            follower, labelled_parts(directories, stores, settings["episodes"])
+            follower,
+            labelled_parts(directories, stores, settings["episodes"]),
+            pressed=settings.get("pressed", False),
         )
         weights = load_weights(heads, HEADS)
         calibrated: dict[str, Any] = {}
