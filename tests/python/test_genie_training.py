@@ -298,12 +298,11 @@ def test_held_codes_are_learned_from_and_remembered(
             dynamics_run(data, runs, tmp_path / "new", held_codes=wrong)
     assert not (tmp_path / "new").exists()
     assert "held_codes" not in json.loads((runs / "dynamics/settings.json").read_text())
-    with pytest.raises(ValueError, match="recorded transitions stand still"):  # for this tokenizer
-        dynamics_run(data, runs, tmp_path / "new", held_codes=1.0)
-    monkeypatch.setattr(held_codes, "MOST_STILL", 1.0)
-    monkeypatch.setattr(held_codes, "STILL", 1.0)
+    monkeypatch.setattr(held_codes, "STILL", 1.0)  # most of this tokenizer's tokens stay in any noise
     dynamics_run(data, runs, tmp_path / "dynamics", held_codes=1.0)
-    assert re.search(r"--held-codes changes [\d.]+% of the latent actions", capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert "recorded transitions stand still" in printed
+    assert re.search(r"--held-codes changes [\d.]+% of the latent actions", printed)
     assert json.loads((tmp_path / "dynamics/settings.json").read_text())["held_codes"] == 1.0
     assert not same(tmp_path / "dynamics", runs / "dynamics")
     with pytest.raises(ValueError, match="held_codes was 1.0 and is now 0.5"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import get_console
 
 from genie_env._core import EpisodeStore
 from genie_env.data.datasets import transitions
@@ -45,10 +46,10 @@ def hold_codes(
     A flash, as of a hit, has a code that stands for it: who never takes that action would never be hit.
     So a flash is always under the action before it.
 
-    Only the part that is trained on changes. Raises ValueError where most transitions stand still.
+    Only the part that is trained on changes. Warns where most transitions stand still.
     """
     seen = [_Seen.of(store, of_store) for store, of_store in zip(stores, tokens, strict=True)]
-    _check_moving(seen)
+    _warn_if_still(seen)
     codes = max(int(of_store.max(initial=0)) for of_store in actions) + 1
     while_still = np.zeros(codes, np.int64)
     for of_store, each in zip(actions, seen, strict=True):
@@ -87,13 +88,16 @@ class _Seen:
         return _Seen(episode, transition, still & ~flash, flash)
 
 
-def _check_moving(seen: Sequence[_Seen]) -> None:
+def _warn_if_still(seen: Sequence[_Seen]) -> None:
     still = sum(int(each.still.sum()) for each in seen)
     all_of_them = sum(int(each.transition.sum()) for each in seen)
     if still > MOST_STILL * all_of_them:
-        raise ValueError(
+        get_console().print(
             f"{still:,} of {all_of_them:,} recorded transitions stand still, and --held-codes is for "
-            "recordings in which the player's actions move the picture: leave it out"
+            "recordings in which the player's actions move the picture. The dynamics are learned all "
+            "the same, but are likely to be better without it",
+            style="bold red",
+            soft_wrap=True,
         )
 
 
