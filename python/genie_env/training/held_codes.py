@@ -21,7 +21,7 @@ FLASH = 0.15
 """A picture flashes where the mean of a colour jumps by this share of its range."""
 MOST_STILL = 0.5
 """The share of still transitions from which on stillness says nothing, as with a camera that stands."""
-FRAMES_AT_ONCE = 512
+AT_ONCE = 512
 """Transitions that are looked at together."""
 HELD = 2**32
 """The first of the random streams, one a store, that draw the times that are held."""
@@ -43,8 +43,8 @@ def hold_codes(
     transitions in a row that stand still. It lasts until the picture moves, without a flash, under an
     action that means a move.
 
-    A flash, as of a hit, has a code that stands for it: who never takes that action would never be hit.
-    So a flash is always under the action before it.
+    A flash, as of a hit, has a code that stands for it: an agent that never takes that action would never
+    be hit. So a flash is always under the action before it.
 
     Only the part that is trained on changes. Warns where most transitions stand still.
     """
@@ -77,8 +77,8 @@ class _Seen:
         transition, still, flash = np.zeros((3, store.num_frames), bool)
         rows, frames = transitions(store, held_out_part=False), store.frames
         transition[rows] = True
-        for first in range(0, len(frames) - 1, FRAMES_AT_ONCE):
-            block = slice(first, first + FRAMES_AT_ONCE + 1)
+        for first in range(0, len(frames) - 1, AT_ONCE):
+            block = slice(first, first + AT_ONCE + 1)
             here, colours = tokens[block], frames[block].mean(axis=(1, 2))
             into = slice(first, first + len(here) - 1)
             still[into] = (here[:-1] == here[1:]).mean(axis=1) >= STILL
