@@ -286,8 +286,8 @@ def train_dynamics(settings: DynamicsSettings) -> None:
             rarity = rarity_weights(stores, tokens, tokenizer.codes, settings.emphasis)
         of_stores = taken.of_stores()
         if settings.held_codes > 0:
-            inferred, seed = of_stores, settings.seed
-            of_stores = hold_codes(stores, tokens, inferred, settings.held_codes, seed)
+            inferred = of_stores
+            of_stores = hold_codes(stores, tokens, inferred, settings.held_codes, settings.seed)
             changed = np.concatenate(inferred) != np.concatenate(of_stores)
             say(f"--held-codes changes {changed.mean():.1%} of the latent actions")
         data = partial(TokenData, tokens, of_stores, weights=rarity)
