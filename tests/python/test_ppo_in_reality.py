@@ -107,6 +107,34 @@ def test_a_run_that_was_stopped_goes_on_with_other_episodes(
         next(train_ppo(dreams, SMALL, out=tmp_path))  # in its dream
 
 
+def test_latent_actions_learn_in_reality_by_the_worlds_own_dictionary(tmp_path: Path) -> None:
+    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
+    world = counter_world(tmp_path / "world", actions=six)
+
+    def games(paid: int) -> RealGames:
+        entries = {str(code): {"action": int(code == paid)} for code in range(6)}
+        (world / "mapping.json").write_text(json.dumps({"dictionary": entries}))
+        return RealGames.of(Dreams.load(world), workers=0)
+
+    def train(real: RealGames) -> float | None:
+        settings = replace(SMALL, steps=2560, horizon=64, epochs=4, learning_rate=3e-3, discount=0.1)
+        *_, last = train_ppo(real.dreams, settings, real_games=real, out=tmp_path / "run")
+        return last.mean_return
+
+    # The code that pays, one of six, is found: 12 steps an episode in the mean.
+    first = train(games(4))
+    lines = curve(tmp_path / "run")
+    assert first is not None and lines[0]["mean_return"] < 4 and first > 5
+    agent = load_agent(tmp_path / "run" / "agent.safetensors")
+    assert agent.actions == Dreams.load(world).actions
+    assert json.loads(agent.notes["action_map"])["4"] == 1
+    with pytest.raises(ValueError, match="other settings .*action_map was .* and is now"):
+        train(games(3))
+    (world / "mapping.json").unlink()
+    with pytest.raises(ValueError, match="what acts in one cannot act in the other"):
+        RealGames.of(Dreams.load(world), workers=0)
+
+
 def test_a_dreams_run_does_not_go_on_in_reality(
     dreams: Dreams, games: RealGames, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from gymnasium.vector import AutoresetMode
 
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.real_play import game_of_dreams
+from genie_env.agents.real_play import actions_in_game, game_of_dreams
 from genie_env.envs.options import FamilyValue
 from genie_env.games.base import Game
 from genie_env.games.real_vector_env import RealVectorEnv
@@ -47,7 +48,8 @@ def repeated(envs: VecEnv, repeat: int) -> VecEnv:
 
 @dataclass(frozen=True)
 class RealGames:
-    """The real game of a world, played in `workers` processes and seen through the world."""
+    """The real game of a world, played in `workers` processes and seen through the world. Latent actions
+    are played as the world's own dictionary says."""
 
     dreams: Dreams
     """The world, its options and the observation."""
@@ -63,10 +65,12 @@ class RealGames:
     @property
     def settings(self) -> dict[str, FamilyValue]:
         """All that decides the games, besides the world and the seeds; the workers change nothing."""
+        means = actions_in_game(self.dreams, self.game)
         return {
             "trained_in": "the real game",
             "game": self.game.name,
             "frame_skip": self.game.frame_skip,
+            **({"action_map": json.dumps(means)} if means else {}),
             **self.dreams.options,
         }
 

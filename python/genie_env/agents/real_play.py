@@ -27,10 +27,23 @@ def game_of_dreams(dreams: Dreams) -> Game:
     """The real game of a world. Raises ValueError where none is known, or the world cannot show it or
     act in it, and ImportError where what it needs is not installed."""
     game = real_game(Path(dreams.world.directory))
-    dreams.check_plays(game)
+    actions_in_game(dreams, game)
     check_sees(dreams.world.spec, game)
     game.settings()  # says what is not installed before workers do
     return game
+
+
+def actions_in_game(
+    dreams: Dreams, game: Game, action_map: ActionMap | None = None
+) -> dict[int, Any] | None:
+    """The game's action for every action of the world, by `action_map` or else the world's own
+    dictionary; None where the two have the same actions. Raises ValueError where neither says it."""
+    world = dreams.world
+    directory = Path(world.directory)
+    mapped = has_latent_actions(world.spec.family, directory) or (directory / DICTIONARY).is_file()
+    if action_map is None and not mapped:
+        dreams.check_plays(game)
+    return real_actions(world, game, action_map)
 
 
 def agent_player(
@@ -61,11 +74,8 @@ def agent_player(
         playing.check_sees(dreams.world)
     played = real_game(directory, game).with_arguments(env_args)
     check_sees(dreams.world.spec, played)
-    latent = has_latent_actions(dreams.world.spec.family, directory)
     if codes is None:
-        if action_map is None and not (latent or (directory / DICTIONARY).is_file()):
-            dreams.check_plays(played)
-        means = real_actions(dreams.world, played, action_map)
+        means = actions_in_game(dreams, played, action_map)
     else:
         _check_plays_itself(playing, codes, dreams, played, action_map)
         means = None
