@@ -1,8 +1,9 @@
 """How many labels does it take to play what was learned from video?
 
 `genie-env train clone` learns from a video of play which latent action comes next. To play the real game
-it needs a dictionary: for every latent action the game's action that came with it most often, in a few
-transitions of the video whose recorded action is looked up. This draws their number against the score in
+it needs a dictionary: for every latent action, after each of the game's actions, the one that came with it
+most often, in a few transitions of the video whose recorded action, and the one before, are looked up. This
+draws their number against the score in
 the real game, beside the same network cloned from all recorded actions, the recorded player itself and
 random play.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +34,14 @@ from genie_env._core import EpisodeStore
 from genie_env.agents.real_play import agent_player
 from genie_env.data.action_dictionary import (
     check_labelled,
-    count_together,
     labelled_transitions,
     most_frequent,
+    most_frequent_after,
 )
-from genie_env.data.datasets import fingerprint, open_stores, transitions
+from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.inferred_actions import inferred_actions
+from genie_env.data.labelled_transitions import LabelledTransitions
 from genie_env.data.progress import counted, say
 from genie_env.data.recording_metadata import first_action, recorded_game
 from genie_env.envs.actions import actions_of_world
@@ -46,10 +49,9 @@ from genie_env.envs.latent_actions import action_inference
 from genie_env.envs.registry import find_world
 from genie_env.evaluation.evaluate import FRESH_GAMES, Player, RealScores, blind_player
 from genie_env.evaluation.statistics import RESAMPLES, summarise
+from genie_env.games.action_map import ActionDictionary
 from genie_env.games.real_game import real_game
 
-Dictionary = tuple[int, ...]
-"""The game's action for each latent action."""
 Scores = NDArray[np.float64]
 
 
@@ -60,7 +62,7 @@ def dictionaries(
     numbers: Sequence[int],
     draws: int,
     seed: int,
-) -> dict[int, list[Dictionary]]:
+) -> dict[int, list[ActionDictionary]]:
     """By number of labelled transitions, which are drawn from the training episodes, a dictionary a
     draw. Those of a larger number begin with those of a smaller one."""
     loaded = World.load(str(world))
@@ -68,18 +70,22 @@ def dictionaries(
     if inference is None:
         raise SystemExit(f"{world} has the actions of its game: a clone needs no dictionary there")
     inferred = inferred_actions(inference, data, stores)
-    rows = [transitions(store, held_out_part=False) for store in stores]
-    codes = np.concatenate([each[wanted] for each, wanted in zip(inferred, rows, strict=True)])
-    taken = np.concatenate([s.actions[wanted] for s, wanted in zip(stores, rows, strict=True)])
+    every = LabelledTransitions.of(stores, inferred, held_out_part=False)
     start = first_action(stores[0])
     shape = (actions_of_world(loaded.spec.actions).width, recorded_game(data, stores).actions.width)
     for number in numbers:
-        check_labelled(number, len(codes))
+        check_labelled(number, len(every))
 
-    def dictionary(number: int, draw: int) -> Dictionary:
-        chosen = labelled_transitions(len(codes), number, seed, draw)
-        counts = count_together(codes[chosen], taken[chosen] - start, shape)
-        return tuple((start + most_frequent(counts)).tolist())
+    def numbered(actions: NDArray[np.int64]) -> dict[int, int]:
+        return {code: start + int(action) for code, action in enumerate(actions)}
+
+    def dictionary(number: int, draw: int) -> ActionDictionary:
+        labels = every.only(labelled_transitions(len(every), number, seed, draw)).counts(shape)
+        by_action = enumerate(most_frequent_after(labels.alone, labels.after), start)
+        return ActionDictionary(
+            numbered(most_frequent(labels.alone)),
+            {action: numbered(means) for action, means in by_action},
+        )
 
     return {number: [dictionary(number, draw) for draw in range(draws)] for number in numbers}
 
@@ -152,10 +158,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     world, stores = find_world(given.world), open_stores(given.data)
     game = real_game(world, given.game)
     drawn = dictionaries(world, given.data, stores, given.labels, given.draws, given.seed)
-    different = sorted({each for several in drawn.values() for each in several})
+    different = {name_of(each): each for several in drawn.values() for each in several}
     lanes = min(16, max(1, given.episodes // (5 * given.workers)))  # few wait for the last games
 
-    def player_of(agent: Path, meant: dict[int, int] | None) -> Player:
+    def player_of(agent: Path, meant: ActionDictionary | None) -> Player:
         player = agent_player(world, agent, FRESH_GAMES, game=given.game, action_map=meant)
         return replace(player, lanes=lanes)
 
@@ -163,8 +169,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "random": blind_player("random", FRESH_GAMES, game),
         "recorded": player_of(given.recorded, None),
     }
-    for dictionary in different:
-        players[name_of(dictionary)] = player_of(given.agent, dict(enumerate(dictionary)))
+    for name in sorted(different):
+        players[name] = player_of(given.agent, different[name])
     say(f"{len(different)} different dictionaries, {len(players)} players")
     scores: dict[str, Scores] = {}
     for name, player in players.items():
@@ -184,7 +190,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "labels": {
             str(number): {
                 **over_draws(np.stack([scores[name_of(d)] for d in several]), scores["recorded"]),
-                "dictionaries": {name_of(d): several.count(d) for d in sorted(set(several))},
+                "dictionaries": dict(Counter(map(name_of, several))),
             }
             for number, several in drawn.items()
         },
@@ -201,8 +207,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     return found
 
 
-def name_of(dictionary: Dictionary) -> str:
-    return "dictionary-" + "-".join(map(str, dictionary))
+def name_of(dictionary: ActionDictionary) -> str:
+    """What each code means alone, and after each action: "dictionary-0_1_0-0_1_0-0_1_1"."""
+    parts = (dictionary.means, *dictionary.after.values())
+    return "-".join(["dictionary", *("_".join(map(str, part.values())) for part in parts)])
 
 
 if __name__ == "__main__":

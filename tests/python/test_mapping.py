@@ -93,8 +93,9 @@ def read(out: Path) -> dict[str, Any]:
     return found
 
 
-def pairs(data: Path, run: Path, held_out: bool) -> list[tuple[int, int]]:
-    """(code, action) of every transition of one part, in order, without this package's help."""
+def told(data: Path, run: Path, held_out: bool) -> list[tuple[int, int, int | None]]:
+    """(code, action, action before) of every transition of one part, in order, without this package's
+    help."""
     starts, frames = np.load(data / "episode_starts.npy"), np.load(data / "frames.npy")
     actions = np.load(data / "actions.npy")
     model = load_latent_actions(run)
@@ -103,47 +104,66 @@ def pairs(data: Path, run: Path, held_out: bool) -> list[tuple[int, int]]:
         start, stop = int(starts[episode]), int(starts[episode + 1])
         if (episode % 20 == 19) == held_out and stop - start > 1:
             codes = model.encode(torch.from_numpy(frames[None, start:stop]))[0].tolist()
-            found += list(zip(codes, actions[start : stop - 1].tolist(), strict=True))
+            taken = actions[start : stop - 1].tolist()
+            found += list(zip(codes, taken, [None, *taken[:-1]], strict=True))
     return found
 
 
-def by_hand(labels: list[tuple[int, int]], code: int) -> int:
+def by_hand(labels: list[tuple[int, int, int | None]], code: int) -> int:
     """The most frequent action of a code, ties and a code without labels as documented."""
-    overall = Counter(action for _, action in labels)
-    here = Counter(action for c, action in labels if c == code) or overall
+    overall = Counter(action for _, action, _ in labels)
+    here = Counter(action for c, action, _ in labels if c == code) or overall
     return min(here, key=lambda action: (-here[action], -overall[action], action))
+
+
+def after_by_hand(labels: list[tuple[int, int, int | None]], code: int, before: int | None) -> int:
+    """The same after an action: its labels, and two of what the code means alone."""
+    alone = by_hand(labels, code)
+    if before is None:
+        return alone
+    here = [action for c, action, b in labels if (c, b) == (code, before)]
+    every = [action for c, action, _ in labels if c == code]
+    worth = [here.count(a) + 2 * every.count(a) / max(len(every), 1) for a in range(3)]
+    return min(range(3), key=lambda a: (-worth[a] if a != alone else -worth[a] - 1e-6, a))
 
 
 def test_dictionary_and_accuracy_are_those_of_counting_by_hand(
     data: Path, run: Path, mapped: Path
 ) -> None:
     found = read(mapped)
-    trained, unseen = pairs(data, run, held_out=False), pairs(data, run, held_out=True)
+    trained, unseen = told(data, run, held_out=False), told(data, run, held_out=True)
     assert found["transitions"] == {"training": len(trained), "held_out": len(unseen)}
 
-    def labels(number: int, draw: int) -> list[tuple[int, int]]:
+    def labels(number: int, draw: int) -> list[tuple[int, int, int | None]]:
         order = np.random.Generator(np.random.Philox(key=[5, draw])).permutation(len(trained))
         return [trained[i] for i in order[:number]]
 
     for code in range(6):
-        told = [action for c, action in labels(30, 0) if c == code]
+        known = [action for c, action, _ in labels(30, 0) if c == code]
         action = by_hand(labels(30, 0), code)
         assert found["dictionary"][str(code)] == {
             "action": action,
             "meaning": MEANINGS[action],
-            "share": told.count(action) / len(told) if told else None,
-            "count": len(told),
+            "share": known.count(action) / len(known) if known else None,
+            "count": len(known),
         }
+        for before in range(3):
+            after = after_by_hand(labels(30, 0), code, before)
+            assert found["after"][str(before)][str(code)] == after
 
     for action in range(3):
-        told = [code for code, a in labels(30, 0) if a == action]
-        overall = Counter(code for code, _ in labels(30, 0))
-        code = min(set(told), key=lambda code: (-told.count(code), -overall[code], code))
-        share = told.count(code) / len(told)
-        assert found["codes"][str(action)] == {"code": code, "share": share, "count": len(told)}
+        known = [code for code, a, _ in labels(30, 0) if a == action]
+        overall = Counter(code for code, *_ in labels(30, 0))
+        code = min(set(known), key=lambda code: (-known.count(code), -overall[code], code))
+        share = known.count(code) / len(known)
+        assert found["codes"][str(action)] == {"code": code, "share": share, "count": len(known)}
 
-    def right(known: list[tuple[int, int]]) -> float:
-        return float(np.mean([by_hand(known, code) == action for code, action in unseen]))
+    def alone(known: list[tuple[int, int, int | None]]) -> float:
+        return float(np.mean([by_hand(known, code) == action for code, action, _ in unseen]))
+
+    def right(known: list[tuple[int, int, int | None]]) -> float:
+        named = [after_by_hand(known, code, before) == action for code, action, before in unseen]
+        return float(np.mean(named))
 
     assert list(found["accuracy"]) == ["20", "30", "50", "200"]  # there are not 1,000
     for number, summary in found["accuracy"].items():
@@ -151,15 +171,18 @@ def test_dictionary_and_accuracy_are_those_of_counting_by_hand(
         assert summary["mean"] == pytest.approx(np.mean(shares))
         assert summary["ci95"][0] <= summary["mean"] <= summary["ci95"][1]
         assert summary["n"] == 20
+        shares = [alone(labels(int(number), draw)) for draw in range(20)]
+        by_code = found["accuracy_by_code_alone"][number]["mean"]
+        assert by_code == pytest.approx(np.mean(shares))
     assert found["dictionary_accuracy"] == right(labels(30, 0))
     assert found["every_label"] == right(trained)
-    commonest = Counter(action for _, action in trained).most_common(1)[0][0]
-    assert found["chance"] == np.mean([action == commonest for _, action in unseen])
+    commonest = Counter(action for _, action, _ in trained).most_common(1)[0][0]
+    assert found["chance"] == np.mean([action == commonest for _, action, _ in unseen])
     assert found["ratio"] == pytest.approx(
         found["accuracy"]["200"]["mean"] / found["supervised"]["accuracy"]
     )
     table = np.zeros((6, 3), int)
-    for code, action in unseen:
+    for code, action, _ in unseen:
         table[code, action] += 1
     assert found["confusion"] == table.tolist()
     assert Image.open(mapped / "mapping.png").size == (840, 576)
@@ -227,7 +250,7 @@ def test_a_trained_classifier_is_kept(
 
 
 def test_wrong_numbers_say_so(data: Path, run: Path, tmp_path: Path) -> None:
-    known = len(pairs(data, run, held_out=False))
+    known = len(told(data, run, held_out=False))
     with pytest.raises(ValueError, match="labelled is 0; expected 1 or more: nothing maps without"):
         map_actions(run, [data], tmp_path / "out", labelled=0)
     with pytest.raises(

@@ -22,6 +22,7 @@ from test_autoreset import SCORES, assert_same
 import genie_env
 from genie_env import RealEnv, RealVectorEnv
 from genie_env.envs.registry import find_world
+from genie_env.games.action_map import ActionDictionary
 from genie_env.games.registry import find_game
 
 COUNTER = "toy_games:Counter-v0"
@@ -238,6 +239,28 @@ def test_latent_actions_are_played_as_the_dictionary_says(tmp_path: Path, way: s
     np.testing.assert_array_equal(env.step(5)[0], follower.follow([5], frames[1])[0][0])
 
 
+@pytest.mark.parametrize("way", ["file", "object"])
+def test_a_latent_action_may_be_another_after_each_action(tmp_path: Path, way: str) -> None:
+    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
+    world = counter_world(tmp_path / "six", actions=six)
+    # Code 2 turns: it is the other action than the one before, and 0 where there is none.
+    means = {0: 0, 1: 1, 2: 0, 3: 0, 4: 0, 5: 0}
+    after = {before: means | {2: 1 - before} for before in (0, 1)}
+    given: Any = ActionDictionary(means, after)
+    if way == "file":
+        given = tmp_path / "mapping.json"
+        entries = {str(code): {"action": action} for code, action in means.items()}
+        by_text = {str(b): {str(c): a for c, a in each.items()} for b, each in after.items()}
+        given.write_text(json.dumps({"dictionary": entries, "after": by_text}))
+    env = RealVectorEnv(world, 2, action_map=given, autoreset_mode="DISABLED")
+    env.reset(seed=[1, 2])
+    for codes, actions in (([2, 1], [0, 1]), ([2, 2], [1, 0]), ([2, 0], [0, 0]), ([1, 0], [1, 0])):
+        np.testing.assert_array_equal(env.step(codes)[1], actions)  # the action is the reward
+    env.reset(options={"reset_mask": np.array([True, False])})
+    np.testing.assert_array_equal(env.step([2, 2])[1], [0, 1])
+    env.close()
+
+
 def test_what_does_not_fit_is_refused_at_once(tmp_path: Path, world: Path) -> None:
     latent = latent_world(tmp_path / "latent")
     file = tmp_path / "mapping.json"
@@ -269,6 +292,17 @@ def test_what_does_not_fit_is_refused_at_once(tmp_path: Path, world: Path) -> No
     nine = dict.fromkeys(range(6), 9)
     refused("action_map, of 0: action is 9; expected a whole", game=COUNTER, action_map=nine)
     refused("has the key 'a'; expected the world's", game=COUNTER, action_map={"a": 1})
+    zeros = dict.fromkeys(range(6), 0)
+    for after, told in (
+        ({0: zeros}, 'action_map has "after" the actions 0, but those of .* are 0 and 1'),
+        ({0: zeros, 1: {0: 0}}, "action_map has actions for 0, but those .* are 0 to 5"),
+        ({0: zeros, 1: zeros | {3: 7}}, "action_map, of 3: action is 7; expected a whole"),
+    ):
+        refused(told, game=COUNTER, action_map=ActionDictionary(zeros, after))
+    entries = {str(code): {"action": 0} for code in range(6)}
+    file.write_text(json.dumps({"dictionary": entries, "after": {"0": {"x": 1}}}))
+    refused("mapping.json: \"after\" has the key 'x'; expected num", game=COUNTER, action_map=file)
+    file.unlink()
     refused("action_map is 5; expected a file", game=COUNTER, action_map=5)
     refused("mapping.json", game=COUNTER, action_map=file)
     file.write_text("{")

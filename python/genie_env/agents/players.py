@@ -20,6 +20,7 @@ from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, star
 from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.vector_env import DreamVectorEnv
+from genie_env.games.action_map import ActionDictionary
 from genie_env.games.base import Game
 from genie_env.games.blind import explored_actions
 
@@ -55,9 +56,8 @@ class AgentPlayer:
     """Options of the world's family; those left out are as the world says."""
     hold: int = 1
     """Steps of the world that an action is held for."""
-    means: Mapping[int, Any] | None = None
-    """The game's action for each of the agent's, by the dictionary of a world of latent actions; None:
-    they are the same."""
+    dictionary: ActionDictionary | None = None
+    """The game's action for each of the agent's, in a world of latent actions; None: they are the same."""
     codes: Mapping[int, int] | None = None
     """The action that the world follows each of the agent's with; None: the same one."""
 
@@ -72,7 +72,7 @@ class AgentPlayer:
             "explore": self.explore,
             **({"options": dict(self.options)} if self.options else {}),
             **({"hold": self.hold} if self.hold > 1 else {}),
-            **({"action_map": {str(k): v for k, v in self.means.items()}} if self.means else {}),
+            **({"action_map": self.dictionary.as_json()} if self.dictionary else {}),
         }
 
     def play(self, jobs: Jobs) -> None:
@@ -89,7 +89,7 @@ class AgentPlayer:
             self.world,
             self.options,
             agent.observation,
-            _OneAgent(agent, self.means, self.codes),
+            _OneAgent(agent, self.dictionary, self.codes, self.lanes),
             seeds_of=lambda index: EpisodeSeeds.of(self.seed, index),
         )
 
@@ -175,7 +175,7 @@ def _play_in_lanes(
             chosen = who.act(observation, steps).numpy()
             for row, lane in enumerate(lanes):
                 if lane.playing:
-                    played, actions[row] = who.meant(chosen[row])
+                    played, actions[row] = who.meant(row, chosen[row])
                     if (overruled := lane.overruled()) is not None:
                         played = actions[row] = overruled
                     lane.step(played)
@@ -196,18 +196,26 @@ class _OneAgent:
     """One agent in all lanes."""
 
     def __init__(
-        self, agent: Agent, means: Mapping[int, Any] | None, codes: Mapping[int, int] | None
+        self,
+        agent: Agent,
+        dictionary: ActionDictionary | None,
+        codes: Mapping[int, int] | None,
+        lanes: int,
     ) -> None:
         """As of AgentPlayer."""
         self.act = Decisions(agent).act
-        self._means, self._codes = means, codes
+        self._dictionary, self._codes = dictionary, codes
+        self._before: list[Any] = [None] * lanes
+        """What was played last in each; None where an episode begins."""
 
     def begin(self, row: int, index: int) -> None:
-        """Nothing: the agent is the same in every episode."""
+        self._before[row] = None
 
-    def meant(self, chosen: Any) -> tuple[Any, Any]:
+    def meant(self, row: int, chosen: Any) -> tuple[Any, Any]:
         """What is played in the game, and what the world follows, where the agent chose this."""
-        played = chosen if self._means is None else self._means[int(chosen)]
+        played = chosen
+        if self._dictionary is not None:
+            played = self._before[row] = self._dictionary.action(int(chosen), self._before[row])
         return played, chosen if self._codes is None else self._codes[int(chosen)]
 
 
@@ -230,7 +238,7 @@ class _Population:
     def act(self, observation: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
         return steer(self._actions, self._playing, observation)
 
-    def meant(self, chosen: Any) -> tuple[Any, Any]:
+    def meant(self, row: int, chosen: Any) -> tuple[Any, Any]:
         return chosen, chosen
 
 

@@ -18,7 +18,7 @@ from genie_env.envs.latent_actions import has_latent_actions
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.registry import find_world
 from genie_env.games.action_map import FILE as DICTIONARY
-from genie_env.games.action_map import ActionMap, real_actions
+from genie_env.games.action_map import ActionDictionary, ActionMap, real_actions
 from genie_env.games.base import Game
 from genie_env.games.real_game import check_sees, real_game
 
@@ -35,9 +35,8 @@ def game_of_dreams(dreams: Dreams) -> Game:
 
 def actions_in_game(
     dreams: Dreams, game: Game, action_map: ActionMap | None = None
-) -> dict[int, Any] | None:
-    """The game's action for every action of the world, by `action_map` or else the world's own
-    dictionary; None where the two have the same actions. Raises ValueError where neither says it."""
+) -> ActionDictionary | None:
+    """What the actions of the world are in the game, by `action_map` or else the world's own dictionary; None where the two have the same actions. Raises ValueError where neither says it."""
     world = dreams.world
     directory = Path(world.directory)
     mapped = has_latent_actions(world.spec.family, directory) or (directory / DICTIONARY).is_file()
@@ -68,17 +67,14 @@ def agent_player(
     directory = find_world(world)
     dreams, playing = Dreams.load(directory, options=options), load_agent(agent)
     codes = playing.codes
-    if codes is None:
-        playing.check_world(dreams.world)
-    else:
-        playing.check_sees(dreams.world)
+    playing.check_world(dreams.world)
     played = real_game(directory, game).with_arguments(env_args)
     check_sees(dreams.world.spec, played)
+    dictionary = None
     if codes is None:
-        means = actions_in_game(dreams, played, action_map)
+        dictionary = actions_in_game(dreams, played, action_map)
     else:
-        _check_plays_itself(playing, codes, dreams, played, action_map)
-        means = None
+        _check_plays_itself(playing, played, action_map)
     played.settings()  # says what is not installed before workers do
     return AgentPlayer(
         played,
@@ -87,19 +83,13 @@ def agent_player(
         str(agent),
         keep_frames=False,
         options=options,
-        means=means,
+        dictionary=dictionary,
         codes=codes,
     )
 
 
-def _check_plays_itself(
-    agent: Agent,
-    codes: Mapping[int, int],
-    dreams: Dreams,
-    game: Game,
-    action_map: ActionMap | None,
-) -> None:
-    """Raises ValueError where an agent that chooses among recorded actions cannot play a game."""
+def _check_plays_itself(agent: Agent, game: Game, action_map: ActionMap | None) -> None:
+    """Raises ValueError where an agent that chooses among a game's own actions cannot play this one."""
     if action_map is not None:
         raise ValueError(
             f"the agent chooses among the actions of the game itself, {agent.actions}, which need no "
@@ -107,14 +97,8 @@ def _check_plays_itself(
         )
     if agent.actions != game.actions:
         raise ValueError(
-            f"the agent was cloned from recordings with {agent.actions}, but {game.name} has "
-            f"{game.actions}: give the game that was recorded"
-        )
-    known = dreams.actions.examples().tolist()
-    if unknown := sorted(set(codes.values()) - set(known)):
-        raise ValueError(
-            f"the agent's world follows it with the latent action {unknown[0]}, but the world "
-            f"{dreams.world.spec.name} has {dreams.actions}: give the world it was trained in"
+            f"the agent learned to play a game with {agent.actions}, but {game.name} has "
+            f"{game.actions}: give the game that it learned"
         )
 
 

@@ -196,7 +196,7 @@ def _agent_player(
             f"the agent's world is of {own.name} with the arguments {json.dumps(own.env_args)}, and it "
             f"plays with {json.dumps(game.env_args)}"
         )
-    if explore and (player.means or player.codes):
+    if explore and (player.dictionary or player.codes):
         raise ValueError(
             f"--explore is {explore:g}, but the agent's world has latent actions, and none of them is "
             "known to be a random action of the game: leave it out"

@@ -1,7 +1,7 @@
 """A dictionary from latent actions to real ones, learned from a few labelled transitions.
 
-Everything here works on a table of how often each code and each real action occurred together:
-int64 [codes, actions].
+Everything here works on a table of how often each code and each real action occurred together,
+int64 [codes, actions], or on one of these for every real action before: int64 [actions, codes, actions].
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from genie_env.data.datasets import shuffled
 
 Counts = NDArray[np.int64]
+
+CODE_ALONE = 2
+"""How many labels after each action what a code means alone is worth."""
 
 
 def count_together(
@@ -41,6 +44,42 @@ def most_frequent(counts: Counts) -> NDArray[np.int64]:
     return first
 
 
+def count_after(
+    before: NDArray[np.integer],
+    codes: NDArray[np.integer],
+    actions: NDArray[np.integer],
+    shape: tuple[int, int],
+) -> Counts:
+    """How often each code occurred with each action, by the action of the transition before: int64
+    [actions, codes, actions], where `shape` is (codes, actions).
+
+    before: integers [M], -1 where an episode begins, which is not counted. The others as of
+    `count_together`.
+    """
+    counts = np.zeros((shape[1], *shape), np.int64)
+    known = before >= 0
+    np.add.at(counts, (before[known], codes[known], actions[known]), 1)
+    return counts
+
+
+def most_frequent_after(counts: Counts, after: Counts) -> NDArray[np.int64]:
+    """int64 [actions, codes]: the action that occurred most often with each code, after each action.
+
+    counts: of codes alone; after: by the action before. What the code means alone counts as CODE_ALONE
+    labels more, so that it decides where there are none, and two against one overrule it.
+
+    >>> counts = np.array([[3, 1], [1, 3]])
+    >>> most_frequent_after(counts, np.array([[[3, 0], [0, 0]], [[0, 1], [1, 3]]]))
+    array([[0, 1],
+           [0, 1]])
+    """
+    own = np.zeros_like(counts)
+    own[np.arange(len(counts)), most_frequent(counts)] = 1
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    found: NDArray[np.int64] = (after + CODE_ALONE * shares + 1e-6 * own).argmax(axis=2)
+    return found
+
+
 def accuracy(dictionary: NDArray[np.int64], counts: Counts) -> float:
     """The share of the counted transitions whose action is the dictionary's for their code.
 
@@ -48,6 +87,23 @@ def accuracy(dictionary: NDArray[np.int64], counts: Counts) -> float:
     0.875
     """
     named = counts[np.arange(len(counts)), dictionary].sum()
+    return float(named / counts.sum())
+
+
+def accuracy_after(
+    alone: NDArray[np.int64], after: NDArray[np.int64], counts: Counts, counts_after: Counts
+) -> float:
+    """The same of a dictionary that knows the action before; of `alone` where there is none.
+
+    >>> counts = np.array([[3, 0], [1, 3]])
+    >>> accuracy_after(
+    ...     np.array([0, 1]), np.array([[0, 0], [0, 1]]), counts, np.array([[[1, 0], [1, 1]], [[0, 0]] * 2])
+    ... )
+    0.8571428571428571
+    """
+    first = counts - counts_after.sum(axis=0)
+    named = first[np.arange(len(first)), alone].sum()
+    named += np.take_along_axis(counts_after, after[:, :, None], axis=2).sum()
     return float(named / counts.sum())
 
 

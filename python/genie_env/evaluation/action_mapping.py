@@ -21,16 +21,18 @@ from genie_env._core import EpisodeStore
 from genie_env.data.action_dictionary import (
     Counts,
     accuracy,
+    accuracy_after,
     check_labelled,
-    count_together,
     labelled_transitions,
     most_frequent,
+    most_frequent_after,
 )
 from genie_env.data.datasets import HELD_OUT_EVERY, fingerprint, open_stores, transitions
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.kept import kept
+from genie_env.data.labelled_transitions import CodeCounts, LabelledTransitions
 from genie_env.data.midway import Midway
-from genie_env.data.recording_metadata import action_meanings, first_action, numbered_actions
+from genie_env.data.recording_metadata import action_meanings, first_action
 from genie_env.data.rows_once import frames_fingerprint
 from genie_env.data.run_directory import only_writer
 from genie_env.evaluation.action_classifier import train_classifier
@@ -85,20 +87,20 @@ def map_actions(
         model = load_latent_actions(latent_actions)
         codes = encoded_actions(latent_actions, model, data, stores)
         shape = (model.actions, len(meanings))
-        inferred, real = _codes_and_actions(stores, codes, held_out_part=False)
-        every = count_together(inferred, real, shape)
-        held_out = count_together(*_codes_and_actions(stores, codes, held_out_part=True), shape)
+        trained, tested = (
+            LabelledTransitions.of(stores, codes, held_out_part=part) for part in (False, True)
+        )
+        every, held_out = trained.counts(shape), tested.counts(shape)
 
-        def labels(number: int, draw: int) -> Counts:
-            chosen = labelled_transitions(known, number, seed, draw)
-            return count_together(inferred[chosen], real[chosen], shape)
+        def labels(number: int, draw: int) -> CodeCounts:
+            return trained.only(labelled_transitions(known, number, seed, draw)).counts(shape)
 
-        accuracies = {
-            number: summarise(
-                [accuracy(most_frequent(labels(number, draw)), held_out) for draw in range(DRAWS)]
-            )
-            for number in sorted({labelled, *(n for n in LABELLED if n <= known)})
-        }
+        numbers = sorted({labelled, *(n for n in LABELLED if n <= known)})
+        drawn = {number: [labels(number, draw) for draw in range(DRAWS)] for number in numbers}
+        alone, accuracies = (
+            {number: summarise([each(one, held_out) for one in drawn[number]]) for number in numbers}
+            for each in (_accuracy_alone, _accuracy)
+        )
         supervised = _supervised(
             out / "supervised",
             stores,
@@ -107,7 +109,7 @@ def map_actions(
             steps=steps,
             seed=seed,
         )
-        chosen_labels = labels(labelled, 0)
+        chosen_labels, start = labels(labelled, 0), first_action(stores[0])
         compared, best = accuracies.get(COMPARED), supervised["accuracy"]
         found = {
             "latent_actions": str(latent_actions),
@@ -117,15 +119,19 @@ def map_actions(
             "seed": seed,
             "transitions": {"training": known, "held_out": unseen},
             "labelled": labelled,
-            "dictionary": dictionary_entries(chosen_labels, meanings, first_action(stores[0])),
-            "codes": code_entries(chosen_labels, first_action(stores[0])),
-            "dictionary_accuracy": accuracy(most_frequent(chosen_labels), held_out),
-            "accuracy": {str(number): summary.as_json() for number, summary in accuracies.items()},
-            "every_label": accuracy(most_frequent(every), held_out),
+            "dictionary": dictionary_entries(chosen_labels.alone, meanings, start),
+            "after": after_entries(chosen_labels.alone, chosen_labels.after, start),
+            "codes": code_entries(chosen_labels.alone, start),
+            "dictionary_accuracy": _accuracy(chosen_labels, held_out),
+            "accuracy": _as_json(accuracies),
+            "accuracy_by_code_alone": _as_json(alone),
+            "every_label": _accuracy(every, held_out),
             "supervised": supervised,
-            "chance": accuracy(np.full(len(every), every.sum(axis=0).argmax()), held_out),
+            "chance": accuracy(
+                np.full(model.actions, every.alone.sum(axis=0).argmax()), held_out.alone
+            ),
             "ratio": compared.mean / best if compared is not None and best else None,
-            "confusion": held_out.tolist(),  # a row a code, a column an action
+            "confusion": held_out.alone.tolist(),  # a row a code, a column an action
         }
         write_json(out / "mapping.json", found)
         plot(accuracies, found, out / "mapping.png")
@@ -135,17 +141,18 @@ def map_actions(
     console.print(files, soft_wrap=True)
 
 
-def _codes_and_actions(
-    stores: Sequence[EpisodeStore], codes: Sequence[NDArray[np.uint8]], *, held_out_part: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The code, uint8 [M], and the action, int64 [M], of every transition of one part."""
-    rows = [transitions(store, held_out_part=held_out_part) for store in stores]
-    return (
-        np.concatenate([array[wanted] for array, wanted in zip(codes, rows, strict=True)]),
-        np.concatenate(
-            [numbered_actions(store)[wanted] for store, wanted in zip(stores, rows, strict=True)]
-        ),
-    )
+def _accuracy_alone(labels: CodeCounts, held_out: CodeCounts) -> float:
+    return accuracy(most_frequent(labels.alone), held_out.alone)
+
+
+def _accuracy(labels: CodeCounts, held_out: CodeCounts) -> float:
+    """Of the dictionary that knows the action before; where an episode begins, of codes alone."""
+    alone, after = most_frequent(labels.alone), most_frequent_after(labels.alone, labels.after)
+    return accuracy_after(alone, after, held_out.alone, held_out.after)
+
+
+def _as_json(accuracies: Mapping[int, Summary]) -> dict[str, Any]:
+    return {str(number): summary.as_json() for number, summary in accuracies.items()}
 
 
 def _supervised(
@@ -194,6 +201,14 @@ def dictionary_entries(
     }
 
 
+def after_entries(counts: Counts, after: Counts, start: int = 0) -> dict[str, dict[str, int]]:
+    """By the action before and by code: the action. Both are numbered from `start`."""
+    return {
+        str(start + before): {str(code): start + int(action) for code, action in enumerate(means)}
+        for before, means in enumerate(most_frequent_after(counts, after))
+    }
+
+
 def code_entries(counts: Counts, start: int = 0) -> dict[str, dict[str, Any]]:
     """By action, numbered from `start`: the code that occurred most often with it, the share of the
     action's labels that have this code, and how many labels the action has. Actions without a label
@@ -222,8 +237,10 @@ def plot(accuracies: Mapping[int, Summary], found: Mapping[str, Any], file: Path
         yerr=np.abs(ends.T - means),
         fmt="o-",
         capsize=3,
-        label=f"latent actions and a dictionary (mean of {DRAWS} draws, 95 %)",
+        label=f"latent actions, the action before and a dictionary (mean of {DRAWS} draws, 95 %)",
     )
+    alone = [each["mean"] for each in found["accuracy_by_code_alone"].values()]
+    panel.plot(numbers, alone, "o:", color="C2", label="latent actions alone")
     lines = (
         ("supervised classifier, every label", found["supervised"]["accuracy"], "--", "C1"),
         ("latent actions, every label", found["every_label"], "-.", "C0"),
@@ -278,15 +295,18 @@ def _show(
         )
 
     table = Table(title="share of held-out actions that are predicted")
-    for column in ("", "accuracy", "95 % interval"):
+    for column in ("", "accuracy", "95 % interval", "by code alone"):
         table.add_column(column, justify="right")
     for number, summary in accuracies.items():
         low, high = summary.ci95 or (summary.mean, summary.mean)
-        table.add_row(f"{number:,} labels", f"{summary.mean:.1%}", f"{low:.1%} to {high:.1%}")
+        alone = found["accuracy_by_code_alone"][str(number)]["mean"]
+        table.add_row(
+            f"{number:,} labels", f"{summary.mean:.1%}", f"{low:.1%} to {high:.1%}", f"{alone:.1%}"
+        )
     known = found["transitions"]["training"]
-    table.add_row(f"every label ({known:,})", f"{found['every_label']:.1%}", "", end_section=True)
-    table.add_row("supervised classifier", f"{found['supervised']['accuracy']:.1%}", "")
-    table.add_row("most frequent action", f"{found['chance']:.1%}", "")
+    table.add_row(f"every label ({known:,})", f"{found['every_label']:.1%}", "", "", end_section=True)
+    table.add_row("supervised classifier", f"{found['supervised']['accuracy']:.1%}", "", "")
+    table.add_row("most frequent action", f"{found['chance']:.1%}", "", "")
     console.print(table)
     if found["ratio"] is not None:
         console.print(

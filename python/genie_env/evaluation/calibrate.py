@@ -270,12 +270,12 @@ def calibrate(
     ]
     every = [dreaming.at(temperature) for dreaming in worlds for temperature in temperatures]
     _check_scores(every[0])
-    codes, means = None, real_actions(every[0].world, played, action_map)
-    if means is None:
+    codes, dictionary = None, real_actions(every[0].world, played, action_map)
+    if dictionary is None:
         every[0].check_plays(played)
     else:
-        codes = codes_of_actions(every[0].world, played, action_map, means)
-        _say_codes(codes, means, played)
+        codes = codes_of_actions(every[0].world, played, action_map, dictionary)
+        _say_codes(codes, dictionary.means, played)
     if reward_fn is not None:
         say(
             "with a reward function, dreams are still compared with the game's own score: the function "

@@ -7,23 +7,50 @@ real action each of them stands for.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
 from genie_env._core import World
-from genie_env.envs.actions import BoxActions, actions_of_world
+from genie_env.envs.actions import BoxActions, DiscreteActions, actions_of_world
 from genie_env.envs.json_files import Schema, read_json
 from genie_env.envs.world_card import read_config
 from genie_env.games.base import Game
 from genie_env.games.env_actions import checked_action
 
-ActionMap = str | Path | Mapping[int, Any]
+
+@dataclass(frozen=True)
+class ActionDictionary:
+    """What a world's actions are in a game. Immutable."""
+
+    means: Mapping[int, Any]
+    """The game's action for every one of the world's."""
+    after: Mapping[int, Mapping[int, Any]] = field(default_factory=dict)
+    """The same by the game's action that was played before. A latent action may stand for a change, a turn
+    for instance, and is then another action of the game after each. Empty: it makes no difference."""
+
+    def action(self, taken: int, before: Any | None) -> Any:
+        """The game's action for the world's `taken`, where the game's `before` was played last; None: at
+        the beginning of an episode."""
+        if before is None or not self.after:
+            return self.means[taken]
+        return self.after[int(before)][taken]
+
+    def as_json(self) -> dict[str, Any]:
+        """By the world's action, the game's; under "after" the same by the game's action before."""
+        after = {str(before): _by_text(means) for before, means in self.after.items()}
+        return {**_by_text(self.means), **({"after": after} if after else {})}
+
+
+ActionMap = str | Path | Mapping[int, Any] | ActionDictionary
 """The game's action for every one of the world's; or the file of one, mapping.json of `genie-env
 map-actions`."""
+
+_NUMBER = re.compile(r"-?\d{1,9}")
 
 FILE = "mapping.json"
 """In a world's directory: its own dictionary."""
@@ -32,13 +59,14 @@ _MAPPING: Schema = {
     "dictionary": {
         "*": {"action": int, "meaning?": (str, None), "count?": int, "share?": (float, None)}
     },
+    "after?": {"*": {"*": int}},
     "codes?": {"*": {"code": int, "share?": float, "count?": int}},
     "weights?": str,
 }
 
 
-def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int, Any] | None:
-    """The game's action for every action of the world; None where the two have the same actions.
+def real_actions(world: World, game: Game, given: ActionMap | None) -> ActionDictionary | None:
+    """What the actions of the world are in the game; None where the two have the same actions.
 
     `given`: what to use in place of the world's own dictionary. Raises ValueError where neither is
     there and the actions differ, and where a dictionary is of another world or another game.
@@ -63,22 +91,39 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> dict[int,
         )
     chosen, where = _read(given, world, game)
     expected = actions.examples().tolist()
-    if sorted(chosen) != expected:
+    for means in (chosen.means, *chosen.after.values()):
+        if sorted(means) != expected:
+            raise ValueError(
+                f"{where} has actions for {_listed(sorted(means))}, but those of the world "
+                f"{world.spec.name} are {_listed(expected)}: give the map of this world"
+            )
+    if chosen.after and sorted(chosen.after) != (played := _numbers_of(game)):
         raise ValueError(
-            f"{where} has actions for {_listed(sorted(chosen))}, but those of the world "
-            f"{world.spec.name} are {_listed(expected)}: give the map of this world"
+            f'{where} has "after" the actions {_listed(sorted(chosen.after))}, but those of {game.name} '
+            f"are {_listed(played)}: give the map of this game"
         )
-    return {code: _of_game(action, code, game, where) for code, action in chosen.items()}
+
+    def checked(means: Mapping[int, Any]) -> dict[int, Any]:
+        return {code: _of_game(action, code, game, where) for code, action in means.items()}
+
+    after = {before: checked(means) for before, means in chosen.after.items()}
+    return ActionDictionary(checked(chosen.means), after)
+
+
+def _numbers_of(game: Game) -> list[int]:
+    """The numbers of a game's actions; empty where they have none."""
+    numbered = isinstance(game.actions, DiscreteActions)
+    return game.actions.examples().tolist() if numbered else []
 
 
 def codes_of_actions(
-    world: World, game: Game, given: str | Path | None, means: Mapping[int, Any]
+    world: World, game: Game, given: str | Path | None, dictionary: ActionDictionary
 ) -> dict[int, int]:
     """The world's action that stands for each of the game's, so that what plays the game can play its
     dream.
 
-    `given`: the mapping.json to use in place of the world's own; `means`: what `real_actions` read of
-    it. Raises ValueError where the file does not name an action for each of the game's.
+    `given`: the mapping.json to use in place of the world's own; `dictionary`: what `real_actions` read
+    of it. Raises ValueError where the file does not name an action for each of the game's.
     """
     file = Path(world.directory) / FILE if given is None else Path(given)
     entries = _read_file(file).get("codes", {})
@@ -89,10 +134,10 @@ def codes_of_actions(
             "let `genie-env map-actions` write it again, from labels that have every action"
         )
     codes = {action: entries[str(action)]["code"] for action in needed}
-    if unknown := sorted(set(codes.values()) - means.keys()):
+    if unknown := sorted(set(codes.values()) - dictionary.means.keys()):
         raise ValueError(
             f"{file} has the latent action {unknown[0]}, but those of the world {world.spec.name} are "
-            f"{_listed(sorted(means))}: give the map of this world"
+            f"{_listed(sorted(dictionary.means))}: give the map of this world"
         )
     return codes
 
@@ -128,8 +173,11 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise ValueError(
             f"{error}; give mapping.json, which `genie-env map-actions` wrote"
         ) from error
-    if wrong := [code for code in found["dictionary"] if not code.isdecimal()]:
-        raise ValueError(f'{file}: "dictionary" has the key {wrong[0]!r}; expected numbers')
+    after = found.get("after", {})
+    for name, part in {"dictionary": found["dictionary"], "after": after}.items():
+        keys = [*part, *(code for means in part.values() for code in means)] if part is after else part
+        if wrong := [key for key in keys if not _NUMBER.fullmatch(key)]:
+            raise ValueError(f'{file}: "{name}" has the key {wrong[0]!r}; expected numbers')
     return found
 
 
@@ -143,12 +191,14 @@ def _check_unchanged(own: Path) -> None:
         )
 
 
-def _read(given: ActionMap, world: World, game: Game) -> tuple[dict[int, Any], str]:
+def _read(given: ActionMap, world: World, game: Game) -> tuple[ActionDictionary, str]:
     """The dictionary, and what errors call it."""
+    if isinstance(given, ActionDictionary):
+        return given, "action_map"
     if isinstance(given, Mapping):
         if wrong := [code for code in given if type(code) is not int]:
             raise TypeError(f"action_map has the key {wrong[0]!r}; expected the world's actions")
-        return dict(given), "action_map"
+        return ActionDictionary(dict(given)), "action_map"
     if not isinstance(given, str | Path):
         raise TypeError(f"action_map is {given!r}; expected a file, or a dict of actions")
     file = Path(given)
@@ -162,7 +212,12 @@ def _read(given: ActionMap, world: World, game: Game) -> tuple[dict[int, Any], s
     entries = found["dictionary"]
     for code, entry in entries.items():
         _check_meaning(entry, code, game, file)
-    return {int(code): entry["action"] for code, entry in entries.items()}, str(file)
+    means = {int(code): entry["action"] for code, entry in entries.items()}
+    after = {
+        int(before): {int(code): action for code, action in by_code.items()}
+        for before, by_code in found.get("after", {}).items()
+    }
+    return ActionDictionary(means, after), str(file)
 
 
 def _check_meaning(entry: Mapping[str, Any], code: str, game: Game, file: Path) -> None:
@@ -202,6 +257,10 @@ def _latent_actions_of(world: World) -> set[str]:
         with frozen.open("rb") as opened:
             known.add(hashlib.file_digest(opened, "sha256").hexdigest()[:16])
     return known
+
+
+def _by_text(means: Mapping[int, Any]) -> dict[str, Any]:
+    return {str(code): action for code, action in means.items()}
 
 
 def _listed(codes: list[int]) -> str:

@@ -79,6 +79,8 @@ class RealRows:
         self.game = _game_of(self.world, game)
         check_sees(spec, self.game)
         self._real = real_actions(self.world, self.game, action_map)
+        self._before: list[Any] = [None] * num_envs
+        """The game's last action in each row; None where its episode begins."""
         self._actions = actions_of_world(spec.actions)
         self._first_seed = given.seed
         self._frames = np.zeros((num_envs, *self.game.frame_size, 3), np.uint8)
@@ -125,6 +127,7 @@ class RealRows:
         infos = {}
         for row, begun in self._games.reset(given).items():
             self._frames[row], infos[row] = begun
+            self._before[row] = None
         self._seeded[rows] = True
         observation, _ = self.features.reset(
             seed=None if seeds is None else list(seeds),
@@ -148,7 +151,9 @@ class RealRows:
         )
         self._begun[:], self._failed = False, True  # until all is done: a game may fail
         given = {
-            row: taken[row] if self._real is None else self._real[int(taken[row])]
+            row: taken[row]
+            if self._real is None
+            else self._real.action(int(taken[row]), self._before[row])
             for row in np.flatnonzero(rows).tolist()
         }
         for row, stepped in self._games.step(given).items():
@@ -159,6 +164,7 @@ class RealRows:
                 played.truncations[row],
                 played.infos[row],
             ) = stepped
+            self._before[row] = given[row]
         if rows.any():
             played.observation, *_, infos = self.features.follow(taken, self._frames)
             self._scores = {name: infos[name] for name in SCORES if name in infos}
