@@ -257,14 +257,14 @@ def test_the_clone_of_recorded_actions_plays_the_game_alone(
             assert action == int(agent.act(torch.from_numpy(observation))[0])
             frame = game.step(action)[0]
             observation = env.follow([agent.codes[action]], frame[None])[0]
-    # In a dream each of its actions is the latent one that the world follows it with.
-    shown = dreams.make_env(4, "features")
-    observation, total = shown.reset(seeds=[1, 2, 3, 4]), torch.zeros(4)
-    for _ in range(dreams.world.spec.max_episode_steps or 0):
-        codes = torch.tensor([agent.codes[each] for each in agent.act(observation).tolist()])
-        brought = shown.step(codes)
-        observation, total = brought.observation, total + brought.reward
-    assert torch.equal(torch.from_numpy(dreams.play_agent(agent, [1, 2, 3, 4]).scores), total)
+    words = (
+        r"the agent was cloned from recorded actions, 2 actions from -1 \(-1, 0\), but those of the "
+        r"world \w+ are latent: it plays the real game alone \(`genie-env evaluate`\)"
+    )
+    with pytest.raises(ValueError, match=words):
+        dreams.play_agent(agent, [1])
+    with pytest.raises(ValueError, match=words):
+        dream_scores(dreams, file, seed=0, episodes=4)
     with pytest.raises(ValueError, match="need no dictionary: leave out the action map"):
         agent_player(world, file, 7, game=GAME, action_map=EVERY_SECOND)
     assert isinstance(agent, PolicyNetwork)
@@ -272,8 +272,8 @@ def test_the_clone_of_recorded_actions_plays_the_game_alone(
     for changes, said in (
         ({"notes": {**agent.notes, "codes": "[1]"}}, 'has the "codes" .*, expected a latent'),
         ({"notes": {**agent.notes, "codes": "[1, 02, 3]"}}, 'has the "codes" .*, expected a latent'),
-        ({"notes": {**agent.notes, "codes": "[1, 9]"}}, "acts by the latent action 9, but the world"),
-        ({"actions": others}, r"a game with 2 actions \(up, down\), but dots:Dots-v0 has 2"),
+        ({"notes": {**agent.notes, "codes": "[1, 9]"}}, "with the latent action 9, but the world"),
+        ({"actions": others}, r"recordings with 2 actions \(up, down\), but dots:Dots-v0 has 2"),
     ):
         replace(agent, **changes).save(tmp_path / "wrong.safetensors")
         with pytest.raises(ValueError, match=said):

@@ -14,15 +14,12 @@ import pytest
 import torch
 from test_real_env import COUNTER, counter_world
 
-from genie_env import RealVectorEnv, World
+from genie_env import RealVectorEnv
 from genie_env.agents.agent import load_agent
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.game_actions import GameActions
 from genie_env.agents.ppo import PpoSettings, train_ppo
 from genie_env.agents.ppo_envs import RealGames
-from genie_env.agents.real_play import agent_player
 from genie_env.cli.app import APP
-from genie_env.data.workers import play_episodes
 from genie_env.envs.sb3 import BatchVecEnv
 from genie_env.games.registry import find_game
 
@@ -136,71 +133,6 @@ def test_latent_actions_learn_in_reality_by_the_worlds_own_dictionary(tmp_path: 
     (world / "mapping.json").unlink()
     with pytest.raises(ValueError, match="what acts in one cannot act in the other"):
         RealGames.of(Dreams.load(world), workers=0)
-
-
-def dictionary_of(world: Path, means: dict[str, int], codes: dict[str, int]) -> None:
-    entries = {code: {"action": action} for code, action in means.items()}
-    stand = {action: {"code": code} for action, code in codes.items()}
-    (world / "mapping.json").write_text(json.dumps({"dictionary": entries, "codes": stand}))
-
-
-def paid_by_code_4(observations: Any, actions: Any, following: Any) -> Any:
-    return (actions == 4).astype(np.float32)
-
-
-def test_the_games_actions_are_learned_in_its_dream_and_in_reality(tmp_path: Path) -> None:
-    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
-    world = counter_world(tmp_path / "world", actions=six)
-    # Code 4 is mostly the game's 0 in the labels, but where the game's 1 is wanted it stands for that.
-    dictionary_of(world, dict.fromkeys("0124", 0) | dict.fromkeys("35", 1), {"0": 2, "1": 4})
-    by_game = GameActions.of(World.load(str(world)))
-    assert dict(by_game.codes) == {0: 2, 1: 4} and by_game.dictionary.means[4] == 1
-    settings = replace(SMALL, steps=2560, horizon=64, epochs=4, learning_rate=3e-3, discount=0.1)
-    dreams = Dreams.load(world)
-    real = RealGames.of(dreams, workers=0)
-    *_, last = train_ppo(
-        dreams, settings, real_games=real, game_actions=by_game, out=tmp_path / "real"
-    )
-    assert last.mean_return is not None and last.mean_return > 9
-    agent = load_agent(tmp_path / "real" / "agent.safetensors")
-    assert agent.actions == real.game.actions and agent.codes == {0: 2, 1: 4}
-    with pytest.raises(ValueError, match="other settings .*codes was .* and is now"):
-        next(train_ppo(dreams, settings, real_games=real, out=tmp_path / "real"))
-
-    paying = Dreams.load(world, reward_fn=paid_by_code_4)
-    *_, last = train_ppo(paying, settings, game_actions=by_game, out=tmp_path / "dream")
-    assert last.mean_return is not None and last.mean_return > 2.4  # of 3 steps
-    file = tmp_path / "dream" / "agent.safetensors"
-    assert paying.play_agent(load_agent(file), range(8)).scores.mean() > 2.4
-    # In the game it plays its own actions, and the world follows it with its codes.
-    player = agent_player(world, file, 7)
-    assert player.dictionary is None and player.codes == {0: 2, 1: 4}
-    episodes = list(play_episodes(player, range(2), 1))
-    assert sum(e.score for e in episodes) > 0.8 * sum(len(e) for e in episodes)
-
-
-def test_game_actions_that_no_agent_could_use_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = counter_world(tmp_path / "own")
-    run = ["train", "ppo", "--game-actions", "--steps", "8", "--out", str(tmp_path / "run")]
-
-    def refused(world: Path, words: str) -> None:
-        with pytest.raises(SystemExit) as ended:
-            APP.main([*run, "--world", str(world)], prog_name="genie-env")
-        told = " ".join(capsys.readouterr().err.split())
-        assert ended.value.code == 1 and re.search(words, told), told
-        assert not (tmp_path / "run").exists()
-
-    refused(own, "the actions of the world random are those of .*: leave out --game-actions")
-    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
-    world = counter_world(tmp_path / "six", actions=six)
-    refused(world, "has 6 actions .*, but .* has 2 actions .*: give action_map=")
-    means = dict.fromkeys("012345", 0)
-    dictionary_of(world, means, {"0": 2})
-    refused(world, "does not say which latent action stands for '1'")
-    dictionary_of(world, means, {"0": 2, "1": 2})
-    refused(world, "has latent action 2 for '0' and for '1', so that no agent could tell them apart")
 
 
 def test_a_dreams_run_does_not_go_on_in_reality(

@@ -53,9 +53,8 @@ class Agent(ABC):
 
     @property
     def codes(self) -> dict[int, int] | None:
-        """Of an agent that chooses among a game's own actions, though those of its world are latent: the
-        latent action that stands for each of them, in dreams and where the world follows a game. None of
-        any other agent."""
+        """Of an agent that chooses among a game's own actions, though those of its world are latent:
+        the latent action that the world follows each of them with. None of any other agent."""
         if (text := self.notes.get("codes")) is None:
             return None
         taken = self.actions.examples().tolist()
@@ -67,13 +66,6 @@ class Agent(ABC):
                 f"{self.actions}: bring its file back from a copy, or train again"
             )
         return dict(zip(taken, found, strict=True))
-
-    def in_world(self, chosen: torch.Tensor) -> torch.Tensor:
-        """The world's actions for those that it chose, int64 [N]: the latent ones of `codes`, or the same."""
-        if (codes := self.codes) is None:
-            return chosen
-        latent = torch.tensor([*codes.values()], device=chosen.device)
-        return latent[chosen - min(codes)]
 
     @property
     def action_repeat(self) -> int:
@@ -89,14 +81,13 @@ class Agent(ABC):
     def check_fits(self, spec: WorldSpec) -> None:
         """Raises ValueError unless a world gives what this agent reads, and takes what it does."""
         self.check_reads(spec)
-        actions, codes = actions_of_world(spec.actions), self.codes
-        if codes is not None:
-            if unknown := sorted(set(codes.values()) - set(actions.examples().tolist())):
-                raise ValueError(
-                    f"the agent acts by the latent action {unknown[0]}, but the world {spec.name} has "
-                    f"{actions}: give the world it was trained in"
-                )
-        elif self.actions != actions:
+        if self.codes is not None:
+            raise ValueError(
+                f"the agent was cloned from recorded actions, {self.actions}, but those of the world "
+                f"{spec.name} are latent: it plays the real game alone (`genie-env evaluate`)"
+            )
+        actions = actions_of_world(spec.actions)
+        if self.actions != actions:
             raise ValueError(
                 f"the agent chooses among {self.actions}, but the world {spec.name} has {actions}: "
                 "it was trained for another kind of world"

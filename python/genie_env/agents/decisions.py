@@ -39,10 +39,3 @@ class Decisions:
         """Goes on with the given rows (int64 [R]) alone, in that order."""
         if self._last is not None:
             self._last = self._last[rows]
-
-
-class DreamDecisions(Decisions):
-    """The same, as actions of the agent's world."""
-
-    def act(self, observation: torch.Tensor, steps: int | Sequence[int]) -> torch.Tensor:
-        return self._agent.in_world(super().act(observation, steps))

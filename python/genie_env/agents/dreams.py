@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genie_env._core import StartBank, VecEnv, World
 from genie_env.agents.agent import Agent
 from genie_env.agents.controller import steer
-from genie_env.agents.decisions import DreamDecisions
+from genie_env.agents.decisions import Decisions
 from genie_env.data.midway import Midway
 from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.infos import as_numpy
@@ -336,14 +336,14 @@ class Dreams:
         """Plays one agent; raises ValueError where it reads other observations."""
         agent.check_fits(self.world.spec)
         dreams = replace(self, observation=agent.observation)
-        return dreams.play(DreamDecisions(agent), seeds, on_step, midway)
+        return dreams.play(Decisions(agent), seeds, on_step, midway)
 
     def try_step(self, agent: Agent) -> None:
         """Dreams one step of the agent's, so that a function of the user's that cannot be used fails
         before anything long is done. Raises ValueError where the agent reads other observations."""
         agent.check_fits(self.world.spec)
         env = self.make_env(1, agent.observation)
-        env.step(agent.in_world(agent.act(env.reset(seeds=[0]))))
+        env.step(agent.act(env.reset(seeds=[0])))
 
     def check_plays(self, game: Game) -> None:
         """Raises ValueError where an action of a real game does not mean the same in this world."""

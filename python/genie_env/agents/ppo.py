@@ -13,7 +13,6 @@ from pathlib import Path
 
 from genie_env.agents.agent import AGENT
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.game_actions import GameActions
 from genie_env.agents.policy_network import PolicyNetwork
 from genie_env.agents.ppo_envs import RealGames, dream_envs, repeated
 from genie_env.agents.ppo_run import CHECKPOINT, PpoRun, steps_of
@@ -32,7 +31,6 @@ def train_ppo(
     settings: PpoSettings,
     *,
     real_games: RealGames | None = None,
-    game_actions: GameActions | None = None,
     out: Path | None = None,
     on_begin: Callable[[int], None] | None = None,
     on_step: Callable[[int], None] | None = None,
@@ -41,8 +39,7 @@ def train_ppo(
 
     Reads the observation of `dreams`: floats of any shape, or pictures. A run in `out` that was
     stopped goes on after its last update. `real_games`: train there instead (a baseline); the dreams
-    then only say what the agent sees. `game_actions`: choose among these, in place of the world's latent
-    ones. `on_begin` is called once with the number of
+    then only say what the agent sees. `on_begin` is called once with the number of
     steps that the run in `out` has, `on_step` after every step with that of all. Raises ValueError
     where the observation is neither, where a setting cannot be or has no meaning, and at the first
     update where the run in `out` had others; ImportError without Stable-Baselines3. The global
@@ -66,9 +63,7 @@ def train_ppo(
         raise ImportError(
             "train ppo needs Stable-Baselines3: pip install 'genie_env[sb3]'"
         ) from error
-    actions = dreams.actions if game_actions is None else game_actions.actions
-    where = dreams.settings if real_games is None else real_games.settings(game_actions)
-    how = {**where, **({} if game_actions is None else game_actions.note)}
+    how = dreams.settings if real_games is None else real_games.settings
     identity = {
         "agent": PolicyNetwork.kind,
         "observation": dreams.observation,
@@ -89,12 +84,10 @@ def train_ppo(
             envs = (
                 dream_envs(dreams, count, settings.max_episode_steps)
                 if real_games is None
-                else real_games.envs(count, game_actions)
+                else real_games.envs(count)
             )
-            if game_actions is not None:
-                envs = game_actions.taken_in(envs)
             envs = repeated(envs, settings.action_repeat)
-            with contextlib.closing(PpoRun(dreams, envs, actions, settings, how, out, on_step)) as run:
+            with contextlib.closing(PpoRun(dreams, envs, settings, how, out, on_step)) as run:
                 yield from run.updates()
 
     return updates()

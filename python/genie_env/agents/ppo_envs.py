@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from gymnasium.vector import AutoresetMode
 
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.game_actions import GameActions
 from genie_env.agents.real_play import actions_in_game, game_of_dreams
 from genie_env.envs.options import FamilyValue
 from genie_env.games.base import Game
@@ -50,7 +49,7 @@ def repeated(envs: VecEnv, repeat: int) -> VecEnv:
 @dataclass(frozen=True)
 class RealGames:
     """The real game of a world, played in `workers` processes and seen through the world. Latent actions
-    are played as the world's own dictionary says, unless GameActions say otherwise."""
+    are played as the world's own dictionary says."""
 
     dreams: Dreams
     """The world, its options and the observation."""
@@ -63,9 +62,10 @@ class RealGames:
         ImportError where what the game needs is not installed."""
         return cls(dreams, game_of_dreams(dreams), workers)
 
-    def settings(self, by: GameActions | None) -> dict[str, FamilyValue]:
+    @property
+    def settings(self) -> dict[str, FamilyValue]:
         """All that decides the games, besides the world and the seeds; the workers change nothing."""
-        dictionary = actions_in_game(self.dreams, self.game) if by is None else by.dictionary
+        dictionary = actions_in_game(self.dreams, self.game)
         return {
             "trained_in": "the real game",
             "game": self.game.name,
@@ -74,15 +74,15 @@ class RealGames:
             **self.dreams.options,
         }
 
-    def envs(self, count: int, by: GameActions | None) -> VecEnv:
-        """`count` games, for Stable-Baselines3; their actions are the world's all the same."""
+    def envs(self, count: int) -> VecEnv:
+        """`count` games, for Stable-Baselines3."""
         from genie_env.envs.sb3 import BatchVecEnv
 
-        return BatchVecEnv(self._games(count, by))
+        return BatchVecEnv(self._games(count))
 
     def steps_per_s(self, count: int) -> float:
         """How many steps a second `count` games take together, measured with random actions."""
-        with contextlib.closing(self._games(count, None)) as games:
+        with contextlib.closing(self._games(count)) as games:
             games.reset(seed=0)
             games.action_space.seed(0)
             games.step(games.action_space.sample())  # the first one is slower
@@ -92,12 +92,11 @@ class RealGames:
                 steps += count
         return steps / seconds
 
-    def _games(self, count: int, by: GameActions | None) -> RealVectorEnv:
+    def _games(self, count: int) -> RealVectorEnv:
         return RealVectorEnv(
             self.dreams.world,
             count,
             game=self.game,
-            action_map=None if by is None else by.dictionary,
             workers=self.workers,
             observation=self.dreams.observation,
             autoreset_mode=AutoresetMode.SAME_STEP,

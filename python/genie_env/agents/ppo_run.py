@@ -21,7 +21,6 @@ from genie_env.agents.policy_network import CLIP, CONVOLUTIONS, PolicyNetwork
 from genie_env.agents.ppo_settings import RECENT, PpoSettings, PpoUpdate
 from genie_env.agents.update_log import LOG, UpdateLog
 from genie_env.data.files import write_atomically
-from genie_env.envs.actions import Actions
 from genie_env.envs.options import FamilyValue
 
 if TYPE_CHECKING:
@@ -44,17 +43,16 @@ class PpoRun:
         self,
         dreams: Dreams,
         envs: VecEnv,
-        actions: Actions,
         settings: PpoSettings,
         how: Mapping[str, FamilyValue],
         out: Path | None,
         on_step: Callable[[int], None] | None,
     ) -> None:
-        """Learns in `envs`, which are closed with the run and take `actions`; `dreams` says what they
-        show, and `how` the agent's notes where it was trained."""
+        """Learns in `envs`, which are closed with the run; `dreams` says what they show, and `how`
+        the agent's notes where it was trained."""
         from stable_baselines3.common.vec_env import VecNormalize
 
-        self._dreams, self._actions, self._settings, self._how = dreams, actions, settings, how
+        self._dreams, self._settings, self._how = dreams, settings, how
         self._out, self._on_step = out, on_step
         self._random: dict[str, Any] = {}
         self._returns: deque[float] = deque(maxlen=RECENT)
@@ -171,7 +169,7 @@ class PpoRun:
             dreams.observation,
             dreams.fingerprint,
             {name: str(value) for name, value in notes.items()},
-            self._actions,
+            dreams.actions,
         )
 
     def _save(self) -> None:

@@ -36,7 +36,8 @@ def game_of_dreams(dreams: Dreams) -> Game:
 def actions_in_game(
     dreams: Dreams, game: Game, action_map: ActionMap | None = None
 ) -> ActionDictionary | None:
-    """What the actions of the world are in the game, by `action_map` or else the world's own dictionary; None where the two have the same actions. Raises ValueError where neither says it."""
+    """What the actions of the world are in the game, by `action_map` or else the world's own dictionary;
+    None where the two have the same. Raises ValueError where neither says it."""
     world = dreams.world
     directory = Path(world.directory)
     mapped = has_latent_actions(world.spec.family, directory) or (directory / DICTIONARY).is_file()
@@ -67,14 +68,17 @@ def agent_player(
     directory = find_world(world)
     dreams, playing = Dreams.load(directory, options=options), load_agent(agent)
     codes = playing.codes
-    playing.check_world(dreams.world)
+    if codes is None:
+        playing.check_world(dreams.world)
+    else:
+        playing.check_sees(dreams.world)
     played = real_game(directory, game).with_arguments(env_args)
     check_sees(dreams.world.spec, played)
     dictionary = None
     if codes is None:
         dictionary = actions_in_game(dreams, played, action_map)
     else:
-        _check_plays_itself(playing, played, action_map)
+        _check_plays_itself(playing, codes, dreams, played, action_map)
     played.settings()  # says what is not installed before workers do
     return AgentPlayer(
         played,
@@ -88,8 +92,14 @@ def agent_player(
     )
 
 
-def _check_plays_itself(agent: Agent, game: Game, action_map: ActionMap | None) -> None:
-    """Raises ValueError where an agent that chooses among a game's own actions cannot play this one."""
+def _check_plays_itself(
+    agent: Agent,
+    codes: Mapping[int, int],
+    dreams: Dreams,
+    game: Game,
+    action_map: ActionMap | None,
+) -> None:
+    """Raises ValueError where an agent that chooses among recorded actions cannot play a game."""
     if action_map is not None:
         raise ValueError(
             f"the agent chooses among the actions of the game itself, {agent.actions}, which need no "
@@ -97,8 +107,14 @@ def _check_plays_itself(agent: Agent, game: Game, action_map: ActionMap | None) 
         )
     if agent.actions != game.actions:
         raise ValueError(
-            f"the agent learned to play a game with {agent.actions}, but {game.name} has "
-            f"{game.actions}: give the game that it learned"
+            f"the agent was cloned from recordings with {agent.actions}, but {game.name} has "
+            f"{game.actions}: give the game that was recorded"
+        )
+    known = dreams.actions.examples().tolist()
+    if unknown := sorted(set(codes.values()) - set(known)):
+        raise ValueError(
+            f"the agent's world follows it with the latent action {unknown[0]}, but the world "
+            f"{dreams.world.spec.name} has {dreams.actions}: give the world it was trained in"
         )
 
 

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 
 from genie_env.agents.agent import AGENT
 from genie_env.agents.dreams import Dreams
-from genie_env.agents.game_actions import GameActions
 from genie_env.agents.ppo import PpoSettings, PpoUpdate, train_ppo
 from genie_env.agents.ppo_envs import RealGames
 from genie_env.cli.options import (
@@ -114,14 +113,6 @@ def train_ppo_command(
     reward_fn: RewardFnOption = None,
     termination_fn: TerminationFnOption = None,
     device: DeviceOption = "cpu",
-    game_actions: Annotated[
-        bool,
-        typer.Option(
-            "--game-actions",
-            help="choose among the game's own actions, of which each stands for the latent one that the "
-            "world's dictionary names",
-        ),
-    ] = False,
     reality: RealityOption = False,
     workers: WorkersOption = 2,
 ) -> None:
@@ -162,7 +153,6 @@ def train_ppo_command(
         reward_fn=named_function("reward_fn", reward_fn),
         termination_fn=named_function("termination_fn", termination_fn),
     )
-    by_game = GameActions.of(dreaming.world) if game_actions else None
     games = RealGames.of(dreaming, workers) if reality else None
     score, console = dreaming.score, Console()
     columns = (
@@ -186,7 +176,6 @@ def train_ppo_command(
                 dreaming,
                 settings,
                 real_games=games,
-                game_actions=by_game,
                 out=out,
                 on_begin=tell_budget,
                 on_step=lambda done: progress.update(task, completed=done),

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from genie_env._core import VecEnv
 from genie_env.agents.agent import Agent
-from genie_env.agents.decisions import DreamDecisions
+from genie_env.agents.decisions import Decisions
 from genie_env.agents.dreams import Dreams, derived_seeds
 from genie_env.data.episode import Episode
 from genie_env.data.progress import Progress, busy
@@ -197,7 +197,7 @@ def _dream(dreams: Dreams, agent: Agent, seeds: Sequence[int]) -> Iterator[_Now]
     env = dreams.make_env(len(seeds), agent.observation)
     observation = env.reset(seeds=list(seeds))
     alive, scores = torch.ones(len(seeds), dtype=torch.bool), torch.zeros(len(seeds))
-    decisions = DreamDecisions(agent)
+    decisions = Decisions(agent)
     for age in itertools.count():
         actions = decisions.act(observation, age)
         yield _Now(env, alive, actions, scores)

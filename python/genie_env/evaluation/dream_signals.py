@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env.agents.agent import Agent
-from genie_env.agents.decisions import DreamDecisions
+from genie_env.agents.decisions import Decisions
 from genie_env.agents.dreams import Dreams, derived_seeds
 
 PASTS, FUTURES = 32, 8
@@ -38,7 +38,7 @@ def dream_signals(
     past, future = derived_seeds(seed, 1, count=PASTS), derived_seeds(seed, 2, count=count)
     env.reset(seeds=[each for each in past for _ in range(FUTURES)])
     observation = env.restore(env.snapshot(), seeds=future)
-    decisions = DreamDecisions(agent)
+    decisions = Decisions(agent)
     rows = torch.arange(count)  # the dream that each row is
     scores = torch.zeros(count, dtype=torch.float64)
     told: dict[str, list[NDArray[Any]]] = {name: [] for name in SIGNALS if name != "spread"}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env._core import StartBank, World
-from genie_env.agents.decisions import DreamDecisions
+from genie_env.agents.decisions import Decisions
 from genie_env.envs.frame_rate import frames_per_second
 from genie_env.envs.vector_env import DreamVectorEnv
 from genie_env.media.read_picture import read_still
@@ -59,7 +59,7 @@ class Session:
         )
         self._real: Real | None = None  # made when it is first played
         self._mode = "dream"
-        self._decisions = None if shared.agent is None else DreamDecisions(shared.agent)
+        self._decisions = None if shared.agent is None else Decisions(shared.agent)
         self._agent_plays = False
         self._held = Held()
         self._used = 0  # `seq` of what the last step knew
