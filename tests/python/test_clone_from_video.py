@@ -36,6 +36,7 @@ from genie_env.envs.registry import find_world
 from genie_env.evaluation import comparison_video
 from genie_env.evaluation.dream_score import dream_scores
 from genie_env.families.genie.infer_actions import infer_actions
+from genie_env.games.action_map import ActionDictionary
 from genie_env.games.real_game import real_game
 
 GAME = "dots:Dots-v0"
@@ -189,28 +190,36 @@ def played(player: Any, episodes: int = 3) -> list[tuple[list[int], float]]:
     return [(e.actions.tolist(), e.score) for e in play_episodes(player, range(episodes), 1)]
 
 
+@pytest.mark.parametrize("knows_before", [False, True])
 def test_its_agent_dreams_and_plays_by_a_dictionary(
-    dreams: Dreams, world: Path, data: Path, tmp_path: Path
+    dreams: Dreams, world: Path, data: Path, tmp_path: Path, knows_before: bool
 ) -> None:
+    given: Any = EVERY_SECOND
+    told: dict[str, Any] = {str(k): v for k, v in EVERY_SECOND.items()}
+    others = {code: -1 - action for code, action in EVERY_SECOND.items()}
+    if knows_before:  # after action 0, every code is the other action
+        given = ActionDictionary(EVERY_SECOND, {-1: EVERY_SECOND, 0: others})
+        by_text = {str(k): v for k, v in others.items()}
+        told = {**told, "after": {"-1": told, "0": by_text}}
     train_clone(dreams, [data], SMALL, out=tmp_path)
     agent = load_agent(tmp_path / "agent.safetensors")
     assert len(dream_scores(dreams, tmp_path / "agent.safetensors", seed=0, episodes=4)["scores"])
     player = agent_player(
-        world, tmp_path / "agent.safetensors", 7, game=GAME, action_map=EVERY_SECOND
+        world, tmp_path / "agent.safetensors", 7, game=GAME, action_map=given
     )
-    assert player.describe()["action_map"] == {str(k): v for k, v in EVERY_SECOND.items()}
-    env = RealEnv(world, game=GAME, action_map=EVERY_SECOND, observation="features")
-    for index, (taken, score) in enumerate(played(player)):
+    player = replace(player, lanes=2)  # which are played in more than once
+    assert player.describe()["action_map"] == told
+    env = RealEnv(world, game=GAME, action_map=given, observation="features")
+    for index, (taken, score) in enumerate(played(player, 5)):
         observation, _ = env.reset(seed=EpisodeSeeds.of(7, index).game)
-        actions, paid, done = [], 0.0, False
+        actions: list[int] = []
+        paid, done = 0.0, False
         while not done:
             code = int(agent.act(torch.from_numpy(observation)[None])[0])
             observation, reward, terminated, truncated, _ = env.step(code)
-            actions, paid, done = (
-                [*actions, EVERY_SECOND[code]],
-                paid + reward,
-                terminated or truncated,
-            )
+            means = others if knows_before and actions[-1:] == [0] else EVERY_SECOND
+            actions.append(means[code])
+            paid, done = paid + reward, terminated or truncated
         assert (taken, score) == (actions, paid)
 
 

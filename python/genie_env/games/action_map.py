@@ -7,6 +7,7 @@ real action each of them stands for.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -174,8 +175,8 @@ def _read_file(file: Path) -> dict[str, Any]:
             f"{error}; give mapping.json, which `genie-env map-actions` wrote"
         ) from error
     after = found.get("after", {})
-    for name, part in {"dictionary": found["dictionary"], "after": after}.items():
-        keys = [*part, *(code for means in part.values() for code in means)] if part is after else part
+    numbers = {"dictionary": [*found["dictionary"]], "after": [*after, *itertools.chain(*after.values())]}
+    for name, keys in numbers.items():
         if wrong := [key for key in keys if not _NUMBER.fullmatch(key)]:
             raise ValueError(f'{file}: "{name}" has the key {wrong[0]!r}; expected numbers')
     return found
