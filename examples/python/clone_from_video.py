@@ -18,6 +18,7 @@ more --episodes are added to those that are there.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -32,12 +33,7 @@ from numpy.typing import NDArray
 from genie_env import World
 from genie_env._core import EpisodeStore
 from genie_env.agents.real_play import agent_player
-from genie_env.data.action_dictionary import (
-    check_labelled,
-    labelled_transitions,
-    most_frequent,
-    most_frequent_after,
-)
+from genie_env.data.action_dictionary import check_labelled, labelled_transitions
 from genie_env.data.datasets import fingerprint, open_stores
 from genie_env.data.files import write_atomically, write_json
 from genie_env.data.inferred_actions import inferred_actions
@@ -76,16 +72,9 @@ def dictionaries(
     for number in numbers:
         check_labelled(number, len(every))
 
-    def numbered(actions: NDArray[np.int64]) -> dict[int, int]:
-        return {code: start + int(action) for code, action in enumerate(actions)}
-
     def dictionary(number: int, draw: int) -> ActionDictionary:
-        labels = every.only(labelled_transitions(len(every), number, seed, draw)).counts(shape)
-        by_action = enumerate(most_frequent_after(labels.alone, labels.after), start)
-        return ActionDictionary(
-            numbered(most_frequent(labels.alone)),
-            {action: numbered(means) for action, means in by_action},
-        )
+        labels = every.only(labelled_transitions(len(every), number, seed, draw))
+        return ActionDictionary(*labels.counts(shape).dictionary(start))
 
     return {number: [dictionary(number, draw) for draw in range(draws)] for number in numbers}
 
@@ -208,9 +197,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 def name_of(dictionary: ActionDictionary) -> str:
-    """What each code means alone, and after each action: "dictionary-0_1_0-0_1_0-0_1_1"."""
-    parts = (dictionary.means, *dictionary.after.values())
-    return "-".join(["dictionary", *("_".join(map(str, part.values())) for part in parts)])
+    """Of the file of its scores, which holds the dictionary itself."""
+    content = json.dumps(dictionary.as_json(), sort_keys=True)
+    return f"dictionary-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ and in the real game, the clone of recorded actions beside it, and what is refus
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import runpy
@@ -432,7 +433,10 @@ def test_few_labels(dreams: Dreams, world: Path, data: Path, tmp_path: Path) -> 
                 worth = {a: here.count(a) + 2 * every.count(a) / max(len(every), 1) for a in (-1, 0)}
                 worth[alone[code]] += 1e-6
                 parts[-1].append(max(worth, key=lambda a: worth[a]))
-        return "-".join(["dictionary", *("_".join(map(str, part)) for part in parts)])
+        by_code = [{str(code): action for code, action in enumerate(part)} for part in parts]
+        content = {**by_code[0], "after": {"-1": by_code[1], "0": by_code[2]}}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return f"dictionary-{digest[:12]}"
 
     for number in (3, 100):
         each = found["labels"][str(number)]

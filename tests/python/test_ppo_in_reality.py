@@ -20,6 +20,7 @@ from genie_env.agents.dreams import Dreams
 from genie_env.agents.ppo import PpoSettings, train_ppo
 from genie_env.agents.ppo_envs import RealGames
 from genie_env.cli.app import APP
+from genie_env.cli.record import record
 from genie_env.envs.sb3 import BatchVecEnv
 from genie_env.games.registry import find_game
 
@@ -130,6 +131,14 @@ def test_latent_actions_learn_in_reality_by_the_worlds_own_dictionary(tmp_path: 
     assert json.loads(agent.notes["action_map"])["4"] == 1
     with pytest.raises(ValueError, match="other settings .*action_map was .* and is now"):
         train(games(3))
+    # Recorded with longer steps, an action would be held that is another one after every step.
+    entries = {str(code): {"action": int(code == 4)} for code in range(6)}
+    after = {str(before): dict.fromkeys("012345", before) for before in (0, 1)}
+    (world / "mapping.json").write_text(json.dumps({"dictionary": entries, "after": after}))
+    file = tmp_path / "run" / "agent.safetensors"
+    with pytest.raises(ValueError, match="may be another action .* after each step: give --frame-skip 1"):
+        record(COUNTER, tmp_path / "data", agent=file, world=str(world), frame_skip=2)
+    assert not (tmp_path / "data").exists()
     (world / "mapping.json").unlink()
     with pytest.raises(ValueError, match="what acts in one cannot act in the other"):
         RealGames.of(Dreams.load(world), workers=0)

@@ -20,10 +20,13 @@ from random_world import write_boxed_world, write_random_world
 from test_autoreset import SCORES, assert_same
 
 import genie_env
-from genie_env import RealEnv, RealVectorEnv
+from genie_env import RealEnv, RealVectorEnv, World
+from genie_env.envs.actions import actions_of_world
 from genie_env.envs.registry import find_world
 from genie_env.games.action_map import ActionDictionary
 from genie_env.games.registry import find_game
+from genie_env.play.controls import controls_of
+from genie_env.play.real import Real
 
 COUNTER = "toy_games:Counter-v0"
 ROWS = 3
@@ -239,26 +242,45 @@ def test_latent_actions_are_played_as_the_dictionary_says(tmp_path: Path, way: s
     np.testing.assert_array_equal(env.step(5)[0], follower.follow([5], frames[1])[0][0])
 
 
+def six_codes(directory: Path) -> tuple[Path, Path]:
+    """A world of the toy game with six latent actions, and a dictionary: code 1 is action 1, and code 2
+    turns, that is, it is the other action than the one before, and 0 where there is none."""
+    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
+    world = counter_world(directory / "six", actions=six)
+    entries = {str(code): {"action": int(code == 1)} for code in range(6)}
+    after = {str(b): {str(c): 1 - b if c == 2 else int(c == 1) for c in range(6)} for b in (0, 1)}
+    file = directory / "mapping.json"
+    file.write_text(json.dumps({"dictionary": entries, "after": after}))
+    return world, file
+
+
 @pytest.mark.parametrize("way", ["file", "object"])
 def test_a_latent_action_may_be_another_after_each_action(tmp_path: Path, way: str) -> None:
-    six = {"meanings": list("012345"), "inputs": np.linspace(-1, 1, 6).tolist()}
-    world = counter_world(tmp_path / "six", actions=six)
-    # Code 2 turns: it is the other action than the one before, and 0 where there is none.
+    world, given = six_codes(tmp_path)
     means = {0: 0, 1: 1, 2: 0, 3: 0, 4: 0, 5: 0}
-    after = {before: means | {2: 1 - before} for before in (0, 1)}
-    given: Any = ActionDictionary(means, after)
-    if way == "file":
-        given = tmp_path / "mapping.json"
-        entries = {str(code): {"action": action} for code, action in means.items()}
-        by_text = {str(b): {str(c): a for c, a in each.items()} for b, each in after.items()}
-        given.write_text(json.dumps({"dictionary": entries, "after": by_text}))
-    env = RealVectorEnv(world, 2, action_map=given, autoreset_mode="DISABLED")
+    turns = ActionDictionary(means, {before: means | {2: 1 - before} for before in (0, 1)})
+    env = RealVectorEnv(
+        world, 2, action_map=given if way == "file" else turns, autoreset_mode="DISABLED"
+    )
     env.reset(seed=[1, 2])
     for codes, actions in (([2, 1], [0, 1]), ([2, 2], [1, 0]), ([2, 0], [0, 0]), ([1, 0], [1, 0])):
         np.testing.assert_array_equal(env.step(codes)[1], actions)  # the action is the reward
     env.reset(options={"reset_mask": np.array([True, False])})
     np.testing.assert_array_equal(env.step([2, 2])[1], [0, 1])
     env.close()
+
+
+def test_a_persons_key_stands_for_one_action(tmp_path: Path) -> None:
+    world, file = six_codes(tmp_path)
+    loaded = World.load(str(world))
+    controls = controls_of(actions_of_world(loaded.spec.actions))
+    for observation, total in ((None, 1), ("zch", 2)):  # a person plays, and an agent
+        real = Real(loaded, controls, observation, None, file)
+        real.reset(1)
+        for code in (1, 2, 2):
+            assert real.take(code)
+        assert real.progress.total == total
+        real.close()
 
 
 def test_what_does_not_fit_is_refused_at_once(tmp_path: Path, world: Path) -> None:
@@ -295,13 +317,17 @@ def test_what_does_not_fit_is_refused_at_once(tmp_path: Path, world: Path) -> No
     zeros = dict.fromkeys(range(6), 0)
     for after, told in (
         ({0: zeros}, 'action_map has "after" the actions 0, but those of .* are 0 and 1'),
-        ({0: zeros, 1: {0: 0}}, "action_map has actions for 0, but those .* are 0 to 5"),
-        ({0: zeros, 1: zeros | {3: 7}}, "action_map, of 3: action is 7; expected a whole"),
+        ({0: zeros, 1: {0: 0}}, 'action_map, "after" 1 has actions for 0, but those .* are 0 to 5'),
+        ({0: zeros, 1: zeros | {3: 7}}, 'action_map, "after" 1, of 3: action is 7; expected a whole'),
+        ({0: zeros, "1": zeros}, "action_map has \"after\" the action '1'; expected numbers of the game"),
+        ({0: zeros, 1: {"0": 0}}, "action_map, \"after\" 1 has the key '0'; expected the world's"),
     ):
         refused(told, game=COUNTER, action_map=ActionDictionary(zeros, after))
     entries = {str(code): {"action": 0} for code in range(6)}
-    file.write_text(json.dumps({"dictionary": entries, "after": {"0": {"x": 1}}}))
-    refused("mapping.json: \"after\" has the key 'x'; expected num", game=COUNTER, action_map=file)
+    for key in ("x", "01", "12345678901"):
+        file.write_text(json.dumps({"dictionary": entries, "after": {"0": {key: 1}}}))
+        told = f"mapping.json: \"after\" has the key '{key}'; expected whole numbers of 9 digits"
+        refused(told, game=COUNTER, action_map=file)
     file.unlink()
     refused("action_map is 5; expected a file", game=COUNTER, action_map=5)
     refused("mapping.json", game=COUNTER, action_map=file)

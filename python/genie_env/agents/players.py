@@ -20,7 +20,7 @@ from genie_env.data.players import LONGEST_EPISODE, EpisodeSeeds, Recorder, star
 from genie_env.envs.actions import Actions, actions_of_world
 from genie_env.envs.options import FamilyValue
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.games.action_map import ActionDictionary
+from genie_env.games.action_map import ActionDictionary, Translation
 from genie_env.games.base import Game
 from genie_env.games.blind import explored_actions
 
@@ -204,18 +204,18 @@ class _OneAgent:
     ) -> None:
         """As of AgentPlayer."""
         self.act = Decisions(agent).act
-        self._dictionary, self._codes = dictionary, codes
-        self._before: list[Any] = [None] * lanes
-        """What was played last in each; None where an episode begins."""
+        self._translation = None if dictionary is None else Translation(dictionary, lanes)
+        self._codes = codes
 
     def begin(self, row: int, index: int) -> None:
-        self._before[row] = None
+        if self._translation is not None:
+            self._translation.begin(row)
 
     def meant(self, row: int, chosen: Any) -> tuple[Any, Any]:
         """What is played in the game, and what the world follows, where the agent chose this."""
         played = chosen
-        if self._dictionary is not None:
-            played = self._before[row] = self._dictionary.action(int(chosen), self._before[row])
+        if self._translation is not None:
+            played = self._translation.action(row, int(chosen))
         return played, chosen if self._codes is None else self._codes[int(chosen)]
 
 

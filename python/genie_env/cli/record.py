@@ -201,6 +201,11 @@ def _agent_player(
             f"--explore is {explore:g}, but the agent's world has latent actions, and none of them is "
             "known to be a random action of the game: leave it out"
         )
+    if hold > 1 and player.dictionary and player.dictionary.after:
+        raise ValueError(
+            f"a recorded frame is to be {hold} steps of the agent's world, but its latent actions may be "
+            f"another action of the game after each step: give --frame-skip {own.frame_skip}"
+        )
     if (repeat := load_agent(agent).action_repeat) % hold and repeat > 1:
         fitting = [own.frame_skip * each for each in range(1, repeat + 1) if repeat % each == 0]
         raise ValueError(

@@ -65,8 +65,8 @@ def count_after(
 def most_frequent_after(counts: Counts, after: Counts) -> NDArray[np.int64]:
     """int64 [actions, codes]: the action that occurred most often with each code, after each action.
 
-    counts: of codes alone; after: by the action before. What the code means alone counts as CODE_ALONE
-    labels more, so that it decides where there are none, and two against one overrule it.
+    counts: of codes alone; after: by the action before. What the labels of a code alone say counts as
+    CODE_ALONE of them more, so that it decides where there are none.
 
     >>> counts = np.array([[3, 1], [1, 3]])
     >>> most_frequent_after(counts, np.array([[[3, 0], [0, 0]], [[0, 1], [1, 3]]]))

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_env._core import EpisodeStore
-from genie_env.data.action_dictionary import Counts, count_after, count_together
+from genie_env.data.action_dictionary import (
+    Counts,
+    count_after,
+    count_together,
+    most_frequent,
+    most_frequent_after,
+)
 from genie_env.data.datasets import transitions
 from genie_env.data.recording_metadata import numbered_actions
 
@@ -22,6 +28,18 @@ class CodeCounts:
     """int64 [codes, actions]."""
     after: Counts
     """int64 [actions, codes, actions], by the action before; where an episode begins there is none."""
+
+    def dictionary(self, start: int) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
+        """The most frequent action of every code, alone, and after each action; numbered from `start`."""
+
+        def numbered(actions: NDArray[np.int64]) -> dict[int, int]:
+            return {code: start + int(action) for code, action in enumerate(actions)}
+
+        by_action = enumerate(most_frequent_after(self.alone, self.after), start)
+        return (
+            numbered(most_frequent(self.alone)),
+            {before: numbered(means) for before, means in by_action},
+        )
 
 
 @dataclass(frozen=True)

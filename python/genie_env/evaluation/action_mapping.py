@@ -109,7 +109,7 @@ def map_actions(
             steps=steps,
             seed=seed,
         )
-        chosen_labels, start = labels(labelled, 0), first_action(stores[0])
+        chosen_labels, start = drawn[labelled][0], first_action(stores[0])
         compared, best = accuracies.get(COMPARED), supervised["accuracy"]
         found = {
             "latent_actions": str(latent_actions),
@@ -120,7 +120,7 @@ def map_actions(
             "transitions": {"training": known, "held_out": unseen},
             "labelled": labelled,
             "dictionary": dictionary_entries(chosen_labels.alone, meanings, start),
-            "after": after_entries(chosen_labels.alone, chosen_labels.after, start),
+            "after": after_entries(chosen_labels, start),
             "codes": code_entries(chosen_labels.alone, start),
             "dictionary_accuracy": _accuracy(chosen_labels, held_out),
             "accuracy": _as_json(accuracies),
@@ -201,11 +201,12 @@ def dictionary_entries(
     }
 
 
-def after_entries(counts: Counts, after: Counts, start: int = 0) -> dict[str, dict[str, int]]:
-    """By the action before and by code: the action. Both are numbered from `start`."""
+def after_entries(labels: CodeCounts, start: int = 0) -> dict[str, dict[str, int]]:
+    """By the action before and by code: the action. Both actions are numbered from `start`."""
+    _, after = labels.dictionary(start)
     return {
-        str(start + before): {str(code): start + int(action) for code, action in enumerate(means)}
-        for before, means in enumerate(most_frequent_after(counts, after))
+        str(before): {str(code): action for code, action in means.items()}
+        for before, means in after.items()
     }
 
 
@@ -243,7 +244,7 @@ def plot(accuracies: Mapping[int, Summary], found: Mapping[str, Any], file: Path
     panel.plot(numbers, alone, "o:", color="C2", label="latent actions alone")
     lines = (
         ("supervised classifier, every label", found["supervised"]["accuracy"], "--", "C1"),
-        ("latent actions, every label", found["every_label"], "-.", "C0"),
+        ("latent actions, the action before, every label", found["every_label"], "-.", "C0"),
         ("chance: the most frequent action", found["chance"], ":", "black"),
     )
     for label, value, style, color in lines:

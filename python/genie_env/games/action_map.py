@@ -47,11 +47,28 @@ class ActionDictionary:
         return {**_by_text(self.means), **({"after": after} if after else {})}
 
 
+class Translation:
+    """A dictionary at work in N rows, each of which remembers what it played last."""
+
+    def __init__(self, dictionary: ActionDictionary, rows: int) -> None:
+        self._dictionary = dictionary
+        self._before: list[Any] = [None] * rows
+
+    def begin(self, row: int) -> None:
+        """An episode begins."""
+        self._before[row] = None
+
+    def action(self, row: int, taken: int) -> Any:
+        """The game's action for the world's `taken`: it is played now."""
+        self._before[row] = self._dictionary.action(taken, self._before[row])
+        return self._before[row]
+
+
 ActionMap = str | Path | Mapping[int, Any] | ActionDictionary
 """The game's action for every one of the world's; or the file of one, mapping.json of `genie-env
 map-actions`."""
 
-_NUMBER = re.compile(r"-?\d{1,9}")
+_NUMBER = re.compile(r"0|-?[1-9]\d{0,8}")
 
 FILE = "mapping.json"
 """In a world's directory: its own dictionary."""
@@ -92,23 +109,29 @@ def real_actions(world: World, game: Game, given: ActionMap | None) -> ActionDic
         )
     chosen, where = _read(given, world, game)
     expected = actions.examples().tolist()
-    for means in (chosen.means, *chosen.after.values()):
+    parts = {where: chosen.means}
+    parts |= {f'{where}, "after" {before}': means for before, means in chosen.after.items()}
+    for place, means in parts.items():
+        if wrong := [code for code in means if type(code) is not int]:
+            raise TypeError(f"{place} has the key {wrong[0]!r}; expected the world's actions")
         if sorted(means) != expected:
             raise ValueError(
-                f"{where} has actions for {_listed(sorted(means))}, but those of the world "
+                f"{place} has actions for {_listed(sorted(means))}, but those of the world "
                 f"{world.spec.name} are {_listed(expected)}: give the map of this world"
             )
+    if wrong := [before for before in chosen.after if type(before) is not int]:
+        raise TypeError(f'{where} has "after" the action {wrong[0]!r}; expected numbers of the game')
     if chosen.after and sorted(chosen.after) != (played := _numbers_of(game)):
         raise ValueError(
             f'{where} has "after" the actions {_listed(sorted(chosen.after))}, but those of {game.name} '
             f"are {_listed(played)}: give the map of this game"
         )
 
-    def checked(means: Mapping[int, Any]) -> dict[int, Any]:
-        return {code: _of_game(action, code, game, where) for code, action in means.items()}
-
-    after = {before: checked(means) for before, means in chosen.after.items()}
-    return ActionDictionary(checked(chosen.means), after)
+    means, *after = (
+        {code: _of_game(action, code, game, place) for code, action in part.items()}
+        for place, part in parts.items()
+    )
+    return ActionDictionary(means, dict(zip(chosen.after, after, strict=True)))
 
 
 def _numbers_of(game: Game) -> list[int]:
@@ -178,7 +201,7 @@ def _read_file(file: Path) -> dict[str, Any]:
     numbers = {"dictionary": [*found["dictionary"]], "after": [*after, *itertools.chain(*after.values())]}
     for name, keys in numbers.items():
         if wrong := [key for key in keys if not _NUMBER.fullmatch(key)]:
-            raise ValueError(f'{file}: "{name}" has the key {wrong[0]!r}; expected numbers')
+            raise ValueError(f'{file}: "{name}" has the key {wrong[0]!r}; expected whole numbers of 9 digits')
     return found
 
 
@@ -197,8 +220,6 @@ def _read(given: ActionMap, world: World, game: Game) -> tuple[ActionDictionary,
     if isinstance(given, ActionDictionary):
         return given, "action_map"
     if isinstance(given, Mapping):
-        if wrong := [code for code in given if type(code) is not int]:
-            raise TypeError(f"action_map has the key {wrong[0]!r}; expected the world's actions")
         return ActionDictionary(dict(given)), "action_map"
     if not isinstance(given, str | Path):
         raise TypeError(f"action_map is {given!r}; expected a file, or a dict of actions")

@@ -58,8 +58,9 @@ class RealEnv(FixedOptions, gymnasium.Env[NDArray[Any], Any]):
         Args:
             world: an installed world's name, the path of a world directory, or a loaded world.
             game: a game at the world's frame skip, or its name; None: the one that the world names.
-            action_map: the game's action for every one of the world's, or a mapping.json of
-                `genie-env map-actions`; None: the world's own, where the actions differ.
+            action_map: the game's action for every one of the world's, a mapping.json of
+                `genie-env map-actions`, or an ActionDictionary, which like the file may know the game's
+                action before; None: the world's own, where the actions differ.
             options: those of DreamVectorEnv that say how the world computes and what is observed:
                 "device", "dtype", "observation", "latent_distance", "render_mode", "seed" and those
                 of its family.

@@ -22,7 +22,7 @@ from genie_env.envs.infos import SCORES, zero_elsewhere
 from genie_env.envs.options import EnvOptions
 from genie_env.envs.validation import Given
 from genie_env.envs.vector_env import DreamVectorEnv
-from genie_env.games.action_map import ActionMap, real_actions
+from genie_env.games.action_map import ActionMap, Translation, real_actions
 from genie_env.games.base import Game
 from genie_env.games.env_actions import checked_action
 from genie_env.games.real_game import check_sees, real_game
@@ -76,11 +76,10 @@ class RealRows:
         """The world in which the games' frames are followed."""
         self.world = self.features.world
         spec = self.world.spec
-        self.game = _game_of(self.world, game)
+        self.game = game_of(self.world, game)
         check_sees(spec, self.game)
-        self._real = real_actions(self.world, self.game, action_map)
-        self._before: list[Any] = [None] * num_envs
-        """The game's last action in each row; None where its episode begins."""
+        dictionary = real_actions(self.world, self.game, action_map)
+        self._translation = None if dictionary is None else Translation(dictionary, num_envs)
         self._actions = actions_of_world(spec.actions)
         self._first_seed = given.seed
         self._frames = np.zeros((num_envs, *self.game.frame_size, 3), np.uint8)
@@ -127,7 +126,8 @@ class RealRows:
         infos = {}
         for row, begun in self._games.reset(given).items():
             self._frames[row], infos[row] = begun
-            self._before[row] = None
+            if self._translation is not None:
+                self._translation.begin(row)
         self._seeded[rows] = True
         observation, _ = self.features.reset(
             seed=None if seeds is None else list(seeds),
@@ -152,8 +152,8 @@ class RealRows:
         self._begun[:], self._failed = False, True  # until all is done: a game may fail
         given = {
             row: taken[row]
-            if self._real is None
-            else self._real.action(int(taken[row]), self._before[row])
+            if self._translation is None
+            else self._translation.action(row, int(taken[row]))
             for row in np.flatnonzero(rows).tolist()
         }
         for row, stepped in self._games.step(given).items():
@@ -164,7 +164,6 @@ class RealRows:
                 played.truncations[row],
                 played.infos[row],
             ) = stepped
-            self._before[row] = given[row]
         if rows.any():
             played.observation, *_, infos = self.features.follow(taken, self._frames)
             self._scores = {name: infos[name] for name in SCORES if name in infos}
@@ -216,7 +215,7 @@ class RealRows:
         return taken
 
 
-def _game_of(world: World, given: Game | str | None) -> Game:
+def game_of(world: World, given: Game | str | None) -> Game:
     """The game that is played. Raises ValueError where there is none, or its steps are others."""
     skip = world.spec.frame_skip
     if isinstance(given, Game):

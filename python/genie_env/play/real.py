@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from genie_env._core import World
+from genie_env.games.action_map import ActionDictionary, real_actions
 from genie_env.games.real_env import RealEnv
+from genie_env.games.real_rows import game_of
 from genie_env.play.controls import Controls
 from genie_env.play.progress import Progress, Shown
 
@@ -26,14 +28,20 @@ class Real:
         game: str | None,
         action_map: Path | None,
     ) -> None:
-        """`game`: its name; None: the world's. `action_map`: of latent actions; None: the world's own.
+        """`observation`: what an agent reads; None: a person plays. `game`: its name; None: the world's.
+        `action_map`: of latent actions; None: the world's own. For a person a key stands for the same
+        action always, whatever was played before.
 
         Raises ValueError or ImportError where no game of this world can be played here."""
         self._controls = controls
+        played = game_of(world, game)
+        dictionary = real_actions(world, played, action_map)
+        if dictionary is not None and observation is None:
+            dictionary = ActionDictionary(dictionary.means)
         self._env = RealEnv(
             world,
-            game=game,
-            action_map=action_map,
+            game=played,
+            action_map=dictionary,
             observation=observation,
             render_mode="rgb_array",
         )
