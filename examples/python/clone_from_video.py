@@ -3,9 +3,8 @@
 `genie-env train clone` learns from a video of play which latent action comes next. To play the real game
 it needs a dictionary: for every latent action, after each of the game's actions, the one that came with it
 most often, in a few transitions of the video whose recorded action, and the one before, are looked up. This
-draws their number against the score in
-the real game, beside the same network cloned from all recorded actions, the recorded player itself and
-random play.
+draws their number against the score in the real game, beside the same network cloned from all recorded
+actions, the recorded player itself and random play.
 
     python examples/python/clone_from_video.py --world doom-genie --game doom-take-cover \\
         --data data/expert --agent runs/clone/agent.safetensors \\

@@ -120,7 +120,7 @@ def map_actions(
             "transitions": {"training": known, "held_out": unseen},
             "labelled": labelled,
             "dictionary": dictionary_entries(chosen_labels.alone, meanings, start),
-            "after": after_entries(chosen_labels, start),
+            "after": chosen_labels.dictionary(start)[1],  # JSON makes texts of the numbers
             "codes": code_entries(chosen_labels.alone, start),
             "dictionary_accuracy": _accuracy(chosen_labels, held_out),
             "accuracy": _as_json(accuracies),
@@ -198,15 +198,6 @@ def dictionary_entries(
             "count": int(row.sum()),
         }
         for code, (action, row) in enumerate(zip(most_frequent(counts), counts, strict=True))
-    }
-
-
-def after_entries(labels: CodeCounts, start: int = 0) -> dict[str, dict[str, int]]:
-    """By the action before and by code: the action. Both actions are numbered from `start`."""
-    _, after = labels.dictionary(start)
-    return {
-        str(before): {str(code): action for code, action in means.items()}
-        for before, means in after.items()
     }
 
 
